@@ -1,0 +1,28 @@
+/*
+ * The log: one event a line on standard error: a fixed sentence, then key=value pairs in qetl's words.
+ * With [qetl] log = json each line is a JSON object. Under systemd a "<N>" priority stands in front
+ * (sd-daemon(3)). Only roles and programs write to it.
+ */
+#ifndef QETL_BASE_LOG_H
+#define QETL_BASE_LOG_H
+
+#include "base/err.h"
+
+enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
+enum log_form { LOG_TEXT, LOG_JSON };
+
+void log_init(enum log_level level, enum log_form form, const char *who); /* who: "worker-2", borrowed */
+int log_level_by_name(const char *name); /* -1: no such level */
+
+/*
+ * One event. After the sentence come pairs: key (const char *), value (const char *), ended by NULL:
+ *     log_event(LOG_INFO, "job staged", "job", uid, "rows", log_num(n), NULL);
+ * A value with spaces, quotes or control characters is quoted and escaped. NULL values are left out.
+ */
+void log_event(enum log_level level, const char *sentence, ...) __attribute__((sentinel));
+const char *log_num(long long n); /* text of n in one of 16 rotating buffers */
+
+/* An error event of a failed thing: message, code and hint of *err. */
+void log_error(const char *sentence, const struct err *err, const char *key, const char *value);
+
+#endif

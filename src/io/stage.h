@@ -1,0 +1,36 @@
+/*
+ * How an encoder gets rid of its bytes: small outputs stay in memory and travel inside the queue, larger ones go to a
+ * file in the spool that the worker opens for us (the reader child cannot open files).
+ */
+#ifndef QETL_IO_STAGE_H
+#define QETL_IO_STAGE_H
+
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+
+enum { STAGE_INLINE_MAX = 64 * 1024 };
+
+enum output_kind { OUTPUT_ROWS, OUTPUT_REJECTS };
+
+/* The staged rows of one job for one table (or its rejects). */
+struct output {
+    enum output_kind kind;
+    int number;          /* from 0, inside the job */
+    char table[256];     /* "target.table" as in the ini; "" for rejects */
+    char ext[8];         /* of the file: "db", "jsonl" */
+    int64_t rows, bytes; /* bytes: of the file, or of the inline bytes */
+    bool in_file;
+    uint64_t checksum;   /* of the file, XXH3-like; 0 when not taken */
+    struct buf inlined;  /* when !in_file; owned */
+};
+
+struct stage {
+    /* A new, empty, writable, seekable file for output `number`; -1 with *err. The caller owns the fd. */
+    int (*open_file)(void *arg, int number, const char *ext, struct err *err);
+    void *arg;
+    size_t inline_max; /* STAGE_INLINE_MAX; 0 in tests that want files */
+};
+
+#endif

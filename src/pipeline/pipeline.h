@@ -1,0 +1,36 @@
+/*
+ * The data path put together from the ini: runs one job over open inputs. Knows no queue and no network; it runs inside the
+ * reader child.
+ */
+#ifndef QETL_PIPELINE_PIPELINE_H
+#define QETL_PIPELINE_PIPELINE_H
+
+#include <stdint.h>
+
+#include "base/err.h"
+#include "io/config.h"
+#include "io/input.h"
+#include "io/stage.h"
+
+enum { PIPELINE_PARTS_MAX = 16 };
+
+struct pipeline_counts {
+    uint64_t read, staged, rejected, filtered; /* rows: read = staged + rejected + filtered, checked */
+    uint64_t bytes_in, bytes_out;              /* of the objects as fetched; unpacked */
+    uint64_t members;
+};
+
+struct pipeline_run;
+
+/* Start. p, limits and stage are borrowed. columns_override: for pipelines without columns=, one text a part (or NULL). uid and progress (shared
+ * memory, may be NULL) are borrowed. */
+int pipeline_start(struct pipeline_run **out, const struct config *config, const struct pipeline *p,
+                   const char *const *columns_override, const struct stage *stage, struct err *err);
+/* One object: unpack, and each member that a part wants: format, cast, encode. */
+int pipeline_object(struct pipeline_run *r, struct input *in, const char *uri, struct err *err);
+/* All objects are through: finishes the encoders and rejects, checks the counts. outputs: room for PIPELINE_PARTS_MAX + 1. */
+int pipeline_finish(struct pipeline_run *r, struct output *outputs, int *noutputs, struct err *err);
+const struct pipeline_counts *pipeline_counts(const struct pipeline_run *r); /* so far */
+void pipeline_end(struct pipeline_run *r);
+
+#endif

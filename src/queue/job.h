@@ -1,0 +1,165 @@
+/*
+ * Jobs: the state table, and every change of a job. Nothing else may change a state. Times are ms since 1970 UTC.
+ *
+ *   ready ─▶ running ─▶ staged ─▶ loading ─▶ loaded
+ *     ▲         │          ▲          ├─▶ superseded
+ *     └─retry───┤          └──away────┤
+ *     ▲         ▼                     ▼
+ *     └─────── dead ◀─────────────────┘        ready, running, staged, dead ─▶ cancelled
+ *
+ * A job that may not run yet (delay, back-off) is ready with due = 0 and run_at set; job_promote() makes it due; only due jobs
+ * are in the claim's partial index. Each claim (also the loader's) adds 1 to the fencing token; every later change names it.
+ */
+#ifndef QETL_QUEUE_JOB_H
+#define QETL_QUEUE_JOB_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/sys.h"
+#include "io/stage.h"
+#include "queue/queue.h"
+
+enum job_state { JOB_READY, JOB_RUNNING, JOB_STAGED, JOB_LOADING, JOB_LOADED, JOB_SUPERSEDED, JOB_DEAD, JOB_CANCELLED, JOB_STATES };
+const char *job_state_name(enum job_state s);
+int job_state_by_name(const char *name); /* -1: none */
+bool job_may(enum job_state from, enum job_state to);
+
+/* ---- submit ---- */
+struct job_new {
+    const char *pipeline;
+    struct str objects;     /* JSON array of URIs, or empty */
+    struct str params;      /* JSON object, or empty */
+    const char *unique;     /* or NULL; a second job with the same key of the same pipeline that is not final is not made */
+    int64_t priority;       /* greater first */
+    int64_t run_at;         /* 0: now */
+    const char *target;     /* name of the target its outputs go to: the loader claims by it */
+    const char *const *lanes; /* "target.table" of each table in mode replace or upsert: jobs of a lane are loaded in order */
+    int nlanes;
+    bool lane_replace;      /* mode of those tables is replace */
+    int64_t attempts_max;
+};
+/* Inside queue_begin/commit, many in one transaction. Gives id and uid. *made is false when unique found an open job (then id and uid are
+ * that job's). Ring BELL_READY after the commit. */
+int job_submit(struct queue *q, const struct job_new *n, int64_t *id, char uid[SYS_UID_LEN + 1], bool *made, struct err *err);
+
+/* ---- work ---- */
+struct lease {
+    int64_t id, token, attempt; /* attempt: number of this try, from 1 */
+    char uid[SYS_UID_LEN + 1];
+    int64_t until;
+    char *pipeline, *objects, *params; /* owned: job_lease_clear */
+    int64_t crashes, attempts_max;
+};
+void job_lease_clear(struct lease *l);
+
+/* The outcome of an attempt, for job_finish_claim(). */
+enum outcome { OUT_STAGED, OUT_FAILED, OUT_HANDED_BACK };
+struct finish {
+    struct lease *lease;
+    enum outcome outcome;
+    const struct output *outputs; /* staged */
+    int noutputs;
+    int64_t rows_read, rows_staged, rows_rejected, rows_filtered, bytes_in, bytes_out;
+    struct err err;               /* failed */
+    const char *stage;            /* "fetch", "unpack", "read", "stage": for the error log; failed */
+    int64_t backoff_ms;           /* failed, transient: pause before the next try */
+    int64_t peak_rss;
+    int signal;
+    const struct job_object *objects; /* what was fetched, for table object */
+    int nobjects;
+    int lost;                     /* out: the lease was lost, nothing was written */
+};
+struct job_object { const char *uri; int64_t size; const char *etag, *modified; };
+
+/*
+ * One transaction: write the finishes (each fenced by its token), then claim up to `max` due jobs for `worker` until now + lease_ms.
+ * A staged job whose lane order allows nothing special is simply staged. leases: room for max. Returns the number claimed, or -1 (then nothing at all happened).
+ * Durability: QUEUE_NOW when a finish is staged (a result must be on disk before a loader acts on it), else later. Rings BELL_STAGED.
+ * Transient failures become ready again with run_at (or dead when attempts are used up); permanent ones dead; ERR_READER_CRASHED counts a crash:
+ * dead with class poison from crashes_max on, else ready again.
+ */
+int job_finish_claim(struct queue *q, struct finish *finishes, int nfinishes, int64_t worker, int64_t lease_ms, int64_t crashes_max,
+                     struct lease *leases, int max, struct err *err);
+/* 1 renewed, 0 lost, -1 database. */
+int job_renew(struct queue *q, const struct lease *l, int64_t until, struct err *err);
+/* 1: the lease holds and nobody asked to cancel; 0: stop working. Reader; cheap. */
+int job_still_ours(struct queue *q, const struct lease *l, struct err *err);
+
+/* ---- load ---- */
+struct staged_job {
+    int64_t id, token, seq;
+    char uid[SYS_UID_LEN + 1];
+    char *pipeline, *objects;
+    struct output *outputs; /* inline bytes loaded; rejects among them */
+    int noutputs;
+    bool overtaken; /* a newer job of one of its lanes was loaded already */
+    bool overtaken_by_replace;
+};
+void job_staged_clear(struct staged_job *j);
+/*
+ * Claim staged jobs of one target in seq order, up to max_jobs, max_files outputs in files, max_bytes. A job of a lane waits while an older
+ * unfinished job (due, running, staged, loading) is in that lane, unless that older job is claimed in the same call before it. Returns the number.
+ */
+int job_load_claim(struct queue *q, const char *target, int64_t worker, int64_t lease_ms, int max_jobs, int max_files,
+                   int64_t max_bytes, struct staged_job *jobs, struct err *err);
+enum load_outcome { LOAD_LOADED, LOAD_SUPERSEDED, LOAD_AWAY, LOAD_REFUSED };
+struct load_finish {
+    const struct staged_job *job;
+    enum load_outcome outcome;
+    int64_t rows;
+    struct err err;
+    int64_t backoff_ms; /* away */
+    int lost;           /* out */
+};
+/* One transaction for all. Outputs of kind rows are forgotten (their inline bytes too); rejects stay. Rings BELL_DONE. */
+int job_load_finish(struct queue *q, struct load_finish *f, int n, struct err *err);
+int job_load_renew(struct queue *q, const struct staged_job *jobs, int n, int64_t until, struct err *err); /* 1 all, 0 some lost */
+/* Jobs in `loading` whose lease ran out: claimed like job_load_claim; the caller asks the ledger first. */
+int job_load_expired(struct queue *q, const char *target, int64_t worker, int64_t lease_ms, int max_jobs,
+                     struct staged_job *jobs, struct err *err);
+
+/* ---- by people ---- */
+int job_find(struct queue *q, const char *id_or_uid, int64_t *id, struct err *err); /* number, uid or a unique prefix of one (>= 4); 0 or -1 not-found */
+int job_cancel(struct queue *q, int64_t id, struct err *err);                /* -1: state, with the reason */
+int job_retry(struct queue *q, int64_t id, struct err *err);
+/* All dead jobs that match (NULL: any). *n counts. */
+int job_retry_all(struct queue *q, const char *pipeline, const char *code, int64_t *n, struct err *err);
+int job_pause(struct queue *q, const char *pipeline, bool on, int64_t *changed, struct err *err); /* ready jobs leave or enter the claim index in chunks */
+int job_prune(struct queue *q, int64_t before, int64_t *n, struct err *err); /* final jobs finished before that time, in small batches */
+
+/* ---- housekeeping, by any role, cheap when there is nothing to do ---- */
+/* Jobs whose run_at has come become due. *next: the earliest run_at left, or 0. */
+int job_promote(struct queue *q, int64_t *promoted, int64_t *next, struct err *err);
+/* Leases of running jobs that ran out: outcome crashed, ready again or dead as poison. */
+int job_rescue(struct queue *q, int64_t crashes_max, int64_t *rescued, struct err *err);
+
+/* ---- columns inferred once a pipeline (part) ---- */
+int job_columns_get(struct queue *q, const char *recipe, char **columns, struct err *err); /* 1 malloc'ed, 0 none */
+int job_columns_set(struct queue *q, const char *recipe, const char *columns, const char *from, struct err *err); /* first one wins */
+
+/* ---- reading, for status and the like: one row at a time through a callback, in stable order ---- */
+struct job_row {
+    int64_t id, seq, priority, run_at, created, started, finished, attempts, attempts_max, crashes;
+    const char *uid, *pipeline, *state, *target, *objects, *params, *unique, *worker, *error_code, *error;
+    bool due, paused, cancel_asked;
+    int64_t rows_read, rows_staged, rows_rejected, rows_filtered, rows_loaded, bytes_in, bytes_out, lease_until;
+};
+struct job_filter { const char *state, *pipeline; int64_t id, before_id, limit; };
+int job_list(struct queue *q, const struct job_filter *f, int (*row)(void *arg, const struct job_row *r), void *arg, struct err *err);
+struct attempt_row { int64_t number, started, finished, peak_rss, signal; const char *worker, *outcome, *kind; };
+int job_attempts(struct queue *q, int64_t id, int (*row)(void *arg, const struct attempt_row *r), void *arg, struct err *err);
+struct error_row { int64_t id, at, job, attempt; const char *uid, *pipeline, *stage, *class, *code, *message; };
+struct error_filter { int64_t job, since, before_id, limit; const char *code, *pipeline; };
+int job_errors(struct queue *q, const struct error_filter *f, int (*row)(void *arg, const struct error_row *r), void *arg, struct err *err);
+struct object_row { const char *uri, *etag, *modified; int64_t size; };
+int job_objects(struct queue *q, int64_t id, int (*row)(void *arg, const struct object_row *r), void *arg, struct err *err);
+int job_outputs(struct queue *q, int64_t id, int (*row)(void *arg, const struct output *o), void *arg, struct err *err);
+struct status_row { const char *pipeline; bool paused; int64_t count[JOB_STATES], waiting, oldest_ready, rows_loaded; };
+int job_status(struct queue *q, int (*row)(void *arg, const struct status_row *r), void *arg, struct err *err);
+/* Why does it wait, in one sentence with the one gate that holds it. */
+int job_explain(struct queue *q, int64_t id, struct buf *out, struct err *err);
+
+#endif

@@ -1,0 +1,48 @@
+/*
+ * queue.db: open, migrate, and the one way to write: queue_begin() takes our own fair lock (flock on the file beside the
+ * database), then BEGIN IMMEDIATE; inside only SQL; queue_commit() commits, unlocks, and, where asked, makes the commit durable
+ * by one fdatasync of the WAL outside the lock (group commit). Checkpoints happen only inside the lock (SQLite before
+ * 3.51.3 has the WAL-reset race). Readers take no lock.
+ *
+ * Files beside queue.db: queue.db-lock (flock), queue.db-bell (futexes in a mapped page), queue.db-wal, queue.db-shm.
+ */
+#ifndef QETL_QUEUE_QUEUE_H
+#define QETL_QUEUE_QUEUE_H
+
+#include <sqlite3.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "queue_sql.h" /* made from queue.sql: enum queue_sql */
+
+struct queue;
+
+enum queue_flags { QUEUE_CREATE = 1, QUEUE_READONLY = 2 };
+/* Errors: database, database-newer, network-fs, not-found (no file and no QUEUE_CREATE: "run qetlctl init"). An older schema is
+ * migrated after an online backup beside it (queue.db.v<N>.bak). */
+int queue_open(struct queue **out, const char *path, int flags, struct err *err);
+void queue_close(struct queue *q);
+sqlite3 *queue_db(struct queue *q);
+sqlite3_stmt *queue_stmt(struct queue *q, enum queue_sql which); /* prepared at first use; reset and unbound */
+
+int queue_begin(struct queue *q, struct err *err);
+enum queue_durability { QUEUE_LATER, QUEUE_NOW };
+int queue_commit(struct queue *q, enum queue_durability d, struct err *err);
+void queue_rollback(struct queue *q);
+/* Make all commits so far durable (one fdatasync of the WAL, no lock held). */
+int queue_sync(struct queue *q, struct err *err);
+
+/* ---- the bell: a hint that something changed; the database is the truth ---- */
+enum bell { BELL_READY, BELL_STAGED, BELL_DONE, BELLS };
+uint32_t queue_bell(struct queue *q, enum bell which);              /* its count now; read it before looking into the database */
+void queue_ring(struct queue *q, enum bell which, int wake);        /* wake so many sleepers */
+/* Sleep until the bell has another count than `seen`, or timeout_ms, or a signal. */
+void queue_sleep(struct queue *q, enum bell which, uint32_t seen, int64_t timeout_ms);
+uint32_t *queue_bell_word(struct queue *q, enum bell which);        /* for sys_signals_init */
+/* Did somebody (also another program) commit since the last call? PRAGMA data_version. */
+bool queue_changed(struct queue *q);
+
+int64_t queue_wal_bytes(struct queue *q);
+
+#endif

@@ -1,0 +1,3 @@
+-- Every statement on queue.db, each under its name.
+-- name: nothing
+SELECT 1;

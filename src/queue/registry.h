@@ -1,0 +1,22 @@
+/* The worker registry: who works, since when, on what. Heartbeats are rare writes; counters are added by the finishes in job.c. */
+#ifndef QETL_QUEUE_REGISTRY_H
+#define QETL_QUEUE_REGISTRY_H
+
+#include <stdint.h>
+
+#include "queue/queue.h"
+
+/* role: "worker", "loader", ...; name: "worker-2". Gives the row's id. */
+int registry_join(struct queue *q, const char *role, const char *name, int64_t *id, struct err *err);
+int registry_beat(struct queue *q, int64_t id, struct err *err);
+int registry_leave(struct queue *q, int64_t id, struct err *err); /* stays listed with its end */
+struct worker_row {
+    int64_t id, pid, started, ended, beat, processed, succeeded, failed, rows, bytes, current_job;
+    const char *role, *name, *host, *ip, *version, *current_uid;
+    int alive; /* no end, and on this host the process is there; on others the beat is young */
+};
+int registry_list(struct queue *q, bool all, int (*row)(void *arg, const struct worker_row *r), void *arg, struct err *err);
+/* Rows of workers that ended (or vanished) more than a day ago are removed. */
+int registry_sweep(struct queue *q, int64_t before, struct err *err);
+
+#endif

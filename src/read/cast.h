@@ -1,0 +1,24 @@
+/*
+ * Fields to typed values by the recipe's columns; what does not fit goes to the rejects with its reason and place.
+ *
+ * Nulls (the truth table is tests/test_cast.c and doc/csv.md): JSON null and absent fields are null. A bare field is null when it is
+ * among the null tokens; when null= is not given, when it is empty. A quoted field is null only with
+ * quoted_null = yes and when it is among the tokens. The token "" stands for the empty field. For types other than text an
+ * empty (bare or quoted) field that is not null is a reject.
+ */
+#ifndef QETL_READ_CAST_H
+#define QETL_READ_CAST_H
+
+#include "base/err.h"
+#include "io/config.h"
+#include "io/rejects.h"
+#include "io/row.h"
+
+struct cast;
+int cast_open(struct cast **out, const struct recipe *recipe, const struct columns *columns, struct err *err);
+/* Each row of `in` ends in out or in rejects; bad rows of the batch go to rejects too. out's values live until the next call, and its slices as long as
+ * in's. -1: the rejects' limit is passed, or disk trouble. */
+int cast_batch(struct cast *c, struct batch *in, struct rows *out, struct rejects *rejects, struct err *err);
+void cast_close(struct cast *c);
+
+#endif

@@ -1,0 +1,43 @@
+/*
+ * Formats: bytes of one member in, batches of fields out. A format knows nothing of jobs or targets. One row in the
+ * table of format.c a format.
+ */
+#ifndef QETL_READ_FORMAT_H
+#define QETL_READ_FORMAT_H
+
+#include "base/err.h"
+#include "io/config.h"
+#include "io/input.h"
+#include "io/row.h"
+
+struct reader; /* each format has its own inside */
+
+struct format {
+    const char *name;
+    /* How sure, 0 to 100, that this is ours, from the first bytes of the member (after decoding to UTF-8). */
+    int (*bid)(struct str head);
+    /*
+     * Start on a member. recipe and columns are borrowed until close. The fields of the batches are in the order of
+     * columns. -1: ERR_HEADER (a column that is not optional is missing; the message lists what the header has), ERR_ENCODING,
+     * ERR_EMPTY never: no rows is 0 rows.
+     */
+    int (*open)(struct reader **out, const struct recipe *recipe, const struct columns *columns, struct input *in,
+                int64_t row_bytes_max, struct err *err);
+    /* 1: the batch has rows or bad rows; 0: the end; -1 error. Resets the batch first; its slices live until the next call. */
+    int (*next)(struct reader *r, struct batch *b, struct err *err);
+    void (*close)(struct reader *r); /* NULL is fine; also of a reader that failed half-way */
+    /* Column names (and types) of a member for inference: fields of the header, or keys found in the sample. See infer.h */
+};
+
+extern const struct format format_csv;   /* csv and tsv */
+extern const struct format format_jsonl; /* JSON lines, and arrays of objects (records = path) */
+
+/* By recipe->format; for "auto" (and NULL) by bidding on head. NULL with *err: format when nobody bids. */
+const struct format *format_pick(const struct recipe *recipe, struct str head, struct err *err);
+
+/* A decoder that turns latin1 and utf-16 input into UTF-8 and takes a BOM away; enc UTF8 only takes the BOM away. UTF-8 itself
+ * is checked by the formats, row by row. */
+struct input *decode_open(struct input *in, enum encoding enc, struct err *err);
+void decode_close(struct input *in);
+
+#endif

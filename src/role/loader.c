@@ -1,0 +1,1 @@
+typedef int qetl_nothing_yet; 

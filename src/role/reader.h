@@ -1,0 +1,68 @@
+/*
+ * The reader child: all foreign bytes are touched here, in a process without network and database.
+ *
+ * It is forked from the worker before the worker opens its database or a socket, lives for many jobs, and has only: a control
+ * socket, a ring in shared memory, two eventfds, and the descriptors that the worker sends for a job. seccomp kills it at any other system
+ * call; RLIMIT_AS is [limits] memory. A crash or a bomb takes the child only. Every wait watches the other side's death.
+ */
+#ifndef QETL_ROLE_READER_H
+#define QETL_ROLE_READER_H
+
+#include <poll.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+#include "io/config.h"
+#include "io/spool.h"
+#include "pipeline/pipeline.h"
+
+struct reader_child;
+
+/* What came out of a job. */
+struct reader_result {
+    int rc;                                    /* 0, or -1 with err */
+    struct err err;
+    struct pipeline_counts counts;
+    struct output outputs[PIPELINE_PARTS_MAX + 1]; /* inline bytes owned by the result; files are <n>.part in the spool, synced */
+    int noutputs;
+    int signal;                                /* the child died of it, or 0 */
+    int64_t peak_rss;                          /* of the child, bytes */
+    char *inferred[PIPELINE_PARTS_MAX];        /* of reader_infer: columns text a part; malloc'ed */
+};
+void reader_result_clear(struct reader_result *r);
+
+/* Fork and sandbox a child. config is borrowed and must outlive it. */
+int reader_spawn(struct reader_child **out, const struct config *config, struct err *err);
+/* Kill it (if alive) and reap it. NULL is fine. */
+void reader_free(struct reader_child *c);
+bool reader_alive(struct reader_child *c);
+
+/* Begin a job. The child asks for staged files by itself; the parent side opens them in `spool` for `uid` inside reader_tick(). columns: see
+ * pipeline_start. infer: only look at the first object and give back columns. */
+int reader_begin(struct reader_child *c, const struct pipeline *p, const char *const *columns, struct spool *spool,
+                 const char *uid, bool infer, struct err *err);
+/* The next object comes as a stream through the ring. */
+int reader_object_stream(struct reader_child *c, const char *uri, int64_t size, struct err *err);
+/* The next object is in this file (the descriptor is duplicated to the child). complete: all bytes are there; else the child follows
+ * behind the writer, up to what reader_file_grew() says. */
+int reader_object_file(struct reader_child *c, const char *uri, int fd, int64_t size, bool complete, struct err *err);
+/* Bytes into the ring: n (all taken) or 0 (no room for all of it now). n at most READER_CHUNK_MAX. */
+enum { READER_CHUNK_MAX = 256 * 1024 };
+ssize_t reader_write(struct reader_child *c, const void *p, size_t n, struct err *err);
+void reader_file_grew(struct reader_child *c, int64_t bytes); /* that many are there now, from 0 */
+int reader_object_end(struct reader_child *c, struct err *err);  /* the object is whole */
+int reader_end(struct reader_child *c, struct err *err);         /* no more objects: finish the job */
+/* Give the job up (cancelled, lease lost, fetch failed): kills and replaces the child if it does not stop by itself at once. */
+int reader_abort(struct reader_child *c, struct err *err);
+
+/* Descriptors to poll for POLLIN: control socket and "room in the ring" event; always 2. */
+void reader_pollfds(struct reader_child *c, struct pollfd fds[2]);
+/* Serve what the child asked for. 1: the result is there (*result filled; cleared by the caller), 0: not yet, -1 error of our
+ * side. A dead child is a result with err reader-crashed (poison), or reader-memory. */
+int reader_tick(struct reader_child *c, struct reader_result *result, struct err *err);
+/* Rows and bytes so far, from shared memory. */
+void reader_progress(struct reader_child *c, uint64_t *rows, uint64_t *bytes);
+
+#endif
