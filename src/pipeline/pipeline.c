@@ -1,1 +1,327 @@
+/*
+ * One job from open inputs to finished outputs: unpack ▸ format ▸ cast ▸ encode, pulled from the right.
+ *
+ * Every member goes to the first part whose globs match it. The books are closed before anything is published:
+ * rows read = staged + rejected + filtered, or the job fails with `counts`. Nothing here survives a crash, and nothing
+ * needs to: outputs are .part files until the worker publishes them.
+ */
 #include "pipeline/pipeline.h"
+
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "base/text.h"
+#include "io/rejects.h"
+#include "read/cast.h"
+#include "read/format.h"
+#include "read/unpack.h"
+#include "source/source.h"
+#include "target/target.h"
+
+struct part {
+    const struct recipe *recipe;
+    struct columns own;            /* from the override; empty when the recipe has columns */
+    const struct columns *columns;
+    const struct target *target;
+    struct table_spec spec;
+    int *key;
+    struct encoder *encoder;
+    struct cast *cast;
+    struct batch batch;
+    int64_t members;
+};
+
+struct pipeline_run {
+    const struct config *config;
+    const struct pipeline *pipeline;
+    struct part parts[PIPELINE_PARTS_MAX];
+    int nparts;
+    struct rejects rejects;
+    struct pipeline_counts counts;
+    struct buf seen; /* names of members nobody wanted, for the error */
+};
+
+static int part_open(struct pipeline_run *r, struct part *part, const struct recipe *recipe, const char *columns,
+                     const struct stage *stage, int number, struct err *err)
+{
+    part->recipe = recipe;
+    part->columns = &recipe->columns;
+    if (recipe->columns.n == 0) {
+        if (!columns)
+            return err_set(err, ERR_INTERNAL, "pipeline '%s' has neither columns nor inferred ones", recipe->name);
+        if (columns_parse(&part->own, columns, err) < 0)
+            return err_in(err, "inferred columns of '%s'", recipe->name);
+        part->columns = &part->own;
+    }
+    const struct target_config *tc = config_target(r->config, recipe->target);
+    if (!tc)
+        return err_set(err, ERR_CONFIG, "pipeline '%s' names no target", recipe->name);
+    if (!(part->target = target_by_url(tc->url, err)))
+        return -1;
+    if (recipe->nkey && !(part->key = calloc((size_t)recipe->nkey, sizeof *part->key)))
+        return err_nomem(err);
+    for (int i = 0; i < recipe->nkey; i++)
+        if ((part->key[i] = columns_find(part->columns, str_of(recipe->key[i]))) < 0)
+            return err_set(err, ERR_CONFIG, "pipeline '%s': key column '%s' is not among the columns", recipe->name,
+                           recipe->key[i]);
+    part->spec = (struct table_spec){
+        .table = recipe->table,
+        .name = recipe->table_name,
+        .columns = part->columns,
+        .mode = recipe->mode,
+        .nkey = recipe->nkey,
+        .key = part->key,
+    };
+    if (batch_init(&part->batch, (uint32_t)part->columns->n, err) < 0 ||
+        cast_open(&part->cast, recipe, part->columns, err) < 0)
+        return -1;
+    return part->target->encode_open(&part->encoder, &part->spec, stage, number, err);
+}
+
+static void part_close(struct part *part)
+{
+    if (part->target)
+        part->target->encode_close(part->encoder);
+    cast_close(part->cast);
+    batch_clear(&part->batch);
+    columns_clear(&part->own);
+    free(part->key);
+}
+
+int pipeline_start(struct pipeline_run **out, const struct config *config, const struct pipeline *p,
+                   const char *const *columns_override, const struct stage *stage, struct err *err)
+{
+    struct pipeline_run *r = calloc(1, sizeof *r);
+    if (!r)
+        return err_nomem(err);
+    r->config = config;
+    r->pipeline = p;
+    rejects_init(&r->rejects, stage, p->nparts, p->parts[0].max_rejects);
+    for (int i = 0; i < p->nparts; i++) {
+        r->nparts++;
+        if (part_open(r, &r->parts[i], &p->parts[i], columns_override ? columns_override[i] : NULL, stage, i, err) < 0) {
+            pipeline_end(r);
+            return -1;
+        }
+    }
+    *out = r;
+    return 0;
+}
+
+void pipeline_end(struct pipeline_run *r)
+{
+    if (!r)
+        return;
+    for (int i = 0; i < r->nparts; i++)
+        part_close(&r->parts[i]);
+    rejects_clear(&r->rejects);
+    buf_clear(&r->seen);
+    free(r);
+}
+
+const struct pipeline_counts *pipeline_counts(const struct pipeline_run *r) { return &r->counts; }
+
+/* Read the first bytes of an input and give them out again: formats bid on them. */
+struct peek {
+    struct input input;
+    struct input *from;
+    char head[4096];
+    size_t n, at;
+};
+
+static ssize_t peek_read(struct input *in, void *buf, size_t cap, struct err *err)
+{
+    struct peek *p = (struct peek *)in;
+    if (p->at == p->n)
+        return p->from->read(p->from, buf, cap, err);
+    size_t n = p->n - p->at < cap ? p->n - p->at : cap;
+    memcpy(buf, p->head + p->at, n);
+    p->at += n;
+    return (ssize_t)n;
+}
+
+static int peek_open(struct peek *p, struct input *from, struct err *err)
+{
+    p->input = (struct input){ .read = peek_read, .size = from->size };
+    p->from = from;
+    p->n = p->at = 0;
+    for (ssize_t n = 1; n && p->n < sizeof p->head; p->n += (size_t)n)
+        if ((n = from->read(from, p->head + p->n, sizeof p->head - p->n, err)) < 0)
+            return -1;
+    return 0;
+}
+
+static int part_batch(struct pipeline_run *r, struct part *part, struct err *err)
+{
+    struct rows rows;
+    uint64_t staged = 0;
+    r->counts.read += batch_read(&part->batch);
+    if (cast_batch(part->cast, &part->batch, &rows, &r->rejects, err) < 0)
+        return -1;
+    if (part->target->encode_rows(part->encoder, &rows, &r->rejects, &staged, err) < 0)
+        return -1;
+    r->counts.staged += staged;
+    r->counts.rejected = (uint64_t)r->rejects.count;
+    return 0;
+}
+
+struct format_reader {
+    const struct format *format;
+    struct reader *reader;
+};
+static void reader_closep(struct format_reader *f)
+{
+    if (f->format)
+        f->format->close(f->reader);
+}
+static void decode_closep(struct input **in)
+{
+    if (*in)
+        decode_close(*in);
+}
+
+static int part_member(struct pipeline_run *r, struct part *part, struct input *member, struct err *err)
+{
+    AUTO(decode_closep) struct input *decoded = decode_open(member, part->recipe->encoding, err);
+    if (!decoded)
+        return -1;
+    struct peek peek;
+    if (peek_open(&peek, decoded, err) < 0)
+        return -1;
+    if (peek.n == 0)
+        return 0; /* an empty member has no rows and no header */
+    AUTO(reader_closep) struct format_reader f = { 0 };
+    if (!(f.format = format_pick(part->recipe, (struct str){ peek.head, peek.n }, err)))
+        return -1;
+    if (f.format->open(&f.reader, part->recipe, part->columns, &peek.input, r->config->limits.row_bytes, err) < 0)
+        return -1;
+    int rc;
+    while ((rc = f.format->next(f.reader, &part->batch, err)) == 1)
+        if (part_batch(r, part, err) < 0)
+            return -1;
+    return rc;
+}
+
+/* Does one of the globs match the member's whole name or its last part? */
+bool pipeline_wants(const struct recipe *recipe, const char *name)
+{
+    if (!recipe->member)
+        return true;
+    const char *slash = strrchr(name, '/');
+    struct str whole = str_of(name), last = slash ? str_of(slash + 1) : whole;
+    char globs[1024];
+    if (strlen(recipe->member) >= sizeof globs)
+        return false;
+    strcpy(globs, recipe->member);
+    int depth = 0; /* commas inside {a,b} belong to the glob */
+    for (char *at = globs, *glob = globs;; at++) {
+        depth += *at == '{' ? 1 : *at == '}' ? -1 : 0;
+        if (*at && (*at != ',' || depth > 0))
+            continue;
+        bool end = !*at;
+        *at = '\0';
+        struct str g = str_trim(str_of(glob));
+        glob[(g.p - glob) + (ptrdiff_t)g.n] = '\0';
+        if (g.n && (text_glob(g.p, whole) || text_glob(g.p, last)))
+            return true;
+        if (end)
+            return false;
+        glob = at + 1;
+    }
+}
+
+static struct part *part_for(struct pipeline_run *r, const char *member)
+{
+    for (int i = 0; i < r->nparts; i++)
+        if (pipeline_wants(r->parts[i].recipe, member))
+            return &r->parts[i];
+    return NULL;
+}
+
+static int object_members(struct pipeline_run *r, struct unpack *u, const char *uri, struct err *err)
+{
+    struct member m;
+    int rc, wanted = 0;
+    buf_reset(&r->seen);
+    while ((rc = unpack_next(u, &m, err)) == 1) {
+        struct part *part = part_for(r, m.name);
+        if (!part) {
+            if (r->seen.n < 200)
+                buf_addf(&r->seen, "%s'%s'", r->seen.n ? ", " : "", m.name);
+            continue;
+        }
+        wanted++;
+        r->counts.members++;
+        part->members++;
+        r->rejects.table = part->spec.table;
+        r->rejects.object = uri;
+        r->rejects.member = m.name;
+        if (part_member(r, part, unpack_member(u), err) < 0)
+            return err_in(err, "member '%s'", m.name);
+    }
+    if (rc < 0)
+        return -1;
+    if (!wanted)
+        return err_set(err, ERR_NO_MEMBER, "no member matches member = %s; the object has %s%s",
+                       r->pipeline->parts[0].member ? r->pipeline->parts[0].member : "*", r->seen.n ? r->seen.p : "none",
+                       r->seen.n >= 200 ? ", ..." : "");
+    return 0;
+}
+
+int pipeline_object(struct pipeline_run *r, struct input *in, const char *uri, struct err *err)
+{
+    const struct limits *l = &r->config->limits;
+    struct unpack_limits limits = { l->members, l->unpacked_bytes, l->ratio, r->pipeline->nested };
+    struct pipeline_counts before = r->counts;
+    char name[512];
+    source_basename(uri, name, sizeof name);
+    struct unpack *u;
+    if (unpack_open(&u, in, name, &limits, err) < 0)
+        return -1;
+    int rc = object_members(r, u, uri, err);
+    r->counts.bytes_in = before.bytes_in + (uint64_t)unpack_bytes_in(u);
+    r->counts.bytes_out = before.bytes_out + (uint64_t)unpack_bytes_out(u);
+    unpack_close(u);
+    return rc;
+}
+
+static int close_books(const struct pipeline_run *r, const struct output *outputs, int n, struct err *err)
+{
+    const struct pipeline_counts *c = &r->counts;
+    uint64_t rows = 0;
+    for (int i = 0; i < n; i++)
+        if (outputs[i].kind == OUTPUT_ROWS)
+            rows += (uint64_t)outputs[i].rows;
+    if (c->read != c->staged + c->rejected + c->filtered || rows != c->staged)
+        return err_set(err, ERR_COUNTS, "%llu rows read, but %llu staged (%llu in outputs), %llu rejected, %llu filtered",
+                       (unsigned long long)c->read, (unsigned long long)c->staged, (unsigned long long)rows,
+                       (unsigned long long)c->rejected, (unsigned long long)c->filtered);
+    return 0;
+}
+
+int pipeline_finish(struct pipeline_run *r, struct output *outputs, int *noutputs, struct err *err)
+{
+    int n = 0;
+    if (r->counts.read == 0 && !r->parts[0].recipe->empty_ok)
+        return err_set(err, ERR_EMPTY, "no rows");
+    for (int i = 0; i < r->nparts; i++, n++) {
+        outputs[n] = (struct output){ .kind = OUTPUT_ROWS, .number = i };
+        if (r->parts[i].target->encode_finish(r->parts[i].encoder, &outputs[n], err) < 0)
+            goto fail;
+    }
+    outputs[n] = (struct output){ .kind = OUTPUT_REJECTS, .number = r->nparts };
+    if (rejects_finish(&r->rejects, r->counts.read, &outputs[n], err) < 0)
+        goto fail;
+    if (r->rejects.count > 0)
+        n++;
+    else
+        buf_clear(&outputs[n].inlined);
+    if (close_books(r, outputs, n, err) < 0)
+        goto fail;
+    *noutputs = n;
+    return 0;
+fail:
+    for (int i = 0; i < n; i++)
+        buf_clear(&outputs[i].inlined);
+    return -1;
+}

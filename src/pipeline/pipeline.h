@@ -5,6 +5,7 @@
 #ifndef QETL_PIPELINE_PIPELINE_H
 #define QETL_PIPELINE_PIPELINE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -22,8 +23,7 @@ struct pipeline_counts {
 
 struct pipeline_run;
 
-/* Start. p, limits and stage are borrowed. columns_override: for pipelines without columns=, one text a part (or NULL). uid and progress (shared
- * memory, may be NULL) are borrowed. */
+/* Start. config, p and stage are borrowed. columns_override: for parts without columns=, one text a part (or NULL). */
 int pipeline_start(struct pipeline_run **out, const struct config *config, const struct pipeline *p,
                    const char *const *columns_override, const struct stage *stage, struct err *err);
 /* One object: unpack, and each member that a part wants: format, cast, encode. */
@@ -32,5 +32,8 @@ int pipeline_object(struct pipeline_run *r, struct input *in, const char *uri, s
 int pipeline_finish(struct pipeline_run *r, struct output *outputs, int *noutputs, struct err *err);
 const struct pipeline_counts *pipeline_counts(const struct pipeline_run *r); /* so far */
 void pipeline_end(struct pipeline_run *r);
+
+/* Is a member of that name for this recipe? A glob of member= matches the whole name or its last part. */
+bool pipeline_wants(const struct recipe *recipe, const char *member);
 
 #endif
