@@ -6,6 +6,7 @@
 #define QETL_IO_STAGE_H
 
 #include <stdint.h>
+#include <stdlib.h>
 
 #include "base/err.h"
 #include "base/mem.h"
@@ -24,7 +25,15 @@ struct output {
     bool in_file;
     uint64_t checksum;   /* of the file, XXH3-like; 0 when not taken */
     struct buf inlined;  /* when !in_file; owned */
+    char *spec;          /* what the loader must know (role/outputs.h), kept by the queue as it is; malloc'ed, NULL for rejects */
 };
+
+static inline void output_clear(struct output *o)
+{
+    buf_clear(&o->inlined);
+    free(o->spec);
+    o->spec = NULL;
+}
 
 struct stage {
     /* A new, empty, writable, seekable file for output `number`; -1 with *err. The caller owns the fd. */

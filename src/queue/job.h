@@ -136,6 +136,11 @@ int job_promote(struct queue *q, int64_t *promoted, int64_t *next, struct err *e
 /* Leases of running jobs that ran out: outcome crashed, ready again or dead as poison. */
 int job_rescue(struct queue *q, int64_t crashes_max, int64_t *rescued, struct err *err);
 
+/* What is left to do, for a drain: jobs that are ready and due before `until` (not paused), that run, that are staged (due before
+ * until) or being loaded; and all others that are not final or dead. */
+struct job_left { int64_t ready, running, staged, loading, later; };
+int job_left(struct queue *q, int64_t until, struct job_left *out, struct err *err);
+
 /* ---- columns inferred once a pipeline (part) ---- */
 int job_columns_get(struct queue *q, const char *recipe, char **columns, struct err *err); /* 1 malloc'ed, 0 none */
 int job_columns_set(struct queue *q, const char *recipe, const char *columns, const char *from, struct err *err); /* first one wins */

@@ -1,0 +1,83 @@
+/* The loader's knowledge of an output as JSON, and back. */
+#include "role/outputs.h"
+
+#include "base/json.h"
+
+int output_spec_set(struct output *out, const struct recipe *recipe, const char *columns, struct err *err)
+{
+    AUTO(buf_clear) struct buf text = { 0 }, cols = { 0 };
+    struct json_out o;
+    if (recipe->columns.n)
+        columns_print(&recipe->columns, &cols);
+    else
+        buf_adds(&cols, columns);
+    json_start(&o, &text);
+    json_object(&o);
+    json_key(&o, "columns");
+    json_text(&o, buf_str(&cols));
+    json_put_text(&o, "mode", load_mode_names[recipe->mode]);
+    json_put_text(&o, "table", recipe->table_name);
+    json_key(&o, "key");
+    json_array(&o);
+    for (int i = 0; i < recipe->nkey; i++)
+        json_text(&o, str_of(recipe->key[i]));
+    json_array_end(&o);
+    json_object_end(&o);
+    if (cols.failed || text.failed)
+        return err_nomem(err);
+    free(out->spec);
+    out->spec = text.p;
+    text = (struct buf){ 0 };
+    return 0;
+}
+
+static const char *text_member(struct output_spec *s, const struct json_value *object, const char *name)
+{
+    struct json_value v;
+    struct str text;
+    if (json_member(object, name, &v) != 1 || v.kind != JSON_TEXT || !json_unescape(&v, &s->arena, &text))
+        return NULL;
+    return arena_dup(&s->arena, text);
+}
+
+static int spec_key(struct output_spec *s, const struct json_value *list)
+{
+    struct json_value v;
+    struct str none, text;
+    int *key = arena_alloc(&s->arena, (size_t)s->columns.n * sizeof *key), n = 0;
+    for (size_t at = 0; key && json_next(list, &at, &none, &v) && n < s->columns.n; n++)
+        if (v.kind != JSON_TEXT || !json_unescape(&v, &s->arena, &text) || (key[n] = columns_find(&s->columns, text)) < 0)
+            return -1;
+    s->table.key = key;
+    s->table.nkey = n;
+    return key ? 0 : -1;
+}
+
+int output_spec_get(struct output_spec *s, const struct output *out, struct err *err)
+{
+    struct json_value object, key;
+    struct json_fault fault;
+    *s = (struct output_spec){ 0 };
+    if (!out->spec || !json_check(str_of(out->spec), &object, &fault) || object.kind != JSON_OBJECT)
+        return err_set(err, ERR_STAGED_DAMAGED, "output %d has no description", out->number);
+    const char *columns = text_member(s, &object, "columns"), *mode = text_member(s, &object, "mode");
+    s->table.table = out->table;
+    s->table.name = text_member(s, &object, "table");
+    s->table.columns = &s->columns;
+    s->table.mode = MODES;
+    for (int i = 0; mode && i < MODES; i++)
+        if (!strcmp(mode, load_mode_names[i]))
+            s->table.mode = (enum load_mode)i;
+    if (!columns || !s->table.name || s->table.mode == MODES || columns_parse(&s->columns, columns, err) < 0 ||
+        json_member(&object, "key", &key) != 1 || key.kind != JSON_ARRAY || spec_key(s, &key) < 0) {
+        output_spec_clear(s);
+        return err_set(err, ERR_STAGED_DAMAGED, "the description of output %d cannot be read", out->number);
+    }
+    return 0;
+}
+
+void output_spec_clear(struct output_spec *s)
+{
+    columns_clear(&s->columns);
+    arena_clear(&s->arena);
+}

@@ -1,0 +1,25 @@
+/*
+ * What the loader must know about a staged output, written down when it was staged: a later change of the ini does not
+ * change how rows that are staged already are loaded.
+ */
+#ifndef QETL_ROLE_OUTPUTS_H
+#define QETL_ROLE_OUTPUTS_H
+
+#include "base/err.h"
+#include "io/config.h"
+#include "io/stage.h"
+#include "target/target.h"
+
+/* Fill out->spec (JSON: columns, mode, key, table) from the part that staged it. columns: the text of inferred columns, NULL
+ * when the recipe has its own. */
+int output_spec_set(struct output *out, const struct recipe *recipe, const char *columns, struct err *err);
+
+struct output_spec {
+    struct table_spec table;
+    struct columns columns;
+    struct arena arena;
+};
+int output_spec_get(struct output_spec *s, const struct output *out, struct err *err);
+void output_spec_clear(struct output_spec *s);
+
+#endif

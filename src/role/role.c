@@ -1,0 +1,24 @@
+/* Signs of life, and the grace of a shutdown. */
+#include "role/role.h"
+
+#include "base/sys.h"
+
+void role_alive(const struct role *role)
+{
+    if (role->beat)
+        __atomic_store_n(role->beat, sys_mono_ms(), __ATOMIC_RELAXED);
+}
+
+int64_t role_grace(const struct role *role)
+{
+    static int64_t asked_mono_ms;
+    int stops = sys_stop_requested();
+    if (!stops)
+        return -1;
+    if (stops > 1)
+        return 0;
+    if (!asked_mono_ms)
+        asked_mono_ms = sys_mono_ms();
+    int64_t left = asked_mono_ms + role->config->shutdown_timeout_ms - sys_mono_ms();
+    return left > 0 ? left : 0;
+}

@@ -1,0 +1,27 @@
+/*
+ * What every role gets from its supervisor, and the loop that they share.
+ */
+#ifndef QETL_ROLE_ROLE_H
+#define QETL_ROLE_ROLE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "io/config.h"
+
+struct role {
+    const struct config *config;
+    const char *name;      /* "worker-2.1", in the registry and the log */
+    int64_t *beat;         /* shared with the supervisor: mono ms of the last sign of life; may be NULL */
+    bool drain;            /* end when nothing is left to do */
+    int64_t drain_wait_ms; /* drain: wait for retries that are due within this time */
+};
+
+/* A sign of life for the watchdog. Call it at least every few seconds. */
+void role_alive(const struct role *role);
+
+/* How much of a shutdown's grace is left: -1 nobody asked to stop; 0 stop now; else ms. */
+int64_t role_grace(const struct role *role);
+
+#endif

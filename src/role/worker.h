@@ -1,0 +1,25 @@
+/*
+ * The worker: claims jobs, fetches their objects, has the reader child turn them into staged outputs, records the outcome. It
+ * holds the network, the lease and the database; it never looks into foreign bytes beyond the first few that say whether a
+ * format must seek.
+ *
+ * One process is one job slot. If power fails: the lease runs out and another attempt starts from the spool's .part of a big
+ * object, or from nothing; a published output whose job was not recorded as staged is swept.
+ */
+#ifndef QETL_ROLE_WORKER_H
+#define QETL_ROLE_WORKER_H
+
+#include "role/role.h"
+
+struct worker;
+
+/* Forks the reader child first, while this process is small; then opens spool, queue and network, and joins the registry. */
+int worker_open(struct worker **out, const struct role *role, struct err *err);
+/* Record what is done, claim, work. *did: number of jobs worked. -1: the queue or spool cannot be used. */
+int worker_step(struct worker *w, int *did, struct err *err);
+/* Hand back what was claimed and not begun, leave the registry. NULL is fine. */
+void worker_close(struct worker *w);
+/* Step and sleep until a stop is asked for (or, draining, nothing is left). */
+int worker_run(const struct role *role, struct err *err);
+
+#endif
