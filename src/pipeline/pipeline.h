@@ -13,7 +13,7 @@
 #include "io/input.h"
 #include "io/stage.h"
 
-enum { PIPELINE_PARTS_MAX = 16 };
+enum { PIPELINE_PARTS_MAX = 10 }; /* SQLite attaches 10 files at most: a job is one transaction */
 
 struct pipeline_counts {
     uint64_t read, staged, rejected, filtered; /* rows: read = staged + rejected + filtered, checked */

@@ -1,1 +1,428 @@
-typedef int qetl_nothing_yet; 
+/*
+ * Group commit into the targets. See loader.h.
+ *
+ * The order that makes it exactly once: (1) claim with a token, (2) ledger row and rows in one target transaction, (3) commit,
+ * (4) keep the rejects, (5) record "loaded", (6) remove the staged files. Killed before 3: nothing happened, the lease runs out and
+ * the job is loaded again. Killed after 3: the ledger says so, and the next loader goes on at 4. Files left after 5 are swept.
+ */
+#include "role/loader.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/sys.h"
+#include "io/spool.h"
+#include "queue/job.h"
+#include "queue/queue.h"
+#include "queue/registry.h"
+#include "role/keeper.h"
+#include "role/outputs.h"
+#include "target/target.h"
+
+enum {
+    GROUP_MAX = 256,
+    AWAY_MS = 1000,          /* first pause when a target is away; doubles up to: */
+    AWAY_MAX_MS = 60000,
+    SWEEP_MS = 3600000,
+    SWEEP_AGE_MS = 600000,   /* younger files may belong to a worker that has not said so yet */
+};
+
+struct place_of {
+    const struct target_config *config;
+    const struct target *target;
+    struct target_conn *conn;
+    int64_t away_until_mono_ms, away_ms;
+};
+
+struct loader {
+    struct role role;
+    const struct config *config;
+    struct spool spool;
+    struct queue *queue;
+    struct keeper *keeper;
+    int64_t id;
+    struct place_of *targets;
+    int64_t beat_mono_ms, sweep_mono_ms;
+};
+
+/* ---- one job of a group, made ready for its target ---- */
+
+struct prepared {
+    struct load_job job;
+    struct load_output outputs[PIPELINE_PARTS_MAX];
+    struct output_spec specs[PIPELINE_PARTS_MAX];
+    char paths[PIPELINE_PARTS_MAX][512];
+};
+
+static void prepared_clear(struct prepared *p)
+{
+    for (int i = 0; i < p->job.noutputs; i++)
+        output_spec_clear(&p->specs[i]);
+    p->job.noutputs = 0;
+}
+
+static int prepare(struct loader *l, struct prepared *p, const struct staged_job *job, struct err *err)
+{
+    *p = (struct prepared){ .job = { .uid = job->uid,
+                                     .pipeline = job->pipeline,
+                                     .id = job->id,
+                                     .seq = job->seq,
+                                     .objects = job->objects,
+                                     .outputs = p->outputs } };
+    for (int i = 0; i < job->noutputs; i++) {
+        const struct output *out = &job->outputs[i];
+        if (out->kind != OUTPUT_ROWS)
+            continue;
+        int n = p->job.noutputs;
+        if (n == PIPELINE_PARTS_MAX)
+            return err_set(err, ERR_STAGED_DAMAGED, "more than %d outputs", PIPELINE_PARTS_MAX);
+        if (output_spec_get(&p->specs[n], out, err) < 0)
+            return -1;
+        p->outputs[n] = (struct load_output){ .spec = p->specs[n].table, .output = out };
+        p->outputs[n].spec.table = out->table;
+        p->outputs[n].spec.columns = &p->specs[n].columns;
+        if (out->in_file) {
+            spool_staged_path(&l->spool, job->uid, out->number, out->ext, p->paths[n], sizeof p->paths[n]);
+            p->outputs[n].path = p->paths[n];
+        }
+        p->job.noutputs++;
+    }
+    return 0;
+}
+
+/* ---- a group ---- */
+
+struct group {
+    struct staged_job *jobs;
+    struct load_finish *finishes;
+    int n;
+};
+
+static int files_of(const struct staged_job *job)
+{
+    int n = 0;
+    for (int i = 0; i < job->noutputs; i++)
+        n += job->outputs[i].kind == OUTPUT_ROWS && job->outputs[i].in_file;
+    return n;
+}
+
+static void outcome(struct load_finish *f, enum load_outcome o, const struct err *err)
+{
+    f->outcome = o;
+    if (err)
+        f->err = *err;
+}
+
+/* An overtaken job is not loaded, unless it was: a loader may have died between its commit and its record. */
+static int settle_overtaken(struct place_of *t, const struct staged_job *job, struct load_finish *f, struct err *err)
+{
+    int there = t->target->loaded(t->conn, job->uid, err);
+    if (there < 0)
+        return -1;
+    if (there) {
+        outcome(f, LOAD_LOADED, NULL);
+    } else if (job->overtaken_by_replace) {
+        outcome(f, LOAD_SUPERSEDED, NULL);
+    } else {
+        struct err e;
+        err_set(&e, ERR_OVERTAKEN, "a newer job has been loaded into the same table");
+        outcome(f, LOAD_REFUSED, &e);
+    }
+    return 0;
+}
+
+static int load_one(struct loader *l, struct place_of *t, const struct staged_job *job, struct load_finish *f, struct err *err)
+{
+    if (job->overtaken)
+        return settle_overtaken(t, job, f, err);
+    struct prepared p;
+    struct err e = { 0 };
+    int rc = prepare(l, &p, job, &e);
+    if (rc == 0)
+        rc = t->target->load_job(t->conn, &p.job, &e);
+    f->rows = p.job.rows;
+    if (rc == 0 && p.job.slow_rows)
+        log_event(LOG_WARN, "rows took the slow path into the table", "job", job->uid, "rows", log_num(p.job.slow_rows), NULL);
+    prepared_clear(&p);
+    if (rc == 0)
+        outcome(f, LOAD_LOADED, NULL);
+    else if (err_class(e.code) != ERR_TRANSIENT)
+        outcome(f, LOAD_REFUSED, &e);
+    else {
+        *err = e;
+        return -1;
+    }
+    return 0;
+}
+
+static void target_away(struct place_of *t)
+{
+    if (t->conn)
+        t->target->close(t->conn);
+    t->conn = NULL;
+    t->away_ms = t->away_ms ? t->away_ms * 2 : AWAY_MS;
+    if (t->away_ms > AWAY_MAX_MS)
+        t->away_ms = AWAY_MAX_MS;
+    t->away_until_mono_ms = sys_mono_ms() + t->away_ms;
+}
+
+/* The commit's answer was lost or bad: the ledger decides, job by job. */
+static int ask_ledger(struct place_of *t, struct group *g, const struct err *why)
+{
+    struct err err;
+    t->target->close(t->conn);
+    t->conn = NULL;
+    if (t->target->open(&t->conn, t->config, true, &err) < 0)
+        return -1;
+    for (int i = 0; i < g->n; i++) {
+        if (g->finishes[i].outcome != LOAD_LOADED)
+            continue;
+        int there = t->target->loaded(t->conn, g->jobs[i].uid, &err);
+        if (there < 0)
+            return -1;
+        if (!there)
+            outcome(&g->finishes[i], LOAD_AWAY, why);
+    }
+    return 0;
+}
+
+/* All of them in one transaction of the target. Every finish has an outcome afterwards. */
+static void load_group(struct loader *l, struct place_of *t, struct group *g)
+{
+    struct err err = { 0 };
+    bool begun = false, ok = false;
+    if (!t->conn && t->target->open(&t->conn, t->config, true, &err) < 0)
+        goto done;
+    if (t->target->begin(t->conn, &err) < 0)
+        goto done;
+    begun = true;
+    for (int i = 0; i < g->n; i++)
+        if (load_one(l, t, &g->jobs[i], &g->finishes[i], &err) < 0)
+            goto done;
+    ok = t->target->commit(t->conn, &err) == 0 || ask_ledger(t, g, &err) == 0;
+    begun = false;
+done:
+    if (ok) {
+        t->away_ms = 0;
+        return;
+    }
+    if (begun)
+        t->target->rollback(t->conn);
+    bool permanent = err_class(err.code) != ERR_TRANSIENT; /* the target itself is wrong, not a job */
+    target_away(t);
+    log_error(permanent ? "the target cannot be used" : "the target is away; its jobs wait", &err, "target", t->config->name);
+    for (int i = 0; i < g->n; i++) {
+        outcome(&g->finishes[i], permanent ? LOAD_REFUSED : LOAD_AWAY, &err);
+        g->finishes[i].backoff_ms = t->away_ms;
+    }
+}
+
+static void keep_rejects(struct loader *l, const struct staged_job *job)
+{
+    struct err err;
+    for (int i = 0; i < job->noutputs; i++)
+        if (job->outputs[i].kind == OUTPUT_REJECTS && job->outputs[i].in_file &&
+            spool_keep_rejects(&l->spool, job->uid, job->outputs[i].number, &err) < 0)
+            log_error("the rejects of a job could not be kept", &err, "job", job->uid);
+}
+
+static void log_load(const struct load_finish *f)
+{
+    if (f->lost)
+        log_event(LOG_WARN, "the lease was lost; the next loader asks the ledger", "job", f->job->uid, NULL);
+    else if (f->outcome == LOAD_LOADED)
+        log_event(LOG_INFO, "job loaded", "job", f->job->uid, "pipeline", f->job->pipeline, "rows", log_num(f->rows), NULL);
+    else if (f->outcome == LOAD_SUPERSEDED)
+        log_event(LOG_INFO, "job superseded by a newer one", "job", f->job->uid, "pipeline", f->job->pipeline, NULL);
+    else if (f->outcome == LOAD_REFUSED)
+        log_error("job refused by its target", &f->err, "job", f->job->uid);
+}
+
+static int record_group(struct loader *l, struct group *g, struct err *err)
+{
+    for (int i = 0; i < g->n; i++)
+        if (g->finishes[i].outcome == LOAD_LOADED)
+            keep_rejects(l, &g->jobs[i]);
+    (void)sys_fault("loader-before-record");
+    if (job_load_finish(l->queue, g->finishes, g->n, err) < 0)
+        return -1;
+    (void)sys_fault("loader-after-record");
+    for (int i = 0; i < g->n; i++) {
+        const struct load_finish *f = &g->finishes[i];
+        struct err e;
+        log_load(f);
+        bool has_files = false;
+        for (int k = 0; k < f->job->noutputs; k++)
+            has_files |= f->job->outputs[k].in_file;
+        if (has_files && !f->lost && f->outcome != LOAD_AWAY && spool_discard(&l->spool, f->job->uid, &e) < 0)
+            log_error("staged files stay in the spool until the next sweep", &e, "job", f->job->uid);
+    }
+    return 0;
+}
+
+/* Claim and load once for one target. Gives the number of jobs settled, -1 when the queue cannot be used. */
+static int target_round(struct loader *l, struct place_of *t, struct err *err)
+{
+    static struct staged_job jobs[GROUP_MAX];
+    static struct load_finish finishes[GROUP_MAX];
+    const struct config *c = l->config;
+    int most = c->group_jobs < GROUP_MAX ? (int)c->group_jobs : GROUP_MAX;
+    int n = job_load_expired(l->queue, t->config->name, l->id, c->lease_ms, most, jobs, err);
+    if (n == 0)
+        n = job_load_claim(l->queue, t->config->name, l->id, c->lease_ms, most, t->target->max_files, c->group_bytes, jobs, err);
+    if (n <= 0)
+        return n;
+    keeper_hold(l->keeper, jobs, n);
+    int rc = 0;
+    for (int from = 0, to; from < n && rc == 0; from = to) {
+        int files = 0;
+        for (to = from; to < n && (to == from || files + files_of(&jobs[to]) <= t->target->max_files); to++)
+            files += files_of(&jobs[to]);
+        struct group g = { jobs + from, finishes + from, to - from };
+        for (int i = 0; i < g.n; i++)
+            g.finishes[i] = (struct load_finish){ .job = &g.jobs[i] };
+        load_group(l, t, &g);
+        rc = record_group(l, &g, err);
+    }
+    keeper_hold(l->keeper, NULL, 0);
+    for (int i = 0; i < n; i++)
+        job_staged_clear(&jobs[i]);
+    return rc < 0 ? -1 : n;
+}
+
+/* ---- chores ---- */
+
+static int row_state(void *arg, const struct job_row *r)
+{
+    *(int *)arg = job_state_by_name(r->state);
+    return 0;
+}
+
+/* May what lies in the spool for this uid stay? Only while its job may still need it. */
+static int keep_uid(void *arg, const char *uid, struct err *err)
+{
+    struct loader *l = arg;
+    int64_t id;
+    int state = -1;
+    struct err e;
+    if (job_find(l->queue, uid, &id, &e) < 0) {
+        if (e.code == ERR_NOT_FOUND)
+            return 0;
+        *err = e;
+        return -1;
+    }
+    struct job_filter f = { .id = id, .limit = 1 };
+    if (job_list(l->queue, &f, row_state, &state, err) < 0)
+        return -1;
+    return state == JOB_READY || state == JOB_RUNNING || state == JOB_STAGED || state == JOB_LOADING || state == JOB_DEAD;
+}
+
+static int chores(struct loader *l, struct err *err)
+{
+    int64_t now = sys_mono_ms(), removed = 0;
+    role_alive(&l->role);
+    if (now >= l->beat_mono_ms) {
+        l->beat_mono_ms = now + l->config->heartbeat_ms;
+        if (registry_beat(l->queue, l->id, err) < 0)
+            return -1;
+    }
+    if (now >= l->sweep_mono_ms) {
+        struct err e;
+        l->sweep_mono_ms = now + SWEEP_MS;
+        if (spool_sweep(&l->spool, SWEEP_AGE_MS, keep_uid, l, &removed, &e) < 0)
+            log_error("the spool could not be swept", &e, NULL, NULL);
+        if (removed)
+            log_event(LOG_INFO, "orphans removed from the spool", "files", log_num(removed), NULL);
+    }
+    return 0;
+}
+
+int loader_open(struct loader **out, const struct role *role, struct err *err)
+{
+    struct loader *l = calloc(1, sizeof *l);
+    if (!l)
+        return err_nomem(err);
+    l->role = *role;
+    l->config = role->config;
+    l->spool.dirfd = -1;
+    l->targets = calloc((size_t)role->config->ntargets + 1, sizeof *l->targets);
+    int rc = l->targets ? 0 : err_nomem(err);
+    for (int i = 0; rc == 0 && i < l->config->ntargets; i++) {
+        l->targets[i].config = &l->config->targets[i];
+        l->targets[i].target = target_by_url(l->config->targets[i].url, err);
+        rc = l->targets[i].target ? 0 : -1;
+    }
+    if (rc < 0 || spool_open(&l->spool, l->config->spool, true, err) < 0 ||
+        queue_open(&l->queue, l->config->database, QUEUE_CREATE, err) < 0 || keeper_start(&l->keeper, &l->role, err) < 0 ||
+        registry_join(l->queue, "loader", role->name, &l->id, err) < 0) {
+        loader_close(l);
+        return -1;
+    }
+    *out = l;
+    return 0;
+}
+
+int loader_step(struct loader *l, int *did, struct err *err)
+{
+    *did = 0;
+    if (chores(l, err) < 0)
+        return -1;
+    for (int i = 0; i < l->config->ntargets && role_grace(&l->role) < 0; i++) {
+        if (sys_mono_ms() < l->targets[i].away_until_mono_ms)
+            continue;
+        int n = target_round(l, &l->targets[i], err);
+        if (n < 0)
+            return -1;
+        *did += n;
+    }
+    return 0;
+}
+
+void loader_close(struct loader *l)
+{
+    struct err err;
+    if (!l)
+        return;
+    keeper_stop(l->keeper);
+    if (l->id && registry_leave(l->queue, l->id, &err) < 0)
+        log_error("the loader could not leave the registry", &err, NULL, NULL);
+    for (int i = 0; l->targets && i < l->config->ntargets; i++)
+        if (l->targets[i].conn)
+            l->targets[i].target->close(l->targets[i].conn);
+    free(l->targets);
+    queue_close(l->queue);
+    spool_close(&l->spool);
+    free(l);
+}
+
+static int load_left(struct loader *l, struct err *err)
+{
+    struct job_left left;
+    if (job_left(l->queue, sys_now_ms() + l->role.drain_wait_ms, &left, err) < 0)
+        return -1;
+    return left.ready || left.running || left.staged || left.loading;
+}
+
+int loader_run(const struct role *role, struct err *err)
+{
+    struct loader *l;
+    if (loader_open(&l, role, err) < 0)
+        return -1;
+    sys_signals_init(queue_bell_word(l->queue, BELL_STAGED));
+    int rc = 0, did;
+    while (rc == 0 && role_grace(role) < 0) {
+        uint32_t bell = queue_bell(l->queue, BELL_STAGED);
+        (void)sys_fault("loader-loop");
+        if ((rc = loader_step(l, &did, err)) < 0 || did)
+            continue;
+        if (role->drain && (rc = load_left(l, err)) <= 0)
+            break;
+        rc = 0;
+        queue_sleep(l->queue, BELL_STAGED, bell, role->drain ? 100 : l->config->poll_ms);
+    }
+    loader_close(l);
+    return rc < 0 ? -1 : 0;
+}

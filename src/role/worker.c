@@ -757,14 +757,12 @@ int worker_run(const struct role *role, struct err *err)
         (void)sys_fault("worker-loop");
         if ((rc = worker_step(w, &did, err)) < 0 || did)
             continue;
-        if (role->drain && (rc = work_left(w, err)) == 0)
+        if (role->drain && (rc = work_left(w, err)) <= 0)
             break;
-        if (rc < 0)
-            continue;
+        rc = 0;
         int64_t wait = w->next_due ? w->next_due - sys_now_ms() : w->config->poll_ms;
         wait = wait < 0 ? 0 : wait > w->config->poll_ms ? w->config->poll_ms : wait;
-        queue_sleep(w->queue, BELL_READY, bell, wait);
-        rc = 0;
+        queue_sleep(w->queue, BELL_READY, bell, role->drain && wait > 100 ? 100 : wait);
     }
     worker_close(w);
     return rc < 0 ? -1 : 0;
