@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "base/sys.h"
 #include "io/spool.h"
+#include "pipeline/pipeline.h"
 #include "queue/job.h"
 #include "queue/queue.h"
 #include "queue/registry.h"
