@@ -47,7 +47,10 @@ struct json_value {
 
 enum { JSON_DEPTH = 64 };
 
+enum json_fault_kind { JSON_SYNTAX, JSON_TOO_DEEP, JSON_ENCODING };
+
 struct json_fault {
+    enum json_fault_kind kind;
     size_t at;        /* offset in the text */
     const char *what; /* "a comma or } was expected here" */
 };
@@ -63,8 +66,33 @@ bool json_check(struct str s, struct json_value *v, struct json_fault *fault);
 bool json_next(const struct json_value *of, size_t *at, struct str *key, struct json_value *v);
 /* The member of that (unescaped) name; 1 found, 0 none, -1 there twice. */
 int json_member(const struct json_value *object, const char *name, struct json_value *v);
-/* Text of a JSON_TEXT value without quotes and escapes. Without escapes it is a slice of the input, else it lies in
- * the arena. A lone surrogate is refused: returns false; false too when there is no memory. */
+/*
+ * Text of a JSON_TEXT value without quotes and escapes. Without escapes it is a slice of the input, else it lies in
+ * the arena. A lone surrogate is refused: returns false; false too when there is no memory.
+ */
 bool json_unescape(const struct json_value *v, struct arena *arena, struct str *out);
+/* Is `raw`, a text as written with its quotes, this name once its escapes are taken away? */
+bool json_text_is(struct str raw, struct str name);
+
+/* ---- parts of the scanner, for readers that walk a text themselves ---- */
+struct json_scan {
+    const char *start, *end; /* the text */
+    struct json_fault fault; /* filled when a part returns NULL */
+};
+/* Fill the fault with `p` as its place; gives NULL. */
+const char *json_refuse(struct json_scan *s, enum json_fault_kind kind, const char *p,
+                        const char *what);
+/* Step over the value at p, which lies inside `depth` open arrays and objects. All of it is checked but its UTF-8.
+ * Returns the place behind it, or NULL. */
+const char *json_skip(struct json_scan *s, const char *p, int depth);
+/* The same for a text: p is at its opening quote. *escaped tells whether it holds a backslash. */
+const char *json_skip_text(struct json_scan *s, const char *p, bool *escaped);
+
+static inline const char *json_skip_space(const char *p, const char *end)
+{
+    while (p < end && (*p == ' ' || *p == '\t' || *p == '\n' || *p == '\r'))
+        p++;
+    return p;
+}
 
 #endif
