@@ -1,10 +1,11 @@
 /*
  * The ini into structs, through one table of keys (config.c) that also makes qetl.ini(5), and secrets by reference.
  *
- * Strings may hold ${VAR} and ${VAR:-default}, taken from the environment when the ini is read. A value of the form
+ * The language of the file is that of io/ini.h (${VAR} and ${VAR:-default} are taken from the environment when it is read). The keys of
+ * [qetl] can be given by the environment too: QETL_DATABASE, QETL_SPOOL, QETL_LOG, QETL_LOG_LEVEL win over the file. A value of the form
  * @file:PATH or @credential:NAME stays a reference in memory; config_secret() reads it when it is used.
  * An unknown section or key, a key given twice, or a bad value is an error that names file, line, key and what was
- * expected. Lines of any length are read whole (inih cuts at 200 bytes: PLATFORM note in config.c).
+ * expected. Paths that do not begin with / are taken from the folder of the main file.
  */
 #ifndef QETL_IO_CONFIG_H
 #define QETL_IO_CONFIG_H
@@ -73,6 +74,8 @@ struct recipe {
     bool empty_ok;
 };
 
+enum { CONFIG_PARTS_MAX = 16 };
+
 struct pipeline {
     char *name;
     char *source;          /* URI template with {param}, or NULL */
@@ -121,14 +124,17 @@ void config_free(struct config *c);
 const struct pipeline *config_pipeline(const struct config *c, const char *name); /* NULL: none; err has "did you mean" */
 int config_no_pipeline(const struct config *c, const char *name, struct err *err); /* fills not-found; -1 */
 const struct target_config *config_target(const struct config *c, const char *name);
-const struct remote *config_remote(const struct config *c, const char *uri); /* longest url that begins uri; NULL */
+/* The remote whose url begins uri, the longest one; NULL: none. Scheme and host[:port] must be the same as a whole (without regard to case, and
+ * to a user@ in the uri), so that credentials of https://a.org never go to https://a.org.evil.net; the path is compared as text. */
+const struct remote *config_remote(const struct config *c, const char *uri);
 
 /* The secret behind a value: the text itself, or the content (without a newline at its end) of @file: or
  * @credential: ($CREDENTIALS_DIRECTORY). *out is malloc'ed; the caller clears it with secret_clear. */
 int config_secret(const char *value, char **out, struct err *err);
 void secret_clear(char **secret); /* overwrites, then frees */
 
-/* Every key as "section key default help" lines for the manual page (`qetl --print-keys`). */
+/* The sections and keys for the manual page (`qetl --print-keys`, build-aux/gen-docs.awk): lines of fields with a tab between:
+ * "section NAME help" and "key SECTION NAME kind default range help". */
 void config_print_keys(struct buf *out);
 
 #endif
