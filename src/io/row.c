@@ -1,1 +1,442 @@
+/*
+ * Columns as text and back, batches, and the one table of reject reasons.
+ *
+ * The grammar of columns= (white space is free between words):
+ *     columns = column { "," column } [ "," ]
+ *     column  = name [ ":" type [ "(" argument ")" ] ] { "!" | "?" } [ "from" name ]
+ *     name    = word | '"' any, with "" for one quote '"'
+ * Memory only; power cuts do not matter here.
+ */
 #include "io/row.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/text.h"
+
+enum { COLUMNS_MAX = 2000, SCALE_MAX = 18 };
+
+/* What may stand in the brackets behind a type. */
+enum argument { ARG_NONE, ARG_SCALE, ARG_FORMAT };
+
+static const struct {
+    const char *name;
+    enum argument argument;
+} types[TYPES] = {
+    [TYPE_TEXT] = { "text", ARG_NONE },
+    [TYPE_INTEGER] = { "integer", ARG_NONE },
+    [TYPE_DECIMAL] = { "decimal", ARG_SCALE },
+    [TYPE_REAL] = { "real", ARG_NONE },
+    [TYPE_BOOLEAN] = { "boolean", ARG_NONE },
+    [TYPE_DATE] = { "date", ARG_FORMAT },
+    [TYPE_TIMESTAMP] = { "timestamp", ARG_FORMAT },
+    [TYPE_JSON] = { "json", ARG_NONE },
+};
+
+const char *type_name(enum type t)
+{
+    assert(t >= 0 && t < TYPES);
+    return types[t].name;
+}
+
+static const struct {
+    const char *name, *text;
+} reasons[REJECT_REASONS] = {
+    [REJECT_CSV_QUOTE] = { "csv-quote",
+                           "a quoted field is not closed, or text follows its closing quote" },
+    [REJECT_FIELD_COUNT] = { "field-count", "the row has more or fewer fields than the header" },
+    [REJECT_ROW_TOO_LONG] = { "row-too-long", "the row is longer than [limits] row_bytes" },
+    [REJECT_ENCODING] = { "encoding", "bytes that are not UTF-8" },
+    [REJECT_JSON_SYNTAX] = { "json-syntax", "the line is not valid JSON" },
+    [REJECT_JSON_DEPTH] = { "json-depth", "JSON nested too deep" },
+    [REJECT_JSON_NOT_OBJECT] = { "json-not-object", "the line is JSON, but not an object" },
+    [REJECT_DUPLICATE_KEY] = { "duplicate-key",
+                               "a key that a column takes stands twice in the object" },
+    [REJECT_NULL] = { "null", "no value in a column that needs one" },
+    [REJECT_NOT_INTEGER] = { "not-integer", "not an integer" },
+    [REJECT_NOT_DECIMAL] = { "not-decimal", "not a decimal number" },
+    [REJECT_NOT_REAL] = { "not-real", "not a number" },
+    [REJECT_NOT_BOOLEAN] = { "not-boolean",
+                             "not a boolean: true, t, yes, y, 1, false, f, no, n and 0 are" },
+    [REJECT_NOT_DATE] = { "not-date", "not a date in the column's format" },
+    [REJECT_NOT_TIMESTAMP] = { "not-timestamp", "not a timestamp in the column's format, or a "
+                                                "local time that its zone skipped" },
+    [REJECT_NOT_JSON] = { "not-json", "not valid JSON" },
+    [REJECT_NOT_TEXT] = { "not-text", "an object or array where text was expected" },
+    [REJECT_RANGE] = { "range", "the number does not fit the column's type" },
+    [REJECT_SCALE] = { "scale", "more digits behind the point than the column keeps" },
+    [REJECT_NUL] = { "nul", "the text holds a NUL byte" },
+    [REJECT_TARGET_RANGE] = { "target-range", "the target cannot hold this value" },
+};
+
+const char *reject_name(enum reject_reason r)
+{
+    assert(r >= 0 && r < REJECT_REASONS);
+    return reasons[r].name;
+}
+
+const char *reject_text(enum reject_reason r)
+{
+    assert(r >= 0 && r < REJECT_REASONS);
+    return reasons[r].text;
+}
+
+/* ---- columns= ---- */
+
+struct parser {
+    const char *at;
+    int number; /* of the column, from 1, for messages */
+};
+
+static bool is_space(char c)
+{
+    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
+static void skip_space(struct parser *p)
+{
+    while (is_space(*p->at))
+        p->at++;
+}
+
+static bool ends_word(char c)
+{
+    return !c || is_space(c) || strchr(",:!?()\"", c);
+}
+
+/* A name, bare or quoted, as a malloc'ed string. */
+static int parse_name(struct parser *p, char **out, struct err *err)
+{
+    skip_space(p);
+    AUTO(buf_clear) struct buf b = { 0 };
+    if (*p->at == '"') {
+        for (p->at++; *p->at != '"' || p->at[1] == '"'; p->at++) {
+            if (!*p->at)
+                return err_set(err, ERR_CONFIG, "column %d: the quoted name is never closed",
+                               p->number);
+            buf_addc(&b, *p->at);
+            p->at += *p->at == '"';
+        }
+        p->at++;
+    } else {
+        while (!ends_word(*p->at))
+            buf_addc(&b, *p->at++);
+    }
+    if (b.failed)
+        return err_nomem(err);
+    if (!b.n)
+        return err_set(err, ERR_CONFIG, "column %d: a name was expected at '%.20s'", p->number,
+                       p->at);
+    for (size_t i = 0; i < b.n; i++)
+        if ((unsigned char)b.p[i] < 0x20 || b.p[i] == 0x7f)
+            return err_set(err, ERR_CONFIG, "column %d: the name holds a control character",
+                           p->number);
+    if (text_utf8_valid(buf_str(&b)) < b.n)
+        return err_set(err, ERR_CONFIG, "column %d: the name is not UTF-8", p->number);
+    *out = b.p;
+    b = (struct buf){ 0 };
+    return 0;
+}
+
+static int bad_type(const struct parser *p, struct str word, struct err *err)
+{
+    char name[32];
+    snprintf(name, sizeof name, "%.*s", (int)(word.n < 31 ? word.n : 31), word.p);
+    for (int t = 0; t < TYPES; t++)
+        if (text_distance(name, types[t].name, 3) <= 2 ||
+            (word.n > 2 && !strncmp(name, types[t].name, word.n)))
+            return err_set(err, ERR_CONFIG, "column %d: '%s' is no type; did you mean '%s'?",
+                           p->number, name, types[t].name);
+    return err_set(err, ERR_CONFIG,
+                   "column %d: '%s' is no type; text, integer, decimal(N), real, boolean, date, "
+                   "timestamp and json are",
+                   p->number, name);
+}
+
+/* The text between ( and its own ), quoted or with balanced brackets inside, as a malloc'ed string.
+ */
+static int parse_argument(struct parser *p, char **out, struct err *err)
+{
+    const char *start = ++p->at;
+    if (*start == '"') {
+        if (parse_name(p, out, err) < 0)
+            return -1;
+    } else {
+        for (int depth = 0; *p->at && (*p->at != ')' || depth); p->at++)
+            depth += *p->at == '(' ? 1 : *p->at == ')' ? -1 : 0;
+        if (!(*out = strndup(start, (size_t)(p->at - start))))
+            return err_nomem(err);
+    }
+    if (*p->at != ')')
+        return err_set(err, ERR_CONFIG, "column %d: '(' is never closed", p->number);
+    p->at++;
+    return 0;
+}
+
+static int take_argument(const struct parser *p, struct column *c, char **arg, struct err *err)
+{
+    int64_t scale;
+    const char *bad;
+    switch (types[c->type].argument) {
+    case ARG_NONE:
+        if (*arg)
+            return err_set(err, ERR_CONFIG, "column %d: %s takes nothing in brackets", p->number,
+                           type_name(c->type));
+        return 0;
+    case ARG_SCALE:
+        if (!*arg || !text_int(str_of(*arg), &scale) || scale < 0 || scale > SCALE_MAX)
+            return err_set(
+                err, ERR_CONFIG,
+                "column %d: decimal needs its digits behind the point, 0 to 18, such as decimal(2)",
+                p->number);
+        c->scale = (int)scale;
+        return 0;
+    case ARG_FORMAT:
+        if (*arg && !text_fmt_valid(*arg, &bad))
+            return *bad ? err_set(err, ERR_CONFIG,
+                                  "column %d: '%.10s' is no part of a time format, or lacks its "
+                                  "%%I or %%p",
+                                  p->number, bad)
+                        : err_set(err, ERR_CONFIG,
+                                  "column %d: the format has no year (%%Y, %%y, %%s or %%Q)",
+                                  p->number);
+        c->format = *arg;
+        *arg = NULL;
+        return 0;
+    }
+    return 0;
+}
+
+static int parse_type(struct parser *p, struct column *c, struct err *err)
+{
+    skip_space(p);
+    struct str word = { p->at, 0 };
+    while (!ends_word(*p->at))
+        p->at++;
+    word.n = (size_t)(p->at - word.p);
+    int t = 0;
+    while (t < TYPES && !str_eq_nocase(word, str_of(types[t].name)))
+        t++;
+    if (t == TYPES)
+        return bad_type(p, word, err);
+    c->type = (enum type)t;
+    AUTO(free_charp) char *arg = NULL;
+    if (*p->at == '(' && parse_argument(p, &arg, err) < 0)
+        return -1;
+    return take_argument(p, c, &arg, err);
+}
+
+static int parse_flags(struct parser *p, struct column *c, struct err *err)
+{
+    for (skip_space(p); *p->at == '!' || *p->at == '?'; skip_space(p))
+        *(*p->at++ == '!' ? &c->required : &c->optional) = true;
+    if (c->required && c->optional)
+        return err_set(err, ERR_CONFIG,
+                       "column %d: '!' (never null) and '?' (may be missing) exclude each other",
+                       p->number);
+    return 0;
+}
+
+/* The table's name for a source name: each run of . [ ] becomes one _, none at the end. In place,
+ * never longer. */
+static void flatten(char *name)
+{
+    char *to = name;
+    for (const char *s = name; *s; s++) {
+        if (!strchr(".[]", *s))
+            *to++ = *s;
+        else if (to > name && s[1 + strspn(s + 1, ".[]")] && !strchr(".[]", s[1]))
+            *to++ = '_';
+    }
+    if (to > name)
+        *to = '\0';
+}
+
+static int parse_from(struct parser *p, struct column *c, struct err *err)
+{
+    if (!strncmp(p->at, "from", 4) && (is_space(p->at[4]) || p->at[4] == '"')) {
+        p->at += 4;
+        return parse_name(p, &c->from, err);
+    }
+    if (!(c->from = strdup(c->name)))
+        return err_nomem(err);
+    flatten(c->name);
+    return 0;
+}
+
+static int parse_column(struct parser *p, struct column *c, struct err *err)
+{
+    if (parse_name(p, &c->name, err) < 0)
+        return -1;
+    skip_space(p);
+    if (*p->at == ':') {
+        p->at++;
+        if (parse_type(p, c, err) < 0)
+            return -1;
+    }
+    if (parse_flags(p, c, err) < 0 || parse_from(p, c, err) < 0)
+        return -1;
+    skip_space(p);
+    if (*p->at && *p->at != ',')
+        return err_set(err, ERR_CONFIG, "column %d, '%s': a comma was expected at '%.20s'",
+                       p->number, c->name, p->at);
+    return 0;
+}
+
+/* A new column at the end, or NULL with *err. */
+static struct column *columns_add(struct columns *c, int *cap, struct err *err)
+{
+    if (c->n == COLUMNS_MAX) {
+        err_set(err, ERR_CONFIG, "more than %d columns", COLUMNS_MAX);
+        return NULL;
+    }
+    if (c->n == *cap) {
+        int more = *cap ? *cap * 2 : 16;
+        struct column *v = realloc(c->v, (size_t)more * sizeof *v);
+        if (!v) {
+            err_nomem(err);
+            return NULL;
+        }
+        c->v = v;
+        *cap = more;
+    }
+    struct column *col = &c->v[c->n++];
+    *col = (struct column){ .type = TYPE_TEXT };
+    return col;
+}
+
+int columns_parse(struct columns *out, const char *text, struct err *err)
+{
+    AUTO(columns_clear) struct columns c = { 0 };
+    struct parser p = { text, 0 };
+    int cap = 0;
+    for (skip_space(&p); *p.at; skip_space(&p)) {
+        p.number++;
+        struct column *col = columns_add(&c, &cap, err);
+        if (!col || parse_column(&p, col, err) < 0)
+            return -1;
+        struct columns before = { c.v, c.n - 1 };
+        if (columns_find(&before, str_of(col->name)) >= 0)
+            return err_set(err, ERR_CONFIG, "column %d: the name '%s' is there twice", p.number,
+                           col->name);
+        p.at += *p.at == ',';
+    }
+    if (!c.n)
+        return err_set(err, ERR_CONFIG, "no columns are named");
+    *out = c;
+    c = (struct columns){ 0 };
+    return 0;
+}
+
+void columns_clear(struct columns *c)
+{
+    for (int i = 0; i < c->n; i++) {
+        free(c->v[i].name);
+        free(c->v[i].from);
+        free(c->v[i].format);
+    }
+    free(c->v);
+    *c = (struct columns){ 0 };
+}
+
+int columns_find(const struct columns *c, struct str name)
+{
+    for (int i = 0; i < c->n; i++)
+        if (str_eq_nocase(str_of(c->v[i].name), name))
+            return i;
+    return -1;
+}
+
+static void print_quoted(struct buf *out, const char *text)
+{
+    buf_addc(out, '"');
+    for (; *text; text++) {
+        if (*text == '"')
+            buf_addc(out, '"');
+        buf_addc(out, *text);
+    }
+    buf_addc(out, '"');
+}
+
+static void print_name(struct buf *out, const char *name)
+{
+    for (const char *s = name; *s; s++)
+        if (ends_word(*s)) {
+            print_quoted(out, name);
+            return;
+        }
+    buf_adds(out, name);
+}
+
+static void print_type(struct buf *out, const struct column *c)
+{
+    buf_addf(out, ":%s", type_name(c->type));
+    if (types[c->type].argument == ARG_SCALE)
+        buf_addf(out, "(%d)", c->scale);
+    if (c->format) {
+        buf_addc(out, '(');
+        if (strpbrk(c->format, "()\""))
+            print_quoted(out, c->format);
+        else
+            buf_adds(out, c->format);
+        buf_addc(out, ')');
+    }
+    if (c->required || c->optional)
+        buf_addc(out, c->required ? '!' : '?');
+}
+
+/* Would the name alone, without `from`, be read back as this column? */
+static bool from_is_implied(const struct column *c)
+{
+    AUTO(free_charp) char *name = strdup(c->from);
+    if (!name)
+        return false;
+    flatten(name);
+    return !strcmp(name, c->name);
+}
+
+void columns_print(const struct columns *c, struct buf *out)
+{
+    for (int i = 0; i < c->n; i++) {
+        const struct column *col = &c->v[i];
+        if (i)
+            buf_adds(out, ", ");
+        bool implied = from_is_implied(col);
+        print_name(out, implied ? col->from : col->name);
+        print_type(out, col);
+        if (!implied) {
+            buf_adds(out, " from ");
+            print_name(out, col->from);
+        }
+    }
+}
+
+/* ---- batches ---- */
+
+int batch_init(struct batch *b, uint32_t cols, struct err *err)
+{
+    *b = (struct batch){ .cols = cols };
+    b->fields = malloc(mem_product(mem_product(BATCH_ROWS, cols ? cols : 1), sizeof *b->fields));
+    b->places = malloc(BATCH_ROWS * sizeof *b->places);
+    b->bad = malloc(BATCH_ROWS * sizeof *b->bad);
+    if (b->fields && b->places && b->bad)
+        return 0;
+    batch_clear(b);
+    return err_nomem(err);
+}
+
+void batch_reset(struct batch *b)
+{
+    b->rows = b->nbad = 0;
+    arena_reset(&b->arena);
+}
+
+void batch_clear(struct batch *b)
+{
+    free(b->fields);
+    free(b->places);
+    free(b->bad);
+    arena_clear(&b->arena);
+    *b = (struct batch){ 0 };
+}

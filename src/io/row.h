@@ -1,9 +1,9 @@
 /*
  * Columns, fields, values and batches: the one data type that formats, casts and targets share.
  *
- * Fields are what a format found (slices, still text); values are typed. Both are row-major and live as long as the
- * batch: until its next batch_reset(). No malloc a row: what must be unescaped lies in the batch's arena, everything
- * else is a slice of the reader's window.
+ * Fields are what a format found (slices, still text); values are typed. Both are row-major and
+ * live as long as the batch: until its next batch_reset(). No malloc a row: what must be unescaped
+ * lies in the batch's arena, everything else is a slice of the reader's window.
  */
 #ifndef QETL_IO_ROW_H
 #define QETL_IO_ROW_H
@@ -14,17 +14,27 @@
 #include "base/err.h"
 #include "base/mem.h"
 
-enum type { TYPE_TEXT, TYPE_INTEGER, TYPE_DECIMAL, TYPE_REAL, TYPE_BOOLEAN, TYPE_DATE, TYPE_TIMESTAMP, TYPE_JSON, TYPES };
+enum type {
+    TYPE_TEXT,
+    TYPE_INTEGER,
+    TYPE_DECIMAL,
+    TYPE_REAL,
+    TYPE_BOOLEAN,
+    TYPE_DATE,
+    TYPE_TIMESTAMP,
+    TYPE_JSON,
+    TYPES
+};
 const char *type_name(enum type t); /* "text", "decimal", ... */
 
 struct column {
-    char *name;      /* in the table */
-    char *from;      /* header name, or JSON path such as items[0].price */
+    char *name; /* in the table */
+    char *from; /* header name, or JSON path such as items[0].price */
     enum type type;
-    int scale;       /* decimal: digits behind the point, 0 to 18 */
-    char *format;    /* date, timestamp: strptime-like format, or NULL for ISO 8601 */
-    bool required;   /* "!": a null is a reject; NOT NULL in the table */
-    bool optional;   /* "?": the file's header may lack it */
+    int scale;     /* decimal: digits behind the point, 0 to 18 */
+    char *format;  /* date, timestamp: strptime-like format, or NULL for ISO 8601 */
+    bool required; /* "!": a null is a reject; NOT NULL in the table */
+    bool optional; /* "?": the file's header may lack it */
 };
 
 struct columns {
@@ -33,14 +43,20 @@ struct columns {
 };
 
 /*
- * Read `id:integer!, placed:timestamp(%d.%m.%Y), customer.name:text?, total:decimal(2) from "Net Amount"`.
- * The type is text when left out. Without `from` the source name is the name as written, and the table's name is that
- * with . [ ] turned to _ . Names are unique without regard to ASCII case (config error otherwise). At most 2000 columns.
+ * Read `id:integer!, placed:timestamp(%d.%m.%Y), customer.name:text?, total:decimal(2) from "Net
+ * Amount"`. The type is text when left out. Without `from` the source name is the name as written,
+ * and the table's name is that with each run of . [ ] turned to one _ ("items[0].price" becomes
+ * items_0_price); with `from` both are as written. Names with spaces or one of ,:!?()" stand in
+ * double quotes ("" for one quote), and so does a format with brackets. A comma may end the list.
+ * Names are unique without regard to ASCII case. At most 2000 columns. -1: ERR_CONFIG that names
+ * the column by its number, or ERR_NO_MEMORY; then *out is as it was.
  */
 int columns_parse(struct columns *out, const char *text, struct err *err);
 void columns_clear(struct columns *c);
-int columns_find(const struct columns *c, struct str name); /* by table name, ASCII case ignored; -1: none */
-void columns_print(const struct columns *c, struct buf *out); /* the text that columns_parse reads */
+int columns_find(const struct columns *c,
+                 struct str name); /* by table name, ASCII case ignored; -1: none */
+void columns_print(const struct columns *c,
+                   struct buf *out); /* the text that columns_parse reads */
 
 enum field_kind {
     FIELD_ABSENT, /* the row or object has no such field */
@@ -59,7 +75,8 @@ struct field {
     uint8_t kind;
 };
 
-/* Why a row was refused. One table (row.c) has the names, such as "not-integer", and a sentence each. */
+/* Why a row was refused. One table (row.c) has the names, such as "not-integer", and a sentence
+ * each. */
 enum reject_reason {
     REJECT_CSV_QUOTE,
     REJECT_FIELD_COUNT,
@@ -87,7 +104,8 @@ enum reject_reason {
 const char *reject_name(enum reject_reason r);
 const char *reject_text(enum reject_reason r);
 
-/* Where a row stands in its member: line from 1, byte offset from 0, and the row's bytes as read. */
+/* Where a row stands in its member: line from 1, byte offset from 0, and the row's bytes as read.
+ */
 struct place {
     uint64_t line, offset;
     struct str raw;
@@ -114,10 +132,13 @@ struct batch {
 int batch_init(struct batch *b, uint32_t cols, struct err *err);
 void batch_reset(struct batch *b);
 void batch_clear(struct batch *b);
-static inline uint64_t batch_read(const struct batch *b) { return (uint64_t)b->rows + b->nbad; }
+static inline uint64_t batch_read(const struct batch *b)
+{
+    return (uint64_t)b->rows + b->nbad;
+}
 
-/* A typed value. Integer, decimal (times 10^scale), boolean (0, 1), date (days since 1970) and timestamp (us since
- * 1970 UTC) in i; real in r; text and json in p and n. */
+/* A typed value. Integer, decimal (times 10^scale), boolean (0, 1), date (days since 1970) and
+ * timestamp (us since 1970 UTC) in i; real in r; text and json in p and n. */
 struct value {
     union {
         int64_t i;
@@ -130,7 +151,7 @@ struct value {
 
 struct rows {
     uint32_t n, cols;
-    struct value *values; /* [row * cols + col] */
+    struct value *values;        /* [row * cols + col] */
     const struct place **places; /* of each row, into the batch */
 };
 
