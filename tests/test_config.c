@@ -1,1 +1,664 @@
+/* The ini: the language, the table of keys, the checks, the secrets. */
 #include "test.h"
+
+#include <sys/stat.h>
+
+#include "io/config.h"
+#include "io/ini.h"
+
+#define BASE "[target w]\nurl = sqlite:///tmp/w.db\n"
+
+static const char *write_ini(const char *name, const char *text)
+{
+    const char *path = test_file(name);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fputs(text, f);
+    fclose(f);
+    return path;
+}
+
+static struct config *load_ok(const char *text)
+{
+    struct err err = { 0 };
+    struct config *c = NULL;
+    struct buf faults = { 0 };
+    if (config_load(&c, write_ini("ok.ini", text), &faults, &err) < 0)
+        fail_msg("%s", faults.p);
+    CHECK_EQ(faults.n, 0);
+    buf_clear(&faults);
+    return c;
+}
+
+/* The faults of a text that must have some, without the folder in front of the file names. */
+static const char *load_bad(const char *text)
+{
+    static char out[64 * 1024];
+    struct err err = { 0 };
+    struct config *c = NULL;
+    struct buf faults = { 0 };
+    const char *path = write_ini("bad.ini", text);
+    CHECK_EQ(config_load(&c, path, &faults, &err), -1);
+    assert_null(c);
+    CHECK_EQ(err.code, ERR_CONFIG);
+    CHECK_EQ(err_exit_status(err.code), 3);
+    assert_non_null(faults.p);
+    CHECK(strncmp(faults.p, err.msg, strlen(err.msg)) == 0); /* the first is in *err */
+    size_t folder = strlen(test_dir()) + 1, n = 0;
+    for (const char *p = faults.p; *p && n < sizeof out - 1;)
+        if (strncmp(p, test_dir(), folder - 1) == 0)
+            p += folder;
+        else
+            out[n++] = *p++;
+    out[n] = 0;
+    buf_clear(&faults);
+    return out;
+}
+
+static int lines_of(const char *text)
+{
+    int n = 0;
+    for (; *text; text++)
+        n += *text == '\n';
+    return n;
+}
+
+/* "[pipeline p] table=w.t + keys" with one fault, which must be `expected` at line 5 of the file */
+static void check_key_fault(const char *line, const char *expected)
+{
+    char text[2000], want[1000];
+    snprintf(text, sizeof text, BASE "[pipeline p]\ntable = w.t\n%s\n", line);
+    snprintf(want, sizeof want, "bad.ini:5: [pipeline p] %s", expected);
+    const char *got = load_bad(text);
+    CHECK_HAS(got, want);
+    CHECK_EQ(lines_of(got), 1);
+}
+
+static struct config *load_recipe(const char *lines)
+{
+    char text[4000];
+    snprintf(text, sizeof text, BASE "[pipeline p]\ntable = w.t\n%s\n", lines);
+    return load_ok(text);
+}
+
+TEST(config, what_is_not_given_has_its_default)
+{
+    struct config *c = load_ok(BASE "[pipeline p]\ntable = w.t\n[remote r]\nurl = https://a.org/\n");
+    CHECK_STR(c->database, "/var/lib/qetl/queue.db");
+    CHECK_STR(c->spool, "/var/lib/qetl/spool");
+    CHECK_STR(c->log_form, "text");
+    CHECK_STR(c->log_level, "info");
+    CHECK_EQ(c->worker_slots, 2);
+    CHECK_EQ(c->lease_ms, 60000);
+    CHECK_EQ(c->claim_batch, 10);
+    CHECK_EQ(c->shutdown_timeout_ms, 25000);
+    CHECK_EQ(c->heartbeat_ms, 10000);
+    CHECK_EQ(c->poll_ms, 1000);
+    CHECK_EQ(c->loader_slots, 1);
+    CHECK_EQ(c->group_jobs, 100);
+    CHECK_EQ(c->group_bytes, 1LL << 30);
+    CHECK_EQ(c->limits.memory, 512LL << 20);
+    CHECK_EQ(c->limits.members, 100000);
+    CHECK_EQ(c->limits.unpacked_bytes, 100LL << 30);
+    CHECK_EQ(c->limits.ratio, 1000);
+    CHECK_EQ(c->limits.row_bytes, 16LL << 20);
+    CHECK_EQ(c->limits.object_bytes, 100LL << 30);
+    CHECK_EQ(c->limits.spool_bytes, 0);
+    CHECK_EQ(c->limits.connect_timeout_ms, 20000);
+    CHECK_EQ(c->limits.stall_timeout_ms, 60000);
+    CHECK_EQ(c->limits.crashes, 3);
+    CHECK_EQ(c->limits.big_object, 64LL << 20);
+    const struct pipeline *p = config_pipeline(c, "p");
+    CHECK_EQ(p->attempts, 8);
+    CHECK_EQ(p->backoff_ms, 5000);
+    CHECK_EQ(p->backoff_max_ms, 3600000);
+    CHECK_EQ(p->nested, 1);
+    CHECK_EQ(p->priority, 0);
+    CHECK_EQ(p->keep_fetched, false);
+    CHECK_EQ(p->nparts, 1);
+    const struct recipe *r = p->parts;
+    CHECK_STR(r->name, "p");
+    CHECK_STR(r->format, "auto");
+    CHECK_EQ(r->delimiter, 0);
+    CHECK_EQ(r->quote, '"');
+    CHECK_EQ(r->escape, 0);
+    CHECK_EQ(r->comment, 0);
+    CHECK_EQ(r->header, true);
+    CHECK_EQ(r->nnulls, -1);
+    CHECK_EQ(r->decimal_point, '.');
+    CHECK_STR(r->target, "w");
+    CHECK_STR(r->table_name, "t");
+    CHECK_EQ(r->mode, MODE_APPEND);
+    CHECK_EQ(r->max_rejects.count, 0);
+    CHECK(r->max_rejects.share < 0);
+    CHECK_EQ(r->empty_ok, false);
+    assert_null(r->columns_text);
+    assert_null(r->zone);
+    CHECK_EQ(c->remotes[0].insecure, false);
+    config_free(c);
+}
+
+TEST(config, the_example_of_the_design_is_read_word_for_word)
+{
+    struct config *c = load_ok("[qetl]\ndatabase = /var/lib/qetl/queue.db\nspool    = /var/lib/qetl/spool\n"
+                               "[target warehouse]\nurl = sqlite:///var/lib/qetl/warehouse.db\nreaders = many\n"
+                               "[remote partner]\nurl        = sftp://files.example.org/\nuser       = qetl\n"
+                               "password   = @credential:partner\nknown_hosts = /etc/qetl/known_hosts\nconnections = 2\nrate = 2M\n"
+                               "[pipeline orders]\nsource  = sftp://files.example.org/out/orders.zip\n"
+                               "member  = *.csv\nformat  = csv\n"
+                               "columns = id:integer!, placed:timestamp, customer:text, amount:decimal(2), note:text?\n"
+                               "null    = \"\", NA\ntable   = warehouse.orders\nmode    = upsert\nkey     = id\n"
+                               "max_rejects = 100, 1%\nempty = ok\n");
+    const struct recipe *r = config_pipeline(c, "orders")->parts;
+    CHECK_STR(r->member, "*.csv");
+    CHECK_EQ(r->columns.n, 5);
+    CHECK_EQ(r->columns.v[3].scale, 2);
+    CHECK_EQ(r->nnulls, 2);
+    CHECK_STR(r->nulls[0], "");
+    CHECK_STR(r->nulls[1], "NA");
+    CHECK_EQ(r->mode, MODE_UPSERT);
+    CHECK_EQ(r->nkey, 1);
+    CHECK_STR(r->key[0], "id");
+    CHECK_EQ(r->max_rejects.count, 100);
+    CHECK(r->max_rejects.share == 0.01);
+    CHECK_EQ(r->empty_ok, true);
+    CHECK_EQ(config_target(c, "warehouse")->many_readers, true);
+    const struct remote *m = config_remote(c, "sftp://files.example.org/out/x");
+    CHECK_STR(m->password, "@credential:partner");
+    CHECK_EQ(m->connections, 2);
+    CHECK_EQ(m->rate_bytes, 2 << 20);
+    config_free(c);
+}
+
+/* ---- the language ---- */
+
+static void check_value(const char *text, const char *value)
+{
+    struct ini ini = { 0 };
+    struct err err = { 0 };
+    CHECK_OK(ini_read(&ini, write_ini("lang.ini", text), &err), err);
+    if (ini.nfaults)
+        fail_msg("%s: %s", text, ini.faults[0].text);
+    CHECK_EQ(ini.nentries, 1);
+    CHECK_STR(ini.entries[0].value, value);
+    ini_clear(&ini);
+}
+
+TEST(ini, a_value_is_what_stands_behind_the_equal_sign)
+{
+    check_value("[s]\nk = v", "v");
+    check_value("[s]\r\nk = v w \r\n", "v w");
+    check_value("\xEF\xBB\xBF[s]\nk = v\n", "v");
+    check_value("\xEF\xBB\xBFk = v\n", "v");
+    check_value("[s]\n  k : v=w:x\n", "v=w:x");
+    check_value("[s]\nk = v ; comment\n", "v");
+    check_value("[s]\nk = v;w #x\n", "v;w #x");
+    check_value("[s]\n# k = 1\n;k = 2\n\n   # k = 3\nk = v\n", "v");
+    check_value("[s]\nk = a,\n  b\n\n\t# no\n\tc ; no\n", "a,\nb\nc");
+    check_value("[s]\nk =\n  a\n  [b]\n", "\na\n[b]");
+    check_value("[s]\nk = \n", "");
+    check_value("[s]\nk = ;\n", "");
+    check_value("[s]\nk = \";\"\n", "\";\"");
+}
+
+TEST(ini, a_line_of_any_length_is_read_whole)
+{
+    char text[8000], value[3000];
+    uint32_t seed = 7;
+    for (size_t n = 1; n < 2500; n += n < 640 ? 1 : 97) {
+        for (size_t i = 0; i < n; i++) {
+            seed = seed * 1103515245 + 12345;
+            value[i] = "abcdefghij  ;#=:[],.\xC3\xA4"[(seed >> 16) % 20];
+            if (value[i] == ';' && i && value[i - 1] == ' ')
+                value[i] = 'x';
+        }
+        value[0] = 'v';
+        value[n - 1] = 'w';
+        value[n] = 0;
+        snprintf(text, sizeof text, "[s]\nk = %s ; comment %s\n", value, value);
+        check_value(text, value);
+        snprintf(text, sizeof text, "[s]\nk = %s", value);
+        check_value(text, value);
+        snprintf(text, sizeof text, "[s]\n# %s\nk = 1\n  %s\n", value, value);
+        char joined[3010];
+        snprintf(joined, sizeof joined, "1\n%s", value);
+        check_value(text, joined);
+    }
+}
+
+TEST(ini, blanks_that_no_cut_can_keep_are_a_fault_and_not_a_loss)
+{
+    char text[1000] = "[s]\nk = a";
+    memset(text + 9, ' ', 400);
+    strcpy(text + 409, "b\nl = 1\n");
+    struct ini ini = { 0 };
+    struct err err = { 0 };
+    CHECK_OK(ini_read(&ini, write_ini("lang.ini", text), &err), err);
+    CHECK_EQ(ini.nfaults, 1);
+    CHECK_EQ(ini.faults[0].line, 2);
+    CHECK_HAS(ini.faults[0].text, "white space");
+    CHECK_STR(ini.entries[ini.nentries - 1].name, "l");
+    ini_clear(&ini);
+}
+
+TEST(ini, a_section_name_of_any_length_is_read_whole)
+{
+    char text[400] = "[pipeline ";
+    memset(text + 10, 'n', 200);
+    strcpy(text + 210, "]\nk = v\n");
+    struct ini ini = { 0 };
+    struct err err = { 0 };
+    CHECK_OK(ini_read(&ini, write_ini("lang.ini", text), &err), err);
+    CHECK_EQ(strlen(ini.sections[ini.entries[0].section].text), 209);
+    ini_clear(&ini);
+}
+
+TEST(ini, variables_come_from_the_environment)
+{
+    setenv("QT_A", "one two", 1);
+    setenv("QT_EMPTY", "", 1);
+    unsetenv("QT_NONE");
+    check_value("k = ${QT_A}", "one two");
+    check_value("k = <${QT_A}${QT_A}>", "<one twoone two>");
+    check_value("k = ${QT_NONE:-x:y}", "x:y");
+    check_value("k = ${QT_EMPTY:-x}", "x");
+    check_value("k = a${QT_EMPTY}b", "ab");
+    check_value("k = ${QT_A:-x}", "one two");
+    check_value("k = $${QT_A}", "${QT_A}");
+    check_value("k = a$b$$c$", "a$b$c$");
+}
+
+TEST(ini, faults_name_the_line_and_what_was_expected)
+{
+    unsetenv("QT_NONE");
+    const char *got = load_bad("[target w\nurl = x\n[worker]\njust words\nslots = ${QT_NONE}\nlease = ${5}\npoll = ${QT_NONE\n= 3\n"
+                               "claim_batch = \xff\n");
+    CHECK_HAS(got, "bad.ini:1: a section heading needs a ']' at its end\n");
+    CHECK_HAS(got, "bad.ini:4: expected [section], key = value, or a comment that begins with #\n");
+    CHECK_HAS(got, "bad.ini:5: slots: the environment variable QT_NONE is not set; ${QT_NONE:-text} would give a default\n");
+    CHECK_HAS(got, "bad.ini:6: lease: expected ${NAME} or ${NAME:-text}");
+    CHECK_HAS(got, "bad.ini:7: poll: expected ${NAME} or ${NAME:-text}");
+    CHECK_HAS(got, "bad.ini:8: a key is missing before '='\n");
+    CHECK_HAS(got, "bad.ini:9: the line is not UTF-8 text\n");
+}
+
+/* ---- sections and keys ---- */
+
+TEST(config, an_unknown_word_is_told_with_the_nearest_known_one)
+{
+    CHECK_STR(load_bad("[pipelin x]\na = b\n"), "bad.ini:1: [pipelin x]: unknown section; did you mean 'pipeline'?\n");
+    CHECK_STR(load_bad("[worker]\n\nslot = 3\n"), "bad.ini:3: [worker] slot: unknown key; did you mean 'slots'?\n");
+    CHECK_STR(load_bad("[worker]\nzzzzzz = 3\n"), "bad.ini:2: [worker] zzzzzz: unknown key\n");
+    CHECK_STR(load_bad("[qetl]\nmax_rejects = 3\n"), "bad.ini:2: [qetl] max_rejects: unknown key; it belongs in [pipeline]\n");
+    CHECK_STR(load_bad("[scanner]\n"), "bad.ini:1: [scanner]: unknown section\n");
+    check_key_fault("every = 10m", "every: unknown key");
+    check_key_fault("mode = upset", "mode: 'upset': expected append, replace or upsert; did you mean 'upsert'?");
+    CHECK_STR(load_bad("[target wh]\nurl = sqlite:///x\n[pipeline p]\ntable = hw.t\n"), "bad.ini:4: [pipeline p] table: there is no [target hw]; did you mean 'wh'?\n");
+    struct config *c = load_ok(BASE "[pipeline orders]\ntable = w.t\n");
+    struct err err = { 0 };
+    assert_null(config_pipeline(c, "order"));
+    CHECK_EQ(config_no_pipeline(c, "order", &err), -1);
+    CHECK_EQ(err.code, ERR_NOT_FOUND);
+    CHECK_HAS(err.msg, "there is no [pipeline order]");
+    CHECK_HAS(err.msg, "did you mean 'orders'?");
+    config_free(c);
+}
+
+TEST(config, a_section_or_key_given_twice_is_told_with_both_places)
+{
+    const char *got = load_bad("[worker]\nslots = 1\n[loader]\nslots = 1\n[worker]\nslots = 2\n");
+    CHECK_HAS(got, "bad.ini:6: [worker] slots: given twice, first in ");
+    CHECK_HAS(got, "bad.ini:2\n");
+    CHECK_EQ(lines_of(got), 1);
+    got = load_bad(BASE "[target w]\nurl = sqlite:///y\n");
+    CHECK_HAS(got, "bad.ini:3: [target w]: given twice, first in bad.ini:1\n");
+    CHECK_EQ(lines_of(got), 1);
+}
+
+TEST(config, headings_are_checked)
+{
+    CHECK_HAS(load_bad("[worker 2]\n"), "bad.ini:1: [worker 2]: expected [worker], without a name\n");
+    CHECK_HAS(load_bad("[target]\n"), "bad.ini:1: [target]: expected [target NAME], with a NAME of letters");
+    CHECK_HAS(load_bad("[pipeline a b]\n"), "expected [pipeline NAME] or [pipeline NAME.PART]");
+    CHECK_HAS(load_bad("[remote a.b]\n"), "expected [remote NAME]");
+    CHECK_HAS(load_bad("slots = 3\n"), "bad.ini:1: slots: expected a [section] before the first key\n");
+    CHECK_HAS(load_bad("[target w]\n"), "bad.ini:1: [target w] url: missing");
+    CHECK_HAS(load_bad("[remote w]\n"), "bad.ini:1: [remote w] url: missing");
+    CHECK_HAS(load_bad("[pipeline w]\n"), "bad.ini:1: [pipeline w] table: missing: TARGET.TABLE\n");
+}
+
+TEST(config, all_faults_are_told_in_one_pass_in_the_order_of_lines)
+{
+    const char *got = load_bad("[worker]\nslots = many\nlease = 1\n[nonsense]\n[pipeline p]\ntable = t\nattempts = 0\n");
+    CHECK_STR(got, "bad.ini:2: [worker] slots: 'many': expected a whole number from 1 to 256\n"
+                   "bad.ini:3: [worker] lease: '1': expected a duration such as 250ms, 10s, 5m or 2h, from 2s to 1d\n"
+                   "bad.ini:4: [nonsense]: unknown section\n"
+                   "bad.ini:6: [pipeline p] table: 't': expected TARGET.TABLE, with TARGET the name of a [target NAME] section\n"
+                   "bad.ini:7: [pipeline p] attempts: '0': expected a whole number from 1 to 1000\n");
+}
+
+TEST(config, a_bad_value_says_what_was_expected)
+{
+    check_key_fault("header = maybe", "header: 'maybe': expected no or yes");
+    check_key_fault("nested = -1", "nested: '-1': expected a whole number from 0 to 8");
+    check_key_fault("backoff = soon", "backoff: 'soon': expected a duration");
+    check_key_fault("format = xlsx", "format: 'xlsx': expected auto, csv, tsv, json or jsonl");
+    check_key_fault("encoding = utf8", "encoding: 'utf8': expected utf-8, latin1");
+    check_key_fault("delimiter = ab", "delimiter: 'ab': expected one ASCII sign");
+    check_key_fault("delimiter = none", "delimiter: 'none': expected one ASCII sign");
+    check_key_fault("delimiter = ;", "delimiter: a value is missing (a semicolon begins a comment: write the word semicolon)");
+    check_key_fault("zone = Mars/Olympus", "zone: 'Mars/Olympus': expected a zone that this machine knows");
+    check_key_fault("max_rejects = lots", "max_rejects: 'lots': expected a number of rows, a share such as 1%");
+    check_key_fault("max_rejects = 1%, 2%", "max_rejects: '1%, 2%': expected");
+    check_key_fault("max_rejects = 101%", "max_rejects: '101%': expected");
+    check_key_fault("max_rejects = -1", "max_rejects: '-1': expected");
+    check_key_fault("null = a,,b", "null: 'a,,b': expected names with commas between");
+    check_key_fault("null = \"a", "null: '\"a': expected names with commas between");
+    check_key_fault("format =", "format: a value is missing");
+    check_key_fault("format = csv\n  header = no", "format: takes one line, but the next one begins with white space");
+    check_key_fault("decimal_point = |", "decimal_point: expected . or ,");
+    check_key_fault("columns = id:number", "columns: ");
+    check_key_fault("columns = at:timestamp(%E)", "columns: ");
+    check_key_fault("source = https://joe:pw@host/x", "source: expected no password here");
+}
+
+TEST(config, signs_are_told_apart)
+{
+    struct config *c = load_recipe("delimiter = tab\nquote = none\nescape = backslash\ncomment = #");
+    const struct recipe *r = c->pipelines[0].parts;
+    CHECK_EQ(r->delimiter, '\t');
+    CHECK_EQ(r->quote, 0);
+    CHECK_EQ(r->escape, '\\');
+    CHECK_EQ(r->comment, '#');
+    config_free(c);
+    static const struct { const char *word; char c; } signs[] = {
+        { "comma", ',' }, { ",", ',' }, { "semicolon", ';' }, { "\";\"", ';' }, { "pipe", '|' }, { "|", '|' }, { "space", ' ' }, { "' '", ' ' }, { "\\t", '\t' }, { "^", '^' }
+    };
+    for (size_t i = 0; i < COUNT_OF(signs); i++) {
+        char line[100];
+        snprintf(line, sizeof line, "delimiter = %s", signs[i].word);
+        c = load_recipe(line);
+        CHECK_EQ(c->pipelines[0].parts[0].delimiter, signs[i].c);
+        config_free(c);
+    }
+    check_key_fault("delimiter = '\"'", "delimiter: delimiter and quote are the same sign");
+    check_key_fault("comment = \"", "comment: quote and comment are the same sign");
+}
+
+TEST(config, null_lists_tell_the_empty_field_from_no_list)
+{
+    static const struct { const char *line; int n; const char *token[3]; } lists[] = {
+        { "null =", 0, { 0 } },
+        { "null = \"\"", 1, { "" } },
+        { "null = NA", 1, { "NA" } },
+        { "null = NA , \"\",\"a, \"\"b\"\"\"", 3, { "NA", "", "a, \"b\"" } },
+        { "null = n a,\n  \\N", 2, { "n a", "\\N" } },
+    };
+    for (size_t i = 0; i < COUNT_OF(lists); i++) {
+        struct config *c = load_recipe(lists[i].line);
+        CHECK_EQ(c->pipelines[0].parts[0].nnulls, lists[i].n);
+        for (int k = 0; k < lists[i].n; k++)
+            CHECK_STR(c->pipelines[0].parts[0].nulls[k], lists[i].token[k]);
+        config_free(c);
+    }
+}
+
+TEST(config, reject_limits_are_a_count_a_share_or_both)
+{
+    static const struct { const char *line; int64_t count; double share; } limits[] = {
+        { "max_rejects = 0", 0, -1 }, { "max_rejects = 7", 7, -1 }, { "max_rejects = 2.5%", -1, 0.025 },
+        { "max_rejects = 1%, 100", 100, 0.01 }, { "max_rejects = 100%", -1, 1 },
+    };
+    for (size_t i = 0; i < COUNT_OF(limits); i++) {
+        struct config *c = load_recipe(limits[i].line);
+        CHECK_EQ(c->pipelines[0].parts[0].max_rejects.count, limits[i].count);
+        CHECK(c->pipelines[0].parts[0].max_rejects.share == limits[i].share);
+        config_free(c);
+    }
+}
+
+TEST(config, keys_must_be_columns_and_upsert_needs_one)
+{
+    check_key_fault("mode = upsert", "mode: upsert needs key=");
+    CHECK_STR(load_bad(BASE "[pipeline p]\ntable = w.t\ncolumns = a, b\nkey = a, c\n"), "bad.ini:6: [pipeline p] key: 'c' is not among the columns\n");
+    check_key_fault("key = a, A", "key: 'A' is there twice");
+    config_free(load_recipe("columns = a,\n  b:integer\nkey = B, a\nmode = upsert"));
+}
+
+TEST(config, a_ledger_name_is_no_table)
+{
+    CHECK_HAS(load_bad(BASE "[pipeline p]\ntable = w.main.qetl_load\n"), "bad.ini:4: [pipeline p] table: 'w.main.qetl_load': expected another name");
+    struct config *c = load_ok(BASE "[pipeline p]\ntable = w.main.t\n");
+    CHECK_STR(c->pipelines[0].parts[0].table_name, "main.t");
+    CHECK_STR(c->pipelines[0].parts[0].table, "w.main.t");
+    config_free(c);
+}
+
+TEST(config, a_heartbeat_has_two_chances_in_a_lease)
+{
+    CHECK_STR(load_bad("[worker]\nlease = 20s\nheartbeat = 11s\n"), "bad.ini:3: [worker] heartbeat: expected heartbeat to be at most half of lease\n");
+    CHECK_STR(load_bad("[worker]\nlease = 15s\n"), "bad.ini:2: [worker] lease: expected heartbeat to be at most half of lease\n");
+}
+
+/* ---- parts ---- */
+
+TEST(config, a_part_has_what_its_pipeline_has_and_it_does_not_set)
+{
+    struct config *c = load_ok("[pipeline p.items]\nmember = items*.csv\ncolumns = sku, n:integer\ntable = w.items\nheader = no\n" BASE
+                               "[pipeline p]\nsource = /in/x.zip\ndelimiter = pipe\ncolumns = id:integer!\nmax_rejects = 5\nzone = +01:00\n"
+                               "[pipeline p.heads]\nmember = heads*.csv\ntable = w.heads\nnull = NA\n");
+    const struct pipeline *p = config_pipeline(c, "p");
+    CHECK_EQ(c->npipelines, 1);
+    CHECK_EQ(p->nparts, 2);
+    const struct recipe *items = &p->parts[0], *heads = &p->parts[1];
+    CHECK_STR(items->name, "p.items");
+    CHECK_STR(items->member, "items*.csv");
+    CHECK_EQ(items->delimiter, '|');
+    CHECK_EQ(items->columns.n, 2);
+    CHECK_EQ(items->header, false);
+    CHECK_EQ(items->nnulls, -1);
+    CHECK_STR(items->zone, "+01:00");
+    CHECK_EQ(items->max_rejects.count, 5);
+    CHECK_STR(heads->name, "p.heads");
+    CHECK_EQ(heads->columns.n, 1);
+    CHECK_EQ(heads->header, true);
+    CHECK_EQ(heads->nnulls, 1);
+    CHECK_EQ(heads->max_rejects.count, 5);
+    CHECK_STR(heads->table_name, "heads");
+    config_free(c);
+}
+
+TEST(config, what_is_wrong_with_parts_is_told)
+{
+    CHECK_STR(load_bad(BASE "[pipeline orders]\ntable = w.t\n[pipeline order.a]\ntable = w.t\n"),
+              "bad.ini:5: [pipeline order.a]: there is no [pipeline order]; did you mean 'orders'?\n");
+    CHECK_STR(load_bad(BASE "[pipeline p]\n[pipeline p.a]\ntable = w.t\nsource = /x\nmax_rejects = 1\n"),
+              "bad.ini:6: [pipeline p.a] source: belongs in [pipeline p]: it is about all its parts\n"
+              "bad.ini:7: [pipeline p.a] max_rejects: belongs in [pipeline p]: it is about all its parts\n");
+    CHECK_STR(load_bad(BASE "[pipeline p]\nsource = /x\n[pipeline p.a]\nmember = a\n"), "bad.ini:5: [pipeline p.a] table: missing: TARGET.TABLE\n");
+    CHECK_STR(load_bad(BASE "[pipeline p]\nmode = replace\ntable = w.t\n[pipeline p.a]\n[pipeline p.b]\n"),
+              "bad.ini:4: [pipeline p] mode: parts 'p.a' and 'p.b' would replace each other's rows in table w.t\n");
+    /* a fault of an inherited key is told once, where it stands */
+    CHECK_STR(load_bad(BASE "[pipeline p]\ntable = v.t\n[pipeline p.a]\n[pipeline p.b]\n"), "bad.ini:4: [pipeline p] table: there is no [target v]; did you mean 'w'?\n");
+    char text[2000] = BASE "[pipeline p]\ntable = w.t\n";
+    for (int i = 0; i <= CONFIG_PARTS_MAX; i++)
+        sprintf(text + strlen(text), "[pipeline p.a%d]\n", i);
+    CHECK_STR(load_bad(text), "bad.ini:21: [pipeline p.a16]: expected at most 16 parts of a pipeline\n");
+}
+
+/* ---- remotes ---- */
+
+TEST(config, credentials_go_to_their_own_host_only)
+{
+    struct config *c = load_ok("[remote a]\nurl = https://a.org\n[remote b]\nurl = https://a.org/private/\n[remote c]\nurl = ftp://A.org:2121/x\n"
+                               "[remote d]\nurl = sftp://h/\nhost_key_sha256 = abc\n");
+    static const struct { const char *uri, *name; } cases[] = {
+        { "https://a.org/", "a" },       { "https://a.org", "a" },           { "HTTPS://A.ORG/x", "a" },     { "https://a.org/private/x", "b" },
+        { "https://a.org?q", "a" },      { "https://joe@a.org/x", "a" },     { "https://a.org.evil.net/", NULL }, { "https://a.org:8443/", NULL },
+        { "https://a.org@evil.net/", NULL }, { "http://a.org/", NULL },      { "ftp://a.org:2121/xy", "c" }, { "ftp://a.org:2121/y", NULL },
+        { "sftp://h/in", "d" },          { "/private/", NULL },              { "https://evil.net/https://a.org/", NULL },
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        const struct remote *r = config_remote(c, cases[i].uri);
+        if (!r != !cases[i].name || (r && strcmp(r->name, cases[i].name) != 0))
+            fail_msg("%s: %s", cases[i].uri, r ? r->name : "none");
+    }
+    config_free(c);
+}
+
+TEST(config, an_sftp_host_without_a_known_key_is_refused)
+{
+    CHECK_STR(load_bad("[remote r]\nurl = sftp://h/\n"),
+              "bad.ini:2: [remote r] url: an sftp host needs known_hosts or host_key_sha256; without one anybody could stand in for it\n");
+    check_key_fault("source = sftp://h/x", "source: an sftp host needs a [remote NAME] section");
+}
+
+TEST(config, urls_of_remotes_and_targets_are_checked)
+{
+    CHECK_HAS(load_bad("[remote r]\nurl = a.org\n"), "bad.ini:2: [remote r] url: expected scheme://..., such as https://");
+    CHECK_HAS(load_bad("[target r]\nurl = /var/x.db\n"), "bad.ini:2: [target r] url: expected scheme://..., such as sqlite:///");
+    CHECK_HAS(load_bad("[remote r]\nurl = ftp://joe@a.org\n"), "url: expected no user in the url; set user=");
+    CHECK_HAS(load_bad("[remote a]\nurl = ftp://a\n[remote b]\nurl = ftp://a\n"), "bad.ini:4: [remote b] url: [remote a] has the same url\n");
+    CHECK_HAS(load_bad("[remote r]\nurl = https://a\nheader = X Y: 1\n"), "bad.ini:3: [remote r] header: expected Name: value, one header a line\n");
+    struct config *c = load_ok("[remote r]\nurl = https://a\nheader =\n  X-A: 1\n  Authorization: @file:/run/token\n");
+    CHECK_STR(c->remotes[0].header, "\nX-A: 1\nAuthorization: @file:/run/token");
+    config_free(c);
+}
+
+/* ---- secrets ---- */
+
+TEST(config, no_fault_shows_a_secret)
+{
+    const char *got = load_bad("[remote r]\nurl = https://joe:hunter2@a.org/\npassword = hunter2\npassword = @file:hunter2\n"
+                               "header = hunter2\nuser = a\n  hunter2\n[target t]\nurl = mysql://u:hunter2@h/d\n");
+    CHECK_EQ(lines_of(got), 5);
+    assert_null(strstr(got, "hunter2"));
+}
+
+static int secret_of(const char *value, char *out, size_t cap)
+{
+    struct err err = { 0 };
+    char *secret = NULL;
+    int rc = config_secret(value, &secret, &err);
+    snprintf(out, cap, "%s", rc == 0 ? secret : err.msg);
+    CHECK_EQ(rc == 0 ? ERR_NONE : ERR_CONFIG, err.code);
+    secret_clear(&secret);
+    assert_null(secret);
+    return rc;
+}
+
+TEST(config, a_secret_is_read_when_it_is_used)
+{
+    char out[600], ref[700];
+    CHECK_EQ(secret_of("plain", out, sizeof out), 0);
+    CHECK_STR(out, "plain");
+    const char *path = write_ini("secret", "s3cret word\r\n");
+    snprintf(ref, sizeof ref, "@file:%s", path);
+    chmod(path, 0640);
+    CHECK_EQ(secret_of(ref, out, sizeof out), 0);
+    CHECK_STR(out, "s3cret word");
+    chmod(path, 0644);
+    CHECK_EQ(secret_of(ref, out, sizeof out), -1);
+    CHECK_HAS(out, "can be read by everyone: chmod o-r");
+    chmod(write_ini("secret", "\n"), 0600);
+    CHECK_EQ(secret_of(ref, out, sizeof out), -1);
+    CHECK_HAS(out, "is empty");
+    snprintf(ref, sizeof ref, "@file:%s", test_dir());
+    CHECK_EQ(secret_of(ref, out, sizeof out), -1);
+    CHECK_HAS(out, "is not a file");
+    CHECK_EQ(secret_of("@file:/no/such", out, sizeof out), -1);
+    CHECK_HAS(out, "No such file");
+}
+
+TEST(config, a_systemd_credential_is_a_secret)
+{
+    char out[600];
+    unsetenv("CREDENTIALS_DIRECTORY");
+    CHECK_EQ(secret_of("@credential:partner", out, sizeof out), -1);
+    CHECK_HAS(out, "LoadCredential=");
+    write_ini("partner", "pw\n");
+    setenv("CREDENTIALS_DIRECTORY", test_dir(), 1);
+    CHECK_EQ(secret_of("@credential:partner", out, sizeof out), 0);
+    CHECK_STR(out, "pw");
+    unsetenv("CREDENTIALS_DIRECTORY");
+    CHECK_HAS(load_bad("[remote r]\nurl = https://a/\npassword = @credential:../x\n"), "expected the name of a systemd credential");
+}
+
+/* ---- files and environment ---- */
+
+TEST(config, the_environment_wins_over_the_file)
+{
+    setenv("QETL_DATABASE", "/e/queue.db", 1);
+    setenv("QETL_LOG_LEVEL", "debug", 1);
+    struct config *c = load_ok("[qetl]\ndatabase = /f/queue.db\nspool = /f/spool\n");
+    CHECK_STR(c->database, "/e/queue.db");
+    CHECK_STR(c->spool, "/f/spool");
+    CHECK_STR(c->log_level, "debug");
+    config_free(c);
+    setenv("QETL_LOG_LEVEL", "loud", 1);
+    CHECK_STR(load_bad(""), "environment: QETL_LOG_LEVEL: 'loud': expected error, warn, info or debug\n");
+    unsetenv("QETL_DATABASE");
+    unsetenv("QETL_LOG_LEVEL");
+    struct err err = { 0 };
+    setenv("QETL_CONFIG", write_ini("env.ini", "[qetl]\nspool = s\n"), 1);
+    CHECK_OK(config_load(&c, NULL, NULL, &err), err);
+    char real[600];
+    snprintf(real, sizeof real, "%s/s", test_dir());
+    CHECK_STR(c->spool, real); /* from the folder of the file */
+    config_free(c);
+    unsetenv("QETL_CONFIG");
+}
+
+TEST(config, a_file_that_cannot_be_read_is_told)
+{
+    struct err err = { 0 };
+    struct config *c = NULL;
+    struct buf faults = { 0 };
+    CHECK_EQ(config_load(&c, "/no/such.ini", &faults, &err), -1);
+    CHECK_EQ(err.code, ERR_CONFIG);
+    CHECK_STR(err.msg, "read the ini '/no/such.ini': No such file or directory");
+    CHECK_STR(faults.p, "read the ini '/no/such.ini': No such file or directory\n");
+    buf_clear(&faults);
+    CHECK_EQ(config_load(&c, test_dir(), NULL, &err), -1);
+    CHECK_HAS(err.msg, "Is a directory");
+}
+
+TEST(config, the_files_of_conf_d_are_read_in_name_order)
+{
+    mkdir(test_file("d"), 0755);
+    mkdir(test_file("d/conf.d"), 0755);
+    write_ini("d/conf.d/20-b.ini", "[pipeline b]\ntable = w.b\n");
+    write_ini("d/conf.d/10-a.ini", "[pipeline a]\ntable = w.a\n");
+    write_ini("d/conf.d/note.txt", "not an ini");
+    write_ini("d/conf.d/.hidden.ini", "not an ini");
+    struct err err = { 0 };
+    struct config *c = NULL;
+    CHECK_OK(config_load(&c, write_ini("d/qetl.ini", BASE "[worker]\nslots = 3\n"), NULL, &err), err);
+    CHECK_EQ(c->npipelines, 2);
+    CHECK_STR(c->pipelines[0].name, "a");
+    CHECK_STR(c->pipelines[1].name, "b");
+    CHECK_STR(c->path, test_file("d/qetl.ini"));
+    config_free(c);
+    write_ini("d/conf.d/30-c.ini", "\n[worker]\nslots = 4\n");
+    CHECK_EQ(config_load(&c, test_file("d/qetl.ini"), NULL, &err), -1);
+    CHECK_HAS(err.msg, "conf.d/30-c.ini:3: [worker] slots: given twice, first in ");
+    CHECK_HAS(err.msg, "d/qetl.ini:4");
+}
+
+TEST(config, the_table_of_keys_is_fit_to_print)
+{
+    struct buf out = { 0 };
+    config_print_keys(&out);
+    CHECK(!out.failed);
+    int sections = 0;
+    for (char *line = strtok(out.p, "\n"); line; line = strtok(NULL, "\n")) {
+        int tabs = 0;
+        for (const char *p = line; *p; p++)
+            tabs += *p == '\t';
+        sections += tabs == 2;
+        CHECK_EQ(tabs, strncmp(line, "section\t", 8) == 0 ? 2 : 6);
+        CHECK(line[strlen(line) - 1] != '\t');
+    }
+    CHECK_EQ(sections, 7);
+    buf_clear(&out);
+}

@@ -307,8 +307,10 @@ static bool in_range(const struct key *k, int64_t v) { return v >= k->min && v <
 
 static bool parse_number(struct build *b, const struct key *k, const char *text, void *base)
 {
-    if (!text_int(str_of(text), PLACE(int64_t)) || !in_range(k, *PLACE(int64_t)))
+    int64_t v;
+    if (!text_int(str_of(text), &v) || !in_range(k, v))
         return want(b, "a whole number from %lld to %lld", (long long)k->min, (long long)k->max);
+    *PLACE(int64_t) = v;
     return true;
 }
 
@@ -323,19 +325,25 @@ static void range_text(const struct key *k, char low[32], char high[32])
 static bool parse_size(struct build *b, const struct key *k, const char *text, void *base)
 {
     char low[32], high[32];
-    if (text_size(str_of(text), PLACE(int64_t)) && in_range(k, *PLACE(int64_t)))
-        return true;
-    range_text(k, low, high);
-    return want(b, "a size such as 64K, 10M or 2G, from %s to %s", low, high);
+    int64_t v;
+    if (!text_size(str_of(text), &v) || !in_range(k, v)) {
+        range_text(k, low, high);
+        return want(b, "a size such as 64K, 10M or 2G, from %s to %s", low, high);
+    }
+    *PLACE(int64_t) = v;
+    return true;
 }
 
 static bool parse_duration(struct build *b, const struct key *k, const char *text, void *base)
 {
     char low[32], high[32];
-    if (text_duration(str_of(text), PLACE(int64_t)) && in_range(k, *PLACE(int64_t)))
-        return true;
-    range_text(k, low, high);
-    return want(b, "a duration such as 250ms, 10s, 5m or 2h, from %s to %s", low, high);
+    int64_t v;
+    if (!text_duration(str_of(text), &v) || !in_range(k, v)) {
+        range_text(k, low, high);
+        return want(b, "a duration such as 250ms, 10s, 5m or 2h, from %s to %s", low, high);
+    }
+    *PLACE(int64_t) = v;
+    return true;
 }
 
 static const char *next_word(const void *list, int i) { return ((const char *const *)list)[i]; }
@@ -499,10 +507,8 @@ static bool parse_list(struct build *b, const struct key *k, const char *text, v
 
 static bool parse_zone(struct build *b, const struct key *k, const char *text, void *base)
 {
-    struct zone *z = zone_open(text);
-    if (!z)
+    if (!zone_preload(text)) /* the reader has no files: it finds the zone in memory */
         return want(b, "a zone that this machine knows, such as Europe/Berlin, or +02:00 (is the package tzdata installed?)");
-    zone_close(z);
     return parse_text(b, k, text, base);
 }
 

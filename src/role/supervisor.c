@@ -165,7 +165,7 @@ static void add(struct supervisor *v, int (*run)(const struct role *, struct err
         if (slots == 1)
             snprintf(c->name, sizeof c->name, "%s", name);
         else
-            snprintf(c->name, sizeof c->name, "%.60s.%" PRId64, name, k);
+            snprintf(c->name, sizeof c->name, "%.50s.%" PRId64, name, k);
     }
 }
 
