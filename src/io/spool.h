@@ -23,8 +23,8 @@ struct spool {
     int dirfd, fetch, staged, rejects; /* O_PATH-like directory descriptors */
 };
 
-/* Opens, and makes the folders when `create`. Errors name the path and say what is wrong (missing, read-only, not a
- * folder). */
+/* Opens, and makes the folders when `create` (then they are writable too). Errors (spool, disk-full, io) name the path and say
+ * what is wrong: missing, read-only, not a folder, not ours. */
 int spool_open(struct spool *s, const char *path, bool create, struct err *err);
 void spool_close(struct spool *s);
 
@@ -60,9 +60,14 @@ struct spool_object {
     char etag[256], modified[64]; /* of the version these bytes belong to; "" unknown */
     int64_t size;         /* whole size, or -1 */
 };
-/* Open (or make) fetch/<uid>.<n>.part and read its .meta. The bytes count only when the .meta names the same uri. */
+/*
+ * Open (or make) fetch/<uid>.<n>.part and read its .meta. The bytes count (have > 0) only when the .meta names the same uri and this very
+ * file, and was written since the machine was started (nothing here is synced: after a power cut the bytes are not trusted).
+ * Else the part is emptied. The part is locked for as long as o->fd or a copy of it is open anywhere: when somebody else still
+ * holds it (a worker that lost its lease), o is a new file and the other one writes to nobody's.
+ */
 int spool_object_open(struct spool *s, const char *uid, int n, const char *uri, struct spool_object *o, struct err *err);
-/* Write the .meta (atomic), before the first byte of a version; truncates the part when the version changed. */
+/* Write the .meta (atomic), before the first byte of a version; cuts the part to o->have, which is 0 for a new version. */
 int spool_object_meta(struct spool *s, const char *uid, int n, const char *uri, const struct spool_object *o, struct err *err);
 int spool_object_discard(struct spool *s, const char *uid, struct err *err); /* all objects of a job */
 
