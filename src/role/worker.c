@@ -94,7 +94,7 @@ static int work_tick(struct work *k, struct err *err)
     role_alive(&w->role);
     if (role_grace(&w->role) == 0)
         return err_set(err, ERR_SHUTDOWN, "the worker was told to stop");
-    if (now >= k->renew_mono_ms) {
+    if (l->id && now >= k->renew_mono_ms) {
         int rc = job_renew(w->queue, l, sys_now_ms() + w->config->lease_ms, err);
         if (rc == 0)
             return err_set(err, ERR_LEASE_LOST, "the lease of job %" PRId64 " was lost", l->id);
@@ -103,7 +103,7 @@ static int work_tick(struct work *k, struct err *err)
         else if (now > k->renew_mono_ms + w->config->lease_ms / 3)
             return -1; /* the database has been away for too long: the lease may be gone */
     }
-    if (now >= k->look_mono_ms) {
+    if (l->id && now >= k->look_mono_ms) {
         k->look_mono_ms = now + STILL_OURS_MS;
         if (job_still_ours(w->queue, l, err) == 0)
             return err_set(err, ERR_LEASE_LOST, "job %" PRId64 " was cancelled or taken over", l->id);
@@ -784,4 +784,33 @@ void worker_close(struct worker *w)
     spool_close(&w->spool);
     reader_free(w->reader);
     free(w);
+}
+
+int worker_infer(const struct config *config, const char *name, const char *uri, char **columns, struct err *err)
+{
+    struct worker w = { .role = { .config = config, .name = "infer" }, .config = config, .spool = { .dirfd = -1 } };
+    struct done *d = calloc(1, sizeof *d);
+    struct work k = { .w = &w, .done = d, .pipeline = config_pipeline(config, name), .infer = true, .fd = -1 };
+    char *uris[] = { (char *)uri };
+    int rc = -1;
+    if (!d || !(d->objects = calloc(1, sizeof *d->objects))) {
+        free(d);
+        return err_nomem(err);
+    }
+    k.result = &d->result;
+    sys_uid(d->lease.uid);
+    if (reader_spawn(&w.reader, config, err) == 0 && spool_open(&w.spool, config->spool, true, err) == 0 &&
+        fetch_open(&w.fetch, &config->limits, err) == 0)
+        rc = run_reader(&k, uris, 1, NULL, err);
+    if (rc == 0 && !(*columns = d->result.inferred[0]))
+        rc = err_set(err, ERR_INFER, "no member to take columns from");
+    d->result.inferred[0] = NULL;
+    if (d->nobjects)
+        d->objects[0].uri = NULL; /* the caller's */
+    done_clear(d);
+    free(d);
+    fetch_close(w.fetch);
+    spool_close(&w.spool);
+    reader_free(w.reader);
+    return rc;
 }

@@ -1,0 +1,75 @@
+/*
+ * The verbs of qetlctl, one row each in the table of qetlctl.c. A verb returns 0, or -1 with ctl->err; it sets ctl->status when
+ * the work it tells of failed though nothing went wrong here.
+ */
+#ifndef QETL_BIN_CTL_H
+#define QETL_BIN_CTL_H
+
+#include <stdbool.h>
+
+#include "base/err.h"
+#include "io/config.h"
+#include "queue/job.h"
+#include "queue/queue.h"
+
+struct ctl {
+    const char *config_file;
+    bool json;
+    struct config *config;
+    struct config *scratch; /* of infer: an ini made up for one look */
+    struct queue *queue;
+    struct err err;
+    int status; /* exit status when the verb returned 0 */
+};
+
+struct verb {
+    const char *name, *args, *help;
+    int (*run)(struct ctl *c, int argc, char **argv); /* argv[0] is the verb */
+    const char *more;                                 /* options, for `qetlctl help VERB` */
+};
+
+/* Open what a verb needs, at its first use. */
+int ctl_config(struct ctl *c);
+int ctl_queue(struct ctl *c, int flags); /* config too */
+int ctl_job(struct ctl *c, const char *name, int64_t *id); /* a job by number or uid, as a person gave it */
+int ctl_usage(struct ctl *c, const char *fmt, ...) __attribute__((format(printf, 2, 3))); /* -1 */
+int ctl_int(struct ctl *c, const char *what, const char *text, int64_t *out);
+int ctl_no_args(struct ctl *c, int argc, char **argv, int most); /* -1 when there are more than `most` */
+
+int ctl_submit(struct ctl *c, int argc, char **argv);
+int ctl_status(struct ctl *c, int argc, char **argv);
+int ctl_jobs(struct ctl *c, int argc, char **argv);
+int ctl_show(struct ctl *c, int argc, char **argv);
+int ctl_errors(struct ctl *c, int argc, char **argv);
+int ctl_workers(struct ctl *c, int argc, char **argv);
+int ctl_rejects(struct ctl *c, int argc, char **argv);
+int ctl_explain(struct ctl *c, int argc, char **argv);
+int ctl_init(struct ctl *c, int argc, char **argv);
+int ctl_retry(struct ctl *c, int argc, char **argv);
+int ctl_cancel(struct ctl *c, int argc, char **argv);
+int ctl_pause(struct ctl *c, int argc, char **argv); /* and resume */
+int ctl_prune(struct ctl *c, int argc, char **argv);
+int ctl_check(struct ctl *c, int argc, char **argv);
+int ctl_doctor(struct ctl *c, int argc, char **argv);
+int ctl_infer(struct ctl *c, int argc, char **argv);
+int ctl_run(struct ctl *c, int argc, char **argv);
+
+/* One job into the queue from what the command line says; committed and on disk. */
+struct ctl_submission {
+    const char *pipeline;
+    char **uris;
+    int nuris;
+    const char *params; /* JSON object, or NULL */
+    const char *unique;
+    int64_t priority, run_at;
+    bool has_priority;
+};
+int ctl_submit_one(struct ctl *c, const struct ctl_submission *s, int64_t *id, char *uid, bool *made);
+/* The options of submit that run has too: -p K=V into params. */
+int ctl_param(struct ctl *c, struct buf *params, char *text);
+/* Is the job final or dead (or superseded, cancelled)? 1, 0, -1. */
+int ctl_over(struct ctl *c, int64_t id);
+/* Print what became of the job; sets c->status to 1 unless it was loaded. */
+int ctl_outcome(struct ctl *c, int64_t id);
+
+#endif

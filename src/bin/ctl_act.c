@@ -1,0 +1,129 @@
+/* The verbs that change something: init, retry, cancel, pause, resume, prune. */
+#include "bin/ctl.h"
+
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/sys.h"
+#include "base/text.h"
+#include "io/spool.h"
+#include "target/target.h"
+
+static int init_target(struct ctl *c, const struct target_config *tc)
+{
+    const struct target *t = target_by_url(tc->url, &c->err);
+    struct target_conn *conn;
+    if (!t || t->open(&conn, tc, true, &c->err) < 0)
+        return err_in(&c->err, "target '%s'", tc->name);
+    t->close(conn);
+    return 0;
+}
+
+int ctl_init(struct ctl *c, int argc, char **argv)
+{
+    struct spool spool = { .dirfd = -1 };
+    if (ctl_no_args(c, argc, argv, 0) < 0 || ctl_queue(c, QUEUE_CREATE) < 0 ||
+        spool_open(&spool, c->config->spool, true, &c->err) < 0)
+        return -1;
+    spool_close(&spool);
+    for (int i = 0; i < c->config->ntargets; i++)
+        if (init_target(c, &c->config->targets[i]) < 0)
+            return -1;
+    if (c->json)
+        printf("{\"ok\":true}\n");
+    else
+        printf("ready: database %s, spool %s, %d targets\n", c->config->database, c->config->spool, c->config->ntargets);
+    return 0;
+}
+
+static int say_count(struct ctl *c, const char *what, int64_t n)
+{
+    if (c->json)
+        printf("{\"%s\":%" PRId64 "}\n", what, n);
+    else
+        printf("%" PRId64 " jobs %s\n", n, what);
+    return 0;
+}
+
+/* The same change for each job that is named; the first that cannot be changed ends it. */
+static int each_job(struct ctl *c, char **names, int n, int (*change)(struct queue *, int64_t, struct err *), const char *done)
+{
+    for (int i = 0; i < n; i++) {
+        int64_t id;
+        if (ctl_job(c, names[i], &id) < 0 || change(c->queue, id, &c->err) < 0)
+            return -1;
+    }
+    return say_count(c, done, n);
+}
+
+int ctl_retry(struct ctl *c, int argc, char **argv)
+{
+    static const struct option longs[] = { { "dead", no_argument, NULL, 'd' },
+                                           { "failed", no_argument, NULL, 'd' },
+                                           { "code", required_argument, NULL, 'k' },
+                                           { "error", required_argument, NULL, 'k' },
+                                           { "pipeline", required_argument, NULL, 'l' },
+                                           { NULL, 0, NULL, 0 } };
+    const char *code = NULL, *pipeline = NULL;
+    bool many = false;
+    int64_t n = 0;
+    for (int o; (o = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
+        if (o == '?')
+            return ctl_usage(c, "see qetlctl help retry");
+        many = true;
+        if (o == 'k')
+            code = optarg;
+        else if (o == 'l')
+            pipeline = optarg;
+    }
+    if (many ? optind < argc : optind == argc)
+        return ctl_usage(c, "retry wants jobs, or --dead with --pipeline and --code to choose");
+    if (code && err_by_name(code) == ERR_NONE)
+        return ctl_usage(c, "'%s' is no error code; qetlctl errors shows them", code);
+    if (ctl_queue(c, 0) < 0)
+        return -1;
+    if (!many)
+        return each_job(c, argv + optind, argc - optind, job_retry, "ready");
+    if (job_retry_all(c->queue, pipeline, code, &n, &c->err) < 0)
+        return -1;
+    return say_count(c, "ready", n);
+}
+
+int ctl_cancel(struct ctl *c, int argc, char **argv)
+{
+    if (argc < 2)
+        return ctl_usage(c, "cancel which job?");
+    return ctl_queue(c, 0) < 0 ? -1 : each_job(c, argv + 1, argc - 1, job_cancel, "cancelled");
+}
+
+int ctl_pause(struct ctl *c, int argc, char **argv)
+{
+    bool on = !strcmp(argv[0], "pause");
+    int64_t changed;
+    if (argc != 2)
+        return ctl_usage(c, "%s wants one pipeline", argv[0]);
+    if (ctl_queue(c, 0) < 0)
+        return -1;
+    if (!config_pipeline(c->config, argv[1]))
+        return config_no_pipeline(c->config, argv[1], &c->err);
+    if (job_pause(c->queue, argv[1], on, &changed, &c->err) < 0)
+        return -1;
+    return say_count(c, on ? "held" : "released", changed);
+}
+
+int ctl_prune(struct ctl *c, int argc, char **argv)
+{
+    static const struct option longs[] = { { "older", required_argument, NULL, 'o' }, { NULL, 0, NULL, 0 } };
+    int64_t age = 30LL * 86400000, n = 0;
+    for (int o; (o = getopt_long(argc, argv, "", longs, NULL)) != -1;)
+        if (o != 'o' || !text_duration(str_of(optarg), &age))
+            return ctl_usage(c, "--older wants an age such as 30d");
+    if (optind < argc)
+        return ctl_usage(c, "'%s' is no option of prune", argv[optind]);
+    if (ctl_queue(c, 0) < 0 || job_prune(c->queue, sys_now_ms() - age, &n, &c->err) < 0)
+        return -1;
+    return say_count(c, "forgotten", n);
+}

@@ -1,0 +1,602 @@
+/* The verbs that only look: status, jobs, show, explain, errors, rejects, workers. */
+#include "bin/ctl.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/sys.h"
+#include "base/text.h"
+#include "bin/table.h"
+#include "io/db.h"
+#include "io/spool.h"
+#include "queue/registry.h"
+
+/* ---- jobs ---- */
+
+static const struct table_col job_cols[] = {
+    { "id", "JOB", CELL_NUMBER },
+    { "uid", NULL, CELL_TEXT },
+    { "pipeline", "PIPELINE", CELL_TEXT },
+    { "state", "STATE", CELL_TEXT },
+    { "priority", NULL, CELL_NUMBER },
+    { "attempts", "TRIES", CELL_NUMBER },
+    { "created", "CREATED", CELL_TIME },
+    { "run_at", NULL, CELL_TIME },
+    { "started", NULL, CELL_TIME },
+    { "finished", "FINISHED", CELL_TIME },
+    { "rows_read", NULL, CELL_NUMBER },
+    { "rows_staged", "STAGED", CELL_NUMBER },
+    { "rows_rejected", "REJECTED", CELL_NUMBER },
+    { "rows_filtered", NULL, CELL_NUMBER },
+    { "rows_loaded", "LOADED", CELL_NUMBER },
+    { "bytes_in", "FETCHED", CELL_SIZE },
+    { "bytes_out", NULL, CELL_SIZE },
+    { "worker", NULL, CELL_TEXT },
+    { "error_code", "ERROR", CELL_TEXT },
+    { "error", NULL, CELL_TEXT },
+};
+
+static int job_cells(void *arg, const struct job_row *r)
+{
+    struct table *t = arg;
+    table_int(t, r->id);
+    table_text(t, r->uid);
+    table_text(t, r->pipeline);
+    table_text(t, r->state);
+    table_int(t, r->priority);
+    table_int(t, r->attempts);
+    table_int(t, r->created);
+    table_int(t, r->run_at);
+    table_int(t, r->started);
+    table_int(t, r->finished);
+    table_int(t, r->rows_read);
+    table_int(t, r->rows_staged);
+    table_int(t, r->rows_rejected);
+    table_int(t, r->rows_filtered);
+    table_int(t, r->rows_loaded);
+    table_int(t, r->bytes_in);
+    table_int(t, r->bytes_out);
+    table_text(t, r->worker);
+    table_text(t, r->error_code);
+    table_text(t, r->error);
+    return 0;
+}
+
+int ctl_jobs(struct ctl *c, int argc, char **argv)
+{
+    static const struct option longs[] = { { "state", required_argument, NULL, 's' },
+                                           { "pipeline", required_argument, NULL, 'l' },
+                                           { "limit", required_argument, NULL, 'n' },
+                                           { NULL, 0, NULL, 0 } };
+    struct job_filter f = { .limit = 50 };
+    for (int o; (o = getopt_long(argc, argv, "n:", longs, NULL)) != -1;) {
+        if (o == 's')
+            f.state = optarg;
+        else if (o == 'l')
+            f.pipeline = optarg;
+        else if (o != 'n')
+            return ctl_usage(c, "see qetlctl help jobs");
+        else if (ctl_int(c, "--limit", optarg, &f.limit) < 0)
+            return -1;
+    }
+    if (optind < argc)
+        return ctl_usage(c, "'%s' is no option of jobs; for one job: qetlctl show %s", argv[optind], argv[optind]);
+    if (f.state && job_state_by_name(f.state) < 0)
+        return ctl_usage(c, "'%s' is no state; see qetlctl help jobs", f.state);
+    if (ctl_queue(c, 0) < 0)
+        return -1;
+    struct table t;
+    table_init(&t, c->json, job_cols, COUNT_OF(job_cols));
+    if (job_list(c->queue, &f, job_cells, &t, &c->err) < 0)
+        return -1;
+    table_print(&t, "jobs", "no jobs");
+    return 0;
+}
+
+/* ---- errors ---- */
+
+static const struct table_col error_cols[] = {
+    { "at", "TIME", CELL_TIME },        { "job", "JOB", CELL_NUMBER },      { "uid", NULL, CELL_TEXT },
+    { "pipeline", "PIPELINE", CELL_TEXT }, { "attempt", "TRY", CELL_NUMBER }, { "stage", "STAGE", CELL_TEXT },
+    { "class", "CLASS", CELL_TEXT },    { "code", "CODE", CELL_TEXT },      { "message", "MESSAGE", CELL_TEXT },
+};
+
+static int error_cells(void *arg, const struct error_row *r)
+{
+    struct table *t = arg;
+    table_int(t, r->at);
+    table_int(t, r->job);
+    table_text(t, r->uid);
+    table_text(t, r->pipeline);
+    table_int(t, r->attempt);
+    table_text(t, r->stage);
+    table_text(t, r->class);
+    table_text(t, r->code);
+    table_text(t, r->message);
+    return 0;
+}
+
+int ctl_errors(struct ctl *c, int argc, char **argv)
+{
+    static const struct option longs[] = { { "code", required_argument, NULL, 'k' },
+                                           { "pipeline", required_argument, NULL, 'l' },
+                                           { "limit", required_argument, NULL, 'n' },
+                                           { NULL, 0, NULL, 0 } };
+    struct error_filter f = { .limit = 50 };
+    for (int o; (o = getopt_long(argc, argv, "n:", longs, NULL)) != -1;) {
+        if (o == 'k')
+            f.code = optarg;
+        else if (o == 'l')
+            f.pipeline = optarg;
+        else if (o != 'n')
+            return ctl_usage(c, "see qetlctl help errors");
+        else if (ctl_int(c, "--limit", optarg, &f.limit) < 0)
+            return -1;
+    }
+    if (argc - optind > 1)
+        return ctl_usage(c, "errors takes one job at most");
+    if (ctl_queue(c, 0) < 0 || (optind < argc && ctl_job(c, argv[optind], &f.job) < 0))
+        return -1;
+    struct table t;
+    table_init(&t, c->json, error_cols, COUNT_OF(error_cols));
+    if (job_errors(c->queue, &f, error_cells, &t, &c->err) < 0)
+        return -1;
+    table_print(&t, "errors", "no errors");
+    return 0;
+}
+
+/* ---- workers ---- */
+
+static const struct table_col worker_cols[] = {
+    { "id", "ID", CELL_NUMBER },
+    { "name", "NAME", CELL_TEXT },
+    { "role", "ROLE", CELL_TEXT },
+    { "alive", "ALIVE", CELL_BOOL },
+    { "host", "HOST", CELL_TEXT },
+    { "ip", "IP", CELL_TEXT },
+    { "pid", "PID", CELL_NUMBER },
+    { "started", "STARTED", CELL_TIME },
+    { "ended", NULL, CELL_TIME },
+    { "heartbeat", NULL, CELL_TIME },
+    { "processed", "PROCESSED", CELL_NUMBER },
+    { "succeeded", "SUCCEEDED", CELL_NUMBER },
+    { "failed", "FAILED", CELL_NUMBER },
+    { "rows", "ROWS", CELL_NUMBER },
+    { "bytes", "BYTES", CELL_SIZE },
+    { "current_job", "JOB", CELL_NUMBER },
+    { "version", NULL, CELL_TEXT },
+};
+
+static int worker_cells(void *arg, const struct worker_row *r)
+{
+    struct table *t = arg;
+    table_int(t, r->id);
+    table_text(t, r->name);
+    table_text(t, r->role);
+    table_int(t, r->alive);
+    table_text(t, r->host);
+    table_text(t, r->ip);
+    table_int(t, r->pid);
+    table_int(t, r->started);
+    table_int(t, r->ended);
+    table_int(t, r->beat);
+    table_int(t, r->processed);
+    table_int(t, r->succeeded);
+    table_int(t, r->failed);
+    table_int(t, r->rows);
+    table_int(t, r->bytes);
+    table_int(t, r->current_job);
+    table_text(t, r->version);
+    return 0;
+}
+
+static int workers_table(struct ctl *c, struct table *t, bool all)
+{
+    table_init(t, c->json, worker_cols, COUNT_OF(worker_cols));
+    return registry_list(c->queue, all, worker_cells, t, &c->err);
+}
+
+int ctl_workers(struct ctl *c, int argc, char **argv)
+{
+    bool all = argc > 1 && !strcmp(argv[1], "--all");
+    struct table t;
+    if (ctl_no_args(c, argc, argv, all) < 0 || ctl_queue(c, 0) < 0 || workers_table(c, &t, all) < 0)
+        return -1;
+    table_print(&t, "workers", "no workers; start one with: qetl worker");
+    return 0;
+}
+
+/* ---- status ---- */
+
+static const struct table_col status_cols[] = {
+    { "pipeline", "PIPELINE", CELL_TEXT },
+    { "paused", NULL, CELL_BOOL },
+    { "ready", "READY", CELL_NUMBER },
+    { "waiting", "WAITING", CELL_NUMBER },
+    { "running", "RUNNING", CELL_NUMBER },
+    { "staged", "STAGED", CELL_NUMBER },
+    { "loading", "LOADING", CELL_NUMBER },
+    { "loaded", "LOADED", CELL_NUMBER },
+    { "superseded", NULL, CELL_NUMBER },
+    { "dead", "DEAD", CELL_NUMBER },
+    { "cancelled", NULL, CELL_NUMBER },
+    { "rows_loaded", "ROWS", CELL_NUMBER },
+    { "oldest_ready", "OLDEST READY", CELL_TIME },
+    { "note", "", CELL_TEXT },
+};
+
+static int status_cells(void *arg, const struct status_row *r)
+{
+    struct table *t = arg;
+    table_text(t, r->pipeline);
+    table_int(t, r->paused);
+    table_int(t, r->count[JOB_READY] - r->waiting);
+    table_int(t, r->waiting);
+    table_int(t, r->count[JOB_RUNNING]);
+    table_int(t, r->count[JOB_STAGED]);
+    table_int(t, r->count[JOB_LOADING]);
+    table_int(t, r->count[JOB_LOADED]);
+    table_int(t, r->count[JOB_SUPERSEDED]);
+    table_int(t, r->count[JOB_DEAD]);
+    table_int(t, r->count[JOB_CANCELLED]);
+    table_int(t, r->rows_loaded);
+    table_int(t, r->oldest_ready);
+    table_text(t, r->paused ? "paused" : t->json ? NULL : "");
+    return 0;
+}
+
+static int count_alive(void *arg, const struct worker_row *r)
+{
+    int *n = arg;
+    if (r->alive)
+        n[strcmp(r->role, "loader") ? 0 : 1]++;
+    return 0;
+}
+
+static int whole_status(struct ctl *c)
+{
+    struct table pipelines;
+    int alive[2] = { 0 };
+    table_init(&pipelines, c->json, status_cols, COUNT_OF(status_cols));
+    if (job_status(c->queue, status_cells, &pipelines, &c->err) < 0 ||
+        registry_list(c->queue, false, count_alive, alive, &c->err) < 0)
+        return -1;
+    bool bug = db_wal_reset_bug();
+    if (!c->json) {
+        table_print(&pipelines, "pipelines", "no jobs yet");
+        printf("\n%d workers, %d loaders; SQLite %s%s\n", alive[0], alive[1], sqlite3_libversion(),
+               bug ? " (has the WAL-reset race; qetl's checkpoints keep clear of it)" : "");
+        if (!alive[0] || !alive[1])
+            printf("start what is missing: qetl %s\n", alive[0] ? "loader" : alive[1] ? "worker" : "all");
+        return 0;
+    }
+    AUTO(buf_clear) struct buf doc = { 0 };
+    struct json_out o;
+    buf_adds(&doc, "{\"pipelines\":");
+    table_json(&pipelines, &doc);
+    buf_adds(&doc, ",\"queue\":");
+    json_start(&o, &doc);
+    json_object(&o);
+    json_put_text(&o, "database", c->config->database);
+    json_put_int(&o, "wal_bytes", queue_wal_bytes(c->queue));
+    json_put_int(&o, "workers", alive[0]);
+    json_put_int(&o, "loaders", alive[1]);
+    json_put_text(&o, "sqlite", sqlite3_libversion());
+    json_put_bool(&o, "sqlite_wal_reset_bug", bug);
+    json_object_end(&o);
+    printf("%s}\n", doc.p);
+    return 0;
+}
+
+int ctl_status(struct ctl *c, int argc, char **argv)
+{
+    if (argc > 1)
+        return ctl_show(c, argc, argv);
+    return ctl_queue(c, 0) < 0 ? -1 : whole_status(c);
+}
+
+/* ---- show ---- */
+
+static const struct table_col attempt_cols[] = {
+    { "attempt", "TRY", CELL_NUMBER },      { "kind", "KIND", CELL_TEXT },         { "worker", "WORKER", CELL_TEXT },
+    { "started", "STARTED", CELL_TIME },    { "finished", "FINISHED", CELL_TIME }, { "outcome", "OUTCOME", CELL_TEXT },
+    { "signal", NULL, CELL_NUMBER },        { "peak_rss", "PEAK RSS", CELL_SIZE },
+};
+
+static int attempt_cells(void *arg, const struct attempt_row *r)
+{
+    struct table *t = arg;
+    table_int(t, r->number);
+    table_text(t, r->kind);
+    table_text(t, r->worker);
+    table_int(t, r->started);
+    table_int(t, r->finished);
+    table_text(t, r->outcome);
+    table_int(t, r->signal);
+    table_int(t, r->peak_rss);
+    return 0;
+}
+
+static const struct table_col object_cols[] = {
+    { "uri", "OBJECT", CELL_TEXT },
+    { "size", "SIZE", CELL_SIZE },
+    { "etag", "ETAG", CELL_TEXT },
+    { "modified", "MODIFIED", CELL_TEXT },
+};
+
+static int object_cells(void *arg, const struct object_row *r)
+{
+    struct table *t = arg;
+    table_text(t, r->uri);
+    table_int(t, r->size);
+    table_text(t, r->etag);
+    table_text(t, r->modified);
+    return 0;
+}
+
+static const struct table_col output_cols[] = {
+    { "kind", "OUTPUT", CELL_TEXT },   { "table", "TABLE", CELL_TEXT },     { "rows", "ROWS", CELL_NUMBER },
+    { "bytes", "BYTES", CELL_SIZE },   { "in_file", "FILE", CELL_BOOL },
+};
+
+static int output_cells(void *arg, const struct output *r)
+{
+    struct table *t = arg;
+    table_text(t, r->kind == OUTPUT_ROWS ? "rows" : "rejects");
+    table_text(t, r->table);
+    table_int(t, r->rows);
+    table_int(t, r->bytes);
+    table_int(t, r->in_file);
+    return 0;
+}
+
+static void line(const char *name, const char *value)
+{
+    if (value && *value)
+        printf("%-12s %s\n", name, value);
+}
+
+static void time_line(const char *name, int64_t ms)
+{
+    char text[32];
+    if (ms > 0) {
+        text_put_rfc3339(text, ms);
+        line(name, text);
+    }
+}
+
+static int print_job(void *arg, const struct job_row *r)
+{
+    (void)arg;
+    printf("%-12s %" PRId64 " (%s)\n", "job", r->id, r->uid);
+    line("pipeline", r->pipeline);
+    line("state", r->state);
+    line("objects", r->objects);
+    line("params", r->params);
+    line("unique", r->unique);
+    time_line("created", r->created);
+    time_line("run at", r->run_at);
+    time_line("finished", r->finished);
+    printf("%-12s %" PRId64 " of at most %" PRId64 "\n", "tries", r->attempts, r->attempts_max);
+    printf("%-12s read %" PRId64 ", staged %" PRId64 ", rejected %" PRId64 ", filtered %" PRId64 ", loaded %" PRId64 "\n",
+           "rows", r->rows_read, r->rows_staged, r->rows_rejected, r->rows_filtered, r->rows_loaded);
+    if (r->error_code && *r->error_code) {
+        printf("%-12s %s [%s]\n", "error", r->error, r->error_code);
+        const char *hint = err_hint(err_by_name(r->error_code));
+        if (*hint)
+            printf("%-12s %s\n", "hint", hint);
+    }
+    return 0;
+}
+
+/* The job itself as one JSON object: the only element of the list of one. */
+static int job_json(struct ctl *c, int64_t id, struct buf *doc)
+{
+    struct table t;
+    struct job_filter f = { .id = id, .limit = 1 };
+    AUTO(buf_clear) struct buf list = { 0 };
+    table_init(&t, true, job_cols, COUNT_OF(job_cols));
+    if (job_list(c->queue, &f, job_cells, &t, &c->err) < 0)
+        return -1;
+    table_json(&t, &list);
+    buf_add(doc, list.p + 1, list.n - 2);
+    return 0;
+}
+
+int ctl_show(struct ctl *c, int argc, char **argv)
+{
+    int64_t id;
+    if (argc != 2)
+        return ctl_usage(c, "%s wants one job", argv[0]);
+    if (ctl_queue(c, 0) < 0 || ctl_job(c, argv[1], &id) < 0)
+        return -1;
+    struct table attempts, objects, outputs, errors;
+    struct error_filter ef = { .job = id, .limit = 20 };
+    table_init(&attempts, c->json, attempt_cols, COUNT_OF(attempt_cols));
+    table_init(&objects, c->json, object_cols, COUNT_OF(object_cols));
+    table_init(&outputs, c->json, output_cols, COUNT_OF(output_cols));
+    table_init(&errors, c->json, error_cols, COUNT_OF(error_cols));
+    if (job_attempts(c->queue, id, attempt_cells, &attempts, &c->err) < 0 ||
+        job_objects(c->queue, id, object_cells, &objects, &c->err) < 0 ||
+        job_outputs(c->queue, id, output_cells, &outputs, &c->err) < 0 ||
+        job_errors(c->queue, &ef, error_cells, &errors, &c->err) < 0)
+        return -1;
+    if (!c->json) {
+        struct job_filter f = { .id = id, .limit = 1 };
+        if (job_list(c->queue, &f, print_job, NULL, &c->err) < 0)
+            return -1;
+        puts("");
+        table_print(&attempts, "attempts", "no attempt yet");
+        puts("");
+        table_print(&objects, "objects", "nothing fetched yet");
+        puts("");
+        table_print(&outputs, "outputs", "nothing staged");
+        puts("");
+        table_print(&errors, "errors", "no errors");
+        return 0;
+    }
+    AUTO(buf_clear) struct buf doc = { 0 };
+    buf_adds(&doc, "{\"job\":");
+    if (job_json(c, id, &doc) < 0)
+        return -1;
+    buf_adds(&doc, ",\"attempts\":");
+    table_json(&attempts, &doc);
+    buf_adds(&doc, ",\"objects\":");
+    table_json(&objects, &doc);
+    buf_adds(&doc, ",\"outputs\":");
+    table_json(&outputs, &doc);
+    buf_adds(&doc, ",\"errors\":");
+    table_json(&errors, &doc);
+    printf("%s}\n", doc.p);
+    return 0;
+}
+
+int ctl_explain(struct ctl *c, int argc, char **argv)
+{
+    int64_t id;
+    AUTO(buf_clear) struct buf why = { 0 };
+    if (argc != 2)
+        return ctl_usage(c, "explain wants one job");
+    if (ctl_queue(c, 0) < 0 || ctl_job(c, argv[1], &id) < 0 || job_explain(c->queue, id, &why, &c->err) < 0)
+        return -1;
+    if (!c->json) {
+        puts(why.p);
+        return 0;
+    }
+    AUTO(buf_clear) struct buf doc = { 0 };
+    struct json_out o;
+    json_start(&o, &doc);
+    json_object(&o);
+    json_put_int(&o, "id", id);
+    json_put_text(&o, "explanation", why.p);
+    json_object_end(&o);
+    puts(doc.p);
+    return 0;
+}
+
+/* ---- rejects ---- */
+
+struct rejects_of {
+    struct ctl *c;
+    const char *uid;
+    int64_t rows;
+};
+
+static int copy_file(struct ctl *c, const char *path)
+{
+    AUTO(fd_closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    char buf[65536];
+    if (fd < 0)
+        return err_sys(&c->err, "open '%s'", path);
+    for (ssize_t n; (n = read(fd, buf, sizeof buf)) != 0;) {
+        if (n < 0)
+            return err_sys(&c->err, "read '%s'", path);
+        fwrite(buf, 1, (size_t)n, stdout);
+    }
+    return 0;
+}
+
+static int print_rejects(void *arg, const struct output *out)
+{
+    struct rejects_of *r = arg;
+    char path[4096];
+    if (out->kind != OUTPUT_REJECTS)
+        return 0;
+    r->rows += out->rows;
+    if (!out->in_file) {
+        fwrite(out->inlined.p, 1, out->inlined.n, stdout);
+        return 0;
+    }
+    snprintf(path, sizeof path, "%s/rejects/%s.jsonl", r->c->config->spool, r->uid);
+    return copy_file(r->c, path);
+}
+
+struct of_job {
+    char uid[SYS_UID_LEN + 1];
+    char state[16];
+    int64_t rows_loaded;
+};
+
+static int take_job(void *arg, const struct job_row *r)
+{
+    struct of_job *j = arg;
+    snprintf(j->uid, sizeof j->uid, "%s", r->uid);
+    snprintf(j->state, sizeof j->state, "%s", r->state);
+    j->rows_loaded = r->rows_loaded;
+    return 0;
+}
+
+static int job_of(struct ctl *c, int64_t id, struct of_job *j)
+{
+    struct job_filter f = { .id = id, .limit = 1 };
+    return job_list(c->queue, &f, take_job, j, &c->err);
+}
+
+int ctl_rejects(struct ctl *c, int argc, char **argv)
+{
+    int64_t id;
+    struct of_job j = { 0 };
+    if (argc != 2)
+        return ctl_usage(c, "rejects wants one job");
+    if (ctl_queue(c, 0) < 0 || ctl_job(c, argv[1], &id) < 0 || job_of(c, id, &j) < 0)
+        return -1;
+    if (job_state_by_name(j.state) != JOB_LOADED)
+        return err_set(&c->err, ERR_STATE,
+                       "job %" PRId64 " is %s; its rejects can be seen when it is loaded (qetlctl errors shows why a job failed)",
+                       id, j.state);
+    struct rejects_of r = { c, j.uid, 0 };
+    return job_outputs(c->queue, id, print_rejects, &r, &c->err);
+}
+
+/* ---- outcomes ---- */
+
+int ctl_over(struct ctl *c, int64_t id)
+{
+    struct of_job j = { 0 };
+    if (job_of(c, id, &j) < 0)
+        return -1;
+    int s = job_state_by_name(j.state);
+    return s == JOB_LOADED || s == JOB_SUPERSEDED || s == JOB_DEAD || s == JOB_CANCELLED;
+}
+
+static int print_outcome(void *arg, const struct job_row *r)
+{
+    struct ctl *c = arg;
+    bool dead = !strcmp(r->state, job_state_name(JOB_DEAD));
+    printf("job %" PRId64 " %s", r->id, r->state);
+    if (!dead)
+        printf(": %" PRId64 " rows read, %" PRId64 " loaded, %" PRId64 " rejected", r->rows_read, r->rows_loaded,
+               r->rows_rejected);
+    putchar('\n');
+    if (dead) {
+        fprintf(stderr, "qetlctl: %s [%s]\n", r->error ? r->error : "", r->error_code ? r->error_code : "");
+        const char *hint = r->error_code ? err_hint(err_by_name(r->error_code)) : "";
+        if (*hint)
+            fprintf(stderr, "hint: %s\n", hint);
+    }
+    c->status = strcmp(r->state, job_state_name(JOB_LOADED)) && strcmp(r->state, job_state_name(JOB_SUPERSEDED)) ? 1 : 0;
+    return 0;
+}
+
+int ctl_outcome(struct ctl *c, int64_t id)
+{
+    struct job_filter f = { .id = id, .limit = 1 };
+    if (!c->json)
+        return job_list(c->queue, &f, print_outcome, c, &c->err);
+    AUTO(buf_clear) struct buf doc = { 0 };
+    struct of_job j = { 0 };
+    buf_adds(&doc, "{\"job\":");
+    if (job_json(c, id, &doc) < 0 || job_of(c, id, &j) < 0)
+        return -1;
+    printf("%s}\n", doc.p);
+    int s = job_state_by_name(j.state);
+    c->status = s == JOB_LOADED || s == JOB_SUPERSEDED ? 0 : 1;
+    return 0;
+}

@@ -1,0 +1,316 @@
+/* The verbs that try things out: check, doctor, infer, run. */
+#include "bin/ctl.h"
+
+#include <archive.h>
+#include <curl/curl.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/sys.h"
+#include "base/text.h"
+#include "bin/table.h"
+#include "io/db.h"
+#include "io/spool.h"
+#include "role/loader.h"
+#include "role/worker.h"
+#include "source/source.h"
+#include "target/target.h"
+
+/* ---- check ---- */
+
+static void check_json(const struct buf *faults, bool ok)
+{
+    AUTO(buf_clear) struct buf doc = { 0 };
+    struct json_out o;
+    json_start(&o, &doc);
+    json_object(&o);
+    json_put_bool(&o, "ok", ok);
+    json_key(&o, "faults");
+    json_array(&o);
+    const char *end = faults->p + faults->n;
+    for (const char *at = faults->p, *nl; at && at < end; at = nl + 1) {
+        nl = memchr(at, '\n', (size_t)(end - at));
+        if (!nl)
+            nl = end;
+        json_text(&o, (struct str){ at, (size_t)(nl - at) });
+    }
+    json_array_end(&o);
+    json_object_end(&o);
+    puts(doc.p);
+}
+
+int ctl_check(struct ctl *c, int argc, char **argv)
+{
+    AUTO(buf_clear) struct buf faults = { 0 };
+    if (ctl_no_args(c, argc, argv, 0) < 0)
+        return -1;
+    int rc = config_load(&c->config, c->config_file, &faults, &c->err);
+    if (rc < 0 && faults.n == 0)
+        return -1; /* the file cannot be read at all */
+    if (c->json)
+        check_json(&faults, rc == 0);
+    else if (rc < 0)
+        fputs(faults.p, stderr);
+    else
+        printf("%s: good; %d pipelines, %d targets, %d remotes\n", c->config->path, c->config->npipelines, c->config->ntargets,
+               c->config->nremotes);
+    c->status = rc < 0 ? err_exit_status(ERR_CONFIG) : 0;
+    return 0;
+}
+
+/* ---- doctor ---- */
+
+static const struct table_col doctor_cols[] = {
+    { "what", "WHAT", CELL_TEXT },
+    { "ok", "OK", CELL_BOOL },
+    { "detail", "DETAIL", CELL_TEXT },
+};
+
+struct findings {
+    struct table table;
+    bool bad;
+};
+
+static void finding(struct findings *f, const char *what, bool ok, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+static void finding(struct findings *f, const char *what, bool ok, const char *fmt, ...)
+{
+    char text[700];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    table_text(&f->table, what);
+    table_int(&f->table, ok);
+    table_text(&f->table, text);
+    f->bad |= !ok;
+}
+
+static void look_at_database(struct ctl *c, struct findings *f)
+{
+    struct err err;
+    if (ctl_queue(c, 0) < 0) {
+        finding(f, "database", false, "%s", c->err.msg);
+        return;
+    }
+    sqlite3_stmt *st;
+    if (db_prepare(queue_db(c->queue), &st, "PRAGMA quick_check(1)", &err) < 0 || db_step(st, &err) != 1) {
+        finding(f, "database", false, "%s", err.msg);
+    } else {
+        bool ok = !strcmp(db_text(st, 0), "ok");
+        finding(f, "database", ok, "%s: %s, write-ahead log %" PRId64 " KiB", c->config->database, db_text(st, 0),
+                queue_wal_bytes(c->queue) / 1024);
+    }
+    sqlite3_finalize(st);
+}
+
+static void look_at_spool(struct ctl *c, struct findings *f)
+{
+    struct spool spool = { .dirfd = -1 };
+    struct err err;
+    int64_t used, avail;
+    char u[32], a[32];
+    if (spool_open(&spool, c->config->spool, false, &err) < 0 || spool_usage(&spool, &used, &avail, &err) < 0) {
+        finding(f, "spool", false, "%s", err.msg);
+    } else {
+        text_put_size(u, sizeof u, used);
+        text_put_size(a, sizeof a, avail);
+        finding(f, "spool", true, "%s: %s used, %s free", c->config->spool, u, a);
+    }
+    spool_close(&spool);
+}
+
+static void look_at_target(const struct target_config *tc, struct findings *f)
+{
+    struct err err;
+    struct target_conn *conn;
+    char what[100];
+    snprintf(what, sizeof what, "target %s", tc->name);
+    const struct target *t = target_by_url(tc->url, &err);
+    if (!t || t->open(&conn, tc, false, &err) < 0) {
+        finding(f, what, false, "%s", err.msg);
+        return;
+    }
+    t->close(conn);
+    finding(f, what, true, "%s can be opened", t->scheme);
+}
+
+int ctl_doctor(struct ctl *c, int argc, char **argv)
+{
+    struct findings f = { 0 };
+    if (ctl_no_args(c, argc, argv, 0) < 0 || ctl_config(c) < 0)
+        return -1;
+    table_init(&f.table, c->json, doctor_cols, COUNT_OF(doctor_cols));
+    finding(&f, "ini", true, "%s", c->config->path);
+    look_at_database(c, &f);
+    look_at_spool(c, &f);
+    for (int i = 0; i < c->config->ntargets; i++)
+        look_at_target(&c->config->targets[i], &f);
+    finding(&f, "sqlite", true, "%s%s", sqlite3_libversion(),
+            db_wal_reset_bug() ? ": has the WAL-reset race; qetl checkpoints only under its own lock. Other programs should not write to "
+                                 "the database"
+                               : "");
+    finding(&f, "libcurl", true, "%s", curl_version());
+    finding(&f, "libarchive", true, "%s", archive_version_details());
+    table_print(&f.table, "findings", "");
+    c->status = f.bad;
+    return 0;
+}
+
+/* ---- infer ---- */
+
+/* A pipeline that exists only for this look: it lies in an ini of its own, in a folder that goes afterwards. */
+static int scratch_config(struct ctl *c, const char *dir, const char *name, bool sample)
+{
+    char path[300], text[1200];
+    struct config *own = NULL;
+    snprintf(path, sizeof path, "%s/qetl.ini", dir);
+    int n = snprintf(text, sizeof text,
+                     "[qetl]\ndatabase = %s/queue.db\nspool = %s/spool\n[target t]\nurl = sqlite://%s/t.db\n"
+                     "[pipeline %s]\ntable = t.t\ninfer = %s\n",
+                     dir, dir, dir, name, sample ? "sample" : "member");
+    FILE *out = fopen(path, "we");
+    if (!out)
+        return err_sys(&c->err, "make '%s'", path);
+    fwrite(text, 1, (size_t)n, out);
+    fclose(out);
+    if (config_load(&own, path, NULL, &c->err) < 0)
+        return -1;
+    /* the remotes of the real ini (passwords, certificates) still count, when there is one */
+    struct config *real;
+    struct err ignored;
+    if (config_load(&real, c->config_file, NULL, &ignored) == 0) {
+        struct remote *remotes = own->remotes;
+        int nremotes = own->nremotes;
+        own->remotes = real->remotes;
+        own->nremotes = real->nremotes;
+        real->remotes = remotes;
+        real->nremotes = nremotes;
+        c->config = real; /* owns the remotes' strings; freed at the end */
+    }
+    c->scratch = own;
+    return 0;
+}
+
+static void print_section(const char *name, const char *uri, const char *columns, bool sample)
+{
+    printf("# columns from %s of %s\n[pipeline %s]\nsource  = %s\ncolumns = %s\ntable   = warehouse.%s\n",
+           sample ? "the first megabyte" : "the whole first member", uri, name, uri, columns, name);
+}
+
+static void section_json(const char *name, const char *uri, const char *columns, bool sample)
+{
+    AUTO(buf_clear) struct buf doc = { 0 };
+    struct json_out o;
+    json_start(&o, &doc);
+    json_object(&o);
+    json_put_text(&o, "pipeline", name);
+    json_put_text(&o, "source", uri);
+    json_put_text(&o, "columns", columns);
+    json_put_bool(&o, "whole_member", !sample);
+    json_object_end(&o);
+    puts(doc.p);
+}
+
+/* A name for the pipeline from the file's name: letters, digits and _ up to the first dot. */
+static void name_from(const char *uri, char *out, size_t cap)
+{
+    char base[256];
+    size_t n = 0;
+    source_basename(uri, base, sizeof base);
+    for (const char *p = base; *p && *p != '.' && n < cap - 1; p++)
+        out[n++] = ((*p | 32) >= 'a' && (*p | 32) <= 'z') || (*p >= '0' && *p <= '9') ? *p : '_';
+    out[n] = '\0';
+    if (n == 0)
+        snprintf(out, cap, "data");
+}
+
+int ctl_infer(struct ctl *c, int argc, char **argv)
+{
+    static const struct option longs[] = { { "sample", no_argument, NULL, 's' }, { NULL, 0, NULL, 0 } };
+    bool sample = false;
+    char name[64], dir[] = "/tmp/qetl-infer-XXXXXX";
+    for (int o; (o = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
+        if (o != 's')
+            return ctl_usage(c, "see qetlctl help infer");
+        sample = true;
+    }
+    if (argc - optind < 1 || argc - optind > 2)
+        return ctl_usage(c, "infer wants a URI, and a name for the pipeline if you like");
+    AUTO(free_charp) char *uri = source_absolute(argv[optind]);
+    if (!uri)
+        return err_nomem(&c->err);
+    if (argc - optind == 2)
+        snprintf(name, sizeof name, "%s", argv[optind + 1]);
+    else
+        name_from(uri, name, sizeof name);
+    if (!mkdtemp(dir))
+        return err_sys(&c->err, "make a folder in /tmp");
+    AUTO(free_charp) char *columns = NULL;
+    int rc = scratch_config(c, dir, name, sample);
+    if (rc == 0)
+        rc = worker_infer(c->scratch, name, uri, &columns, &c->err);
+    config_free(c->scratch);
+    struct err ignored; /* a folder in /tmp that stays is no reason to fail */
+    (void)sys_remove_tree(-100, dir, &ignored);
+    if (rc < 0)
+        return -1;
+    (c->json ? section_json : print_section)(name, uri, columns, sample);
+    return 0;
+}
+
+/* ---- run ---- */
+
+static int work_until_over(struct ctl *c, struct worker *w, struct loader *l, int64_t id)
+{
+    for (;;) {
+        uint32_t bell = queue_bell(c->queue, BELL_DONE);
+        int worked, loaded, over;
+        if (worker_step(w, &worked, &c->err) < 0 || loader_step(l, &loaded, &c->err) < 0 || (over = ctl_over(c, id)) < 0)
+            return -1;
+        if (over)
+            return 0;
+        if (!worked && !loaded)
+            queue_sleep(c->queue, BELL_DONE, bell, 50);
+        if (sys_stop_requested())
+            return err_set(&c->err, ERR_SHUTDOWN, "stopped; job %" PRId64 " stays in the queue", id);
+    }
+}
+
+int ctl_run(struct ctl *c, int argc, char **argv)
+{
+    struct ctl_submission s = { .has_priority = true, .priority = INT32_MAX };
+    AUTO(buf_clear) struct buf params = { 0 };
+    struct worker *w = NULL;
+    struct loader *l = NULL;
+    int64_t id;
+    char uid[SYS_UID_LEN + 1];
+    bool made;
+    for (int o; (o = getopt(argc, argv, "p:")) != -1;)
+        if (o != 'p' || ctl_param(c, &params, optarg) < 0)
+            return o == 'p' ? -1 : ctl_usage(c, "see qetlctl help run");
+    if (optind == argc)
+        return ctl_usage(c, "run which pipeline?");
+    if (ctl_config(c) < 0)
+        return -1;
+    s.pipeline = argv[optind];
+    s.uris = argv + optind + 1;
+    s.nuris = argc - optind - 1;
+    s.params = params.p;
+    struct role worker = { .config = c->config, .name = "run.worker" }, loader = { .config = c->config, .name = "run.loader" };
+    int rc = -1;
+    /* the worker first: it forks its reader while this process is small */
+    if (worker_open(&w, &worker, &c->err) == 0 && loader_open(&l, &loader, &c->err) == 0 && ctl_queue(c, 0) == 0 &&
+        ctl_submit_one(c, &s, &id, uid, &made) == 0) {
+        sys_signals_init(NULL);
+        rc = work_until_over(c, w, l, id);
+    }
+    worker_close(w);
+    loader_close(l);
+    return rc < 0 ? -1 : ctl_outcome(c, id);
+}

@@ -1,0 +1,152 @@
+/* qetl: runs roles in the foreground. */
+#include "config.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/sys.h"
+#include "base/text.h"
+#include "io/config.h"
+#include "queue/job.h"
+#include "queue/queue.h"
+#include "role/supervisor.h"
+
+static const struct role_def {
+    const char *name;
+    int what;
+    const char *help;
+} roles[] = {
+    { "worker", SUPERVISE_WORKERS, "fetches, unpacks, types and stages: [worker] slots processes" },
+    { "loader", SUPERVISE_LOADERS, "commits what is staged into the targets" },
+    { "all", SUPERVISE_WORKERS | SUPERVISE_LOADERS, "workers and a loader under one supervisor" },
+    { "drain", SUPERVISE_WORKERS | SUPERVISE_LOADERS, "all, until nothing is left to do; exit 1 when jobs died or still wait" },
+};
+
+static void usage(FILE *to)
+{
+    fputs("usage: qetl [-c FILE] ROLE[-NAME]\n\n", to);
+    for (size_t i = 0; i < COUNT_OF(roles); i++)
+        fprintf(to, "  %-8s %s\n", roles[i].name, roles[i].help);
+    fputs("\n  -c, --config FILE   the ini; default $QETL_CONFIG, else /etc/qetl/qetl.ini\n"
+          "      --max-wait AGE  drain: wait for retries that are due so soon; default 30s\n"
+          "      --print-keys    every key of the ini with its default and meaning\n"
+          "\nSIGTERM: finish or hand back within [worker] shutdown_timeout; a second one: now. SIGHUP: read the ini again.\n",
+          to);
+}
+
+static int complain(const struct err *err)
+{
+    const char *hint = err_hint(err->code);
+    fprintf(stderr, "qetl: %s [%s]\n", err->msg, err_name(err->code));
+    if (*hint)
+        fprintf(stderr, "hint: %s\n", hint);
+    return err_exit_status(err->code);
+}
+
+/* "worker-2" is the role "worker" with the name "worker-2". */
+static const struct role_def *role_by_name(const char *name)
+{
+    size_t n = strcspn(name, "-");
+    if (name[n] == '-' && !name[n + 1])
+        return NULL;
+    for (size_t i = 0; i < COUNT_OF(roles); i++)
+        if (strlen(roles[i].name) == n && !memcmp(roles[i].name, name, n))
+            return &roles[i];
+    return NULL;
+}
+
+struct deaths {
+    int64_t since, n;
+};
+
+static int count_death(void *arg, const struct job_row *r)
+{
+    struct deaths *d = arg;
+    d->n += r->finished >= d->since;
+    return 0;
+}
+
+/* What a drain leaves behind: 0 all loaded, 1 some died or wait. */
+static int drain_verdict(const char *database, int64_t since, struct err *err)
+{
+    struct queue *q;
+    struct deaths d = { since, 0 };
+    struct job_filter dead = { .state = "dead" };
+    struct job_left left;
+    if (queue_open(&q, database, 0, err) < 0)
+        return -1;
+    int rc = job_list(q, &dead, count_death, &d, err);
+    if (rc == 0)
+        rc = job_left(q, INT64_MAX, &left, err);
+    queue_close(q);
+    if (rc < 0)
+        return -1;
+    int64_t waiting = left.ready + left.running + left.staged + left.loading + left.later;
+    if (d.n || waiting)
+        fprintf(stderr, "qetl: drained; %lld jobs died, %lld still wait (qetlctl errors, qetlctl jobs)\n", (long long)d.n,
+                (long long)waiting);
+    return d.n || waiting ? 1 : 0;
+}
+
+static int print_keys(void)
+{
+    AUTO(buf_clear) struct buf keys = { 0 };
+    config_print_keys(&keys);
+    fputs(keys.p, stdout);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option longs[] = { { "config", required_argument, NULL, 'c' },
+                                           { "max-wait", required_argument, NULL, 'w' },
+                                           { "print-keys", no_argument, NULL, 'k' },
+                                           { "help", no_argument, NULL, 'h' },
+                                           { "version", no_argument, NULL, 'V' },
+                                           { NULL, 0, NULL, 0 } };
+    struct supervise s = { .drain_wait_ms = 30000 };
+    struct config *config;
+    struct err err = { 0 };
+    sys_faults_init();
+    for (int o; (o = getopt_long(argc, argv, "c:hV", longs, NULL)) != -1;) {
+        if (o == 'c')
+            s.config_file = optarg;
+        else if (o == 'w' && text_duration(str_of(optarg), &s.drain_wait_ms))
+            continue;
+        else if (o == 'k')
+            return print_keys();
+        else if (o == 'V')
+            return puts("qetl " PACKAGE_VERSION) < 0;
+        else if (o == 'h')
+            return usage(stdout), 0;
+        else
+            return 2;
+    }
+    if (argc - optind != 1) {
+        usage(stderr);
+        return 2;
+    }
+    const struct role_def *role = role_by_name(argv[optind]);
+    if (!role) {
+        err_set(&err, ERR_USAGE, "'%s' is no role; roles: worker, loader, all, drain", argv[optind]);
+        return complain(&err);
+    }
+    if (config_load(&config, s.config_file, NULL, &err) < 0)
+        return complain(&err);
+    log_init((enum log_level)log_level_by_name(config->log_level), strcmp(config->log_form, "json") ? LOG_TEXT : LOG_JSON,
+             argv[optind]);
+    s.what = role->what;
+    s.drain = !strcmp(role->name, "drain");
+    s.name = role->what == (SUPERVISE_WORKERS | SUPERVISE_LOADERS) ? NULL : argv[optind];
+    int64_t since = sys_now_ms();
+    char database[4096];
+    snprintf(database, sizeof database, "%s", config->database);
+    if (supervisor_run(&s, config, &err) < 0)
+        return complain(&err);
+    int rc = s.drain ? drain_verdict(database, since, &err) : 0;
+    return rc < 0 ? complain(&err) : rc;
+}

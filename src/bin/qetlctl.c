@@ -1,0 +1,198 @@
+/* qetlctl: look at the queue and tell it what to do. Verbs in one table; output as tables or JSON. */
+#include "config.h"
+
+#include "bin/ctl.h"
+
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/sys.h"
+#include "base/text.h"
+
+static int ctl_help(struct ctl *c, int argc, char **argv);
+
+static const struct verb verbs[] = {
+    { "init", "", "make the database, the spool and the targets", ctl_init, "" },
+    { "submit", "PIPELINE [URI...]", "put a job into the queue", ctl_submit,
+      "  -p K=V           a parameter (may be repeated)\n"
+      "  --priority N     greater goes first\n"
+      "  --at TIME        not before: RFC 3339, or a duration from now such as 10m\n"
+      "  --unique KEY     no second open job of the pipeline with this key\n"
+      "  --wait           wait until it is loaded; exit 1 when it died\n"
+      "  submit -         JSON lines on standard input: {\"pipeline\":…,\"objects\":[…],\"params\":{…},\n"
+      "                   \"priority\":…,\"at\":…,\"unique\":…}, or {\"method\":…,\"params\":{…}}\n" },
+    { "status", "[JOB]", "pipelines and their jobs in numbers", ctl_status, "" },
+    { "jobs", "", "list jobs, newest first", ctl_jobs,
+      "  --state STATE    ready, running, staged, loading, loaded, superseded, dead, cancelled\n"
+      "  --pipeline NAME\n"
+      "  --limit N        default 50; 0 is all\n" },
+    { "show", "JOB", "all about one job", ctl_show, "" },
+    { "explain", "JOB", "say what a waiting job waits for", ctl_explain, "" },
+    { "errors", "[JOB]", "the error log, newest first", ctl_errors,
+      "  --pipeline NAME\n  --code CODE\n  --limit N        default 50; 0 is all\n" },
+    { "rejects", "JOB", "the rows of a job that were refused, as JSON lines", ctl_rejects, "" },
+    { "workers", "", "who works, on what", ctl_workers, "  --all            also those that ended\n" },
+    { "retry", "JOB...", "try dead jobs again", ctl_retry,
+      "  --dead           all of them, or those that match:\n  --pipeline NAME\n  --code CODE\n" },
+    { "cancel", "JOB...", "stop jobs", ctl_cancel, "" },
+    { "pause", "PIPELINE", "start no more jobs of a pipeline", ctl_pause, "" },
+    { "resume", "PIPELINE", "end a pause", ctl_pause, "" },
+    { "prune", "", "forget finished jobs", ctl_prune, "  --older AGE      finished longer ago than this; default 30d\n" },
+    { "run", "PIPELINE [URI...]", "submit one job, work it here, and print the result", ctl_run,
+      "  -p K=V           a parameter (may be repeated)\n" },
+    { "infer", "URI [NAME]", "look at a file and print a ready [pipeline] section", ctl_infer,
+      "  --sample         look only at the first megabyte\n" },
+    { "check", "", "check the ini", ctl_check, "" },
+    { "doctor", "", "check database, spool, targets and libraries", ctl_doctor, "" },
+    { "help", "[VERB]", "this list, or one verb's options", ctl_help, "" },
+};
+
+static void usage(FILE *to)
+{
+    fputs("usage: qetlctl [-c FILE] [--json] VERB [ARGUMENTS]\n\n", to);
+    for (size_t i = 0; i < COUNT_OF(verbs); i++) {
+        char call[64];
+        snprintf(call, sizeof call, "%s %s", verbs[i].name, verbs[i].args);
+        fprintf(to, "  %-24s %s\n", call, verbs[i].help);
+    }
+    fputs("\nA JOB is its number, or its uid or the first letters of it. `qetlctl help VERB` shows options.\n", to);
+}
+
+static const struct verb *verb_by_name(const char *name)
+{
+    for (size_t i = 0; i < COUNT_OF(verbs); i++)
+        if (!strcmp(verbs[i].name, name))
+            return &verbs[i];
+    return NULL;
+}
+
+static int no_verb(struct ctl *c, const char *name)
+{
+    const char *near = NULL;
+    int best = 3;
+    for (size_t i = 0; i < COUNT_OF(verbs); i++) {
+        int d = text_distance(name, verbs[i].name, best);
+        if (d < best) {
+            best = d;
+            near = verbs[i].name;
+        }
+    }
+    return near ? ctl_usage(c, "'%s' is no verb; did you mean '%s'?", name, near)
+                : ctl_usage(c, "'%s' is no verb; qetlctl help lists them", name);
+}
+
+static int ctl_help(struct ctl *c, int argc, char **argv)
+{
+    if (argc < 2) {
+        usage(stdout);
+        return 0;
+    }
+    const struct verb *v = verb_by_name(argv[1]);
+    if (!v)
+        return no_verb(c, argv[1]);
+    printf("usage: qetlctl %s %s\n%s\n%s", v->name, v->args, v->help, v->more);
+    return 0;
+}
+
+int ctl_usage(struct ctl *c, const char *fmt, ...)
+{
+    char text[400];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    return err_set(&c->err, ERR_USAGE, "%s", text);
+}
+
+int ctl_no_args(struct ctl *c, int argc, char **argv, int most)
+{
+    return argc - 1 > most ? ctl_usage(c, "'%s' is one argument too many; qetlctl help %s", argv[most + 1], argv[0]) : 0;
+}
+
+int ctl_int(struct ctl *c, const char *what, const char *text, int64_t *out)
+{
+    return text_int(str_of(text), out) ? 0 : ctl_usage(c, "%s wants a whole number, not '%s'", what, text);
+}
+
+int ctl_config(struct ctl *c)
+{
+    return c->config ? 0 : config_load(&c->config, c->config_file, NULL, &c->err);
+}
+
+int ctl_queue(struct ctl *c, int flags)
+{
+    if (ctl_config(c) < 0)
+        return -1;
+    return c->queue ? 0 : queue_open(&c->queue, c->config->database, flags, &c->err);
+}
+
+int ctl_job(struct ctl *c, const char *name, int64_t *id) { return job_find(c->queue, name, id, &c->err); }
+
+static void complain(const struct ctl *c)
+{
+    const char *hint = err_hint(c->err.code);
+    fprintf(stderr, "qetlctl: %s [%s]\n", c->err.msg, err_name(c->err.code));
+    if (*hint)
+        fprintf(stderr, "hint: %s\n", hint);
+}
+
+/* --json is welcome behind the verb too. Gives the new argc. */
+static int take_json(struct ctl *c, int argc, char **argv)
+{
+    int n = 1;
+    for (int i = 1; i < argc; i++) {
+        if (!strcmp(argv[i], "--json"))
+            c->json = true;
+        else
+            argv[n++] = argv[i];
+    }
+    argv[n] = NULL;
+    return n;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option longs[] = { { "config", required_argument, NULL, 'c' },
+                                           { "json", no_argument, NULL, 'j' },
+                                           { "help", no_argument, NULL, 'h' },
+                                           { "version", no_argument, NULL, 'V' },
+                                           { NULL, 0, NULL, 0 } };
+    struct ctl c = { 0 };
+    sys_faults_init();
+    log_init(LOG_WARN, LOG_TEXT, "qetlctl");
+    for (int o; (o = getopt_long(argc, argv, "+c:jhV", longs, NULL)) != -1;) {
+        if (o == 'c')
+            c.config_file = optarg;
+        else if (o == 'j')
+            c.json = true;
+        else if (o == 'V')
+            return puts("qetlctl " PACKAGE_VERSION) < 0;
+        else if (o == 'h')
+            return usage(stdout), 0;
+        else
+            return 2;
+    }
+    if (optind == argc) {
+        usage(stderr);
+        return 2;
+    }
+    argv += optind;
+    argc = take_json(&c, argc - optind, argv);
+    optind = 0; /* glibc: start anew for the verb's own options */
+    const struct verb *v = verb_by_name(argv[0]);
+    int rc = v ? v->run(&c, argc, argv) : no_verb(&c, argv[0]);
+    if (rc < 0)
+        complain(&c);
+    queue_close(c.queue);
+    config_free(c.config);
+    if (rc == 0 && (fflush(stdout) != 0 || ferror(stdout))) {
+        perror("qetlctl: standard output");
+        return 1;
+    }
+    return rc < 0 ? err_exit_status(c.err.code) : c.status;
+}
