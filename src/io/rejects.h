@@ -1,9 +1,14 @@
 /*
- * The sink of refused rows of one job: counts them, keeps them as JSON lines, and says when the limit is passed.
+ * The sink of refused rows of one job: counts them, keeps them as JSON lines, and says when the
+ * limit is passed.
  *
- * One line: {"table":…,"reason":"not-integer","message":…,"column":"id","value":"x1","object":URI,"member":…,
- * "line":17,"offset":5120,"row":"x1,…"}; value is cut at 200 and row at 2,000 bytes ("cut":true is added), bytes that are not UTF-8
- * become U+FFFD. The lines stay in memory up to inline_max, then go to a file.
+ * One line, the keys always in this order:
+ *     {"table":…,"reason":"not-integer","message":…,"column":"id","value":"x1","object":URI,"member":…,"line":17,"offset":5120,
+ *      "row":"x1,…"}
+ * What is not known is null ("value" is then empty). value is cut at 200 and row at 2,000 bytes,
+ * between characters
+ * ("cut":true is added); bytes that are not UTF-8 become U+FFFD. The lines stay in memory up to
+ * inline_max, then go to a file.
  */
 #ifndef QETL_IO_REJECTS_H
 #define QETL_IO_REJECTS_H
@@ -12,8 +17,9 @@
 #include "io/stage.h"
 
 struct reject_limit {
-    int64_t count;     /* more rejects than this fail the job; -1: no limit */
-    double share;      /* more than this share of the rows read fails the job at its end; 0 to 1, or -1: none */
+    int64_t count; /* more rejects than this fail the job; -1: no limit */
+    double share;  /* more than this share of the rows read fails the job at its end; 0 to 1, or -1:
+                      none */
 };
 
 struct rejects {
@@ -25,14 +31,18 @@ struct rejects {
     int fd;            /* -1 while inline */
     /* where we are, borrowed, set by the pipeline */
     const char *table, *object, *member;
-    char first[400];   /* the first reject in words, for the error message */
+    char first[400]; /* the first reject in words, for the error message */
 };
 
-void rejects_init(struct rejects *r, const struct stage *stage, int output, struct reject_limit limit);
-/* Add one. `column` is NULL when the whole row is at fault. -1: ERR_REJECTS (limit.count passed), or disk trouble. */
+void rejects_init(struct rejects *r, const struct stage *stage, int output,
+                  struct reject_limit limit);
+/* Add one. `column` is NULL when the whole row is at fault. -1: ERR_REJECTS (limit.count passed),
+ * or disk trouble. */
 int rejects_add(struct rejects *r, enum reject_reason reason, const char *column, struct str value,
                 const struct place *place, struct err *err);
-/* The end of the job: checks limit.share against rows_read; on 0 *out holds the output (kind OUTPUT_REJECTS). */
+/* The end of the job: checks limit.share against rows_read; on 0 *out holds the output (kind
+ * OUTPUT_REJECTS), its bytes are the caller's (output_clear), and the file is written but not
+ * synced. Fault point: rejects-write. */
 int rejects_finish(struct rejects *r, uint64_t rows_read, struct output *out, struct err *err);
 void rejects_clear(struct rejects *r);
 
