@@ -63,6 +63,8 @@ int db_open(sqlite3 **out, const char *path, int flags, struct err *err)
     int how = flags & DB_READONLY ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE;
     if (flags & DB_CREATE)
         how |= SQLITE_OPEN_CREATE;
+    if (flags & DB_URI)
+        how |= SQLITE_OPEN_URI;
     sqlite3 *db = NULL;
     if (sqlite3_open_v2(path, &db, how | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK || db_config(db) < 0) {
         db_error(db, "open", err);

@@ -13,7 +13,8 @@
 #include "base/err.h"
 #include "base/mem.h"
 
-enum db_flags { DB_CREATE = 1, DB_READONLY = 2 };
+/* DB_URI: `file:` URIs are understood, in path and in ATTACH. */
+enum db_flags { DB_CREATE = 1, DB_READONLY = 2, DB_URI = 4 };
 
 int db_open(sqlite3 **out, const char *path, int flags, struct err *err);
 void db_close(sqlite3 **db);
