@@ -621,10 +621,11 @@ static void fault(struct build *b, const struct ini_entry *e, const char *fmt, .
 static const struct ini_entry *entry_find(const struct build *b, int section, const char *name, const struct ini_entry *before)
 {
     const struct bound *own = &b->bound[section];
-    const struct ini_entry *end = before ? before : b->ini.entries + b->ini.nentries;
-    for (const struct ini_entry *e = b->ini.entries; e < end; e++)
+    for (int i = 0; i < b->ini.nentries && &b->ini.entries[i] != before; i++) {
+        const struct ini_entry *e = &b->ini.entries[i];
         if ((e->section == section || (b->bound[e->section].def == own->def && !own->def->named)) && strcmp(e->name, name) == 0)
             return e;
+    }
     return NULL;
 }
 
