@@ -181,6 +181,8 @@ TEST(json, unescapes_and_refuses_lone_surrogates)
     for (size_t i = 0; i < COUNT_OF(lone); i++) {
         v = value_of(lone[i]);
         CHECK(!json_unescape(&v, &a, &s));
+        CHECK_EQ(s.n, 6);
+        CHECK(s.p[0] == '\\' && s.p[1] == 'u' && (s.p[2] | 0x20) == 'd');
     }
     arena_clear(&a);
 }

@@ -511,6 +511,7 @@ bool json_unescape(const struct json_value *v, struct arena *arena, struct str *
         return true;
     }
     char *to = arena_alloc(arena, (size_t)(end - p)), *o = to; /* no escape is shorter than its bytes */
+    *out = (struct str){ NULL, 0 };
     if (!to)
         return false;
     while (p < end) {
@@ -520,8 +521,10 @@ bool json_unescape(const struct json_value *v, struct arena *arena, struct str *
         p += plain;
         if (p == end)
             break;
-        if (!(n = unescape_one(&p, end, o)))
+        if (!(n = unescape_one(&p, end, o))) {
+            *out = (struct str){ slash, 6 };
             return false;
+        }
         o += n;
         slash = memchr(p, '\\', (size_t)(end - p));
     }

@@ -68,7 +68,8 @@ bool json_next(const struct json_value *of, size_t *at, struct str *key, struct 
 int json_member(const struct json_value *object, const char *name, struct json_value *v);
 /*
  * Text of a JSON_TEXT value without quotes and escapes. Without escapes it is a slice of the input, else it lies in
- * the arena. A lone surrogate is refused: returns false; false too when there is no memory.
+ * the arena. A lone surrogate is refused: returns false, and *out is its escape; false too when there is no memory, and
+ * then out->p is NULL.
  */
 bool json_unescape(const struct json_value *v, struct arena *arena, struct str *out);
 /* Is `raw`, a text as written with its quotes, this name once its escapes are taken away? */
