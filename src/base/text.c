@@ -285,12 +285,12 @@ enum text_decimal text_decimal(struct str s, int scale, char point, int64_t *out
     return DECIMAL_OK;
 }
 
-enum text_decimal text_number(struct str s, int scale, int64_t *out)
+enum text_decimal text_number(struct str s, int scale, char point, int64_t *out)
 {
     bool minus = take_sign(&s);
     struct pieces p;
     uint64_t v;
-    if (!pieces_of(s, '.', true, &p))
+    if (!pieces_of(s, point, true, &p))
         return DECIMAL_SYNTAX;
     enum text_decimal rc = scaled(&p, scale, &v);
     if (rc != DECIMAL_OK)
@@ -322,15 +322,15 @@ static double c_strtod(const char *text)
  * from its neighbours (53 bits, exponents to -1074), so that what lies behind them only says "a bit
  * more", which one '1' says too.
  */
-static bool real_by_libc(struct str s, double *out)
+static bool real_by_libc(struct str s, char point, double *out)
 {
     enum { DIGITS = 800 };
     char text[DIGITS + 48];
     size_t n = 0, i = 0;
     int64_t exponent = 0;
     bool behind = false, more = false;
-    for (; i < s.n && (is_digit(s.p[i]) || s.p[i] == '.'); i++) {
-        if (s.p[i] == '.') {
+    for (; i < s.n && (is_digit(s.p[i]) || s.p[i] == point); i++) {
+        if (s.p[i] == point) {
             behind = true;
         } else if (n < DIGITS) {
             exponent -= behind;
@@ -365,7 +365,7 @@ bool text_real_plain(struct str s, double *out)
     bool minus = take_sign(&s);
     struct pieces p;
     double v;
-    if (!pieces_of(s, '.', true, &p) || !real_by_libc(s, &v))
+    if (!pieces_of(s, '.', true, &p) || !real_by_libc(s, '.', &v))
         return false;
     *out = minus ? -v : v;
     return true;
@@ -412,26 +412,31 @@ static inline double real_of(uint64_t digits, int exponent)
     return rounded((uint64_t)(wide >> 64), (uint64_t)wide != 0, 64 - up - room);
 }
 
-bool text_real(struct str s, double *out)
+bool text_real_point(struct str s, char point, double *out)
 {
     struct str d = s;
     bool minus = take_sign(&d);
     uint64_t digits;
     unsigned behind;
     double v;
-    if (pieces_fast(d, '.', &digits, &behind)) {
+    if (pieces_fast(d, point, &digits, &behind)) {
         v = real_of(digits, -(int)behind);
     } else {
         struct pieces p;
-        if (!pieces_of(d, '.', true, &p))
+        if (!pieces_of(d, point, true, &p))
             return false;
         if (p.exact && p.exponent >= -19 && p.exponent <= 19)
             v = real_of(p.digits, (int)p.exponent);
-        else if (!real_by_libc(d, &v))
+        else if (!real_by_libc(d, point, &v))
             return false;
     }
     *out = minus ? -v : v;
     return true;
+}
+
+bool text_real(struct str s, double *out)
+{
+    return text_real_point(s, '.', out);
 }
 
 /* ---- numbers to text ---- */

@@ -21,6 +21,7 @@ bool text_int_plain(struct str s, int64_t *out);
 /* [+-]digits[.digits][e[+-]digits], also ".5" and "5.": correctly rounded; no hex, no "inf", no
  * "nan"; false too when the value overflows a double. Too small a value is 0. */
 bool text_real(struct str s, double *out);
+bool text_real_point(struct str s, char point, double *out); /* with another sign as the point */
 bool text_real_plain(struct str s, double *out);
 
 enum text_decimal { DECIMAL_OK, DECIMAL_SYNTAX, DECIMAL_SCALE, DECIMAL_RANGE };
@@ -29,9 +30,9 @@ enum text_decimal { DECIMAL_OK, DECIMAL_SYNTAX, DECIMAL_SCALE, DECIMAL_RANGE };
  * than 18 digits. `point` is '.' or ','. */
 enum text_decimal text_decimal(struct str s, int scale, char point, int64_t *out);
 enum text_decimal text_decimal_plain(struct str s, int scale, char point, int64_t *out);
-/* The same with an exponent allowed, a point '.', and all of int64: 1.0, 1e3 and 12.50e1 are exact
+/* The same with an exponent allowed, and for all of int64: 1.0, 1e3 and 12.50e1 are exact
  * integers. */
-enum text_decimal text_number(struct str s, int scale, int64_t *out);
+enum text_decimal text_number(struct str s, int scale, char point, int64_t *out);
 
 /* Days since 1970-01-01 of a proleptic Gregorian date, and back (Hinnant, "chrono-Compatible
  * Low-Level Date Algorithms"). text_date takes YYYY-MM-DD with a real day, years 0001 to 9999. */

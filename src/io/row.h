@@ -66,7 +66,7 @@ enum field_kind {
     FIELD_NUMBER, /* JSON number, as written */
     FIELD_TRUE,
     FIELD_FALSE,
-    FIELD_RAW, /* JSON object or array, as written */
+    FIELD_RAW, /* JSON object or array, as written; of a json column also a string, quotes and all */
 };
 
 struct field {

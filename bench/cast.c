@@ -1,0 +1,163 @@
+/*
+ * How fast fields become typed values: the 10-column row of the CSV benchmarks (3 integers, 2
+ * reals, 1 timestamp, 4 texts, about 96 bytes), already split. Then each type alone, 10 columns of
+ * it. No files, no rejects.
+ *
+ *     bench/cast [SECONDS A LINE]
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/sys.h"
+#include "base/text.h"
+#include "read/cast.h"
+
+enum { COLS = 10, DISTINCT = 16 * BATCH_ROWS };
+
+static uint64_t seed = 1;
+static uint64_t next_random(void)
+{
+    seed ^= seed << 13;
+    seed ^= seed >> 7;
+    seed ^= seed << 17;
+    return seed;
+}
+
+/* One text of a kind, as a file has it. */
+static void add_value(struct buf *b, const char *kind)
+{
+    uint64_t r = next_random();
+    char text[32];
+    switch (kind[0]) {
+    case 'I':
+        buf_addf(b, "%" PRIu64, r % 10000000);
+        break;
+    case 'i':
+        buf_addf(b, "%" PRId64, (int64_t)(r % 2000) - 1000);
+        break;
+    case 'r':
+        buf_addf(b, "%d.%02d", (int)(r % 10000), (int)(r / 10000 % 100));
+        break;
+    case 'R':
+        buf_addf(b, "%.17g", (double)(r >> 11) / 9007199254740992.0);
+        break;
+    case 't':
+        buf_add(b, text,
+                (size_t)text_put_timestamp(text, (int64_t)(r % 1700000000) * 1000000, 'T'));
+        break;
+    case 'd':
+        buf_add(b, text, (size_t)text_put_date(text, (int64_t)(r % 20000)));
+        break;
+    case 'b':
+        buf_adds(b, r % 2 ? "true" : "false");
+        break;
+    default: /* text of 3 to 18 bytes */
+        for (uint64_t n = 3 + r % 16; n; n--)
+            buf_addc(b, (char)('a' + (r >> n) % 26));
+    }
+}
+
+/* Batches of DISTINCT rows over one text, so that nothing is learnt by heart. */
+static void run(const char *label, const char *columns, const char *const kinds[COLS],
+                double seconds)
+{
+    struct err err;
+    struct columns parsed;
+    struct recipe recipe = { .nnulls = -1, .decimal_point = '.' };
+    struct cast *cast;
+    if (columns_parse(&parsed, columns, &err) < 0 || cast_open(&cast, &recipe, &parsed, &err) < 0) {
+        fprintf(stderr, "%s\n", err.msg);
+        exit(1);
+    }
+    struct buf text = { 0 };
+    size_t(*ends)[COLS] = malloc(DISTINCT * sizeof *ends);
+    for (int row = 0; row < DISTINCT; row++)
+        for (int col = 0; col < COLS; col++) {
+            add_value(&text, kinds[col]);
+            ends[row][col] = text.n;
+            buf_addc(&text, col == COLS - 1 ? '\n' : ',');
+        }
+    enum { BATCHES = DISTINCT / BATCH_ROWS };
+    static struct batch batches[BATCHES];
+    size_t at = 0;
+    for (int i = 0; i < BATCHES; i++) {
+        if (batch_init(&batches[i], COLS, &err) < 0)
+            exit(1);
+        batches[i].rows = BATCH_ROWS;
+        for (int f = 0; f < BATCH_ROWS * COLS; f++) {
+            size_t end = ends[i * BATCH_ROWS + f / COLS][f % COLS];
+            batches[i].fields[f] = (struct field){ text.p + at, (uint32_t)(end - at), FIELD_BARE };
+            at = end + 1;
+        }
+        for (int row = 0; row < BATCH_ROWS; row++)
+            batches[i].places[row] = (struct place){ 0 };
+    }
+    struct rejects rejects;
+    struct stage stage = { 0 };
+    rejects_init(&rejects, &stage, 0, (struct reject_limit){ 0, -1 });
+    struct rows rows;
+    int64_t start = sys_mono_us(), end;
+    int64_t n = 0;
+    do {
+        for (int i = 0; i < BATCHES; i++, n += BATCH_ROWS)
+            if (cast_batch(cast, &batches[i], &rows, &rejects, &err) < 0) {
+                fprintf(stderr, "%s\n", err.msg);
+                exit(1);
+            }
+        end = sys_mono_us();
+    } while ((double)(end - start) < seconds * 1e6);
+    double s = (double)(end - start) / 1e6;
+    printf("%-10s %7.1f ns a row %6.2f ns a value %6.2f GB/s\n", label, s * 1e9 / (double)n,
+           s * 1e9 / (double)n / COLS, (double)text.n * ((double)n / DISTINCT) / s / 1e9);
+    for (int i = 0; i < BATCHES; i++)
+        batch_clear(&batches[i]);
+    rejects_clear(&rejects);
+    cast_close(cast);
+    columns_clear(&parsed);
+    buf_clear(&text);
+    free(ends);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *label, *columns, *kinds[COLS];
+    } lines[] = {
+        { "row",
+          "a:integer, b:integer, c:integer, d:real, e:real, f:timestamp, g, h, i, j",
+          { "I", "I", "i", "r", "r", "t", "x", "x", "x", "x" } },
+        { "integer",
+          "a:integer, b:integer, c:integer, d:integer, e:integer, f:integer, g:integer, h:integer, "
+          "i:integer, j:integer",
+          { "I", "I", "I", "I", "I", "i", "i", "i", "i", "i" } },
+        { "decimal",
+          "a:decimal(2), b:decimal(2), c:decimal(2), d:decimal(2), e:decimal(2), f:decimal(2), "
+          "g:decimal(2), h:decimal(2), i:decimal(2), j:decimal(2)",
+          { "r", "r", "r", "r", "r", "r", "r", "r", "r", "r" } },
+        { "real",
+          "a:real, b:real, c:real, d:real, e:real, f:real, g:real, h:real, i:real, j:real",
+          { "r", "r", "r", "r", "r", "r", "r", "r", "r", "r" } },
+        { "real 17",
+          "a:real, b:real, c:real, d:real, e:real, f:real, g:real, h:real, i:real, j:real",
+          { "R", "R", "R", "R", "R", "R", "R", "R", "R", "R" } },
+        { "timestamp",
+          "a:timestamp, b:timestamp, c:timestamp, d:timestamp, e:timestamp, f:timestamp, "
+          "g:timestamp, h:timestamp, i:timestamp, j:timestamp",
+          { "t", "t", "t", "t", "t", "t", "t", "t", "t", "t" } },
+        { "date",
+          "a:date, b:date, c:date, d:date, e:date, f:date, g:date, h:date, i:date, j:date",
+          { "d", "d", "d", "d", "d", "d", "d", "d", "d", "d" } },
+        { "boolean",
+          "a:boolean, b:boolean, c:boolean, d:boolean, e:boolean, f:boolean, g:boolean, h:boolean, "
+          "i:boolean, j:boolean",
+          { "b", "b", "b", "b", "b", "b", "b", "b", "b", "b" } },
+        { "text",
+          "a, b, c, d, e, f, g, h, i, j",
+          { "x", "x", "x", "x", "x", "x", "x", "x", "x", "x" } },
+    };
+    double seconds = argc > 1 ? strtod(argv[1], NULL) : 0.5;
+    for (size_t i = 0; i < COUNT_OF(lines); i++)
+        run(lines[i].label, lines[i].columns, lines[i].kinds, seconds);
+    return 0;
+}
