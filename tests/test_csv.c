@@ -1,1 +1,358 @@
+/*
+ * The table below is the dialect, case by case. Each case is read whole and cut into pieces, with windows and chunks of many sizes and by
+ * every scan that this machine can run; all must give the same text, the expected one.
+ */
+#include "csv_dump.h"
 #include "test.h"
+
+struct csv_case {
+    const char *name;
+    struct recipe recipe;
+    const char *columns;
+    struct str in;
+    const char *out;
+    int64_t row_max;
+};
+
+#define QUOTE_CSV(q) { .format = (char *)"csv", .quote = q, .header = true }
+#define CSV(...) { .format = (char *)"csv", .quote = '"', .header = true, __VA_ARGS__ }
+#define BARE_CSV(...) { .format = (char *)"csv", .quote = '"', __VA_ARGS__ }
+#define AUTO_CSV(...) { .format = (char *)"auto", .quote = '"', .header = true, __VA_ARGS__ }
+#define IN(literal) { literal, sizeof(literal) - 1 }
+
+static const struct csv_case cases[] = {
+    /* the plain ways */
+    { "plain", CSV(), "a,b", IN("a,b\n1,2\n3,4\n"), "2@4 1|2\n3@8 3|4\n", 0 },
+    { "no newline at the end", CSV(), "a,b", IN("a,b\n1,2"), "2@4 1|2\n", 0 },
+    { "crlf", CSV(), "a,b", IN("a,b\r\n1,2\r\n\"x\",\"y\"\r\n"), "2@5 1|2\n3@10 'x'|'y'\n", 0 },
+    { "crlf and lf mixed", CSV(), "a,b", IN("a,b\n1,2\r\n3,4\n"), "2@4 1|2\n3@9 3|4\n", 0 },
+    { "crlf cut at the end", CSV(), "a,b", IN("a,b\r\n1,2\r"), "2@5 1|2\n", 0 },
+    { "crlf cut behind a quote", CSV(), "a,b", IN("a,b\r\n1,\"2\"\r"), "2@5 1|'2'\n", 0 },
+    { "lone cr", CSV(), "a,b", IN("a,b\r1,2\r\"3\",4\r"), "2@4 1|2\n3@8 '3'|4\n", 0 },
+    { "lone cr, lf and crlf later", CSV(), "a,b", IN("a,b\r1,2\n3,4\r\n5,6\r\n\r7,\"x\r\ny\"\r\n8,9"),
+      "2@4 1|2\n3@8 3|4\n4@13 5|6\n6@19 7|'x\\r\\ny'\n8@29 8|9\n", 0 },
+    { "a cr inside a row of an lf file is data", CSV(), "a,b", IN("a,b\nx\ry,\"p\rq\"\n"),
+      "2@4 x\\ry|'p\\rq'\n", 0 },
+    { "empty", CSV(), "a,b", IN(""), "", 0 },
+    { "only a newline", CSV(), "a", IN("\n"), "", 0 },
+    { "only a header", CSV(), "a,b", IN("a,b"), "", 0 },
+    { "only a header and newline", CSV(), "a,b", IN("a,b\r\n"), "", 0 },
+    { "empty fields", CSV(), "a,b,c", IN("a,b,c\n,,\n\"\",,\"\"\n"), "2@6 ||\n3@9 ''||''\n", 0 },
+    { "no header", BARE_CSV(), "a,b", IN("1,2\n\n3,4\n"), "1@0 1|2\n3@5 3|4\n", 0 },
+    { "blank lines", CSV(), "a,b", IN("\n\r\na,b\n\n1,2\n\r\n\n3,4\n\n"), "5@8 1|2\n8@15 3|4\n", 0 },
+    { "blank line of one column is a row", CSV(), "a", IN("a\n1\n\n2\n"), "2@2 1\n3@4 \n4@5 2\n", 0 },
+    { "quoted blank line is a row", CSV(), "a", IN("a\n\"\"\n"), "2@2 ''\n", 0 },
+    { "tsv", { .format = (char *)"tsv", .quote = '"', .header = true }, "a,b", IN("a\tb\n1,5\t\"x\ty\"\n"),
+      "2@4 1,5|'x\\x09y'\n", 0 },
+    { "a given delimiter", CSV(.delimiter = '\x1f'), "a,b", IN("a\x1f" "b\n1\x1f" "2,3\n"), "2@4 1|2,3\n", 0 },
+    { "a delimiter above ASCII", CSV(.delimiter = '\xA6'), "a,b", IN("a\xA6" "b\n"), "error encoding: line 1: the header is not valid UTF-8\n", 0 },
+    { "space as delimiter, trimmed", CSV(.delimiter = ' ', .trim = true), "a,b", IN("a b\n1 \t2\t\n"), "2@4 1|2\n", 0 },
+
+    /* quotes */
+    { "quoted", CSV(), "a,b,c", IN("a,b,c\n\"1\",2,\"3\"\n"), "2@6 '1'|2|'3'\n", 0 },
+    { "delimiter and newlines in quotes", CSV(), "a,b", IN("a,b\n\"x,\ny\r\nz\",\"\n\"\n7,8\n"),
+      "2@4 'x,\\ny\\r\\nz'|'\\n'\n6@18 7|8\n", 0 },
+    { "doubled quotes", CSV(), "a,b", IN("a,b\n\"say \"\"hi\"\"\",\"\"\"\"\n"), "2@4 'say \"hi\"'|'\"'\n", 0 },
+    { "quotes amid a bare field are bytes", CSV(), "a,b", IN("a,b\n5\" pipe,x\"y\"\nz,\"w\"\n"),
+      "2@4 5\" pipe|x\"y\"\n3@17 z|'w'\n", 0 },
+    { "no quote at all", QUOTE_CSV(0), "a,b", IN("a,b\n\"x,y\"\n"), "2@4 \"x|y\"\n", 0 },
+    { "nul bytes when there is no quote", QUOTE_CSV(0), "a,b", IN("a,b\n\0,x\0\n"), "2@4 \\x00|x\\x00\n", 0 },
+    { "another quote", QUOTE_CSV('\''), "a,b", IN("a,b\n'x,''y',\"z\"\n"), "2@4 'x,'y'|\"z\"\n", 0 },
+    { "text behind a closing quote", CSV(), "a,b", IN("a,b\n\"x\"y,2\n\"x\" ,3\n5,6\n"),
+      "2@4 !csv-quote col=0 value=\"x\"y,2 row=\"x\"y,2\n3@11 !csv-quote col=0 value=\"x\" ,3 row=\"x\" ,3\n4@18 5|6\n", 0 },
+    { "behind such text the row goes on", CSV(), "a,b", IN("a,b\n\"x\"y,\"1\n2\"\n5,6\n"),
+      "2@4 !csv-quote col=0 value=\"x\"y,\"1\\n2\" row=\"x\"y,\"1\\n2\"\n4@15 5|6\n", 0 },
+    { "a quote closed badly on a later line costs its line only", CSV(), "a,b",
+      IN("a,b\n1,\"oops\n2,x\n3,\"y\"\n4,z\n"),
+      "2@4 !csv-quote col=1 value=\"oops row=1,\"oops\n3@12 2|x\n4@16 3|'y'\n5@22 4|z\n", 0 },
+    { "the same with crlf", CSV(), "a,b", IN("a,b\r\n1,\"oops\r\n2,x\r\n3,\"y\"\r\n"),
+      "2@5 !csv-quote col=1 value=\"oops row=1,\"oops\n3@14 2|x\n4@19 3|'y'\n", 0 },
+    { "the line that opens it is not the row's first", CSV(), "a,b,c",
+      IN("a,b,c\n1,\"x\ny\",\"oops\n4,5,6\n7,\"8\",9\n"),
+      "2@6 !csv-quote col=2 value=\"oops row=1,\"x\\ny\",\"oops\n4@20 4|5|6\n5@26 7|'8'|9\n", 0 },
+    { "a quote that is never closed", CSV(), "a,b", IN("a,b\n1,\"oops\n2,x\n3,y"),
+      "2@4 !csv-quote col=1 value=\"oops row=1,\"oops\n3@12 2|x\n4@16 3|y\n", 0 },
+    { "never closed at the very end", CSV(), "a,b", IN("a,b\n1,\""), "2@4 !csv-quote col=1 value=\" row=1,\"\n", 0 },
+    { "never closed, with a newline at the end", CSV(), "a,b", IN("a,b\n1,\"x\r\n"), "2@4 !csv-quote col=1 value=\"x row=1,\"x\n", 0 },
+    { "never closed, in a column that nobody wants", CSV(), "a", IN("a,b\n1,\"x\n2,3\n"),
+      "2@4 !csv-quote col=-1 value=\"x row=1,\"x\n3@9 2\n", 0 },
+    { "never closed within the longest row", CSV(), "a,b", IN("a,b\n1,\"oops\n22222,xxxx\n33333,yyyy\n44444,\"zzzz\"\n"),
+      "2@4 !csv-quote col=1 value=\"oops row=1,\"oops\n3@12 22222|xxxx\n4@23 33333|yyyy\n5@34 44444|'zzzz'\n", 16 },
+
+    /* escapes */
+    { "backslash in quotes", CSV(.escape = '\\'), "a,b", IN("a,b\n\"x\\\"y\",\"p\\\\\"\n\"a\"\"b\",\"c\\\n\"\n"),
+      "2@4 'x\"y'|'p\\'\n3@17 'a\"b'|'c\\n'\n", 0 },
+    { "backslash in bare fields", CSV(.escape = '\\'), "a,b", IN("a,b\nx\\,y,p\\\nq\n\\\",\\N\n"),
+      "2@4 x,y|p\\nq\n4@14 \"|\\N\n", 0 },
+    { "backslash at the end", CSV(.escape = '\\'), "a,b", IN("a,b\n1,2\\"), "2@4 1|2\\\n", 0 },
+    { "escaped newline at the end", CSV(.escape = '\\'), "a,b", IN("a,b\n1,2\\\n"), "2@4 1|2\\n\n", 0 },
+    { "backslash before a closing quote at the end", CSV(.escape = '\\'), "a,b", IN("a,b\n1,\"2\\\""),
+      "2@4 !csv-quote col=1 value=\"2\\\" row=1,\"2\\\"\n", 0 },
+    { "the quote named as escape", CSV(.escape = '"'), "a", IN("a\n\"x\"\"y\"\n"), "2@2 'x\"y'\n", 0 },
+
+    /* trim */
+    { "spaces are kept", CSV(), "a,b", IN("a,b\n 1 ,\t2\n"), "2@4  1 |\\x092\n", 0 },
+    { "trim", CSV(.trim = true), "a,b", IN("a,b\n 1 ,\t2\t\r\n \" x \" , \"y\"\t\n  \n,  \n"),
+      "2@4 1|2\n3@13 ' x '|'y'\n5@30 |\n", 0 },
+
+    /* lines before and between */
+    { "skip_lines", CSV(.skip_lines = 2), "a,b", IN("report \"of\n\na,b\n1,2\n"), "4@16 1|2\n", 0 },
+    { "skip_lines beyond the end", CSV(.skip_lines = 9), "a,b", IN("a,b\n1,2\n"), "", 0 },
+    { "skip_lines in a cr file", CSV(.skip_lines = 1), "a,b", IN("x\ra,b\r1,2\r"), "3@6 1|2\n", 0 },
+    { "comments", CSV(.comment = '#'), "a,b", IN("# \"what\na,b\n#x,\"\n1,#2\n\"#3\",4\n#"),
+      "4@17 1|#2\n5@22 '#3'|4\n", 0 },
+    { "a comment inside quotes is data", CSV(.comment = '#'), "a,b", IN("a,b\n1,\"\n#x\"\n"), "2@4 1|'\\n#x'\n", 0 },
+    { "no comments unless asked", CSV(), "a", IN("a\n#x\n"), "2@2 #x\n", 0 },
+    { "a comment longer than the longest row", CSV(.comment = '#'), "a,b", IN("a,b\n#0123456789012345678901234567890123456789\n1,2\n"),
+      "3@46 1|2\n", 8 },
+    { "sep= names the delimiter", CSV(), "a,b", IN("sep=;\r\na;b\r\n1;2,5\r\n"), "3@12 1|2,5\n", 0 },
+
+    /* which delimiter */
+    { "auto comma", AUTO_CSV(), "a,b", IN("a,b\n1,x;y\n2,z\n"), "2@4 1|x;y\n3@10 2|z\n", 0 },
+    { "auto semicolon with decimal commas", AUTO_CSV(), "a,b", IN("a;b\n1,5;2,5\n2,5;3,5\n"), "2@4 1,5|2,5\n3@12 2,5|3,5\n", 0 },
+    { "auto semicolon with decimal commas, no header", { .format = NULL, .quote = '"' }, "a,b", IN("1,5;2,5\n2,5;3,5\n"), "1@0 1,5|2,5\n2@8 2,5|3,5\n", 0 },
+    { "auto tab", AUTO_CSV(), "a,b", IN("a\tb\n1\tx, y\n"), "2@4 1|x, y\n", 0 },
+    { "auto pipe", AUTO_CSV(), "a,b", IN("a|b\n1|\"x,\n|y\"\n"), "2@4 1|'x,\\n|y'\n", 0 },
+    { "auto with nothing to go by", AUTO_CSV(), "a", IN("a\n1\n"), "2@2 1\n", 0 },
+
+    /* ragged */
+    { "ragged reject", CSV(), "a,b", IN("a,b\n1\n1,2,3\n4,5\n1,2,\n"),
+      "2@4 !field-count col=-1 value= row=1\n3@6 !field-count col=-1 value= row=1,2,3\n4@12 4|5\n5@16 !field-count col=-1 value= row=1,2,\n", 0 },
+    { "ragged fill", CSV(.ragged = RAGGED_FILL), "b,a", IN("a,b\n1\n1,2,3\n4,5\n1,2,\"\",\n"),
+      "2@4 ~|1\n3@6 !field-count col=-1 value= row=1,2,3\n4@12 5|4\n5@16 2|1\n", 0 },
+    { "no header, optional columns at the end", BARE_CSV(), "a,b:text?,c:text?", IN("1\n1,2\n1,2,3\n1,2,3,4\n"),
+      "1@0 1|~|~\n2@2 1|2|~\n3@6 1|2|3\n4@12 !field-count col=-1 value= row=1,2,3,4\n", 0 },
+
+    /* long rows */
+    { "a long row", CSV(), "a,b", IN("a,b\n1,2\n0123456789,0123456789\n3,4\n"),
+      "2@4 1|2\n3@8 !row-too-long col=-1 value= row=01234567\n4@30 3|4\n", 8 },
+    { "a row of just the longest length", CSV(), "a,b", IN("a,b\n0123,567\n0123,567\r\n0123,5678\n1,2\n"),
+      "2@4 0123|567\n3@13 0123|567\n4@23 !row-too-long col=-1 value= row=0123,567\n5@33 1|2\n", 8 },
+    { "a long row at the end", CSV(), "a,b", IN("a,b\n0123456789,1"), "2@4 !row-too-long col=-1 value= row=01234567\n", 8 },
+    { "a long row in quotes", CSV(), "a,b", IN("a,b\n\"0123456789\",1\n1,2\n"),
+      "2@4 !row-too-long col=-1 value= row=\"0123456\n3@19 1|2\n", 8 },
+    { "a long row with lines in quotes", CSV(), "a,b", IN("a,b\n\"0\n1\",23456789\n1,2\n"),
+      "2@4 !row-too-long col=-1 value= row=\"0\\n1\",23\n4@19 1|2\n", 8 },
+    { "a long header", CSV(), "a", IN("a,bbbbbbbbbbbbbbbbbbb\n1,2\n"), "error header: line 1: the header is longer than 8 bytes\n", 8 },
+
+    /* encoding */
+    { "utf-8", CSV(), "a,b", IN("a,b\n\xC3\xA4,\xF0\x9F\x98\x80\n"), "2@4 \\xC3\\xA4|\\xF0\\x9F\\x98\\x80\n", 0 },
+    { "invalid utf-8 refuses its row", CSV(), "a", IN("a,b\nx,\xC3\xA4\nx,\xFFzz\nq\xC3,y\nz,\n"),
+      "2@4 x\n3@9 !encoding col=-1 value=\\xFFzz row=x,\\xFFzz\n4@15 !encoding col=-1 value=\\xC3,y row=q\\xC3,y\n5@20 z\n", 0 },
+
+    /* the header */
+    { "columns by name, in any order, some left out", CSV(), "c,a", IN("a,b,c\n1,2,3\n"), "2@6 3|1\n", 0 },
+    { "exact names win", CSV(), "ID", IN("id,ID\n1,2\n"), "2@6 2\n", 0 },
+    { "then without case and blanks", CSV(), "net", IN("Id, NET \n1,2\n"), "2@9 2\n", 0 },
+    { "quoted names", CSV(), "x:text from \"a,b\"", IN("\"a,b\",\"c\"\n1,2\n"), "2@10 1\n", 0 },
+    { "one field for two columns", CSV(), "a:text from \"x\", b:text from \"x\"", IN("x,y\n1,2\n"), "2@4 1|1\n", 0 },
+    { "an optional column is missing", CSV(), "a,z:text?,b", IN("a,b\n1,2\n"), "2@4 1|~|2\n", 0 },
+    { "a column is missing", CSV(), "a,q,zz", IN("a,b,\"c\n\"\n1,2,3\n"), "error header: the header lacks 'q', 'zz'; it has: a, b, c?\n", 0 },
+    { "a wanted name twice", CSV(), "a", IN("A, a ,b\n"), "error header: the header has the column 'a' 2 times\n", 0 },
+    { "an unwanted name twice", CSV(), "b", IN("a,a,b\n1,2,3\n"), "2@6 3\n", 0 },
+    { "a header whose quote is never closed", CSV(), "a", IN("\"a\n1\n"),
+      "error header: line 1: a quoted name of the header is never closed, or has text behind its closing quote\n", 0 },
+    { "a header with text behind a quote", CSV(), "a", IN("\"a\"b\n1\n"),
+      "error header: line 1: a quoted name of the header is never closed, or has text behind its closing quote\n", 0 },
+    { "delimiter and quote the same", CSV(.delimiter = '"'), "a", IN("a\n"), "error config: delimiter must be a byte other than quote, escape and line ends\n", 0 },
+
+    /* all fields, for inference */
+    { "all columns by the header", CSV(), NULL, IN("a,b\n1,2\n3\n"), "2@4 1|2\n3@8 !field-count col=-1 value= row=3\n", 0 },
+    { "all columns by the first row", BARE_CSV(.comment = '#'), NULL, IN("#x\n\n1,2,\"3\"\n4,5,6\n"), "3@4 1|2|'3'\n4@12 4|5|6\n", 0 },
+    { "all columns of nothing", BARE_CSV(), NULL, IN(""), "", 0 },
+};
+
+static const size_t cuts[] = { 0, 1, 2, 3, 7, 64 };
+static const size_t sizes[] = { 0, 1, 16, 64 }; /* of window and chunk; 0: as ever */
+
+/* false, and says so: something else came out. */
+static bool case_holds(const struct csv_case *c, size_t cut, const struct csv_tuning *tuning)
+{
+    struct columns columns = { 0 };
+    struct err err = { 0 };
+    struct buf out = { 0 };
+    if (c->columns)
+        CHECK_OK(columns_parse(&columns, c->columns, &err), err);
+    struct cut_input in = cut_of(c->in, cut);
+    dump_csv(&out, &c->recipe, c->columns ? &columns : NULL, &in.in, c->row_max, tuning);
+    bool same = strcmp(out.p ? out.p : "", c->out) == 0;
+    if (!same)
+        print_error("%s (cut %zu, window %zu, chunk %zu):\n%s--- expected:\n%s", c->name, cut,
+                    tuning->window, tuning->chunk, out.p ? out.p : "", c->out);
+    buf_clear(&out);
+    columns_clear(&columns);
+    return same;
+}
+
+static bool holds_however_cut(const struct csv_case *c)
+{
+    for (size_t k = 0; k < COUNT_OF(cuts); k++)
+        for (size_t w = 0; w < COUNT_OF(sizes); w++)
+            for (size_t n = 0; n < COUNT_OF(sizes); n++)
+                for (int s = 0; s < CSV_SCANS; s++) {
+                    csv_scan_fn *scan = csv_scan_get((enum csv_scan_kind)s);
+                    struct csv_tuning tuning = { sizes[w], sizes[n], scan };
+                    if (scan && !case_holds(c, cuts[k], &tuning))
+                        return false;
+                }
+    return true;
+}
+
+TEST(csv, the_dialect_is_read_the_same_however_it_is_cut)
+{
+    size_t failed = 0;
+    for (size_t i = 0; i < COUNT_OF(cases); i++)
+        failed += !holds_however_cut(&cases[i]);
+    CHECK_EQ(failed, 0);
+}
+
+static uint32_t next_random(uint32_t *seed)
+{
+    *seed = *seed * 1664525u + 1013904223u;
+    return *seed >> 8;
+}
+
+TEST(csv, every_scan_finds_what_the_plain_one_finds)
+{
+    static const unsigned char bytes[] = { '\n', ',', '"', '\\', '\r' };
+    static const char alphabet[] = "a,\"\n\r\\\xC3 b";
+    uint32_t seed = 7;
+    for (int round = 0; round < 2000; round++) {
+        size_t n = next_random(&seed) % 300;
+        struct csv_set set;
+        csv_set_init(&set, bytes, 1 + (int)(next_random(&seed) % CSV_SET_MAX));
+        char *p = malloc(n + 1); /* of just this size, so that a sanitizer sees a byte read too far */
+        uint32_t want[300 + CSV_SCAN_SLACK], got[300 + CSV_SCAN_SLACK];
+        bool want_high, got_high;
+        uint32_t rare = 1 + next_random(&seed) % 12;
+        assert_non_null(p);
+        for (size_t i = 0; i < n; i++)
+            p[i] = next_random(&seed) % rare ? 'x' : alphabet[next_random(&seed) % 9];
+        p = realloc(p, n ? n : 1);
+        size_t count = csv_scan_get(CSV_SCAN_PLAIN)(&set, p, n, 1000, want, &want_high);
+        for (int s = 1; s < CSV_SCANS; s++) {
+            csv_scan_fn *scan = csv_scan_get((enum csv_scan_kind)s);
+            if (!scan)
+                continue;
+            CHECK_EQ(scan(&set, p, n, 1000, got, &got_high), count);
+            assert_memory_equal(got, want, count * sizeof *got);
+            CHECK_EQ(got_high, want_high);
+        }
+        free(p);
+    }
+}
+
+/* Rows made as they are read: `first`, then `line` again and again, `bytes` in all. */
+struct endless {
+    struct input in;
+    struct str first, line;
+    size_t at, bytes;
+};
+
+static ssize_t endless_read(struct input *in, void *buf, size_t cap, struct err *err)
+{
+    struct endless *e = (struct endless *)in;
+    char *out = buf;
+    (void)err;
+    size_t n = e->bytes - e->at < cap ? e->bytes - e->at : cap;
+    for (size_t end = e->at + n; e->at < end; e->at++)
+        *out++ = e->at < e->first.n ? e->first.p[e->at]
+                                    : e->line.p[(e->at - e->first.n) % e->line.n];
+    return (ssize_t)n;
+}
+
+struct totals {
+    uint64_t rows, last_line, bad[REJECT_REASONS];
+    size_t arena;
+};
+
+static struct totals read_endless(struct endless in, int64_t row_max, const char *names)
+{
+    struct recipe recipe = { .format = (char *)"csv", .quote = '"' };
+    struct columns columns = { 0 };
+    struct reader *r = NULL;
+    struct batch b = { 0 };
+    struct totals t = { 0 };
+    struct err err = { 0 };
+    int rc;
+    in.in = (struct input){ endless_read, NULL, -1 };
+    CHECK_OK(columns_parse(&columns, names, &err), err);
+    CHECK_OK(format_csv.open(&r, &recipe, &columns, &in.in, row_max, &err), err);
+    CHECK_OK(batch_init(&b, (uint32_t)columns.n, &err), err);
+    while ((rc = format_csv.next(r, &b, &err)) > 0) {
+        t.rows += b.rows;
+        if (b.rows)
+            t.last_line = b.places[b.rows - 1].line;
+        for (uint32_t i = 0; i < b.nbad; i++)
+            t.bad[b.bad[i].reason]++;
+    }
+    CHECK_OK(rc, err);
+    t.arena = b.arena.total;
+    batch_clear(&b);
+    format_csv.close(r);
+    columns_clear(&columns);
+    return t;
+}
+
+enum { MB = 1000 * 1000, FLAT = 8 * MB };
+
+static void check_flat(int64_t before)
+{
+#ifdef __SANITIZE_ADDRESS__
+    (void)before; /* freed memory is kept there, to find who uses it */
+#else
+    CHECK(sys_peak_rss() - before < FLAT);
+#endif
+}
+
+TEST(csv, a_line_without_end_is_one_reject_and_memory_stays_flat)
+{
+    int64_t before = sys_peak_rss();
+    struct totals t = read_endless(
+        (struct endless){ .line = STR("0123456789,"), .bytes = 40 * MB }, MB, "a,b");
+    CHECK_EQ(t.rows, 0);
+    CHECK_EQ(t.bad[REJECT_ROW_TOO_LONG], 1);
+    check_flat(before);
+}
+
+TEST(csv, a_quote_without_end_costs_its_line_only_and_memory_stays_flat)
+{
+    int64_t before = sys_peak_rss();
+    struct totals t = read_endless(
+        (struct endless){ .first = STR("1,\"oops\n"), .line = STR("x\"\"y,1\n"), .bytes = 8 + 35 * MB },
+        MB, "a,b");
+    CHECK_EQ(t.bad[REJECT_CSV_QUOTE], 1);
+    CHECK_EQ(t.rows, 5 * MB);
+    CHECK_EQ(t.last_line, 5 * MB + 1);
+    check_flat(before);
+}
+
+TEST(csv, rows_of_a_thousand_batches_are_all_there_once)
+{
+    struct totals t = read_endless((struct endless){ .line = STR("a,\"b \"\"c\"\"\",\xC3\xA4\n"), .bytes = 15 * MB },
+                                   MB, "a,b,c");
+    CHECK_EQ(t.rows, MB);
+    CHECK_EQ(t.last_line, MB);
+    CHECK(t.arena < MB);
+}
+
+static ssize_t failing_read(struct input *in __attribute__((unused)),
+                            void *buf __attribute__((unused)), size_t cap __attribute__((unused)),
+                            struct err *err)
+{
+    return err_set(err, ERR_TRUNCATED, "the archive ends too early");
+}
+
+TEST(csv, an_error_of_the_input_is_the_readers_error)
+{
+    struct err err = { 0 };
+    struct reader *r = NULL;
+    struct columns columns = { 0 };
+    struct recipe recipe = { .format = (char *)"csv", .quote = '"' };
+    struct input in = { failing_read, NULL, -1 };
+    CHECK_OK(columns_parse(&columns, "a", &err), err);
+    CHECK_EQ(format_csv.open(&r, &recipe, &columns, &in, MB, &err), -1);
+    CHECK_EQ(err.code, ERR_TRUNCATED);
+    format_csv.close(NULL);
+    columns_clear(&columns);
+}

@@ -1,1 +1,1207 @@
-typedef int qetl_nothing_yet; 
+/*
+ * CSV: a window of bytes, an index of the bytes that matter, rows of slices.
+ *
+ * The window holds the bytes from the open row on. Fields are slices of it, so it moves only when a batch is begun: a batch ends
+ * where the window does, and the row that is cut there starts again at the front of the next window. Only fields that lose bytes
+ * (doubled quotes, escapes) are copied, into the batch's arena. One row may grow the window up to row_bytes_max; it shrinks back.
+ *
+ * Invariants: what a row means does not depend on where windows or reads end; no byte is walked more than a few times, for any
+ * input (a quoted field that ends badly is read again from its second line, and between its quotes no line can open another).
+ * Nothing is written anywhere: a reader that dies leaves nothing behind.
+ *
+ * RFC 4180 is the ground; where files leave it, csv.h and doc/csv.md say what happens.
+ */
+#include "read/csv.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+
+enum {
+    WINDOW = 256 * 1024,
+    CHUNK = 16 * 1024,
+    HEAD = 64 * 1024,
+    PAD = 2, /* behind the window: the line end that we add to the last row, and a byte to look ahead at */
+    ROW_MAX_DEFAULT = 16 << 20,
+    ROW_MAX_MOST = 1 << 30, /* positions are 32 bits, and so are the lengths of fields */
+    NONE = -1,
+};
+
+struct copy {
+    int from, to;
+};
+
+/* A row as it is walked. */
+struct row {
+    size_t end;      /* behind its last byte; its line end follows */
+    size_t next;     /* where the next row begins */
+    int fields;
+    uint64_t lines;  /* line ends inside it */
+    bool quote;      /* text behind a closing quote */
+    bool extra;      /* a field behind the last column is not empty */
+    bool in_quotes;  /* the walk ended inside quotes */
+    size_t open;     /* where the last quoted field begins, */
+    uint64_t open_lines; /* how many line ends before it, */
+    int open_col;        /* and its number */
+    size_t fault;    /* with quote: the field at fault, the first of them */
+    int fault_col;
+};
+
+enum split { SPLIT_ROW, SPLIT_MORE, SPLIT_QUOTE, SPLIT_NO_MEMORY };
+
+struct reader {
+    struct input *in;
+    char *head; /* what was read to look at, until it is used up */
+    size_t head_at, head_n;
+
+    csv_scan_fn *scan;
+    struct csv_set set;
+    int delimiter, quote, escape, comment; /* bytes, or NONE */
+    bool trim, cr, fill;
+    bool slow; /* bare fields need more than a look for their end */
+    size_t row_max;
+
+    char *win;
+    size_t cap, window, chunk;
+    size_t len;      /* bytes to walk; at the end of the input one line end more than there is */
+    size_t end;      /* bytes of the input */
+    uint64_t offset; /* of win[0] in the member */
+    bool eof, starved;
+
+    uint32_t *pos;
+    uint32_t npos, ipos;
+    size_t scanned, clip; /* no position at or behind clip is walked */
+    bool high, row_high;  /* the bytes of this chunk, of this row, are not all ASCII */
+
+    size_t at; /* the open row */
+    uint64_t line;
+    bool discard; /* stepping over the rest of a long row or comment */
+
+    int width, width_min; /* fields of a row; fields it must have whatever ragged= says */
+    int cols;             /* of the batch */
+    int *slot;            /* column of the batch for each field of the file, or NONE */
+    struct copy *copies;  /* columns that come from a field which has a column already */
+    int ncopies;
+    int *absent; /* columns that the header lacks */
+    int nabsent;
+
+    struct field *names; /* of the header */
+    struct str *name_strs;
+    int nnames;
+    struct arena arena; /* of the header */
+};
+
+/* ---- the window ---- */
+
+static ssize_t pull(struct reader *r, char *buf, size_t cap, struct err *err)
+{
+    if (!r->head)
+        return r->in->read(r->in, buf, cap, err);
+    size_t n = r->head_n - r->head_at < cap ? r->head_n - r->head_at : cap;
+    memcpy(buf, r->head + r->head_at, n);
+    r->head_at += n;
+    if (r->head_at == r->head_n) {
+        free(r->head);
+        r->head = NULL;
+    }
+    return n ? (ssize_t)n : r->in->read(r->in, buf, cap, err);
+}
+
+static void walk_from(struct reader *r, size_t at)
+{
+    r->scanned = at;
+    r->npos = r->ipos = 0;
+    r->high = false;
+}
+
+/* The bytes from the start of a row among which its end must be: those it may have, CR and LF. */
+static inline size_t row_reach(const struct reader *r) { return r->row_max + 2; }
+
+/* The size of the window for a row of which `tail` bytes are there. */
+static size_t window_size(const struct reader *r, size_t tail)
+{
+    size_t most = row_reach(r) > r->window ? row_reach(r) : r->window;
+    if (tail > r->cap / 2)
+        return r->cap * 2 < most ? r->cap * 2 : most;
+    return r->cap > r->window && tail <= r->window / 2 ? r->window : r->cap;
+}
+
+static int window_move(struct reader *r, size_t tail, struct err *err)
+{
+    size_t cap = window_size(r, tail);
+    if (cap == r->cap) {
+        memmove(r->win, r->win + r->at, tail);
+    } else {
+        char *win = malloc(cap + PAD);
+        if (!win)
+            return err_nomem(err);
+        memcpy(win, r->win + r->at, tail);
+        free(r->win);
+        r->win = win;
+        r->cap = cap;
+    }
+    r->offset += r->at;
+    r->at = 0;
+    return 0;
+}
+
+/* Fill the window from the open row on, to its brim or to the end of the input. No slice of it is in use. */
+static int fill(struct reader *r, struct err *err)
+{
+    size_t tail = r->len - r->at;
+    if (window_move(r, tail, err) < 0)
+        return -1;
+    r->len = tail;
+    while (r->len < r->cap && !r->eof) {
+        ssize_t n = pull(r, r->win + r->len, r->cap - r->len, err);
+        if (n < 0)
+            return -1;
+        r->eof = n == 0;
+        r->len += (size_t)n;
+    }
+    r->end = r->len;
+    if (r->eof)
+        r->win[r->len++] = '\n';
+    r->win[r->len] = '\0';
+    r->starved = false;
+    walk_from(r, 0);
+    return 0;
+}
+
+/* Index the next piece of the window; false: there is none before clip. */
+static bool more(struct reader *r)
+{
+    size_t limit = r->clip < r->len ? r->clip : r->len;
+    while (r->scanned < limit) {
+        size_t n = limit - r->scanned < r->chunk ? limit - r->scanned : r->chunk;
+        r->npos = (uint32_t)r->scan(&r->set, r->win + r->scanned, n, (uint32_t)r->scanned, r->pos,
+                                    &r->high);
+        r->ipos = 0;
+        r->scanned += n;
+        r->row_high |= r->high;
+        if (r->npos)
+            return true;
+    }
+    r->npos = r->ipos = 0;
+    return false;
+}
+
+static inline bool next_pos(struct reader *r, size_t *p)
+{
+    if (r->ipos == r->npos && !more(r))
+        return false;
+    *p = r->pos[r->ipos++];
+    return true;
+}
+
+/* ---- fields ---- */
+
+static inline int byte_at(const struct reader *r, size_t p) { return (unsigned char)r->win[p]; }
+
+static inline bool is_end(const struct reader *r, size_t p)
+{
+    return r->win[p] == '\n' || (r->cr && r->win[p] == '\r');
+}
+
+static inline bool is_blank(const struct reader *r, size_t p)
+{
+    return (r->win[p] == ' ' || r->win[p] == '\t') && byte_at(r, p) != r->delimiter;
+}
+
+/* Does the line end at p end a line, or is it the first half of CRLF? */
+static inline bool ends_line(const struct reader *r, size_t p)
+{
+    return is_end(r, p) && !(r->win[p] == '\r' && r->win[p + 1] == '\n');
+}
+
+static inline bool wanted(const struct reader *r, int col)
+{
+    return col < r->width && r->slot[col] >= 0;
+}
+
+/* The bytes from..to without their doubling quotes (when quoted) and escapes. -1: no memory. */
+static int unescape(const struct reader *r, size_t from, size_t to, bool quoted, struct field *f,
+                    struct arena *arena)
+{
+    char *out = arena_alloc(arena, to - from);
+    if (!out)
+        return -1;
+    size_t n = 0;
+    for (size_t i = from; i < to; i++) {
+        int c = byte_at(r, i);
+        if (i + 1 < to &&
+            (c == r->escape || (quoted && c == r->quote && byte_at(r, i + 1) == r->quote)))
+            i++;
+        out[n++] = r->win[i];
+    }
+    f->p = out;
+    f->n = (uint32_t)n;
+    return 0;
+}
+
+/* An escape at p: the byte behind it has no meaning. false: that byte is not there yet. At the end of the input an
+ * escape is a byte like any other. */
+static bool step_escape(struct reader *r, size_t p, size_t *min, struct row *row, bool *plain)
+{
+    if (r->eof && p + 1 >= r->end)
+        return true;
+    if (p + 1 >= r->len || p + 1 >= r->clip)
+        return false;
+    *plain = false;
+    *min = p + 2;
+    if (ends_line(r, p + 1))
+        row->lines++;
+    return true;
+}
+
+/* Behind a closing quote at `close`: where the delimiter or line end stands; *end is not set when there is other text.
+ * false: that is not there yet. */
+static bool behind_quote(const struct reader *r, size_t close, size_t *end)
+{
+    size_t limit = r->len < r->clip ? r->len : r->clip, e = close + 1;
+    while (r->trim && e < limit && is_blank(r, e))
+        e++;
+    if (e + 1 < limit && !r->cr && r->win[e] == '\r' && r->win[e + 1] == '\n')
+        e++;
+    if (e >= limit || (!r->cr && r->win[e] == '\r' && e + 1 >= limit))
+        return false;
+    if (byte_at(r, e) == r->delimiter || is_end(r, e))
+        *end = e;
+    return true;
+}
+
+/* The quoted field that was opened last ends badly. The first such of a row is the one to tell of. */
+static void set_fault(struct row *row)
+{
+    if (row->quote)
+        return;
+    row->quote = true;
+    row->fault = row->open;
+    row->fault_col = row->open_col;
+}
+
+/* Text stands behind a closing quote of this line: the row is refused, and the field goes on, bare, to its end. */
+static enum split bad_field(struct reader *r, size_t close, struct row *row, size_t *end)
+{
+    set_fault(row);
+    size_t p, min = close + 1;
+    bool plain;
+    do {
+        if (!next_pos(r, &p))
+            return SPLIT_MORE;
+        if (p >= min && byte_at(r, p) == r->escape && !step_escape(r, p, &min, row, &plain))
+            return SPLIT_MORE;
+    } while (p < min || (byte_at(r, p) != r->delimiter && !is_end(r, p)));
+    *end = p;
+    return SPLIT_ROW;
+}
+
+/*
+ * A field whose quote opens at `open`. SPLIT_ROW: *f is it, and *end the delimiter or line end behind it, the last position taken.
+ * SPLIT_QUOTE: it ends badly on a later line.
+ */
+static __attribute__((noinline)) enum split quoted(struct reader *r, size_t open, int col,
+                                                   struct field *f, size_t *end, struct row *row,
+                                                   struct arena *arena)
+{
+    row->open = open;
+    row->open_lines = row->lines;
+    row->open_col = col;
+    row->in_quotes = true;
+    size_t limit = r->len < r->clip ? r->len : r->clip, p, min = open + 1;
+    uint64_t lines = row->lines;
+    bool plain = true;
+    for (;;) {
+        if (!next_pos(r, &p))
+            return SPLIT_MORE;
+        if (p < min)
+            continue;
+        int c = byte_at(r, p);
+        if (c == r->escape) {
+            if (!step_escape(r, p, &min, row, &plain))
+                return SPLIT_MORE;
+        } else if (c == r->quote) {
+            if (p + 1 >= limit)
+                return SPLIT_MORE;
+            if (byte_at(r, p + 1) != r->quote)
+                break;
+            plain = false;
+            min = p + 2;
+        } else if (ends_line(r, p)) {
+            row->lines++;
+        }
+    }
+    size_t close = p;
+    *end = 0;
+    if (!behind_quote(r, close, end))
+        return SPLIT_MORE;
+    row->in_quotes = false;
+    if (!*end)
+        return row->lines > lines ? SPLIT_QUOTE : bad_field(r, close, row, end);
+    while (p < *end)
+        if (!next_pos(r, &p))
+            return SPLIT_MORE;
+    *f = (struct field){ r->win + open + 1, (uint32_t)(close - open - 1), FIELD_QUOTED };
+    if (!plain && wanted(r, col) && unescape(r, open + 1, close, true, f, arena) < 0)
+        return SPLIT_NO_MEMORY;
+    return SPLIT_ROW;
+}
+
+/* A field that may need trimming or unescaping, or a file whose lines end in CR. As quoted(). */
+static __attribute__((noinline)) enum split bare(struct reader *r, size_t from, int col,
+                                                 struct field *f, size_t *end, struct row *row,
+                                                 struct arena *arena)
+{
+    while (r->trim && from < r->len && is_blank(r, from))
+        from++;
+    if (byte_at(r, from) == r->quote)
+        return quoted(r, from, col, f, end, row, arena);
+    size_t p, min = from;
+    bool plain = true;
+    for (;;) {
+        if (!next_pos(r, &p))
+            return SPLIT_MORE;
+        if (p < min || byte_at(r, p) == r->quote)
+            continue;
+        if (byte_at(r, p) != r->escape)
+            break;
+        if (!step_escape(r, p, &min, row, &plain))
+            return SPLIT_MORE;
+    }
+    *end = p;
+    size_t to = p;
+    if (r->win[p] == '\n' && to > from && r->win[to - 1] == '\r')
+        to--;
+    while (r->trim && to > from && is_blank(r, to - 1))
+        to--;
+    *f = (struct field){ r->win + from, (uint32_t)(to - from), FIELD_BARE };
+    bool mark = to - from == 2 && byte_at(r, from) == r->escape && r->win[from + 1] == 'N';
+    if (!plain && !mark && wanted(r, col) && unescape(r, from, to, false, f, arena) < 0)
+        return SPLIT_NO_MEMORY;
+    return SPLIT_ROW;
+}
+
+/* ---- rows ---- */
+
+/* A field in quotes that the index shows whole: "…" with its delimiter or LF right behind. */
+static inline bool quoted_whole(const struct reader *r, const uint32_t *at, uint32_t left,
+                                size_t from)
+{
+    return left >= 3 && at[0] == from && at[2] == at[1] + 1 && byte_at(r, at[1]) == r->quote &&
+           (byte_at(r, at[2]) == r->delimiter || r->win[at[2]] == '\n');
+}
+
+/*
+ * Walk the row at r->at; out takes the fields that are wanted. SPLIT_ROW: *row is whole. SPLIT_MORE: the window (or clip) ends in it.
+ * SPLIT_QUOTE: a quoted field ends badly on a later line than it began.
+ */
+static enum split split_row(struct reader *r, struct field *out, struct row *row,
+                            struct arena *arena)
+{
+    const char *win = r->win;
+    const int delimiter = r->delimiter, quote = r->quote, width = r->width;
+    const int *slot = r->slot;
+    const bool slow = r->slow;
+    size_t from = r->at, p;
+    struct field f;
+    int col = 0;
+
+    for (;; from = p + 1, col++) {
+        const uint32_t *at = r->pos + r->ipos;
+        if ((unsigned char)win[from] == quote && quoted_whole(r, at, r->npos - r->ipos, from)) {
+            f = (struct field){ win + from + 1, (uint32_t)(at[1] - from - 1), FIELD_QUOTED };
+            p = at[2];
+            r->ipos += 3;
+        } else if ((unsigned char)win[from] == quote || slow) {
+            enum split s = (unsigned char)win[from] == quote
+                               ? quoted(r, from, col, &f, &p, row, arena)
+                               : bare(r, from, col, &f, &p, row, arena);
+            if (s != SPLIT_ROW)
+                return s;
+        } else {
+            do {
+                if (!next_pos(r, &p))
+                    return SPLIT_MORE;
+            } while ((unsigned char)win[p] == quote);
+            size_t n = p - from;
+            if (win[p] == '\n' && n && win[p - 1] == '\r')
+                n--;
+            f = (struct field){ win + from, (uint32_t)n, FIELD_BARE };
+        }
+        if (__builtin_expect(col >= width, 0))
+            row->extra |= f.n > 0;
+        else if (slot[col] >= 0)
+            out[slot[col]] = f;
+        if ((unsigned char)win[p] != delimiter)
+            break;
+    }
+    if (win[p] == '\r' && p + 1 >= r->len)
+        return SPLIT_MORE; /* an LF may follow */
+    row->next = p + 1 + (win[p] == '\r' && win[p + 1] == '\n');
+    row->end = p - (win[p] == '\n' && p > r->at && win[p - 1] == '\r');
+    row->fields = col + 1;
+    return SPLIT_ROW;
+}
+
+static void begin_row(struct reader *r, struct row *row)
+{
+    *row = (struct row){ .next = 0 };
+    r->row_high = r->high;
+}
+
+/*
+ * Walk the row at r->at within row_max: SPLIT_MORE with row->end set means that it is longer than that (and row->in_quotes whether
+ * that is for want of a closing quote); with row->end 0, that the window ends in it.
+ */
+static enum split bounded_row(struct reader *r, struct field *out, struct row *row,
+                              struct arena *arena)
+{
+    begin_row(r, row);
+    enum split s = split_row(r, out, row, arena);
+    bool over = s == SPLIT_ROW ? row->end - r->at > r->row_max
+                               : s == SPLIT_MORE && r->end - r->at > r->row_max + 1;
+    if (!over) {
+        if (s == SPLIT_MORE)
+            row->end = 0;
+        return s;
+    }
+    walk_from(r, r->at);
+    begin_row(r, row);
+    r->clip = r->at + row_reach(r);
+    s = split_row(r, out, row, arena);
+    r->clip = SIZE_MAX;
+    row->end = r->at + r->row_max;
+    return s == SPLIT_ROW ? SPLIT_MORE : s; /* a row: its LF stands where only that of CRLF may */
+}
+
+/* ---- what is no row, or no good one ---- */
+
+static void bad_row(struct reader *r, struct batch *b, enum reject_reason reason, size_t end,
+                    int column, struct str value)
+{
+    if (end > r->end)
+        end = r->end;
+    b->bad[b->nbad++] = (struct bad_row){
+        .place = { r->line, r->offset + r->at, { r->win + r->at, end - r->at } },
+        .reason = reason,
+        .column = column,
+        .value = value,
+    };
+}
+
+/* The first line end at or behind p, or len. */
+static size_t line_end(const struct reader *r, size_t p)
+{
+    while (p < r->len && !is_end(r, p))
+        p++;
+    return p;
+}
+
+static size_t behind_line_end(const struct reader *r, size_t p)
+{
+    return p + 1 + (r->win[p] == '\r' && p + 1 < r->len && r->win[p + 1] == '\n');
+}
+
+static void bad_quote(struct reader *r, struct batch *b, const struct row *row, size_t end)
+{
+    struct str value = { r->win + row->fault, (end < r->end ? end : r->end) - row->fault };
+    int column = wanted(r, row->fault_col) ? r->slot[row->fault_col] : NONE;
+    bad_row(r, b, REJECT_CSV_QUOTE, end, column, value);
+}
+
+/* Go on behind the line on which the quote opened that ends badly. The line end is in the window, or the row is too long. */
+static void after_bad_quote(struct reader *r, struct batch *b, struct row *row)
+{
+    set_fault(row);
+    size_t e = line_end(r, row->open);
+    bad_quote(r, b, row, e - (r->win[e] == '\n' && r->win[e - 1] == '\r'));
+    r->line += row->open_lines + 1;
+    r->at = e < r->len ? behind_line_end(r, e) : e;
+    walk_from(r, r->at);
+}
+
+/* The row is longer than row_max: its first bytes are in the window. */
+static void too_long(struct reader *r, struct batch *b, struct row *row)
+{
+    if (row->in_quotes && line_end(r, row->open) < r->at + row_reach(r)) {
+        after_bad_quote(r, b, row);
+        return;
+    }
+    bad_row(r, b, REJECT_ROW_TOO_LONG, row->end, NONE, (struct str){ 0 });
+    for (size_t end = r->at + r->row_max + 1; r->at < end; r->at++)
+        r->line += ends_line(r, r->at);
+    r->discard = true;
+}
+
+/* Step to behind the next line end. false: it is not in the window. */
+static bool discard(struct reader *r)
+{
+    size_t p = line_end(r, r->at);
+    bool cut = p >= r->len || (r->win[p] == '\r' && p + 1 >= r->len);
+    r->at = cut ? p : behind_line_end(r, p);
+    walk_from(r, r->at);
+    r->line += !cut;
+    r->discard = cut;
+    return !cut;
+}
+
+/* A comment line, at r->at. false: its end is not in the window. */
+static bool skip_comment(struct reader *r)
+{
+    size_t p;
+    do {
+        if (!next_pos(r, &p)) {
+            r->discard = r->len - r->at > r->row_max;
+            return false;
+        }
+    } while (p < r->at || !is_end(r, p));
+    if (r->win[p] == '\r' && p + 1 >= r->len)
+        return false;
+    r->at = behind_line_end(r, p);
+    r->line++;
+    return true;
+}
+
+static bool is_blank_row(const struct reader *r, const struct row *row)
+{
+    size_t p = r->at;
+    while (r->trim && p < row->end && is_blank(r, p))
+        p++;
+    return row->fields == 1 && p >= row->end;
+}
+
+/* ---- a row into the batch ---- */
+
+static bool count_fits(const struct reader *r, const struct row *row)
+{
+    if (row->fields < r->width)
+        return r->fill || row->fields >= r->width_min;
+    return r->fill && !row->extra;
+}
+
+static void set_absent(struct reader *r, struct field *out, int fields)
+{
+    for (int i = 0; i < r->nabsent; i++)
+        out[r->absent[i]] = (struct field){ "", 0, FIELD_ABSENT };
+    for (int col = fields; col < r->width; col++)
+        if (r->slot[col] >= 0)
+            out[r->slot[col]] = (struct field){ "", 0, FIELD_ABSENT };
+    for (int i = 0; i < r->ncopies; i++)
+        out[r->copies[i].to] = out[r->copies[i].from];
+}
+
+static bool valid_utf8(struct reader *r, struct batch *b, const struct row *row)
+{
+    size_t end = row->end < r->end ? row->end : r->end;
+    struct str raw = { r->win + r->at, end - r->at };
+    size_t good = text_utf8_valid(raw);
+    if (good == raw.n)
+        return true;
+    size_t left = raw.n - good;
+    bad_row(r, b, REJECT_ENCODING, end, NONE, (struct str){ raw.p + good, left < 16 ? left : 16 });
+    return false;
+}
+
+/* A whole row: into the batch, or to its bad rows. Then step to the next. */
+static inline void take_row(struct reader *r, struct batch *b, struct field *out,
+                            const struct row *row)
+{
+    if (__builtin_expect(row->quote, 0)) {
+        bad_quote(r, b, row, row->end);
+    } else if (__builtin_expect(r->row_high, 0) && !valid_utf8(r, b, row)) {
+        ;
+    } else if (__builtin_expect(row->fields != r->width, 0) && !count_fits(r, row)) {
+        bad_row(r, b, REJECT_FIELD_COUNT, row->end, NONE, (struct str){ 0 });
+    } else {
+        if (row->fields < r->width || r->nabsent || r->ncopies)
+            set_absent(r, out, row->fields);
+        size_t end = row->end < r->end ? row->end : r->end;
+        b->places[b->rows++] =
+            (struct place){ r->line, r->offset + r->at, { r->win + r->at, end - r->at } };
+    }
+    r->line += row->lines + 1;
+    r->at = row->next;
+}
+
+/* One step through the window: 1 go on, 0 the window is used up, -1 no memory. */
+static int step(struct reader *r, struct batch *b)
+{
+    if (r->discard && !discard(r))
+        return 0;
+    if (r->at >= r->end)
+        return 0;
+    if (byte_at(r, r->at) == r->comment)
+        return skip_comment(r);
+    struct field *out = b->fields + (size_t)b->rows * b->cols;
+    struct row row;
+    switch (bounded_row(r, out, &row, &b->arena)) {
+    case SPLIT_ROW:
+        if (__builtin_expect(row.fields == 1 && r->width != 1, 0) && is_blank_row(r, &row)) {
+            r->line++;
+            r->at = row.next;
+        } else {
+            take_row(r, b, out, &row);
+        }
+        return 1;
+    case SPLIT_QUOTE:
+        after_bad_quote(r, b, &row);
+        return 1;
+    case SPLIT_NO_MEMORY:
+        return -1;
+    case SPLIT_MORE:
+        break;
+    }
+    if (row.end)
+        too_long(r, b, &row);
+    else if (r->eof)
+        after_bad_quote(r, b, &row);
+    else
+        return 0;
+    return 1;
+}
+
+static int csv_next(struct reader *r, struct batch *b, struct err *err)
+{
+    assert((int)b->cols == r->cols);
+    batch_reset(b);
+    for (;;) {
+        int go = r->starved ? 0 : 1;
+        while (go == 1 && b->rows < BATCH_ROWS && b->nbad < BATCH_ROWS)
+            go = step(r, b);
+        if (go < 0)
+            return err_nomem(err);
+        r->starved = go == 0;
+        if (batch_read(b))
+            return 1;
+        if (r->eof)
+            return 0;
+        if (fill(r, err) < 0)
+            return -1;
+    }
+}
+
+/* ---- the dialect ---- */
+
+static int byte_or_none(char c) { return c ? (unsigned char)c : NONE; }
+
+/* Behind skip_lines and comments: where the rows of a head begin; *lines counts what was stepped over. */
+static size_t head_rows(struct str head, const struct recipe *recipe, int64_t *lines)
+{
+    size_t at = 0;
+    *lines = 0;
+    while (at < head.n && (*lines < recipe->skip_lines ||
+                           (recipe->comment && head.p[at] == recipe->comment))) {
+        while (at < head.n && head.p[at] != '\n' && head.p[at] != '\r')
+            at++;
+        if (at + 1 < head.n && head.p[at] == '\r' && head.p[at + 1] == '\n')
+            at++;
+        if (at < head.n)
+            at++;
+        ++*lines;
+    }
+    return at;
+}
+
+/* Do lines end in a lone CR? By the first line end outside quotes. */
+static bool lone_cr(struct str rows, int quote)
+{
+    bool in_quotes = false;
+    for (size_t i = 0; i < rows.n; i++) {
+        if ((unsigned char)rows.p[i] == quote)
+            in_quotes = !in_quotes;
+        else if (!in_quotes && rows.p[i] == '\n')
+            return false;
+        else if (!in_quotes && rows.p[i] == '\r')
+            return i + 1 < rows.n && rows.p[i + 1] != '\n';
+    }
+    return false;
+}
+
+enum { SNIFF_ROWS = 100 };
+
+struct tally {
+    int rows, first, same; /* rows; fields of the first; rows that have as many */
+};
+
+static void tally_row(struct tally *t, int fields)
+{
+    if (t->rows++ == 0)
+        t->first = fields;
+    t->same += fields == t->first;
+}
+
+/* Count the fields of each row by this delimiter. The last line counts only when it is the only one or ends. */
+static struct tally tally(struct str s, unsigned char delimiter, int quote, int escape)
+{
+    struct tally t = { 0 };
+    bool in_quotes = false, any = false, field_begins = true;
+    int fields = 1;
+    for (size_t i = 0; i < s.n && t.rows < SNIFF_ROWS; i++) {
+        int c = (unsigned char)s.p[i];
+        bool begins = field_begins;
+        field_begins = false;
+        if (c == escape && i + 1 < s.n) {
+            i++;
+        } else if (in_quotes) {
+            if (c == quote && i + 1 < s.n && (unsigned char)s.p[i + 1] == quote)
+                i++;
+            else if (c == quote)
+                in_quotes = false;
+        } else if (c == quote && begins) {
+            in_quotes = true;
+        } else if (c == delimiter) {
+            fields++;
+            field_begins = true;
+        } else if (c == '\n' || c == '\r') {
+            if (any)
+                tally_row(&t, fields);
+            fields = 1;
+            any = false;
+            field_begins = true;
+            continue;
+        }
+        any = true;
+    }
+    if (t.rows == 0 && any)
+        tally_row(&t, fields);
+    return t;
+}
+
+char csv_sniff(struct str head, const struct recipe *recipe, double *share)
+{
+    static const char candidates[] = { '\t', ';', '|', ',' }; /* a comma may be a decimal point */
+    int64_t lines;
+    size_t at = head_rows(head, recipe, &lines);
+    struct str rows = { head.p + at, head.n - at };
+    char best = 0;
+    double high = 0;
+    for (size_t i = 0; i < COUNT_OF(candidates); i++) {
+        struct tally t = tally(rows, (unsigned char)candidates[i], byte_or_none(recipe->quote),
+                               byte_or_none(recipe->escape));
+        double agree = t.rows && t.first > 1 ? (double)t.same / t.rows : 0;
+        if (agree > high) {
+            high = agree;
+            best = candidates[i];
+        }
+    }
+    if (share)
+        *share = high;
+    return best;
+}
+
+/* The line "sep=;" with which Excel is told of a delimiter; 0: there is none. */
+static char sep_line(struct str rows, size_t *len)
+{
+    if (rows.n < 6 || memcmp(rows.p, "sep=", 4) != 0 || (rows.p[5] != '\r' && rows.p[5] != '\n'))
+        return 0;
+    *len = 6 + (rows.p[5] == '\r' && rows.n > 6 && rows.p[6] == '\n');
+    return rows.p[4];
+}
+
+static int find_dialect(struct reader *r, const struct recipe *recipe, struct str head,
+                        struct err *err)
+{
+    int64_t lines;
+    size_t at = head_rows(head, recipe, &lines), sep = 0;
+    struct str rows = { head.p + at, head.n - at };
+    const char *format = recipe->format ? recipe->format : "auto";
+    char d = recipe->delimiter;
+    if (!d && lines == recipe->skip_lines)
+        d = sep_line(rows, &sep);
+    if (!d && strcmp(format, "auto") == 0)
+        d = csv_sniff(head, recipe, NULL);
+    if (!d)
+        d = strcmp(format, "tsv") == 0 ? '\t' : ',';
+    r->delimiter = (unsigned char)d;
+    r->quote = byte_or_none(recipe->quote);
+    r->escape = recipe->escape == recipe->quote ? NONE : byte_or_none(recipe->escape);
+    r->comment = byte_or_none(recipe->comment);
+    r->trim = recipe->trim;
+    r->fill = recipe->ragged == RAGGED_FILL;
+    r->cr = lone_cr(rows, r->quote);
+    r->slow = r->trim || r->escape != NONE || r->cr;
+    if (d == '\n' || d == '\r' || r->delimiter == r->quote || r->delimiter == r->escape)
+        return err_set(err, ERR_CONFIG,
+                       "delimiter must be a byte other than quote, escape and line ends");
+    unsigned char set[CSV_SET_MAX] = { '\n', (unsigned char)d };
+    int n = 2;
+    if (r->quote != NONE)
+        set[n++] = (unsigned char)r->quote;
+    if (r->escape != NONE)
+        set[n++] = (unsigned char)r->escape;
+    if (r->cr)
+        set[n++] = '\r';
+    csv_set_init(&r->set, set, n);
+    return sep ? 1 : 0;
+}
+
+/* ---- the header ---- */
+
+/* Find the first row: 1 it is whole in the window and *row tells of it, 0 there is none, -1 error. The row is walked, not taken. */
+static int first_row(struct reader *r, struct field *out, struct row *row, struct err *err)
+{
+    for (;;) {
+        bool at_row = (!r->discard || discard(r)) && r->at < r->end;
+        if (at_row && byte_at(r, r->at) == r->comment) {
+            if (skip_comment(r))
+                continue;
+        } else if (at_row) {
+            switch (bounded_row(r, out, row, &r->arena)) {
+            case SPLIT_ROW:
+                if (!is_blank_row(r, row))
+                    return 1;
+                r->line++;
+                r->at = row->next;
+                continue;
+            case SPLIT_NO_MEMORY:
+                return err_nomem(err);
+            case SPLIT_QUOTE:
+                row->quote = true;
+                return 1;
+            case SPLIT_MORE:
+                row->quote = row->in_quotes;
+                if (row->end || r->eof)
+                    return 1;
+            }
+        }
+        if (r->eof)
+            return 0;
+        if (fill(r, err) < 0)
+            return -1;
+    }
+}
+
+static int bad_header(const struct reader *r, const struct row *row, struct err *err)
+{
+    if (row->quote)
+        return err_set(err, ERR_HEADER,
+                       "line %llu: a quoted name of the header is never closed, or has text behind "
+                       "its closing quote",
+                       (unsigned long long)r->line);
+    return err_set(err, ERR_HEADER, "line %llu: the header is longer than %zu bytes",
+                   (unsigned long long)r->line, r->row_max);
+}
+
+/* Read the header's fields. 1, or 0: the member has no rows. */
+static int read_names(struct reader *r, struct err *err)
+{
+    struct row row;
+    int rc = first_row(r, NULL, &row, err); /* counts only: no field has a slot yet */
+    if (rc <= 0)
+        return rc;
+    if (row.quote || !row.fields)
+        return bad_header(r, &row, err);
+    size_t n = (size_t)row.fields;
+    struct str raw = { r->win + r->at, row.end - r->at };
+    if (text_utf8_valid(raw) != raw.n)
+        return err_set(err, ERR_ENCODING, "line %llu: the header is not valid UTF-8",
+                       (unsigned long long)r->line);
+    r->names = calloc(n, sizeof *r->names);
+    r->name_strs = calloc(n, sizeof *r->name_strs);
+    r->slot = calloc(n, sizeof *r->slot);
+    if (!r->names || !r->name_strs || !r->slot)
+        return err_nomem(err);
+    for (size_t i = 0; i < n; i++)
+        r->slot[i] = (int)i;
+    r->width = r->nnames = (int)n;
+    walk_from(r, r->at);
+    begin_row(r, &row);
+    if (split_row(r, r->names, &row, &r->arena) != SPLIT_ROW)
+        return err_nomem(err);
+    for (size_t i = 0; i < n; i++) {
+        char *name = arena_dup(&r->arena, (struct str){ r->names[i].p, r->names[i].n });
+        if (!name)
+            return err_nomem(err);
+        r->name_strs[i] = (struct str){ name, r->names[i].n };
+    }
+    r->line += row.lines + 1;
+    r->at = row.next;
+    return 1;
+}
+
+static bool same_name(struct str a, struct str b, bool exact)
+{
+    return exact ? str_eq(a, b) : str_eq_nocase(str_trim(a), str_trim(b));
+}
+
+/* How many fields of the header have this name; *at is the first. */
+static int count_name(const struct reader *r, struct str name, bool exact, int *at)
+{
+    int n = 0;
+    for (int i = 0; i < r->nnames; i++)
+        if (same_name(r->name_strs[i], name, exact) && n++ == 0)
+            *at = i;
+    return n;
+}
+
+static void list_names(const struct reader *r, char *out, size_t cap)
+{
+    size_t n = 0;
+    out[0] = '\0';
+    for (int i = 0; i < r->nnames; i++) {
+        struct str s = r->name_strs[i];
+        if (n + s.n + 8 >= cap) {
+            memcpy(out + n, ", ...", 6);
+            return;
+        }
+        if (i) {
+            memcpy(out + n, ", ", 2);
+            n += 2;
+        }
+        for (size_t k = 0; k < s.n; k++)
+            out[n++] = (unsigned char)s.p[k] < ' ' ? '?' : s.p[k];
+        out[n] = '\0';
+    }
+}
+
+static const char *source_name(const struct column *c) { return c->from ? c->from : c->name; }
+
+/* 1 *at is its field of the header, 0 the header lacks it, -1 it has it twice. */
+static int find_name(const struct reader *r, const struct column *c, int *at, struct err *err)
+{
+    struct str name = str_of(source_name(c));
+    int n = count_name(r, name, true, at);
+    if (!n)
+        n = count_name(r, name, false, at);
+    if (n > 1)
+        return err_set(err, ERR_HEADER, "the header has the column '%s' %d times", name.p, n);
+    return n;
+}
+
+static void missing(const struct reader *r, const struct columns *columns, struct err *err)
+{
+    char have[280], lack[120];
+    size_t n = 0;
+    int at;
+    struct err again;
+    for (int i = 0; i < columns->n; i++) {
+        const struct column *c = &columns->v[i];
+        if (c->optional || find_name(r, c, &at, &again) != 0)
+            continue;
+        int put = snprintf(lack + n, sizeof lack - n, "%s'%s'", n ? ", " : "", source_name(c));
+        if (put < 0 || n + (size_t)put >= sizeof lack)
+            break;
+        n += (size_t)put;
+    }
+    list_names(r, have, sizeof have);
+    (void)err_set(err, ERR_HEADER, "the header lacks %s; it has: %s", lack, have);
+}
+
+/* Field `at` of the file goes to column `col`. */
+static void bind(struct reader *r, int at, int col)
+{
+    if (r->slot[at] == NONE)
+        r->slot[at] = col;
+    else
+        r->copies[r->ncopies++] = (struct copy){ r->slot[at], col };
+}
+
+static int bind_names(struct reader *r, const struct columns *columns, struct err *err)
+{
+    for (int i = 0; i < r->nnames; i++)
+        r->slot[i] = NONE;
+    for (int i = 0, at; i < columns->n; i++) {
+        int found = find_name(r, &columns->v[i], &at, err);
+        if (found < 0)
+            return -1;
+        if (found) {
+            bind(r, at, i);
+        } else if (columns->v[i].optional) {
+            r->absent[r->nabsent++] = i;
+        } else {
+            missing(r, columns, err);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int bind_positions(struct reader *r, int width)
+{
+    r->slot = calloc(width ? (size_t)width : 1, sizeof *r->slot);
+    if (!r->slot)
+        return -1;
+    for (int i = 0; i < width; i++)
+        r->slot[i] = i;
+    r->width = width;
+    return 0;
+}
+
+/* No header: the columns are the fields, in their order. */
+static int open_bare(struct reader *r, const struct columns *columns, struct err *err)
+{
+    int width = columns ? columns->n : 0;
+    if (!columns) {
+        struct row row;
+        int rc = first_row(r, NULL, &row, err);
+        if (rc < 0)
+            return -1;
+        if (rc && (row.quote || !row.fields))
+            return err_set(err, ERR_FORMAT, "line %llu: the first row ends badly",
+                           (unsigned long long)r->line);
+        width = rc ? row.fields : 0;
+        walk_from(r, r->at);
+    }
+    if (bind_positions(r, width) < 0)
+        return err_nomem(err);
+    r->width_min = r->cols = width;
+    while (columns && r->width_min > 1 && columns->v[r->width_min - 1].optional)
+        r->width_min--;
+    return 0;
+}
+
+static int open_header(struct reader *r, const struct columns *columns, struct err *err)
+{
+    r->cols = columns ? columns->n : 0;
+    int rc = read_names(r, err);
+    if (rc <= 0)
+        return rc;
+    r->width_min = r->width;
+    if (columns)
+        return bind_names(r, columns, err);
+    r->cols = r->width;
+    return 0;
+}
+
+/* ---- open, close ---- */
+
+static int read_head(struct reader *r, struct str *head, struct err *err)
+{
+    r->head = malloc(HEAD);
+    if (!r->head)
+        return err_nomem(err);
+    while (r->head_n < HEAD) {
+        ssize_t n = r->in->read(r->in, r->head + r->head_n, HEAD - r->head_n, err);
+        if (n < 0)
+            return -1;
+        if (n == 0)
+            break;
+        r->head_n += (size_t)n;
+    }
+    *head = (struct str){ r->head, r->head_n };
+    return 0;
+}
+
+/* Step over whole lines, whatever is in them. */
+static int skip_lines(struct reader *r, int64_t lines, struct err *err)
+{
+    while (lines > 0) {
+        r->discard = true;
+        if (discard(r))
+            lines--;
+        else if (r->eof)
+            break;
+        else if (fill(r, err) < 0)
+            return -1;
+    }
+    r->discard = false;
+    return 0;
+}
+
+static int reader_init(struct reader *r, const struct columns *columns, struct err *err)
+{
+    size_t n = columns && columns->n ? (size_t)columns->n : 1;
+    r->win = malloc(r->cap + PAD);
+    r->pos = malloc((r->chunk + CSV_SCAN_SLACK) * sizeof *r->pos);
+    r->copies = calloc(n, sizeof *r->copies);
+    r->absent = calloc(n, sizeof *r->absent);
+    if (!r->win || !r->pos || !r->copies || !r->absent)
+        return err_nomem(err);
+    return fill(r, err);
+}
+
+static int reader_start(struct reader *r, const struct recipe *recipe,
+                        const struct columns *columns, struct err *err)
+{
+    struct str head = { 0 };
+    if (read_head(r, &head, err) < 0)
+        return -1;
+    int sep = find_dialect(r, recipe, head, err);
+    if (sep < 0 || reader_init(r, columns, err) < 0 ||
+        skip_lines(r, recipe->skip_lines, err) < 0)
+        return -1;
+    if (sep && skip_lines(r, 1, err) < 0)
+        return -1;
+    return recipe->header ? open_header(r, columns, err) : open_bare(r, columns, err);
+}
+
+static void csv_close(struct reader *r)
+{
+    if (!r)
+        return;
+    free(r->head);
+    free(r->win);
+    free(r->pos);
+    free(r->slot);
+    free(r->copies);
+    free(r->absent);
+    free(r->names);
+    free(r->name_strs);
+    arena_clear(&r->arena);
+    free(r);
+}
+
+int csv_open(struct reader **out, const struct recipe *recipe, const struct columns *columns,
+             struct input *in, int64_t row_bytes_max, const struct csv_tuning *tuning,
+             struct err *err)
+{
+    struct reader *r = calloc(1, sizeof *r);
+    if (!r)
+        return err_nomem(err);
+    r->in = in;
+    r->window = r->cap = tuning && tuning->window ? tuning->window : WINDOW;
+    r->chunk = tuning && tuning->chunk ? tuning->chunk : CHUNK;
+    r->scan = tuning && tuning->scan ? tuning->scan : csv_scan_best();
+    r->row_max = row_bytes_max <= 0             ? ROW_MAX_DEFAULT
+                 : row_bytes_max > ROW_MAX_MOST ? ROW_MAX_MOST
+                                                : (size_t)row_bytes_max;
+    r->clip = SIZE_MAX;
+    r->line = 1;
+    if (reader_start(r, recipe, columns, err) < 0) {
+        csv_close(r);
+        return -1;
+    }
+    *out = r;
+    return 0;
+}
+
+static int csv_open_default(struct reader **out, const struct recipe *recipe,
+                            const struct columns *columns, struct input *in, int64_t row_bytes_max,
+                            struct err *err)
+{
+    return csv_open(out, recipe, columns, in, row_bytes_max, NULL, err);
+}
+
+const struct str *csv_names(const struct reader *r, int *n)
+{
+    *n = r->width;
+    return r->nnames ? r->name_strs : NULL;
+}
+
+char csv_delimiter(const struct reader *r) { return (char)r->delimiter; }
+
+/* Text that divides evenly is ours; other text only where nobody bids more; what has NUL bytes is no text. */
+static int csv_bid(struct str head)
+{
+    static const struct recipe plain = { .quote = '"' };
+    double share;
+    if (!head.n || memchr(head.p, '\0', head.n))
+        return 0;
+    size_t at = 0;
+    while (at < head.n && strchr(" \t\r\n", head.p[at]))
+        at++;
+    if (at < head.n && (head.p[at] == '{' || head.p[at] == '['))
+        return 5;
+    return csv_sniff(head, &plain, &share) && share > 0.8 ? 80 : 20;
+}
+
+const struct format format_csv = {
+    .name = "csv",
+    .bid = csv_bid,
+    .open = csv_open_default,
+    .next = csv_next,
+    .close = csv_close,
+};

@@ -1,1 +1,192 @@
-typedef int qetl_nothing_yet; 
+/*
+ * The structural scan of CSV, three times: byte by byte (the definition, the fallback and the test of the others), with SSE2
+ * (every amd64 machine), and with AVX2 and BMI where the machine has them. Holds no state and touches no disk.
+ *
+ * Figures of bench/csv stand in the commit that brought each version.
+ */
+#include "read/csv_scan.h"
+
+#include <assert.h>
+#include <string.h>
+
+#ifdef __x86_64__
+#include <immintrin.h>
+#endif
+
+void csv_set_init(struct csv_set *set, const unsigned char *bytes, int n)
+{
+    assert(n >= 1 && n <= CSV_SET_MAX);
+    set->n = n;
+    for (int i = 0; i < CSV_SET_MAX; i++)
+        set->c[i] = bytes[i < n ? i : 0];
+}
+
+static size_t scan_plain(const struct csv_set *set, const char *p, size_t n, uint32_t at,
+                         uint32_t *out, bool *high)
+{
+    bool special[256] = { false };
+    for (int i = 0; i < set->n; i++)
+        special[set->c[i]] = true;
+    uint32_t *start = out;
+    unsigned char all = 0;
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)p[i];
+        all |= c;
+        if (special[c])
+            *out++ = at + (uint32_t)i;
+    }
+    *high = all >= 0x80;
+    return (size_t)(out - start);
+}
+
+#ifdef __x86_64__
+
+enum { BLOCK = 64 };
+
+static inline uint64_t block_sse2(const __m128i *want, int n, const char *p, __m128i *all)
+{
+    uint64_t mask = 0;
+    for (int i = 0; i < 4; i++) {
+        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)(p + 16 * i));
+        __m128i hit = _mm_cmpeq_epi8(v, want[0]);
+        for (int k = 1; k < n; k++)
+            hit = _mm_or_si128(hit, _mm_cmpeq_epi8(v, want[k]));
+        *all = _mm_or_si128(*all, v);
+        mask |= (uint64_t)(uint32_t)_mm_movemask_epi8(hit) << (16 * i);
+    }
+    return mask;
+}
+
+static inline uint32_t *put_each(uint64_t mask, uint32_t at, uint32_t *out)
+{
+    for (; mask; mask &= mask - 1)
+        *out++ = at + (uint32_t)__builtin_ctzll(mask);
+    return out;
+}
+
+/* n is a constant at each call, so that the loop over the bytes unrolls. */
+static inline __attribute__((always_inline)) size_t sse2_of(int n, const struct csv_set *set,
+                                                            const char *p, size_t len, uint32_t at,
+                                                            uint32_t *out, bool *high)
+{
+    uint32_t *start = out;
+    __m128i want[CSV_SET_MAX], all = _mm_setzero_si128();
+    for (int k = 0; k < n; k++)
+        want[k] = _mm_set1_epi8((char)set->c[k]);
+    size_t i = 0;
+    for (; i + BLOCK <= len; i += BLOCK)
+        out = put_each(block_sse2(want, n, p + i, &all), at + (uint32_t)i, out);
+    if (i < len) {
+        char tail[BLOCK] = { 0 };
+        memcpy(tail, p + i, len - i);
+        uint64_t mask = block_sse2(want, n, tail, &all) & (UINT64_MAX >> (BLOCK - (len - i)));
+        out = put_each(mask, at + (uint32_t)i, out);
+    }
+    *high = _mm_movemask_epi8(all) != 0;
+    return (size_t)(out - start);
+}
+
+static size_t scan_sse2(const struct csv_set *set, const char *p, size_t n, uint32_t at,
+                        uint32_t *out, bool *high)
+{
+    return set->n <= 3 ? sse2_of(3, set, p, n, at, out, high)
+                       : sse2_of(CSV_SET_MAX, set, p, n, at, out, high);
+}
+
+#define AVX2 __attribute__((target("avx2,bmi,bmi2,popcnt,lzcnt")))
+
+AVX2 static inline uint64_t block_avx2(const __m256i *want, int n, const char *p, __m256i *all)
+{
+    uint64_t mask = 0;
+    for (int i = 0; i < 2; i++) {
+        __m256i v = _mm256_loadu_si256((const __m256i *)(const void *)(p + 32 * i));
+        __m256i hit = _mm256_cmpeq_epi8(v, want[0]);
+        for (int k = 1; k < n; k++)
+            hit = _mm256_or_si256(hit, _mm256_cmpeq_epi8(v, want[k]));
+        *all = _mm256_or_si256(*all, v);
+        mask |= (uint64_t)(uint32_t)_mm256_movemask_epi8(hit) << (32 * i);
+    }
+    return mask;
+}
+
+/* Eight at a time without asking how many there are: what is too much is written over by the next block. */
+AVX2 static inline uint32_t *put_eights(uint64_t mask, uint32_t at, uint32_t *out)
+{
+    uint32_t *end = out + _mm_popcnt_u64(mask);
+    do {
+        for (int k = 0; k < 8; k++) {
+            out[k] = at + (uint32_t)_tzcnt_u64(mask);
+            mask = _blsr_u64(mask);
+        }
+        out += 8;
+    } while (__builtin_expect(out < end, 0));
+    return end;
+}
+
+AVX2 static inline __attribute__((always_inline)) size_t avx2_of(int n, const struct csv_set *set,
+                                                                 const char *p, size_t len,
+                                                                 uint32_t at, uint32_t *out,
+                                                                 bool *high)
+{
+    uint32_t *start = out;
+    __m256i want[CSV_SET_MAX], all = _mm256_setzero_si256();
+    for (int k = 0; k < n; k++)
+        want[k] = _mm256_set1_epi8((char)set->c[k]);
+    size_t i = 0;
+    for (; i + BLOCK <= len; i += BLOCK)
+        out = put_eights(block_avx2(want, n, p + i, &all), at + (uint32_t)i, out);
+    if (i < len) {
+        char tail[BLOCK] = { 0 };
+        memcpy(tail, p + i, len - i);
+        uint64_t mask = block_avx2(want, n, tail, &all) & (UINT64_MAX >> (BLOCK - (len - i)));
+        out = put_eights(mask, at + (uint32_t)i, out);
+    }
+    *high = _mm256_movemask_epi8(all) != 0;
+    return (size_t)(out - start);
+}
+
+AVX2 static size_t scan_avx2(const struct csv_set *set, const char *p, size_t n, uint32_t at,
+                             uint32_t *out, bool *high)
+{
+    return set->n <= 3 ? avx2_of(3, set, p, n, at, out, high)
+                       : avx2_of(CSV_SET_MAX, set, p, n, at, out, high);
+}
+
+static bool has_avx2(void)
+{
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
+           __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt");
+}
+
+#endif
+
+const char *csv_scan_name(enum csv_scan_kind kind)
+{
+    static const char *const names[CSV_SCANS] = { "plain", "sse2", "avx2" };
+    return names[kind];
+}
+
+csv_scan_fn *csv_scan_get(enum csv_scan_kind kind)
+{
+    switch (kind) {
+    case CSV_SCAN_PLAIN:
+        return scan_plain;
+#ifdef __x86_64__
+    case CSV_SCAN_SSE2:
+        return scan_sse2;
+    case CSV_SCAN_AVX2:
+        return has_avx2() ? scan_avx2 : NULL;
+#endif
+    default:
+        return NULL;
+    }
+}
+
+csv_scan_fn *csv_scan_best(void)
+{
+    csv_scan_fn *best = scan_plain;
+    for (int k = CSV_SCANS - 1; k > CSV_SCAN_PLAIN; k--)
+        if ((best = csv_scan_get((enum csv_scan_kind)k)))
+            return best;
+    return scan_plain;
+}

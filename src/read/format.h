@@ -9,6 +9,7 @@
 #include "io/config.h"
 #include "io/input.h"
 #include "io/row.h"
+#include "read/decode.h" /* decode_open: what a format reads */
 
 struct reader; /* each format has its own inside */
 
@@ -34,10 +35,5 @@ extern const struct format format_jsonl; /* JSON lines, and arrays of objects (r
 
 /* By recipe->format; for "auto" (and NULL) by bidding on head. NULL with *err: format when nobody bids. */
 const struct format *format_pick(const struct recipe *recipe, struct str head, struct err *err);
-
-/* A decoder that turns latin1 and utf-16 input into UTF-8 and takes a BOM away; enc UTF8 only takes the BOM away. UTF-8 itself
- * is checked by the formats, row by row. */
-struct input *decode_open(struct input *in, enum encoding enc, struct err *err);
-void decode_close(struct input *in);
 
 #endif
