@@ -94,7 +94,6 @@ TEST(config, what_is_not_given_has_its_default)
     CHECK_EQ(c->shutdown_timeout_ms, 25000);
     CHECK_EQ(c->heartbeat_ms, 10000);
     CHECK_EQ(c->poll_ms, 1000);
-    CHECK_EQ(c->loader_slots, 1);
     CHECK_EQ(c->group_jobs, 100);
     CHECK_EQ(c->group_bytes, 1LL << 30);
     CHECK_EQ(c->limits.memory, 512LL << 20);
@@ -306,7 +305,7 @@ TEST(config, an_unknown_word_is_told_with_the_nearest_known_one)
 
 TEST(config, a_section_or_key_given_twice_is_told_with_both_places)
 {
-    const char *got = load_bad("[worker]\nslots = 1\n[loader]\nslots = 1\n[worker]\nslots = 2\n");
+    const char *got = load_bad("[worker]\nslots = 1\n[loader]\ngroup_jobs = 1\n[worker]\nslots = 2\n");
     CHECK_HAS(got, "bad.ini:6: [worker] slots: given twice, first in ");
     CHECK_HAS(got, "bad.ini:2\n");
     CHECK_EQ(lines_of(got), 1);

@@ -91,7 +91,7 @@ static const struct key {
     { AT_QETL, "log_level", KEY_NAME, IN(config, log_level), "info", 0, 0, level_words, 0, "the least important kind of line that is written" },
 
     { AT_WORKER, "slots", KEY_NUMBER, IN(config, worker_slots), "2", 1, 256, NULL, 0,
-      "jobs that one worker runs at the same time, each with a reader process" },
+      "jobs at the same time, each in a worker process with a reader process of its own" },
     { AT_WORKER, "lease", KEY_DURATION, IN(config, lease_ms), "60s", 2 * SECONDS, 1 * DAYS, NULL, 0,
       "a job whose worker was not heard of for so long goes to another worker" },
     { AT_WORKER, "heartbeat", KEY_DURATION, IN(config, heartbeat_ms), "10s", 100, 1 * DAYS, NULL, 0,
@@ -102,7 +102,6 @@ static const struct key {
     { AT_WORKER, "shutdown_timeout", KEY_DURATION, IN(config, shutdown_timeout_ms), "25s", 0, 1 * DAYS, NULL, 0,
       "after SIGTERM jobs have so long to finish, then they are handed back" },
 
-    { AT_LOADER, "slots", KEY_NUMBER, IN(config, loader_slots), "1", 1, 256, NULL, 0, "loaders that `qetl all` starts" },
     { AT_LOADER, "group_jobs", KEY_NUMBER, IN(config, group_jobs), "100", 1, 100000, NULL, 0, "jobs in one transaction of a target, at most" },
     { AT_LOADER, "group_bytes", KEY_SIZE, IN(config, group_bytes), "1G", 1, 1024 * TIB, NULL, 0,
       "staged bytes in one transaction of a target; a larger job goes alone" },
@@ -110,7 +109,7 @@ static const struct key {
     { AT_LIMITS, "memory", KEY_SIZE, IN(config, limits.memory), "512M", 64 * MIB, 1024 * TIB, NULL, 0, "address space of a reader process" },
     { AT_LIMITS, "object", KEY_SIZE, IN(config, limits.object_bytes), "100G", 1, 1024 * TIB, NULL, 0, "size of one fetched object" },
     { AT_LIMITS, "big_object", KEY_SIZE, IN(config, limits.big_object), "64M", 0, 1024 * TIB, NULL, 0,
-      "larger objects are fetched into the spool, where a broken download can be resumed" },
+      "larger objects are fetched into the spool, where a broken download can be resumed; 0: all" },
     { AT_LIMITS, "members", KEY_NUMBER, IN(config, limits.members), "100000", 1, 1000000000, NULL, 0, "members of one archive, nested ones included" },
     { AT_LIMITS, "unpacked", KEY_SIZE, IN(config, limits.unpacked_bytes), "100G", 1, 1024 * TIB, NULL, 0, "bytes that one object may unpack to" },
     { AT_LIMITS, "ratio", KEY_NUMBER, IN(config, limits.ratio), "1000", 1, 1000000000, NULL, 0, "unpacked bytes for each packed byte" },

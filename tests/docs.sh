@@ -1,0 +1,44 @@
+#!/bin/sh
+# The manual page of the ini is what the table of keys makes of it; the ini that is installed works; the unit is hardened.
+cd "$srcdir" || exit 99
+tmp=$(mktemp -d) || exit 99
+trap 'rm -rf "$tmp"' EXIT
+n=0
+result() { # 0 or 1, what was promised
+    n=$((n + 1))
+    if [ "$1" = 0 ]; then echo "ok $n - $2"; else echo "not ok $n - $2"; fi
+}
+echo 1..5
+
+"$builddir/src/bin/qetl" --print-keys >"$tmp/keys"
+awk -v keys="$tmp/keys" -f build-aux/gen-docs.awk doc/qetl.ini.5.in >"$tmp/page"
+diff "$tmp/page" doc/qetl.ini.5 >&2
+result $? "doc/qetl.ini.5 is made from the table of keys (else: make update-docs)"
+
+missing=0
+for key in $(awk '$1 == "key" { print $3 }' "$tmp/keys"); do
+    grep -qx "\.It Ic $key" doc/qetl.ini.5 || { echo "# $key is not in the page"; missing=1; }
+done
+result $missing "every key is in the page"
+
+if command -v mandoc >/dev/null; then
+    mandoc -T lint -W error doc/qetl.1 doc/qetlctl.1 doc/qetl.ini.5 >&2
+    result $? "the manual pages are free of errors"
+else
+    n=$((n + 1)); echo "ok $n - the manual pages are free of errors # SKIP mandoc is not installed"
+fi
+
+QETL_DATABASE=$tmp/queue.db QETL_SPOOL=$tmp/spool "$builddir/src/bin/qetlctl" -c etc/qetl.ini check >&2
+result $? "the ini that is installed is free of faults"
+
+if command -v systemd-analyze >/dev/null; then
+    bad=0
+    cp "$builddir/systemd/qetl@.service" "$tmp/qetl@worker.service"
+    { cat "$tmp/qetl@worker.service"; cat 'systemd/qetl@loader.conf'; } >"$tmp/qetl@loader.service"
+    systemd-analyze security --offline=true --threshold=12 "$tmp/qetl@worker.service" >"$tmp/worker" 2>&1 || bad=1
+    systemd-analyze security --offline=true --threshold=4 "$tmp/qetl@loader.service" >"$tmp/loader" 2>&1 || bad=1
+    tail -n 1 "$tmp/worker" "$tmp/loader" >&2
+    result $bad "exposure by systemd-analyze security: a worker at most 1.2, a loader 0.4"
+else
+    n=$((n + 1)); echo "ok $n - exposure by systemd-analyze security # SKIP systemd is not installed"
+fi
