@@ -2,6 +2,7 @@
 #include "test.h"
 
 #include "io/input.h"
+#include "json_plain.h"
 #include "read/format.h"
 #include "read/json_row.h"
 
@@ -694,4 +695,67 @@ TEST(jsonl, bids_on_what_looks_like_json)
         if (bid < heads[i].least || bid > heads[i].most)
             fail_msg("%s: %d", heads[i].head, bid);
     }
+}
+
+/* ---- the fast scanner against the plain one ---- */
+
+static unsigned next_random(unsigned *seed) { return (*seed = *seed * 1664525 + 1013904223) >> 8; }
+
+static void random_value(struct buf *b, unsigned *seed, int depth);
+
+static void random_object(struct buf *b, unsigned *seed, int depth)
+{
+    static const char *const keys[] = { "id", "o", "p", "q", "a", "x", "s", "\\u0069d", "unknown", "a key of more than 16 bytes" };
+    unsigned n = next_random(seed) % 6;
+    buf_addc(b, '{');
+    for (unsigned i = 0; i < n; i++) {
+        buf_addf(b, "%s\"%s\"%s:%s", i ? "," : "", keys[next_random(seed) % COUNT_OF(keys)], next_random(seed) % 9 ? "" : " ",
+                 next_random(seed) % 9 ? "" : "\t");
+        random_value(b, seed, depth + 1);
+    }
+    buf_addc(b, '}');
+}
+
+static void random_value(struct buf *b, unsigned *seed, int depth)
+{
+    static const char *const scalars[] = { "1", "-2.5e3", "null", "null", "true", "false", "\"\"", "\"text\"", "\"\\u00e9\\n\"",
+                                           "\"a longer text, of more than 16 bytes\"", "\"\xc3\xa9\"", "\"\\ud800\"" };
+    unsigned pick = next_random(seed) % 8;
+    if (pick < 3 || depth > 4) {
+        buf_adds(b, scalars[next_random(seed) % COUNT_OF(scalars)]);
+    } else if (pick < 6) {
+        random_object(b, seed, depth);
+    } else {
+        buf_addc(b, '[');
+        for (unsigned i = 0, n = next_random(seed) % 4; i < n; i++) {
+            buf_adds(b, i ? ", " : "");
+            random_value(b, seed, depth + 1);
+        }
+        buf_addc(b, ']');
+    }
+}
+
+TEST(jsonl, the_fast_scanner_agrees_with_the_plain_one_on_any_text)
+{
+    static const char bytes[] = "{}[]\",:\\ 0-.e\x01\xff\xc3ut";
+    struct columns c;
+    struct err err;
+    struct json_row *row;
+    struct buf text = { 0 };
+    unsigned seed = 42, taken = 0, rounds = 60000;
+    CHECK_OK(columns_parse(&c, "id, o.p, o.q, o, a[0], a[2].x, s", &err), err);
+    CHECK_OK(json_row_open(&row, &c, UNKNOWN_STRICT, &err), err);
+    for (unsigned round = 0; round < rounds; round++) {
+        buf_reset(&text);
+        random_object(&text, &seed, 0);
+        if (round % 3 == 0) /* break it: a byte changed, or cut */
+            text.p[next_random(&seed) % text.n] = bytes[next_random(&seed) % (sizeof bytes - 1)];
+        if (round % 12 == 0)
+            text.n = next_random(&seed) % text.n;
+        taken += plain_compare(row, &c, buf_str(&text));
+    }
+    CHECK(taken > rounds / 4 && taken < rounds * 3 / 4); /* both ways were gone often */
+    json_row_close(row);
+    columns_clear(&c);
+    buf_clear(&text);
 }
