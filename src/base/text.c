@@ -558,8 +558,8 @@ bool text_size(struct str s, int64_t *bytes)
     if (!take_number(&s, &n))
         return false;
     if (s.n && (s.p[0] | 32) != 'b') {
-        const char *u = s.p[0] ? strchr(units, s.p[0] & ~32) : NULL;
-        if (!u || __builtin_mul_overflow(n, (int64_t)1 << (10 * (u - units + 1)), &n))
+        const char *u = strchr(units, s.p[0] & ~32);
+        if (!u || !*u || __builtin_mul_overflow(n, (int64_t)1 << (10 * (u - units + 1)), &n))
             return false;
         s.p++;
         s.n--;

@@ -276,14 +276,18 @@ static bool tzif_parse(struct zone *z, const unsigned char *p, size_t n)
         !tzif_segments(z, &t, width)) /* "right/" zones count other seconds than POSIX */
         return false;
     at += (size_t)t.size;
-    if (width == 4 || at + 2 >= n)
+    if (width == 4)
         return true;
+    if (n - at < 2)
+        return false;
     char text[128];
     size_t length = n - at - 2;
     if (p[at] != '\n' || p[n - 1] != '\n' || length >= sizeof text)
         return false;
     memcpy(text, p + at + 1, length);
     text[length] = '\0';
+    if (!length) /* no rule: the last offset holds */
+        return true;
     struct rule r;
     int64_t from = t.ntimes ? big_endian(t.times + (t.ntimes - 1) * width, width) : INT64_MIN / 2;
     return parse_rule(text, &r) && add_rule(z, &r, from);
