@@ -1,0 +1,41 @@
+"""ftp.py PORT ROOT: the FTP server of `ftp`, with users for whom it fails."""
+import sys
+
+from pyftpdlib.authorizers import DummyAuthorizer
+from pyftpdlib.handlers import DTPHandler, FTPHandler, ThrottledDTPHandler
+from pyftpdlib.servers import FTPServer
+
+CUT = 200_000
+users = DummyAuthorizer()
+for name in ("user", "slow", "cut", "busy"):
+    users.add_user(name, "password", sys.argv[2], perm="elr")
+users.add_anonymous(sys.argv[2], perm="elr")
+
+
+class Cut(DTPHandler):
+    """Dies in the middle: the data connection and the control connection at once."""
+
+    ac_out_buffer_size = 16384
+
+    def send(self, data):
+        if self.tot_bytes_sent >= CUT:
+            self.cmd_channel.close()
+            return 0
+        return super().send(data)
+
+
+class Slow(ThrottledDTPHandler):
+    write_limit = 32768
+
+
+class Handler(FTPHandler):
+    authorizer, banner = users, "tests"
+
+    def on_login(self, username):
+        self.dtp_handler = {"cut": Cut, "slow": Slow}.get(username, DTPHandler)
+        if username == "busy":
+            self.respond("421 too many users")
+            self.close_when_done()
+
+
+FTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
