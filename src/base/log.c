@@ -8,8 +8,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/json.h"
 #include "base/mem.h"
 #include "base/sys.h"
+#include "base/text.h"
 
 static struct {
     enum log_level level;
@@ -43,26 +45,17 @@ const char *log_num(long long n)
 {
     static char text[16][24];
     static unsigned next;
-    char *t = text[next++ % COUNT_OF(text)];
+    char *t = text[__atomic_fetch_add(&next, 1, __ATOMIC_RELAXED) % COUNT_OF(text)];
     snprintf(t, sizeof text[0], "%lld", n);
     return t;
 }
 
+/* In quotes and escaped as JSON has it, in both forms: no byte of a value can end the line or the object. */
 static void add_quoted(struct buf *b, const char *v)
 {
-    buf_addc(b, '"');
-    for (; *v; v++) {
-        unsigned char c = (unsigned char)*v;
-        if (c == '"' || c == '\\')
-            buf_addf(b, "\\%c", c);
-        else if (c == '\n')
-            buf_adds(b, "\\n");
-        else if (c < 0x20 || c == 0x7f)
-            buf_addf(b, "\\u%04x", c);
-        else
-            buf_addc(b, (char)c);
-    }
-    buf_addc(b, '"');
+    struct json_out o;
+    json_start(&o, b);
+    json_text(&o, str_of(v));
 }
 
 static void add_pair(struct buf *b, const char *key, const char *value)
@@ -78,7 +71,7 @@ static void add_pair(struct buf *b, const char *key, const char *value)
     bool plain = *value;
     for (const char *v = value; *v && plain; v++)
         plain = (unsigned char)*v > 0x20 && *v != '"' && *v != '\\' && *v != 0x7f;
-    if (plain)
+    if (plain && text_utf8_valid(str_of(value)) == strlen(value))
         buf_adds(b, value);
     else
         add_quoted(b, value);

@@ -43,9 +43,9 @@ void sys_clock_advance(int64_t ms) { clock_offset_ms += ms; }
 /* The kernel's random bytes, fetched a block at a time: a submit of a million jobs wants a million uids. */
 static void random_bytes(void *p, size_t n)
 {
-    static char pool[4096];
-    static size_t left;
-    static pid_t owner;
+    static _Thread_local char pool[4096];
+    static _Thread_local size_t left;
+    static _Thread_local pid_t owner;
     if (owner != getpid()) { /* a forked child must not repeat its parent's numbers */
         owner = getpid();
         left = 0;
