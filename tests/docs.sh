@@ -10,7 +10,7 @@ result() { # 0 or 1, what was promised
 }
 echo 1..5
 
-"$builddir/src/bin/qetl" --print-keys >"$tmp/keys"
+"$builddir/qetl" --print-keys >"$tmp/keys"
 awk -v keys="$tmp/keys" -f build-aux/gen-docs.awk doc/qetl.ini.5.in >"$tmp/page"
 diff "$tmp/page" doc/qetl.ini.5 >&2
 result $? "doc/qetl.ini.5 is made from the table of keys (else: make update-docs)"
@@ -28,7 +28,7 @@ else
     n=$((n + 1)); echo "ok $n - the manual pages are free of errors # SKIP mandoc is not installed"
 fi
 
-QETL_DATABASE=$tmp/queue.db QETL_SPOOL=$tmp/spool "$builddir/src/bin/qetlctl" -c etc/qetl.ini check >&2
+QETL_DATABASE=$tmp/queue.db QETL_SPOOL=$tmp/spool "$builddir/qetlctl" -c etc/qetl.ini check >&2
 result $? "the ini that is installed is free of faults"
 
 if command -v systemd-analyze >/dev/null; then
