@@ -79,6 +79,8 @@ static const struct csv_case cases[] = {
     { "never closed within the longest row", CSV(), "a,b", IN("a,b\n1,\"oops\n22222,xxxx\n33333,yyyy\n44444,\"zzzz\"\n"),
       "2@4 !csv-quote col=1 value=\"oops row=1,\"oops\n3@12 22222|xxxx\n4@23 33333|yyyy\n5@34 44444|'zzzz'\n", 16 },
 
+    { "never closed within the longest row, cr and crlf", BARE_CSV(), "a", IN("a\r\"x\r\ny\r"), "1@0 a\n2@2 !csv-quote col=0 value=\"x row=\"x\n3@6 y\n", 1 },
+
     /* escapes */
     { "backslash in quotes", CSV(.escape = '\\'), "a,b", IN("a,b\n\"x\\\"y\",\"p\\\\\"\n\"a\"\"b\",\"c\\\n\"\n"),
       "2@4 'x\"y'|'p\\'\n3@17 'a\"b'|'c\\n'\n", 0 },
@@ -105,6 +107,7 @@ static const struct csv_case cases[] = {
     { "no comments unless asked", CSV(), "a", IN("a\n#x\n"), "2@2 #x\n", 0 },
     { "a comment longer than the longest row", CSV(.comment = '#'), "a,b", IN("a,b\n#0123456789012345678901234567890123456789\n1,2\n"),
       "3@46 1|2\n", 8 },
+    { "a long comment in a cr file", CSV(.comment = '#'), "a", IN("a\r#,\r#,,\r#\r1\r"), "5@11 1\n", 1 },
     { "sep= names the delimiter", CSV(), "a,b", IN("sep=;\r\na;b\r\n1;2,5\r\n"), "3@12 1|2,5\n", 0 },
 
     /* which delimiter */
@@ -134,6 +137,9 @@ static const struct csv_case cases[] = {
     { "a long row with lines in quotes", CSV(), "a,b", IN("a,b\n\"0\n1\",23456789\n1,2\n"),
       "2@4 !row-too-long col=-1 value= row=\"0\\n1\",23\n4@19 1|2\n", 8 },
     { "a long header", CSV(), "a", IN("a,bbbbbbbbbbbbbbbbbbb\n1,2\n"), "error header: line 1: the header is longer than 8 bytes\n", 8 },
+
+    { "a header too long by one byte", CSV(), "a", IN("a,\r1\r"), "error header: line 1: the header is longer than 1 bytes\n", 1 },
+    { "a row too long by one byte, lone cr", BARE_CSV(), "a", IN("ab\rc\r"), "1@0 !row-too-long col=-1 value= row=a\n2@3 c\n", 1 },
 
     /* encoding */
     { "utf-8", CSV(), "a,b", IN("a,b\n\xC3\xA4,\xF0\x9F\x98\x80\n"), "2@4 \\xC3\\xA4|\\xF0\\x9F\\x98\\x80\n", 0 },

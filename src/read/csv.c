@@ -171,10 +171,16 @@ static int fill(struct reader *r, struct err *err)
     return 0;
 }
 
+/* Behind the last byte that may be walked. */
+static inline size_t walk_limit(const struct reader *r)
+{
+    return r->clip < r->len ? r->clip : r->len;
+}
+
 /* Index the next piece of the window; false: there is none before clip. */
 static bool more(struct reader *r)
 {
-    size_t limit = r->clip < r->len ? r->clip : r->len;
+    size_t limit = walk_limit(r);
     while (r->scanned < limit) {
         size_t n = limit - r->scanned < r->chunk ? limit - r->scanned : r->chunk;
         r->npos = (uint32_t)r->scan(&r->set, r->win + r->scanned, n, (uint32_t)r->scanned, r->pos,
@@ -248,7 +254,7 @@ static bool step_escape(struct reader *r, size_t p, size_t *min, struct row *row
 {
     if (r->eof && p + 1 >= r->end)
         return true;
-    if (p + 1 >= r->len || p + 1 >= r->clip)
+    if (p + 1 >= walk_limit(r))
         return false;
     *plain = false;
     *min = p + 2;
@@ -261,7 +267,7 @@ static bool step_escape(struct reader *r, size_t p, size_t *min, struct row *row
  * false: that is not there yet. */
 static bool behind_quote(const struct reader *r, size_t close, size_t *end)
 {
-    size_t limit = r->len < r->clip ? r->len : r->clip, e = close + 1;
+    size_t limit = walk_limit(r), e = close + 1;
     while (r->trim && e < limit && is_blank(r, e))
         e++;
     if (e + 1 < limit && !r->cr && r->win[e] == '\r' && r->win[e + 1] == '\n')
@@ -307,11 +313,13 @@ static __attribute__((noinline)) enum split quoted(struct reader *r, size_t open
                                                    struct field *f, size_t *end, struct row *row,
                                                    struct arena *arena)
 {
+    size_t limit = walk_limit(r), p, min = open + 1;
+    if (open >= limit)
+        return SPLIT_MORE;
     row->open = open;
     row->open_lines = row->lines;
     row->open_col = col;
     row->in_quotes = true;
-    size_t limit = r->len < r->clip ? r->len : r->clip, p, min = open + 1;
     uint64_t lines = row->lines;
     bool plain = true;
     for (;;) {
@@ -355,7 +363,7 @@ static __attribute__((noinline)) enum split bare(struct reader *r, size_t from, 
                                                  struct field *f, size_t *end, struct row *row,
                                                  struct arena *arena)
 {
-    while (r->trim && from < r->len && is_blank(r, from))
+    while (r->trim && from < walk_limit(r) && is_blank(r, from))
         from++;
     if (byte_at(r, from) == r->quote)
         return quoted(r, from, col, f, end, row, arena);
@@ -461,9 +469,8 @@ static enum split bounded_row(struct reader *r, struct field *out, struct row *r
 {
     begin_row(r, row);
     enum split s = split_row(r, out, row, arena);
-    bool over = s == SPLIT_ROW ? row->end - r->at > r->row_max
-                               : s == SPLIT_MORE && r->end - r->at > r->row_max + 1;
-    if (!over) {
+    size_t bytes = (s == SPLIT_ROW ? row->end : r->end) - r->at;
+    if (s == SPLIT_NO_MEMORY || bytes <= r->row_max + (s != SPLIT_ROW)) {
         if (s == SPLIT_MORE)
             row->end = 0;
         return s;
@@ -474,6 +481,7 @@ static enum split bounded_row(struct reader *r, struct field *out, struct row *r
     s = split_row(r, out, row, arena);
     r->clip = SIZE_MAX;
     row->end = r->at + r->row_max;
+    row->fields = 0;
     return s == SPLIT_ROW ? SPLIT_MORE : s; /* a row: its LF stands where only that of CRLF may */
 }
 
@@ -518,9 +526,9 @@ static void after_bad_quote(struct reader *r, struct batch *b, struct row *row)
     set_fault(row);
     size_t e = line_end(r, row->open);
     bad_quote(r, b, row, e - (r->win[e] == '\n' && r->win[e - 1] == '\r'));
-    r->line += row->open_lines + 1;
-    r->at = e < r->len ? behind_line_end(r, e) : e;
-    walk_from(r, r->at);
+    r->line += row->open_lines;
+    r->at = e;
+    r->discard = true;
 }
 
 /* The row is longer than row_max: its first bytes are in the window. */
@@ -552,14 +560,14 @@ static bool discard(struct reader *r)
 static bool skip_comment(struct reader *r)
 {
     size_t p;
-    do {
-        if (!next_pos(r, &p)) {
-            r->discard = r->len - r->at > r->row_max;
-            return false;
-        }
-    } while (p < r->at || !is_end(r, p));
-    if (r->win[p] == '\r' && p + 1 >= r->len)
+    bool whole;
+    do
+        whole = next_pos(r, &p);
+    while (whole && (p < r->at || !is_end(r, p)));
+    if (!whole || (r->win[p] == '\r' && p + 1 >= r->len)) {
+        r->discard = r->len - r->at > r->row_max;
         return false;
+    }
     r->at = behind_line_end(r, p);
     r->line++;
     return true;
