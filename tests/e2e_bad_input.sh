@@ -1,0 +1,123 @@
+#!/bin/bash
+# Bad input: one clear message with the place and what to do, the right exit status, and nothing half done.
+. "${srcdir:-.}/tests/lib.sh"
+. "$srcdir/tests/qetl.sh"
+need sqlite3 sqlite3
+need jq jq
+need bsdtar libarchive-tools
+start_service http
+
+new_site <<INI
+[limits]
+ratio = 50
+[pipeline orders]
+columns = id:integer!, amount:decimal(2)
+table   = warehouse.orders
+attempts = 1
+[pipeline tls]
+columns = id:integer!
+table   = warehouse.orders
+attempts = 1
+INI
+qetlctl init >/dev/null
+printf 'id,amount\n1,2\n' >"$work/good.csv"
+
+# fails NAME CODE REGEX URI: the job dies with that error code and words, and leaves nothing
+fails() {
+    local out rc
+    out=$(qetlctl run orders "$4" 2>&1)
+    rc=$?
+    is "$1: exit 1" $rc 1
+    like "$1: says what and where" "$out" "$3"
+    like "$1: code $2, and a hint" "$out" "\[$2\]"
+    is "$1: no row, nothing staged" "$(sql "SELECT count(*) FROM sqlite_schema WHERE name = 'orders'") $(find "$site/spool" -type f | wc -l)" '0 0'
+}
+fails 'no such file on the server' fetch-missing '/files/none.csv.*404' "$HTTP/files/none.csv"
+fails 'a certificate nobody signed' tls 'https://localhost.*certificate' "${HTTPS}/files/x"
+fails 'no server' fetch '127.0.0.1' http://127.0.0.1:1/x.csv
+fails 'no such path' fetch-missing '/nowhere.csv' "$work/nowhere.csv"
+mkdir "$work/folder"
+fails 'a folder where a file should be' not-a-file 'folder' "$work/folder"
+seq 200000 | sed '1s/^/id\n/' | gzip >"$work/cut.csv.gz"
+truncate -s 100000 "$work/cut.csv.gz"
+fails 'a gz that ends too early' truncated 'cut.csv.gz' "$work/cut.csv.gz"
+cp "$work/cut.csv.gz" "$WWW/cut.csv.gz"
+fails '... also over HTTP' truncated 'cut.csv.gz' "$HTTP/files/cut.csv.gz"
+{ echo id,amount; head -c 30000000 /dev/zero | tr '\0' '1'; } | gzip -9 >"$work/bomb.csv.gz"
+fails 'a bomb' limit 'ratio' "$work/bomb.csv.gz"
+: >"$work/empty.csv"
+fails 'an empty file' empty 'empty.csv' "$work/empty.csv"
+printf 'id,amount\n' >"$work/header.csv"
+fails 'only a header' empty 'header.csv' "$work/header.csv"
+printf 'id,price\n1,2\n' >"$work/lacks.csv"
+fails 'a header that lacks a column' header "amount.*price|price.*amount" "$work/lacks.csv"
+printf 'id,amount\n1,2\n2\n' >"$work/ragged.csv"
+fails 'a short row' rejects 'line 3' "$work/ragged.csv"
+printf 'id,amount\n1,2\n"2,3\n4,5\n' >"$work/quote.csv"
+fails 'a quote that is never closed' rejects 'line 3' "$work/quote.csv"
+printf 'id,amount\n1,2\n2,\xff\n' >"$work/utf8.csv"
+fails 'not UTF-8' rejects 'line 3' "$work/utf8.csv"
+bsdtar -C "$work" -a -cf "$work/damaged.zip" good.csv
+printf 'XXXXXXXX' | dd of="$work/damaged.zip" bs=1 seek=45 conv=notrunc 2>/dev/null
+fails 'a damaged zip' archive 'damaged.zip' "$work/damaged.zip"
+
+# ---- the ini ----
+ini_fault() { # NAME REGEX, the ini on standard input
+    local file=$work/bad.ini out rc
+    cat >"$file"
+    out=$(qetlctl -c "$file" check 2>&1)
+    rc=$?
+    is "ini, $1: exit 3" $rc 3
+    like "ini, $1: file, line, key, what was expected" "$out" "$2"
+    is "ini, $1: qetl does not start" "$(qetl -c "$file" worker >/dev/null 2>&1; echo $?)" 3
+}
+ini_fault 'an unknown key' 'bad.ini:2: .*databse.*database' <<<$'[qetl]\ndatabse = x'
+ini_fault 'an unknown section' 'bad.ini:1: .*pipelin' <<<$'[pipelin x]\na = b'
+ini_fault 'a missing target' 'bad.ini:[0-9]+: .*nowhere' <<<$'[pipeline x]\ncolumns = a:text\ntable = nowhere.t'
+ini_fault 'a bad value' 'bad.ini:2: .*slots' <<<$'[worker]\nslots = many'
+
+# ---- database and spool ----
+code() { "$@" >"$work/out" 2>&1; echo $?; }
+is 'no database yet: exit 4 or 5' "$(QETL_DATABASE=$work/none.db code qetlctl status | grep -c '[45]')" 1
+like '... says to run init' "$(cat "$work/out")" 'qetlctl init'
+cp "$site/queue.db" "$work/newer.db"
+sqlite3 "$work/newer.db" 'PRAGMA journal_mode = DELETE; PRAGMA user_version = 9999' >/dev/null
+is 'a database of a newer version: exit 4' "$(QETL_DATABASE=$work/newer.db code qetlctl status)" 4
+like '... says which' "$(cat "$work/out")" '9999'
+is 'a database on a network file system: exit 4' "$(QETL_TEST_FS=nfs code qetlctl status)" 4
+like '... names it' "$(cat "$work/out")" 'nfs'
+printf 'this is no database, whatever its name says' >"$work/text.db"
+is 'a text where the database should be: exit 4' "$(QETL_DATABASE=$work/text.db code qetlctl status)" 4
+: >"$work/plain"
+is 'a file where the spool should be: exit 4' "$(QETL_SPOOL=$work/plain code qetl drain)" 4
+like '... names it' "$(cat "$work/out")" "$work/plain"
+
+if [ "$(id -u)" = 0 ]; then
+    mkdir "$work/small"
+    if mount -t tmpfs -o size=300k tmpfs "$work/small" 2>/dev/null; then
+        "$srcdir/tests/rows.sh" 20000 >"$work/many.csv"
+        mkdir "$work/small/spool"
+        out=$(QETL_SPOOL=$work/small/spool qetlctl run orders "$work/many.csv" 2>&1)
+        is 'a full disk under the spool: exit 1' $? 1
+        like '... says so' "$out" 'disk-full'
+        is '... and loads nothing' "$(sql "SELECT count(*) FROM sqlite_schema WHERE name = 'orders'")" 0
+        mount -o remount,ro "$work/small"
+        is 'a read-only spool: exit 4' "$(QETL_SPOOL=$work/small/spool code qetl drain)" 4
+        like '... says so' "$(cat "$work/out")" '[Rr]ead-only'
+        umount "$work/small"
+    else
+        skip 'no tmpfs can be mounted here' 5
+    fi
+else
+    skip 'a full disk needs root for a tmpfs' 5
+fi
+
+# ---- two loaders: each row once ----
+for i in $(seq 40); do echo '{"pipeline":"orders","objects":["'"$work"'/good.csv"]}'; done | qetlctl submit - >/dev/null
+start_role worker
+start_role loader-1
+start_role loader-2
+ok 'two loaders share the work' wait_for 30 bash -c "qetlctl --json status | jq -e '.pipelines[] | select(.pipeline == \"orders\") | .loaded == 40'"
+is '... and load each job once' "$(sql 'SELECT count(*) FROM orders') $(sql 'SELECT count(*) FROM qetl_load')" '40 40'
+stop_roles
+done_testing

@@ -1,0 +1,48 @@
+#!/bin/bash
+# Programs submit: JSON lines in batches, the bare message form, bad lines.
+. "${srcdir:-.}/tests/lib.sh"
+. "$srcdir/tests/qetl.sh"
+need sqlite3 sqlite3
+need jq jq
+new_site <<INI
+[pipeline a]
+source  = $work/{name}.csv
+columns = n:integer!
+table   = warehouse.a
+priority = 3
+INI
+qetlctl init >/dev/null
+printf 'n\n1\n2\n' >"$work/x.csv"
+
+out=$(printf '%s\n' '{"pipeline":"a","objects":["'"$work"'/x.csv"],"priority":7}' '' '{"method": "a", "params": {"name": "x"}}' \
+    '{"pipeline":"a","params":{"name":"x"},"unique":"k"}' '{"pipeline":"a","params":{"name":"x"},"unique":"k"}' | qetlctl --json submit -)
+is 'lines become jobs; a unique key joins an open one' "$out" '{"submitted":3,"existing":1}'
+is 'priority: of the line, else of the pipeline' "$(qetlctl --json jobs | jq -c '[.jobs[].priority]')" '[3,3,7]'
+qetl drain 2>/dev/null
+is 'drain works them all and exits 0' $? 0
+is 'both message forms were loaded' "$(sql 'SELECT count(*), sum(n) FROM a')" '6|9'
+
+refused() { # NAME LINE REGEX
+    local out
+    out=$(printf '%s\n' '{"method":"a","params":{"name":"x"},"at":"1h"}' "$2" | qetlctl submit - 2>&1)
+    is "$1: exit 2 or 5" "$(case $? in 2 | 5) echo yes ;; esac)" yes
+    like "$1: says the line and why" "$out" "$3"
+}
+refused 'not JSON' '{"method":' '1 jobs were submitted, then: line 2: byte'
+refused 'no object' '[1]' 'line 2: a JSON object'
+refused 'unknown key' '{"pipeline":"a","parms":{}}' 'line 2: unknown key "parms"'
+refused 'unknown pipeline' '{"pipeline":"b"}' "line 2: .*'b'"
+refused 'no pipeline' '{}' 'line 2: no "pipeline"'
+refused 'params no object' '{"pipeline":"a","params":[]}' 'must be an object'
+refused 'objects no array' '{"pipeline":"a","objects":"x"}' 'must be an array'
+refused 'a scheme nobody knows' '{"pipeline":"a","objects":["gopher://x/y"]}' 'gopher'
+refused 'a password' '{"pipeline":"a","objects":["http://u:p@x/y"]}' 'password'
+
+time_ms() { local a b; a=$(date +%s%3N); "$@"; b=$(date +%s%3N); ms=$((b - a)); }
+seq 100000 | sed 's/.*/{"method":"a","params":{"name":"x"},"at":"2h"}/' >"$work/many.jsonl"
+time_ms qetlctl submit - <"$work/many.jsonl" >"$work/out"
+like 'a hundred thousand jobs' "$(cat "$work/out")" '^100000 jobs submitted'
+diag "100000 jobs submitted in $ms ms"
+is 'each has its own uid' "$(queue_sql 'SELECT count(DISTINCT uid) FROM job')" "$(queue_sql 'SELECT count(*) FROM job')"
+is 'cancel of waiting ones' "$(qetlctl --json cancel $(qetlctl --json jobs --limit 3 | jq '.jobs[].id'))" '{"cancelled":3}'
+done_testing
