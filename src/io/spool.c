@@ -426,7 +426,7 @@ int spool_object_open(struct spool *s, const char *uid, int n, const char *uri, 
     if (fstat(fd, &st) < 0)
         return spool_fail(err, s, "look at 'fetch/%s'", part);
     struct spool_object found = { .fd = fd, .have = st.st_size, .size = -1 };
-    if (!meta_read(s, meta, uri, &st, &found)) {
+    if (!meta_read(s, meta, uri, &st, &found) || found.have == 0) {
         found = (struct spool_object){ .fd = fd, .size = -1 };
         if (ftruncate(fd, 0) < 0)
             return spool_fail(err, s, "empty 'fetch/%s'", part);
