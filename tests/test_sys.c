@@ -78,11 +78,13 @@ TEST(sys, no_uid_is_given_twice_not_even_by_a_forked_child)
         CHECK(strcmp(all[i - 1], all[i]) != 0);
 }
 
-enum { THREAD_UIDS = 20000 };
+enum { THREAD_UIDS = 300000 };
+static pthread_barrier_t both;
 
 static void *make_uids(void *out)
 {
     char(*uids)[SYS_UID_LEN + 1] = out;
+    pthread_barrier_wait(&both);
     for (int i = 0; i < THREAD_UIDS; i++)
         sys_uid(uids[i]);
     return NULL;
@@ -92,10 +94,12 @@ TEST(sys, no_uid_is_given_twice_by_two_threads)
 {
     static char all[2 * THREAD_UIDS][SYS_UID_LEN + 1];
     pthread_t threads[2];
+    CHECK_EQ(pthread_barrier_init(&both, NULL, 2), 0);
     for (int i = 0; i < 2; i++)
         CHECK_EQ(pthread_create(&threads[i], NULL, make_uids, all[i * THREAD_UIDS]), 0);
     for (int i = 0; i < 2; i++)
         CHECK_EQ(pthread_join(threads[i], NULL), 0);
+    pthread_barrier_destroy(&both);
     qsort(all, 2 * THREAD_UIDS, sizeof all[0], by_text);
     for (int i = 1; i < 2 * THREAD_UIDS; i++)
         CHECK(strcmp(all[i - 1], all[i]) != 0);
