@@ -1,10 +1,24 @@
 /*
- * Members out of an object, streaming, by libarchive: gz bz2 xz zst lz4 (and others libarchive has built in, never by outside
- * programs), zip, tar in any of them, 7z, plain files; archives inside archives to a set depth. Nothing from an archive
- * becomes a path on disk: a member's name is only a text to match and to show.
+ * Members out of an object, streaming: gz bz2 xz lzma zst lz4 Z lz, zip, tar and cpio in any of them, 7z, plain files;
+ * archives inside archives to a set depth. Nothing from an archive becomes a path on disk: a member's name is only a text to match
+ * and to show.
  *
- * Limits hold on every path, also for a single .gz: members, bytes unpacked in all, ratio (checked above 1 MiB out), depth.
- * A limit passed is ERR_LIMIT that names the limit and its key. rar is not enabled.
+ * Kinds are told by magic numbers alone, never by names, so that text stays text. Formats are libarchive's, from an explicit
+ * list, without outside programs; rar is not among them.
+ *
+ * What is an error, and what is not:
+ * - `truncated`: the bytes end before the format says so. A tar needs its end mark (one block of zeros), a zip and a 7z their
+ *   directory. Only .Z has no end of its own.
+ * - `archive`: damaged, encrypted, or foreign bytes behind the end. Zeros behind the end are padding. Several gz, bz2, xz, zst,
+ *   lz4 or tar one behind the other are all read. Checksums of zip and gz are errors before the member ends.
+ * - `limit`: members (folders and links count too), bytes unpacked and their ratio to the bytes read (checked above 1 MiB out)
+ *   hold on every path, also for a single .gz, for members that nobody reads, and for what is unpacked only to be unpacked
+ *   again. The message names the limit and its key.
+ *
+ * A member that is itself an archive or compressed is opened while `depth` allows; beyond it, it is a member whose bytes are
+ * the archive's. A damaged nested archive fails the object, wanted or not; a plain member that cannot be read matters only to who
+ * reads it, where the archive can step over it. A zip or 7z inside something else is held in memory up to 16 MiB; a larger zip
+ * is read as it comes and checked against its directory, a larger 7z is `limit`.
  */
 #ifndef QETL_READ_UNPACK_H
 #define QETL_READ_UNPACK_H
@@ -16,7 +30,7 @@
 #include "io/input.h"
 
 struct unpack_limits {
-    int64_t members, bytes, ratio; /* ratio: bytes out a byte in */
+    int64_t members, bytes, ratio; /* ratio: bytes out a byte in; 0: no limit */
     int64_t depth;                 /* archives inside archives; 0: the object itself only */
 };
 
