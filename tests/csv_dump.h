@@ -1,6 +1,6 @@
 /*
- * Shared by test_csv.c and fuzz_csv.c: read a member by a recipe, through an input that cuts, and write down all that came out. Two
- * readings are equal when their texts are.
+ * Shared by test_csv.c and fuzz_csv.c: read a member by a recipe, through an input that cuts, and
+ * write down all that came out. Two readings are equal when their texts are.
  */
 #ifndef QETL_TESTS_CSV_DUMP_H
 #define QETL_TESTS_CSV_DUMP_H

@@ -1,6 +1,7 @@
 /*
- * Any bytes by any dialect: the fast scans give what the plain one gives, and what is read does not depend on where reads, windows and
- * chunks end. The first bytes of the input choose the dialect and the cuts.
+ * Any bytes by any dialect: the fast scans give what the plain one gives, and what is read does not
+ * depend on where reads, windows and chunks end. The first bytes of the input choose the dialect
+ * and the cuts.
  */
 #include <stdlib.h>
 
@@ -58,7 +59,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     int64_t row_max = data[1] & 16 ? 1 + data[1] / 32 * 5 : 1 << 20;
     struct str s = { (const char *)data + KNOBS, n - KNOBS };
     struct cut_input whole = cut_of(s, 0), cut = cut_of(s, data[2]);
-    struct csv_tuning plain = { .scan = csv_scan_get(CSV_SCAN_PLAIN) }, small = { data[3], data[4], NULL };
+    struct csv_tuning plain = { .scan = csv_scan_get(CSV_SCAN_PLAIN) },
+                      small = { data[3], data[4], NULL };
     struct buf want = { 0 }, got = { 0 };
     dump_csv(&want, &recipe, wanted, &whole.in, row_max, &plain);
     dump_csv(&got, &recipe, wanted, &cut.in, row_max, &small);

@@ -333,6 +333,22 @@ TEST(csv, a_quote_without_end_costs_its_line_only_and_memory_stays_flat)
     check_flat(before);
 }
 
+TEST(csv, a_header_of_millions_of_fields_is_an_error_and_not_a_gigabyte)
+{
+    int64_t before = sys_peak_rss();
+    struct recipe recipe = { .format = (char *)"csv", .quote = '"', .header = true };
+    struct columns columns = { 0 };
+    struct reader *r = NULL;
+    struct err err = { 0 };
+    struct endless in = { .in = { endless_read, NULL, -1 }, .line = STR("a,"), .bytes = 3 * MB };
+    CHECK_OK(columns_parse(&columns, "a", &err), err);
+    CHECK_EQ(format_csv.open(&r, &recipe, &columns, &in.in, 4 * MB, &err), -1);
+    CHECK_EQ(err.code, ERR_HEADER);
+    CHECK_HAS(err.msg, "1500001 fields");
+    check_flat(before);
+    columns_clear(&columns);
+}
+
 TEST(csv, rows_of_a_thousand_batches_are_all_there_once)
 {
     struct totals t = read_endless((struct endless){ .line = STR("a,\"b \"\"c\"\"\",\xC3\xA4\n"), .bytes = 15 * MB },

@@ -1,52 +1,51 @@
 /*
  * CSV: a window of bytes, an index of the bytes that matter, rows of slices.
  *
- * The window holds the bytes from the open row on. Fields are slices of it, so it moves only when a batch is begun: a batch ends
- * where the window does, and the row that is cut there starts again at the front of the next window. Only fields that lose bytes
- * (doubled quotes, escapes) are copied, into the batch's arena. One row may grow the window up to row_bytes_max; it shrinks back.
+ * The window holds the bytes from the open row on. Fields are slices of it, so it moves only when a
+ * batch is begun: a batch ends where the window does, and the row that is cut there starts again at
+ * the front of the next window. Only fields that lose bytes (doubled quotes, escapes) are copied,
+ * into the batch's arena. One row may grow the window up to row_bytes_max; it shrinks back.
  *
- * Invariants: what a row means does not depend on where windows or reads end; no byte is walked more than a few times, for any
- * input (a quoted field that ends badly is read again from its second line, and between its quotes no line can open another).
- * Nothing is written anywhere: a reader that dies leaves nothing behind.
+ * Invariants: what a row means does not depend on where windows or reads end; no byte is walked
+ * more than a few times, for any input (a quoted field that ends badly is read again from its
+ * second line, and between its quotes no line can open another). Nothing is written anywhere: a
+ * reader that dies leaves nothing behind.
  *
  * RFC 4180 is the ground; where files leave it, csv.h and doc/csv.md say what happens.
  */
 #include "read/csv.h"
 
 #include <assert.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/text.h"
+#include "read/csv_dialect.h"
+#include "read/csv_map.h"
 
 enum {
     WINDOW = 256 * 1024,
     CHUNK = 16 * 1024,
     HEAD = 64 * 1024,
-    PAD = 2, /* behind the window: the line end that we add to the last row, and a byte to look ahead at */
+    PAD = 2, /* behind the window: the line end that we add to the last row, and a byte to look
+                ahead at */
     ROW_MAX_DEFAULT = 16 << 20,
     ROW_MAX_MOST = 1 << 30, /* positions are 32 bits, and so are the lengths of fields */
-    NONE = -1,
-};
-
-struct copy {
-    int from, to;
 };
 
 /* A row as it is walked. */
 struct row {
-    size_t end;      /* behind its last byte; its line end follows */
-    size_t next;     /* where the next row begins */
+    size_t end;  /* behind its last byte; its line end follows */
+    size_t next; /* where the next row begins */
     int fields;
-    uint64_t lines;  /* line ends inside it */
-    bool quote;      /* text behind a closing quote */
-    bool extra;      /* a field behind the last column is not empty */
-    bool in_quotes;  /* the walk ended inside quotes */
-    size_t open;     /* where the last quoted field begins, */
+    uint64_t lines;      /* line ends inside it */
+    bool quote;          /* text behind a closing quote */
+    bool extra;          /* a field behind the last column is not empty */
+    bool in_quotes;      /* the walk ended inside quotes */
+    size_t open;         /* where the last quoted field begins, */
     uint64_t open_lines; /* how many line ends before it, */
     int open_col;        /* and its number */
-    size_t fault;    /* with quote: the field at fault, the first of them */
+    size_t fault;        /* with quote: the field at fault, the first of them */
     int fault_col;
 };
 
@@ -59,8 +58,7 @@ struct reader {
 
     csv_scan_fn *scan;
     struct csv_set set;
-    int delimiter, quote, escape, comment; /* bytes, or NONE */
-    bool trim, cr, fill;
+    struct csv_dialect d;
     bool slow; /* bare fields need more than a look for their end */
     size_t row_max;
 
@@ -80,18 +78,7 @@ struct reader {
     uint64_t line;
     bool discard; /* stepping over the rest of a long row or comment */
 
-    int width, width_min; /* fields of a row; fields it must have whatever ragged= says */
-    int cols;             /* of the batch */
-    int *slot;            /* column of the batch for each field of the file, or NONE */
-    struct copy *copies;  /* columns that come from a field which has a column already */
-    int ncopies;
-    int *absent; /* columns that the header lacks */
-    int nabsent;
-
-    struct field *names; /* of the header */
-    struct str *name_strs;
-    int nnames;
-    struct arena arena; /* of the header */
+    struct csv_map map;
 };
 
 /* ---- the window ---- */
@@ -118,7 +105,10 @@ static void walk_from(struct reader *r, size_t at)
 }
 
 /* The bytes from the start of a row among which its end must be: those it may have, CR and LF. */
-static inline size_t row_reach(const struct reader *r) { return r->row_max + 2; }
+static inline size_t row_reach(const struct reader *r)
+{
+    return r->row_max + 2;
+}
 
 /* The size of the window for a row of which `tail` bytes are there. */
 static size_t window_size(const struct reader *r, size_t tail)
@@ -148,7 +138,8 @@ static int window_move(struct reader *r, size_t tail, struct err *err)
     return 0;
 }
 
-/* Fill the window from the open row on, to its brim or to the end of the input. No slice of it is in use. */
+/* Fill the window from the open row on, to its brim or to the end of the input. No slice of it is
+ * in use. */
 static int fill(struct reader *r, struct err *err)
 {
     size_t tail = r->len - r->at;
@@ -205,16 +196,19 @@ static inline bool next_pos(struct reader *r, size_t *p)
 
 /* ---- fields ---- */
 
-static inline int byte_at(const struct reader *r, size_t p) { return (unsigned char)r->win[p]; }
+static inline int byte_at(const struct reader *r, size_t p)
+{
+    return (unsigned char)r->win[p];
+}
 
 static inline bool is_end(const struct reader *r, size_t p)
 {
-    return r->win[p] == '\n' || (r->cr && r->win[p] == '\r');
+    return r->win[p] == '\n' || (r->d.cr && r->win[p] == '\r');
 }
 
 static inline bool is_blank(const struct reader *r, size_t p)
 {
-    return (r->win[p] == ' ' || r->win[p] == '\t') && byte_at(r, p) != r->delimiter;
+    return (r->win[p] == ' ' || r->win[p] == '\t') && byte_at(r, p) != r->d.delimiter;
 }
 
 /* Does the line end at p end a line, or is it the first half of CRLF? */
@@ -225,7 +219,7 @@ static inline bool ends_line(const struct reader *r, size_t p)
 
 static inline bool wanted(const struct reader *r, int col)
 {
-    return col < r->width && r->slot[col] >= 0;
+    return col < r->map.width && r->map.slot[col] >= 0;
 }
 
 /* The bytes from..to without their doubling quotes (when quoted) and escapes. -1: no memory. */
@@ -239,7 +233,7 @@ static int unescape(const struct reader *r, size_t from, size_t to, bool quoted,
     for (size_t i = from; i < to; i++) {
         int c = byte_at(r, i);
         if (i + 1 < to &&
-            (c == r->escape || (quoted && c == r->quote && byte_at(r, i + 1) == r->quote)))
+            (c == r->d.escape || (quoted && c == r->d.quote && byte_at(r, i + 1) == r->d.quote)))
             i++;
         out[n++] = r->win[i];
     }
@@ -248,8 +242,8 @@ static int unescape(const struct reader *r, size_t from, size_t to, bool quoted,
     return 0;
 }
 
-/* An escape at p: the byte behind it has no meaning. false: that byte is not there yet. At the end of the input an
- * escape is a byte like any other. */
+/* An escape at p: the byte behind it has no meaning. false: that byte is not there yet. At the end
+ * of the input an escape is a byte like any other. */
 static bool step_escape(struct reader *r, size_t p, size_t *min, struct row *row, bool *plain)
 {
     if (r->eof && p + 1 >= r->end)
@@ -263,23 +257,24 @@ static bool step_escape(struct reader *r, size_t p, size_t *min, struct row *row
     return true;
 }
 
-/* Behind a closing quote at `close`: where the delimiter or line end stands; *end is not set when there is other text.
- * false: that is not there yet. */
+/* Behind a closing quote at `close`: where the delimiter or line end stands; *end is not set when
+ * there is other text. false: that is not there yet. */
 static bool behind_quote(const struct reader *r, size_t close, size_t *end)
 {
     size_t limit = walk_limit(r), e = close + 1;
-    while (r->trim && e < limit && is_blank(r, e))
+    while (r->d.trim && e < limit && is_blank(r, e))
         e++;
-    if (e + 1 < limit && !r->cr && r->win[e] == '\r' && r->win[e + 1] == '\n')
+    if (e + 1 < limit && !r->d.cr && r->win[e] == '\r' && r->win[e + 1] == '\n')
         e++;
-    if (e >= limit || (!r->cr && r->win[e] == '\r' && e + 1 >= limit))
+    if (e >= limit || (!r->d.cr && r->win[e] == '\r' && e + 1 >= limit))
         return false;
-    if (byte_at(r, e) == r->delimiter || is_end(r, e))
+    if (byte_at(r, e) == r->d.delimiter || is_end(r, e))
         *end = e;
     return true;
 }
 
-/* The quoted field that was opened last ends badly. The first such of a row is the one to tell of. */
+/* The quoted field that was opened last ends badly. The first such of a row is the one to tell of.
+ */
 static void set_fault(struct row *row)
 {
     if (row->quote)
@@ -289,7 +284,8 @@ static void set_fault(struct row *row)
     row->fault_col = row->open_col;
 }
 
-/* Text stands behind a closing quote of this line: the row is refused, and the field goes on, bare, to its end. */
+/* Text stands behind a closing quote of this line: the row is refused, and the field goes on, bare,
+ * to its end. */
 static enum split bad_field(struct reader *r, size_t close, struct row *row, size_t *end)
 {
     set_fault(row);
@@ -298,16 +294,16 @@ static enum split bad_field(struct reader *r, size_t close, struct row *row, siz
     do {
         if (!next_pos(r, &p))
             return SPLIT_MORE;
-        if (p >= min && byte_at(r, p) == r->escape && !step_escape(r, p, &min, row, &plain))
+        if (p >= min && byte_at(r, p) == r->d.escape && !step_escape(r, p, &min, row, &plain))
             return SPLIT_MORE;
-    } while (p < min || (byte_at(r, p) != r->delimiter && !is_end(r, p)));
+    } while (p < min || (byte_at(r, p) != r->d.delimiter && !is_end(r, p)));
     *end = p;
     return SPLIT_ROW;
 }
 
 /*
- * A field whose quote opens at `open`. SPLIT_ROW: *f is it, and *end the delimiter or line end behind it, the last position taken.
- * SPLIT_QUOTE: it ends badly on a later line.
+ * A field whose quote opens at `open`. SPLIT_ROW: *f is it, and *end the delimiter or line end
+ * behind it, the last position taken. SPLIT_QUOTE: it ends badly on a later line.
  */
 static __attribute__((noinline)) enum split quoted(struct reader *r, size_t open, int col,
                                                    struct field *f, size_t *end, struct row *row,
@@ -328,13 +324,13 @@ static __attribute__((noinline)) enum split quoted(struct reader *r, size_t open
         if (p < min)
             continue;
         int c = byte_at(r, p);
-        if (c == r->escape) {
+        if (c == r->d.escape) {
             if (!step_escape(r, p, &min, row, &plain))
                 return SPLIT_MORE;
-        } else if (c == r->quote) {
+        } else if (c == r->d.quote) {
             if (p + 1 >= limit)
                 return SPLIT_MORE;
-            if (byte_at(r, p + 1) != r->quote)
+            if (byte_at(r, p + 1) != r->d.quote)
                 break;
             plain = false;
             min = p + 2;
@@ -363,18 +359,18 @@ static __attribute__((noinline)) enum split bare(struct reader *r, size_t from, 
                                                  struct field *f, size_t *end, struct row *row,
                                                  struct arena *arena)
 {
-    while (r->trim && from < walk_limit(r) && is_blank(r, from))
+    while (r->d.trim && from < walk_limit(r) && is_blank(r, from))
         from++;
-    if (byte_at(r, from) == r->quote)
+    if (byte_at(r, from) == r->d.quote)
         return quoted(r, from, col, f, end, row, arena);
     size_t p, min = from;
     bool plain = true;
     for (;;) {
         if (!next_pos(r, &p))
             return SPLIT_MORE;
-        if (p < min || byte_at(r, p) == r->quote)
+        if (p < min || byte_at(r, p) == r->d.quote)
             continue;
-        if (byte_at(r, p) != r->escape)
+        if (byte_at(r, p) != r->d.escape)
             break;
         if (!step_escape(r, p, &min, row, &plain))
             return SPLIT_MORE;
@@ -383,10 +379,10 @@ static __attribute__((noinline)) enum split bare(struct reader *r, size_t from, 
     size_t to = p;
     if (r->win[p] == '\n' && to > from && r->win[to - 1] == '\r')
         to--;
-    while (r->trim && to > from && is_blank(r, to - 1))
+    while (r->d.trim && to > from && is_blank(r, to - 1))
         to--;
     *f = (struct field){ r->win + from, (uint32_t)(to - from), FIELD_BARE };
-    bool mark = to - from == 2 && byte_at(r, from) == r->escape && r->win[from + 1] == 'N';
+    bool mark = to - from == 2 && byte_at(r, from) == r->d.escape && r->win[from + 1] == 'N';
     if (!plain && !mark && wanted(r, col) && unescape(r, from, to, false, f, arena) < 0)
         return SPLIT_NO_MEMORY;
     return SPLIT_ROW;
@@ -398,20 +394,21 @@ static __attribute__((noinline)) enum split bare(struct reader *r, size_t from, 
 static inline bool quoted_whole(const struct reader *r, const uint32_t *at, uint32_t left,
                                 size_t from)
 {
-    return left >= 3 && at[0] == from && at[2] == at[1] + 1 && byte_at(r, at[1]) == r->quote &&
-           (byte_at(r, at[2]) == r->delimiter || r->win[at[2]] == '\n');
+    return left >= 3 && at[0] == from && at[2] == at[1] + 1 && byte_at(r, at[1]) == r->d.quote &&
+           (byte_at(r, at[2]) == r->d.delimiter || r->win[at[2]] == '\n');
 }
 
 /*
- * Walk the row at r->at; out takes the fields that are wanted. SPLIT_ROW: *row is whole. SPLIT_MORE: the window (or clip) ends in it.
- * SPLIT_QUOTE: a quoted field ends badly on a later line than it began.
+ * Walk the row at r->at; out takes the fields that are wanted. SPLIT_ROW: *row is whole.
+ * SPLIT_MORE: the window (or clip) ends in it. SPLIT_QUOTE: a quoted field ends badly on a later
+ * line than it began.
  */
 static enum split split_row(struct reader *r, struct field *out, struct row *row,
                             struct arena *arena)
 {
     const char *win = r->win;
-    const int delimiter = r->delimiter, quote = r->quote, width = r->width;
-    const int *slot = r->slot;
+    const int delimiter = r->d.delimiter, quote = r->d.quote, width = r->map.width;
+    const int *slot = r->map.slot;
     const bool slow = r->slow;
     size_t from = r->at, p;
     struct field f;
@@ -461,8 +458,9 @@ static void begin_row(struct reader *r, struct row *row)
 }
 
 /*
- * Walk the row at r->at within row_max: SPLIT_MORE with row->end set means that it is longer than that (and row->in_quotes whether
- * that is for want of a closing quote); with row->end 0, that the window ends in it.
+ * Walk the row at r->at within row_max: SPLIT_MORE with row->end set means that it is longer than
+ * that (and row->in_quotes whether that is for want of a closing quote); with row->end 0, that the
+ * window ends in it.
  */
 static enum split bounded_row(struct reader *r, struct field *out, struct row *row,
                               struct arena *arena)
@@ -516,11 +514,12 @@ static size_t behind_line_end(const struct reader *r, size_t p)
 static void bad_quote(struct reader *r, struct batch *b, const struct row *row, size_t end)
 {
     struct str value = { r->win + row->fault, (end < r->end ? end : r->end) - row->fault };
-    int column = wanted(r, row->fault_col) ? r->slot[row->fault_col] : NONE;
+    int column = wanted(r, row->fault_col) ? r->map.slot[row->fault_col] : CSV_NONE;
     bad_row(r, b, REJECT_CSV_QUOTE, end, column, value);
 }
 
-/* Go on behind the line on which the quote opened that ends badly. The line end is in the window, or the row is too long. */
+/* Go on behind the line on which the quote opened that ends badly. The line end is in the window,
+ * or the row is too long. */
 static void after_bad_quote(struct reader *r, struct batch *b, struct row *row)
 {
     set_fault(row);
@@ -538,7 +537,7 @@ static void too_long(struct reader *r, struct batch *b, struct row *row)
         after_bad_quote(r, b, row);
         return;
     }
-    bad_row(r, b, REJECT_ROW_TOO_LONG, row->end, NONE, (struct str){ 0 });
+    bad_row(r, b, REJECT_ROW_TOO_LONG, row->end, CSV_NONE, (struct str){ 0 });
     for (size_t end = r->at + r->row_max + 1; r->at < end; r->at++)
         r->line += ends_line(r, r->at);
     r->discard = true;
@@ -576,7 +575,7 @@ static bool skip_comment(struct reader *r)
 static bool is_blank_row(const struct reader *r, const struct row *row)
 {
     size_t p = r->at;
-    while (r->trim && p < row->end && is_blank(r, p))
+    while (r->d.trim && p < row->end && is_blank(r, p))
         p++;
     return row->fields == 1 && p >= row->end;
 }
@@ -585,20 +584,20 @@ static bool is_blank_row(const struct reader *r, const struct row *row)
 
 static bool count_fits(const struct reader *r, const struct row *row)
 {
-    if (row->fields < r->width)
-        return r->fill || row->fields >= r->width_min;
-    return r->fill && !row->extra;
+    if (row->fields < r->map.width)
+        return r->d.fill || row->fields >= r->map.width_min;
+    return r->d.fill && !row->extra;
 }
 
 static void set_absent(struct reader *r, struct field *out, int fields)
 {
-    for (int i = 0; i < r->nabsent; i++)
-        out[r->absent[i]] = (struct field){ "", 0, FIELD_ABSENT };
-    for (int col = fields; col < r->width; col++)
-        if (r->slot[col] >= 0)
-            out[r->slot[col]] = (struct field){ "", 0, FIELD_ABSENT };
-    for (int i = 0; i < r->ncopies; i++)
-        out[r->copies[i].to] = out[r->copies[i].from];
+    for (int i = 0; i < r->map.nabsent; i++)
+        out[r->map.absent[i]] = (struct field){ "", 0, FIELD_ABSENT };
+    for (int col = fields; col < r->map.width; col++)
+        if (r->map.slot[col] >= 0)
+            out[r->map.slot[col]] = (struct field){ "", 0, FIELD_ABSENT };
+    for (int i = 0; i < r->map.ncopies; i++)
+        out[r->map.copies[i].to] = out[r->map.copies[i].from];
 }
 
 static bool valid_utf8(struct reader *r, struct batch *b, const struct row *row)
@@ -609,7 +608,8 @@ static bool valid_utf8(struct reader *r, struct batch *b, const struct row *row)
     if (good == raw.n)
         return true;
     size_t left = raw.n - good;
-    bad_row(r, b, REJECT_ENCODING, end, NONE, (struct str){ raw.p + good, left < 16 ? left : 16 });
+    bad_row(r, b, REJECT_ENCODING, end, CSV_NONE,
+            (struct str){ raw.p + good, left < 16 ? left : 16 });
     return false;
 }
 
@@ -621,10 +621,10 @@ static inline void take_row(struct reader *r, struct batch *b, struct field *out
         bad_quote(r, b, row, row->end);
     } else if (__builtin_expect(r->row_high, 0) && !valid_utf8(r, b, row)) {
         ;
-    } else if (__builtin_expect(row->fields != r->width, 0) && !count_fits(r, row)) {
-        bad_row(r, b, REJECT_FIELD_COUNT, row->end, NONE, (struct str){ 0 });
+    } else if (__builtin_expect(row->fields != r->map.width, 0) && !count_fits(r, row)) {
+        bad_row(r, b, REJECT_FIELD_COUNT, row->end, CSV_NONE, (struct str){ 0 });
     } else {
-        if (row->fields < r->width || r->nabsent || r->ncopies)
+        if (row->fields < r->map.width || r->map.nabsent || r->map.ncopies)
             set_absent(r, out, row->fields);
         size_t end = row->end < r->end ? row->end : r->end;
         b->places[b->rows++] =
@@ -641,13 +641,13 @@ static int step(struct reader *r, struct batch *b)
         return 0;
     if (r->at >= r->end)
         return 0;
-    if (byte_at(r, r->at) == r->comment)
+    if (byte_at(r, r->at) == r->d.comment)
         return skip_comment(r);
     struct field *out = b->fields + (size_t)b->rows * b->cols;
     struct row row;
     switch (bounded_row(r, out, &row, &b->arena)) {
     case SPLIT_ROW:
-        if (__builtin_expect(row.fields == 1 && r->width != 1, 0) && is_blank_row(r, &row)) {
+        if (__builtin_expect(row.fields == 1 && r->map.width != 1, 0) && is_blank_row(r, &row)) {
             r->line++;
             r->at = row.next;
         } else {
@@ -673,7 +673,7 @@ static int step(struct reader *r, struct batch *b)
 
 static int csv_next(struct reader *r, struct batch *b, struct err *err)
 {
-    assert((int)b->cols == r->cols);
+    assert((int)b->cols == r->map.cols);
     batch_reset(b);
     for (;;) {
         int go = r->starved ? 0 : 1;
@@ -691,173 +691,19 @@ static int csv_next(struct reader *r, struct batch *b, struct err *err)
     }
 }
 
-/* ---- the dialect ---- */
-
-static int byte_or_none(char c) { return c ? (unsigned char)c : NONE; }
-
-/* Behind skip_lines and comments: where the rows of a head begin; *lines counts what was stepped over. */
-static size_t head_rows(struct str head, const struct recipe *recipe, int64_t *lines)
-{
-    size_t at = 0;
-    *lines = 0;
-    while (at < head.n && (*lines < recipe->skip_lines ||
-                           (recipe->comment && head.p[at] == recipe->comment))) {
-        while (at < head.n && head.p[at] != '\n' && head.p[at] != '\r')
-            at++;
-        if (at + 1 < head.n && head.p[at] == '\r' && head.p[at + 1] == '\n')
-            at++;
-        if (at < head.n)
-            at++;
-        ++*lines;
-    }
-    return at;
-}
-
-/* Do lines end in a lone CR? By the first line end outside quotes. */
-static bool lone_cr(struct str rows, int quote)
-{
-    bool in_quotes = false;
-    for (size_t i = 0; i < rows.n; i++) {
-        if ((unsigned char)rows.p[i] == quote)
-            in_quotes = !in_quotes;
-        else if (!in_quotes && rows.p[i] == '\n')
-            return false;
-        else if (!in_quotes && rows.p[i] == '\r')
-            return i + 1 < rows.n && rows.p[i + 1] != '\n';
-    }
-    return false;
-}
-
-enum { SNIFF_ROWS = 100 };
-
-struct tally {
-    int rows, first, same; /* rows; fields of the first; rows that have as many */
-};
-
-static void tally_row(struct tally *t, int fields)
-{
-    if (t->rows++ == 0)
-        t->first = fields;
-    t->same += fields == t->first;
-}
-
-/* Count the fields of each row by this delimiter. The last line counts only when it is the only one or ends. */
-static struct tally tally(struct str s, unsigned char delimiter, int quote, int escape)
-{
-    struct tally t = { 0 };
-    bool in_quotes = false, any = false, field_begins = true;
-    int fields = 1;
-    for (size_t i = 0; i < s.n && t.rows < SNIFF_ROWS; i++) {
-        int c = (unsigned char)s.p[i];
-        bool begins = field_begins;
-        field_begins = false;
-        if (c == escape && i + 1 < s.n) {
-            i++;
-        } else if (in_quotes) {
-            if (c == quote && i + 1 < s.n && (unsigned char)s.p[i + 1] == quote)
-                i++;
-            else if (c == quote)
-                in_quotes = false;
-        } else if (c == quote && begins) {
-            in_quotes = true;
-        } else if (c == delimiter) {
-            fields++;
-            field_begins = true;
-        } else if (c == '\n' || c == '\r') {
-            if (any)
-                tally_row(&t, fields);
-            fields = 1;
-            any = false;
-            field_begins = true;
-            continue;
-        }
-        any = true;
-    }
-    if (t.rows == 0 && any)
-        tally_row(&t, fields);
-    return t;
-}
-
-char csv_sniff(struct str head, const struct recipe *recipe, double *share)
-{
-    static const char candidates[] = { '\t', ';', '|', ',' }; /* a comma may be a decimal point */
-    int64_t lines;
-    size_t at = head_rows(head, recipe, &lines);
-    struct str rows = { head.p + at, head.n - at };
-    char best = 0;
-    double high = 0;
-    for (size_t i = 0; i < COUNT_OF(candidates); i++) {
-        struct tally t = tally(rows, (unsigned char)candidates[i], byte_or_none(recipe->quote),
-                               byte_or_none(recipe->escape));
-        double agree = t.rows && t.first > 1 ? (double)t.same / t.rows : 0;
-        if (agree > high) {
-            high = agree;
-            best = candidates[i];
-        }
-    }
-    if (share)
-        *share = high;
-    return best;
-}
-
-/* The line "sep=;" with which Excel is told of a delimiter; 0: there is none. */
-static char sep_line(struct str rows, size_t *len)
-{
-    if (rows.n < 6 || memcmp(rows.p, "sep=", 4) != 0 || (rows.p[5] != '\r' && rows.p[5] != '\n'))
-        return 0;
-    *len = 6 + (rows.p[5] == '\r' && rows.n > 6 && rows.p[6] == '\n');
-    return rows.p[4];
-}
-
-static int find_dialect(struct reader *r, const struct recipe *recipe, struct str head,
-                        struct err *err)
-{
-    int64_t lines;
-    size_t at = head_rows(head, recipe, &lines), sep = 0;
-    struct str rows = { head.p + at, head.n - at };
-    const char *format = recipe->format ? recipe->format : "auto";
-    char d = recipe->delimiter;
-    if (!d && lines == recipe->skip_lines)
-        d = sep_line(rows, &sep);
-    if (!d && strcmp(format, "auto") == 0)
-        d = csv_sniff(head, recipe, NULL);
-    if (!d)
-        d = strcmp(format, "tsv") == 0 ? '\t' : ',';
-    r->delimiter = (unsigned char)d;
-    r->quote = byte_or_none(recipe->quote);
-    r->escape = recipe->escape == recipe->quote ? NONE : byte_or_none(recipe->escape);
-    r->comment = byte_or_none(recipe->comment);
-    r->trim = recipe->trim;
-    r->fill = recipe->ragged == RAGGED_FILL;
-    r->cr = lone_cr(rows, r->quote);
-    r->slow = r->trim || r->escape != NONE || r->cr;
-    if (d == '\n' || d == '\r' || r->delimiter == r->quote || r->delimiter == r->escape)
-        return err_set(err, ERR_CONFIG,
-                       "delimiter must be a byte other than quote, escape and line ends");
-    unsigned char set[CSV_SET_MAX] = { '\n', (unsigned char)d };
-    int n = 2;
-    if (r->quote != NONE)
-        set[n++] = (unsigned char)r->quote;
-    if (r->escape != NONE)
-        set[n++] = (unsigned char)r->escape;
-    if (r->cr)
-        set[n++] = '\r';
-    csv_set_init(&r->set, set, n);
-    return sep ? 1 : 0;
-}
-
 /* ---- the header ---- */
 
-/* Find the first row: 1 it is whole in the window and *row tells of it, 0 there is none, -1 error. The row is walked, not taken. */
+/* Find the first row: 1 it is whole in the window and *row tells of it, 0 there is none, -1 error.
+ * The row is walked, not taken. */
 static int first_row(struct reader *r, struct field *out, struct row *row, struct err *err)
 {
     for (;;) {
         bool at_row = (!r->discard || discard(r)) && r->at < r->end;
-        if (at_row && byte_at(r, r->at) == r->comment) {
+        if (at_row && byte_at(r, r->at) == r->d.comment) {
             if (skip_comment(r))
                 continue;
         } else if (at_row) {
-            switch (bounded_row(r, out, row, &r->arena)) {
+            switch (bounded_row(r, out, row, &r->map.arena)) {
             case SPLIT_ROW:
                 if (!is_blank_row(r, row))
                     return 1;
@@ -893,185 +739,58 @@ static int bad_header(const struct reader *r, const struct row *row, struct err 
                    (unsigned long long)r->line, r->row_max);
 }
 
-/* Read the header's fields. 1, or 0: the member has no rows. */
-static int read_names(struct reader *r, struct err *err)
+/* Walk the header, at r->at, once more, now that there is room for its fields. */
+static int take_names(struct reader *r, int n, struct err *err)
 {
     struct row row;
-    int rc = first_row(r, NULL, &row, err); /* counts only: no field has a slot yet */
+    if (csv_map_positions(&r->map, n, NULL, err) < 0)
+        return -1;
+    struct field *names = calloc((size_t)n, sizeof *names);
+    if (!names)
+        return err_nomem(err);
+    walk_from(r, r->at);
+    begin_row(r, &row);
+    int rc = split_row(r, names, &row, &r->map.arena) == SPLIT_ROW
+                 ? csv_map_keep_names(&r->map, names, err)
+                 : err_nomem(err);
+    free(names);
+    r->line += row.lines + 1;
+    r->at = row.next;
+    return rc;
+}
+
+static int open_header(struct reader *r, const struct columns *columns, struct err *err)
+{
+    struct row row;
+    r->map.cols = columns ? columns->n : 0;
+    int rc = first_row(r, NULL, &row, err); /* counts only: no field has a column yet */
     if (rc <= 0)
         return rc;
     if (row.quote || !row.fields)
         return bad_header(r, &row, err);
-    size_t n = (size_t)row.fields;
     struct str raw = { r->win + r->at, row.end - r->at };
     if (text_utf8_valid(raw) != raw.n)
         return err_set(err, ERR_ENCODING, "line %llu: the header is not valid UTF-8",
                        (unsigned long long)r->line);
-    r->names = calloc(n, sizeof *r->names);
-    r->name_strs = calloc(n, sizeof *r->name_strs);
-    r->slot = calloc(n, sizeof *r->slot);
-    if (!r->names || !r->name_strs || !r->slot)
-        return err_nomem(err);
-    for (size_t i = 0; i < n; i++)
-        r->slot[i] = (int)i;
-    r->width = r->nnames = (int)n;
-    walk_from(r, r->at);
-    begin_row(r, &row);
-    if (split_row(r, r->names, &row, &r->arena) != SPLIT_ROW)
-        return err_nomem(err);
-    for (size_t i = 0; i < n; i++) {
-        char *name = arena_dup(&r->arena, (struct str){ r->names[i].p, r->names[i].n });
-        if (!name)
-            return err_nomem(err);
-        r->name_strs[i] = (struct str){ name, r->names[i].n };
-    }
-    r->line += row.lines + 1;
-    r->at = row.next;
-    return 1;
-}
-
-static bool same_name(struct str a, struct str b, bool exact)
-{
-    return exact ? str_eq(a, b) : str_eq_nocase(str_trim(a), str_trim(b));
-}
-
-/* How many fields of the header have this name; *at is the first. */
-static int count_name(const struct reader *r, struct str name, bool exact, int *at)
-{
-    int n = 0;
-    for (int i = 0; i < r->nnames; i++)
-        if (same_name(r->name_strs[i], name, exact) && n++ == 0)
-            *at = i;
-    return n;
-}
-
-static void list_names(const struct reader *r, char *out, size_t cap)
-{
-    size_t n = 0;
-    out[0] = '\0';
-    for (int i = 0; i < r->nnames; i++) {
-        struct str s = r->name_strs[i];
-        if (n + s.n + 8 >= cap) {
-            memcpy(out + n, ", ...", 6);
-            return;
-        }
-        if (i) {
-            memcpy(out + n, ", ", 2);
-            n += 2;
-        }
-        for (size_t k = 0; k < s.n; k++)
-            out[n++] = (unsigned char)s.p[k] < ' ' ? '?' : s.p[k];
-        out[n] = '\0';
-    }
-}
-
-static const char *source_name(const struct column *c) { return c->from ? c->from : c->name; }
-
-/* 1 *at is its field of the header, 0 the header lacks it, -1 it has it twice. */
-static int find_name(const struct reader *r, const struct column *c, int *at, struct err *err)
-{
-    struct str name = str_of(source_name(c));
-    int n = count_name(r, name, true, at);
-    if (!n)
-        n = count_name(r, name, false, at);
-    if (n > 1)
-        return err_set(err, ERR_HEADER, "the header has the column '%s' %d times", name.p, n);
-    return n;
-}
-
-static void missing(const struct reader *r, const struct columns *columns, struct err *err)
-{
-    char have[280], lack[120];
-    size_t n = 0;
-    int at;
-    struct err again;
-    for (int i = 0; i < columns->n; i++) {
-        const struct column *c = &columns->v[i];
-        if (c->optional || find_name(r, c, &at, &again) != 0)
-            continue;
-        int put = snprintf(lack + n, sizeof lack - n, "%s'%s'", n ? ", " : "", source_name(c));
-        if (put < 0 || n + (size_t)put >= sizeof lack)
-            break;
-        n += (size_t)put;
-    }
-    list_names(r, have, sizeof have);
-    (void)err_set(err, ERR_HEADER, "the header lacks %s; it has: %s", lack, have);
-}
-
-/* Field `at` of the file goes to column `col`. */
-static void bind(struct reader *r, int at, int col)
-{
-    if (r->slot[at] == NONE)
-        r->slot[at] = col;
-    else
-        r->copies[r->ncopies++] = (struct copy){ r->slot[at], col };
-}
-
-static int bind_names(struct reader *r, const struct columns *columns, struct err *err)
-{
-    for (int i = 0; i < r->nnames; i++)
-        r->slot[i] = NONE;
-    for (int i = 0, at; i < columns->n; i++) {
-        int found = find_name(r, &columns->v[i], &at, err);
-        if (found < 0)
-            return -1;
-        if (found) {
-            bind(r, at, i);
-        } else if (columns->v[i].optional) {
-            r->absent[r->nabsent++] = i;
-        } else {
-            missing(r, columns, err);
-            return -1;
-        }
-    }
-    return 0;
-}
-
-static int bind_positions(struct reader *r, int width)
-{
-    r->slot = calloc(width ? (size_t)width : 1, sizeof *r->slot);
-    if (!r->slot)
+    if (take_names(r, row.fields, err) < 0)
         return -1;
-    for (int i = 0; i < width; i++)
-        r->slot[i] = i;
-    r->width = width;
-    return 0;
+    return columns ? csv_map_names(&r->map, columns, err) : 0;
 }
 
 /* No header: the columns are the fields, in their order. */
 static int open_bare(struct reader *r, const struct columns *columns, struct err *err)
 {
-    int width = columns ? columns->n : 0;
-    if (!columns) {
-        struct row row;
-        int rc = first_row(r, NULL, &row, err);
-        if (rc < 0)
-            return -1;
-        if (rc && (row.quote || !row.fields))
-            return err_set(err, ERR_FORMAT, "line %llu: the first row ends badly",
-                           (unsigned long long)r->line);
-        width = rc ? row.fields : 0;
-        walk_from(r, r->at);
-    }
-    if (bind_positions(r, width) < 0)
-        return err_nomem(err);
-    r->width_min = r->cols = width;
-    while (columns && r->width_min > 1 && columns->v[r->width_min - 1].optional)
-        r->width_min--;
-    return 0;
-}
-
-static int open_header(struct reader *r, const struct columns *columns, struct err *err)
-{
-    r->cols = columns ? columns->n : 0;
-    int rc = read_names(r, err);
+    if (columns)
+        return csv_map_positions(&r->map, columns->n, columns, err);
+    struct row row;
+    int rc = first_row(r, NULL, &row, err);
     if (rc <= 0)
         return rc;
-    r->width_min = r->width;
-    if (columns)
-        return bind_names(r, columns, err);
-    r->cols = r->width;
-    return 0;
+    if (row.quote || !row.fields)
+        return err_set(err, ERR_FORMAT, "line %llu: the first row ends badly",
+                       (unsigned long long)r->line);
+    walk_from(r, r->at);
+    return csv_map_positions(&r->map, row.fields, NULL, err);
 }
 
 /* ---- open, close ---- */
@@ -1109,16 +828,26 @@ static int skip_lines(struct reader *r, int64_t lines, struct err *err)
     return 0;
 }
 
-static int reader_init(struct reader *r, const struct columns *columns, struct err *err)
+static void choose_set(struct reader *r)
 {
-    size_t n = columns && columns->n ? (size_t)columns->n : 1;
+    const struct csv_dialect *d = &r->d;
+    unsigned char set[CSV_SET_MAX] = { '\n', (unsigned char)d->delimiter };
+    int n = 2;
+    if (d->quote != CSV_NONE)
+        set[n++] = (unsigned char)d->quote;
+    if (d->escape != CSV_NONE)
+        set[n++] = (unsigned char)d->escape;
+    if (d->cr)
+        set[n++] = '\r';
+    csv_set_init(&r->set, set, n);
+    r->slow = d->trim || d->cr || d->escape != CSV_NONE;
+}
+
+static int reader_init(struct reader *r, struct err *err)
+{
     r->win = malloc(r->cap + PAD);
     r->pos = malloc((r->chunk + CSV_SCAN_SLACK) * sizeof *r->pos);
-    r->copies = calloc(n, sizeof *r->copies);
-    r->absent = calloc(n, sizeof *r->absent);
-    if (!r->win || !r->pos || !r->copies || !r->absent)
-        return err_nomem(err);
-    return fill(r, err);
+    return r->win && r->pos ? fill(r, err) : err_nomem(err);
 }
 
 static int reader_start(struct reader *r, const struct recipe *recipe,
@@ -1127,11 +856,10 @@ static int reader_start(struct reader *r, const struct recipe *recipe,
     struct str head = { 0 };
     if (read_head(r, &head, err) < 0)
         return -1;
-    int sep = find_dialect(r, recipe, head, err);
-    if (sep < 0 || reader_init(r, columns, err) < 0 ||
-        skip_lines(r, recipe->skip_lines, err) < 0)
+    if (csv_dialect_find(&r->d, recipe, head, err) < 0)
         return -1;
-    if (sep && skip_lines(r, 1, err) < 0)
+    choose_set(r);
+    if (reader_init(r, err) < 0 || skip_lines(r, recipe->skip_lines + r->d.sep_line, err) < 0)
         return -1;
     return recipe->header ? open_header(r, columns, err) : open_bare(r, columns, err);
 }
@@ -1143,12 +871,7 @@ static void csv_close(struct reader *r)
     free(r->head);
     free(r->win);
     free(r->pos);
-    free(r->slot);
-    free(r->copies);
-    free(r->absent);
-    free(r->names);
-    free(r->name_strs);
-    arena_clear(&r->arena);
+    csv_map_clear(&r->map);
     free(r);
 }
 
@@ -1185,13 +908,17 @@ static int csv_open_default(struct reader **out, const struct recipe *recipe,
 
 const struct str *csv_names(const struct reader *r, int *n)
 {
-    *n = r->width;
-    return r->nnames ? r->name_strs : NULL;
+    *n = r->map.width;
+    return r->map.nnames ? r->map.names : NULL;
 }
 
-char csv_delimiter(const struct reader *r) { return (char)r->delimiter; }
+char csv_delimiter(const struct reader *r)
+{
+    return (char)r->d.delimiter;
+}
 
-/* Text that divides evenly is ours; other text only where nobody bids more; what has NUL bytes is no text. */
+/* Text that divides evenly is ours; other text only where nobody bids more; what has NUL bytes is
+ * no text. */
 static int csv_bid(struct str head)
 {
     static const struct recipe plain = { .quote = '"' };

@@ -1,6 +1,7 @@
 /*
- * The structural scan of CSV, three times: byte by byte (the definition, the fallback and the test of the others), with SSE2
- * (every amd64 machine), and with AVX2 and BMI where the machine has them. Holds no state and touches no disk.
+ * The structural scan of CSV, three times: byte by byte (the definition, the fallback and the test
+ * of the others), with SSE2 (every amd64 machine), and with AVX2 and BMI where the machine has
+ * them. Holds no state and touches no disk.
  *
  * Figures of bench/csv stand in the commit that brought each version.
  */
@@ -109,7 +110,8 @@ AVX2 static inline uint64_t block_avx2(const __m256i *want, int n, const char *p
     return mask;
 }
 
-/* Eight at a time without asking how many there are: what is too much is written over by the next block. */
+/* Eight at a time without asking how many there are: what is too much is written over by the next
+ * block. */
 AVX2 static inline uint32_t *put_eights(uint64_t mask, uint32_t at, uint32_t *out)
 {
     uint32_t *end = out + _mm_popcnt_u64(mask);

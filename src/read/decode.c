@@ -1,7 +1,10 @@
 /*
- * Foreign encodings to UTF-8. Pure bytes in, bytes out: nothing here touches a disk, and a reader that dies leaves nothing behind.
+ * Foreign encodings to UTF-8. Pure bytes in, bytes out: nothing here touches a disk, and a reader
+ * that dies leaves nothing behind.
  *
- * Invariant: what is served is, in this order, the rest of a character that did not fit, and what is decoded from raw. UTF-8 is not copied: once the BOM is dealt with, reads go straight to the source.
+ * Invariant: what is served is, in this order, the rest of a character that did not fit, and what
+ * is decoded from raw. UTF-8 is not copied: once the BOM is dealt with, reads go straight to the
+ * source.
  */
 #include "read/decode.h"
 
@@ -48,7 +51,7 @@ static void start_utf16(struct decode *d, bool little, bool big)
 {
     if (d->enc == ENC_UTF16)
         d->enc = big || (!little && d->raw_n >= 2 && !d->raw[0] && d->raw[1]) ? ENC_UTF16BE
-                                                                               : ENC_UTF16LE;
+                                                                              : ENC_UTF16LE;
     if ((d->enc == ENC_UTF16LE && little) || (d->enc == ENC_UTF16BE && big))
         d->raw_at = 2;
 }
@@ -63,7 +66,8 @@ static int start(struct decode *d, struct err *err)
     switch (d->enc) {
     case ENC_UTF8:
         if (little || big)
-            return err_set(err, ERR_ENCODING, "the text begins with the mark of utf-16, not of utf-8");
+            return err_set(err, ERR_ENCODING,
+                           "the text begins with the mark of utf-16, not of utf-8");
         if (raw_begins(d, STR("\xEF\xBB\xBF")))
             d->raw_at = 3;
         break;

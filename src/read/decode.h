@@ -9,13 +9,14 @@
 #include "io/input.h"
 
 /*
- * A decoder that turns latin1 (ISO 8859-1) and utf-16 (RFC 2781) into UTF-8 and takes a BOM away; ENC_UTF8 only takes the BOM away:
- * UTF-8 itself is checked by the formats, row by row. ENC_UTF16 goes by the BOM; without one it is little-endian, unless the first
- * byte is 0 (then big-endian). What utf-16 cannot mean (half a surrogate pair, half a unit at the end) becomes the byte 0xFF, which no
- * UTF-8 has: the row with it is refused (REJECT_ENCODING), the others are read.
+ * A decoder that turns latin1 (ISO 8859-1) and utf-16 (RFC 2781) into UTF-8 and takes a BOM away;
+ * ENC_UTF8 only takes the BOM away: UTF-8 itself is checked by the formats, row by row. ENC_UTF16
+ * goes by the BOM; without one it is little-endian, unless the first byte is 0 (then big-endian).
+ * What utf-16 cannot mean (half a surrogate pair, half a unit at the end) becomes the byte 0xFF,
+ * which no UTF-8 has: the row with it is refused (REJECT_ENCODING), the others are read.
  *
- * in is borrowed until decode_close. The result cannot seek; its size is -1. Reading gives ERR_ENCODING when ENC_UTF8 was said and
- * the bytes begin with the BOM of utf-16. NULL: no memory.
+ * in is borrowed until decode_close. The result cannot seek; its size is -1. Reading gives
+ * ERR_ENCODING when ENC_UTF8 was said and the bytes begin with the BOM of utf-16. NULL: no memory.
  */
 struct input *decode_open(struct input *in, enum encoding enc, struct err *err);
 void decode_close(struct input *in); /* NULL is fine */
