@@ -9,7 +9,10 @@
 
 static char path[] = "/tmp/fuzz_ini-XXXXXX.ini";
 
-static void forget(void) { unlink(path); }
+static void forget(void)
+{
+    unlink(path);
+}
 
 static void look(const struct config *c)
 {
@@ -17,7 +20,8 @@ static void look(const struct config *c)
         const struct pipeline *p = &c->pipelines[i];
         assert(config_pipeline(c, p->name) == p && p->nparts >= 1 && p->nparts <= CONFIG_PARTS_MAX);
         for (int k = 0; k < p->nparts; k++)
-            assert(p->parts[k].name && config_target(c, p->parts[k].target) && p->parts[k].max_rejects.count >= -1);
+            assert(p->parts[k].name && config_target(c, p->parts[k].target) &&
+                   p->parts[k].max_rejects.count >= -1);
         if (p->source)
             (void)config_remote(c, p->source);
     }

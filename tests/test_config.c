@@ -83,7 +83,8 @@ static struct config *load_recipe(const char *lines)
 
 TEST(config, what_is_not_given_has_its_default)
 {
-    struct config *c = load_ok(BASE "[pipeline p]\ntable = w.t\n[remote r]\nurl = https://a.org/\n");
+    struct config *c =
+        load_ok(BASE "[pipeline p]\ntable = w.t\n[remote r]\nurl = https://a.org/\n");
     CHECK_STR(c->database, "/var/lib/qetl/queue.db");
     CHECK_STR(c->spool, "/var/lib/qetl/spool");
     CHECK_STR(c->log_form, "text");
@@ -139,15 +140,17 @@ TEST(config, what_is_not_given_has_its_default)
 
 TEST(config, the_example_of_the_design_is_read_word_for_word)
 {
-    struct config *c = load_ok("[qetl]\ndatabase = /var/lib/qetl/queue.db\nspool    = /var/lib/qetl/spool\n"
-                               "[target warehouse]\nurl = sqlite:///var/lib/qetl/warehouse.db\nreaders = many\n"
-                               "[remote partner]\nurl        = sftp://files.example.org/\nuser       = qetl\n"
-                               "password   = @credential:partner\nknown_hosts = /etc/qetl/known_hosts\nconnections = 2\nrate = 2M\n"
-                               "[pipeline orders]\nsource  = sftp://files.example.org/out/orders.zip\n"
-                               "member  = *.csv\nformat  = csv\n"
-                               "columns = id:integer!, placed:timestamp, customer:text, amount:decimal(2), note:text?\n"
-                               "null    = \"\", NA\ntable   = warehouse.orders\nmode    = upsert\nkey     = id\n"
-                               "max_rejects = 100, 1%\nempty = ok\n");
+    struct config *c = load_ok(
+        "[qetl]\ndatabase = /var/lib/qetl/queue.db\nspool    = /var/lib/qetl/spool\n"
+        "[target warehouse]\nurl = sqlite:///var/lib/qetl/warehouse.db\nreaders = many\n"
+        "[remote partner]\nurl        = sftp://files.example.org/\nuser       = qetl\n"
+        "password   = @credential:partner\nknown_hosts = /etc/qetl/known_hosts\nconnections = "
+        "2\nrate = 2M\n"
+        "[pipeline orders]\nsource  = sftp://files.example.org/out/orders.zip\n"
+        "member  = *.csv\nformat  = csv\n"
+        "columns = id:integer!, placed:timestamp, customer:text, amount:decimal(2), note:text?\n"
+        "null    = \"\", NA\ntable   = warehouse.orders\nmode    = upsert\nkey     = id\n"
+        "max_rejects = 100, 1%\nempty = ok\n");
     const struct recipe *r = config_pipeline(c, "orders")->parts;
     CHECK_STR(r->member, "*.csv");
     CHECK_EQ(r->columns.n, 5);
@@ -270,11 +273,13 @@ TEST(ini, variables_come_from_the_environment)
 TEST(ini, faults_name_the_line_and_what_was_expected)
 {
     unsetenv("QT_NONE");
-    const char *got = load_bad("[target w\nurl = x\n[worker]\njust words\nslots = ${QT_NONE}\nlease = ${5}\npoll = ${QT_NONE\n= 3\n"
+    const char *got = load_bad("[target w\nurl = x\n[worker]\njust words\nslots = "
+                               "${QT_NONE}\nlease = ${5}\npoll = ${QT_NONE\n= 3\n"
                                "claim_batch = \xff\n");
     CHECK_HAS(got, "bad.ini:1: a section heading needs a ']' at its end\n");
     CHECK_HAS(got, "bad.ini:4: expected [section], key = value, or a comment that begins with #\n");
-    CHECK_HAS(got, "bad.ini:5: slots: the environment variable QT_NONE is not set; ${QT_NONE:-text} would give a default\n");
+    CHECK_HAS(got, "bad.ini:5: slots: the environment variable QT_NONE is not set; "
+                   "${QT_NONE:-text} would give a default\n");
     CHECK_HAS(got, "bad.ini:6: lease: expected ${NAME} or ${NAME:-text}");
     CHECK_HAS(got, "bad.ini:7: poll: expected ${NAME} or ${NAME:-text}");
     CHECK_HAS(got, "bad.ini:8: a key is missing before '='\n");
@@ -285,14 +290,19 @@ TEST(ini, faults_name_the_line_and_what_was_expected)
 
 TEST(config, an_unknown_word_is_told_with_the_nearest_known_one)
 {
-    CHECK_STR(load_bad("[pipelin x]\na = b\n"), "bad.ini:1: [pipelin x]: unknown section; did you mean 'pipeline'?\n");
-    CHECK_STR(load_bad("[worker]\n\nslot = 3\n"), "bad.ini:3: [worker] slot: unknown key; did you mean 'slots'?\n");
+    CHECK_STR(load_bad("[pipelin x]\na = b\n"),
+              "bad.ini:1: [pipelin x]: unknown section; did you mean 'pipeline'?\n");
+    CHECK_STR(load_bad("[worker]\n\nslot = 3\n"),
+              "bad.ini:3: [worker] slot: unknown key; did you mean 'slots'?\n");
     CHECK_STR(load_bad("[worker]\nzzzzzz = 3\n"), "bad.ini:2: [worker] zzzzzz: unknown key\n");
-    CHECK_STR(load_bad("[qetl]\nmax_rejects = 3\n"), "bad.ini:2: [qetl] max_rejects: unknown key; it belongs in [pipeline]\n");
+    CHECK_STR(load_bad("[qetl]\nmax_rejects = 3\n"),
+              "bad.ini:2: [qetl] max_rejects: unknown key; it belongs in [pipeline]\n");
     CHECK_STR(load_bad("[scanner]\n"), "bad.ini:1: [scanner]: unknown section\n");
     check_key_fault("every = 10m", "every: unknown key");
-    check_key_fault("mode = upset", "mode: 'upset': expected append, replace or upsert; did you mean 'upsert'?");
-    CHECK_STR(load_bad("[target wh]\nurl = sqlite:///x\n[pipeline p]\ntable = hw.t\n"), "bad.ini:4: [pipeline p] table: there is no [target hw]; did you mean 'wh'?\n");
+    check_key_fault("mode = upset",
+                    "mode: 'upset': expected append, replace or upsert; did you mean 'upsert'?");
+    CHECK_STR(load_bad("[target wh]\nurl = sqlite:///x\n[pipeline p]\ntable = hw.t\n"),
+              "bad.ini:4: [pipeline p] table: there is no [target hw]; did you mean 'wh'?\n");
     struct config *c = load_ok(BASE "[pipeline orders]\ntable = w.t\n");
     struct err err = { 0 };
     assert_null(config_pipeline(c, "order"));
@@ -305,7 +315,8 @@ TEST(config, an_unknown_word_is_told_with_the_nearest_known_one)
 
 TEST(config, a_section_or_key_given_twice_is_told_with_both_places)
 {
-    const char *got = load_bad("[worker]\nslots = 1\n[loader]\ngroup_jobs = 1\n[worker]\nslots = 2\n");
+    const char *got =
+        load_bad("[worker]\nslots = 1\n[loader]\ngroup_jobs = 1\n[worker]\nslots = 2\n");
     CHECK_HAS(got, "bad.ini:6: [worker] slots: given twice, first in ");
     CHECK_HAS(got, "bad.ini:2\n");
     CHECK_EQ(lines_of(got), 1);
@@ -316,11 +327,14 @@ TEST(config, a_section_or_key_given_twice_is_told_with_both_places)
 
 TEST(config, headings_are_checked)
 {
-    CHECK_HAS(load_bad("[worker 2]\n"), "bad.ini:1: [worker 2]: expected [worker], without a name\n");
-    CHECK_HAS(load_bad("[target]\n"), "bad.ini:1: [target]: expected [target NAME], with a NAME of letters");
+    CHECK_HAS(load_bad("[worker 2]\n"),
+              "bad.ini:1: [worker 2]: expected [worker], without a name\n");
+    CHECK_HAS(load_bad("[target]\n"),
+              "bad.ini:1: [target]: expected [target NAME], with a NAME of letters");
     CHECK_HAS(load_bad("[pipeline a b]\n"), "expected [pipeline NAME] or [pipeline NAME.PART]");
     CHECK_HAS(load_bad("[remote a.b]\n"), "expected [remote NAME]");
-    CHECK_HAS(load_bad("slots = 3\n"), "bad.ini:1: slots: expected a [section] before the first key\n");
+    CHECK_HAS(load_bad("slots = 3\n"),
+              "bad.ini:1: slots: expected a [section] before the first key\n");
     CHECK_HAS(load_bad("[target w]\n"), "bad.ini:1: [target w] url: missing");
     CHECK_HAS(load_bad("[remote w]\n"), "bad.ini:1: [remote w] url: missing");
     CHECK_HAS(load_bad("[pipeline w]\n"), "bad.ini:1: [pipeline w] table: missing: TARGET.TABLE\n");
@@ -328,12 +342,16 @@ TEST(config, headings_are_checked)
 
 TEST(config, all_faults_are_told_in_one_pass_in_the_order_of_lines)
 {
-    const char *got = load_bad("[worker]\nslots = many\nlease = 1\n[nonsense]\n[pipeline p]\ntable = t\nattempts = 0\n");
-    CHECK_STR(got, "bad.ini:2: [worker] slots: 'many': expected a whole number from 1 to 256\n"
-                   "bad.ini:3: [worker] lease: '1': expected a duration such as 250ms, 10s, 5m or 2h, from 2s to 1d\n"
-                   "bad.ini:4: [nonsense]: unknown section\n"
-                   "bad.ini:6: [pipeline p] table: 't': expected TARGET.TABLE, with TARGET the name of a [target NAME] section\n"
-                   "bad.ini:7: [pipeline p] attempts: '0': expected a whole number from 1 to 1000\n");
+    const char *got = load_bad(
+        "[worker]\nslots = many\nlease = 1\n[nonsense]\n[pipeline p]\ntable = t\nattempts = 0\n");
+    CHECK_STR(got,
+              "bad.ini:2: [worker] slots: 'many': expected a whole number from 1 to 256\n"
+              "bad.ini:3: [worker] lease: '1': expected a duration such as 250ms, 10s, 5m or 2h, "
+              "from 2s to 1d\n"
+              "bad.ini:4: [nonsense]: unknown section\n"
+              "bad.ini:6: [pipeline p] table: 't': expected TARGET.TABLE, with TARGET the name of "
+              "a [target NAME] section\n"
+              "bad.ini:7: [pipeline p] attempts: '0': expected a whole number from 1 to 1000\n");
 }
 
 TEST(config, a_bad_value_says_what_was_expected)
@@ -345,16 +363,21 @@ TEST(config, a_bad_value_says_what_was_expected)
     check_key_fault("encoding = utf8", "encoding: 'utf8': expected utf-8, latin1");
     check_key_fault("delimiter = ab", "delimiter: 'ab': expected one ASCII sign");
     check_key_fault("delimiter = none", "delimiter: 'none': expected one ASCII sign");
-    check_key_fault("delimiter = ;", "delimiter: a value is missing (a semicolon begins a comment: write the word semicolon)");
-    check_key_fault("zone = Mars/Olympus", "zone: 'Mars/Olympus': expected a zone that this machine knows");
-    check_key_fault("max_rejects = lots", "max_rejects: 'lots': expected a number of rows, a share such as 1%");
+    check_key_fault(
+        "delimiter = ;",
+        "delimiter: a value is missing (a semicolon begins a comment: write the word semicolon)");
+    check_key_fault("zone = Mars/Olympus",
+                    "zone: 'Mars/Olympus': expected a zone that this machine knows");
+    check_key_fault("max_rejects = lots",
+                    "max_rejects: 'lots': expected a number of rows, a share such as 1%");
     check_key_fault("max_rejects = 1%, 2%", "max_rejects: '1%, 2%': expected");
     check_key_fault("max_rejects = 101%", "max_rejects: '101%': expected");
     check_key_fault("max_rejects = -1", "max_rejects: '-1': expected");
     check_key_fault("null = a,,b", "null: 'a,,b': expected names with commas between");
     check_key_fault("null = \"a", "null: '\"a': expected names with commas between");
     check_key_fault("format =", "format: a value is missing");
-    check_key_fault("format = csv\n  header = no", "format: takes one line, but the next one begins with white space");
+    check_key_fault("format = csv\n  header = no",
+                    "format: takes one line, but the next one begins with white space");
     check_key_fault("decimal_point = |", "decimal_point: expected . or ,");
     check_key_fault("columns = id:number", "columns: ");
     check_key_fault("columns = at:timestamp(%E)", "columns: ");
@@ -363,16 +386,20 @@ TEST(config, a_bad_value_says_what_was_expected)
 
 TEST(config, signs_are_told_apart)
 {
-    struct config *c = load_recipe("delimiter = tab\nquote = none\nescape = backslash\ncomment = #");
+    struct config *c =
+        load_recipe("delimiter = tab\nquote = none\nescape = backslash\ncomment = #");
     const struct recipe *r = c->pipelines[0].parts;
     CHECK_EQ(r->delimiter, '\t');
     CHECK_EQ(r->quote, 0);
     CHECK_EQ(r->escape, '\\');
     CHECK_EQ(r->comment, '#');
     config_free(c);
-    static const struct { const char *word; char c; } signs[] = {
-        { "comma", ',' }, { ",", ',' }, { "semicolon", ';' }, { "\";\"", ';' }, { "pipe", '|' }, { "|", '|' }, { "space", ' ' }, { "' '", ' ' }, { "\\t", '\t' }, { "^", '^' }
-    };
+    static const struct {
+        const char *word;
+        char c;
+    } signs[] = { { "comma", ',' }, { ",", ',' }, { "semicolon", ';' }, { "\";\"", ';' },
+                  { "pipe", '|' },  { "|", '|' }, { "space", ' ' },     { "' '", ' ' },
+                  { "\\t", '\t' },  { "^", '^' } };
     for (size_t i = 0; i < COUNT_OF(signs); i++) {
         char line[100];
         snprintf(line, sizeof line, "delimiter = %s", signs[i].word);
@@ -386,7 +413,11 @@ TEST(config, signs_are_told_apart)
 
 TEST(config, null_lists_tell_the_empty_field_from_no_list)
 {
-    static const struct { const char *line; int n; const char *token[3]; } lists[] = {
+    static const struct {
+        const char *line;
+        int n;
+        const char *token[3];
+    } lists[] = {
         { "null =", 0, { 0 } },
         { "null = \"\"", 1, { "" } },
         { "null = NA", 1, { "NA" } },
@@ -404,9 +435,14 @@ TEST(config, null_lists_tell_the_empty_field_from_no_list)
 
 TEST(config, reject_limits_are_a_count_a_share_or_both)
 {
-    static const struct { const char *line; int64_t count; double share; } limits[] = {
-        { "max_rejects = 0", 0, -1 }, { "max_rejects = 7", 7, -1 }, { "max_rejects = 2.5%", -1, 0.025 },
-        { "max_rejects = 1%, 100", 100, 0.01 }, { "max_rejects = 100%", -1, 1 },
+    static const struct {
+        const char *line;
+        int64_t count;
+        double share;
+    } limits[] = {
+        { "max_rejects = 0", 0, -1 },        { "max_rejects = 7", 7, -1 },
+        { "max_rejects = 2.5%", -1, 0.025 }, { "max_rejects = 1%, 100", 100, 0.01 },
+        { "max_rejects = 100%", -1, 1 },
     };
     for (size_t i = 0; i < COUNT_OF(limits); i++) {
         struct config *c = load_recipe(limits[i].line);
@@ -419,14 +455,16 @@ TEST(config, reject_limits_are_a_count_a_share_or_both)
 TEST(config, keys_must_be_columns_and_upsert_needs_one)
 {
     check_key_fault("mode = upsert", "mode: upsert needs key=");
-    CHECK_STR(load_bad(BASE "[pipeline p]\ntable = w.t\ncolumns = a, b\nkey = a, c\n"), "bad.ini:6: [pipeline p] key: 'c' is not among the columns\n");
+    CHECK_STR(load_bad(BASE "[pipeline p]\ntable = w.t\ncolumns = a, b\nkey = a, c\n"),
+              "bad.ini:6: [pipeline p] key: 'c' is not among the columns\n");
     check_key_fault("key = a, A", "key: 'A' is there twice");
     config_free(load_recipe("columns = a,\n  b:integer\nkey = B, a\nmode = upsert"));
 }
 
 TEST(config, a_ledger_name_is_no_table)
 {
-    CHECK_HAS(load_bad(BASE "[pipeline p]\ntable = w.main.qetl_load\n"), "bad.ini:4: [pipeline p] table: 'w.main.qetl_load': expected another name");
+    CHECK_HAS(load_bad(BASE "[pipeline p]\ntable = w.main.qetl_load\n"),
+              "bad.ini:4: [pipeline p] table: 'w.main.qetl_load': expected another name");
     struct config *c = load_ok(BASE "[pipeline p]\ntable = w.main.t\n");
     CHECK_STR(c->pipelines[0].parts[0].table_name, "main.t");
     CHECK_STR(c->pipelines[0].parts[0].table, "w.main.t");
@@ -435,17 +473,21 @@ TEST(config, a_ledger_name_is_no_table)
 
 TEST(config, a_heartbeat_has_two_chances_in_a_lease)
 {
-    CHECK_STR(load_bad("[worker]\nlease = 20s\nheartbeat = 11s\n"), "bad.ini:3: [worker] heartbeat: expected heartbeat to be at most half of lease\n");
-    CHECK_STR(load_bad("[worker]\nlease = 15s\n"), "bad.ini:2: [worker] lease: expected heartbeat to be at most half of lease\n");
+    CHECK_STR(load_bad("[worker]\nlease = 20s\nheartbeat = 11s\n"),
+              "bad.ini:3: [worker] heartbeat: expected heartbeat to be at most half of lease\n");
+    CHECK_STR(load_bad("[worker]\nlease = 15s\n"),
+              "bad.ini:2: [worker] lease: expected heartbeat to be at most half of lease\n");
 }
 
 /* ---- parts ---- */
 
 TEST(config, a_part_has_what_its_pipeline_has_and_it_does_not_set)
 {
-    struct config *c = load_ok("[pipeline p.items]\nmember = items*.csv\ncolumns = sku, n:integer\ntable = w.items\nheader = no\n" BASE
-                               "[pipeline p]\nsource = /in/x.zip\ndelimiter = pipe\ncolumns = id:integer!\nmax_rejects = 5\nzone = +01:00\n"
-                               "[pipeline p.heads]\nmember = heads*.csv\ntable = w.heads\nnull = NA\n");
+    struct config *c = load_ok(
+        "[pipeline p.items]\nmember = items*.csv\ncolumns = sku, n:integer\ntable = "
+        "w.items\nheader = no\n" BASE "[pipeline p]\nsource = /in/x.zip\ndelimiter = pipe\ncolumns "
+        "= id:integer!\nmax_rejects = 5\nzone = +01:00\n"
+        "[pipeline p.heads]\nmember = heads*.csv\ntable = w.heads\nnull = NA\n");
     const struct pipeline *p = config_pipeline(c, "p");
     CHECK_EQ(c->npipelines, 1);
     CHECK_EQ(p->nparts, 2);
@@ -469,33 +511,56 @@ TEST(config, a_part_has_what_its_pipeline_has_and_it_does_not_set)
 
 TEST(config, what_is_wrong_with_parts_is_told)
 {
-    CHECK_STR(load_bad(BASE "[pipeline orders]\ntable = w.t\n[pipeline order.a]\ntable = w.t\n"),
-              "bad.ini:5: [pipeline order.a]: there is no [pipeline order]; did you mean 'orders'?\n");
-    CHECK_STR(load_bad(BASE "[pipeline p]\n[pipeline p.a]\ntable = w.t\nsource = /x\nmax_rejects = 1\n"),
-              "bad.ini:6: [pipeline p.a] source: belongs in [pipeline p]: it is about all its parts\n"
-              "bad.ini:7: [pipeline p.a] max_rejects: belongs in [pipeline p]: it is about all its parts\n");
-    CHECK_STR(load_bad(BASE "[pipeline p]\nsource = /x\n[pipeline p.a]\nmember = a\n"), "bad.ini:5: [pipeline p.a] table: missing: TARGET.TABLE\n");
-    CHECK_STR(load_bad(BASE "[pipeline p]\nmode = replace\ntable = w.t\n[pipeline p.a]\n[pipeline p.b]\n"),
-              "bad.ini:4: [pipeline p] mode: parts 'p.a' and 'p.b' would replace each other's rows in table w.t\n");
+    CHECK_STR(
+        load_bad(BASE "[pipeline orders]\ntable = w.t\n[pipeline order.a]\ntable = w.t\n"),
+        "bad.ini:5: [pipeline order.a]: there is no [pipeline order]; did you mean 'orders'?\n");
+    CHECK_STR(
+        load_bad(BASE "[pipeline p]\n[pipeline p.a]\ntable = w.t\nsource = /x\nmax_rejects = 1\n"),
+        "bad.ini:6: [pipeline p.a] source: belongs in [pipeline p]: it is about all its parts\n"
+        "bad.ini:7: [pipeline p.a] max_rejects: belongs in [pipeline p]: it is about all its "
+        "parts\n");
+    CHECK_STR(load_bad(BASE "[pipeline p]\nsource = /x\n[pipeline p.a]\nmember = a\n"),
+              "bad.ini:5: [pipeline p.a] table: missing: TARGET.TABLE\n");
+    CHECK_STR(
+        load_bad(BASE
+                 "[pipeline p]\nmode = replace\ntable = w.t\n[pipeline p.a]\n[pipeline p.b]\n"),
+        "bad.ini:4: [pipeline p] mode: parts 'p.a' and 'p.b' would replace each other's rows in "
+        "table w.t\n");
     /* a fault of an inherited key is told once, where it stands */
-    CHECK_STR(load_bad(BASE "[pipeline p]\ntable = v.t\n[pipeline p.a]\n[pipeline p.b]\n"), "bad.ini:4: [pipeline p] table: there is no [target v]; did you mean 'w'?\n");
+    CHECK_STR(load_bad(BASE "[pipeline p]\ntable = v.t\n[pipeline p.a]\n[pipeline p.b]\n"),
+              "bad.ini:4: [pipeline p] table: there is no [target v]; did you mean 'w'?\n");
     char text[2000] = BASE "[pipeline p]\ntable = w.t\n";
     for (int i = 0; i <= CONFIG_PARTS_MAX; i++)
         sprintf(text + strlen(text), "[pipeline p.a%d]\n", i);
-    CHECK_STR(load_bad(text), "bad.ini:21: [pipeline p.a16]: expected at most 16 parts of a pipeline\n");
+    CHECK_STR(load_bad(text),
+              "bad.ini:21: [pipeline p.a16]: expected at most 16 parts of a pipeline\n");
 }
 
 /* ---- remotes ---- */
 
 TEST(config, credentials_go_to_their_own_host_only)
 {
-    struct config *c = load_ok("[remote a]\nurl = https://a.org\n[remote b]\nurl = https://a.org/private/\n[remote c]\nurl = ftp://A.org:2121/x\n"
+    struct config *c = load_ok("[remote a]\nurl = https://a.org\n[remote b]\nurl = "
+                               "https://a.org/private/\n[remote c]\nurl = ftp://A.org:2121/x\n"
                                "[remote d]\nurl = sftp://h/\nhost_key_sha256 = abc\n");
-    static const struct { const char *uri, *name; } cases[] = {
-        { "https://a.org/", "a" },       { "https://a.org", "a" },           { "HTTPS://A.ORG/x", "a" },     { "https://a.org/private/x", "b" },
-        { "https://a.org?q", "a" },      { "https://joe@a.org/x", "a" },     { "https://a.org.evil.net/", NULL }, { "https://a.org:8443/", NULL },
-        { "https://a.org@evil.net/", NULL }, { "http://a.org/", NULL },      { "ftp://a.org:2121/xy", "c" }, { "ftp://a.org:2121/y", NULL },
-        { "sftp://h/in", "d" },          { "/private/", NULL },              { "https://evil.net/https://a.org/", NULL },
+    static const struct {
+        const char *uri, *name;
+    } cases[] = {
+        { "https://a.org/", "a" },
+        { "https://a.org", "a" },
+        { "HTTPS://A.ORG/x", "a" },
+        { "https://a.org/private/x", "b" },
+        { "https://a.org?q", "a" },
+        { "https://joe@a.org/x", "a" },
+        { "https://a.org.evil.net/", NULL },
+        { "https://a.org:8443/", NULL },
+        { "https://a.org@evil.net/", NULL },
+        { "http://a.org/", NULL },
+        { "ftp://a.org:2121/xy", "c" },
+        { "ftp://a.org:2121/y", NULL },
+        { "sftp://h/in", "d" },
+        { "/private/", NULL },
+        { "https://evil.net/https://a.org/", NULL },
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         const struct remote *r = config_remote(c, cases[i].uri);
@@ -508,18 +573,25 @@ TEST(config, credentials_go_to_their_own_host_only)
 TEST(config, an_sftp_host_without_a_known_key_is_refused)
 {
     CHECK_STR(load_bad("[remote r]\nurl = sftp://h/\n"),
-              "bad.ini:2: [remote r] url: an sftp host needs known_hosts or host_key_sha256; without one anybody could stand in for it\n");
+              "bad.ini:2: [remote r] url: an sftp host needs known_hosts or host_key_sha256; "
+              "without one anybody could stand in for it\n");
     check_key_fault("source = sftp://h/x", "source: an sftp host needs a [remote NAME] section");
 }
 
 TEST(config, urls_of_remotes_and_targets_are_checked)
 {
-    CHECK_HAS(load_bad("[remote r]\nurl = a.org\n"), "bad.ini:2: [remote r] url: expected scheme://..., such as https://");
-    CHECK_HAS(load_bad("[target r]\nurl = /var/x.db\n"), "bad.ini:2: [target r] url: expected scheme://..., such as sqlite:///");
-    CHECK_HAS(load_bad("[remote r]\nurl = ftp://joe@a.org\n"), "url: expected no user in the url; set user=");
-    CHECK_HAS(load_bad("[remote a]\nurl = ftp://a\n[remote b]\nurl = ftp://a\n"), "bad.ini:4: [remote b] url: [remote a] has the same url\n");
-    CHECK_HAS(load_bad("[remote r]\nurl = https://a\nheader = X Y: 1\n"), "bad.ini:3: [remote r] header: expected Name: value, one header a line\n");
-    struct config *c = load_ok("[remote r]\nurl = https://a\nheader =\n  X-A: 1\n  Authorization: @file:/run/token\n");
+    CHECK_HAS(load_bad("[remote r]\nurl = a.org\n"),
+              "bad.ini:2: [remote r] url: expected scheme://..., such as https://");
+    CHECK_HAS(load_bad("[target r]\nurl = /var/x.db\n"),
+              "bad.ini:2: [target r] url: expected scheme://..., such as sqlite:///");
+    CHECK_HAS(load_bad("[remote r]\nurl = ftp://joe@a.org\n"),
+              "url: expected no user in the url; set user=");
+    CHECK_HAS(load_bad("[remote a]\nurl = ftp://a\n[remote b]\nurl = ftp://a\n"),
+              "bad.ini:4: [remote b] url: [remote a] has the same url\n");
+    CHECK_HAS(load_bad("[remote r]\nurl = https://a\nheader = X Y: 1\n"),
+              "bad.ini:3: [remote r] header: expected Name: value, one header a line\n");
+    struct config *c = load_ok(
+        "[remote r]\nurl = https://a\nheader =\n  X-A: 1\n  Authorization: @file:/run/token\n");
     CHECK_STR(c->remotes[0].header, "\nX-A: 1\nAuthorization: @file:/run/token");
     config_free(c);
 }
@@ -528,8 +600,10 @@ TEST(config, urls_of_remotes_and_targets_are_checked)
 
 TEST(config, no_fault_shows_a_secret)
 {
-    const char *got = load_bad("[remote r]\nurl = https://joe:hunter2@a.org/\npassword = hunter2\npassword = @file:hunter2\n"
-                               "header = hunter2\nuser = a\n  hunter2\n[target t]\nurl = mysql://u:hunter2@h/d\n");
+    const char *got = load_bad(
+        "[remote r]\nurl = https://joe:hunter2@a.org/\npassword = hunter2\npassword = "
+        "@file:hunter2\n"
+        "header = hunter2\nuser = a\n  hunter2\n[target t]\nurl = mysql://u:hunter2@h/d\n");
     CHECK_EQ(lines_of(got), 5);
     assert_null(strstr(got, "hunter2"));
 }
@@ -580,7 +654,8 @@ TEST(config, a_systemd_credential_is_a_secret)
     CHECK_EQ(secret_of("@credential:partner", out, sizeof out), 0);
     CHECK_STR(out, "pw");
     unsetenv("CREDENTIALS_DIRECTORY");
-    CHECK_HAS(load_bad("[remote r]\nurl = https://a/\npassword = @credential:../x\n"), "expected the name of a systemd credential");
+    CHECK_HAS(load_bad("[remote r]\nurl = https://a/\npassword = @credential:../x\n"),
+              "expected the name of a systemd credential");
 }
 
 /* ---- files and environment ---- */
@@ -595,7 +670,8 @@ TEST(config, the_environment_wins_over_the_file)
     CHECK_STR(c->log_level, "debug");
     config_free(c);
     setenv("QETL_LOG_LEVEL", "loud", 1);
-    CHECK_STR(load_bad(""), "environment: QETL_LOG_LEVEL: 'loud': expected error, warn, info or debug\n");
+    CHECK_STR(load_bad(""),
+              "environment: QETL_LOG_LEVEL: 'loud': expected error, warn, info or debug\n");
     unsetenv("QETL_DATABASE");
     unsetenv("QETL_LOG_LEVEL");
     struct err err = { 0 };
@@ -632,7 +708,8 @@ TEST(config, the_files_of_conf_d_are_read_in_name_order)
     write_ini("d/conf.d/.hidden.ini", "not an ini");
     struct err err = { 0 };
     struct config *c = NULL;
-    CHECK_OK(config_load(&c, write_ini("d/qetl.ini", BASE "[worker]\nslots = 3\n"), NULL, &err), err);
+    CHECK_OK(config_load(&c, write_ini("d/qetl.ini", BASE "[worker]\nslots = 3\n"), NULL, &err),
+             err);
     CHECK_EQ(c->npipelines, 2);
     CHECK_STR(c->pipelines[0].name, "a");
     CHECK_STR(c->pipelines[1].name, "b");

@@ -1,9 +1,10 @@
 /*
  * Why this stands between inih and config: see ini.h. Only reads; power may fail at any time.
  *
- * Invariant: what inih takes for a new key, a continuation or a section is what we take it for. It holds because headings reach it
- * as "[N]", blank lines and comments do not reach it, a new key begins in column 0 of its first piece, and every other piece begins with
- * a space behind an open key.
+ * Invariant: what inih takes for a new key, a continuation or a section is what we take it for. It
+ * holds because headings reach it as "[N]", blank lines and comments do not reach it, a new key
+ * begins in column 0 of its first piece, and every other piece begins with a space behind an open
+ * key.
  */
 #include "io/ini.h"
 
@@ -17,21 +18,25 @@
 struct source {
     struct ini *ini;
     FILE *f;
-    int file, line;    /* line: the physical one, from 1 */
-    char *text;        /* of that line, from getline */
+    int file, line; /* line: the physical one, from 1 */
+    char *text;     /* of that line, from getline */
     size_t cap;
-    struct str rest;   /* what of it inih has not had yet */
-    int section;       /* index of the section we are in */
-    bool key_open;     /* a continuation would belong to the last entry */
-    bool begun;        /* the piece handed out last was not the first of its line */
-    bool waiting;      /* inih has not called back for the piece handed out last */
-    struct buf value;  /* of the last entry, as far as it is known */
-    int sys;           /* errno of a read that failed */
+    struct str rest;  /* what of it inih has not had yet */
+    int section;      /* index of the section we are in */
+    bool key_open;    /* a continuation would belong to the last entry */
+    bool begun;       /* the piece handed out last was not the first of its line */
+    bool waiting;     /* inih has not called back for the piece handed out last */
+    struct buf value; /* of the last entry, as far as it is known */
+    int sys;          /* errno of a read that failed */
 };
 
-static bool blank(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+static bool blank(char c)
+{
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
 
-/* Room for one more in an array of n that grows by doubling. NULL: no memory, and nothing has changed. */
+/* Room for one more in an array of n that grows by doubling. NULL: no memory, and nothing has
+ * changed. */
 static void *grow(struct ini *ini, void *array, int n, size_t size)
 {
     if (n & (n - 1))
@@ -50,7 +55,8 @@ void ini_fault(struct ini *ini, int file, int line, const char *fmt, ...)
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
     for (int i = 0; i < ini->nfaults; i++)
-        if (ini->faults[i].file == file && ini->faults[i].line == line && strcmp(ini->faults[i].text, text) == 0)
+        if (ini->faults[i].file == file && ini->faults[i].line == line &&
+            strcmp(ini->faults[i].text, text) == 0)
             return;
     char *copy = arena_dup(&ini->arena, str_of(text));
     struct ini_fault *all = grow(ini, ini->faults, ini->nfaults, sizeof *all);
@@ -95,7 +101,8 @@ static void entry_end(struct source *s)
     if (!s->key_open)
         return;
     struct ini *ini = s->ini;
-    if (s->value.failed || !(ini->entries[ini->nentries - 1].value = arena_dup(&ini->arena, buf_str(&s->value))))
+    if (s->value.failed ||
+        !(ini->entries[ini->nentries - 1].value = arena_dup(&ini->arena, buf_str(&s->value))))
         ini->failed = true;
 }
 
@@ -180,7 +187,8 @@ static bool next_line(struct source *s)
         s->line++;
         if (s->line == 1 && n >= 3 && memcmp(s->text, "\xEF\xBB\xBF", 3) == 0)
             memmove(s->text, s->text + 3, (size_t)(n -= 3) + 1);
-        if (memchr(s->text, 0, (size_t)n) || text_utf8_valid((struct str){ s->text, (size_t)n }) != (size_t)n) {
+        if (memchr(s->text, 0, (size_t)n) ||
+            text_utf8_valid((struct str){ s->text, (size_t)n }) != (size_t)n) {
             ini_fault(s->ini, s->file, s->line, "the line is not UTF-8 text");
             continue;
         }
@@ -203,8 +211,12 @@ static size_t cut(const struct source *s, size_t room)
     return 0;
 }
 
-/* A new key must come with its '=' in the first piece: inih would take the second for the value of the key before. */
-static bool key_in(struct str piece) { return memchr(piece.p, '=', piece.n) || memchr(piece.p, ':', piece.n); }
+/* A new key must come with its '=' in the first piece: inih would take the second for the value of
+ * the key before. */
+static bool key_in(struct str piece)
+{
+    return memchr(piece.p, '=', piece.n) || memchr(piece.p, ':', piece.n);
+}
 
 /* The next piece of the line into out; false: the line is faulty, and passed over. */
 static bool hand_out(struct source *s, char *out, size_t room)
@@ -235,7 +247,8 @@ static char *on_read(char *out, int num, void *stream)
     struct source *s = stream;
     for (;;) {
         if (s->waiting)
-            ini_fault(s->ini, s->file, s->line, "expected [section], key = value, or a comment that begins with #");
+            ini_fault(s->ini, s->file, s->line,
+                      "expected [section], key = value, or a comment that begins with #");
         s->waiting = false;
         if (s->rest.n) {
             s->begun = true;
@@ -258,17 +271,21 @@ static char *on_read(char *out, int num, void *stream)
 static void read_all(struct source *s)
 {
     section_add(s, arena_dup(&s->ini->arena, STR("")));
-    (void)ini_parse_stream((ini_reader)on_read, s, on_key, s); /* its faults are ours: on_read() has told them by line */
+    (void)ini_parse_stream((ini_reader)on_read, s, on_key,
+                           s); /* its faults are ours: on_read() has told them by line */
     entry_end(s);
 }
 
 static bool is_name(char c, bool first)
 {
-    return c == '_' || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (!first && c >= '0' && c <= '9');
+    return c == '_' || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
+           (!first && c >= '0' && c <= '9');
 }
 
-/* What stands behind "${" at p: adds its value to out, gives the first byte behind the "}"; NULL: a fault was told. */
-static const char *variable(struct ini *ini, const struct ini_entry *e, const char *p, struct buf *out)
+/* What stands behind "${" at p: adds its value to out, gives the first byte behind the "}"; NULL: a
+ * fault was told. */
+static const char *variable(struct ini *ini, const struct ini_entry *e, const char *p,
+                            struct buf *out)
 {
     const char *name = p, *end;
     while (is_name(*p, p == name))
@@ -277,7 +294,8 @@ static const char *variable(struct ini *ini, const struct ini_entry *e, const ch
     bool has_default = p[0] == ':' && p[1] == '-';
     end = has_default ? strchr(p + 2, '}') : p;
     if (!n || !end || *end != '}') {
-        ini_fault(ini, e->file, e->line, "%s: expected ${NAME} or ${NAME:-text}; a dollar sign itself is $$", e->name);
+        ini_fault(ini, e->file, e->line,
+                  "%s: expected ${NAME} or ${NAME:-text}; a dollar sign itself is $$", e->name);
         return NULL;
     }
     char *copy = arena_dup(&ini->arena, (struct str){ name, n });
@@ -287,8 +305,9 @@ static const char *variable(struct ini *ini, const struct ini_entry *e, const ch
     else if (value)
         buf_adds(out, value);
     else if (copy)
-        ini_fault(ini, e->file, e->line, "%s: the environment variable %s is not set; ${%s:-text} would give a default", e->name,
-                  copy, copy);
+        ini_fault(ini, e->file, e->line,
+                  "%s: the environment variable %s is not set; ${%s:-text} would give a default",
+                  e->name, copy, copy);
     return end + 1;
 }
 

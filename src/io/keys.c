@@ -1,0 +1,675 @@
+/* Keys: the table, a parser for each type, and the printing for the manual. See keys.h. */
+#include "io/keys.h"
+
+#include <assert.h>
+#include <ctype.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <strings.h>
+
+#include "base/text.h"
+#include "io/config.h"
+
+const struct section_def section_defs[SECTION_DEFS] = {
+    [AT_QETL] = { "qetl", false, "where things are; each key can be given by the environment too" },
+    [AT_WORKER] = { "worker", false, "the role that fetches, reads and stages" },
+    [AT_LOADER] = { "loader", false, "the role that commits what is staged" },
+    [AT_LIMITS] = { "limits", false,
+                    "what no file and no server may pass; the job fails with the code limit" },
+    [AT_REMOTE] = { "remote", true,
+                    "how to talk to every URI that begins with its url; the longest one wins" },
+    [AT_TARGET] = { "target", true, "a warehouse" },
+    [AT_PIPELINE] = { "pipeline", true, "where from, how to read, where to" },
+};
+
+static const char *const yes_no[] = { "no", "yes", NULL };
+static const char *const readers_words[] = { "one", "many", NULL };
+static const char *const empty_words[] = { "fail", "ok", NULL };
+static const char *const log_words[] = { "text", "json", NULL };
+static const char *const level_words[] = { "error", "warn", "info", "debug", NULL };
+static const char *const format_words[] = { "auto", "csv", "tsv", "json", "jsonl", NULL };
+static const char *const encoding_words[] = { "utf-8",    "latin1",   "utf-16",
+                                              "utf-16le", "utf-16be", NULL };
+static const char *const ragged_words[] = { "reject", "fill", NULL };
+static const char *const unknown_words[] = { "strict", "lax", NULL };
+static const char *const infer_words[] = { "member", "sample", NULL };
+static const char *const mode_words[] = { "append", "replace", "upsert", NULL };
+
+static const struct key keys[] = {
+#define IN(s, f) offsetof(struct s, f)
+#define SECONDS  1000
+#define MINUTES  (60 * SECONDS)
+#define DAYS     (24 * 60 * MINUTES)
+#define KIB      1024
+#define MIB      (1024 * KIB)
+#define TIB      ((int64_t)1024 * 1024 * MIB)
+    { AT_QETL, "database", KEY_PATH, IN(config, database), "/var/lib/qetl/queue.db", 0, 0, NULL, 0,
+      "the queue's SQLite file, on a local disk" },
+    { AT_QETL, "spool", KEY_PATH, IN(config, spool), "/var/lib/qetl/spool", 0, 0, NULL, 0,
+      "folder of staged outputs and of objects under way, on a local disk" },
+    { AT_QETL, "log", KEY_NAME, IN(config, log_form), "text", 0, 0, log_words, 0,
+      "form of the lines on standard error" },
+    { AT_QETL, "log_level", KEY_NAME, IN(config, log_level), "info", 0, 0, level_words, 0,
+      "the least important kind of line that is written" },
+
+    { AT_WORKER, "slots", KEY_NUMBER, IN(config, worker_slots), "2", 1, 256, NULL, 0,
+      "jobs at the same time, each in a worker process with a reader process of its own" },
+    { AT_WORKER, "lease", KEY_DURATION, IN(config, lease_ms), "60s", 2 * SECONDS, 1 * DAYS, NULL, 0,
+      "a job whose worker was not heard of for so long goes to another worker" },
+    { AT_WORKER, "heartbeat", KEY_DURATION, IN(config, heartbeat_ms), "10s", 100, 1 * DAYS, NULL, 0,
+      "leases are renewed so often; at most half of lease" },
+    { AT_WORKER, "claim_batch", KEY_NUMBER, IN(config, claim_batch), "10", 1, 1000, NULL, 0,
+      "jobs taken in one transaction" },
+    { AT_WORKER, "poll", KEY_DURATION, IN(config, poll_ms), "1s", 10, 60 * MINUTES, NULL, 0,
+      "how often an idle worker or loader looks for jobs that were added without its bell" },
+    { AT_WORKER, "shutdown_timeout", KEY_DURATION, IN(config, shutdown_timeout_ms), "25s", 0,
+      1 * DAYS, NULL, 0, "after SIGTERM jobs have so long to finish, then they are handed back" },
+
+    { AT_LOADER, "group_jobs", KEY_NUMBER, IN(config, group_jobs), "100", 1, 100000, NULL, 0,
+      "jobs in one transaction of a target, at most" },
+    { AT_LOADER, "group_bytes", KEY_SIZE, IN(config, group_bytes), "1G", 1, 1024 * TIB, NULL, 0,
+      "staged bytes in one transaction of a target; a larger job goes alone" },
+
+    { AT_LIMITS, "memory", KEY_SIZE, IN(config, limits.memory), "512M", 64 * MIB, 1024 * TIB, NULL,
+      0, "address space of a reader process" },
+    { AT_LIMITS, "object", KEY_SIZE, IN(config, limits.object_bytes), "100G", 1, 1024 * TIB, NULL,
+      0, "size of one fetched object" },
+    { AT_LIMITS, "big_object", KEY_SIZE, IN(config, limits.big_object), "64M", 0, 1024 * TIB, NULL,
+      0,
+      "larger objects are fetched into the spool, where a broken download can be resumed; 0: all" },
+    { AT_LIMITS, "members", KEY_NUMBER, IN(config, limits.members), "100000", 1, 1000000000, NULL,
+      0, "members of one archive, nested ones included" },
+    { AT_LIMITS, "unpacked", KEY_SIZE, IN(config, limits.unpacked_bytes), "100G", 1, 1024 * TIB,
+      NULL, 0, "bytes that one object may unpack to" },
+    { AT_LIMITS, "ratio", KEY_NUMBER, IN(config, limits.ratio), "1000", 1, 1000000000, NULL, 0,
+      "unpacked bytes for each packed byte" },
+    { AT_LIMITS, "row", KEY_SIZE, IN(config, limits.row_bytes), "16M", 1 * KIB, 1024 * MIB, NULL, 0,
+      "size of one row; a longer one goes to the rejects" },
+    { AT_LIMITS, "spool", KEY_SIZE, IN(config, limits.spool_bytes), "0", 0, 1024 * TIB, NULL, 0,
+      "workers pause while the spool holds more; 0: no limit" },
+    { AT_LIMITS, "connect_timeout", KEY_DURATION, IN(config, limits.connect_timeout_ms), "20s", 100,
+      60 * MINUTES, NULL, 0, "time to get a connection" },
+    { AT_LIMITS, "stall_timeout", KEY_DURATION, IN(config, limits.stall_timeout_ms), "60s",
+      1 * SECONDS, 1 * DAYS, NULL, 0,
+      "a transfer that brings nothing for so long is broken off and tried again" },
+    { AT_LIMITS, "crashes", KEY_NUMBER, IN(config, limits.crashes), "3", 1, 1000, NULL, 0,
+      "a job that took so many workers down is dead, with class poison" },
+
+    { AT_REMOTE, "url", KEY_URL, IN(remote, url), NULL, 0, 0, NULL, NEEDED,
+      "beginning of the URIs this is about" },
+    { AT_REMOTE, "user", KEY_SECRET, IN(remote, user), NULL, 0, 0, NULL, 0, "user name" },
+    { AT_REMOTE, "password", KEY_SECRET, IN(remote, password), NULL, 0, 0, NULL, 0,
+      "password, or passphrase of private_key" },
+    { AT_REMOTE, "header", KEY_HEADER, IN(remote, header), NULL, 0, 0, NULL, LINES,
+      "HTTP headers to send, one a line, as Name: value; the value can be a reference" },
+    { AT_REMOTE, "ca_file", KEY_PATH, IN(remote, ca_file), NULL, 0, 0, NULL, 0,
+      "PEM file of the authorities to trust instead of the system's" },
+    { AT_REMOTE, "proxy", KEY_TEXT, IN(remote, proxy), NULL, 0, 0, NULL, 0,
+      "proxy, such as http://proxy.example.org:3128" },
+    { AT_REMOTE, "known_hosts", KEY_PATH, IN(remote, known_hosts), NULL, 0, 0, NULL, 0,
+      "SFTP: file of host keys, as ssh has it" },
+    { AT_REMOTE, "host_key_sha256", KEY_TEXT, IN(remote, host_key_sha256), NULL, 0, 0, NULL, 0,
+      "SFTP: the host key's SHA-256 in base64, as ssh-keygen -l shows it" },
+    { AT_REMOTE, "private_key", KEY_PATH, IN(remote, private_key), NULL, 0, 0, NULL, 0,
+      "SFTP: file of the private key (ed25519 or ecdsa)" },
+    { AT_REMOTE, "connections", KEY_NUMBER, IN(remote, connections), "0", 0, 10000, NULL, 0,
+      "transfers at the same time, of one worker; 0: no limit" },
+    { AT_REMOTE, "rate", KEY_SIZE, IN(remote, rate_bytes), "0", 0, TIB, NULL, 0,
+      "bytes a second of one transfer; 0: no limit" },
+
+    { AT_TARGET, "url", KEY_URL, IN(target_config, url), NULL, 0, 0, NULL, NEEDED,
+      "the warehouse, such as sqlite:///var/lib/qetl/warehouse.db" },
+    { AT_TARGET, "readers", KEY_YES, IN(target_config, many_readers), "one", 0, 0, readers_words, 0,
+      "SQLite: many keeps the file in WAL mode, so that readers do not wait for the loader; one "
+      "makes loads twice as fast" },
+
+    { AT_PIPELINE, "source", KEY_URL, IN(pipeline, source), NULL, 0, 0, NULL, 0,
+      "URI or path of a job's object when the submit names none; {name} is the job's parameter of "
+      "that name, {{ a brace" },
+    { AT_PIPELINE, "nested", KEY_NUMBER, IN(pipeline, nested), "1", 0, 8, NULL, 0,
+      "archives are opened inside archives to this depth" },
+    { AT_PIPELINE, "priority", KEY_NUMBER, IN(pipeline, priority), "0", -1000, 1000, NULL, 0,
+      "of its jobs; the greater goes first" },
+    { AT_PIPELINE, "attempts", KEY_NUMBER, IN(pipeline, attempts), "8", 1, 1000, NULL, 0,
+      "tries before an error that may pass makes the job dead" },
+    { AT_PIPELINE, "backoff", KEY_DURATION, IN(pipeline, backoff_ms), "5s", 0, 30 * (int64_t)DAYS,
+      NULL, 0, "pause before the second attempt; doubled for each one after it" },
+    { AT_PIPELINE, "backoff_max", KEY_DURATION, IN(pipeline, backoff_max_ms), "1h", 0,
+      30 * (int64_t)DAYS, NULL, 0, "the longest such pause" },
+    { AT_PIPELINE, "keep_fetched", KEY_YES, IN(pipeline, keep_fetched), "no", 0, 0, yes_no, 0,
+      "keep fetched objects in the spool for another run" },
+
+    { AT_RECIPE, "member", KEY_TEXT, IN(recipe, member), NULL, 0, 0, NULL, LINES,
+      "globs with commas between: the members to read; all when not given" },
+    { AT_RECIPE, "format", KEY_NAME, IN(recipe, format), "auto", 0, 0, format_words, 0,
+      "auto looks at the first bytes of a member" },
+    { AT_RECIPE, "delimiter", KEY_CHAR, IN(recipe, delimiter), NULL, 1, 0, NULL, 0,
+      "between fields; a comma for csv and a tab for tsv when not given" },
+    { AT_RECIPE, "quote", KEY_CHAR, IN(recipe, quote), "\"", 0, 0, NULL, 0, "around fields" },
+    { AT_RECIPE, "escape", KEY_CHAR, IN(recipe, escape), NULL, 0, 0, NULL, 0,
+      "takes away the meaning of the next byte; a doubled quote is always one quote" },
+    { AT_RECIPE, "header", KEY_YES, IN(recipe, header), "yes", 0, 0, yes_no, 0,
+      "the first line has the names of the fields" },
+    { AT_RECIPE, "skip_lines", KEY_NUMBER, IN(recipe, skip_lines), "0", 0, 1000000000, NULL, 0,
+      "lines before the header, or before the data" },
+    { AT_RECIPE, "comment", KEY_CHAR, IN(recipe, comment), NULL, 0, 0, NULL, 0,
+      "lines that begin with it are passed over" },
+    { AT_RECIPE, "encoding", KEY_WORD, IN(recipe, encoding), "utf-8", 0, 0, encoding_words, 0,
+      "of the member; utf-16 looks at its byte order mark" },
+    { AT_RECIPE, "ragged", KEY_WORD, IN(recipe, ragged), "reject", 0, 0, ragged_words, 0,
+      "a row with fewer fields than columns: reject it, or fill it up with nulls" },
+    { AT_RECIPE, "trim", KEY_YES, IN(recipe, trim), "no", 0, 0, yes_no, 0,
+      "take spaces and tabs away around fields without quotes" },
+    { AT_RECIPE, "records", KEY_TEXT, IN(recipe, records), NULL, 0, 0, NULL, 0,
+      "JSON: path of the array that holds the rows" },
+    { AT_RECIPE, "unknown", KEY_WORD, IN(recipe, unknown), "strict", 0, 0, unknown_words, 0,
+      "JSON: values that no column wants are checked as well (strict) or stepped over by their "
+      "brackets (lax)" },
+    { AT_RECIPE, "columns", KEY_COLUMNS, IN(recipe, columns_text), NULL, 0, 0, NULL, LINES,
+      "names and types, see COLUMNS; found out from the data when not given" },
+    { AT_RECIPE, "infer", KEY_WORD, IN(recipe, infer), "member", 0, 0, infer_words, 0,
+      "where columns are found out: the whole first member, or a sample of it" },
+    { AT_RECIPE, "null", KEY_LIST, IN(recipe, nulls), NULL, 0, 0, NULL, LINES | EMPTY,
+      "values that mean null, with commas between; \"\" is the empty field. Not given: an empty "
+      "field without quotes. Nothing behind =: none" },
+    { AT_RECIPE, "quoted_null", KEY_YES, IN(recipe, quoted_null), "no", 0, 0, yes_no, 0,
+      "fields in quotes can be null too" },
+    { AT_RECIPE, "zone", KEY_ZONE, IN(recipe, zone), NULL, 0, 0, NULL, 0,
+      "of timestamps that name none, such as Europe/Berlin or +02:00; UTC when not given" },
+    { AT_RECIPE, "decimal_point", KEY_CHAR, IN(recipe, decimal_point), ".", 1, 0, NULL, 0,
+      "of numbers: . or ," },
+    { AT_RECIPE, "table", KEY_TABLE, IN(recipe, table), NULL, 0, 0, NULL, NEEDED, "TARGET.TABLE" },
+    { AT_RECIPE, "mode", KEY_WORD, IN(recipe, mode), "append", 0, 0, mode_words, 0,
+      "add the rows; replace all rows of the table; or put each in the place of the row with the "
+      "same key" },
+    { AT_RECIPE, "key", KEY_LIST, IN(recipe, key), NULL, 0, 0, NULL, LINES,
+      "columns that name a row, with commas between; upsert needs it" },
+    { AT_RECIPE, "max_rejects", KEY_REJECTS, IN(recipe, max_rejects), "0", 0, 0, NULL, WHOLE,
+      "more refused rows than this fail the job: a number, a share such as 1%, or both with a "
+      "comma between" },
+    { AT_RECIPE, "empty", KEY_YES, IN(recipe, empty_ok), "fail", 0, 0, empty_words, WHOLE,
+      "what a job without any row does" },
+};
+
+static char *keep(struct key_reader *kr, struct str s)
+{
+    char *p = arena_dup(kr->arena, s);
+    if (!p)
+        kr->failed = true;
+    return p;
+}
+
+static bool want(struct key_reader *kr, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static bool want(struct key_reader *kr, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(kr->want, sizeof kr->want, fmt, ap);
+    va_end(ap);
+    return false;
+}
+
+void nearest(char *out, size_t cap, const char *word, const char *(*next)(const void *, int),
+             const void *list)
+{
+    int most = (int)(strlen(word) / 3 + 1), best = most < 4 ? most + 1 : 4;
+    out[0] = 0;
+    const char *w;
+    for (int i = 0; (w = next(list, i)); i++) {
+        int d = text_distance(word, w, best);
+        if (d < best) {
+            best = d;
+            snprintf(out, cap, "; did you mean '%s'?", w);
+        }
+    }
+}
+
+/* ---- parsers: one for each type; false with kr->want, or true and the value is at its place ----
+ */
+
+#define PLACE(type) ((type *)((char *)base + k->at))
+
+static bool parse_text(struct key_reader *kr, const struct key *k, const char *text, void *base)
+{
+    *PLACE(char *) = keep(kr, str_of(text));
+    return true;
+}
+
+static bool parse_path(struct key_reader *kr, const struct key *k, const char *text, void *base)
+{
+    struct buf path = { 0 };
+    if (text[0] != '/')
+        buf_addf(&path, "%s/", kr->folder);
+    buf_adds(&path, text);
+    *PLACE(char *) = path.failed ? NULL : keep(kr, buf_str(&path));
+    kr->failed |= path.failed;
+    buf_clear(&path);
+    return true;
+}
+
+const char *uri_behind_scheme(const char *uri)
+{
+    const char *p = uri;
+    while (isalnum((unsigned char)*p) || *p == '+' || *p == '-' || *p == '.')
+        p++;
+    return p > uri && strncmp(p, "://", 3) == 0 ? p + 3 : NULL;
+}
+
+int uri_userinfo(const char *authority, const char **host)
+{
+    size_t n = strcspn(authority, "/?#");
+    const char *at = memrchr(authority, '@', n);
+    *host = at ? at + 1 : authority;
+    return !at ? 0 : memchr(authority, ':', (size_t)(at - authority)) ? 2 : 1;
+}
+
+static bool parse_url(struct key_reader *kr, const struct key *k, const char *text, void *base)
+{
+    const char *authority = uri_behind_scheme(text), *host;
+    int user = authority ? uri_userinfo(authority, &host) : 0;
+    if (user == 2)
+        return want(kr, "no password here, for it would reach the database and the log; set "
+                        "password= in a [remote NAME] section");
+    if (k->scope == AT_REMOTE && user)
+        return want(kr, "no user in the url; set user=");
+    if (k->scope != AT_PIPELINE && !authority)
+        return want(kr, "scheme://..., such as %s",
+                    k->scope == AT_TARGET ? "sqlite:///var/lib/qetl/warehouse.db"
+                                          : "https://data.example.org/");
+    return parse_text(kr, k, text, base);
+}
+
+static bool parse_secret(struct key_reader *kr, const struct key *k, const char *text, void *base)
+{
+    if (strncmp(text, "@file:", 6) == 0 && text[6] != '/')
+        return want(kr, "a path that begins with / behind @file:");
+    if (strncmp(text, "@credential:", 12) == 0 &&
+        (!text[12] || text[12] == '.' || strchr(text + 12, '/')))
+        return want(kr, "the name of a systemd credential behind @credential:");
+    return parse_text(kr, k, text, base);
+}
+
+static bool in_range(const struct key *k, int64_t v)
+{
+    return v >= k->min && v <= k->max;
+}
+
+static bool parse_number(struct key_reader *kr, const struct key *k, const char *text, void *base)
+{
+    int64_t v;
+    if (!text_int(str_of(text), &v) || !in_range(k, v))
+        return want(kr, "a whole number from %lld to %lld", (long long)k->min, (long long)k->max);
+    *PLACE(int64_t) = v;
+    return true;
+}
+
+/* The range of a size or duration, for people. */
+static void range_text(const struct key *k, char low[32], char high[32])
+{
+    void (*put)(char *, size_t, int64_t) = k->type == KEY_SIZE ? text_put_size : text_put_duration;
+    put(low, 32, k->min);
+    put(high, 32, k->max);
+}
+
+static bool parse_size(struct key_reader *kr, const struct key *k, const char *text, void *base)
+{
+    char low[32], high[32];
+    int64_t v;
+    if (!text_size(str_of(text), &v) || !in_range(k, v)) {
+        range_text(k, low, high);
+        return want(kr, "a size such as 64K, 10M or 2G, from %s to %s", low, high);
+    }
+    *PLACE(int64_t) = v;
+    return true;
+}
+
+static bool parse_duration(struct key_reader *kr, const struct key *k, const char *text, void *base)
+{
+    char low[32], high[32];
+    int64_t v;
+    if (!text_duration(str_of(text), &v) || !in_range(k, v)) {
+        range_text(k, low, high);
+        return want(kr, "a duration such as 250ms, 10s, 5m or 2h, from %s to %s", low, high);
+    }
+    *PLACE(int64_t) = v;
+    return true;
+}
+
+static const char *next_word(const void *list, int i)
+{
+    return ((const char *const *)list)[i];
+}
+
+/* Index of text among the words; -1 with kr->want. */
+static int word_index(struct key_reader *kr, const struct key *k, const char *text)
+{
+    struct buf all = { 0 };
+    for (int i = 0; k->words[i]; i++) {
+        if (strcmp(k->words[i], text) == 0) {
+            buf_clear(&all);
+            return i;
+        }
+        buf_addf(&all, "%s%s", !i ? "" : k->words[i + 1] ? ", " : " or ", k->words[i]);
+    }
+    char hint[100];
+    nearest(hint, sizeof hint, text, next_word, k->words);
+    want(kr, "%s%s", all.failed ? "another word" : all.p, hint);
+    buf_clear(&all);
+    return -1;
+}
+
+static bool parse_yes(struct key_reader *kr, const struct key *k, const char *text, void *base)
+{
+    static const char *const same[][2] = { { "false", "no" }, { "off", "no" }, { "0", "no" },
+                                           { "true", "yes" }, { "on", "yes" }, { "1", "yes" } };
+    for (size_t i = 0; k->words == yes_no && i < COUNT_OF(same); i++)
+        if (strcmp(text, same[i][0]) == 0)
+            text = same[i][1];
+    int i = word_index(kr, k, text);
+    if (i >= 0)
+        *PLACE(bool) = i;
+    return i >= 0;
+}
+
+static bool parse_word(struct key_reader *kr, const struct key *k, const char *text, void *base)
+{
+    _Static_assert(sizeof(enum encoding) == sizeof(int) && sizeof(enum load_mode) == sizeof(int),
+                   "enums are ints");
+    int i = word_index(kr, k, text);
+    if (i >= 0)
+        *PLACE(int) = i;
+    return i >= 0;
+}
+
+static bool parse_name(struct key_reader *kr, const struct key *k, const char *text, void *base)
+{
+    return word_index(kr, k, text) >= 0 && parse_text(kr, k, text, base);
+}
+
+static const struct char_word {
+    const char *word;
+    char c;
+} char_words[] = { { "none", 0 },    { "tab", '\t' },       { "\\t", '\t' },
+                   { "comma", ',' }, { "semicolon", ';' },  { "pipe", '|' },
+                   { "space", ' ' }, { "backslash", '\\' }, { "colon", ':' } };
+
+static bool parse_char(struct key_reader *kr, const struct key *k, const char *text, void *base)
+{
+    size_t n = strlen(text);
+    bool quoted = n == 3 && text[0] == text[2] && (text[0] == '"' || text[0] == '\'');
+    char c = quoted ? text[1] : text[0];
+    if (n == 1 || quoted) {
+        if ((unsigned char)c < 0x80 && (c == '\t' || c >= ' ') && !isalnum((unsigned char)c)) {
+            *PLACE(char) = c;
+            return true;
+        }
+    } else {
+        for (size_t i = k->min == 1; i < COUNT_OF(char_words); i++)
+            if (strcmp(text, char_words[i].word) == 0) {
+                *PLACE(char) = char_words[i].c;
+                return true;
+            }
+    }
+    return want(kr,
+                "one ASCII sign, one in quotes such as \";\", or one of the words tab, comma, "
+                "semicolon, pipe, space, colon, backslash%s",
+                k->min == 1 ? "" : ", none");
+}
+
+/* Is it "Name: value" with a token (RFC 9110, 5.6.2) and no control characters? */
+static bool header_ok(struct str line)
+{
+    size_t n = 0;
+    while (n < line.n && (isalnum((unsigned char)line.p[n]) ||
+                          (line.p[n] && strchr("!#$%&'*+-.^_`|~", line.p[n]))))
+        n++;
+    if (!n || n == line.n || line.p[n] != ':')
+        return false;
+    for (size_t i = n; i < line.n; i++)
+        if (iscntrl((unsigned char)line.p[i]) && line.p[i] != '\t')
+            return false;
+    return true;
+}
+
+static bool parse_header(struct key_reader *kr, const struct key *k, const char *text, void *base)
+{
+    for (const char *p = text; *p;) {
+        size_t n = strcspn(p, "\n");
+        if (n && !header_ok((struct str){ p, n }))
+            return want(kr, "Name: value, one header a line");
+        p += n + (p[n] == '\n');
+    }
+    return parse_text(kr, k, text, base);
+}
+
+/* The next token of a list with commas between, trimmed, its quotes taken away; 1, 0 at the end, -1
+ * not a list. */
+static int list_next(const char **at, struct buf *out)
+{
+    const char *p = *at + strspn(*at, " \t\n");
+    buf_reset(out);
+    buf_adds(out, "");
+    if (*p == '"') {
+        for (p++; *p && (*p != '"' || p[1] == '"'); p++) {
+            p += *p == '"';
+            buf_addc(out, *p);
+        }
+        if (*p++ != '"')
+            return -1;
+        p += strspn(p, " \t\n");
+    } else {
+        size_t n = strcspn(p, ",\n\""), kept = n;
+        while (kept && (p[kept - 1] == ' ' || p[kept - 1] == '\t'))
+            kept--;
+        if (!kept)
+            return -1;
+        buf_add(out, p, kept);
+        p += n;
+        p += strspn(p, " \t\n");
+    }
+    if (*p && *p != ',')
+        return -1;
+    *at = p;
+    return 1;
+}
+
+static bool parse_list(struct key_reader *kr, const struct key *k, const char *text, void *base)
+{
+    /* the count stands behind the pointer in struct recipe, for both lists */
+    _Static_assert(
+        offsetof(struct recipe, nnulls) == offsetof(struct recipe, nulls) + sizeof(char **) &&
+            offsetof(struct recipe, nkey) == offsetof(struct recipe, key) + sizeof(char **),
+        "lists are pointer and count");
+    int n = 0, room = 1;
+    for (const char *p = text; *p; p++)
+        room += *p == ',';
+    char **list = arena_alloc(kr->arena, mem_product((size_t)room, sizeof *list));
+    kr->failed |= !list;
+    struct buf token = { 0 };
+    bool good = list != NULL;
+    for (const char *p = text; good && *text; p++) {
+        if (list_next(&p, &token) < 0) {
+            good = want(
+                kr, "names with commas between; quotes around those with a comma or space in them");
+            break;
+        }
+        list[n++] = token.failed ? NULL : keep(kr, buf_str(&token));
+        if (!*p)
+            break;
+    }
+    kr->failed |= token.failed;
+    buf_clear(&token);
+    if (good) {
+        *PLACE(char **) = list;
+        *(int *)((char *)base + k->at + sizeof list) = n;
+    }
+    return good;
+}
+
+static bool parse_zone(struct key_reader *kr, const struct key *k, const char *text, void *base)
+{
+    if (!zone_preload(text)) /* the reader has no files: it finds the zone in memory */
+        return want(kr, "a zone that this machine knows, such as Europe/Berlin, or +02:00 (is the "
+                        "package tzdata installed?)");
+    return parse_text(kr, k, text, base);
+}
+
+static bool parse_table(struct key_reader *kr, const struct key *k, const char *text, void *base)
+{
+    struct recipe *r = base;
+    const char *dot = strchr(text, '.'), *last = strrchr(text, '.');
+    if (!dot || dot == text || !last[1])
+        return want(kr, "TARGET.TABLE, with TARGET the name of a [target NAME] section");
+    if (strncasecmp(last + 1, "qetl_", 5) == 0)
+        return want(kr, "another name: qetl keeps its ledger in tables that begin with qetl_");
+    r->target = keep(kr, (struct str){ text, (size_t)(dot - text) });
+    r->table_name = keep(kr, str_of(dot + 1));
+    return parse_text(kr, k, text, base);
+}
+
+/* "1%" or "100" into *limit; false: neither, or given already. */
+static bool reject_token(struct str t, struct reject_limit *limit)
+{
+    double share;
+    int64_t count;
+    if (t.n && t.p[t.n - 1] == '%') {
+        if (limit->share >= 0 || !text_real((struct str){ t.p, t.n - 1 }, &share) || share < 0 ||
+            share > 100)
+            return false;
+        limit->share = share / 100;
+        return true;
+    }
+    if (limit->count >= 0 || !text_int(t, &count) || count < 0)
+        return false;
+    limit->count = count;
+    return true;
+}
+
+static bool parse_rejects(struct key_reader *kr, const struct key *k, const char *text, void *base)
+{
+    struct reject_limit limit = { -1, -1 };
+    for (const char *p = text;; p++) {
+        size_t n = strcspn(p, ",");
+        if (!reject_token(str_trim((struct str){ p, n }), &limit))
+            return want(kr, "a number of rows, a share such as 1%%, or both with a comma between");
+        p += n;
+        if (!*p)
+            break;
+    }
+    *PLACE(struct reject_limit) = limit;
+    return true;
+}
+
+static const struct type_def {
+    const char *name; /* in the manual */
+    bool (*parse)(struct key_reader *, const struct key *, const char *text, void *base);
+} types[KEY_TYPES] = {
+    [KEY_TEXT] = { "text", parse_text },
+    [KEY_PATH] = { "path", parse_path },
+    [KEY_URL] = { "URI", parse_url },
+    [KEY_SECRET] = { "secret", parse_secret },
+    [KEY_NUMBER] = { "number", parse_number },
+    [KEY_SIZE] = { "size", parse_size },
+    [KEY_DURATION] = { "duration", parse_duration },
+    [KEY_YES] = { "word", parse_yes },
+    [KEY_WORD] = { "word", parse_word },
+    [KEY_NAME] = { "word", parse_name },
+    [KEY_CHAR] = { "sign", parse_char },
+    [KEY_HEADER] = { "lines", parse_header },
+    [KEY_COLUMNS] = { "columns", parse_text },
+    [KEY_LIST] = { "list", parse_list },
+    [KEY_ZONE] = { "zone", parse_zone },
+    [KEY_TABLE] = { "table", parse_table },
+    [KEY_REJECTS] = { "number, share", parse_rejects },
+};
+
+/* ---- finding keys ---- */
+
+static const struct section_def *section_of(enum scope s)
+{
+    return &section_defs[s == AT_RECIPE ? AT_PIPELINE : s];
+}
+
+const struct key *key_find(const struct section_def *def, const char *name)
+{
+    for (size_t i = 0; i < COUNT_OF(keys); i++)
+        if (section_of(keys[i].scope) == def && strcmp(keys[i].name, name) == 0)
+            return &keys[i];
+    return NULL;
+}
+
+const struct section_def *key_section(const char *name)
+{
+    for (size_t i = 0; i < COUNT_OF(keys); i++)
+        if (strcmp(keys[i].name, name) == 0)
+            return section_of(keys[i].scope);
+    return NULL;
+}
+
+const struct key *key_at(const struct section_def *def, int n)
+{
+    for (size_t i = 0; i < COUNT_OF(keys); i++)
+        if (section_of(keys[i].scope) == def && n-- == 0)
+            return &keys[i];
+    return NULL;
+}
+
+const char *key_name_at(const void *def, int n)
+{
+    const struct key *k = key_at(def, n);
+    return k ? k->name : NULL;
+}
+
+bool key_read(struct key_reader *kr, const struct key *k, const char *text, void *base)
+{
+    return types[k->type].parse(kr, k, text, base);
+}
+
+void key_defaults(struct key_reader *kr, enum scope scope, void *base)
+{
+    for (size_t i = 0; i < COUNT_OF(keys); i++) {
+        const struct key *k = &keys[i];
+        if (k->scope == scope && k->def && !key_read(kr, k, k->def, base))
+            assert(kr->failed || !"a default that its own key refuses");
+    }
+    if (scope == AT_RECIPE)
+        ((struct recipe *)base)->nnulls = -1;
+}
+
+bool key_is_private(const struct key *k)
+{
+    return k->type == KEY_SECRET || k->type == KEY_URL || k->type == KEY_HEADER;
+}
+
+/* ---- the manual ---- */
+
+/* "1 to 256", "text or json", or nothing. */
+static void print_range(const struct key *k, struct buf *out)
+{
+    char low[32], high[32];
+    for (int i = 0; k->words && k->words[i]; i++)
+        buf_addf(out, "%s%s", !i ? "" : k->words[i + 1] ? ", " : " or ", k->words[i]);
+    if (k->type == KEY_NUMBER)
+        buf_addf(out, "%lld to %lld", (long long)k->min, (long long)k->max);
+    if (k->type != KEY_SIZE && k->type != KEY_DURATION)
+        return;
+    range_text(k, low, high);
+    buf_addf(out, "%s to %s", low, high);
+}
+
+void config_print_keys(struct buf *out)
+{
+    const struct key *k;
+    for (const struct section_def *def = section_defs; def < section_defs + SECTION_DEFS; def++) {
+        buf_addf(out, "section\t%s%s\t%s\n", def->name, def->named ? " NAME" : "", def->help);
+        for (int i = 0; (k = key_at(def, i)); i++) {
+            buf_addf(out, "key\t%s\t%s\t%s\t%s\t", def->name, k->name, types[k->type].name,
+                     k->def              ? k->def
+                     : k->flags & NEEDED ? "(needed)"
+                                         : "");
+            print_range(k, out);
+            buf_addf(out, "\t%s\n", k->help);
+        }
+    }
+}
