@@ -53,6 +53,7 @@ struct json_row {
     struct node *root;
     int cols;
     int *same; /* of each column: the next one with the same path, or -1 */
+    const struct columns *columns;
     bool lax;
     uint64_t row;
     uint32_t unwanted;
@@ -168,6 +169,8 @@ static bool is_plain(struct str s)
 
 static struct key *key_find(const struct node *n, struct str name, uint32_t hash)
 {
+    if (!n->table)
+        return NULL;
     for (struct key *k = n->table[hash & (n->buckets - 1)]; k; k = k->chain)
         if (k->hash == hash && k->spelled.n == name.n + 2 && !memcmp(k->spelled.p + 1, name.p, name.n))
             return k;
@@ -223,7 +226,7 @@ static struct node *node_step(struct json_row *r, struct node *n, const struct j
 {
     if (step->index < 0) {
         uint32_t hash = hash_of(step->key);
-        struct key *k = n->table ? key_find(n, step->key, hash) : NULL;
+        struct key *k = key_find(n, step->key, hash);
         if (k)
             return k->child;
         struct node *child = node_new(r, column);
@@ -264,9 +267,10 @@ int json_row_open(struct json_row **out, const struct columns *columns, enum jso
     if (!r)
         return err_nomem(err);
     r->cols = columns->n;
+    r->columns = columns;
     r->lax = unknown == UNKNOWN_LAX;
     r->root = node_new(r, -1);
-    r->same = arena_alloc(&r->mem, (size_t)columns->n * sizeof *r->same);
+    r->same = arena_alloc(&r->mem, mem_product((size_t)columns->n, sizeof *r->same));
     int rc = r->root && r->same ? 0 : err_nomem(err);
     for (int i = 0; i < columns->n && rc == 0; i++)
         rc = tree_add(r, &columns->v[i], i, err);
@@ -487,21 +491,26 @@ static void fill(struct json_row *r, int slot, enum field_kind kind, const char 
         r->fields[slot] = (struct field){ p, (uint32_t)(end - p), (uint8_t)kind };
 }
 
+/* A json column takes a text as it is written; all others take what it says. */
 static const char *take_text(struct json_row *r, struct node *n, const char *p)
 {
     bool escaped;
     const char *end = json_skip_text(&r->scan, p, &escaped);
-    if (!end || n->slot < 0)
-        return end;
-    struct str text = { p + 1, (size_t)(end - p - 2) };
-    if (escaped) {
-        struct json_value v = { JSON_TEXT, { p, (size_t)(end - p) } };
-        if (!json_unescape(&v, r->arena, &text)) {
-            r->nomem = !text.p;
-            return r->nomem ? NULL : refuse(r, REJECT_ENCODING, n->slot, text.p, text.p + text.n);
+    if (!end)
+        return NULL;
+    struct str said = { p + 1, (size_t)(end - p - 2) };
+    struct json_value v = { JSON_TEXT, { p, (size_t)(end - p) } };
+    for (int slot = n->slot; slot >= 0; slot = r->same[slot]) {
+        if (r->columns->v[slot].type == TYPE_JSON) {
+            r->fields[slot] = (struct field){ p, (uint32_t)(end - p), FIELD_RAW };
+            continue;
         }
+        if (escaped && !json_unescape(&v, r->arena, &said)) {
+            r->nomem = !said.p;
+            return r->nomem ? NULL : refuse(r, REJECT_ENCODING, slot, said.p, said.p + said.n);
+        }
+        r->fields[slot] = (struct field){ said.p, (uint32_t)said.n, FIELD_QUOTED };
     }
-    fill(r, n->slot, FIELD_QUOTED, text.p, text.p + text.n);
     return end;
 }
 

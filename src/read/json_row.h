@@ -31,10 +31,11 @@ struct json_refusal {
 
 struct json_row;
 
-/* columns are borrowed until close. -1: config (a path is wrong), no-memory. */
+/* columns are borrowed until close; none (n == 0) is fine: rows are only checked. -1: config (a path is wrong), no-memory. */
 int json_row_open(struct json_row **out, const struct columns *columns, enum json_unknown unknown, struct err *err);
 /*
- * Walk `text`, which is to hold one value and white space around it. 1: fields[] are filled, as slices of the text or of the arena.
+ * Walk `text`, which is to hold one value and white space around it. 1: fields[] are filled, as slices of the text or of the arena;
+ * a text is FIELD_QUOTED and unescaped, but for columns of type json it is FIELD_RAW and as written.
  * 0: refused, *no says why. -1: no memory. ascii: the caller has seen that no byte is above 127.
  *
  * Strict checks all of the text; lax takes what is not wanted by its brackets and quotes only, and a value that stands where a

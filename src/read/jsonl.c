@@ -10,7 +10,7 @@
  * rest to the front and reads on. The window grows to the longest row that is allowed and no further; a longer row is passed over
  * piece by piece. Nothing is kept on disk.
  */
-#include "read/format.h"
+#include "read/jsonl.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -23,6 +23,7 @@
 
 enum {
     WINDOW = 256 * 1024,
+    ROW_MAX_DEFAULT = 16 << 20,
     WINDOW_SLACK = 32,    /* readable and not part of the data: json_row.h asks for 16 */
     LONG_ROW_KEPT = 2048, /* bytes of a row that is too long, for the rejects */
 };
@@ -517,12 +518,10 @@ static int next_of_document(struct reader *r, struct batch *b, struct err *err)
         int rc = 1;
         while (rc == 1 && !batch_full(b))
             rc = document_step(r, b, err);
-        if (rc < 0)
-            return -1;
         if (batch_has(b))
-            return 1;
-        if (rc == 0)
-            return 0;
+            return 1; /* an error too: the next call finds it again, at the same place */
+        if (rc <= 0)
+            return rc;
         rc = window_fill(r, err);
         if (rc < 0)
             return -1;
@@ -603,7 +602,7 @@ static int jsonl_open(struct reader **out, const struct recipe *recipe, const st
         return err_nomem(err);
     r->in = in;
     r->recipe = recipe;
-    r->row_max = row_bytes_max < 1 ? 1 : row_bytes_max > ROW_MAX ? ROW_MAX : (size_t)row_bytes_max;
+    r->row_max = row_bytes_max <= 0 ? ROW_MAX_DEFAULT : row_bytes_max > ROW_MAX ? ROW_MAX : (size_t)row_bytes_max;
     r->line = 1;
     if (reader_init(r, recipe, columns, err) < 0) {
         jsonl_close(r);
@@ -620,5 +619,7 @@ static int jsonl_next(struct reader *r, struct batch *b, struct err *err)
         return -1;
     return r->state == AT_LINE ? next_lines(r, b, err) : next_of_document(r, b, err);
 }
+
+const char *jsonl_form(const struct reader *r) { return r->state == AT_LINE ? "jsonl" : "json"; }
 
 const struct format format_jsonl = { "jsonl", jsonl_bid, jsonl_open, jsonl_next, jsonl_close };
