@@ -1,1 +1,180 @@
+/* One job from bytes to outputs: members to parts, books closed, errors with their place. */
 #include "test.h"
+
+#include <fcntl.h>
+
+#include "base/json.h"
+#include "io/config.h"
+#include "pipeline/pipeline.h"
+
+struct memory {
+    struct input input;
+    const char *p;
+    size_t n, at;
+};
+
+static ssize_t memory_read(struct input *in, void *buf, size_t cap, struct err *err)
+{
+    struct memory *m = (struct memory *)in;
+    (void)err;
+    size_t n = m->n - m->at < cap ? m->n - m->at : cap;
+    if (n)
+        memcpy(buf, m->p + m->at, n);
+    m->at += n;
+    return (ssize_t)n;
+}
+
+static int no_file(void *arg, int number, const char *ext, struct err *err)
+{
+    (void)arg;
+    (void)ext;
+    char name[32];
+    snprintf(name, sizeof name, "out-%d", number);
+    int fd = open(test_file(name), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    return fd < 0 ? err_sys(err, "make %s", name) : fd;
+}
+
+static const struct stage stage = { no_file, NULL, STAGE_INLINE_MAX };
+
+static struct config *config_of(const char *pipelines)
+{
+    struct config *c;
+    struct err err;
+    FILE *f = fopen(test_file("t.ini"), "w");
+    fprintf(f, "[target w]\nurl = sqlite:///tmp/w.db\n%s", pipelines);
+    fclose(f);
+    CHECK_OK(config_load(&c, test_file("t.ini"), NULL, &err), err);
+    return c;
+}
+
+struct outcome {
+    int rc;
+    struct err err;
+    struct pipeline_counts counts;
+    struct output outputs[PIPELINE_PARTS_MAX + 1];
+    int noutputs;
+};
+
+static struct outcome run(const char *pipelines, const char *const *texts)
+{
+    struct outcome o = { .rc = -1 };
+    struct config *c = config_of(pipelines);
+    struct pipeline_run *r;
+    CHECK_OK(pipeline_start(&r, c, &c->pipelines[0], NULL, &stage, &o.err), o.err);
+    o.rc = 0;
+    for (int i = 0; texts[i] && o.rc == 0; i += 2) {
+        struct memory m = { { .read = memory_read, .size = -1 }, texts[i + 1], strlen(texts[i + 1]), 0 };
+        o.rc = pipeline_object(r, &m.input, texts[i], &o.err);
+    }
+    if (o.rc == 0)
+        o.rc = pipeline_finish(r, o.outputs, &o.noutputs, &o.err);
+    o.counts = *pipeline_counts(r);
+    pipeline_end(r);
+    config_free(c);
+    return o;
+}
+
+static void outcome_clear(struct outcome *o)
+{
+    for (int i = 0; i < o->noutputs; i++)
+        output_clear(&o->outputs[i]);
+}
+
+#define RUN(pipelines, ...) run(pipelines, (const char *const[]){ __VA_ARGS__, NULL })
+
+TEST(pipeline, a_csv_becomes_one_output_of_typed_rows)
+{
+    struct outcome o = RUN("[pipeline p]\ncolumns = id:integer!, name:text\ntable = w.t\n", "file:///in/a.csv", "id,name\n1,x\n2,y\n");
+    CHECK_OK(o.rc, o.err);
+    CHECK_EQ(o.counts.read, 2);
+    CHECK_EQ(o.counts.staged, 2);
+    CHECK_EQ(o.noutputs, 1);
+    CHECK_EQ(o.outputs[0].rows, 2);
+    CHECK_STR(o.outputs[0].table, "w.t");
+    CHECK(!o.outputs[0].in_file);
+    outcome_clear(&o);
+}
+
+TEST(pipeline, rejects_are_counted_and_the_books_close)
+{
+    struct outcome o = RUN("[pipeline p]\ncolumns = id:integer!, name:text\ntable = w.t\nmax_rejects = 5\n", "file:///in/a.csv",
+                           "id,name\n1,x\nno,y\n3\n4,z\n");
+    CHECK_OK(o.rc, o.err);
+    CHECK_EQ(o.counts.read, 4);
+    CHECK_EQ(o.counts.staged, 2);
+    CHECK_EQ(o.counts.rejected, 2);
+    CHECK_EQ(o.noutputs, 2);
+    CHECK_EQ(o.outputs[1].kind, OUTPUT_REJECTS);
+    CHECK_EQ(o.outputs[1].rows, 2);
+    CHECK_HAS(o.outputs[1].inlined.p, "\"line\":3");
+    CHECK_HAS(o.outputs[1].inlined.p, "\"object\":\"file:///in/a.csv\"");
+    outcome_clear(&o);
+}
+
+TEST(pipeline, one_reject_too_many_fails_the_job_with_its_place)
+{
+    struct outcome o = RUN("[pipeline p]\ncolumns = id:integer!\ntable = w.t\n", "file:///in/a.csv", "id\n1\nx\n");
+    CHECK_EQ(o.rc, -1);
+    CHECK_EQ(o.err.code, ERR_REJECTS);
+    CHECK_HAS(o.err.msg, "member 'a.csv'");
+    CHECK_HAS(o.err.msg, "line 3");
+}
+
+static const char *const two_parts = "[pipeline p]\nmax_rejects = 1\n[pipeline p.a]\nmember = *.csv\ncolumns = id:integer!\ntable = w.a\n"
+                                     "[pipeline p.b]\nmember = *.jsonl, *.json\ncolumns = n:integer!\ntable = w.b\n";
+
+TEST(pipeline, each_member_goes_to_the_part_that_wants_it)
+{
+    struct outcome o = RUN(two_parts, "file:///in/a.csv", "id\n1\n2\n", "file:///in/b.jsonl", "{\"n\":5}\n");
+    CHECK_OK(o.rc, o.err);
+    CHECK_EQ(o.noutputs, 2);
+    CHECK_EQ(o.outputs[0].rows, 2);
+    CHECK_EQ(o.outputs[1].rows, 1);
+    CHECK_STR(o.outputs[1].table, "w.b");
+    CHECK_EQ(o.counts.members, 2);
+    outcome_clear(&o);
+}
+
+TEST(pipeline, an_object_that_nobody_wants_is_an_error_that_lists_its_members)
+{
+    struct outcome o = RUN(two_parts, "file:///in/readme.txt", "hello\n");
+    CHECK_EQ(o.rc, -1);
+    CHECK_EQ(o.err.code, ERR_NO_MEMBER);
+    CHECK_HAS(o.err.msg, "readme.txt");
+}
+
+TEST(pipeline, no_rows_at_all_is_an_error_unless_the_pipeline_allows_it)
+{
+    struct outcome o = RUN("[pipeline p]\ncolumns = id:integer!\ntable = w.t\n", "file:///in/a.csv", "");
+    CHECK_EQ(o.err.code, ERR_EMPTY);
+    o = RUN("[pipeline p]\ncolumns = id:integer!\ntable = w.t\n", "file:///in/a.csv", "id\n");
+    CHECK_EQ(o.err.code, ERR_EMPTY);
+    o = RUN("[pipeline p]\ncolumns = id:integer!\ntable = w.t\nempty = ok\n", "file:///in/a.csv", "id\n");
+    CHECK_OK(o.rc, o.err);
+    CHECK_EQ(o.outputs[0].rows, 0);
+    outcome_clear(&o);
+}
+
+TEST(pipeline, rows_beyond_the_inline_limit_go_to_a_file)
+{
+    AUTO(buf_clear) struct buf text = { 0 };
+    buf_adds(&text, "id\n");
+    for (int i = 0; i < 50000; i++)
+        buf_addf(&text, "%d\n", i);
+    struct outcome o = RUN("[pipeline p]\ncolumns = id:integer!\ntable = w.t\n", "file:///in/a.csv", text.p);
+    CHECK_OK(o.rc, o.err);
+    CHECK(o.outputs[0].in_file);
+    CHECK_EQ(o.outputs[0].rows, 50000);
+    outcome_clear(&o);
+}
+
+TEST(pipeline, globs_of_member_match_the_whole_name_or_its_last_part)
+{
+    struct recipe r = { .member = (char *)"data/*.csv, x{1,2}.txt" };
+    CHECK(pipeline_wants(&r, "data/a.csv"));
+    CHECK(!pipeline_wants(&r, "other/a.csv"));
+    CHECK(pipeline_wants(&r, "deep/x2.txt"));
+    CHECK(!pipeline_wants(&r, "x3.txt"));
+    r.member = NULL;
+    CHECK(pipeline_wants(&r, "anything"));
+}
