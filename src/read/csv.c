@@ -411,35 +411,43 @@ static enum split split_row(struct reader *r, struct field *out, struct row *row
     const int *slot = r->map.slot;
     const bool slow = r->slow;
     size_t from = r->at, p;
-    struct field f;
     int col = 0;
 
     for (;; from = p + 1, col++) {
         const uint32_t *at = r->pos + r->ipos;
-        if ((unsigned char)win[from] == quote && quoted_whole(r, at, r->npos - r->ipos, from)) {
-            f = (struct field){ win + from + 1, (uint32_t)(at[1] - from - 1), FIELD_QUOTED };
+        size_t begin = from, n;
+        uint8_t kind = FIELD_BARE;
+        struct field f = { 0 };
+        bool opens = (unsigned char)win[from] == quote;
+        if (opens && quoted_whole(r, at, r->npos - r->ipos, from)) {
+            begin = from + 1;
+            n = at[1] - begin;
+            kind = FIELD_QUOTED;
             p = at[2];
             r->ipos += 3;
-        } else if ((unsigned char)win[from] == quote || slow) {
-            enum split s = (unsigned char)win[from] == quote
-                               ? quoted(r, from, col, &f, &p, row, arena)
-                               : bare(r, from, col, &f, &p, row, arena);
+        } else if (opens || slow) {
+            enum split s = opens ? quoted(r, from, col, &f, &p, row, arena)
+                                 : bare(r, from, col, &f, &p, row, arena);
             if (s != SPLIT_ROW)
                 return s;
+            n = f.n;
+            kind = f.kind;
         } else {
             do {
                 if (!next_pos(r, &p))
                     return SPLIT_MORE;
             } while ((unsigned char)win[p] == quote);
-            size_t n = p - from;
-            if (win[p] == '\n' && n && win[p - 1] == '\r')
-                n--;
-            f = (struct field){ win + from, (uint32_t)n, FIELD_BARE };
+            n = p - from - (win[p] == '\n' && p > from && win[p - 1] == '\r');
         }
-        if (__builtin_expect(col >= width, 0))
-            row->extra |= f.n > 0;
-        else if (slot[col] >= 0)
-            out[slot[col]] = f;
+        if (__builtin_expect(col >= width, 0)) {
+            row->extra |= n > 0;
+        } else if (slot[col] >= 0) {
+            /* part by part: a struct that was put together in memory costs half of the walk */
+            struct field *to = &out[slot[col]];
+            to->p = f.p ? f.p : win + begin;
+            to->n = (uint32_t)n;
+            to->kind = kind;
+        }
         if ((unsigned char)win[p] != delimiter)
             break;
     }

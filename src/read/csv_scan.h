@@ -31,7 +31,7 @@ void csv_set_init(struct csv_set *set, const unsigned char *bytes,
 typedef size_t csv_scan_fn(const struct csv_set *set, const char *p, size_t n, uint32_t at,
                            uint32_t *out, bool *high);
 
-enum csv_scan_kind { CSV_SCAN_PLAIN, CSV_SCAN_SSE2, CSV_SCAN_AVX2, CSV_SCANS };
+enum csv_scan_kind { CSV_SCAN_PLAIN, CSV_SCAN_SSE2, CSV_SCANS };
 const char *csv_scan_name(enum csv_scan_kind kind);
 csv_scan_fn *csv_scan_get(enum csv_scan_kind kind); /* NULL: this machine cannot run it */
 csv_scan_fn *csv_scan_best(void);
