@@ -1,1 +1,1199 @@
+/* The SQLite target: what is staged is what is loaded, fast, all or nothing, once. */
+#include "target/sqlite.h"
+
+#include "config.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <sqlite3.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#ifdef HAVE_SECCOMP
+#include <seccomp.h>
+#endif
+
 #include "test.h"
+
+static const char columns_text[] = "id:integer!, name:text, amount:decimal(2), weight:real, good:boolean, day:date, at:timestamp, extra:json";
+enum { COLUMNS = 8, JOB_OUTPUTS = 16 };
+
+static uint64_t seed = 88172645463325252;
+static uint64_t next_random(void) /* xorshift64, Marsaglia 2003 */
+{
+    seed ^= seed << 13;
+    seed ^= seed >> 7;
+    return seed ^= seed << 17;
+}
+
+/* ---- staging ---- */
+
+struct staged {
+    struct columns columns;
+    struct table_spec spec;
+    int key[4];
+    struct output output;
+    char path[512], table[64];
+};
+
+static int open_staged(void *arg, int number, const char *ext, struct err *err)
+{
+    struct staged *s = arg;
+    static int count;
+    (void)err;
+    snprintf(s->path, sizeof s->path, "%s/staged %%20 %d-%d-%d.%s", test_dir(), (int)getpid(), number, count++, ext);
+    return open(s->path, O_RDWR | O_CREAT | O_EXCL, 0600);
+}
+
+static void staged_clear(struct staged *s)
+{
+    if (s->path[0])
+        unlink(s->path);
+    columns_clear(&s->columns);
+    buf_clear(&s->output.inlined);
+}
+
+/* A table of these columns, with the key columns k (ended by -1) if any. */
+static void staged_init(struct staged *s, const char *table, const char *columns, enum load_mode mode, int key)
+{
+    struct err err;
+    *s = (struct staged){ 0 };
+    CHECK_OK(columns_parse(&s->columns, columns, &err), err);
+    snprintf(s->table, sizeof s->table, "w.%s", table);
+    s->key[0] = key;
+    s->spec = (struct table_spec){ s->table, s->table + 2, &s->columns, mode, key >= 0, s->key };
+}
+
+static int no_limit_open(void *arg, int number, const char *ext, struct err *err)
+{
+    (void)arg;
+    (void)number;
+    (void)ext;
+    return err_set(err, ERR_INTERNAL, "no file for the rejects of this test");
+}
+
+/* Encode n rows of values; gives the number of rejects. */
+static int64_t stage_rows(struct staged *s, const struct value *values, uint32_t n, size_t inline_max)
+{
+    struct err err;
+    struct encoder *e;
+    struct rejects rejects;
+    uint64_t staged = 0;
+    const struct stage stage = { open_staged, s, inline_max }, for_rejects = { no_limit_open, NULL, 1 << 20 };
+    uint32_t cols = (uint32_t)s->columns.n;
+    struct place place = { 1, 0, STR("the row") };
+    const struct place *places[BATCH_ROWS];
+    for (int i = 0; i < BATCH_ROWS; i++)
+        places[i] = &place;
+    rejects_init(&rejects, &for_rejects, 99, (struct reject_limit){ -1, -1 });
+    rejects.table = s->table;
+    rejects.object = rejects.member = "o";
+    CHECK_OK(target_sqlite.encode_open(&e, &s->spec, &stage, 0, &err), err);
+    for (uint32_t at = 0; at < n; at += BATCH_ROWS) {
+        uint32_t some = n - at < BATCH_ROWS ? n - at : BATCH_ROWS;
+        struct rows rows = { some, cols, (struct value *)(values + (size_t)at * cols), places };
+        CHECK_OK(target_sqlite.encode_rows(e, &rows, &rejects, &staged, &err), err);
+    }
+    CHECK_OK(target_sqlite.encode_finish(e, &s->output, &err), err);
+    target_sqlite.encode_close(e);
+    int64_t rejected = rejects.count;
+    rejects_clear(&rejects);
+    CHECK_EQ(s->output.rows, staged);
+    CHECK_EQ(staged + (uint64_t)rejected, n);
+    CHECK_STR(s->output.table, s->table);
+    return rejected;
+}
+
+/* Rows of columns_text with ids from `first` on; every value but the id is now and then null. */
+static struct value *make_rows(int64_t first, uint32_t n)
+{
+    static const char words[] = "the quick brown fox jumps over the lazy dog";
+    static const char *const json[] = { "1e2", "{\"a\":[1,2]}", "null", "\"x\"", "12345678901234567890" };
+    struct value *v = calloc((size_t)n * COLUMNS + 1, sizeof *v);
+    for (uint32_t i = 0; i < n; i++) {
+        struct value *row = v + (size_t)i * COLUMNS;
+        uint64_t r = next_random();
+        const char *j = json[r % 5];
+        row[0].i = first + i;
+        row[1] = (struct value){ .p = words + r % 20, .n = (uint32_t)(r >> 8) % 24 };
+        row[2].i = (int64_t)(r % 2000000) - 1000000;
+        row[3].r = r % 3 ? (double)(int64_t)(r % 1000000) / 64 : (double)(r % 1000);
+        row[4].i = r & 1;
+        row[5].i = (int64_t)(r % 30000);
+        row[6].i = (int64_t)(r % 2000000000) * 1000000 + (r % 4 ? 0 : 123400);
+        row[7] = (struct value){ .p = j, .n = (uint32_t)strlen(j) };
+        for (int c = 1; c < COLUMNS; c++)
+            row[c].null = (r >> (20 + c)) % 16 == 0;
+    }
+    return v;
+}
+
+/* The usual case: n plain rows with ids from `first` on, in a file. */
+static void stage_plain(struct staged *s, const char *table, enum load_mode mode, int key, int64_t first, uint32_t n, size_t inline_max)
+{
+    struct value *v = make_rows(first, n);
+    staged_init(s, table, columns_text, mode, key);
+    CHECK_EQ(stage_rows(s, v, n, inline_max), 0);
+    free(v);
+}
+
+/* Rows (id, name) from text pairs. */
+static void stage_pairs(struct staged *s, const char *table, enum load_mode mode, int key, size_t inline_max, int n,
+                        const int64_t *ids, const char *const *names)
+{
+    struct value v[64] = { 0 };
+    staged_init(s, table, "id:integer!, name:text", mode, key);
+    for (int i = 0; i < n; i++) {
+        v[2 * i].i = ids[i];
+        v[2 * i + 1] = (struct value){ .p = names[i], .n = (uint32_t)strlen(names[i]) };
+    }
+    CHECK_EQ(stage_rows(s, v, (uint32_t)n, inline_max), 0);
+}
+
+/* ---- the warehouse ---- */
+
+static const char *warehouse; /* path of this test's */
+static char target_name[] = "w";
+
+static struct target_config config_of(bool many_readers)
+{
+    static char url[600];
+    snprintf(url, sizeof url, "sqlite://%s", warehouse);
+    return (struct target_config){ target_name, url, many_readers };
+}
+
+static void new_warehouse(void)
+{
+    static int count;
+    char name[32];
+    snprintf(name, sizeof name, "w%d.db", count++);
+    warehouse = test_file(name);
+    static char kept[512];
+    snprintf(kept, sizeof kept, "%s", warehouse);
+    warehouse = kept;
+}
+
+static struct target_conn *open_warehouse(void)
+{
+    struct err err;
+    struct target_conn *c;
+    struct target_config cfg = config_of(false);
+    CHECK_OK(target_sqlite.open(&c, &cfg, true, &err), err);
+    return c;
+}
+
+static void sql_into(const char *sql)
+{
+    sqlite3 *db;
+    char *msg = NULL;
+    CHECK_EQ(sqlite3_open(warehouse, &db), SQLITE_OK);
+    if (sqlite3_exec(db, sql, NULL, NULL, &msg) != SQLITE_OK)
+        fail_msg("%s: %s", sql, msg);
+    sqlite3_close(db);
+}
+
+/* The first value of the first row, as text; "" for NULL or none. */
+static const char *ask(const char *sql)
+{
+    static char out[4][4096];
+    static unsigned next;
+    char *o = out[next++ % 4];
+    sqlite3 *db;
+    sqlite3_stmt *st;
+    CHECK_EQ(sqlite3_open(warehouse, &db), SQLITE_OK);
+    if (sqlite3_prepare_v2(db, sql, -1, &st, NULL) != SQLITE_OK)
+        fail_msg("%s: %s", sql, sqlite3_errmsg(db));
+    const char *v = sqlite3_step(st) == SQLITE_ROW ? (const char *)sqlite3_column_text(st, 0) : "";
+    snprintf(o, sizeof out[0], "%s", v ? v : "");
+    sqlite3_finalize(st);
+    sqlite3_close(db);
+    return o;
+}
+
+static struct load_job job_of(const char *uid, struct load_output *outputs, struct staged *staged, int n)
+{
+    for (int i = 0; i < n; i++)
+        outputs[i] = (struct load_output){ staged[i].spec, &staged[i].output, staged[i].path };
+    return (struct load_job){ .uid = uid, .pipeline = "p", .id = 7, .objects = "[\"file:///in.csv\"]", .outputs = outputs, .noutputs = n };
+}
+
+/* One job in a transaction of its own; -1 with *err where the target refuses it. */
+static int try_load(struct target_conn *c, const char *uid, struct staged *staged, int n, struct load_job *job, struct err *err)
+{
+    struct load_output outputs[JOB_OUTPUTS];
+    struct err begin_err;
+    CHECK_OK(target_sqlite.begin(c, &begin_err), begin_err);
+    *job = job_of(uid, outputs, staged, n);
+    int rc = target_sqlite.load_job(c, job, err);
+    if (rc < 0 && err_class(err->code) == ERR_TRANSIENT)
+        target_sqlite.rollback(c);
+    else
+        CHECK_OK(target_sqlite.commit(c, &begin_err), begin_err);
+    return rc;
+}
+
+static struct load_job load(struct target_conn *c, const char *uid, struct staged *staged, int n)
+{
+    struct load_job job;
+    struct err err;
+    CHECK_OK(try_load(c, uid, staged, n, &job, &err), err);
+    return job;
+}
+
+static void check_refusal(struct target_conn *c, struct staged *s, enum err_code code, const char *part)
+{
+    struct load_job job;
+    struct err err;
+    char uid[SYS_UID_LEN + 1];
+    sys_uid(uid);
+    CHECK_EQ(try_load(c, uid, s, 1, &job, &err), -1);
+    CHECK_STR(err_name(err.code), err_name(code));
+    CHECK_HAS(err.msg, part);
+    CHECK_EQ(target_sqlite.loaded(c, uid, &err), 0);
+}
+
+/* ---- what goes in comes out ---- */
+
+static const char fingerprint[] = "SELECT group_concat(typeof(id)||quote(id)||typeof(name)||quote(name)||typeof(amount)||quote(amount)||typeof(weight)"
+                                  "||quote(weight)||quote(good)||typeof(day)||quote(day)||typeof(at)||quote(at)||typeof(extra)||quote(extra)) FROM ";
+
+TEST(sqlite, inline_and_staged_rows_are_the_same_rows)
+{
+    struct staged in_file, in_line;
+    char sql[1024], a[4096];
+    new_warehouse();
+    seed = 1;
+    stage_plain(&in_file, "a", MODE_APPEND, -1, 1, 60, 0);
+    seed = 1;
+    stage_plain(&in_line, "b", MODE_APPEND, -1, 1, 60, 65536);
+    CHECK(in_file.output.in_file && !in_line.output.in_file);
+    struct target_conn *c = open_warehouse();
+    CHECK_EQ(load(c, "u1", &in_file, 1).rows, 60);
+    CHECK_EQ(load(c, "u2", &in_line, 1).rows, 60);
+    snprintf(sql, sizeof sql, "%sa", fingerprint);
+    snprintf(a, sizeof a, "%s", ask(sql));
+    snprintf(sql, sizeof sql, "%sb", fingerprint);
+    CHECK(strlen(a) > 1000);
+    CHECK_STR(ask(sql), a);
+    target_sqlite.close(c);
+    staged_clear(&in_file);
+    staged_clear(&in_line);
+}
+
+TEST(sqlite, every_type_is_stored_as_declared)
+{
+    struct staged s;
+    struct value v[COLUMNS] = { { .i = INT64_MIN }, { .p = "1e2", .n = 3 }, { .i = -1250 }, { .r = 3.0 }, { .i = 1 },
+                                { .i = 20047 },     { .i = 1700000000500000 }, { .p = "1e2", .n = 3 } };
+    for (size_t inline_max = 0; inline_max < 2; inline_max++) {
+        new_warehouse();
+        staged_init(&s, "t", columns_text, MODE_APPEND, -1);
+        CHECK_EQ(stage_rows(&s, v, 1, inline_max * 1000), 0);
+        CHECK_EQ(s.output.in_file, !inline_max);
+        struct target_conn *c = open_warehouse();
+        load(c, "u", &s, 1);
+        target_sqlite.close(c);
+        CHECK_STR(ask("SELECT quote(id)||' '||quote(name)||' '||quote(amount)||' '||quote(weight)||' '||quote(good)||' '||quote(day)||' '||"
+                      "quote(at)||' '||quote(extra) FROM t"),
+                  "-9223372036854775808 '1e2' -12.5 3.0 1 '2024-11-20' '2023-11-14 22:13:20.5' '1e2'");
+        staged_clear(&s);
+    }
+}
+
+static void copy_staged(const struct staged *s, const char *to, const char *insert)
+{
+    sqlite3 *db;
+    char *sql = sqlite3_mprintf("PRAGMA journal_mode=MEMORY; PRAGMA synchronous=OFF; ATTACH %Q AS s;", s->path), *msg = NULL;
+    AUTO(buf_clear) struct buf create = { 0 };
+    sqlite_table_sql(&create, "\"t\"", &s->spec);
+    CHECK_EQ(sqlite3_open(to, &db), SQLITE_OK);
+    if (sqlite3_exec(db, sql, NULL, NULL, &msg) || sqlite3_exec(db, create.p, NULL, NULL, &msg) ||
+        sqlite3_exec(db, insert, NULL, NULL, &msg))
+        fail_msg("%s", msg);
+    sqlite3_free(sql);
+    sqlite3_close(db);
+}
+
+static char *read_file(const char *path, size_t *n)
+{
+    AUTO(fd_closep) int fd = open(path, O_RDONLY);
+    CHECK(fd >= 0);
+    *n = (size_t)lseek(fd, 0, SEEK_END);
+    char *p = malloc(*n);
+    CHECK_EQ(pread(fd, p, *n, 0), *n);
+    return p;
+}
+
+/* The record transfer copies what is staged; INSERT of named columns decodes it, applies the affinities and encodes it again. */
+TEST(sqlite, record_transfer_stores_the_bytes_that_an_insert_would)
+{
+    struct staged s;
+    size_t n[2];
+    stage_plain(&s, "t", MODE_APPEND, -1, -3000, 20000, 0);
+    copy_staged(&s, test_file("fast.db"), "INSERT INTO t SELECT * FROM s.staged");
+    copy_staged(&s, test_file("slow.db"), "INSERT INTO t (id, name, amount, weight, good, day, at, extra)"
+                                          " SELECT id, name, amount, weight, good, day, at, extra FROM s.staged");
+    char *fast = read_file(test_file("fast.db"), &n[0]), *slow = read_file(test_file("slow.db"), &n[1]);
+    CHECK(n[0] > 1000000);
+    CHECK_EQ(n[0], n[1]);
+    assert_memory_equal(fast, slow, n[0]);
+    free(fast);
+    free(slow);
+    staged_clear(&s);
+}
+
+TEST(sqlite, rows_that_the_table_could_not_hold_are_rejected)
+{
+    struct staged s;
+    struct value v[4 * COLUMNS] = { 0 };
+    for (int i = 0; i < 4; i++) {
+        v[i * COLUMNS + 1].p = v[i * COLUMNS + 7].p = "";
+        v[i * COLUMNS].i = i;
+    }
+    v[0].null = true;                          /* NOT NULL */
+    v[COLUMNS + 2].i = 123456789012345678;     /* more digits than a REAL has */
+    v[2 * COLUMNS + 6].i = INT64_MAX;          /* no year of four digits */
+    staged_init(&s, "t", columns_text, MODE_APPEND, -1);
+    CHECK_EQ(stage_rows(&s, v, 4, 65536), 3);
+    CHECK_EQ(s.output.rows, 1);
+    staged_clear(&s);
+    staged_init(&s, "t", "id:integer, name:text", MODE_UPSERT, 0); /* not "!", but the key */
+    CHECK_EQ(stage_rows(&s, (struct value[]){ { .null = true }, { .p = "" } }, 1, 65536), 1);
+    staged_clear(&s);
+}
+
+TEST(sqlite, outputs_grow_from_memory_into_a_file)
+{
+    for (uint32_t n = 1; n < 200; n += 7) {
+        struct staged s;
+        new_warehouse();
+        stage_plain(&s, "t", MODE_APPEND, -1, 1, n, 4000);
+        CHECK_EQ(s.output.in_file, s.output.bytes > 4000);
+        struct target_conn *c = open_warehouse();
+        CHECK_EQ(load(c, "u", &s, 1).rows, n);
+        target_sqlite.close(c);
+        CHECK_EQ(atoi(ask("SELECT count(*) || CASE WHEN sum(id) = count(*) * (count(*) + 1) / 2 THEN '' ELSE 'x' END FROM t")), n);
+        staged_clear(&s);
+    }
+}
+
+/* ---- the fast path ---- */
+
+TEST(sqlite, tables_made_by_qetl_take_records_as_they_are)
+{
+    struct staged s[3];
+    new_warehouse();
+    struct target_conn *c = open_warehouse();
+    for (int i = 0; i < 3; i++)
+        stage_plain(&s[i], "t", i < 2 ? MODE_APPEND : MODE_REPLACE, -1, i * 1000, 1000, 0);
+    CHECK_EQ(load(c, "u0", &s[0], 1).slow_rows, 0); /* into the empty table */
+    CHECK_EQ(load(c, "u1", &s[1], 1).slow_rows, 0); /* and the filled one */
+    CHECK_EQ(load(c, "u2", &s[2], 1).slow_rows, 0);
+    CHECK_STR(ask("SELECT count(*) || ' ' || min(id) FROM t"), "1000 2000");
+    for (int i = 0; i < 3; i++)
+        staged_clear(&s[i]);
+    target_sqlite.close(c);
+}
+
+TEST(sqlite, the_slow_path_is_counted)
+{
+    struct staged s;
+    new_warehouse();
+    sql_into("CREATE TABLE t (note TEXT, id INTEGER, name TEXT, amount, weight, good, day, at, extra)");
+    struct target_conn *c = open_warehouse();
+    stage_plain(&s, "t", MODE_APPEND, -1, 1, 1000, 0);
+    struct load_job job = load(c, "u", &s, 1);
+    CHECK_EQ(job.rows, 1000);
+    CHECK_EQ(job.slow_rows, 1000);
+    staged_clear(&s);
+    target_sqlite.close(c);
+}
+
+static int super_journals;
+static sqlite3_vfs watcher, *below;
+static int watch_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags, int *out)
+{
+    (void)vfs;
+    super_journals += !!(flags & SQLITE_OPEN_SUPER_JOURNAL);
+    return below->xOpen(below, name, file, flags, out);
+}
+
+TEST(sqlite, staged_files_cost_no_super_journal)
+{
+    struct staged s[4];
+    below = sqlite3_vfs_find(NULL);
+    watcher = *below;
+    watcher.zName = "watcher";
+    watcher.xOpen = watch_open;
+    sqlite3_vfs_register(&watcher, 1);
+    new_warehouse();
+    struct target_conn *c = open_warehouse();
+    for (int i = 0; i < 4; i++)
+        stage_plain(&s[i], i % 2 ? "a" : "b", MODE_APPEND, -1, 1, 100, 0);
+    load(c, "u1", s, 2);
+    load(c, "u2", s + 2, 2);
+    CHECK_EQ(super_journals, 0);
+    target_sqlite.close(c);
+    /* and the watch works: two files written in one transaction do make one */
+    char *sql = sqlite3_mprintf("ATTACH %Q AS s; BEGIN IMMEDIATE; DELETE FROM a; DELETE FROM s.staged; COMMIT", s[0].path);
+    sql_into(sql);
+    sqlite3_free(sql);
+    CHECK(super_journals > 0);
+    sqlite3_vfs_unregister(&watcher);
+    sqlite3_vfs_register(below, 1);
+    for (int i = 0; i < 4; i++)
+        staged_clear(&s[i]);
+}
+
+TEST(sqlite, a_job_may_have_more_files_than_can_be_attached)
+{
+    struct staged s[12];
+    new_warehouse();
+    struct target_conn *c = open_warehouse();
+    for (int i = 0; i < 12; i++)
+        stage_plain(&s[i], "t", MODE_APPEND, -1, i * 100, 100, 0);
+    struct load_job job = load(c, "u", s, 12);
+    CHECK_EQ(job.rows, 1200);
+    CHECK_EQ(job.slow_rows, 200);
+    CHECK_STR(ask("SELECT count(DISTINCT id) FROM t"), "1200");
+    for (int i = 0; i < 12; i++)
+        staged_clear(&s[i]);
+    target_sqlite.close(c);
+}
+
+/* ---- modes ---- */
+
+TEST(sqlite, replace_leaves_the_rows_of_the_last_job)
+{
+    struct staged s[3];
+    for (int k = 0; k < 2; k++) {
+        new_warehouse();
+        struct target_conn *c = open_warehouse();
+        stage_pairs(&s[0], "t", MODE_REPLACE, -1, k * 1000, 2, (int64_t[]){ 1, 2 }, (const char *[]){ "a", "b" });
+        stage_pairs(&s[1], "t", MODE_REPLACE, -1, k * 1000, 1, (int64_t[]){ 3 }, (const char *[]){ "c" });
+        stage_pairs(&s[2], "t", MODE_REPLACE, -1, k * 1000, 1, (int64_t[]){ 4 }, (const char *[]){ "d" });
+        load(c, "u0", &s[0], 1);
+        CHECK_STR(ask("SELECT group_concat(id) FROM t"), "1,2");
+        load(c, "u1", &s[1], 2); /* two outputs for one table: the second does not wipe out the first */
+        CHECK_STR(ask("SELECT group_concat(id) FROM t"), "3,4");
+        for (int i = 0; i < 3; i++)
+            staged_clear(&s[i]);
+        target_sqlite.close(c);
+    }
+}
+
+TEST(sqlite, upsert_keeps_the_last_row_of_a_key)
+{
+    static const char *const columns[] = { "id:integer!, name:text", "id:text!, name:text" };
+    for (int k = 0; k < 4; k++) {
+        struct staged s[2];
+        struct value first[] = { { .i = 5 }, { .p = "a", .n = 1 }, { .i = 3 }, { .p = "b", .n = 1 },
+                                 { .i = 5 }, { .p = "c", .n = 1 }, { .i = 4 }, { .null = true } };
+        struct value second[] = { { .i = 4 }, { .p = "d", .n = 1 }, { .i = 9 }, { .p = "e", .n = 1 }, { .i = 9 }, { .p = "f", .n = 1 } };
+        static const char digits[] = "0123456789";
+        for (int i = 0; k / 2 && i < 8; i += 2) {
+            first[i] = (struct value){ .p = digits + first[i].i, .n = 1 };
+            if (i < 6)
+                second[i] = (struct value){ .p = digits + second[i].i, .n = 1 };
+        }
+        new_warehouse();
+        struct target_conn *c = open_warehouse();
+        staged_init(&s[0], "t", columns[k / 2], MODE_UPSERT, 0);
+        staged_init(&s[1], "t", columns[k / 2], MODE_UPSERT, 0);
+        stage_rows(&s[0], first, 4, k % 2 * 1000);
+        stage_rows(&s[1], second, 3, k % 2 * 1000);
+        CHECK_EQ(load(c, "u0", &s[0], 1).rows, 4);
+        CHECK_STR(ask("SELECT group_concat(id || coalesce(name, '-')) FROM (SELECT * FROM t ORDER BY id)"), "3b,4-,5c");
+        CHECK_EQ(load(c, "u1", &s[1], 1).rows, 3);
+        CHECK_STR(ask("SELECT group_concat(id || coalesce(name, '-')) FROM (SELECT * FROM t ORDER BY id)"), "3b,4d,5c,9f");
+        staged_clear(&s[0]);
+        staged_clear(&s[1]);
+        target_sqlite.close(c);
+    }
+}
+
+TEST(sqlite, upsert_takes_a_key_of_several_columns)
+{
+    struct staged s;
+    struct value v[] = { { .i = 1 }, { .p = "x", .n = 1 }, { .i = 10 }, { .i = 1 }, { .p = "y", .n = 1 }, { .i = 11 },
+                         { .i = 1 }, { .p = "x", .n = 1 }, { .i = 12 } };
+    for (size_t inline_max = 0; inline_max < 2000; inline_max += 1000) {
+        new_warehouse();
+        struct target_conn *c = open_warehouse();
+        staged_init(&s, "t", "a:integer!, b:text!, c:integer", MODE_UPSERT, 0);
+        s.key[1] = 1;
+        s.spec.nkey = 2;
+        stage_rows(&s, v, 3, inline_max);
+        load(c, "u", &s, 1);
+        CHECK_STR(ask("SELECT group_concat(a || b || c) FROM (SELECT * FROM t ORDER BY c)"), "1y11,1x12");
+        staged_clear(&s);
+        staged_init(&s, "u", "a:integer!, b:text!", MODE_UPSERT, 0); /* nothing but the key */
+        s.key[1] = 1;
+        s.spec.nkey = 2;
+        struct value only[] = { { .i = 1 }, { .p = "x", .n = 1 }, { .i = 1 }, { .p = "x", .n = 1 } };
+        stage_rows(&s, only, 2, inline_max);
+        load(c, "v", &s, 1);
+        CHECK_STR(ask("SELECT count(*) FROM u"), "1");
+        staged_clear(&s);
+        target_sqlite.close(c);
+    }
+}
+
+TEST(sqlite, names_of_any_kind_are_quoted)
+{
+    struct staged s;
+    struct err err;
+    for (size_t inline_max = 0; inline_max < 2000; inline_max += 1000) {
+        new_warehouse();
+        struct target_conn *c = open_warehouse();
+        staged_init(&s, "select \"x", "id:integer!, b:integer", MODE_UPSERT, 0);
+        free(s.columns.v[1].name);
+        s.columns.v[1].name = strdup("rowid");
+        free(s.columns.v[0].name);
+        s.columns.v[0].name = strdup("a \"b\" c");
+        stage_rows(&s, (struct value[]){ { .i = 2 }, { .i = 20 }, { .i = 1 }, { .i = 10 }, { .i = 2 }, { .i = 21 } }, 3, inline_max);
+        load(c, "u", &s, 1);
+        CHECK_STR(ask("SELECT group_concat(\"a \"\"b\"\" c\" || ' ' || \"rowid\") FROM \"select \"\"x\""), "1 10,2 21");
+        CHECK_EQ(target_sqlite.loaded(c, "u", &err), 1);
+        staged_clear(&s);
+        target_sqlite.close(c);
+    }
+}
+
+/* ---- tables of the user's own ---- */
+
+TEST(sqlite, columns_of_an_own_table_are_found_by_name)
+{
+    struct staged s;
+    for (size_t inline_max = 0; inline_max < 2000; inline_max += 1000) {
+        new_warehouse();
+        sql_into("CREATE TABLE t (NAME TEXT, note TEXT, seen DEFAULT 5 NOT NULL, double AS (id * 2), ID INTEGER)");
+        struct target_conn *c = open_warehouse();
+        stage_pairs(&s, "t", MODE_APPEND, -1, inline_max, 2, (int64_t[]){ 1, 2 }, (const char *[]){ "a", "b" });
+        load(c, "u", &s, 1);
+        CHECK_STR(ask("SELECT group_concat(id || name || seen || double || coalesce(note, '-')) FROM t"), "1a52-,2b54-");
+        staged_clear(&s);
+        target_sqlite.close(c);
+    }
+}
+
+TEST(sqlite, what_does_not_fit_an_own_table_is_refused_with_what_to_do)
+{
+    static const struct {
+        const char *create, *table, *part;
+        enum load_mode mode;
+    } cases[] = {
+        { "CREATE TABLE t (id INTEGER)", "t", "has no column 'name'; run: ALTER TABLE \"t\" ADD COLUMN \"name\" TEXT", MODE_APPEND },
+        { "CREATE TABLE t (id INTEGER, name TEXT)", "t", "run: CREATE UNIQUE INDEX \"t_key\" ON \"t\" (\"id\")", MODE_UPSERT },
+        { "CREATE TABLE t (id INTEGER, name TEXT, more TEXT NOT NULL)", "t", "column 'more' of table 't' is NOT NULL without a default", MODE_APPEND },
+        { "CREATE TABLE t (id INTEGER, name AS (id || 'x'))", "t", "column 'name' of table 't' is generated", MODE_APPEND },
+        { "CREATE VIEW t AS SELECT 1 AS id, 'a' AS name", "t", "is a view", MODE_APPEND },
+        { "SELECT 1", "qetl_load", "is the ledger", MODE_APPEND },
+        { "SELECT 1", "other.t", "has no schemas", MODE_APPEND },
+        { "SELECT 1", "sqlite_x", "reserved", MODE_APPEND },
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct staged s;
+        new_warehouse();
+        sql_into(cases[i].create);
+        struct target_conn *c = open_warehouse();
+        stage_pairs(&s, cases[i].table, cases[i].mode, cases[i].mode == MODE_UPSERT ? 0 : -1, 1000, 1, (int64_t[]){ 1 }, (const char *[]){ "a" });
+        check_refusal(c, &s, ERR_TARGET_REFUSED, cases[i].part);
+        staged_clear(&s);
+        target_sqlite.close(c);
+    }
+}
+
+TEST(sqlite, a_row_that_a_constraint_refuses_is_named)
+{
+    for (size_t inline_max = 0; inline_max < 2000; inline_max += 1000)
+        for (int key = -1; key < 1; key++) {
+            struct staged s;
+            new_warehouse();
+            sql_into("CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT CHECK (name <> 'bad'))");
+            struct target_conn *c = open_warehouse();
+            stage_pairs(&s, "t", MODE_APPEND, key, inline_max, 3, (int64_t[]){ 1, 2, 1 }, (const char *[]){ "a", "b", "c" });
+            check_refusal(c, &s, ERR_TARGET_REFUSED, "row 3 of 3");
+            check_refusal(c, &s, ERR_TARGET_REFUSED, "UNIQUE constraint failed: t.id");
+            staged_clear(&s);
+            stage_pairs(&s, "t", MODE_APPEND, key, inline_max, 2, (int64_t[]){ 1, 2 }, (const char *[]){ "a", "bad" });
+            check_refusal(c, &s, ERR_TARGET_REFUSED, "row 2 of 2");
+            staged_clear(&s);
+            CHECK_STR(ask("SELECT count(*) FROM t"), "0");
+            target_sqlite.close(c);
+        }
+}
+
+TEST(sqlite, a_trigger_that_leaves_rows_out_is_found_out)
+{
+    for (size_t inline_max = 0; inline_max < 2000; inline_max += 1000) {
+        struct staged s;
+        new_warehouse();
+        sql_into("CREATE TABLE t (id INTEGER, name TEXT); CREATE TRIGGER g BEFORE INSERT ON t WHEN new.id = 2 BEGIN SELECT raise(IGNORE); END");
+        struct target_conn *c = open_warehouse();
+        stage_pairs(&s, "t", MODE_APPEND, -1, inline_max, 3, (int64_t[]){ 1, 2, 3 }, (const char *[]){ "a", "b", "c" });
+        check_refusal(c, &s, ERR_TARGET_REFUSED, "2 of 3 rows went in");
+        staged_clear(&s);
+        target_sqlite.close(c);
+    }
+}
+
+TEST(sqlite, a_table_that_changes_between_two_groups_is_read_again)
+{
+    struct staged s;
+    new_warehouse();
+    struct target_conn *c = open_warehouse();
+    stage_pairs(&s, "t", MODE_APPEND, -1, 1000, 1, (int64_t[]){ 1 }, (const char *[]){ "a" });
+    load(c, "u1", &s, 1);
+    sql_into("DROP TABLE t");
+    load(c, "u2", &s, 1);
+    CHECK_STR(ask("SELECT count(*) FROM t"), "1");
+    sql_into("ALTER TABLE t RENAME COLUMN name TO title");
+    check_refusal(c, &s, ERR_TARGET_REFUSED, "has no column 'name'");
+    staged_clear(&s);
+    target_sqlite.close(c);
+}
+
+/* ---- all or nothing, once ---- */
+
+TEST(sqlite, a_refused_job_leaves_nothing_and_its_group_goes_on)
+{
+    struct err err;
+    struct staged good[3], bad[2];
+    struct load_output outputs[5][2];
+    new_warehouse();
+    sql_into("CREATE TABLE strict_one (id INTEGER, name TEXT CHECK (name <> 'bad'))");
+    for (int i = 0; i < 3; i++)
+        stage_plain(&good[i], "t", MODE_APPEND, -1, i * 100, 100, i ? 0 : 65536);
+    stage_plain(&bad[0], "made_by_bad", MODE_APPEND, -1, 0, 100, 0);
+    stage_pairs(&bad[1], "strict_one", MODE_APPEND, -1, 0, 2, (int64_t[]){ 1, 2 }, (const char *[]){ "a", "bad" });
+    struct target_conn *c = open_warehouse();
+    struct load_job jobs[] = { job_of("g0", outputs[0], &good[0], 1), job_of("bad", outputs[1], bad, 2), job_of("g1", outputs[2], &good[1], 1),
+                               job_of("bad2", outputs[3], bad, 2), job_of("g2", outputs[4], &good[2], 1) };
+    CHECK_OK(target_sqlite.begin(c, &err), err);
+    for (int i = 0; i < 5; i++) {
+        int rc = target_sqlite.load_job(c, &jobs[i], &err);
+        CHECK_EQ(rc, i % 2 ? -1 : 0);
+        CHECK(rc == 0 || err.code == ERR_TARGET_REFUSED);
+        CHECK_EQ(jobs[i].rows, i % 2 ? 0 : 100);
+    }
+    CHECK_OK(target_sqlite.commit(c, &err), err);
+    CHECK_STR(ask("SELECT count(*) FROM t"), "300");
+    CHECK_STR(ask("SELECT group_concat(name) FROM (SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name)"), "qetl_load,strict_one,t");
+    CHECK_STR(ask("SELECT count(*) FROM strict_one"), "0");
+    CHECK_STR(ask("SELECT group_concat(uid || rows) FROM qetl_load"), "g0100,g1100,g2100");
+    target_sqlite.close(c);
+    for (int i = 0; i < 3; i++)
+        staged_clear(&good[i]);
+    staged_clear(&bad[0]);
+    staged_clear(&bad[1]);
+}
+
+TEST(sqlite, a_job_in_the_ledger_is_not_loaded_again)
+{
+    struct err err;
+    struct staged s;
+    new_warehouse();
+    stage_plain(&s, "t", MODE_APPEND, -1, 1, 10, 65536);
+    struct target_conn *c = open_warehouse();
+    CHECK_EQ(target_sqlite.loaded(c, "u", &err), 0); /* there is no ledger yet */
+    CHECK(!load(c, "u", &s, 1).was_there);
+    CHECK(load(c, "u", &s, 1).was_there);
+    CHECK_EQ(target_sqlite.loaded(c, "u", &err), 1);
+    CHECK_EQ(target_sqlite.loaded(c, "v", &err), 0);
+    CHECK_STR(ask("SELECT count(*) FROM t"), "10");
+    CHECK_STR(ask("SELECT uid || ' ' || job || ' ' || pipeline || ' ' || objects || ' ' || rows FROM qetl_load"), "u 7 p [\"file:///in.csv\"] 10");
+    CHECK_STR(ask("SELECT abs(julianday('now') - julianday(loaded_at)) < 0.01 FROM qetl_load"), "1");
+    target_sqlite.close(c);
+    staged_clear(&s);
+}
+
+TEST(sqlite, a_group_that_is_rolled_back_leaves_nothing)
+{
+    struct err err;
+    struct staged s;
+    struct load_output outputs[1];
+    new_warehouse();
+    stage_plain(&s, "t", MODE_APPEND, -1, 1, 1000, 0);
+    struct target_conn *c = open_warehouse();
+    for (int i = 0; i < 3; i++) {
+        CHECK_OK(target_sqlite.begin(c, &err), err);
+        struct load_job job = job_of("u", outputs, &s, 1);
+        CHECK_OK(target_sqlite.load_job(c, &job, &err), err);
+        target_sqlite.rollback(c);
+        CHECK_STR(ask("SELECT count(*) FROM sqlite_schema"), "0");
+    }
+    CHECK_EQ(load(c, "u", &s, 1).rows, 1000);
+    target_sqlite.close(c);
+    staged_clear(&s);
+}
+
+TEST(sqlite, a_damaged_output_is_refused)
+{
+    struct staged s, other;
+    new_warehouse();
+    struct target_conn *c = open_warehouse();
+    stage_plain(&s, "t", MODE_APPEND, -1, 1, 1000, 0);
+    AUTO(fd_closep) int fd = open(s.path, O_RDWR);
+    CHECK_EQ(pwrite(fd, "x", 1, s.output.bytes / 2), 1);
+    check_refusal(c, &s, ERR_STAGED_DAMAGED, "checksum");
+    CHECK_EQ(ftruncate(fd, 8192), 0);
+    check_refusal(c, &s, ERR_STAGED_DAMAGED, "8192 bytes");
+    CHECK_EQ(unlink(s.path), 0);
+    check_refusal(c, &s, ERR_STAGED_DAMAGED, "not there");
+    staged_clear(&s);
+    for (size_t inline_max = 0; inline_max < 2000; inline_max += 1000) { /* staged for other columns than it is loaded for */
+        stage_pairs(&s, "t", MODE_APPEND, -1, inline_max, 1, (int64_t[]){ 1 }, (const char *[]){ "a" });
+        staged_init(&other, "t", "id:integer!, name:json", MODE_APPEND, -1);
+        s.spec.columns = &other.columns;
+        check_refusal(c, &s, ERR_STAGED_DAMAGED, "staged for");
+        staged_clear(&s);
+        staged_clear(&other);
+    }
+    stage_pairs(&s, "t", MODE_APPEND, -1, 1000, 2, (int64_t[]){ 1, 2 }, (const char *[]){ "a", "b" });
+    for (size_t n = s.output.inlined.n; n-- > 0;) {
+        s.output.inlined.n = n;
+        check_refusal(c, &s, ERR_STAGED_DAMAGED, "is cut");
+        s.output.bytes = (int64_t)n; /* and when the queue believes it: a row is missing or cut */
+        check_refusal(c, &s, ERR_STAGED_DAMAGED, "inline output");
+        s.output.bytes = -1;
+    }
+    staged_clear(&s);
+    CHECK_STR(ask("SELECT count(*) FROM sqlite_schema WHERE name = 't'"), "0");
+    target_sqlite.close(c);
+}
+
+/* ---- opening ---- */
+
+static void check_open_refusal(const char *url, bool create, enum err_code code, const char *part)
+{
+    struct err err;
+    struct target_conn *c = NULL;
+    struct target_config cfg = { target_name, (char *)url, false };
+    CHECK_EQ(target_sqlite.open(&c, &cfg, create, &err), -1);
+    CHECK_STR(err_name(err.code), err_name(code));
+    CHECK_HAS(err.msg, part);
+}
+
+static const char *url_of(const char *name)
+{
+    static char url[600];
+    snprintf(url, sizeof url, "sqlite://%s", test_file(name));
+    return url;
+}
+
+TEST(sqlite, what_cannot_be_a_warehouse_is_refused)
+{
+    AUTO(fd_closep) int fd = open(test_file("text"), O_RDWR | O_CREAT, 0600);
+    for (int i = 0; i < 1000; i++)
+        CHECK_EQ(write(fd, "no database\n", 12), 12);
+    CHECK_EQ(close(open(test_file("readonly.db"), O_RDWR | O_CREAT, 0400)), 0);
+    check_open_refusal(url_of("."), true, ERR_TARGET, "is a folder, not a database file");
+    check_open_refusal("sqlite:///dev/null", true, ERR_TARGET, "no regular file");
+    check_open_refusal(url_of("text"), true, ERR_TARGET, "not a database");
+    check_open_refusal(url_of("readonly.db"), true, ERR_TARGET, "is read-only");
+    check_open_refusal(url_of("missing.db"), false, ERR_TARGET, "does not exist");
+    check_open_refusal(url_of("missing/x.db"), true, ERR_IO, "missing");
+    check_open_refusal("sqlite://host/x.db", true, ERR_CONFIG, "expected sqlite:///");
+    check_open_refusal("sqlite:", true, ERR_CONFIG, "expected sqlite:///");
+    setenv("QETL_TEST_FS", "nfs", 1);
+    check_open_refusal(url_of("new.db"), true, ERR_NETWORK_FS, "network file system (nfs)");
+    unsetenv("QETL_TEST_FS");
+    CHECK_EQ(access(test_file("new.db"), F_OK), -1);
+}
+
+TEST(sqlite, a_target_is_found_by_its_url)
+{
+    struct err err;
+    CHECK(target_by_url("sqlite:///x.db", &err) == &target_sqlite);
+    CHECK(target_by_url("sqlitex:///x.db", &err) == NULL);
+    CHECK_EQ(err.code, ERR_URI);
+    CHECK_HAS(err.msg, "sqlite:");
+}
+
+TEST(sqlite, a_path_may_hold_any_byte)
+{
+    struct staged s;
+    struct err err;
+    struct target_conn *c;
+    char url[600];
+    snprintf(url, sizeof url, "sqlite://%s/a%%20b%%3Fc%%25.db", test_dir());
+    struct target_config cfg = { target_name, url, false };
+    CHECK_OK(target_sqlite.open(&c, &cfg, true, &err), err);
+    stage_plain(&s, "t", MODE_APPEND, -1, 1, 10, 0);
+    load(c, "u", &s, 1);
+    target_sqlite.close(c);
+    CHECK_EQ(access(test_file("a b?c%.db"), R_OK), 0);
+    staged_clear(&s);
+}
+
+/* ---- beside other programs ---- */
+
+TEST(sqlite, a_warehouse_that_was_replaced_is_not_written)
+{
+    struct err err;
+    new_warehouse();
+    struct target_conn *c = open_warehouse();
+    sql_into("CREATE TABLE x (a)");
+    CHECK_EQ(rename(warehouse, test_file("elsewhere.db")), 0);
+    sql_into("CREATE TABLE y (a)");
+    CHECK_EQ(target_sqlite.begin(c, &err), -1);
+    CHECK_EQ(err.code, ERR_TARGET);
+    CHECK_HAS(err.msg, "removed or replaced");
+    target_sqlite.close(c);
+}
+
+/* A child that runs `sql`, says so, and lets go 200 ms after that; gives its pid. */
+static pid_t hold(const char *sql)
+{
+    int pipefd[2];
+    char c;
+    CHECK_EQ(pipe(pipefd), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        sqlite3 *db;
+        if (sqlite3_open(warehouse, &db) || sqlite3_exec(db, sql, NULL, NULL, NULL) || write(pipefd[1], "x", 1) != 1)
+            _exit(1);
+        nanosleep(&(struct timespec){ .tv_nsec = 200000000 }, NULL);
+        _exit(sqlite3_exec(db, "COMMIT", NULL, NULL, NULL) != SQLITE_OK);
+    }
+    close(pipefd[1]);
+    CHECK_EQ(read(pipefd[0], &c, 1), 1);
+    close(pipefd[0]);
+    return pid;
+}
+
+TEST(sqlite, another_programs_transaction_is_waited_for)
+{
+    struct staged s;
+    int status;
+    new_warehouse();
+    sql_into("CREATE TABLE mine (a)");
+    stage_plain(&s, "t", MODE_APPEND, -1, 1, 10, 0);
+    struct target_conn *c = open_warehouse();
+    pid_t writer = hold("BEGIN IMMEDIATE; INSERT INTO mine VALUES (1)");
+    load(c, "u1", &s, 1);
+    CHECK_EQ(waitpid(writer, &status, 0), writer);
+    CHECK_EQ(status, 0);
+    pid_t reader = hold("BEGIN; SELECT * FROM mine"); /* holds up the commit */
+    load(c, "u2", &s, 1);
+    CHECK_EQ(waitpid(reader, &status, 0), reader);
+    CHECK_EQ(status, 0);
+    CHECK_STR(ask("SELECT count(*) FROM t"), "20");
+    target_sqlite.close(c);
+    staged_clear(&s);
+}
+
+TEST(sqlite, two_loaders_take_turns)
+{
+    enum { LOADERS = 4, JOBS = 25 };
+    struct staged s;
+    pid_t pids[LOADERS];
+    new_warehouse();
+    stage_plain(&s, "t", MODE_APPEND, -1, 1, 10, 65536);
+    for (int k = 0; k < LOADERS; k++)
+        if ((pids[k] = fork()) == 0) {
+            struct target_conn *c = open_warehouse();
+            for (int i = 0; i < JOBS; i++) {
+                char uid[32];
+                snprintf(uid, sizeof uid, "u%d-%d", k, i);
+                load(c, uid, &s, 1);
+            }
+            target_sqlite.close(c);
+            _exit(0);
+        }
+    for (int k = 0; k < LOADERS; k++) {
+        int status;
+        CHECK_EQ(waitpid(pids[k], &status, 0), pids[k]);
+        CHECK_EQ(status, 0);
+    }
+    CHECK_STR(ask("SELECT count(*) FROM t"), "1000");
+    CHECK_STR(ask("SELECT count(*) FROM qetl_load"), "100");
+    staged_clear(&s);
+}
+
+TEST(sqlite, with_many_readers_a_reader_holds_nothing_up)
+{
+    struct err err;
+    struct staged s;
+    struct target_conn *c;
+    sqlite3 *reader;
+    struct stat st;
+    char wal[600];
+    new_warehouse();
+    struct target_config cfg = config_of(true);
+    CHECK_OK(target_sqlite.open(&c, &cfg, true, &err), err);
+    stage_plain(&s, "t", MODE_APPEND, -1, 1, 40000, 0);
+    load(c, "u1", &s, 1);
+    CHECK_STR(ask("PRAGMA journal_mode"), "wal");
+    CHECK_EQ(sqlite3_open(warehouse, &reader), SQLITE_OK);
+    CHECK_EQ(sqlite3_exec(reader, "PRAGMA wal_autocheckpoint = 0; BEGIN; SELECT count(*) FROM t", NULL, NULL, NULL), SQLITE_OK);
+    for (int i = 0; i < 3; i++) {
+        char uid[16];
+        snprintf(uid, sizeof uid, "v%d", i);
+        load(c, uid, &s, 1);
+    }
+    CHECK_EQ(sqlite3_exec(reader, "COMMIT", NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(reader);
+    target_sqlite.close(c);
+    snprintf(wal, sizeof wal, "%s-wal", warehouse);
+    CHECK(stat(wal, &st) < 0 || st.st_size == 0); /* nothing is left outside the file that people copy */
+    CHECK_STR(ask("SELECT count(*) FROM t"), "160000");
+    staged_clear(&s);
+}
+
+TEST(sqlite, an_owners_wal_mode_is_kept)
+{
+    struct staged s;
+    new_warehouse();
+    sql_into("PRAGMA journal_mode = WAL; CREATE TABLE mine (a)");
+    stage_plain(&s, "t", MODE_APPEND, -1, 1, 10, 0);
+    struct target_conn *c = open_warehouse();
+    load(c, "u", &s, 1);
+    target_sqlite.close(c);
+    CHECK_STR(ask("PRAGMA journal_mode"), "wal");
+    CHECK_STR(ask("SELECT count(*) FROM t"), "10");
+    staged_clear(&s);
+}
+
+/* A limit on the size of files stands for the full disk: SQLite's write fails in the middle of the transaction. */
+TEST(sqlite, a_disk_that_is_full_passes)
+{
+    struct staged s;
+    new_warehouse();
+    stage_plain(&s, "t", MODE_APPEND, -1, 1, 20000, 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct err err;
+        struct load_output outputs[1];
+        struct rlimit limit = { 1 << 20, RLIM_INFINITY };
+        signal(SIGXFSZ, SIG_IGN);
+        struct target_conn *c = open_warehouse();
+        setrlimit(RLIMIT_FSIZE, &limit);
+        struct load_job job = job_of("u", outputs, &s, 1);
+        if (target_sqlite.begin(c, &err) < 0)
+            _exit(10);
+        if (target_sqlite.load_job(c, &job, &err) == 0 && target_sqlite.commit(c, &err) == 0)
+            _exit(11);
+        if (err_class(err.code) != ERR_TRANSIENT)
+            _exit(12);
+        target_sqlite.rollback(c);
+        if (target_sqlite.loaded(c, "u", &err) != 0)
+            _exit(13);
+        limit.rlim_cur = RLIM_INFINITY;
+        setrlimit(RLIMIT_FSIZE, &limit);
+        if (target_sqlite.begin(c, &err) < 0 || target_sqlite.load_job(c, &job, &err) < 0 || target_sqlite.commit(c, &err) < 0)
+            _exit(14);
+        target_sqlite.close(c);
+        _exit(0);
+    }
+    int status;
+    CHECK_EQ(waitpid(pid, &status, 0), pid);
+    CHECK_EQ(status, 0);
+    CHECK_STR(ask("SELECT count(*) FROM t"), "20000");
+    CHECK_STR(ask("PRAGMA integrity_check"), "ok");
+    staged_clear(&s);
+}
+
+/* ---- killed ---- */
+
+enum { CRASH_JOBS = 12 };
+
+static void crash_uid(char uid[32], int i) { snprintf(uid, 32, "job-%02d", i); }
+
+/* Load all jobs in groups of three, as a loader does: what the ledger has is passed over. */
+static void loader_child(struct staged *staged)
+{
+    struct err err;
+    struct target_conn *c = open_warehouse();
+    for (int i = 0; i < CRASH_JOBS; i += 3) {
+        if (target_sqlite.begin(c, &err) < 0)
+            _exit(1);
+        for (int k = i; k < i + 3; k++) {
+            struct load_output outputs[2];
+            char uid[32];
+            crash_uid(uid, k);
+            struct load_job job = job_of(uid, outputs, staged + 2 * k, 2);
+            if (target_sqlite.load_job(c, &job, &err) < 0)
+                _exit(2);
+        }
+        if (target_sqlite.commit(c, &err) < 0)
+            _exit(3);
+    }
+    target_sqlite.close(c);
+    _exit(0);
+}
+
+/* Each job in the ledger has all its rows in both tables, each other job has none. */
+static void check_exactly_once(void)
+{
+    if (access(warehouse, F_OK) < 0)
+        return;
+    CHECK_STR(ask("PRAGMA integrity_check"), "ok");
+    if (!strcmp(ask("SELECT count(*) FROM sqlite_schema WHERE name = 'qetl_load'"), "0")) {
+        CHECK_STR(ask("SELECT count(*) FROM sqlite_schema"), "0");
+        return;
+    }
+    int jobs = atoi(ask("SELECT count(*) FROM qetl_load"));
+    CHECK(jobs == 0 || jobs % 3 == 0);
+    if (jobs == 0)
+        return;
+    /* job k has the ids from k * 1000 on: 300 in table a (staged in a file), 20 in table b (inline) */
+    CHECK_STR(ask("SELECT count(*) FROM (SELECT id / 1000 AS k, count(*) AS n, count(DISTINCT id) AS d FROM a GROUP BY 1) WHERE n = 300 AND d = 300 AND"
+                  " printf('job-%02d', k) IN (SELECT uid FROM qetl_load)"), ask("SELECT count(*) FROM qetl_load"));
+    CHECK_STR(ask("SELECT count(*) FROM (SELECT id / 1000 AS k, count(*) AS n, count(DISTINCT id) AS d FROM b GROUP BY 1) WHERE n = 20 AND d = 20 AND"
+                  " printf('job-%02d', k) IN (SELECT uid FROM qetl_load)"), ask("SELECT count(*) FROM qetl_load"));
+    CHECK_EQ(atoi(ask("SELECT count(*) FROM a")), jobs * 300);
+    CHECK_EQ(atoi(ask("SELECT count(*) FROM b")), jobs * 20);
+}
+
+static void stage_crash_jobs(struct staged *s)
+{
+    for (int k = 0; k < CRASH_JOBS; k++) {
+        stage_plain(&s[2 * k], "a", MODE_APPEND, -1, k * 1000, 300, 0);
+        stage_plain(&s[2 * k + 1], "b", MODE_APPEND, -1, k * 1000, 20, 65536);
+    }
+}
+
+TEST(sqlite, a_loader_killed_at_any_instant_loads_each_job_once)
+{
+    static struct staged s[2 * CRASH_JOBS];
+    int killed = 0, finished = 0;
+    stage_crash_jobs(s);
+    for (int round = 0; round < 8; round++) {
+        new_warehouse();
+        uint64_t longest_us = 5000; /* grows, so that a slow machine comes to the end too */
+        for (int status = 1; status != 0; longest_us += longest_us / 4) {
+            pid_t pid = fork();
+            if (pid == 0)
+                loader_child(s);
+            uint64_t us = next_random() % longest_us;
+            nanosleep(&(struct timespec){ (time_t)(us / 1000000), (long)(us % 1000000 * 1000) }, NULL);
+            kill(pid, SIGKILL);
+            CHECK_EQ(waitpid(pid, &status, 0), pid);
+            CHECK(status == 0 || WIFSIGNALED(status));
+            killed += status != 0;
+            check_exactly_once();
+        }
+        finished += atoi(ask("SELECT count(*) FROM qetl_load")) == CRASH_JOBS;
+    }
+    CHECK_EQ(finished, 8);
+    CHECK(killed > 0);
+    for (int i = 0; i < 2 * CRASH_JOBS; i++)
+        staged_clear(&s[i]);
+}
+
+TEST(sqlite, a_loader_killed_around_its_commit_loads_each_job_once)
+{
+    static const char *const points[] = { "target-before-commit", "target-after-commit" };
+    static struct staged s[2 * CRASH_JOBS];
+    stage_crash_jobs(s);
+    for (size_t p = 0; p < COUNT_OF(points); p++) {
+        new_warehouse();
+        for (int n = 1; n <= CRASH_JOBS / 3; n++) {
+            int status;
+            pid_t pid = fork();
+            if (pid == 0) {
+                char fault[64];
+                snprintf(fault, sizeof fault, "%s:%d:kill", points[p], n);
+                setenv("QETL_FAULT", fault, 1);
+                sys_faults_init();
+                loader_child(s);
+            }
+            CHECK_EQ(waitpid(pid, &status, 0), pid);
+            CHECK(WIFSIGNALED(status));
+            check_exactly_once();
+            CHECK_EQ(atoi(ask("SELECT count(*) FROM sqlite_schema WHERE name = 'qetl_load'")), n > 1 || p == 1);
+            if (n > 1 || p == 1)
+                CHECK_EQ(atoi(ask("SELECT count(*) FROM qetl_load")), 3 * (n - 1 + (int)p));
+        }
+    }
+    for (int i = 0; i < 2 * CRASH_JOBS; i++)
+        staged_clear(&s[i]);
+}
+
+TEST(sqlite, an_uncertain_commit_is_settled_by_the_ledger)
+{
+    static const char *const points[] = { "target-before-commit:error", "target-after-commit:error" };
+    struct staged s;
+    stage_plain(&s, "t", MODE_APPEND, -1, 1, 10, 0);
+    for (int p = 0; p < 2; p++) {
+        int status;
+        new_warehouse();
+        pid_t pid = fork();
+        if (pid == 0) {
+            struct err err;
+            struct load_output outputs[1];
+            setenv("QETL_FAULT", points[p], 1);
+            sys_faults_init();
+            struct target_conn *c = open_warehouse();
+            struct load_job job = job_of("u", outputs, &s, 1);
+            if (target_sqlite.begin(c, &err) < 0 || target_sqlite.load_job(c, &job, &err) < 0)
+                _exit(10);
+            if (target_sqlite.commit(c, &err) == 0 || err_class(err.code) != ERR_TRANSIENT)
+                _exit(11);
+            target_sqlite.close(c);
+            c = open_warehouse();
+            _exit(target_sqlite.loaded(c, "u", &err));
+        }
+        CHECK_EQ(waitpid(pid, &status, 0), pid);
+        CHECK(WIFEXITED(status));
+        CHECK_EQ(WEXITSTATUS(status), p);
+    }
+    staged_clear(&s);
+}
+
+/* ---- the sandbox ---- */
+
+/* The sanitizers and valgrind make calls of their own. */
+#if defined HAVE_SECCOMP && !defined __SANITIZE_ADDRESS__
+static int given_fd(void *arg, int number, const char *ext, struct err *err)
+{
+    (void)number;
+    (void)ext;
+    (void)err;
+    return *(int *)arg;
+}
+
+TEST(sqlite, the_encoder_needs_no_call_but_write_and_memory)
+{
+    static const int calls[] = { SCMP_SYS(read), SCMP_SYS(write), SCMP_SYS(pwrite64), SCMP_SYS(close), SCMP_SYS(mmap), SCMP_SYS(munmap), SCMP_SYS(mremap),
+                                 SCMP_SYS(madvise), SCMP_SYS(brk), SCMP_SYS(futex), SCMP_SYS(fdatasync), SCMP_SYS(clock_gettime), SCMP_SYS(exit_group) };
+    struct staged s;
+    const char *preload = getenv("LD_PRELOAD");
+    if (preload && strstr(preload, "vgpreload"))
+        skip();
+    struct value *v = make_rows(1, 5000);
+    staged_init(&s, "t", columns_text, MODE_APPEND, -1);
+    struct err err;
+    int fd = open_staged(&s, 0, "db", &err), status;
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct encoder *e;
+        uint64_t staged = 0;
+        struct place place = { 1, 0, STR("") };
+        static const struct place *places[5000];
+        for (int i = 0; i < 5000; i++)
+            places[i] = &place;
+        scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
+        for (size_t i = 0; i < COUNT_OF(calls); i++)
+            seccomp_rule_add(filter, SCMP_ACT_ALLOW, calls[i], 0);
+        if (seccomp_load(filter) < 0)
+            _exit(20);
+        const struct stage stage = { given_fd, &fd, 1000 };
+        struct rows rows = { 5000, COLUMNS, v, places };
+        if (target_sqlite.encode_open(&e, &s.spec, &stage, 0, &err) < 0 || target_sqlite.encode_rows(e, &rows, NULL, &staged, &err) < 0 ||
+            target_sqlite.encode_finish(e, &s.output, &err) < 0)
+            _exit(21);
+        target_sqlite.encode_close(e);
+        _exit(s.output.in_file && staged == 5000 ? 0 : 22);
+    }
+    CHECK_EQ(waitpid(pid, &status, 0), pid);
+    CHECK_EQ(status, 0);
+    close(fd);
+    free(v);
+    staged_clear(&s);
+}
+#endif

@@ -736,7 +736,7 @@ int sqlite_load_job(struct target_conn *c, struct load_job *job, struct err *err
 int sqlite_loaded(struct target_conn *c, const char *uid, struct err *err)
 {
     bool view;
-    if (!c->st[SQL_FIND]) { /* a warehouse that nothing was loaded into yet has no ledger */
+    if (sqlite3_get_autocommit(c->db)) { /* begin makes the ledger; before the first one there is none */
         int there = find_table(c, "qetl_load", &view, err);
         if (there <= 0)
             return there;
