@@ -10,8 +10,11 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "base/sys.h"
 
 enum { BUSY_TIMEOUT_MS = 10000 }; /* a belt, for programs that are not ours: our own writers queue at a lock */
 
@@ -182,6 +185,83 @@ const char *db_text(sqlite3_stmt *st, int col)
 {
     const char *s = (const char *)sqlite3_column_text(st, col);
     return s ? s : "";
+}
+
+/* ---- migrations ---- */
+
+static int backup_pages(sqlite3 *db, const char *part, struct err *err)
+{
+    sqlite3 *copy = NULL;
+    int rc = sqlite3_open(part, &copy);
+    sqlite3_backup *b = rc == SQLITE_OK ? sqlite3_backup_init(copy, "main", db, "main") : NULL;
+    if (b) {
+        sqlite3_backup_step(b, -1);
+        sqlite3_backup_finish(b); /* leaves its result as the error of copy */
+    }
+    if (sqlite3_errcode(copy) != SQLITE_OK)
+        rc = db_error(copy, "write the backup", err);
+    sqlite3_close(copy);
+    return rc == SQLITE_OK ? 0 : -1;
+}
+
+/* The backup appears under its name only when it is whole and on disk. */
+static int backup(sqlite3 *db, const char *path, int64_t version, struct err *err)
+{
+    AUTO(buf_clear) struct buf name = { 0 }, part = { 0 };
+    buf_addf(&name, "%s.v%lld.bak", path, (long long)version);
+    buf_addf(&part, "%s.part", name.p);
+    if (name.failed || part.failed)
+        return err_nomem(err);
+    if (unlink(part.p) < 0 && errno != ENOENT)
+        return err_sys(err, "remove '%s'", part.p);
+    if (backup_pages(db, part.p, err) < 0)
+        return err_in(err, "'%s'", part.p);
+    AUTO(fd_closep) int fd = open(part.p, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || fsync(fd) < 0)
+        return err_sys(err, "fsync '%s'", part.p);
+    if (rename(part.p, name.p) < 0)
+        return err_sys(err, "rename '%s' to '%s'", part.p, name.p);
+    char *slash = strrchr(name.p, '/');
+    if (slash)
+        slash[1] = '\0';
+    AUTO(fd_closep) int dir = open(slash ? name.p : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return dir < 0 ? err_sys(err, "open the folder of '%s'", path) : sys_fsync_dir(dir, path, err);
+}
+
+static int migrate_steps(sqlite3 *db, int64_t from, const char *fresh, const char *const *steps, int version, struct err *err)
+{
+    char set[64];
+    snprintf(set, sizeof set, "PRAGMA user_version = %d", version);
+    if (from == 0 && db_exec(db, fresh, err) < 0)
+        return -1;
+    for (; from > 0 && from < version; from++)
+        if (db_exec(db, steps[from], err) < 0)
+            return err_in(err, "version %lld to %lld", (long long)from, (long long)from + 1);
+    return db_exec(db, set, err);
+}
+
+int db_migrate(sqlite3 *db, const char *path, const char *fresh, const char *const *steps, int version, struct err *err)
+{
+    int64_t from = 0, tables = 0;
+    if (db_int(db, "PRAGMA user_version", &from, err) < 0 || db_int(db, "SELECT count(*) FROM sqlite_schema", &tables, err) < 0)
+        return err_in(err, "database '%s'", path);
+    if (from > version)
+        return err_set(err, ERR_DATABASE_NEWER, "database '%s' is of version %lld; this program knows versions up to %d", path,
+                       (long long)from, version);
+    if (from == version)
+        return 0;
+    if (from < 0 || (from == 0 && tables > 0))
+        return err_set(err, ERR_DATABASE, "'%s' is another program's database", path);
+    if (from > 0 && backup(db, path, from, err) < 0)
+        return err_in(err, "back up '%s' before its schema changes", path);
+    if (db_exec(db, "BEGIN IMMEDIATE", err) < 0)
+        return err_in(err, "database '%s'", path);
+    if (migrate_steps(db, from, fresh, steps, version, err) < 0 || db_exec(db, "COMMIT", err) < 0) {
+        if (!sqlite3_get_autocommit(db))
+            sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+        return err_in(err, "migrate '%s'", path);
+    }
+    return 0;
 }
 
 bool db_wal_reset_bug(void)

@@ -40,6 +40,14 @@ void db_bind_null(sqlite3_stmt *st, const char *name);
         char *: db_bind_text, const char *: db_bind_text, struct str: db_bind_str)(st, name, v)
 const char *db_text(sqlite3_stmt *st, int col); /* "" for NULL; valid until the next step */
 
+/*
+ * Bring the schema of db (opened from `path`) to `version` (PRAGMA user_version), in one transaction: an empty database gets
+ * `fresh`; one of version v gets steps[v], steps[v + 1], … (steps[0] is not used), after an online backup, whole and on
+ * disk, as "<path>.v<v>.bak". The caller keeps other writers away. Errors: database-newer (nothing is touched), database
+ * (version 0, but with tables: another program's), and what SQL and disk give; then everything is as it was.
+ */
+int db_migrate(sqlite3 *db, const char *path, const char *fresh, const char *const *steps, int version, struct err *err);
+
 /* Is this SQLite one with the WAL-reset race (before 3.51.3, but for 3.50.7 and 3.44.6)? sqlite.org, "The WAL-reset bug". */
 bool db_wal_reset_bug(void);
 /* "name" with its quotes doubled and quotes around, into out. */

@@ -1,1 +1,598 @@
+/*
+ * The life of a job up to `staged`: submit, claim, renew, finish; and the housekeeping that any role does. The one table of
+ * states stands here; the schema holds the same rules (schema.sql), and a test compares them.
+ *
+ * Invariants: a change names the fencing token of the lease it acts for, so that who lost a lease changes nothing; each
+ * change, its attempt, its error and the counters are one transaction.
+ * If power fails: a submit that returned and a stage that was told are on disk; a claim, a renewal or a failure may be forgotten, and is
+ * then redone by the next worker.
+ */
 #include "queue/job.h"
+
+#include <limits.h>
+#include <stdlib.h>
+
+#include "base/json.h"
+#include "base/text.h"
+#include "io/db.h"
+#include "queue/change.h"
+
+#define TO(s) (1u << JOB_##s)
+static const struct {
+    const char *name;
+    unsigned next;
+} job_states[JOB_STATES] = {
+    [JOB_READY] = { "ready", TO(RUNNING) | TO(CANCELLED) },
+    [JOB_RUNNING] = { "running", TO(STAGED) | TO(READY) | TO(DEAD) | TO(CANCELLED) },
+    [JOB_STAGED] = { "staged", TO(LOADING) | TO(CANCELLED) },
+    [JOB_LOADING] = { "loading", TO(LOADED) | TO(SUPERSEDED) | TO(STAGED) | TO(DEAD) },
+    [JOB_LOADED] = { "loaded", 0 },
+    [JOB_SUPERSEDED] = { "superseded", 0 },
+    [JOB_DEAD] = { "dead", TO(READY) | TO(CANCELLED) },
+    [JOB_CANCELLED] = { "cancelled", 0 },
+};
+
+const char *job_state_name(enum job_state s) { return job_states[s].name; }
+
+int job_state_by_name(const char *name)
+{
+    for (int i = 0; i < JOB_STATES; i++)
+        if (!strcmp(job_states[i].name, name))
+            return i;
+    return -1;
+}
+
+bool job_may(enum job_state from, enum job_state to) { return job_states[from].next >> to & 1; }
+
+/* ---- submit ---- */
+
+static int submit_twin(struct queue *q, const struct job_new *n, int64_t *id, char uid[SYS_UID_LEN + 1], struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_SUBMIT_OPEN_TWIN);
+    db_bind(st, ":pipeline", n->pipeline);
+    db_bind(st, ":key", n->unique);
+    int rc = db_step(st, err);
+    if (rc == 1) {
+        *id = sqlite3_column_int64(st, 0);
+        memcpy(uid, db_text(st, 1), SYS_UID_LEN + 1);
+        sqlite3_reset(st);
+    }
+    return rc;
+}
+
+static void lanes_print(const struct job_new *n, struct buf *out)
+{
+    struct json_out o;
+    json_start(&o, out);
+    json_array(&o);
+    for (int i = 0; i < n->nlanes; i++)
+        json_text(&o, str_of(n->lanes[i]));
+    json_array_end(&o);
+}
+
+static int submit_text(struct queue *q, const struct job_new *n, int64_t id, struct err *err)
+{
+    if (n->objects.n == 0 && n->params.n == 0)
+        return 0;
+    sqlite3_stmt *st = queue_stmt(q, SQL_SUBMIT_TEXT);
+    db_bind(st, ":job", id);
+    if (n->objects.n)
+        db_bind(st, ":objects", n->objects);
+    if (n->params.n)
+        db_bind(st, ":params", n->params);
+    return db_run(st, err);
+}
+
+int job_submit(struct queue *q, const struct job_new *n, int64_t *id, char uid[SYS_UID_LEN + 1], bool *made, struct err *err)
+{
+    *made = false;
+    int rc = n->unique ? submit_twin(q, n, id, uid, err) : 0;
+    if (rc != 0)
+        return rc < 0 ? -1 : 0;
+    AUTO(buf_clear) struct buf lanes = { 0 };
+    if (n->nlanes)
+        lanes_print(n, &lanes);
+    if (lanes.failed)
+        return err_nomem(err);
+    int64_t now = sys_now_ms();
+    bool due = n->run_at <= now;
+    sys_uid(uid);
+    sqlite3_stmt *st = queue_stmt(q, SQL_SUBMIT);
+    db_bind(st, ":uid", (const char *)uid);
+    db_bind(st, ":pipeline", n->pipeline);
+    db_bind(st, ":target", n->target ? n->target : "");
+    db_bind(st, ":due", due);
+    db_bind(st, ":priority", n->priority);
+    db_bind(st, ":run_at", n->run_at ? n->run_at : now);
+    db_bind(st, ":attempts_max", n->attempts_max ? n->attempts_max : 1);
+    db_bind(st, ":now", now);
+    db_bind(st, ":key", n->unique);
+    db_bind(st, ":lanes", (const char *)lanes.p);
+    db_bind(st, ":lane_replace", n->lane_replace);
+    if (db_run(st, err) < 0)
+        return err_in(err, "submit to pipeline '%s'", n->pipeline);
+    struct change c = { .id = sqlite3_last_insert_rowid(queue_db(q)), .lanes = lanes.p };
+    c.seq = c.id;
+    if (submit_text(q, n, c.id, err) < 0 || (due && change_lanes(q, SQL_LANE_ENTER, &c, err) < 0))
+        return err_in(err, "submit to pipeline '%s'", n->pipeline);
+    queue_tally(q, n->pipeline, job_state_name(JOB_READY), 1, 0);
+    *id = c.id;
+    *made = true;
+    return 0;
+}
+
+/* ---- finish ---- */
+
+/* What one call changed, for the bells and the registry. */
+struct settled {
+    struct work_count count;
+    int staged, ready, ended;
+    int64_t now;
+};
+
+static int64_t object_time(const char *modified)
+{
+    struct str s = str_of(modified);
+    int64_t us;
+    if (!modified || (!text_timestamp_fmt(s, "%a, %d %b %Y %H:%M:%S GMT", NULL, &us) && !text_timestamp(s, NULL, &us)))
+        return 0;
+    return us / 1000;
+}
+
+static int write_objects(struct queue *q, const struct finish *f, struct err *err)
+{
+    if (f->nobjects == 0)
+        return 0;
+    sqlite3_stmt *st = queue_stmt(q, SQL_OBJECTS_FORGET); /* those of an earlier attempt */
+    db_bind(st, ":job", f->lease->id);
+    if (db_run(st, err) < 0)
+        return -1;
+    for (int i = 0; i < f->nobjects; i++) {
+        int64_t at = object_time(f->objects[i].modified);
+        st = queue_stmt(q, SQL_OBJECT);
+        db_bind(st, ":job", f->lease->id);
+        db_bind(st, ":number", i);
+        db_bind(st, ":uri", f->objects[i].uri);
+        db_bind(st, ":size", f->objects[i].size);
+        db_bind(st, ":etag", f->objects[i].etag);
+        db_bind(st, ":modified", f->objects[i].modified);
+        if (at)
+            db_bind(st, ":modified_at", at);
+        if (db_run(st, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static const char *const output_kinds[] = { [OUTPUT_ROWS] = "rows", [OUTPUT_REJECTS] = "rejects" };
+
+static int write_output(struct queue *q, int64_t job, const struct output *o, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_OUTPUT);
+    db_bind(st, ":job", job);
+    db_bind(st, ":number", o->number);
+    db_bind(st, ":kind", output_kinds[o->kind]);
+    db_bind(st, ":table", (const char *)o->table);
+    db_bind(st, ":ext", (const char *)o->ext);
+    db_bind(st, ":rows", o->rows);
+    db_bind(st, ":bytes", o->bytes);
+    db_bind(st, ":in_file", o->in_file);
+    db_bind(st, ":checksum", (int64_t)o->checksum);
+    db_bind(st, ":spec", o->spec);
+    if (!o->in_file)
+        db_bind_blob(st, ":inlined", o->inlined.p, o->inlined.n);
+    return db_run(st, err);
+}
+
+static int finish_staged(struct queue *q, struct finish *f, struct settled *s, struct err *err)
+{
+    const struct lease *l = f->lease;
+    sqlite3_stmt *st = queue_stmt(q, SQL_FINISH_STAGED);
+    db_bind(st, ":id", l->id);
+    db_bind(st, ":token", l->token);
+    db_bind(st, ":now", s->now);
+    db_bind(st, ":rows_read", f->rows_read);
+    db_bind(st, ":rows_staged", f->rows_staged);
+    db_bind(st, ":rows_rejected", f->rows_rejected);
+    db_bind(st, ":rows_filtered", f->rows_filtered);
+    db_bind(st, ":bytes_in", f->bytes_in);
+    db_bind(st, ":bytes_out", f->bytes_out);
+    int rc = db_step(st, err);
+    if (rc <= 0) {
+        f->lost = rc == 0;
+        return rc;
+    }
+    struct change c = {
+        .id = l->id,
+        .token = l->token,
+        .attempts = l->attempt,
+        .state = JOB_RUNNING,
+        .worker = sqlite3_column_int64(st, 0),
+        .claimed = sqlite3_column_int64(st, 1),
+        .pipeline = l->pipeline,
+    };
+    if (db_run(st, err) < 0)
+        return -1;
+    for (int i = 0; i < f->noutputs; i++)
+        if (write_output(q, l->id, &f->outputs[i], err) < 0)
+            return err_in(err, "output %d", f->outputs[i].number);
+    if (write_objects(q, f, err) < 0 || change_attempt(q, &c, "work", "staged", f->signal, f->peak_rss, err) < 0)
+        return -1;
+    change_tally(q, &c, JOB_STAGED, 0);
+    s->staged++;
+    s->count.processed++;
+    s->count.succeeded++;
+    s->count.rows += f->rows_staged;
+    s->count.bytes += f->bytes_in;
+    return 0;
+}
+
+static int back_to_ready(struct queue *q, const struct change *c, int64_t attempts, int64_t wait_ms, struct settled *s, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_FINISH_READY);
+    db_bind(st, ":id", c->id);
+    db_bind(st, ":token", c->token);
+    db_bind(st, ":due", wait_ms <= 0);
+    db_bind(st, ":run_at", s->now + (wait_ms > 0 ? wait_ms : 0));
+    db_bind(st, ":attempts", attempts);
+    db_bind(st, ":crashes", c->crashes);
+    if (db_run(st, err) < 0)
+        return -1;
+    change_tally(q, c, JOB_READY, 0);
+    s->ready += wait_ms <= 0;
+    return 0;
+}
+
+/* An attempt came to nothing: write it down, then try again (after wait_ms) or give up. c->crashes counts this one already. */
+static int attempt_failed(struct queue *q, const struct change *c, bool crashed, int64_t crashes_max, const struct err *why,
+                          const char *stage, int signal, int64_t peak_rss, int64_t wait_ms, struct settled *s, struct err *err)
+{
+    bool again = crashed ? c->crashes < crashes_max : err_class(why->code) == ERR_TRANSIENT;
+    if (change_attempt(q, c, "work", crashed ? "crashed" : "failed", signal, peak_rss, err) < 0 ||
+        change_error(q, c, stage, why, err) < 0)
+        return -1;
+    if (again && c->attempts < c->attempts_max)
+        return back_to_ready(q, c, c->attempts, wait_ms, s, err);
+    s->ended++;
+    return change_dead(q, c, err);
+}
+
+static int finish_unstaged(struct queue *q, struct finish *f, int64_t crashes_max, struct settled *s, struct err *err)
+{
+    AUTO(change_clear) struct change c = { 0 };
+    int rc = change_read(q, f->lease->id, &c, err);
+    if (rc < 0)
+        return -1;
+    if (rc == 0 || c.state != JOB_RUNNING || c.token != f->lease->token) {
+        f->lost = 1;
+        return 0;
+    }
+    if (f->outcome == OUT_HANDED_BACK)
+        return change_attempt(q, &c, "work", "handed-back", f->signal, f->peak_rss, err) < 0
+                   ? -1
+                   : back_to_ready(q, &c, c.attempts - 1, 0, s, err);
+    bool crashed = f->err.code == ERR_READER_CRASHED;
+    c.crashes += crashed;
+    s->count.processed++;
+    s->count.failed++;
+    return attempt_failed(q, &c, crashed, crashes_max, &f->err, f->stage, f->signal, f->peak_rss, f->backoff_ms, s, err);
+}
+
+static int finish_one(struct queue *q, struct finish *f, int64_t crashes_max, struct settled *s, struct err *err)
+{
+    f->lost = 0;
+    int rc = f->outcome == OUT_STAGED ? finish_staged(q, f, s, err) : finish_unstaged(q, f, crashes_max, s, err);
+    return rc < 0 ? err_in(err, "finish job %s", f->lease->uid) : 0;
+}
+
+/* ---- claim ---- */
+
+void job_lease_clear(struct lease *l)
+{
+    free(l->pipeline);
+    free(l->objects);
+    free(l->params);
+    *l = (struct lease){ 0 };
+}
+
+static int claim_read(struct queue *q, int64_t until, struct lease *leases, int max, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_CLAIM_NEXT);
+    db_bind(st, ":max", max);
+    int n = 0, rc;
+    while ((rc = db_step(st, err)) == 1) {
+        struct lease *l = &leases[n++];
+        *l = (struct lease){
+            .id = sqlite3_column_int64(st, 0),
+            .token = sqlite3_column_int64(st, 3),
+            .attempt = sqlite3_column_int64(st, 4),
+            .attempts_max = sqlite3_column_int64(st, 5),
+            .crashes = sqlite3_column_int64(st, 6),
+            .until = until,
+        };
+        memcpy(l->uid, db_text(st, 1), sizeof l->uid); /* 26 characters: the schema checks it */
+        if (!column_dup(st, 2, &l->pipeline) || !column_dup(st, 7, &l->objects) || !column_dup(st, 8, &l->params)) {
+            sqlite3_reset(st);
+            rc = err_nomem(err);
+            break;
+        }
+    }
+    if (rc == 0)
+        return n;
+    for (int i = 0; i < n; i++)
+        job_lease_clear(&leases[i]);
+    return -1;
+}
+
+static int claim_take(struct queue *q, int64_t worker, const struct lease *l, int64_t now, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_CLAIM_TAKE);
+    db_bind(st, ":id", l->id);
+    db_bind(st, ":worker", worker);
+    db_bind(st, ":until", l->until);
+    db_bind(st, ":now", now);
+    if (db_run(st, err) < 0)
+        return err_in(err, "claim job %s", l->uid);
+    struct change c = { .state = JOB_READY, .pipeline = l->pipeline };
+    change_tally(q, &c, JOB_RUNNING, 0);
+    return 0;
+}
+
+static void claim_forget(struct lease *leases, int n)
+{
+    for (int i = 0; i < n; i++)
+        job_lease_clear(&leases[i]);
+}
+
+/* Finishes and claims, inside the transaction. The number claimed, or -1 with all leases cleared. */
+static int finish_claim_inside(struct queue *q, struct finish *finishes, int nfinishes, int64_t worker, int64_t lease_ms,
+                               int64_t crashes_max, struct lease *leases, int max, struct settled *s, struct err *err)
+{
+    for (int i = 0; i < nfinishes; i++)
+        if (finish_one(q, &finishes[i], crashes_max, s, err) < 0)
+            return -1;
+    if (change_worker(q, worker, &s->count, err) < 0)
+        return -1;
+    int n = max > 0 ? claim_read(q, s->now + lease_ms, leases, max, err) : 0;
+    for (int i = 0; i < n; i++)
+        if (claim_take(q, worker, &leases[i], s->now, err) < 0) {
+            claim_forget(leases, n);
+            return -1;
+        }
+    return n;
+}
+
+static int any(struct queue *q, sqlite3_stmt *st, struct err *err)
+{
+    (void)q;
+    int rc = db_step(st, err);
+    sqlite3_reset(st);
+    return rc;
+}
+
+static void ring_settled(struct queue *q, const struct settled *s)
+{
+    if (s->staged)
+        queue_ring(q, BELL_STAGED, INT_MAX);
+    if (s->ready)
+        queue_ring(q, BELL_READY, s->ready);
+    if (s->ended)
+        queue_ring(q, BELL_DONE, INT_MAX);
+}
+
+int job_finish_claim(struct queue *q, struct finish *finishes, int nfinishes, int64_t worker, int64_t lease_ms, int64_t crashes_max,
+                     struct lease *leases, int max, struct err *err)
+{
+    if (nfinishes == 0) {
+        int rc = max > 0 ? any(q, queue_stmt(q, SQL_CLAIM_ANY), err) : 0;
+        if (rc <= 0)
+            return rc;
+    }
+    if (queue_begin(q, err) < 0)
+        return -1;
+    struct settled s = { .now = sys_now_ms() };
+    int n = finish_claim_inside(q, finishes, nfinishes, worker, lease_ms, crashes_max, leases, max, &s, err);
+    if (n < 0) {
+        queue_rollback(q);
+        return -1;
+    }
+    if (queue_commit(q, s.staged ? QUEUE_NOW : QUEUE_LATER, err) < 0) {
+        claim_forget(leases, n);
+        return -1;
+    }
+    ring_settled(q, &s);
+    return n;
+}
+
+/* One fenced statement in a transaction of its own: 1 changed, 0 not ours any more, -1. */
+int job_renew(struct queue *q, const struct lease *l, int64_t until, struct err *err)
+{
+    if (queue_begin(q, err) < 0)
+        return -1;
+    sqlite3_stmt *st = queue_stmt(q, SQL_RENEW);
+    db_bind(st, ":until", until);
+    db_bind(st, ":id", l->id);
+    db_bind(st, ":token", l->token);
+    int n = change_run(q, st, err);
+    if (n < 0) {
+        queue_rollback(q);
+        return err_in(err, "renew job %s", l->uid);
+    }
+    return queue_commit(q, QUEUE_LATER, err) < 0 ? -1 : n;
+}
+
+int job_still_ours(struct queue *q, const struct lease *l, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_STILL_OURS);
+    db_bind(st, ":id", l->id);
+    db_bind(st, ":token", l->token);
+    return any(q, st, err);
+}
+
+/* ---- housekeeping ---- */
+
+static int promote_one(struct queue *q, int64_t id, struct err *err)
+{
+    AUTO(change_clear) struct change c = { 0 };
+    int rc = change_read(q, id, &c, err);
+    if (rc <= 0)
+        return rc;
+    bool first = c.seq == 0;
+    if (first) {
+        sqlite3_stmt *draw = queue_stmt(q, SQL_PLACE_DRAW);
+        if (db_step(draw, err) != 1)
+            return -1;
+        c.seq = sqlite3_column_int64(draw, 0);
+        if (db_run(draw, err) < 0)
+            return -1;
+    }
+    sqlite3_stmt *st = queue_stmt(q, SQL_LATER_PROMOTE);
+    db_bind(st, ":id", id);
+    db_bind(st, ":seq", c.seq);
+    if (db_run(st, err) < 0)
+        return -1;
+    return first ? change_lanes(q, SQL_LANE_ENTER, &c, err) : 0;
+}
+
+static int promote_batch(struct queue *q, struct ids *ids, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_LATER_DUE);
+    db_bind(st, ":now", sys_now_ms());
+    db_bind(st, ":max", CHANGE_BATCH);
+    if (ids_collect(ids, st, err) < 0)
+        return -1;
+    for (int i = 0; i < ids->n; i++)
+        if (promote_one(q, ids->v[i], err) < 0)
+            return err_in(err, "make job %lld due", (long long)ids->v[i]);
+    return 0;
+}
+
+static int later_next(struct queue *q, int64_t *next, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_LATER_NEXT);
+    int rc = db_step(st, err);
+    *next = rc == 1 ? sqlite3_column_int64(st, 0) : 0;
+    sqlite3_reset(st);
+    return rc < 0 ? -1 : 0;
+}
+
+int job_promote(struct queue *q, int64_t *promoted, int64_t *next, struct err *err)
+{
+    AUTO(ids_clear) struct ids ids = { 0 };
+    *promoted = 0;
+    for (;;) {
+        if (later_next(q, next, err) < 0)
+            return -1;
+        if (*next == 0 || *next > sys_now_ms())
+            return 0;
+        if (queue_begin(q, err) < 0)
+            return -1;
+        if (promote_batch(q, &ids, err) < 0) {
+            queue_rollback(q);
+            return -1;
+        }
+        if (queue_commit(q, QUEUE_LATER, err) < 0)
+            return -1;
+        *promoted += ids.n;
+        if (ids.n)
+            queue_ring(q, BELL_READY, ids.n);
+    }
+}
+
+static int rescue_one(struct queue *q, int64_t id, int64_t crashes_max, struct settled *s, struct err *err)
+{
+    AUTO(change_clear) struct change c = { 0 };
+    int rc = change_read(q, id, &c, err);
+    if (rc <= 0)
+        return rc;
+    struct err why;
+    err_set(&why, ERR_CRASHED, "the lease ran out: worker %lld died with the job or did not renew it", (long long)c.worker);
+    c.crashes++;
+    struct work_count count = { .processed = 1, .failed = 1 };
+    if (change_worker(q, c.worker, &count, err) < 0)
+        return -1;
+    return attempt_failed(q, &c, true, crashes_max, &why, "work", 0, 0, 0, s, err);
+}
+
+static int rescue_batch(struct queue *q, struct ids *ids, int64_t crashes_max, struct settled *s, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_EXPIRED);
+    db_bind(st, ":now", s->now);
+    db_bind(st, ":max", CHANGE_BATCH);
+    if (ids_collect(ids, st, err) < 0)
+        return -1;
+    for (int i = 0; i < ids->n; i++)
+        if (rescue_one(q, ids->v[i], crashes_max, s, err) < 0)
+            return err_in(err, "take back job %lld", (long long)ids->v[i]);
+    return 0;
+}
+
+int job_rescue(struct queue *q, int64_t crashes_max, int64_t *rescued, struct err *err)
+{
+    AUTO(ids_clear) struct ids ids = { 0 };
+    *rescued = 0;
+    for (;;) {
+        struct settled s = { .now = sys_now_ms() };
+        sqlite3_stmt *st = queue_stmt(q, SQL_EXPIRED_ANY);
+        db_bind(st, ":now", s.now);
+        int rc = any(q, st, err);
+        if (rc <= 0)
+            return rc;
+        if (queue_begin(q, err) < 0)
+            return -1;
+        if (rescue_batch(q, &ids, crashes_max, &s, err) < 0) {
+            queue_rollback(q);
+            return -1;
+        }
+        if (queue_commit(q, QUEUE_LATER, err) < 0)
+            return -1;
+        *rescued += ids.n;
+        ring_settled(q, &s);
+    }
+}
+
+int job_left(struct queue *q, int64_t until, struct job_left *out, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_LEFT);
+    db_bind(st, ":until", until);
+    if (db_step(st, err) != 1)
+        return -1;
+    *out = (struct job_left){
+        .ready = sqlite3_column_int64(st, 0),
+        .running = sqlite3_column_int64(st, 1),
+        .staged = sqlite3_column_int64(st, 2),
+        .loading = sqlite3_column_int64(st, 3),
+        .later = sqlite3_column_int64(st, 4),
+    };
+    sqlite3_reset(st);
+    return 0;
+}
+
+/* ---- columns inferred once ---- */
+
+int job_columns_get(struct queue *q, const char *recipe, char **columns, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_COLUMNS_GET);
+    db_bind(st, ":recipe", recipe);
+    int rc = db_step(st, err);
+    if (rc == 1 && !column_dup(st, 0, columns))
+        rc = err_nomem(err);
+    sqlite3_reset(st);
+    return rc;
+}
+
+int job_columns_set(struct queue *q, const char *recipe, const char *columns, const char *from, struct err *err)
+{
+    if (queue_begin(q, err) < 0)
+        return -1;
+    sqlite3_stmt *st = queue_stmt(q, SQL_COLUMNS_SET);
+    db_bind(st, ":recipe", recipe);
+    db_bind(st, ":columns", columns);
+    db_bind(st, ":from", from);
+    db_bind(st, ":now", sys_now_ms());
+    if (db_run(st, err) < 0) {
+        queue_rollback(q);
+        return err_in(err, "keep the columns of '%s'", recipe);
+    }
+    return queue_commit(q, QUEUE_LATER, err);
+}

@@ -39,7 +39,7 @@ struct job_new {
     const char *const *lanes; /* "target.table" of each table in mode replace or upsert: jobs of a lane are loaded in order */
     int nlanes;
     bool lane_replace;      /* mode of those tables is replace */
-    int64_t attempts_max;
+    int64_t attempts_max;   /* tries in all; 0 counts as 1 */
 };
 /* Inside queue_begin/commit, many in one transaction. Gives id and uid. *made is false when unique found an open job (then id and uid are
  * that job's). Ring BELL_READY after the commit. */
@@ -76,8 +76,10 @@ struct job_object { const char *uri; int64_t size; const char *etag, *modified; 
 
 /*
  * One transaction: write the finishes (each fenced by its token), then claim up to `max` due jobs for `worker` until now + lease_ms.
- * A staged job whose lane order allows nothing special is simply staged. leases: room for max. Returns the number claimed, or -1 (then nothing at all happened).
- * Durability: QUEUE_NOW when a finish is staged (a result must be on disk before a loader acts on it), else later. Rings BELL_STAGED.
+ * leases: room for max. Returns the number claimed, or -1: then nothing happened, unless the fdatasync failed; in that case the
+ * finishes stand and what was claimed comes back when its lease runs out. With nothing to finish and nothing to claim it takes no lock.
+ * Durability: QUEUE_NOW when a finish is staged (a result must be on disk before a loader acts on it), else later. Rings BELL_STAGED,
+ * BELL_READY for jobs that can be claimed at once, BELL_DONE for dead ones.
  * Transient failures become ready again with run_at (or dead when attempts are used up); permanent ones dead; ERR_READER_CRASHED counts a crash:
  * dead with class poison from crashes_max on, else ready again.
  */
@@ -85,7 +87,7 @@ int job_finish_claim(struct queue *q, struct finish *finishes, int nfinishes, in
                      struct lease *leases, int max, struct err *err);
 /* 1 renewed, 0 lost, -1 database. */
 int job_renew(struct queue *q, const struct lease *l, int64_t until, struct err *err);
-/* 1: the lease holds and nobody asked to cancel; 0: stop working. Reader; cheap. */
+/* 1: the lease holds and nobody cancelled; 0: stop working. Reader; cheap. */
 int job_still_ours(struct queue *q, const struct lease *l, struct err *err);
 
 /* ---- load ---- */
@@ -100,8 +102,10 @@ struct staged_job {
 };
 void job_staged_clear(struct staged_job *j);
 /*
- * Claim staged jobs of one target in seq order, up to max_jobs, max_files outputs in files, max_bytes. A job of a lane waits while an older
- * unfinished job (due, running, staged, loading) is in that lane, unless that older job is claimed in the same call before it. Returns the number.
+ * Claim staged jobs of one target in seq order, up to max_jobs, max_files outputs in files, max_bytes (but at least one job).
+ * No job is claimed while another one of its lanes is being loaded by somebody else. A job that does not replace its tables waits,
+ * too, while an older unfinished job that has been due is in one of its lanes, unless that one is claimed in the same call before it, or
+ * a replace younger than that one was loaded (the older one will be superseded). Takes no lock when there is nothing. Returns the number.
  */
 int job_load_claim(struct queue *q, const char *target, int64_t worker, int64_t lease_ms, int max_jobs, int max_files,
                    int64_t max_bytes, struct staged_job *jobs, struct err *err);
@@ -114,7 +118,8 @@ struct load_finish {
     int64_t backoff_ms; /* away */
     int lost;           /* out */
 };
-/* One transaction for all. Outputs of kind rows are forgotten (their inline bytes too); rejects stay. Rings BELL_DONE. */
+/* One transaction for all. Outputs of loaded jobs are forgotten (their inline bytes too), but for rejects; those of superseded and
+ * refused jobs too, with their rejects; those of an away target stay. Rings BELL_DONE (and, for the lanes it made free, BELL_STAGED). */
 int job_load_finish(struct queue *q, struct load_finish *f, int n, struct err *err);
 int job_load_renew(struct queue *q, const struct staged_job *jobs, int n, int64_t until, struct err *err); /* 1 all, 0 some lost */
 /* Jobs in `loading` whose lease ran out: claimed like job_load_claim; the caller asks the ledger first. */
@@ -123,7 +128,9 @@ int job_load_expired(struct queue *q, const char *target, int64_t worker, int64_
 
 /* ---- by people ---- */
 int job_find(struct queue *q, const char *id_or_uid, int64_t *id, struct err *err); /* number, uid or a unique prefix of one (>= 4); 0 or -1 not-found */
-int job_cancel(struct queue *q, int64_t id, struct err *err);                /* -1: state, with the reason */
+/* At once, also of a running job: its worker has lost the lease and learns by job_still_ours(). -1: state, with the reason. */
+int job_cancel(struct queue *q, int64_t id, struct err *err);
+/* A dead job is ready again, with all its tries, at its old place in the order. -1: state, with the reason. */
 int job_retry(struct queue *q, int64_t id, struct err *err);
 /* All dead jobs that match (NULL: any). *n counts. */
 int job_retry_all(struct queue *q, const char *pipeline, const char *code, int64_t *n, struct err *err);
@@ -149,10 +156,10 @@ int job_columns_set(struct queue *q, const char *recipe, const char *columns, co
 struct job_row {
     int64_t id, seq, priority, run_at, created, started, finished, attempts, attempts_max, crashes;
     const char *uid, *pipeline, *state, *target, *objects, *params, *unique, *worker, *error_code, *error;
-    bool due, paused, cancel_asked;
+    bool due, paused;
     int64_t rows_read, rows_staged, rows_rejected, rows_filtered, rows_loaded, bytes_in, bytes_out, lease_until;
 };
-struct job_filter { const char *state, *pipeline; int64_t id, before_id, limit; };
+struct job_filter { const char *state, *pipeline; int64_t id, before_id, limit; }; /* 0, NULL: any; newest first */
 int job_list(struct queue *q, const struct job_filter *f, int (*row)(void *arg, const struct job_row *r), void *arg, struct err *err);
 struct attempt_row { int64_t number, started, finished, peak_rss, signal; const char *worker, *outcome, *kind; };
 int job_attempts(struct queue *q, int64_t id, int (*row)(void *arg, const struct attempt_row *r), void *arg, struct err *err);

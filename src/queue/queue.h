@@ -5,6 +5,10 @@
  * 3.51.3 has the WAL-reset race). Readers take no lock.
  *
  * Files beside queue.db: queue.db-lock (flock), queue.db-bell (futexes in a mapped page), queue.db-wal, queue.db-shm.
+ * The lock and the bell may be removed while nobody runs; they hold nothing that must last.
+ *
+ * A queue belongs to the process and the thread that opened it. A process that forks must not use it in the child, and a
+ * child that lives on without exec closes the inherited descriptors (else the lock outlives a killed parent).
  */
 #ifndef QETL_QUEUE_QUEUE_H
 #define QETL_QUEUE_QUEUE_H
@@ -19,7 +23,8 @@
 struct queue;
 
 enum queue_flags { QUEUE_CREATE = 1, QUEUE_READONLY = 2 };
-/* Errors: database, database-newer, network-fs, not-found (no file and no QUEUE_CREATE: "run qetlctl init"). An older schema is
+/* With QUEUE_CREATE the file and its folder are made where they are missing, by any number of processes at once.
+ * Errors: database, database-newer, network-fs, not-found (no file and no QUEUE_CREATE: "run qetlctl init"). An older schema is
  * migrated after an online backup beside it (queue.db.v<N>.bak). */
 int queue_open(struct queue **out, const char *path, int flags, struct err *err);
 void queue_close(struct queue *q);
@@ -32,6 +37,9 @@ int queue_commit(struct queue *q, enum queue_durability d, struct err *err);
 void queue_rollback(struct queue *q);
 /* Make all commits so far durable (one fdatasync of the WAL, no lock held). */
 int queue_sync(struct queue *q, struct err *err);
+/* Inside begin/commit: `jobs` more (or fewer) jobs of the pipeline are in that state, and loaded so many rows. Written to
+ * table tally by queue_commit, one row a pipeline and state. */
+void queue_tally(struct queue *q, const char *pipeline, const char *state, int64_t jobs, int64_t rows);
 
 /* ---- the bell: a hint that something changed; the database is the truth ---- */
 enum bell { BELL_READY, BELL_STAGED, BELL_DONE, BELLS };

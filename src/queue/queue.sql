@@ -1,3 +1,412 @@
--- Every statement on queue.db, each under its name.
--- name: nothing
-SELECT 1;
+-- Every statement on queue.db, each under its name. Times are ms since 1970 UTC.
+
+-- ---- transactions ----
+
+-- name: begin
+BEGIN IMMEDIATE;
+
+-- name: commit
+COMMIT;
+
+-- name: rollback
+ROLLBACK;
+
+-- name: read_begin
+-- Several reads of one moment.
+BEGIN;
+
+-- name: data_version
+-- Grows when another connection committed.
+PRAGMA data_version;
+
+-- name: tally
+INSERT INTO tally (pipeline, state, jobs, rows) VALUES (:pipeline, :state, :jobs, :rows)
+ON CONFLICT (pipeline, state) DO UPDATE SET jobs = jobs + excluded.jobs, rows = rows + excluded.rows;
+
+-- ---- submit ----
+
+-- name: submit_open_twin
+-- An open job of the same pipeline and key, for --unique.
+SELECT id, uid FROM job WHERE pipeline = :pipeline AND unique_key = :key
+    AND state IN ('ready', 'running', 'staged', 'loading', 'dead') AND unique_key IS NOT NULL;
+
+-- name: submit
+-- A job that is due takes its own id as its place (seq): the number behind the last one given.
+INSERT INTO job (uid, pipeline, target, due, paused, priority, run_at, seq, attempts_max, created, unique_key, lanes, lane_replace)
+VALUES (:uid, :pipeline, :target, :due,
+        :due AND EXISTS (SELECT 1 FROM pipeline AS p WHERE p.name = :pipeline AND p.paused = 1), :priority, :run_at,
+        CASE WHEN :due THEN (SELECT seq + 1 FROM sqlite_sequence WHERE name = 'job') END,
+        :attempts_max, :now, :key, :lanes, :lane_replace);
+
+-- name: submit_text
+INSERT INTO job_text (job, objects, params) VALUES (:job, :objects, :params);
+
+-- ---- lanes ----
+
+-- name: lane_enter
+INSERT OR IGNORE INTO lane (lane, seq, job) SELECT value, :seq, :job FROM json_each(:lanes);
+
+-- name: lane_leave
+DELETE FROM lane WHERE seq = :seq AND lane IN (SELECT value FROM json_each(:lanes));
+
+-- name: lane_done
+-- A job was loaded: remember the newest of each lane.
+INSERT INTO lane_done (lane, loaded_seq, replaced_seq)
+SELECT value, :seq, CASE WHEN :replace THEN :seq ELSE 0 END FROM json_each(:lanes) WHERE true
+ON CONFLICT (lane) DO UPDATE SET loaded_seq = max(loaded_seq, excluded.loaded_seq),
+                                 replaced_seq = max(replaced_seq, excluded.replaced_seq);
+
+-- name: lane_overtaken
+-- Was a newer job of one of these lanes loaded already, and by a replace?
+SELECT max(d.loaded_seq > :seq), max(d.replaced_seq > :seq)
+FROM json_each(:lanes) AS l JOIN lane_done AS d ON d.lane = l.value;
+
+-- name: lane_names
+SELECT value FROM json_each(:lanes);
+
+-- name: lane_before
+-- The next older unfinished job in a lane. What stands before a replace that is loaded will be superseded: nobody waits for it.
+SELECT lane.seq, lane.job FROM lane
+WHERE lane.lane = :lane AND lane.seq < :seq
+    AND lane.seq > coalesce((SELECT replaced_seq FROM lane_done WHERE lane_done.lane = :lane), 0)
+ORDER BY lane.seq DESC LIMIT 1;
+
+-- name: lane_loading
+-- Jobs that share a lane with this one and are being loaded now.
+SELECT j.id FROM job AS j INDEXED BY job_loading
+WHERE j.state = 'loading' AND j.target = :target AND j.id <> :job
+    AND EXISTS (SELECT 1 FROM json_each(:lanes) AS l JOIN lane ON lane.lane = l.value AND lane.seq = j.seq);
+
+-- ---- any change ----
+
+-- name: change_read
+-- What the next state of a job depends on.
+SELECT token, state, worker, claimed, attempts, attempts_max, crashes, seq, lane_replace, lanes, pipeline FROM job WHERE id = :id;
+
+-- ---- claim ----
+
+-- name: claim_any
+-- Is there anything to claim? Asked without the lock.
+SELECT 1 FROM job INDEXED BY job_claim WHERE state = 'ready' AND due = 1 AND paused = 0 LIMIT 1;
+
+-- name: claim_next
+SELECT j.id, j.uid, j.pipeline, j.token + 1, j.attempts + 1, j.attempts_max, j.crashes, t.objects, t.params
+FROM job AS j INDEXED BY job_claim LEFT JOIN job_text AS t ON t.job = j.id
+WHERE j.state = 'ready' AND j.due = 1 AND j.paused = 0 ORDER BY j.priority DESC, j.seq LIMIT :max;
+
+-- name: claim_take
+UPDATE job SET state = 'running', token = token + 1, attempts = attempts + 1, worker = :worker, lease_until = :until,
+               claimed = :now, started = :now
+WHERE id = :id AND state = 'ready';
+
+-- name: renew
+-- Keep a lease that is still ours. 0 rows: the token moved on, another worker may hold the job.
+UPDATE job SET lease_until = :until WHERE id = :id AND token = :token AND state = 'running';
+
+-- name: still_ours
+SELECT 1 FROM job WHERE id = :id AND token = :token AND state = 'running';
+
+-- ---- finish ----
+
+-- name: finish_staged
+UPDATE job SET state = 'staged', lease_until = NULL, run_at = :now, rows_read = :rows_read, rows_staged = :rows_staged,
+               rows_rejected = :rows_rejected, rows_filtered = :rows_filtered, bytes_in = :bytes_in, bytes_out = :bytes_out
+WHERE id = :id AND token = :token AND state = 'running'
+RETURNING worker, claimed;
+
+-- name: finish_ready
+-- Back to ready: now (due = 1), or at run_at.
+UPDATE job SET state = 'ready', lease_until = NULL, due = :due, run_at = :run_at, attempts = :attempts, crashes = :crashes,
+               paused = :due AND EXISTS (SELECT 1 FROM pipeline AS p WHERE p.name = job.pipeline AND p.paused = 1)
+WHERE id = :id AND token = :token AND state = 'running';
+
+-- name: finish_dead
+UPDATE job SET state = 'dead', lease_until = NULL, finished = :now, crashes = :crashes
+WHERE id = :id AND token = :token AND state IN ('running', 'loading');
+
+-- name: attempt
+INSERT INTO attempt (job, token, number, kind, worker, started, finished, outcome, signal, peak_rss)
+VALUES (:job, :token, :number, :kind, :worker, :started, :now, :outcome, :signal, :peak_rss);
+
+-- name: error
+INSERT INTO error (job, attempt, stage, class, code, message, at)
+VALUES (:job, :attempt, :stage, :class, :code, :message, :now);
+
+-- name: objects_forget
+DELETE FROM object WHERE job = :job;
+
+-- name: object
+INSERT INTO object (job, number, uri, size, etag, modified, modified_at)
+VALUES (:job, :number, :uri, :size, :etag, :modified, :modified_at);
+
+-- name: output
+INSERT INTO output (job, number, kind, table_name, ext, rows, bytes, in_file, checksum, spec, inlined)
+VALUES (:job, :number, :kind, :table, :ext, :rows, :bytes, :in_file, :checksum, :spec, :inlined);
+
+-- name: outputs_forget
+DELETE FROM output WHERE job = :job AND (:all OR kind = 'rows');
+
+-- name: worker_count
+UPDATE worker SET processed = processed + :processed, succeeded = succeeded + :succeeded, failed = failed + :failed,
+                  rows = rows + :rows, bytes = bytes + :bytes
+WHERE id = :id;
+
+-- ---- housekeeping ----
+
+-- name: later_next
+-- The earliest run_at of the jobs that wait for theirs. Asked without the lock.
+SELECT min(run_at) FROM job INDEXED BY job_later WHERE state = 'ready' AND due = 0;
+
+-- name: later_due
+SELECT id FROM job INDEXED BY job_later
+WHERE state = 'ready' AND due = 0 AND run_at <= :now ORDER BY run_at LIMIT :max;
+
+-- name: later_promote
+UPDATE job SET due = 1, seq = :seq,
+               paused = EXISTS (SELECT 1 FROM pipeline AS p WHERE p.name = job.pipeline AND p.paused = 1)
+WHERE id = :id AND state = 'ready' AND due = 0;
+
+-- name: place_draw
+-- The next place (seq), for a job that becomes due after younger ones got theirs.
+UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'job' RETURNING seq;
+
+-- name: expired_any
+SELECT 1 FROM job INDEXED BY job_running WHERE state = 'running' AND lease_until < :now LIMIT 1;
+
+-- name: expired
+SELECT id FROM job INDEXED BY job_running WHERE state = 'running' AND lease_until < :now
+ORDER BY lease_until LIMIT :max;
+
+-- ---- load ----
+
+-- name: load_candidates
+-- Staged jobs of a target in order. Asked without the lock, then checked again one by one inside it.
+SELECT j.id, j.seq, j.lanes, j.lane_replace FROM job AS j INDEXED BY job_staged
+WHERE j.state = 'staged' AND j.target = :target AND j.run_at <= :now ORDER BY j.seq;
+
+-- name: load_size
+SELECT coalesce(sum(in_file), 0), coalesce(sum(bytes), 0) FROM output WHERE job = :job;
+
+-- name: load_take
+UPDATE job SET state = 'loading', token = token + 1, worker = :worker, lease_until = :until, claimed = :now
+WHERE id = :id AND state = 'staged' AND run_at <= :now
+RETURNING token, uid, pipeline, seq, lanes, (SELECT objects FROM job_text WHERE job_text.job = job.id);
+
+-- name: load_expired_any
+SELECT 1 FROM job INDEXED BY job_loading WHERE state = 'loading' AND target = :target AND lease_until < :now LIMIT 1;
+
+-- name: load_expired
+SELECT id FROM job INDEXED BY job_loading
+WHERE state = 'loading' AND target = :target AND lease_until < :now ORDER BY seq LIMIT :max;
+
+-- name: load_take_over
+UPDATE job SET token = token + 1, worker = :worker, lease_until = :until, claimed = :now
+WHERE id = :id AND state = 'loading' AND token = :token
+RETURNING token, uid, pipeline, seq, lanes, (SELECT objects FROM job_text WHERE job_text.job = job.id);
+
+-- name: load_renew
+UPDATE job SET lease_until = :until WHERE id = :id AND token = :token AND state = 'loading';
+
+-- name: load_end
+-- loaded or superseded
+UPDATE job SET state = :state, lease_until = NULL, finished = :now, rows_loaded = :rows
+WHERE id = :id AND token = :token AND state = 'loading';
+
+-- name: load_away
+UPDATE job SET state = 'staged', lease_until = NULL, run_at = :run_at
+WHERE id = :id AND token = :token AND state = 'loading';
+
+-- name: outputs
+SELECT number, kind, table_name, ext, rows, bytes, in_file, checksum, spec, inlined FROM output
+WHERE job = :job ORDER BY number;
+
+-- ---- by people ----
+
+-- name: find_id
+SELECT id FROM job WHERE id = :id;
+
+-- name: find_uid
+-- Up to two jobs whose uid begins so; '~' stands behind every character of a uid.
+SELECT id FROM job WHERE uid >= :prefix AND uid < :prefix || '~' ORDER BY uid LIMIT 2;
+
+-- name: cancel
+UPDATE job SET state = 'cancelled', lease_until = NULL, finished = :now
+WHERE id = :id AND state IN ('ready', 'running', 'staged', 'dead');
+
+-- name: retry
+UPDATE job SET state = 'ready', due = 1, run_at = :now, attempts = 0, crashes = 0, finished = NULL,
+               paused = EXISTS (SELECT 1 FROM pipeline AS p WHERE p.name = job.pipeline AND p.paused = 1)
+WHERE id = :id AND state = 'dead';
+
+-- name: dead_ids
+-- Dead jobs in order, of one pipeline and last error code where given.
+SELECT id FROM job INDEXED BY job_dead
+WHERE state = 'dead' AND id > :after AND (:pipeline IS NULL OR pipeline = :pipeline)
+    AND (:code IS NULL OR :code = (SELECT code FROM error WHERE error.job = job.id ORDER BY error.id DESC LIMIT 1))
+ORDER BY id LIMIT :max;
+
+-- name: pause_set
+INSERT INTO pipeline (name, paused) VALUES (:pipeline, :on) ON CONFLICT (name) DO UPDATE SET paused = excluded.paused;
+
+-- name: pause_ids
+SELECT id FROM job INDEXED BY job_claim
+WHERE state = 'ready' AND due = 1 AND paused = 0 AND pipeline = :pipeline;
+
+-- name: resume_ids
+SELECT id FROM job INDEXED BY job_paused
+WHERE state = 'ready' AND due = 1 AND paused = 1 AND pipeline = :pipeline;
+
+-- name: pause_job
+UPDATE job SET paused = :on WHERE id = :id AND state = 'ready' AND due = 1 AND paused <> :on;
+
+-- name: prune_walk
+-- Jobs from a place on: may it go, and was it created too late for it and all behind it (ids grow with time)? Without the lock.
+SELECT id, state IN ('loaded', 'superseded', 'cancelled') AND finished < :before, created >= :before
+FROM job WHERE id > :after ORDER BY id;
+
+-- name: prune_job
+DELETE FROM job WHERE id = :id AND state IN ('loaded', 'superseded', 'cancelled');
+
+-- name: prune_text
+DELETE FROM job_text WHERE job = :id;
+
+-- name: prune_attempts
+DELETE FROM attempt WHERE job = :id;
+
+-- name: prune_errors
+DELETE FROM error WHERE job = :id;
+
+-- name: left
+SELECT (SELECT count(*) FROM job INDEXED BY job_claim WHERE state = 'ready' AND due = 1 AND paused = 0)
+     + (SELECT count(*) FROM job INDEXED BY job_later WHERE state = 'ready' AND due = 0 AND run_at < :until
+            AND pipeline NOT IN (SELECT name FROM pipeline WHERE paused = 1)),
+       (SELECT count(*) FROM job INDEXED BY job_running WHERE state = 'running'),
+       (SELECT count(*) FROM job INDEXED BY job_staged WHERE state = 'staged' AND run_at < :until),
+       (SELECT count(*) FROM job INDEXED BY job_loading WHERE state = 'loading'),
+       (SELECT count(*) FROM job INDEXED BY job_paused WHERE state = 'ready' AND due = 1 AND paused = 1)
+     + (SELECT count(*) FROM job INDEXED BY job_later WHERE state = 'ready' AND due = 0 AND (run_at >= :until
+            OR pipeline IN (SELECT name FROM pipeline WHERE paused = 1)))
+     + (SELECT count(*) FROM job INDEXED BY job_staged WHERE state = 'staged' AND run_at >= :until);
+
+-- ---- columns inferred once ----
+
+-- name: columns_get
+SELECT columns FROM inferred WHERE recipe = :recipe;
+
+-- name: columns_set
+INSERT INTO inferred (recipe, columns, from_object, at) VALUES (:recipe, :columns, :from, :now) ON CONFLICT DO NOTHING;
+
+-- ---- reports ----
+
+-- name: list_all
+SELECT id FROM job WHERE id < :before AND (:state IS NULL OR state = :state) AND (:pipeline IS NULL OR pipeline = :pipeline)
+ORDER BY id DESC LIMIT :max;
+
+-- name: list_running
+SELECT id FROM job INDEXED BY job_running
+WHERE state = 'running' AND id < :before AND (:pipeline IS NULL OR pipeline = :pipeline) ORDER BY id DESC LIMIT :max;
+
+-- name: list_staged
+SELECT id FROM job INDEXED BY job_staged
+WHERE state = 'staged' AND id < :before AND (:pipeline IS NULL OR pipeline = :pipeline) ORDER BY id DESC LIMIT :max;
+
+-- name: list_loading
+SELECT id FROM job INDEXED BY job_loading
+WHERE state = 'loading' AND id < :before AND (:pipeline IS NULL OR pipeline = :pipeline) ORDER BY id DESC LIMIT :max;
+
+-- name: list_dead
+SELECT id FROM job INDEXED BY job_dead
+WHERE state = 'dead' AND id < :before AND (:pipeline IS NULL OR pipeline = :pipeline) ORDER BY id DESC LIMIT :max;
+
+-- name: list_row
+SELECT j.id, j.seq, j.priority, j.run_at, j.created, j.started, j.finished, j.attempts, j.attempts_max, j.crashes,
+       j.due, j.paused, j.rows_read, j.rows_staged, j.rows_rejected, j.rows_filtered, j.rows_loaded, j.bytes_in, j.bytes_out,
+       j.lease_until, j.uid, j.pipeline, j.state, j.target, t.objects, t.params, j.unique_key, w.name, e.code, e.message
+FROM job AS j LEFT JOIN job_text AS t ON t.job = j.id LEFT JOIN worker AS w ON w.id = j.worker
+    LEFT JOIN error AS e ON e.id = (SELECT max(l.id) FROM error AS l WHERE l.job = j.id)
+WHERE j.id = :id;
+
+-- name: attempts
+-- Those that are over, and the one under way.
+SELECT a.token, a.number, a.started, a.finished, a.peak_rss, a.signal, w.name, a.outcome, a.kind
+FROM attempt AS a LEFT JOIN worker AS w ON w.id = a.worker WHERE a.job = :job
+UNION ALL
+SELECT j.token, j.attempts, j.claimed, NULL, 0, 0, w.name, j.state, CASE j.state WHEN 'running' THEN 'work' ELSE 'load' END
+FROM job AS j LEFT JOIN worker AS w ON w.id = j.worker WHERE j.id = :job AND j.state IN ('running', 'loading')
+ORDER BY 1;
+
+-- name: errors
+SELECT e.id, e.at, e.job, e.attempt, j.uid, j.pipeline, e.stage, e.class, e.code, e.message
+FROM error AS e LEFT JOIN job AS j ON j.id = e.job
+WHERE e.id < :before AND e.at >= :since AND (:code IS NULL OR e.code = :code) AND (:pipeline IS NULL OR j.pipeline = :pipeline)
+ORDER BY e.id DESC LIMIT :max;
+
+-- name: errors_of_job
+SELECT e.id, e.at, e.job, e.attempt, j.uid, j.pipeline, e.stage, e.class, e.code, e.message
+FROM error AS e LEFT JOIN job AS j ON j.id = e.job
+WHERE e.job = :job AND e.id < :before AND e.at >= :since AND (:code IS NULL OR e.code = :code)
+    AND (:pipeline IS NULL OR j.pipeline = :pipeline)
+ORDER BY e.id DESC LIMIT :max;
+
+-- name: objects
+SELECT uri, size, etag, modified FROM object WHERE job = :job ORDER BY number;
+
+-- name: status_tally
+SELECT n.name, coalesce(p.paused, 0), t.state, t.jobs, t.rows
+FROM (SELECT pipeline AS name FROM tally UNION SELECT name FROM pipeline) AS n
+    LEFT JOIN tally AS t ON t.pipeline = n.name LEFT JOIN pipeline AS p ON p.name = n.name
+ORDER BY n.name;
+
+-- name: status_waiting
+SELECT count(*) FROM job INDEXED BY job_later WHERE state = 'ready' AND due = 0 AND pipeline = :pipeline;
+
+-- name: status_oldest
+-- The oldest job in the claim index: seq grows with time.
+SELECT min(seq), run_at FROM job INDEXED BY job_claim
+WHERE state = 'ready' AND due = 1 AND paused = 0 AND pipeline = :pipeline;
+
+-- name: ready_before
+-- How many jobs a claim takes before this one.
+SELECT count(*) FROM (SELECT 1 FROM job INDEXED BY job_claim
+    WHERE state = 'ready' AND due = 1 AND paused = 0 AND priority >= :priority AND (priority > :priority OR seq < :seq)
+    LIMIT 1000);
+
+-- name: staged_before
+SELECT count(*) FROM (SELECT 1 FROM job INDEXED BY job_staged
+    WHERE state = 'staged' AND target = :target AND seq < :seq AND run_at <= :now LIMIT 1000);
+
+-- name: explain_row
+SELECT state, due, paused, priority, run_at, seq, target, lanes, lane_replace, uid, lease_until, attempts, attempts_max,
+       (SELECT name FROM worker WHERE worker.id = job.worker),
+       (SELECT code FROM error WHERE error.job = job.id ORDER BY error.id DESC LIMIT 1),
+       (SELECT count(*) FROM worker WHERE ended IS NULL AND role = 'worker'),
+       (SELECT count(*) FROM worker WHERE ended IS NULL AND role = 'loader')
+FROM job WHERE id = :id;
+
+-- ---- worker registry ----
+
+-- name: worker_join
+INSERT INTO worker (role, name, host, ip, pid, pid_start, version, started, beat)
+VALUES (:role, :name, :host, :ip, :pid, :pid_start, :version, :now, :now) RETURNING id;
+
+-- name: worker_beat
+UPDATE worker SET beat = :now WHERE id = :id;
+
+-- name: worker_leave
+UPDATE worker SET beat = :now, ended = :now WHERE id = :id AND ended IS NULL;
+
+-- name: worker_list
+-- The current job of one that claimed several is the oldest of them.
+WITH held (worker, job) AS (
+    SELECT worker, min(job) FROM (
+        SELECT worker, id AS job FROM job INDEXED BY job_running WHERE state = 'running'
+        UNION ALL
+        SELECT worker, id FROM job INDEXED BY job_loading WHERE state = 'loading')
+    GROUP BY worker)
+SELECT w.id, w.pid, w.started, w.ended, w.beat, w.processed, w.succeeded, w.failed, w.rows, w.bytes, held.job, w.role, w.name,
+       w.host, w.ip, w.version, (SELECT uid FROM job WHERE job.id = held.job), w.pid_start
+FROM worker AS w LEFT JOIN held ON held.worker = w.id
+WHERE :all OR w.ended IS NULL ORDER BY w.id;
+
+-- name: worker_sweep
+DELETE FROM worker WHERE coalesce(ended, beat) < :before;

@@ -1,1 +1,233 @@
--- The schema of queue.db.
+-- The schema of queue.db, version 1: the job queue, the worker registry and the error log of qetl.
+-- Times are milliseconds since 1970 UTC. Only qetl writes here (its writers queue at a lock beside this file);
+-- anybody may read.
+
+CREATE TABLE job (
+    id           INTEGER PRIMARY KEY AUTOINCREMENT,   -- for people and for order; never used twice
+    uid          TEXT NOT NULL UNIQUE CHECK (length(uid) = 26),  -- the name of the job in ledgers and spools
+    pipeline     TEXT NOT NULL CHECK (pipeline <> ''),
+    target       TEXT NOT NULL DEFAULT '',            -- whose loader commits it
+    state        TEXT NOT NULL DEFAULT 'ready' CHECK (state IN
+                 ('ready', 'running', 'staged', 'loading', 'loaded', 'superseded', 'dead', 'cancelled')),
+    due          INTEGER NOT NULL DEFAULT 1 CHECK (due IN (0, 1)),     -- ready: 0 waits for run_at
+    paused       INTEGER NOT NULL DEFAULT 0 CHECK (paused IN (0, 1)),  -- ready and due: its pipeline is paused
+    priority     INTEGER NOT NULL DEFAULT 0,          -- greater first
+    run_at       INTEGER NOT NULL,                    -- ready, staged: not before
+    seq          INTEGER,                             -- its place in its lanes; set when it becomes due for the first time
+    token        INTEGER NOT NULL DEFAULT 0,          -- fencing: grows by one at each claim, the loader's too
+    worker       INTEGER,                             -- who holds it, or held it last
+    lease_until  INTEGER,                             -- while it is held
+    claimed      INTEGER,                             -- when the lease began
+    attempts     INTEGER NOT NULL DEFAULT 0,          -- tries since it was submitted or retried by a person
+    attempts_max INTEGER NOT NULL DEFAULT 5,
+    crashes      INTEGER NOT NULL DEFAULT 0,          -- of them: took the worker or its reader down
+    created      INTEGER NOT NULL,
+    started      INTEGER,                             -- last claim by a worker
+    finished     INTEGER,                             -- loaded, superseded, cancelled, dead
+    unique_key   TEXT,                                -- --unique: one open job a pipeline and key
+    lanes        TEXT,                                -- JSON array: tables where order counts ("target.table")
+    lane_replace INTEGER NOT NULL DEFAULT 0 CHECK (lane_replace IN (0, 1)),  -- those tables are replaced as a whole
+    rows_read    INTEGER NOT NULL DEFAULT 0,
+    rows_staged  INTEGER NOT NULL DEFAULT 0,
+    rows_rejected INTEGER NOT NULL DEFAULT 0,
+    rows_filtered INTEGER NOT NULL DEFAULT 0,
+    rows_loaded  INTEGER NOT NULL DEFAULT 0,
+    bytes_in     INTEGER NOT NULL DEFAULT 0,
+    bytes_out    INTEGER NOT NULL DEFAULT 0,
+    CONSTRAINT a_lease_exactly_while_held CHECK ((state IN ('running', 'loading')) = (lease_until IS NOT NULL)),
+    CONSTRAINT never_claimed_means_ready CHECK (token > 0 OR state IN ('ready', 'cancelled')),
+    CONSTRAINT due_has_a_place CHECK (due = 0 OR seq IS NOT NULL),
+    CONSTRAINT an_end_has_a_time CHECK
+        ((state IN ('loaded', 'superseded', 'cancelled', 'dead')) = (finished IS NOT NULL))
+);
+
+-- What a claim reads: due jobs of pipelines that are not paused, greatest priority first, then oldest.
+CREATE INDEX job_claim ON job (priority DESC, seq, pipeline) WHERE state = 'ready' AND due = 1 AND paused = 0;
+-- Each state that somebody waits on has an index of its own; jobs that are over are in none of them.
+CREATE INDEX job_later ON job (run_at, pipeline) WHERE state = 'ready' AND due = 0;
+CREATE INDEX job_paused ON job (pipeline) WHERE state = 'ready' AND due = 1 AND paused = 1;
+CREATE INDEX job_running ON job (lease_until, worker) WHERE state = 'running';
+CREATE INDEX job_staged ON job (target, seq) WHERE state = 'staged';
+CREATE INDEX job_loading ON job (target, lease_until, worker) WHERE state = 'loading';
+CREATE INDEX job_dead ON job (pipeline) WHERE state = 'dead';
+CREATE UNIQUE INDEX job_unique ON job (pipeline, unique_key)
+    WHERE unique_key IS NOT NULL AND state IN ('ready', 'running', 'staged', 'loading', 'dead');
+
+--   ready   -> running (a worker claims), cancelled
+--   running -> staged, ready (retry), dead, cancelled
+--   staged  -> loading (a loader claims), cancelled
+--   loading -> loaded, superseded, staged (target away), dead (target refuses)
+--   dead    -> ready (qetlctl retry), cancelled
+-- The same table stands in job.c; a test compares them.
+CREATE TRIGGER job_transition BEFORE UPDATE OF state ON job WHEN NOT CASE OLD.state
+    WHEN 'ready'   THEN NEW.state IN ('running', 'cancelled')
+    WHEN 'running' THEN NEW.state IN ('staged', 'ready', 'dead', 'cancelled')
+    WHEN 'staged'  THEN NEW.state IN ('loading', 'cancelled')
+    WHEN 'loading' THEN NEW.state IN ('loaded', 'superseded', 'staged', 'dead')
+    WHEN 'dead'    THEN NEW.state IN ('ready', 'cancelled')
+    ELSE 0 END
+BEGIN
+    SELECT RAISE(ABORT, 'a job cannot go from its state to that one');
+END;
+
+-- What a job was asked to do: kept apart, so that a change of state does not write it again.
+CREATE TABLE job_text (
+    job     INTEGER PRIMARY KEY,
+    objects TEXT,   -- JSON array of URIs
+    params  TEXT    -- JSON object
+);
+
+-- Order of loading: the unfinished jobs of a table in mode replace or upsert that have been due. A dead job is not here.
+CREATE TABLE lane (
+    lane TEXT NOT NULL,
+    seq  INTEGER NOT NULL,
+    job  INTEGER NOT NULL,
+    PRIMARY KEY (lane, seq)
+) WITHOUT ROWID;
+-- The newest job that was loaded in a lane, and the newest that replaced the table.
+CREATE TABLE lane_done (
+    lane         TEXT PRIMARY KEY,
+    loaded_seq   INTEGER NOT NULL,
+    replaced_seq INTEGER NOT NULL
+) WITHOUT ROWID;
+
+-- One row an attempt that is over; the one under way stands in its job.
+CREATE TABLE attempt (
+    job      INTEGER NOT NULL,
+    token    INTEGER NOT NULL,
+    number   INTEGER NOT NULL,
+    kind     TEXT NOT NULL CHECK (kind IN ('work', 'load')),
+    worker   INTEGER,
+    started  INTEGER NOT NULL,
+    finished INTEGER NOT NULL,
+    outcome  TEXT NOT NULL CHECK (outcome IN ('staged', 'failed', 'handed-back', 'crashed', 'cancelled',
+                                              'loaded', 'superseded', 'away', 'refused')),
+    signal   INTEGER NOT NULL DEFAULT 0,
+    peak_rss INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (job, token)
+) WITHOUT ROWID;
+
+-- The error log. Rows go only together with their job.
+CREATE TABLE error (
+    id      INTEGER PRIMARY KEY AUTOINCREMENT,
+    job     INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    stage   TEXT NOT NULL,      -- fetch, unpack, read, stage, load, work
+    class   TEXT NOT NULL CHECK (class IN ('transient', 'permanent', 'poison')),
+    code    TEXT NOT NULL,
+    message TEXT NOT NULL,
+    detail  TEXT,
+    at      INTEGER NOT NULL
+);
+CREATE INDEX error_job ON error (job);
+
+-- The source files of a job, each at the version that was read.
+CREATE TABLE object (
+    job         INTEGER NOT NULL,
+    number      INTEGER NOT NULL,
+    uri         TEXT NOT NULL,
+    size        INTEGER NOT NULL,
+    etag        TEXT,
+    modified    TEXT,           -- as the source wrote it
+    modified_at INTEGER,        -- the same in ms, where it could be read
+    PRIMARY KEY (job, number)
+) WITHOUT ROWID;
+
+-- Staged rows of a job for one table, or its rejects: a file spool/staged/<uid>/<number>.<ext>, or inline.
+CREATE TABLE output (
+    id         INTEGER PRIMARY KEY,
+    job        INTEGER NOT NULL,
+    number     INTEGER NOT NULL,
+    kind       TEXT NOT NULL CHECK (kind IN ('rows', 'rejects')),
+    table_name TEXT NOT NULL,
+    ext        TEXT NOT NULL,
+    rows       INTEGER NOT NULL,
+    bytes      INTEGER NOT NULL,
+    in_file    INTEGER NOT NULL CHECK (in_file IN (0, 1)),
+    checksum   INTEGER NOT NULL,
+    spec       TEXT,
+    inlined    BLOB CHECK (in_file = (inlined IS NULL))
+);
+CREATE UNIQUE INDEX output_job ON output (job, number);
+
+-- Who works, since when, with what success. Rows of the gone stay a while.
+CREATE TABLE worker (
+    id        INTEGER PRIMARY KEY AUTOINCREMENT,
+    role      TEXT NOT NULL,
+    name      TEXT NOT NULL,
+    host      TEXT NOT NULL,
+    ip        TEXT NOT NULL,
+    pid       INTEGER NOT NULL,
+    pid_start INTEGER NOT NULL,  -- tells a process from a later one with the same pid (proc(5), starttime); 0 unknown
+    version   TEXT NOT NULL,
+    started   INTEGER NOT NULL,
+    beat      INTEGER NOT NULL,
+    ended     INTEGER,
+    processed INTEGER NOT NULL DEFAULT 0,
+    succeeded INTEGER NOT NULL DEFAULT 0,
+    failed    INTEGER NOT NULL DEFAULT 0,
+    rows      INTEGER NOT NULL DEFAULT 0,
+    bytes     INTEGER NOT NULL DEFAULT 0
+);
+
+-- Only what is set by people: a pipeline without a row is not paused.
+CREATE TABLE pipeline (
+    name   TEXT PRIMARY KEY,
+    paused INTEGER NOT NULL DEFAULT 0 CHECK (paused IN (0, 1))
+) WITHOUT ROWID;
+
+-- How many jobs of a pipeline are in each state, kept by every change of a job, and the rows they ever loaded.
+CREATE TABLE tally (
+    pipeline TEXT NOT NULL,
+    state    TEXT NOT NULL,
+    jobs     INTEGER NOT NULL DEFAULT 0,
+    rows     INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (pipeline, state)
+) WITHOUT ROWID;
+
+-- Columns that were inferred from the first object of a recipe: the same for all later ones.
+CREATE TABLE inferred (
+    recipe      TEXT PRIMARY KEY,
+    columns     TEXT NOT NULL,
+    from_object TEXT NOT NULL,
+    at          INTEGER NOT NULL
+) WITHOUT ROWID;
+
+-- The number that the next job gets minus one; also drawn for the place of a job that became due late.
+INSERT INTO sqlite_sequence (name, seq) VALUES ('job', 0);
+
+-- For people: one row a pipeline.
+CREATE VIEW status AS
+SELECT pipeline,
+       sum(CASE state WHEN 'ready' THEN jobs ELSE 0 END) AS ready,
+       sum(CASE state WHEN 'running' THEN jobs ELSE 0 END) AS running,
+       sum(CASE state WHEN 'staged' THEN jobs ELSE 0 END) AS staged,
+       sum(CASE state WHEN 'loading' THEN jobs ELSE 0 END) AS loading,
+       sum(CASE state WHEN 'loaded' THEN jobs ELSE 0 END) AS loaded,
+       sum(CASE state WHEN 'superseded' THEN jobs ELSE 0 END) AS superseded,
+       sum(CASE state WHEN 'dead' THEN jobs ELSE 0 END) AS dead,
+       sum(CASE state WHEN 'cancelled' THEN jobs ELSE 0 END) AS cancelled,
+       sum(rows) AS rows_loaded,
+       coalesce((SELECT paused FROM pipeline AS p WHERE p.name = tally.pipeline), 0) AS paused
+FROM tally GROUP BY pipeline;
+
+-- For people: one row a job, as a scanner of files sees it.
+CREATE VIEW scanner AS
+SELECT job.id AS id,
+       coalesce((SELECT json_group_array(uri) FROM object WHERE object.job = job.id HAVING count(*) > 0),
+                (SELECT objects FROM job_text WHERE job_text.job = job.id)) AS files,
+       (SELECT strftime('%Y-%m-%dT%H:%M:%SZ', max(modified_at) / 1000, 'unixepoch') FROM object
+        WHERE object.job = job.id) AS latest_file_modified_time,
+       (SELECT sum(size) FROM object WHERE object.job = job.id) AS total_size_in_bytes,
+       strftime('%Y-%m-%dT%H:%M:%fZ', job.created / 1000.0, 'unixepoch') AS created_time,
+       strftime('%Y-%m-%dT%H:%M:%fZ', coalesce(job.finished, job.claimed, job.created) / 1000.0, 'unixepoch') AS modified_time,
+       CASE WHEN job.state = 'ready' AND job.due = 0 THEN 'NONE'
+            WHEN job.state = 'ready' THEN 'SENT_FOR_ETL'
+            WHEN job.state IN ('running', 'staged', 'loading') THEN 'PROCESSING'
+            WHEN job.state IN ('loaded', 'superseded') THEN 'LOADED'
+            ELSE 'FAILED' END AS status,
+       CASE WHEN job.state = 'cancelled' THEN 'cancelled'
+            WHEN job.state NOT IN ('loaded', 'superseded') THEN
+                (SELECT message FROM error WHERE error.job = job.id ORDER BY error.id DESC LIMIT 1)
+       END AS failure_msg
+FROM job;

@@ -1,0 +1,282 @@
+/*
+ * What people do to jobs: find, cancel, retry, pause, prune. Long work goes in batches of a few ms, so that workers never wait
+ * for a person; a person who interrupts it finds a part done, and the same call again does the rest.
+ * If power fails: what was told is on disk, but for pruning, which is simply done again.
+ */
+#include <inttypes.h>
+#include <limits.h>
+#include <stdlib.h>
+
+#include "io/db.h"
+#include "queue/change.h"
+
+/* Commit, or roll back when rc < 0. */
+static int settle(struct queue *q, int rc, enum queue_durability d, struct err *err)
+{
+    if (rc >= 0)
+        return queue_commit(q, d, err);
+    queue_rollback(q);
+    return -1;
+}
+
+/* ---- find ---- */
+
+enum { UID_PREFIX_MIN = 4 };
+
+static int find_number(struct queue *q, const char *text, int64_t *id, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_FIND_ID);
+    db_bind(st, ":id", (int64_t)strtoll(text, NULL, 10)); /* too great a number is INT64_MAX, which no job has */
+    int rc = db_step(st, err);
+    if (rc == 1)
+        *id = sqlite3_column_int64(st, 0);
+    sqlite3_reset(st);
+    return rc;
+}
+
+/* The number of jobs that begin so, 2 for many. */
+static int find_prefix(struct queue *q, const char *text, int64_t *id, struct err *err)
+{
+    char prefix[SYS_UID_LEN + 1] = "";
+    for (int i = 0; text[i]; i++)
+        prefix[i] = (char)(text[i] >= 'a' && text[i] <= 'z' ? text[i] - 32 : text[i]);
+    sqlite3_stmt *st = queue_stmt(q, SQL_FIND_UID);
+    db_bind(st, ":prefix", (const char *)prefix);
+    int n = 0, rc;
+    while ((rc = db_step(st, err)) == 1) {
+        *id = sqlite3_column_int64(st, 0);
+        n++;
+    }
+    return rc < 0 ? -1 : n;
+}
+
+int job_find(struct queue *q, const char *id_or_uid, int64_t *id, struct err *err)
+{
+    size_t n = strlen(id_or_uid), digits = strspn(id_or_uid, "0123456789");
+    int rc = 0;
+    int64_t found = 0;
+    if (n > 0 && digits == n && *id_or_uid != '0') /* a uid begins with 0 until the year 3000 */
+        rc = find_number(q, id_or_uid, &found, err);
+    else if (n > SYS_UID_LEN || strspn(id_or_uid, "0123456789ABCDEFGHJKMNPQRSTVWXYZabcdefghjkmnpqrstvwxyz") != n)
+        return err_set(err, ERR_NOT_FOUND, "'%.60s' is neither a job's number nor its uid", id_or_uid);
+    else if (n < UID_PREFIX_MIN)
+        return err_set(err, ERR_NOT_FOUND, "'%s' is too short for a job: give its number, or at least %d characters of its uid",
+                       id_or_uid, UID_PREFIX_MIN);
+    else
+        rc = find_prefix(q, id_or_uid, &found, err);
+    if (rc < 0)
+        return -1;
+    if (rc == 0)
+        return err_set(err, ERR_NOT_FOUND, "there is no job '%s'", id_or_uid);
+    if (rc > 1)
+        return err_set(err, ERR_NOT_FOUND, "more than one job begins with '%s': give more of the uid", id_or_uid);
+    *id = found;
+    return 0;
+}
+
+/* ---- cancel and retry ---- */
+
+static int no_job(int64_t id, struct err *err) { return err_set(err, ERR_NOT_FOUND, "there is no job %" PRId64, id); }
+
+static int cancel_inside(struct queue *q, int64_t id, struct err *err)
+{
+    AUTO(change_clear) struct change c = { 0 };
+    int rc = change_read(q, id, &c, err);
+    if (rc <= 0)
+        return rc < 0 ? -1 : no_job(id, err);
+    if (c.state == JOB_LOADING)
+        return err_set(err, ERR_STATE, "job %" PRId64 " is being loaded: it is too late to cancel it", id);
+    if (!job_may(c.state, JOB_CANCELLED))
+        return err_set(err, ERR_STATE, "job %" PRId64 " is %s: there is nothing to cancel", id, job_state_name(c.state));
+    sqlite3_stmt *st = queue_stmt(q, SQL_CANCEL);
+    db_bind(st, ":id", id);
+    db_bind(st, ":now", sys_now_ms());
+    if (db_run(st, err) < 0 || change_lanes(q, SQL_LANE_LEAVE, &c, err) < 0 || change_outputs_forget(q, id, true, err) < 0)
+        return -1;
+    change_tally(q, &c, JOB_CANCELLED, 0);
+    return c.state == JOB_RUNNING ? change_attempt(q, &c, "work", "cancelled", 0, 0, err) : 0;
+}
+
+int job_cancel(struct queue *q, int64_t id, struct err *err)
+{
+    if (queue_begin(q, err) < 0)
+        return -1;
+    if (settle(q, cancel_inside(q, id, err), QUEUE_NOW, err) < 0)
+        return -1;
+    queue_ring(q, BELL_DONE, INT_MAX);
+    queue_ring(q, BELL_STAGED, INT_MAX); /* who waited behind it in a lane */
+    return 0;
+}
+
+static int retry_inside(struct queue *q, int64_t id, struct err *err)
+{
+    AUTO(change_clear) struct change c = { 0 };
+    int rc = change_read(q, id, &c, err);
+    if (rc <= 0)
+        return rc < 0 ? -1 : no_job(id, err);
+    if (c.state != JOB_DEAD)
+        return err_set(err, ERR_STATE, "job %" PRId64 " is %s: only a dead job can be tried again", id, job_state_name(c.state));
+    sqlite3_stmt *st = queue_stmt(q, SQL_RETRY);
+    db_bind(st, ":id", id);
+    db_bind(st, ":now", sys_now_ms());
+    if (db_run(st, err) < 0 || change_lanes(q, SQL_LANE_ENTER, &c, err) < 0)
+        return -1;
+    change_tally(q, &c, JOB_READY, 0);
+    return 0;
+}
+
+int job_retry(struct queue *q, int64_t id, struct err *err)
+{
+    if (queue_begin(q, err) < 0)
+        return -1;
+    if (settle(q, retry_inside(q, id, err), QUEUE_NOW, err) < 0)
+        return -1;
+    queue_ring(q, BELL_READY, 1);
+    return 0;
+}
+
+static int retry_batch(struct queue *q, const char *pipeline, const char *code, int64_t after, struct ids *ids, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_DEAD_IDS);
+    db_bind(st, ":after", after);
+    db_bind(st, ":pipeline", pipeline);
+    db_bind(st, ":code", code);
+    db_bind(st, ":max", CHANGE_BATCH);
+    if (ids_collect(ids, st, err) < 0)
+        return -1;
+    for (int i = 0; i < ids->n; i++)
+        if (retry_inside(q, ids->v[i], err) < 0)
+            return -1;
+    return 0;
+}
+
+int job_retry_all(struct queue *q, const char *pipeline, const char *code, int64_t *n, struct err *err)
+{
+    AUTO(ids_clear) struct ids ids = { 0 };
+    int64_t after = 0;
+    *n = 0;
+    do {
+        if (queue_begin(q, err) < 0)
+            return -1;
+        if (settle(q, retry_batch(q, pipeline, code, after, &ids, err), QUEUE_NOW, err) < 0)
+            return -1;
+        *n += ids.n;
+        if (ids.n) {
+            after = ids.v[ids.n - 1]; /* one that dies again at once is not taken twice */
+            queue_ring(q, BELL_READY, ids.n);
+        }
+    } while (ids.n == CHANGE_BATCH);
+    return 0;
+}
+
+/* ---- pause ---- */
+
+static int pause_flag(struct queue *q, const char *pipeline, bool on, struct err *err)
+{
+    if (queue_begin(q, err) < 0)
+        return -1;
+    sqlite3_stmt *st = queue_stmt(q, SQL_PAUSE_SET);
+    db_bind(st, ":pipeline", pipeline);
+    db_bind(st, ":on", on);
+    return settle(q, db_run(st, err), QUEUE_NOW, err);
+}
+
+static int pause_batch(struct queue *q, const struct ids *ids, int from, int to, bool on, int64_t *changed, struct err *err)
+{
+    for (int i = from; i < to; i++) {
+        sqlite3_stmt *st = queue_stmt(q, SQL_PAUSE_JOB);
+        db_bind(st, ":id", ids->v[i]);
+        db_bind(st, ":on", on);
+        int n = change_run(q, st, err);
+        if (n < 0)
+            return -1;
+        *changed += n;
+    }
+    return 0;
+}
+
+/* The flag first: jobs that become ready from then on have it from the start, so that one walk over the others is enough. */
+int job_pause(struct queue *q, const char *pipeline, bool on, int64_t *changed, struct err *err)
+{
+    AUTO(ids_clear) struct ids ids = { 0 };
+    *changed = 0;
+    if (pause_flag(q, pipeline, on, err) < 0)
+        return -1;
+    sqlite3_stmt *st = queue_stmt(q, on ? SQL_PAUSE_IDS : SQL_RESUME_IDS);
+    db_bind(st, ":pipeline", pipeline);
+    if (ids_collect(&ids, st, err) < 0)
+        return -1;
+    for (int from = 0; from < ids.n; from += CHANGE_BATCH) {
+        int to = from + CHANGE_BATCH < ids.n ? from + CHANGE_BATCH : ids.n;
+        if (queue_begin(q, err) < 0)
+            return -1;
+        if (settle(q, pause_batch(q, &ids, from, to, on, changed, err), QUEUE_LATER, err) < 0)
+            return -1;
+    }
+    if (!on && *changed)
+        queue_ring(q, BELL_READY, INT_MAX);
+    return queue_sync(q, err);
+}
+
+/* ---- prune ---- */
+
+static int prune_one(struct queue *q, int64_t id, struct err *err)
+{
+    static const enum queue_sql parts[] = { SQL_PRUNE_TEXT, SQL_PRUNE_ATTEMPTS, SQL_PRUNE_ERRORS, SQL_PRUNE_JOB };
+    AUTO(change_clear) struct change c = { 0 };
+    int rc = change_read(q, id, &c, err);
+    if (rc <= 0)
+        return rc;
+    for (size_t i = 0; i < COUNT_OF(parts); i++) {
+        sqlite3_stmt *st = queue_stmt(q, parts[i]);
+        db_bind(st, ":id", id);
+        if (db_run(st, err) < 0)
+            return -1;
+    }
+    sqlite3_stmt *st = queue_stmt(q, SQL_OBJECTS_FORGET);
+    db_bind(st, ":job", id);
+    if (db_run(st, err) < 0 || change_outputs_forget(q, id, true, err) < 0)
+        return -1;
+    queue_tally(q, c.pipeline, job_state_name(c.state), -1, 0);
+    return 1;
+}
+
+/* The next batch of jobs that may go, looked up without the lock: what is final stays so. */
+static int prune_find(struct queue *q, int64_t before, int64_t after, int64_t ids[CHANGE_BATCH], struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_PRUNE_WALK);
+    db_bind(st, ":before", before);
+    db_bind(st, ":after", after);
+    int n = 0, rc = 0;
+    while (n < CHANGE_BATCH && (rc = db_step(st, err)) == 1 && !sqlite3_column_int(st, 2))
+        if (sqlite3_column_int(st, 1))
+            ids[n++] = sqlite3_column_int64(st, 0);
+    sqlite3_reset(st);
+    return rc < 0 ? -1 : n;
+}
+
+static int prune_batch(struct queue *q, const int64_t *ids, int n, int64_t *gone, struct err *err)
+{
+    for (int i = 0; i < n; i++) {
+        int rc = prune_one(q, ids[i], err);
+        if (rc < 0)
+            return -1;
+        *gone += rc;
+    }
+    return 0;
+}
+
+int job_prune(struct queue *q, int64_t before, int64_t *n, struct err *err)
+{
+    int64_t ids[CHANGE_BATCH], after = 0;
+    int found;
+    *n = 0;
+    while ((found = prune_find(q, before, after, ids, err)) > 0) {
+        if (queue_begin(q, err) < 0)
+            return -1;
+        if (settle(q, prune_batch(q, ids, found, n, err), QUEUE_LATER, err) < 0)
+            return err_in(err, "prune");
+        after = ids[found - 1];
+    }
+    return found;
+}

@@ -1,0 +1,453 @@
+/* Reading the queue for people and monitors: no lock is taken, nothing is written. Rows are handed out one at a time. */
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "io/db.h"
+#include "queue/change.h"
+
+enum { LIST_CHUNK = 500 };
+
+/* NULL where the column is NULL; valid until the next step */
+static const char *text_or_null(sqlite3_stmt *st, int col) { return (const char *)sqlite3_column_text(st, col); }
+
+/* Hand each row to row() by one(); a return of row() other than 0 ends the walk. */
+static int walk(sqlite3_stmt *st, int (*one)(sqlite3_stmt *st, void *to), void *to, struct err *err)
+{
+    int rc;
+    while ((rc = db_step(st, err)) == 1)
+        if (one(st, to)) {
+            rc = 0;
+            break;
+        }
+    sqlite3_reset(st);
+    return rc;
+}
+
+/* ---- jobs ---- */
+
+struct job_sink {
+    int (*row)(void *arg, const struct job_row *r);
+    void *arg;
+};
+
+static int list_one(sqlite3_stmt *st, void *to)
+{
+    const struct job_sink *sink = to;
+    struct job_row r = {
+        .id = sqlite3_column_int64(st, 0),
+        .seq = sqlite3_column_int64(st, 1),
+        .priority = sqlite3_column_int64(st, 2),
+        .run_at = sqlite3_column_int64(st, 3),
+        .created = sqlite3_column_int64(st, 4),
+        .started = sqlite3_column_int64(st, 5),
+        .finished = sqlite3_column_int64(st, 6),
+        .attempts = sqlite3_column_int64(st, 7),
+        .attempts_max = sqlite3_column_int64(st, 8),
+        .crashes = sqlite3_column_int64(st, 9),
+        .due = sqlite3_column_int(st, 10),
+        .paused = sqlite3_column_int(st, 11),
+        .rows_read = sqlite3_column_int64(st, 12),
+        .rows_staged = sqlite3_column_int64(st, 13),
+        .rows_rejected = sqlite3_column_int64(st, 14),
+        .rows_filtered = sqlite3_column_int64(st, 15),
+        .rows_loaded = sqlite3_column_int64(st, 16),
+        .bytes_in = sqlite3_column_int64(st, 17),
+        .bytes_out = sqlite3_column_int64(st, 18),
+        .lease_until = sqlite3_column_int64(st, 19),
+        .uid = text_or_null(st, 20),
+        .pipeline = text_or_null(st, 21),
+        .state = text_or_null(st, 22),
+        .target = text_or_null(st, 23),
+        .objects = text_or_null(st, 24),
+        .params = text_or_null(st, 25),
+        .unique = text_or_null(st, 26),
+        .worker = text_or_null(st, 27),
+        .error_code = text_or_null(st, 28),
+        .error = text_or_null(st, 29),
+    };
+    return sink->row(sink->arg, &r);
+}
+
+/* The states that have an index of their own are found by it, however many jobs are over. */
+static sqlite3_stmt *list_statement(struct queue *q, const struct job_filter *f)
+{
+    static const struct {
+        enum job_state state;
+        enum queue_sql sql;
+    } table[] = {
+        { JOB_RUNNING, SQL_LIST_RUNNING },
+        { JOB_STAGED, SQL_LIST_STAGED },
+        { JOB_LOADING, SQL_LIST_LOADING },
+        { JOB_DEAD, SQL_LIST_DEAD },
+    };
+    for (size_t i = 0; i < COUNT_OF(table); i++)
+        if (f->state && !strcmp(f->state, job_state_name(table[i].state)))
+            return queue_stmt(q, table[i].sql);
+    sqlite3_stmt *st = queue_stmt(q, SQL_LIST_ALL);
+    db_bind(st, ":state", f->state);
+    return st;
+}
+
+static int list_row(struct queue *q, int64_t id, struct job_sink *sink, int *stop, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_LIST_ROW);
+    db_bind(st, ":id", id);
+    int rc = db_step(st, err);
+    *stop = rc == 1 ? list_one(st, sink) : 0;
+    sqlite3_reset(st);
+    return rc < 0 ? -1 : 0;
+}
+
+int job_list(struct queue *q, const struct job_filter *f, int (*row)(void *arg, const struct job_row *r), void *arg, struct err *err)
+{
+    AUTO(ids_clear) struct ids ids = { 0 };
+    struct job_sink sink = { row, arg };
+    int64_t before = f->before_id ? f->before_id : INT64_MAX, left = f->limit > 0 ? f->limit : INT64_MAX;
+    int stop = 0;
+    if (f->id)
+        return list_row(q, f->id, &sink, &stop, err);
+    for (bool more = true; more && left > 0;) {
+        int64_t max = left < LIST_CHUNK ? left : LIST_CHUNK;
+        sqlite3_stmt *st = list_statement(q, f);
+        db_bind(st, ":before", before);
+        db_bind(st, ":pipeline", f->pipeline);
+        db_bind(st, ":max", max);
+        if (ids_collect(&ids, st, err) < 0)
+            return -1;
+        for (int i = 0; i < ids.n && !stop; i++)
+            if (list_row(q, ids.v[i], &sink, &stop, err) < 0)
+                return -1;
+        more = ids.n == max && !stop;
+        left -= ids.n;
+        before = ids.n ? ids.v[ids.n - 1] : 0;
+    }
+    return 0;
+}
+
+/* ---- what belongs to a job ---- */
+
+struct attempt_sink {
+    int (*row)(void *arg, const struct attempt_row *r);
+    void *arg;
+};
+
+static int attempt_one(sqlite3_stmt *st, void *to)
+{
+    const struct attempt_sink *sink = to;
+    struct attempt_row r = {
+        .number = sqlite3_column_int64(st, 1),
+        .started = sqlite3_column_int64(st, 2),
+        .finished = sqlite3_column_int64(st, 3),
+        .peak_rss = sqlite3_column_int64(st, 4),
+        .signal = sqlite3_column_int64(st, 5),
+        .worker = text_or_null(st, 6),
+        .outcome = text_or_null(st, 7),
+        .kind = text_or_null(st, 8),
+    };
+    return sink->row(sink->arg, &r);
+}
+
+int job_attempts(struct queue *q, int64_t id, int (*row)(void *arg, const struct attempt_row *r), void *arg, struct err *err)
+{
+    struct attempt_sink sink = { row, arg };
+    sqlite3_stmt *st = queue_stmt(q, SQL_ATTEMPTS);
+    db_bind(st, ":job", id);
+    return walk(st, attempt_one, &sink, err);
+}
+
+struct error_sink {
+    int (*row)(void *arg, const struct error_row *r);
+    void *arg;
+};
+
+static int error_one(sqlite3_stmt *st, void *to)
+{
+    const struct error_sink *sink = to;
+    struct error_row r = {
+        .id = sqlite3_column_int64(st, 0),
+        .at = sqlite3_column_int64(st, 1),
+        .job = sqlite3_column_int64(st, 2),
+        .attempt = sqlite3_column_int64(st, 3),
+        .uid = text_or_null(st, 4),
+        .pipeline = text_or_null(st, 5),
+        .stage = text_or_null(st, 6),
+        .class = text_or_null(st, 7),
+        .code = text_or_null(st, 8),
+        .message = text_or_null(st, 9),
+    };
+    return sink->row(sink->arg, &r);
+}
+
+int job_errors(struct queue *q, const struct error_filter *f, int (*row)(void *arg, const struct error_row *r), void *arg,
+               struct err *err)
+{
+    struct error_sink sink = { row, arg };
+    sqlite3_stmt *st = queue_stmt(q, f->job ? SQL_ERRORS_OF_JOB : SQL_ERRORS);
+    if (f->job)
+        db_bind(st, ":job", f->job);
+    db_bind(st, ":before", f->before_id ? f->before_id : INT64_MAX);
+    db_bind(st, ":since", f->since);
+    db_bind(st, ":code", f->code);
+    db_bind(st, ":pipeline", f->pipeline);
+    db_bind(st, ":max", f->limit > 0 ? f->limit : INT64_MAX);
+    return walk(st, error_one, &sink, err);
+}
+
+struct object_sink {
+    int (*row)(void *arg, const struct object_row *r);
+    void *arg;
+};
+
+static int object_one(sqlite3_stmt *st, void *to)
+{
+    const struct object_sink *sink = to;
+    struct object_row r = {
+        .uri = text_or_null(st, 0),
+        .size = sqlite3_column_int64(st, 1),
+        .etag = text_or_null(st, 2),
+        .modified = text_or_null(st, 3),
+    };
+    return sink->row(sink->arg, &r);
+}
+
+int job_objects(struct queue *q, int64_t id, int (*row)(void *arg, const struct object_row *r), void *arg, struct err *err)
+{
+    struct object_sink sink = { row, arg };
+    sqlite3_stmt *st = queue_stmt(q, SQL_OBJECTS);
+    db_bind(st, ":job", id);
+    return walk(st, object_one, &sink, err);
+}
+
+int job_outputs(struct queue *q, int64_t id, int (*row)(void *arg, const struct output *o), void *arg, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_OUTPUTS);
+    db_bind(st, ":job", id);
+    int rc, stop = 0;
+    while (!stop && (rc = db_step(st, err)) == 1) {
+        struct output o;
+        if (output_read(st, &o) < 0) {
+            output_clear(&o);
+            rc = err_nomem(err);
+            break;
+        }
+        stop = row(arg, &o);
+        output_clear(&o);
+    }
+    sqlite3_reset(st);
+    return stop ? 0 : rc;
+}
+
+/* ---- pipelines ---- */
+
+static int status_index(struct queue *q, struct status_row *r, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_STATUS_WAITING);
+    db_bind(st, ":pipeline", r->pipeline);
+    if (db_step(st, err) != 1)
+        return -1;
+    r->waiting = sqlite3_column_int64(st, 0);
+    st = queue_stmt(q, SQL_STATUS_OLDEST);
+    db_bind(st, ":pipeline", r->pipeline);
+    if (db_step(st, err) != 1)
+        return -1;
+    r->oldest_ready = sqlite3_column_int64(st, 1);
+    sqlite3_reset(st);
+    return 0;
+}
+
+/* What the tally cannot know is asked only where there are ready jobs at all. */
+static int status_give(struct queue *q, struct status_row *r, int (*row)(void *arg, const struct status_row *r), void *arg,
+                       int *stop, struct err *err)
+{
+    if (r->count[JOB_READY] > 0 && status_index(q, r, err) < 0)
+        return -1;
+    *stop = row(arg, r);
+    return 0;
+}
+
+int job_status(struct queue *q, int (*row)(void *arg, const struct status_row *r), void *arg, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_STATUS_TALLY);
+    AUTO(free_charp) char *name = NULL;
+    struct status_row r = { 0 };
+    int rc, stop = 0;
+    while (!stop && (rc = db_step(st, err)) >= 0) {
+        if (name && (rc == 0 || strcmp(name, db_text(st, 0))) && status_give(q, &r, row, arg, &stop, err) < 0)
+            rc = -1;
+        if (rc <= 0 || stop)
+            break;
+        if (!name || strcmp(name, db_text(st, 0))) {
+            free(name);
+            if (!column_dup(st, 0, &name)) {
+                rc = err_nomem(err);
+                break;
+            }
+            r = (struct status_row){ .pipeline = name, .paused = sqlite3_column_int(st, 1) };
+        }
+        int state = job_state_by_name(db_text(st, 2));
+        if (state >= 0)
+            r.count[state] = sqlite3_column_int64(st, 3);
+        r.rows_loaded += sqlite3_column_int64(st, 4);
+    }
+    sqlite3_reset(st);
+    return rc < 0 ? -1 : 0;
+}
+
+/* ---- explain ---- */
+
+struct explain {
+    enum job_state state;
+    bool due, paused, replace;
+    int64_t id, priority, run_at, seq, lease_until, attempts, attempts_max, workers, loaders;
+    const char *target, *lanes, *worker, *code; /* of the statement */
+};
+
+static int count_before(sqlite3_stmt *st, int64_t *n, struct err *err)
+{
+    int rc = db_step(st, err);
+    *n = rc == 1 ? sqlite3_column_int64(st, 0) : 0;
+    sqlite3_reset(st);
+    return rc < 0 ? -1 : 0;
+}
+
+static void seconds(struct buf *out, int64_t ms) { buf_addf(out, "%" PRId64 ".%" PRId64 " s", ms / 1000, ms % 1000 / 100); }
+
+static int explain_ready(struct queue *q, const struct explain *e, struct buf *out, struct err *err)
+{
+    int64_t now = sys_now_ms(), before;
+    if (!e->due) {
+        buf_adds(out, "It waits for its time, ");
+        seconds(out, e->run_at > now ? e->run_at - now : 0);
+        buf_adds(out, " from now");
+        if (e->attempts)
+            buf_addf(out, ", after attempt %" PRId64 " of %" PRId64 " failed with %s", e->attempts, e->attempts_max, e->code);
+        buf_adds(out, ".");
+        return 0;
+    }
+    if (e->paused) {
+        buf_adds(out, "Its pipeline is paused: qetlctl resume lets it go on.");
+        return 0;
+    }
+    sqlite3_stmt *st = queue_stmt(q, SQL_READY_BEFORE);
+    db_bind(st, ":priority", e->priority);
+    db_bind(st, ":seq", e->seq);
+    if (count_before(st, &before, err) < 0)
+        return -1;
+    if (e->workers == 0)
+        buf_adds(out, "No worker is running: start qetl worker.");
+    else if (before == 0)
+        buf_adds(out, "It is the next that a worker takes.");
+    else
+        buf_addf(out, "%s%" PRId64 " %s before it.", before == 1000 ? "At least " : "", before, before == 1 ? "job is" : "jobs are");
+    return 0;
+}
+
+/* The older job of a lane that it waits for: 1, 0, -1. */
+static int explain_lane(struct queue *q, const struct explain *e, struct buf *out, struct err *err)
+{
+    sqlite3_stmt *names = queue_stmt(q, SQL_LANE_NAMES);
+    db_bind(names, ":lanes", e->lanes);
+    int rc;
+    while ((rc = db_step(names, err)) == 1) {
+        sqlite3_stmt *st = queue_stmt(q, SQL_LANE_BEFORE);
+        db_bind(st, ":lane", db_text(names, 0));
+        db_bind(st, ":seq", e->seq);
+        if ((rc = db_step(st, err)) == 1)
+            buf_addf(out, "The older job %" PRId64 " must be loaded into '%s' first.", (int64_t)sqlite3_column_int64(st, 1),
+                     db_text(names, 0));
+        sqlite3_reset(st);
+        if (rc)
+            break;
+    }
+    sqlite3_reset(names);
+    return rc;
+}
+
+static int explain_staged(struct queue *q, const struct explain *e, struct buf *out, struct err *err)
+{
+    int64_t now = sys_now_ms(), before;
+    if (e->loaders == 0) {
+        buf_adds(out, "No loader is running: start qetl loader.");
+        return 0;
+    }
+    if (e->run_at > now) {
+        buf_addf(out, "Its target '%s' is away; the loader tries again in ", e->target);
+        seconds(out, e->run_at - now);
+        buf_adds(out, ".");
+        return 0;
+    }
+    int rc = e->lanes && !e->replace ? explain_lane(q, e, out, err) : 0;
+    if (rc)
+        return rc < 0 ? -1 : 0;
+    sqlite3_stmt *st = queue_stmt(q, SQL_STAGED_BEFORE);
+    db_bind(st, ":target", e->target);
+    db_bind(st, ":seq", e->seq);
+    db_bind(st, ":now", now);
+    if (count_before(st, &before, err) < 0)
+        return -1;
+    buf_addf(out, "It waits for the loader of '%s'; %s%" PRId64 " staged before it.", e->target, before == 1000 ? "at least " : "", before);
+    return 0;
+}
+
+static int explain_state(struct queue *q, const struct explain *e, struct buf *out, struct err *err)
+{
+    switch (e->state) {
+    case JOB_READY:
+        return explain_ready(q, e, out, err);
+    case JOB_STAGED:
+        return explain_staged(q, e, out, err);
+    case JOB_RUNNING:
+    case JOB_LOADING:
+        buf_addf(out, "%s works on it; its lease ends in ", *e->worker ? e->worker : "A worker");
+        seconds(out, e->lease_until > sys_now_ms() ? e->lease_until - sys_now_ms() : 0);
+        buf_adds(out, ".");
+        return 0;
+    case JOB_DEAD:
+        buf_addf(out, "It is dead by %s: qetlctl errors shows why, qetlctl retry tries again.", e->code);
+        return 0;
+    case JOB_LOADED:
+        buf_adds(out, "It is loaded.");
+        return 0;
+    case JOB_SUPERSEDED:
+        buf_adds(out, "A newer job replaced the table first: it is superseded.");
+        return 0;
+    case JOB_CANCELLED:
+        buf_adds(out, "It was cancelled.");
+        return 0;
+    case JOB_STATES:
+        break;
+    }
+    return err_set(err, ERR_DATABASE, "job %" PRId64 " is in a state that is none", e->id);
+}
+
+int job_explain(struct queue *q, int64_t id, struct buf *out, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_EXPLAIN_ROW);
+    db_bind(st, ":id", id);
+    int rc = db_step(st, err);
+    if (rc <= 0)
+        return rc < 0 ? -1 : err_set(err, ERR_NOT_FOUND, "there is no job %" PRId64, id);
+    int state = job_state_by_name(db_text(st, 0));
+    struct explain e = {
+        .state = state < 0 ? JOB_STATES : (enum job_state)state,
+        .due = sqlite3_column_int(st, 1),
+        .paused = sqlite3_column_int(st, 2),
+        .priority = sqlite3_column_int64(st, 3),
+        .run_at = sqlite3_column_int64(st, 4),
+        .seq = sqlite3_column_int64(st, 5),
+        .target = db_text(st, 6),
+        .lanes = text_or_null(st, 7),
+        .replace = sqlite3_column_int(st, 8),
+        .lease_until = sqlite3_column_int64(st, 10),
+        .attempts = sqlite3_column_int64(st, 11),
+        .attempts_max = sqlite3_column_int64(st, 12),
+        .worker = db_text(st, 13),
+        .code = db_text(st, 14),
+        .workers = sqlite3_column_int64(st, 15),
+        .loaders = sqlite3_column_int64(st, 16),
+        .id = id,
+    };
+    rc = explain_state(q, &e, out, err);
+    sqlite3_reset(st);
+    return rc < 0 ? -1 : out->failed ? err_nomem(err) : 0;
+}
