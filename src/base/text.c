@@ -199,18 +199,18 @@ static bool pieces_of(struct str s, char point, bool may_have_exponent, struct p
 }
 
 /*
- * The same for up to 16 bytes with at most one point and no exponent: the point's byte is taken out
- * of the word, then all is digits. false: not of that form; the plain way decides.
+ * The same for up to 19 digits with at most one point and no exponent. false: not of that form; the
+ * plain way decides. Up to 8 bytes the point's byte is taken out of the word, then all is digits.
  */
 static inline bool pieces_fast(struct str s, char point, uint64_t *digits, unsigned *behind)
 {
-    if (s.n - 1 > 15)
+    if (s.n - 1 > 19)
         return false;
     if (s.n > 8) {
         const char *dot = memchr(s.p, point, s.n);
         *behind = dot ? (unsigned)(s.p + s.n - dot - 1) : 0;
         if (!dot)
-            return digits_value(s.p, s.n, digits);
+            return s.n < 20 && digits_value(s.p, s.n, digits);
         size_t before = (size_t)(dot - s.p);
         uint64_t a = 0, b = 0;
         bool ok = (!before || digits_value(s.p, before, &a)) &&
@@ -379,7 +379,10 @@ static double rounded(uint64_t v, bool more, int exponent)
     uint64_t low = v & ((1ull << drop) - 1), half = 1ull << (drop - 1);
     v >>= drop;
     v += low > half || (low == half && (more || (v & 1)));
-    return ldexp((double)v, exponent + drop);
+    uint64_t power = (uint64_t)(1023 + exponent + drop) << 52; /* the bits of 2^(exponent + drop) */
+    double by;
+    memcpy(&by, &power, sizeof by);
+    return (double)v * by;
 }
 
 /*
@@ -401,7 +404,8 @@ static inline double real_of(uint64_t digits, int exponent)
         int by_up = __builtin_clzll(by);
         by <<= by_up;
         wide <<= 63;
-        return rounded((uint64_t)(wide / by), wide % by != 0, by_up - up - 63);
+        uint64_t quotient = (uint64_t)(wide / by);
+        return rounded(quotient, wide != (unsigned __int128)quotient * by, by_up - up - 63);
     }
     wide *= ten_to[exponent];
     uint64_t high = (uint64_t)(wide >> 64);

@@ -242,19 +242,22 @@ static inline enum reject_reason take_boolean(const struct cast *c, const struct
                                               const struct field *f, struct value *v)
 {
     static const struct {
-        struct str word;
+        char first; /* is enough alone */
         bool is;
-    } words[] = { { STR("true"), true }, { STR("t"), true },   { STR("yes"), true },
-                  { STR("y"), true },    { STR("1"), true },   { STR("false"), false },
-                  { STR("f"), false },   { STR("no"), false }, { STR("n"), false },
-                  { STR("0"), false } };
+        struct str word;
+    } words[] = { { 't', true, STR("true") }, { 'f', false, STR("false") },
+                  { '1', true, STR("1") },    { '0', false, STR("0") },
+                  { 'y', true, STR("yes") },  { 'n', false, STR("no") } };
     (void)c, (void)col;
     if (f->kind == FIELD_TRUE || f->kind == FIELD_FALSE) {
         v->i = f->kind == FIELD_TRUE;
         return FITS;
     }
-    for (size_t i = 0; is_written(f) && i < COUNT_OF(words); i++)
-        if (str_eq_nocase(text_of(f), words[i].word)) {
+    if (!is_written(f) || !f->n)
+        return REJECT_NOT_BOOLEAN;
+    char first = f->p[0] >= 'A' && f->p[0] <= 'Z' ? (char)(f->p[0] | 32) : f->p[0];
+    for (size_t i = 0; i < COUNT_OF(words); i++)
+        if (first == words[i].first && (f->n == 1 || str_eq_nocase(text_of(f), words[i].word))) {
             v->i = words[i].is;
             return FITS;
         }
