@@ -260,21 +260,50 @@ TEST(fetch, ftps_without_a_port_means_tls_at_once_on_990)
         CHECK_HAS(err.msg, "990");
 }
 
-/* A server that accepts and never says a word. */
-TEST(fetch, the_sink_is_asked_in_time_while_nothing_comes)
+/* A server that accepts and never says a word; its URI. */
+static int mute_server(char uri[64])
 {
     struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     socklen_t n = sizeof a;
-    AUTO(fd_closep) int s = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int s = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     CHECK_EQ(bind(s, (struct sockaddr *)(void *)&a, n), 0);
     CHECK_EQ(listen(s, 4), 0);
     CHECK_EQ(getsockname(s, (struct sockaddr *)(void *)&a, &n), 0);
+    snprintf(uri, 64, "http://127.0.0.1:%d/x", ntohs(a.sin_port));
+    return s;
+}
+
+TEST(fetch, the_sink_is_asked_in_time_while_nothing_comes)
+{
     char uri[64];
-    snprintf(uri, sizeof uri, "http://127.0.0.1:%d/x", ntohs(a.sin_port));
+    AUTO(fd_closep) int s = mute_server(uri);
     struct err err;
     int stop = 4;
     int64_t start = sys_mono_us();
     CHECK_EQ(fetch_fails(uri, NULL, &stop, &err), ERR_SHUTDOWN);
     int64_t took_ms = (sys_mono_us() - start) / 1000;
     CHECK(took_ms >= 300 && took_ms < 3000);
+}
+
+static int advance_clock(void *arg, struct err *err)
+{
+    (void)arg;
+    (void)err;
+    sys_clock_advance(3000);
+    return 0;
+}
+
+TEST(fetch, a_server_that_never_answers_is_timed_out)
+{
+    char uri[64];
+    AUTO(fd_closep) int s = mute_server(uri);
+    struct err err;
+    struct limits limits = { .connect_timeout_ms = 5000, .stall_timeout_ms = 5000 };
+    struct fetch_sink sink = { NULL, sink_head, sink_write, advance_clock, NULL, 0 };
+    struct fetch *f;
+    int64_t got;
+    CHECK_OK(fetch_open(&f, &limits, &err), err);
+    CHECK_EQ(fetch_get(f, uri, NULL, NULL, &sink, &got, &err), -1);
+    CHECK_EQ(err.code, ERR_TIMEOUT);
+    fetch_close(f);
 }

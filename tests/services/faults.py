@@ -12,16 +12,14 @@ Every answer is made of knobs in the query; the path only makes the URL another 
   length=right|chunked|close|long|short            long: more announced than sent; short: fewer
   cut=BYTES         of each answer, then how=fin|rst|stall|badchunk; times=N: only the first N answers
   drip=MS           a byte at a time
-  status=CODE       the answer's status; after=TEXT is its Retry-After; times=N as above; first=N: the first N are good
+  status=CODE       the answer's status; after=TEXT is its Retry-After; on=A-B: only answers number A to B
   to=URL            its Location
   headers=BYTES     of further headers             encoding=NAME   says Content-Encoding, changes nothing
   endless=1         no end                         raw=garbage|empty
   echo=1            the body is the request
 /count?of=PATH      how often PATH (with its query) was asked for
-A request in the absolute form (to a proxy) is served as if it were ours; CONNECT tunnels, for credentials proxy:pass alone when the
-path of the tunnel's host is "denied.invalid" it answers 407.
+A request in the absolute form (to a proxy) is served as if it were ours; CONNECT tunnels, but not to denied.invalid (407).
 """
-import base64
 import hashlib
 import socket
 import socketserver
@@ -85,14 +83,15 @@ class Answer(socketserver.StreamRequestHandler):
         return True
 
     def answer(self, k, nth):
-        active = nth <= int(k.get("times", 1 << 30)) and nth > int(k.get("first", 0))
+        cuts = nth <= int(k.get("times", 1 << 30))
+        first, _, last = k.get("on", "1-1000000").partition("-")
         if k.get("raw"):
             if k["raw"] == "garbage":
                 self.wfile.write(b"\x00\xffno http here\r\n" * 20)
             return False
         if "echo" in k:
             return self.send(200, self.request_text)
-        if "status" in k and active:
+        if "status" in k and int(first) <= nth <= int(last):
             return self.send(int(k["status"]), b"no", ("Retry-After", k.get("after")), ("Location", k.get("to")))
         version = nth if k.get("version") == "each" else 0
         whole = body(int(k.get("n", 100000)) + int(k.get("grow", 0)) * (nth - 1), version)
@@ -103,7 +102,7 @@ class Answer(socketserver.StreamRequestHandler):
         status, from_, headers = self.part(k.get("range", "good"), whole, etag, modified)
         headers += [("Date", formatdate(usegmt=True)), ("Content-Encoding", k.get("encoding"))]
         headers += [("X-Fill-%d" % i, "f" * 990) for i in range(int(k.get("headers", 0)) // 1000)]
-        return self.deliver(k, status, whole[from_:], headers, active)
+        return self.deliver(k, status, whole[from_:], headers, cuts)
 
     def part(self, how, whole, etag, modified):
         wanted = self.head.get("range", "")
@@ -121,8 +120,8 @@ class Answer(socketserver.StreamRequestHandler):
         last = total - 1 if how == "total" else n - 1
         return 206, lo, ([] if how == "bare" else valid) + [("Content-Range", "bytes %d-%d/%d" % (lo, last, total))]
 
-    def deliver(self, k, status, data, headers, active):
-        length, cut = k.get("length", "right"), int(k["cut"]) if "cut" in k and active else None
+    def deliver(self, k, status, data, headers, cuts):
+        length, cut = k.get("length", "right"), int(k["cut"]) if "cut" in k and cuts else None
         chunked = length == "chunked"
         if "endless" in k:
             self.start(status, headers)
@@ -159,8 +158,7 @@ class Answer(socketserver.StreamRequestHandler):
 
     def tunnel(self, where):
         host, _, port = where.rpartition(":")
-        given = self.head.get("proxy-authorization")
-        if host == "denied.invalid" and given != "Basic " + base64.b64encode(b"proxy:pass").decode():
+        if host == "denied.invalid":
             return self.send(407, b"no", ("Proxy-Authenticate", "Basic realm=tests"))
         with socket.create_connection((host, int(port))) as other:
             with lock:

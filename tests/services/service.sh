@@ -17,15 +17,16 @@ answers() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 alive() { [ -s "$dir/pid" ] && kill -0 "$(cat "$dir/pid")" 2>/dev/null; }
 unroot() { if [ "$(id -u)" = 0 ]; then exec setpriv --reuid=nobody --regid=nogroup --clear-groups "$@"; else exec "$@"; fi; }
 
-# a certificate for localhost and 127.0.0.1, signed by a CA of its own: DIR/ca.pem, DIR/server.pem, DIR/server.key
+# certificate NAME CN SANS: DIR/NAME.pem and .key, signed by a CA of its own, DIR/ca.pem
 certificate() {
-    [ -e "$dir/server.pem" ] && return
     local ec="-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
-    openssl req -x509 $ec -days 30 -subj "/CN=a CA for tests" -keyout "$dir/ca.key" -out "$dir/ca.pem" 2>/dev/null
-    openssl req $ec -subj /CN=localhost -keyout "$dir/server.key" -out "$dir/server.csr" 2>/dev/null
-    echo subjectAltName=DNS:localhost,IP:127.0.0.1 >"$dir/san"
-    openssl x509 -req -in "$dir/server.csr" -CA "$dir/ca.pem" -CAkey "$dir/ca.key" -CAcreateserial -days 30 \
-        -extfile "$dir/san" -out "$dir/server.pem" 2>/dev/null
+    [ -e "$dir/ca.pem" ] ||
+        openssl req -x509 $ec -days 30 -subj "/CN=a CA for tests" -keyout "$dir/ca.key" -out "$dir/ca.pem" 2>/dev/null
+    [ -e "$dir/$1.pem" ] && return
+    openssl req $ec -subj "/CN=$2" -keyout "$dir/$1.key" -out "$dir/$1.csr" 2>/dev/null
+    echo "subjectAltName=$3" >"$dir/$1.san"
+    openssl x509 -req -in "$dir/$1.csr" -CA "$dir/ca.pem" -CAkey "$dir/ca.key" -CAcreateserial -days 30 \
+        -extfile "$dir/$1.san" -out "$dir/$1.pem" 2>/dev/null
 }
 
 start() {
