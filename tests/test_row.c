@@ -49,6 +49,14 @@ TEST(row, columns_are_read_with_types_flags_and_sources)
     CHECK(!c.v && !c.n);
 }
 
+TEST(row, a_format_may_hold_brackets_that_close)
+{
+    struct columns c = parsed("a:date(%d(%m)%Y), b:date(\"%Y)\")");
+    CHECK_STR(c.v[0].format, "%d(%m)%Y");
+    CHECK_STR(c.v[1].format, "%Y)");
+    columns_clear(&c);
+}
+
 TEST(row, a_name_of_signs_only_keeps_itself)
 {
     struct columns c = parsed("\"..\", a., [b]");
