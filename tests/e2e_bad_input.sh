@@ -38,7 +38,7 @@ fails 'no server' fetch '127.0.0.1' http://127.0.0.1:1/x.csv
 fails 'no such path' fetch-missing '/nowhere.csv' "$work/nowhere.csv"
 mkdir "$work/folder"
 fails 'a folder where a file should be' not-a-file 'folder' "$work/folder"
-seq 200000 | sed '1s/^/id\n/' | gzip >"$work/cut.csv.gz"
+"$srcdir/tests/rows.sh" 50000 | gzip >"$work/cut.csv.gz"
 truncate -s 100000 "$work/cut.csv.gz"
 fails 'a gz that ends too early' truncated 'cut.csv.gz' "$work/cut.csv.gz"
 cp "$work/cut.csv.gz" "$WWW/cut.csv.gz"
@@ -57,8 +57,9 @@ printf 'id,amount\n1,2\n"2,3\n4,5\n' >"$work/quote.csv"
 fails 'a quote that is never closed' rejects 'line 3' "$work/quote.csv"
 printf 'id,amount\n1,2\n2,\xff\n' >"$work/utf8.csv"
 fails 'not UTF-8' rejects 'line 3' "$work/utf8.csv"
-bsdtar -C "$work" -a -cf "$work/damaged.zip" good.csv
-printf 'XXXXXXXX' | dd of="$work/damaged.zip" bs=1 seek=45 conv=notrunc 2>/dev/null
+"$srcdir/tests/rows.sh" 5000 >"$work/long.csv"
+bsdtar -C "$work" -a -cf "$work/damaged.zip" long.csv
+printf 'XXXXXXXX' | dd of="$work/damaged.zip" bs=1 seek=5000 conv=notrunc 2>/dev/null
 fails 'a damaged zip' archive 'damaged.zip' "$work/damaged.zip"
 
 # ---- the ini ----
@@ -113,6 +114,12 @@ else
 fi
 
 # ---- two loaders: each row once ----
+new_site <<INI
+[pipeline orders]
+columns = id:integer!, amount:decimal(2)
+table   = warehouse.orders
+INI
+qetlctl init >/dev/null
 for i in $(seq 40); do echo '{"pipeline":"orders","objects":["'"$work"'/good.csv"]}'; done | qetlctl submit - >/dev/null
 start_role worker
 start_role loader-1

@@ -31,7 +31,7 @@ refused() { # NAME LINE REGEX
 refused 'not JSON' '{"method":' '1 jobs were submitted, then: line 2: byte'
 refused 'no object' '[1]' 'line 2: a JSON object'
 refused 'unknown key' '{"pipeline":"a","parms":{}}' 'line 2: unknown key "parms"'
-refused 'unknown pipeline' '{"pipeline":"b"}' "line 2: .*'b'"
+refused 'unknown pipeline' '{"pipeline":"b"}' "line 2: there is no .pipeline b"
 refused 'no pipeline' '{}' 'line 2: no "pipeline"'
 refused 'params no object' '{"pipeline":"a","params":[]}' 'must be an object'
 refused 'objects no array' '{"pipeline":"a","objects":"x"}' 'must be an array'

@@ -38,7 +38,7 @@ static const struct err_def {
     [ERR_HOST_KEY] = { "host-key", ERR_PERMANENT, 1, "set known_hosts or host_key_sha256 in the [remote] section" },
     [ERR_TIMEOUT] = { "timeout", ERR_TRANSIENT, 1, "the server was too slow; raise [limits] stall_timeout if that is normal" },
     [ERR_CHANGED] = { "changed", ERR_TRANSIENT, 1, "the object changed while it was fetched; it is fetched again from the start" },
-    [ERR_URI] = { "uri", ERR_PERMANENT, 1, "give http://, https://, ftp://, ftps://, sftp://, file:// or a path" },
+    [ERR_URI] = { "uri", ERR_PERMANENT, 2, "give http://, https://, ftp://, ftps://, sftp://, file:// or a path" },
     [ERR_NOT_A_FILE] = { "not-a-file", ERR_PERMANENT, 1, "name a regular file" },
     [ERR_ARCHIVE] = { "archive", ERR_PERMANENT, 1, "the file is damaged or of an unknown kind; get it again from its source" },
     [ERR_TRUNCATED] = { "truncated", ERR_PERMANENT, 1, "the file ends too early; get it again from its source" },

@@ -79,7 +79,7 @@ static void add_pair(struct buf *b, const char *key, const char *value)
 
 void log_event(enum log_level level, const char *sentence, ...)
 {
-    if (level > cfg.level)
+    if ((int)level > (int)cfg.level)
         return;
     AUTO(buf_clear) struct buf b = { 0 };
     char when[40];

@@ -8,7 +8,7 @@
 
 #include "base/err.h"
 
-enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
+enum log_level { LOG_NOTHING = -1, LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 enum log_form { LOG_TEXT, LOG_JSON };
 
 void log_init(enum log_level level, enum log_form form, const char *who); /* who: "worker-2", borrowed */

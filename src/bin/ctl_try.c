@@ -304,6 +304,7 @@ int ctl_run(struct ctl *c, int argc, char **argv)
     s.params = params.p;
     struct role worker = { .config = c->config, .name = "run.worker" }, loader = { .config = c->config, .name = "run.loader" };
     int rc = -1;
+    log_init(LOG_NOTHING, LOG_TEXT, "qetlctl"); /* what became of the job is printed at the end */
     /* the worker first: it forks its reader while this process is small */
     if (worker_open(&w, &worker, &c->err) == 0 && loader_open(&l, &loader, &c->err) == 0 && ctl_queue(c, 0) == 0 &&
         ctl_submit_one(c, &s, &id, uid, &made) == 0) {

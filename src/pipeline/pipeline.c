@@ -38,6 +38,7 @@ struct pipeline_run {
     int nparts;
     struct rejects rejects;
     struct pipeline_counts counts;
+    char *first_uri; /* for the error about no rows */
     struct buf seen; /* names of members nobody wanted, for the error */
 };
 
@@ -116,6 +117,7 @@ void pipeline_end(struct pipeline_run *r)
         part_close(&r->parts[i]);
     rejects_clear(&r->rejects);
     buf_clear(&r->seen);
+    free(r->first_uri);
     free(r);
 }
 
@@ -274,6 +276,8 @@ int pipeline_object(struct pipeline_run *r, struct input *in, const char *uri, s
     struct unpack_limits limits = { l->members, l->unpacked_bytes, l->ratio, r->pipeline->nested };
     struct pipeline_counts before = r->counts;
     char name[512];
+    if (!r->first_uri && !(r->first_uri = strdup(uri)))
+        return err_nomem(err);
     source_basename(uri, name, sizeof name);
     struct unpack *u;
     if (unpack_open(&u, in, name, &limits, err) < 0)
@@ -303,7 +307,7 @@ int pipeline_finish(struct pipeline_run *r, struct output *outputs, int *noutput
 {
     int n = 0;
     if (r->counts.read == 0 && !r->parts[0].recipe->empty_ok)
-        return err_set(err, ERR_EMPTY, "no rows");
+        return err_set(err, ERR_EMPTY, "%s: no rows", r->first_uri ? r->first_uri : "no object");
     for (int i = 0; i < r->nparts; i++, n++) {
         outputs[n] = (struct output){ .kind = OUTPUT_ROWS, .number = i };
         if (r->parts[i].target->encode_finish(r->parts[i].encoder, &outputs[n], err) < 0)

@@ -666,8 +666,9 @@ static int settle(struct worker *w, const struct done *except, struct lease *lea
         struct err e;
         if (list[i].lost)
             log_event(LOG_WARN, "the lease was lost; the outcome was not recorded", "job", of[i]->lease.uid, NULL);
-        else if (list[i].outcome == OUT_STAGED && spool_object_discard(&w->spool, of[i]->lease.uid, &e) < 0)
-            log_error("a fetched object stays in the spool", &e, "job", of[i]->lease.uid);
+        else if (list[i].outcome == OUT_STAGED ? spool_object_discard(&w->spool, of[i]->lease.uid, &e) < 0
+                                               : spool_discard(&w->spool, of[i]->lease.uid, &e) < 0)
+            log_error("a file stays in the spool until the next sweep", &e, "job", of[i]->lease.uid);
         done_clear(of[i]);
     }
     return claimed;
