@@ -1,6 +1,6 @@
 /*
- * The plain version of json_row: slow, and the definition of what the fast one gives. Each path is followed by itself,
- * from the start, over a text that json_check() passed.
+ * The plain version of json_row: slow, and the definition of what the fast one gives. Each path is
+ * followed by itself, from the start, over a text that json_check() passed.
  */
 #ifndef QETL_TESTS_JSON_PLAIN_H
 #define QETL_TESTS_JSON_PLAIN_H
@@ -12,7 +12,8 @@
 enum plain_end { PLAIN_ABSENT, PLAIN_FOUND, PLAIN_REFUSED };
 
 /* One step: its value, or why not. */
-static enum plain_end plain_step(const struct json_value *in, const struct json_step *step, struct json_value *out)
+static enum plain_end plain_step(const struct json_value *in, const struct json_step *step,
+                                 struct json_value *out)
 {
     struct str key;
     struct json_value v;
@@ -33,7 +34,8 @@ static enum plain_end plain_step(const struct json_value *in, const struct json_
     return end;
 }
 
-static enum plain_end plain_follow(const struct json_value *root, const struct json_step *steps, int n, struct json_value *out)
+static enum plain_end plain_follow(const struct json_value *root, const struct json_step *steps,
+                                   int n, struct json_value *out)
 {
     *out = *root;
     for (int i = 0; i < n; i++) {
@@ -45,12 +47,15 @@ static enum plain_end plain_follow(const struct json_value *root, const struct j
     return PLAIN_FOUND;
 }
 
-/* Is the field what the plain way finds? Asserts that it is; false: the plain way refuses the row. */
+/* Is the field what the plain way finds? Asserts that it is; false: the plain way refuses the row.
+ */
 static bool plain_field(const struct json_value *root, const char *path, const struct field *field)
 {
-    static const enum field_kind kinds[] = { [JSON_NULL] = FIELD_NULL,     [JSON_FALSE] = FIELD_FALSE, [JSON_TRUE] = FIELD_TRUE,
-                                             [JSON_NUMBER] = FIELD_NUMBER, [JSON_TEXT] = FIELD_QUOTED, [JSON_ARRAY] = FIELD_RAW,
-                                             [JSON_OBJECT] = FIELD_RAW };
+    static const enum field_kind kinds[] = {
+        [JSON_NULL] = FIELD_NULL,     [JSON_FALSE] = FIELD_FALSE, [JSON_TRUE] = FIELD_TRUE,
+        [JSON_NUMBER] = FIELD_NUMBER, [JSON_TEXT] = FIELD_QUOTED, [JSON_ARRAY] = FIELD_RAW,
+        [JSON_OBJECT] = FIELD_RAW
+    };
     struct json_step steps[JSON_STEPS];
     struct arena arena = { 0 };
     struct json_value v;
@@ -59,7 +64,8 @@ static bool plain_field(const struct json_value *root, const char *path, const s
     assert(n > 0);
     enum plain_end end = plain_follow(root, steps, n, &v);
     struct str text = v.raw;
-    bool fine = end != PLAIN_REFUSED && (end != PLAIN_FOUND || v.kind != JSON_TEXT || json_unescape(&v, &arena, &text));
+    bool fine = end != PLAIN_REFUSED &&
+                (end != PLAIN_FOUND || v.kind != JSON_TEXT || json_unescape(&v, &arena, &text));
     if (fine && field && end == PLAIN_ABSENT)
         assert(field->kind == FIELD_ABSENT);
     if (fine && field && end == PLAIN_FOUND)
@@ -68,8 +74,10 @@ static bool plain_field(const struct json_value *root, const char *path, const s
     return fine;
 }
 
-/* Scan a text with the fast version and hold it against the plain one, for columns that ask for objects only. */
-__attribute__((unused)) static bool plain_compare(struct json_row *r, const struct columns *c, struct str text)
+/* Scan a text with the fast version and hold it against the plain one, for columns that ask for
+ * objects only. */
+__attribute__((unused)) static bool plain_compare(struct json_row *r, const struct columns *c,
+                                                  struct str text)
 {
     struct field fields[16];
     struct arena arena = { 0 };

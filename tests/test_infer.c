@@ -2,11 +2,14 @@
 #include "test.h"
 
 #include "cut_input.h"
+#include "doc_example.h"
 #include "read/cast.h"
 #include "read/format.h"
 #include "read/infer.h"
 
-static const struct recipe plain = { .format = (char *)"auto", .quote = '"', .header = true, .nnulls = -1, .max_rejects = { -1, -1 } };
+static const struct recipe plain = {
+    .format = (char *)"auto", .quote = '"', .header = true, .nnulls = -1, .max_rejects = { -1, -1 }
+};
 
 static struct inferred infer(const struct recipe *recipe, struct str text, int64_t max_bytes)
 {
@@ -28,7 +31,8 @@ static struct err infer_fails(const struct recipe *recipe, struct str text, int6
 }
 
 /* Load text with columns; the number of rows, and of those the format or cast refused. */
-static void load(const struct recipe *recipe, const char *columns_text, struct str text, uint64_t *rows, uint64_t *bad)
+static void load(const struct recipe *recipe, const char *columns_text, struct str text,
+                 uint64_t *rows, uint64_t *bad)
 {
     struct cut_input in = cut_of(text, 7);
     struct columns columns;
@@ -83,7 +87,8 @@ TEST(infer, csv_names_come_from_the_header_and_types_from_all_values)
            "id,name,price,rate,when,day,ok,doc,none\n"
            "1,Ann,1.5,1e3,2024-01-01T10:00:00Z,2024-01-01,true,\"{\"\"a\"\":1}\",\n"
            "22,Bob,10.25,2,2024-01-02 11:30,2024-02-29,false,[],\n",
-           "id:integer!, name:text!, price:decimal(2)!, rate:real!, when:timestamp!, day:date!, ok:boolean!, doc:json!, none:text");
+           "id:integer!, name:text!, price:decimal(2)!, rate:real!, when:timestamp!, day:date!, "
+           "ok:boolean!, doc:json!, none:text");
 }
 
 /* One column; its type as it is printed. */
@@ -172,8 +177,10 @@ TEST(infer, a_decimal_comma_and_a_zone_count)
     recipe.format = (char *)"csv";
     recipe.decimal_point = ',';
     recipe.zone = (char *)"Europe/Berlin";
-    expect(&recipe, "a;t\n1,5;2024-03-31 01:30\n2;2024-03-31 03:30\n", "a:decimal(1)!, t:timestamp!");
-    expect(&recipe, "a;t\n1.5;2024-03-31 02:30\n", "a:text!, t:text!"); /* a time that Berlin's clocks skipped */
+    expect(&recipe, "a;t\n1,5;2024-03-31 01:30\n2;2024-03-31 03:30\n",
+           "a:decimal(1)!, t:timestamp!");
+    expect(&recipe, "a;t\n1.5;2024-03-31 02:30\n",
+           "a:text!, t:text!"); /* a time that Berlin's clocks skipped */
     recipe.zone = (char *)"Nowhere/None";
     CHECK_EQ(infer_fails(&recipe, STR("a;b\n1;2\n"), 0).code, ERR_CONFIG);
 }
@@ -183,8 +190,9 @@ TEST(infer, the_delimiter_and_the_format_are_found)
     static const struct {
         const char *text, *format;
         char delimiter;
-    } cases[] = { { "a,b\n1,2\n", "csv", ',' }, { "a;b\n1;2\n", "csv", ';' }, { "a\tb\n1\t2\n", "tsv", '\t' }, { "{\"a\":1}\n{\"a\":2}\n", "jsonl", 0 },
-                  { "[{\"a\":1}]", "json", 0 }, { "{\n\"a\":1}", "json", 0 } };
+    } cases[] = { { "a,b\n1,2\n", "csv", ',' },    { "a;b\n1;2\n", "csv", ';' },
+                  { "a\tb\n1\t2\n", "tsv", '\t' }, { "{\"a\":1}\n{\"a\":2}\n", "jsonl", 0 },
+                  { "[{\"a\":1}]", "json", 0 },    { "{\n\"a\":1}", "json", 0 } };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct inferred got = infer(&plain, str_of(cases[i].text), 0);
         CHECK_STR(got.format, cases[i].format);
@@ -197,7 +205,8 @@ TEST(infer, the_delimiter_and_the_format_are_found)
 TEST(infer, header_names_become_names_of_a_table)
 {
     expect(&plain, "Net Amount,a.b,x[0],A-B,A B,\"q\"\"t\",%\n1,2,3,4,5,6,7\n",
-           "Net_Amount:integer! from \"Net Amount\", a.b:integer!, x[0]:integer!, A_B_2:integer! from A-B, A_B_3:integer! from \"A B\", "
+           "Net_Amount:integer! from \"Net Amount\", a.b:integer!, x[0]:integer!, A_B_2:integer! "
+           "from A-B, A_B_3:integer! from \"A B\", "
            "q_t:integer! from \"q\"\"t\", c:integer! from %");
     expect(&plain, "a,b,,\n1,2,,\n", "a:integer!, b:integer!"); /* as spreadsheets write them */
 }
@@ -214,7 +223,8 @@ TEST(infer, a_first_row_of_data_is_not_taken_for_a_header)
     struct err err = infer_fails(&plain, STR("1,Ann,2024-01-01\n2,Bob,2024-01-02\n"), 0);
     CHECK_EQ(err.code, ERR_INFER);
     CHECK_HAS(err.msg, "header = no");
-    expect(&plain, "id,2019,2020\n1,5,6\n", "id:integer!, 2019:integer!, 2020:integer!"); /* years are names here */
+    expect(&plain, "id,2019,2020\n1,5,6\n",
+           "id:integer!, 2019:integer!, 2020:integer!"); /* years are names here */
     expect(&plain, "x,y\na,b\n", "x:text!, y:text!");
 }
 
@@ -242,8 +252,12 @@ TEST(infer, latin1_is_decoded_first)
 {
     struct recipe recipe = plain;
     recipe.encoding = ENC_LATIN1;
-    struct inferred got = infer(&recipe, STR("stra\xdf" "e,n\nx,1\n"), 0);
-    CHECK_STR(got.columns, "stra\xc3\x9f" "e:text!, n:integer!");
+    struct inferred got = infer(&recipe,
+                                STR("stra\xdf"
+                                    "e,n\nx,1\n"),
+                                0);
+    CHECK_STR(got.columns, "stra\xc3\x9f"
+                           "e:text!, n:integer!");
     inferred_clear(&got);
 }
 
@@ -252,14 +266,18 @@ TEST(infer, latin1_is_decoded_first)
 TEST(infer, json_objects_are_flattened_and_arrays_kept)
 {
     expect(&plain,
-           "{\"id\":1,\"c\":{\"name\":\"Ann\",\"geo\":{\"lat\":1.5}},\"tags\":[1],\"at\":\"2024-01-01T00:00:00Z\"}\n"
-           "{\"id\":2,\"c\":{\"geo\":{\"lat\":2.25,\"lon\":1e2}},\"tags\":[],\"at\":\"2024-01-02\",\"late\":true}\n",
-           "id:integer!, c.name:text, c.geo.lat:decimal(2)!, c.geo.lon:real, tags:json!, at:timestamp!, late:boolean");
+           "{\"id\":1,\"c\":{\"name\":\"Ann\",\"geo\":{\"lat\":1.5}},\"tags\":[1],\"at\":\"2024-01-"
+           "01T00:00:00Z\"}\n"
+           "{\"id\":2,\"c\":{\"geo\":{\"lat\":2.25,\"lon\":1e2}},\"tags\":[],\"at\":\"2024-01-02\","
+           "\"late\":true}\n",
+           "id:integer!, c.name:text, c.geo.lat:decimal(2)!, c.geo.lon:real, tags:json!, "
+           "at:timestamp!, late:boolean");
 }
 
 TEST(infer, json_values_keep_what_they_say)
 {
-    expect(&plain, "{\"a\":\"12\",\"b\":true,\"c\":12345678901234567890,\"d\":null,\"e\":1.0}\n", "a:text!, b:boolean!, c:text!, d:text, e:decimal(1)!");
+    expect(&plain, "{\"a\":\"12\",\"b\":true,\"c\":12345678901234567890,\"d\":null,\"e\":1.0}\n",
+           "a:text!, b:boolean!, c:text!, d:text, e:decimal(1)!");
     expect(&plain, "{\"a\":1}\n{\"a\":\"x\"}\n{\"a\":true}\n{\"a\":null}\n{}\n", "a:text");
     expect(&plain, "{\"a\":true}\n{\"a\":1}\n", "a:text!");
     expect(&plain, "{\"a\":\"true\"}\n", "a:text!");
@@ -277,14 +295,18 @@ TEST(infer, keys_of_many_kinds_are_json)
 
 TEST(infer, odd_keys_can_be_read_back)
 {
-    expect(&plain, "{\"a.b\":1,\"a\":{\"b\":2},\"\":3,\"q\\\"[0]\":{\"x y\":4},\"n\\nl\":5,\"u\\u0000\":6}\n",
-           "a_b:integer! from \"\"\"a.b\"\"\", a_b_2:integer! from a.b, c:integer! from \"\"\"\"\"\", "
-           "q_0_x_y:integer! from \"\"\"q\\\"\"[0]\"\".x y\", n_l:integer! from \"\"\"n\\u000al\"\"\", u:integer! from \"\"\"u\\u0000\"\"\"");
+    expect(
+        &plain,
+        "{\"a.b\":1,\"a\":{\"b\":2},\"\":3,\"q\\\"[0]\":{\"x y\":4},\"n\\nl\":5,\"u\\u0000\":6}\n",
+        "a_b:integer! from \"\"\"a.b\"\"\", a_b_2:integer! from a.b, c:integer! from \"\"\"\"\"\", "
+        "q_0_x_y:integer! from \"\"\"q\\\"\"[0]\"\".x y\", n_l:integer! from "
+        "\"\"\"n\\u000al\"\"\", u:integer! from \"\"\"u\\u0000\"\"\"");
 }
 
 TEST(infer, rows_that_will_be_refused_do_not_count)
 {
-    struct inferred got = infer(&plain, STR("{\"a\":1}\n{\"a\":\"x\",}\n[]\n{\"a\":2,\"a\":\"x\"}\n"), 0);
+    struct inferred got =
+        infer(&plain, STR("{\"a\":1}\n{\"a\":\"x\",}\n[]\n{\"a\":2,\"a\":\"x\"}\n"), 0);
     CHECK_EQ(got.rows, 1);
     CHECK_STR(got.columns, "a:integer");
     inferred_clear(&got);
@@ -316,8 +338,11 @@ TEST(infer, more_than_2000_columns_are_an_error)
 
 TEST(infer, a_sample_leaves_out_the_row_it_cuts)
 {
-    static const char *const texts[] = { "a,b\n1,x\n2,y\n3333,zzzz\nlater,z\n", "{\"a\":1,\"b\":\"x\"}\n{\"a\":2,\"b\":\"y\"}\n{\"a\":\"later\"}\n",
-                                         "[{\"a\":1,\"b\":\"x\"},{\"a\":2,\"b\":\"y\"},\n{\"a\":\"later\"}]" };
+    static const char *const texts[] = {
+        "a,b\n1,x\n2,y\n3333,zzzz\nlater,z\n",
+        "{\"a\":1,\"b\":\"x\"}\n{\"a\":2,\"b\":\"y\"}\n{\"a\":\"later\"}\n",
+        "[{\"a\":1,\"b\":\"x\"},{\"a\":2,\"b\":\"y\"},\n{\"a\":\"later\"}]"
+    };
     static const int64_t cuts[] = { 17, 40, 39 };
     for (size_t i = 0; i < COUNT_OF(texts); i++) {
         struct inferred got = infer(&plain, str_of(texts[i]), cuts[i]);
@@ -341,7 +366,10 @@ TEST(infer, a_sample_leaves_out_the_row_it_cuts)
 
 /* ---- the property: what was inferred loads the same data without a reject ---- */
 
-static unsigned next_random(unsigned *seed) { return (*seed = *seed * 1664525 + 1013904223) >> 8; }
+static unsigned next_random(unsigned *seed)
+{
+    return (*seed = *seed * 1664525 + 1013904223) >> 8;
+}
 
 static const char *random_text(unsigned *seed, unsigned kind)
 {
@@ -350,9 +378,10 @@ static const char *random_text(unsigned *seed, unsigned kind)
         { "1.5", "0.25", "-3", "100.125", "7", "0", "12.5", "3.0" },
         { "1e5", "2.5", "3", "-1.25e-7", "1E3", "0.1", "5", "6" },
         { "true", "false", "TRUE", "yes", "no", "y", "n", "t" },
-        { "2024-01-01", "1999-12-31", "2024-02-29", "2024-01-01", "2000-01-01", "0001-01-01", "9999-12-31", "2024-06-30" },
-        { "2024-01-01T00:00:00Z", "2024-01-01", "2024-01-01 10:00", "2024-01-01T10:00:00.5+02:00", "2024-01-01T10:00", "2024-01-01 10:00:00",
-          "2020-02-29T00:00:00Z", "2024-01-01" },
+        { "2024-01-01", "1999-12-31", "2024-02-29", "2024-01-01", "2000-01-01", "0001-01-01",
+          "9999-12-31", "2024-06-30" },
+        { "2024-01-01T00:00:00Z", "2024-01-01", "2024-01-01 10:00", "2024-01-01T10:00:00.5+02:00",
+          "2024-01-01T10:00", "2024-01-01 10:00:00", "2020-02-29T00:00:00Z", "2024-01-01" },
         { "007", "+5", "12345678901234567890", "0.1234567890123456789", ".5", "5.", "1e400", "-" },
         { "text", "", " ", "a b", "NA", "\xc3\xa9", "[", "{}" },
     };
@@ -386,7 +415,8 @@ TEST(infer, made_csv_loads_without_a_reject)
         for (unsigned r = 0, n = next_random(&seed) % 12; r < n; r++)
             for (unsigned c = 0; c < cols; c++) {
                 unsigned kind = next_random(&seed) % 16 ? kinds[c] : next_random(&seed);
-                put_csv_field(&text, next_random(&seed) % 6 ? random_text(&seed, kind) : "", next_random(&seed) % 8 == 0);
+                put_csv_field(&text, next_random(&seed) % 6 ? random_text(&seed, kind) : "",
+                              next_random(&seed) % 8 == 0);
                 buf_adds(&text, c + 1 < cols ? "," : "\n");
             }
         struct inferred got = infer(&recipe, buf_str(&text), 0);
@@ -415,7 +445,8 @@ static void put_json_object(struct buf *b, unsigned *seed, unsigned kind, int de
 /* A value mostly of the kind that belongs to its path, sometimes of any. */
 static void put_json_value(struct buf *b, unsigned *seed, unsigned kind, int depth)
 {
-    static const char *const numbers[] = { "1", "0", "-7", "1.5", "1e3", "12345678901234567890", "-0", "2.50" };
+    static const char *const numbers[] = { "1",  "0",   "-7", "1.5", "1e3", "12345678901234567890",
+                                           "-0", "2.50" };
     unsigned any = next_random(seed) % 40 == 0 ? next_random(seed) : kind;
     if (next_random(seed) % 8 == 0)
         buf_adds(b, "null");
@@ -453,4 +484,21 @@ TEST(infer, made_json_loads_without_a_reject)
         inferred_clear(&got);
         buf_clear(&text);
     }
+}
+
+TEST(infer, the_examples_of_doc_json_md_are_true)
+{
+    FILE *page = doc_open("json.md");
+    struct doc_example e;
+    int n = 0;
+    if (!page)
+        skip(); /* run by hand, away from the source */
+    for (; doc_next(page, "infer", &e); n++) {
+        e.expected.p[e.expected.n - 1] = '\0';
+        expect(&plain, e.input.p, e.expected.p);
+        doc_clear(&e);
+    }
+    doc_clear(&e);
+    fclose(page);
+    CHECK_EQ(n, 2);
 }

@@ -34,10 +34,26 @@ static struct json_value value_of(const char *text)
 TEST(json, takes_what_rfc_8259_allows)
 {
     static const char *const good[] = {
-        "0", "-0", "1e5", "-1.5E+10", "123456789012345678901234567890", "true", "false", "null",
-        "\"\"", "\"a\\\"b\\\\\\/\\b\\f\\n\\r\\t\\u00e9\"", "\"\x7f\"", "\"\xc3\xa9\xf0\x9f\x98\x80\"",
-        "[]", "[ ]", "{}", "{ }", " \t\r\n[1 , 2,[3,[]] ]\n", "{\"a\":{\"b\":[{}]},\"a\":1}",
-        "\"\\ud800\"", "\"a text that is longer than two blocks of sixteen bytes \\n and goes on\"",
+        "0",
+        "-0",
+        "1e5",
+        "-1.5E+10",
+        "123456789012345678901234567890",
+        "true",
+        "false",
+        "null",
+        "\"\"",
+        "\"a\\\"b\\\\\\/\\b\\f\\n\\r\\t\\u00e9\"",
+        "\"\x7f\"",
+        "\"\xc3\xa9\xf0\x9f\x98\x80\"",
+        "[]",
+        "[ ]",
+        "{}",
+        "{ }",
+        " \t\r\n[1 , 2,[3,[]] ]\n",
+        "{\"a\":{\"b\":[{}]},\"a\":1}",
+        "\"\\ud800\"",
+        "\"a text that is longer than two blocks of sixteen bytes \\n and goes on\"",
     };
     for (size_t i = 0; i < COUNT_OF(good); i++)
         if (!valid(good[i]))
@@ -47,12 +63,62 @@ TEST(json, takes_what_rfc_8259_allows)
 TEST(json, refuses_all_else)
 {
     static const char *const wrong[] = {
-        "", " ", "nul", "nulll", "True", "NaN", "Infinity", "-", "+1", "01", "-01", "1.", ".5", "1e",
-        "1e+", "0x10", "1_000", "'a'", "\"", "\"a", "\"\\\"", "\"\\x41\"", "\"\\u12g4\"", "\"\\u123",
-        "\"\t\"", "\"a text longer than sixteen bytes, then \x01 one\"", "\"\n\"", "[", "]", "[1",
-        "[1,", "[1,]", "[,1]", "[1 2]", "[1}", "{", "}", "{\"a\"", "{\"a\":", "{\"a\":1", "{\"a\":1,",
-        "{\"a\":1,}", "{\"a\":,}", "{\"a\" 1}", "{a:1}", "{1:1}", "{\"a\":1]", "{,}", "{\"x\":0,,}",
-        "1 2", "{} {}", "[]x", "{}\x01", "/* */ 1", "// 1", "[1] //",
+        "",
+        " ",
+        "nul",
+        "nulll",
+        "True",
+        "NaN",
+        "Infinity",
+        "-",
+        "+1",
+        "01",
+        "-01",
+        "1.",
+        ".5",
+        "1e",
+        "1e+",
+        "0x10",
+        "1_000",
+        "'a'",
+        "\"",
+        "\"a",
+        "\"\\\"",
+        "\"\\x41\"",
+        "\"\\u12g4\"",
+        "\"\\u123",
+        "\"\t\"",
+        "\"a text longer than sixteen bytes, then \x01 one\"",
+        "\"\n\"",
+        "[",
+        "]",
+        "[1",
+        "[1,",
+        "[1,]",
+        "[,1]",
+        "[1 2]",
+        "[1}",
+        "{",
+        "}",
+        "{\"a\"",
+        "{\"a\":",
+        "{\"a\":1",
+        "{\"a\":1,",
+        "{\"a\":1,}",
+        "{\"a\":,}",
+        "{\"a\" 1}",
+        "{a:1}",
+        "{1:1}",
+        "{\"a\":1]",
+        "{,}",
+        "{\"x\":0,,}",
+        "1 2",
+        "{} {}",
+        "[]x",
+        "{}\x01",
+        "/* */ 1",
+        "// 1",
+        "[1] //",
     };
     for (size_t i = 0; i < COUNT_OF(wrong); i++)
         CHECK_EQ(fault_of(str_of(wrong[i])).kind, JSON_SYNTAX);
@@ -62,8 +128,10 @@ TEST(json, refuses_all_else)
 
 TEST(json, refuses_bytes_that_are_not_utf_8)
 {
-    static const char *const wrong[] = { "\"\xff\"", "\"\xc0\x80\"", "\"\xed\xa0\x80\"", "\"\xe2\x82\"",
-                                         "\"\xf5\x80\x80\x80\"", "[1, \"0123456789abcdefgh\x80\"]" };
+    static const char *const wrong[] = {
+        "\"\xff\"",     "\"\xc0\x80\"",         "\"\xed\xa0\x80\"",
+        "\"\xe2\x82\"", "\"\xf5\x80\x80\x80\"", "[1, \"0123456789abcdefgh\x80\"]"
+    };
     for (size_t i = 0; i < COUNT_OF(wrong); i++)
         CHECK_EQ(fault_of(str_of(wrong[i])).kind, JSON_ENCODING);
 }
@@ -111,7 +179,8 @@ TEST(json, takes_64_levels_and_not_one_more)
 TEST(json, never_reads_behind_the_end)
 {
     /* each prefix in memory of its own size, so that ASan and valgrind see a byte too many */
-    static const char whole[] = "{\"k\\u00e9y\":[1.5e+3,true,null,\"a text of more than 16 bytes\\n\",{}],\"\":false}";
+    static const char whole[] =
+        "{\"k\\u00e9y\":[1.5e+3,true,null,\"a text of more than 16 bytes\\n\",{}],\"\":false}";
     for (size_t n = 0; n <= sizeof whole - 1; n++) {
         char *part = malloc(n ? n : 1);
         memcpy(part, whole, n);
@@ -153,7 +222,9 @@ TEST(json, walks_objects_and_arrays)
 
 TEST(json, finds_members_by_their_unescaped_name_and_tells_duplicates)
 {
-    struct json_value o = value_of("{\"\\u0069d\":7,\"d\":1,\"\\u0064\":2,\"\\ud83d\\ude00\":3,\"id2\":4}"), v;
+    struct json_value o = value_of(
+                          "{\"\\u0069d\":7,\"d\":1,\"\\u0064\":2,\"\\ud83d\\ude00\":3,\"id2\":4}"),
+                      v;
     CHECK_EQ(json_member(&o, "id", &v), 1);
     CHECK_SLICE(v.raw, "7");
     CHECK_EQ(json_member(&o, "d", &v), -1);
@@ -176,7 +247,8 @@ TEST(json, unescapes_and_refuses_lone_surrogates)
     v = value_of("\"\\\"\\\\\\/\\b\\f\\n\\r\\t-\\u0041\\u00e9\\u20AC\\uD83D\\uDE00.\\u0000z\"");
     CHECK(json_unescape(&v, &a, &s));
     CHECK_SLICE(s, "\"\\/\b\f\n\r\t-A\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80.\0z");
-    static const char *const lone[] = { "\"\\ud800\"", "\"\\udc00\"", "\"\\ud800x\"", "\"\\ud800\\n\"",
+    static const char *const lone[] = { "\"\\ud800\"",        "\"\\udc00\"",
+                                        "\"\\ud800x\"",       "\"\\ud800\\n\"",
                                         "\"\\ud800\\u0041\"", "\"a\\ud83d\\ud83d\\ude00\"" };
     for (size_t i = 0; i < COUNT_OF(lone); i++) {
         v = value_of(lone[i]);
@@ -214,7 +286,8 @@ TEST(json, writes_documents_with_commas_where_needed)
     json_object_end(&o);
     CHECK(!b.failed);
     CHECK_STR(b.p, "{\"a\":\"x\",\"none\":null,\"n\":-9223372036854775808,\"yes\":true,"
-                   "\"at\":\"1970-01-01T00:00:00.001Z\",\"never\":null,\"list\":[{},[],0.1,null,[1]],\"end\":null}");
+                   "\"at\":\"1970-01-01T00:00:00.001Z\",\"never\":null,\"list\":[{},[],0.1,null,[1]"
+                   "],\"end\":null}");
     CHECK(valid(b.p));
     buf_clear(&b);
 }

@@ -1,9 +1,9 @@
 /*
  * JSON: writer and strict scanner.
  *
- * The scanner is RFC 8259 and no more: no comments, no commas at the end, no NaN, no bytes behind the value. It walks
- * containers in a loop with one bit a level (array or object), so that hostile depth costs neither stack nor memory.
- * Nothing here touches a disk.
+ * The scanner is RFC 8259 and no more: no comments, no commas at the end, no NaN, no bytes behind
+ * the value. It walks containers in a loop with one bit a level (array or object), so that hostile
+ * depth costs neither stack nor memory. Nothing here touches a disk.
  */
 #include "base/json.h"
 
@@ -16,7 +16,10 @@
 
 /* ---- writer ---- */
 
-void json_start(struct json_out *o, struct buf *buf) { *o = (struct json_out){ .buf = buf }; }
+void json_start(struct json_out *o, struct buf *buf)
+{
+    *o = (struct json_out){ .buf = buf };
+}
 
 static void before_value(struct json_out *o)
 {
@@ -43,10 +46,22 @@ static void close_bracket(struct json_out *o, char c)
     o->depth--;
 }
 
-void json_object(struct json_out *o) { open_bracket(o, '{'); }
-void json_object_end(struct json_out *o) { close_bracket(o, '}'); }
-void json_array(struct json_out *o) { open_bracket(o, '['); }
-void json_array_end(struct json_out *o) { close_bracket(o, ']'); }
+void json_object(struct json_out *o)
+{
+    open_bracket(o, '{');
+}
+void json_object_end(struct json_out *o)
+{
+    close_bracket(o, '}');
+}
+void json_array(struct json_out *o)
+{
+    open_bracket(o, '[');
+}
+void json_array_end(struct json_out *o)
+{
+    close_bracket(o, ']');
+}
 
 static void put_escaped(struct buf *b, unsigned char c)
 {
@@ -127,8 +142,14 @@ void json_real(struct json_out *o, double v)
     json_raw(o, (struct str){ text, (size_t)n });
 }
 
-void json_bool(struct json_out *o, bool v) { json_raw(o, v ? STR("true") : STR("false")); }
-void json_null(struct json_out *o) { json_raw(o, STR("null")); }
+void json_bool(struct json_out *o, bool v)
+{
+    json_raw(o, v ? STR("true") : STR("false"));
+}
+void json_null(struct json_out *o)
+{
+    json_raw(o, STR("null"));
+}
 
 void json_raw(struct json_out *o, struct str s)
 {
@@ -307,8 +328,17 @@ static const char *skip_scalar(struct json_scan *s, const char *p)
         return skip_word(s, p, STR("false"));
     case 'n':
         return skip_word(s, p, STR("null"));
-    case '-': case '0': case '1': case '2': case '3': case '4':
-    case '5': case '6': case '7': case '8': case '9':
+    case '-':
+    case '0':
+    case '1':
+    case '2':
+    case '3':
+    case '4':
+    case '5':
+    case '6':
+    case '7':
+    case '8':
+    case '9':
         return skip_number(s, p);
     default:
         return bad(s, p, "a value was expected here");
@@ -361,8 +391,9 @@ const char *json_skip(struct json_scan *s, const char *p, int depth)
                 continue;
             }
             if (p == end || *p != ',')
-                return bad(s, p, object & 1 ? "a comma or } was expected here"
-                                            : "a comma or ] was expected here");
+                return bad(s, p,
+                           object & 1 ? "a comma or } was expected here"
+                                      : "a comma or ] was expected here");
             p = json_skip_space(p + 1, end);
             if (object & 1 && !(p = skip_key(s, p)))
                 return NULL;
@@ -374,13 +405,20 @@ const char *json_skip(struct json_scan *s, const char *p, int depth)
 static enum json_kind kind_of(char c)
 {
     switch (c) {
-    case '{': return JSON_OBJECT;
-    case '[': return JSON_ARRAY;
-    case '"': return JSON_TEXT;
-    case 't': return JSON_TRUE;
-    case 'f': return JSON_FALSE;
-    case 'n': return JSON_NULL;
-    default: return JSON_NUMBER;
+    case '{':
+        return JSON_OBJECT;
+    case '[':
+        return JSON_ARRAY;
+    case '"':
+        return JSON_TEXT;
+    case 't':
+        return JSON_TRUE;
+    case 'f':
+        return JSON_FALSE;
+    case 'n':
+        return JSON_NULL;
+    default:
+        return JSON_NUMBER;
     }
 }
 
@@ -479,7 +517,8 @@ static size_t put_utf8(char *out, unsigned c)
     return 4;
 }
 
-/* The escape at *p (checked before): up to 4 bytes of UTF-8 into out, their number; 0: a lone surrogate. */
+/* The escape at *p (checked before): up to 4 bytes of UTF-8 into out, their number; 0: a lone
+ * surrogate. */
 static size_t unescape_one(const char **p, const char *end, char *out)
 {
     static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
@@ -510,7 +549,8 @@ bool json_unescape(const struct json_value *v, struct arena *arena, struct str *
         *out = (struct str){ p, (size_t)(end - p) };
         return true;
     }
-    char *to = arena_alloc(arena, (size_t)(end - p)), *o = to; /* no escape is shorter than its bytes */
+    char *to = arena_alloc(arena, (size_t)(end - p)),
+         *o = to; /* no escape is shorter than its bytes */
     *out = (struct str){ NULL, 0 };
     if (!to)
         return false;

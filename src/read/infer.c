@@ -1,11 +1,13 @@
 /*
  * Columns from data.
  *
- * The member is read by its own format, so that what is a row here is one when it is loaded; each value then strikes out the types
- * that do not hold it. A type is left only if cast.c takes every value that was seen, unchanged in meaning: digits that a type would
- * lose ("007", "+49…", twenty digits) make a column text.
+ * The member is read by its own format, so that what is a row here is one when it is loaded; each
+ * value then strikes out the types that do not hold it. A type is left only if cast.c takes every
+ * value that was seen, unchanged in meaning: digits that a type would lose ("007", "+49…", twenty
+ * digits) make a column text.
  *
- * Memory: one guess a column, or one node a key, both bounded; never the data. Nothing is kept on disk.
+ * Memory: one guess a column, or one node a key, both bounded; never the data. Nothing is kept on
+ * disk.
  */
 #include "read/infer.h"
 
@@ -42,7 +44,7 @@ struct sample {
     struct input *from;
     int64_t left; /* bytes that may still be given out; -1: any number */
     int64_t given;
-    bool cut;     /* there was more */
+    bool cut; /* there was more */
     char head[HEAD];
     size_t n, at;
 };
@@ -78,7 +80,9 @@ static ssize_t sample_read(struct input *in, void *buf, size_t cap, struct err *
 
 static int sample_open(struct sample *s, struct input *from, int64_t max_bytes, struct err *err)
 {
-    *s = (struct sample){ .input = { .read = sample_read, .size = -1 }, .from = from, .left = max_bytes > 0 ? max_bytes : -1 };
+    *s = (struct sample){ .input = { .read = sample_read, .size = -1 },
+                          .from = from,
+                          .left = max_bytes > 0 ? max_bytes : -1 };
     for (ssize_t n = 1; n && s->n < HEAD; s->n += (size_t)n)
         if ((n = from->read(from, s->head + s->n, HEAD - s->n, err)) < 0)
             return -1;
@@ -98,11 +102,11 @@ enum { ALL_TYPES = (1 << TYPES) - 1 };
 
 /* What is known of the values of one column. */
 struct guess {
-    uint64_t values;    /* that are not null */
-    unsigned gone;      /* a bit for each type that some value does not fit */
-    bool yes, no;       /* words for true and for false other than these two */
-    bool raw;           /* JSON: an object or array was seen */
-    int whole, places;  /* most digits before and behind the point */
+    uint64_t values;   /* that are not null */
+    unsigned gone;     /* a bit for each type that some value does not fit */
+    bool yes, no;      /* words for true and for false other than these two */
+    bool raw;          /* JSON: an object or array was seen */
+    int whole, places; /* most digits before and behind the point */
 };
 
 struct look {
@@ -164,8 +168,10 @@ static unsigned word_types(struct str s, struct guess *g)
     static const struct {
         struct str word;
         bool plain, is;
-    } words[] = { { STR("true"), true, true }, { STR("false"), true, false }, { STR("yes"), false, true }, { STR("no"), false, false },
-                  { STR("y"), false, true },   { STR("n"), false, false },    { STR("t"), false, true },   { STR("f"), false, false } };
+    } words[] = { { STR("true"), true, true }, { STR("false"), true, false },
+                  { STR("yes"), false, true }, { STR("no"), false, false },
+                  { STR("y"), false, true },   { STR("n"), false, false },
+                  { STR("t"), false, true },   { STR("f"), false, false } };
     for (size_t i = 0; i < COUNT_OF(words); i++) {
         if (!str_eq_nocase(s, words[i].word))
             continue;
@@ -222,7 +228,8 @@ static void guess_add(struct guess *g, unsigned types)
 /* The narrowest type that is left. */
 static enum type guess_type(const struct guess *g)
 {
-    static const enum type order[] = { TYPE_BOOLEAN, TYPE_INTEGER, TYPE_DECIMAL, TYPE_REAL, TYPE_DATE, TYPE_TIMESTAMP, TYPE_JSON };
+    static const enum type order[] = { TYPE_BOOLEAN, TYPE_INTEGER,   TYPE_DECIMAL, TYPE_REAL,
+                                       TYPE_DATE,    TYPE_TIMESTAMP, TYPE_JSON };
     if (!g->values)
         return TYPE_TEXT;
     if (g->raw)
@@ -247,16 +254,21 @@ struct result {
     bool sure; /* all rows were seen, and each counts: a column without nulls is required */
 };
 
-static void result_clear(struct result *r) { columns_clear(&r->columns); }
+static void result_clear(struct result *r)
+{
+    columns_clear(&r->columns);
+}
 
-/* A name for the table: letters, digits, _ and all that is not ASCII; other bytes are one _ between those. */
+/* A name for the table: letters, digits, _ and all that is not ASCII; other bytes are one _ between
+ * those. */
 static int table_name(const struct columns *c, struct str from, char **out, struct err *err)
 {
     AUTO(buf_clear) struct buf name = { 0 };
     bool gap = false;
     for (size_t i = 0; i < from.n; i++) {
         unsigned char ch = (unsigned char)from.p[i];
-        bool keep = ch >= 0x80 || (ch >= '0' && ch <= '9') || ((ch | 0x20) >= 'a' && (ch | 0x20) <= 'z') || ch == '_';
+        bool keep = ch >= 0x80 || (ch >= '0' && ch <= '9') ||
+                    ((ch | 0x20) >= 'a' && (ch | 0x20) <= 'z') || ch == '_';
         if (keep && gap && name.n)
             buf_addc(&name, '_');
         gap = !keep;
@@ -277,8 +289,10 @@ static int table_name(const struct columns *c, struct str from, char **out, stru
     return 0;
 }
 
-/* from: what columns= reads behind `from`; title: the same as a person would say it, for the table's name. */
-static int result_add(struct result *r, struct str from, struct str title, const struct guess *g, struct err *err)
+/* from: what columns= reads behind `from`; title: the same as a person would say it, for the
+ * table's name. */
+static int result_add(struct result *r, struct str from, struct str title, const struct guess *g,
+                      struct err *err)
 {
     if (r->columns.n == COLUMNS_MAX)
         return err_set(err, ERR_INFER, "the data has more than %d columns", COLUMNS_MAX);
@@ -339,7 +353,8 @@ static void table_row(struct table *t, const struct look *k, const struct field 
     }
 }
 
-/* A first row that fits the types of the columns below it, and at least one of them is not text, is no header. */
+/* A first row that fits the types of the columns below it, and at least one of them is not text, is
+ * no header. */
 static int check_header(const struct table *t, const struct look *k, struct err *err)
 {
     int typed = -1;
@@ -354,8 +369,11 @@ static int check_header(const struct table *t, const struct look *k, struct err 
     }
     if (typed < 0)
         return 0;
-    return err_set(err, ERR_INFER, "the first row looks like data, not like names ('%.*s' in field %d): say header = no, or give columns =",
-                   (int)(t->names[typed].n < 40 ? t->names[typed].n : 40), t->names[typed].p, typed + 1);
+    return err_set(err, ERR_INFER,
+                   "the first row looks like data, not like names ('%.*s' in field %d): say header "
+                   "= no, or give columns =",
+                   (int)(t->names[typed].n < 40 ? t->names[typed].n : 40), t->names[typed].p,
+                   typed + 1);
 }
 
 static int check_name(const struct table *t, int at, struct err *err)
@@ -367,11 +385,14 @@ static int check_name(const struct table *t, int at, struct err *err)
         return err_set(err, ERR_INFER, "the name of field %d has %zu bytes", at + 1, name.n);
     for (size_t i = 0; i < name.n; i++)
         if ((unsigned char)name.p[i] < 0x20 || name.p[i] == 0x7f)
-            return err_set(err, ERR_INFER, "the name of field %d holds a line end or another control character", at + 1);
+            return err_set(err, ERR_INFER,
+                           "the name of field %d holds a line end or another control character",
+                           at + 1);
     for (int i = 0; i < at; i++)
         if (str_eq(t->names[i], name))
-            return err_set(err, ERR_INFER, "fields %d and %d have the same name '%.*s' in the header", i + 1, at + 1,
-                           (int)(name.n < 60 ? name.n : 60), name.p);
+            return err_set(err, ERR_INFER,
+                           "fields %d and %d have the same name '%.*s' in the header", i + 1,
+                           at + 1, (int)(name.n < 60 ? name.n : 60), name.p);
     return 0;
 }
 
@@ -393,19 +414,22 @@ static int table_columns(const struct table *t, struct result *r, struct err *er
     return 0;
 }
 
-static int table_open(struct table *t, const struct recipe *recipe, struct sample *in, struct err *err)
+static int table_open(struct table *t, const struct recipe *recipe, struct sample *in,
+                      struct err *err)
 {
     if (csv_open(&t->reader, recipe, NULL, &in->input, 0, NULL, err) < 0)
         return -1;
     t->names = csv_names(t->reader, &t->n);
     if (t->n > COLUMNS_MAX)
-        return err_set(err, ERR_INFER, "the rows have %d fields, and a table may have %d", t->n, COLUMNS_MAX);
+        return err_set(err, ERR_INFER, "the rows have %d fields, and a table may have %d", t->n,
+                       COLUMNS_MAX);
     if (!(t->guesses = calloc((size_t)t->n + 1, sizeof *t->guesses)))
         return err_nomem(err);
     return batch_init(&t->batch, (uint32_t)t->n, err);
 }
 
-static int infer_csv(struct inferred *out, struct result *r, const struct look *k, struct sample *in, struct err *err)
+static int infer_csv(struct inferred *out, struct result *r, const struct look *k,
+                     struct sample *in, struct err *err)
 {
     AUTO(table_close) struct table t = { 0 };
     if (table_open(&t, k->recipe, in, err) < 0)
@@ -434,8 +458,8 @@ struct node {
     struct str key;
     struct node *child, *last; /* in the order of arrival; the one found last */
     struct node *next;
-    uint64_t row;              /* the last one that had it */
-    uint64_t objects;          /* values that are objects; all others are in the guess */
+    uint64_t row;     /* the last one that had it */
+    uint64_t objects; /* values that are objects; all others are in the guess */
     struct guess guess;
 };
 
@@ -461,15 +485,19 @@ static void tree_close(struct tree *t)
 /* The child of that key, made when it is not there. NULL with *err. */
 static struct node *node_child(struct tree *t, struct node *n, struct str key, struct err *err)
 {
-    struct node *c = n->last && n->last->next ? n->last->next : n->child; /* keys tend to keep their order */
+    struct node *c =
+        n->last && n->last->next ? n->last->next : n->child; /* keys tend to keep their order */
     if (c && !str_eq(c->key, key))
         for (c = n->child; c && !str_eq(c->key, key);)
             c = c->next;
     if (c)
         return n->last = c;
     if (++t->nodes > NODES_MAX || key.n > NAME_MAX_BYTES)
-        return err_set(err, ERR_INFER, key.n > NAME_MAX_BYTES ? "a key has more than %d bytes" : "the objects have more than %d keys",
-                       key.n > NAME_MAX_BYTES ? NAME_MAX_BYTES : NODES_MAX), NULL;
+        return err_set(err, ERR_INFER,
+                       key.n > NAME_MAX_BYTES ? "a key has more than %d bytes"
+                                              : "the objects have more than %d keys",
+                       key.n > NAME_MAX_BYTES ? NAME_MAX_BYTES : NODES_MAX),
+               NULL;
     c = arena_alloc(&t->mem, sizeof *c);
     char *text = arena_dup(&t->mem, key);
     if (!c || !text)
@@ -482,19 +510,26 @@ static struct node *node_child(struct tree *t, struct node *n, struct str key, s
     return n->last = c;
 }
 
-static unsigned scalar_types(const struct tree *t, const struct json_value *v, struct str text, struct guess *g)
+static unsigned scalar_types(const struct tree *t, const struct json_value *v, struct str text,
+                             struct guess *g)
 {
     switch (v->kind) {
-    case JSON_NUMBER: return number_types(v->raw, '.', g);
-    case JSON_TEXT: return time_types(t->look, text);
+    case JSON_NUMBER:
+        return number_types(v->raw, '.', g);
+    case JSON_TEXT:
+        return time_types(t->look, text);
     case JSON_TRUE:
-    case JSON_FALSE: return BIT(BOOLEAN);
-    default: return 0;
+    case JSON_FALSE:
+        return BIT(BOOLEAN);
+    default:
+        return 0;
     }
 }
 
-/* Take a value in. 1: done; 0: the reader will refuse this row when the keys are columns; -1. depth: steps of its path. */
-static int node_add(struct tree *t, struct node *n, const struct json_value *v, int depth, struct err *err)
+/* Take a value in. 1: done; 0: the reader will refuse this row when the keys are columns; -1.
+ * depth: steps of its path. */
+static int node_add(struct tree *t, struct node *n, const struct json_value *v, int depth,
+                    struct err *err)
 {
     struct str key, name = { NULL, 0 };
     struct json_value value;
@@ -541,8 +576,10 @@ static int tree_row(struct tree *t, struct str raw, struct err *err)
     return node_add(t, &t->root, &v, 0, err);
 }
 
-/* Columns at and below a node; path and title are those of the node, and are so again afterwards. */
-static int tree_columns(struct result *r, const struct node *n, struct buf *path, struct buf *title, struct err *err)
+/* Columns at and below a node; path and title are those of the node, and are so again afterwards.
+ */
+static int tree_columns(struct result *r, const struct node *n, struct buf *path, struct buf *title,
+                        struct err *err)
 {
     if (!n->child || n->guess.values) {
         struct guess g = n->guess;
@@ -582,14 +619,15 @@ static int tree_rows(struct tree *t, struct result *r, struct sample *in, struct
     return rc < 0 && in->cut && err->code == ERR_TRUNCATED ? 0 : rc; /* a sample ends anywhere */
 }
 
-static int infer_json(struct inferred *out, struct result *r, const struct look *k, struct sample *in, struct err *err)
+static int infer_json(struct inferred *out, struct result *r, const struct look *k,
+                      struct sample *in, struct err *err)
 {
     static const struct columns none = { 0 };
     AUTO(tree_close) struct tree t = { .look = k };
     AUTO(buf_clear) struct buf path = { 0 };
     AUTO(buf_clear) struct buf title = { 0 };
-    if (format_jsonl.open(&t.reader, k->recipe, &none, &in->input, 0, err) < 0 || batch_init(&t.batch, 0, err) < 0 ||
-        tree_rows(&t, r, in, err) < 0)
+    if (format_jsonl.open(&t.reader, k->recipe, &none, &in->input, 0, err) < 0 ||
+        batch_init(&t.batch, 0, err) < 0 || tree_rows(&t, r, in, err) < 0)
         return -1;
     strcpy(out->format, jsonl_form(t.reader));
     r->sure = !in->cut && !t.unsure;
@@ -598,14 +636,22 @@ static int infer_json(struct inferred *out, struct result *r, const struct look 
 
 /* ---- a member ---- */
 
-static void decode_closep(struct input **in) { decode_close(*in); }
-static void zone_closep(struct zone **z) { zone_close(*z); }
+static void decode_closep(struct input **in)
+{
+    decode_close(*in);
+}
+static void zone_closep(struct zone **z)
+{
+    zone_close(*z);
+}
 
-static int finish(struct inferred *out, const struct result *r, const struct sample *in, struct err *err)
+static int finish(struct inferred *out, const struct result *r, const struct sample *in,
+                  struct err *err)
 {
     if (!r->columns.n)
-        return err_set(err, ERR_INFER, "there is no %srow in the %s%" PRId64 " bytes to take columns from", in->cut ? "whole " : "",
-                       in->cut ? "first " : "", in->given);
+        return err_set(err, ERR_INFER,
+                       "there is no %srow in the %s%" PRId64 " bytes to take columns from",
+                       in->cut ? "whole " : "", in->cut ? "first " : "", in->given);
     struct buf text = { 0 };
     columns_print(&r->columns, &text);
     if (text.failed) {
@@ -619,7 +665,8 @@ static int finish(struct inferred *out, const struct result *r, const struct sam
     return 0;
 }
 
-int infer_member(struct inferred *out, const struct recipe *recipe, struct input *in, int64_t max_bytes, struct err *err)
+int infer_member(struct inferred *out, const struct recipe *recipe, struct input *in,
+                 int64_t max_bytes, struct err *err)
 {
     AUTO(decode_closep) struct input *decoded = decode_open(in, recipe->encoding, err);
     AUTO(zone_closep) struct zone *zone = recipe->zone ? zone_open(recipe->zone) : NULL;
@@ -636,7 +683,8 @@ int infer_member(struct inferred *out, const struct recipe *recipe, struct input
     const struct format *format = format_pick(recipe, (struct str){ sample.head, sample.n }, err);
     if (!format)
         return -1;
-    if ((format == &format_csv ? infer_csv : infer_json)(&found, &r, &look, &sample, err) < 0 || finish(&found, &r, &sample, err) < 0)
+    if ((format == &format_csv ? infer_csv : infer_json)(&found, &r, &look, &sample, err) < 0 ||
+        finish(&found, &r, &sample, err) < 0)
         return -1;
     *out = found;
     return 0;

@@ -1,12 +1,14 @@
 /*
- * Columns from data: names from the header (or the keys of JSON objects, nested objects as a.b), types from all values that were
- * seen: the narrowest of boolean, integer, decimal, real, date, timestamp, json, text that holds every one of them. What would lose
- * digits is text: a leading zero ("007"), a sign +, more digits than int64, decimal(18) or a double keep. 0 and 1 are integers; yes, no,
- * y, n, t, f are booleans only where both sides were seen. JSON strings are dates, timestamps or text, never numbers; arrays, and keys that
- * are now an object, now something else, are json. Required: at least 1 row, never null, and the whole member was read.
+ * Columns from data: names from the header (or the keys of JSON objects, nested objects as a.b),
+ * types from all values that were seen: the narrowest of boolean, integer, decimal, real, date,
+ * timestamp, json, text that holds every one of them. What would lose digits is text: a leading
+ * zero ("007"), a sign +, more digits than int64, decimal(18) or a double keep. 0 and 1 are
+ * integers; yes, no, y, n, t, f are booleans only where both sides were seen. JSON strings are
+ * dates, timestamps or text, never numbers; arrays, and keys that are now an object, now something
+ * else, are json. Required: at least 1 row, never null, and the whole member was read.
  *
- * Loading the same member with the result rejects no row but those that no columns could load (bad grammar or encoding, a wrong number
- * of fields, a NUL byte in a text).
+ * Loading the same member with the result rejects no row but those that no columns could load (bad
+ * grammar or encoding, a wrong number of fields, a NUL byte in a text).
  */
 #ifndef QETL_READ_INFER_H
 #define QETL_READ_INFER_H
@@ -16,22 +18,24 @@
 #include "io/input.h"
 
 struct inferred {
-    char *columns;     /* text for columns_parse; malloc'ed */
-    char format[16];   /* csv, tsv, jsonl, json */
-    char delimiter;    /* csv */
+    char *columns;   /* text for columns_parse; malloc'ed */
+    char format[16]; /* csv, tsv, jsonl, json */
+    char delimiter;  /* csv */
     bool header;
-    int64_t rows;      /* looked at */
+    int64_t rows; /* looked at */
     int64_t bytes;
-    bool whole;        /* the whole member was read; false: a sample */
+    bool whole; /* the whole member was read; false: a sample */
 };
 void inferred_clear(struct inferred *i);
 
 /*
- * Look at a member, as it was unpacked (it is decoded here). recipe gives what is already known (format, delimiter, header, nulls...).
- * max_bytes: 0 the whole member; a row that the end of the sample cuts does not count. out is filled on 0 only.
- * Errors: infer (nothing to learn from, more than 2000 columns, names that cannot be used, header = yes and a first row that fits the types
- * of the columns below it), and those of the format and of the input.
+ * Look at a member, as it was unpacked (it is decoded here). recipe gives what is already known
+ * (format, delimiter, header, nulls...). max_bytes: 0 the whole member; a row that the end of the
+ * sample cuts does not count. out is filled on 0 only. Errors: infer (nothing to learn from, more
+ * than 2000 columns, names that cannot be used, header = yes and a first row that fits the types of
+ * the columns below it), and those of the format and of the input.
  */
-int infer_member(struct inferred *out, const struct recipe *recipe, struct input *in, int64_t max_bytes, struct err *err);
+int infer_member(struct inferred *out, const struct recipe *recipe, struct input *in,
+                 int64_t max_bytes, struct err *err);
 
 #endif

@@ -1,13 +1,15 @@
 /*
  * The projecting scanner of JSON rows.
  *
- * Each object on the way to a wanted value is a node with a table of its keys, those that nobody wants too. A key remembers which
- * key followed it in the last row, and that one is compared in place, quotes and all: rows of one make cost neither a search for
- * the closing quote nor a hash. A guess that fails only costs the look into the table.
+ * Each object on the way to a wanted value is a node with a table of its keys, those that nobody
+ * wants too. A key remembers which key followed it in the last row, and that one is compared in
+ * place, quotes and all: rows of one make cost neither a search for the closing quote nor a hash. A
+ * guess that fails only costs the look into the table.
  *
- * Invariants: a key's guess (`then`) is always a key whose spelling needs no escape, so that equal bytes are the same key; a node is
- * entered at most once a row (a wanted key that comes twice is refused), so that one stamp a node finds duplicates.
- * Hostile keys cannot grow the tables: the number of unwanted keys that are remembered is bounded.
+ * Invariants: a key's guess (`then`) is always a key whose spelling needs no escape, so that equal
+ * bytes are the same key; a node is entered at most once a row (a wanted key that comes twice is
+ * refused), so that one stamp a node finds duplicates. Hostile keys cannot grow the tables: the
+ * number of unwanted keys that are remembered is bounded.
  */
 #include "read/json_row.h"
 
@@ -28,24 +30,24 @@ enum {
 struct node;
 
 struct key {
-    struct str spelled;  /* with its quotes; 16 bytes of it can always be read */
-    struct node *child;  /* NULL: nobody wants it */
-    struct key *then;    /* came behind it last time */
-    struct key *chain;   /* next in the same bucket */
+    struct str spelled; /* with its quotes; 16 bytes of it can always be read */
+    struct node *child; /* NULL: nobody wants it */
+    struct key *then;   /* came behind it last time */
+    struct key *chain;  /* next in the same bucket */
     uint32_t hash;
-    bool plain;          /* the spelling needs no escape */
+    bool plain; /* the spelling needs no escape */
 };
 
 struct node {
     struct key **table; /* NULL: no column asks for a key here */
     uint32_t buckets, keys, unwanted;
-    struct key *first;  /* the guess for the first key */
-    struct node *item;  /* wanted places of an array, by growing index */
-    struct node *next;  /* the next of those, for a node that is such a place */
+    struct key *first; /* the guess for the first key */
+    struct node *item; /* wanted places of an array, by growing index */
+    struct node *next; /* the next of those, for a node that is such a place */
     int64_t index;
-    int slot;           /* the column that takes this value, or -1 */
-    int column;         /* some column at or below here, for messages */
-    uint64_t seen;      /* the last row that had it */
+    int slot;      /* the column that takes this value, or -1 */
+    int column;    /* some column at or below here, for messages */
+    uint64_t seen; /* the last row that had it */
 };
 
 struct json_row {
@@ -103,13 +105,15 @@ static const char *path_index(const char *p, int64_t *index, struct err *err)
     return p + n + 2;
 }
 
-int json_path_parse(const char *path, struct json_step steps[JSON_STEPS], struct arena *arena, struct err *err)
+int json_path_parse(const char *path, struct json_step steps[JSON_STEPS], struct arena *arena,
+                    struct err *err)
 {
     const char *p = path;
     int n = 0;
     do {
         if (n == JSON_STEPS)
-            return err_set(err, ERR_CONFIG, "path '%.60s' has more than %d steps", path, JSON_STEPS);
+            return err_set(err, ERR_CONFIG, "path '%.60s' has more than %d steps", path,
+                           JSON_STEPS);
         struct json_step *step = &steps[n++];
         step->index = -1;
         step->key = (struct str){ "", 0 };
@@ -117,9 +121,11 @@ int json_path_parse(const char *path, struct json_step steps[JSON_STEPS], struct
         if (!p)
             return err_in(err, "path '%.60s'", path);
         if (*p && *p != '.' && *p != '[')
-            return err_set(err, ERR_CONFIG, "path '%.60s': a point or [ was expected at '%.40s'", path, p);
+            return err_set(err, ERR_CONFIG, "path '%.60s': a point or [ was expected at '%.40s'",
+                           path, p);
         if (*p == '.' && (*++p == '\0' || *p == '['))
-            return err_set(err, ERR_CONFIG, "path '%.60s': a key was expected behind the point", path);
+            return err_set(err, ERR_CONFIG, "path '%.60s': a key was expected behind the point",
+                           path);
     } while (*p);
     return n;
 }
@@ -172,7 +178,8 @@ static struct key *key_find(const struct node *n, struct str name, uint32_t hash
     if (!n->table)
         return NULL;
     for (struct key *k = n->table[hash & (n->buckets - 1)]; k; k = k->chain)
-        if (k->hash == hash && k->spelled.n == name.n + 2 && !memcmp(k->spelled.p + 1, name.p, name.n))
+        if (k->hash == hash && k->spelled.n == name.n + 2 &&
+            !memcmp(k->spelled.p + 1, name.p, name.n))
             return k;
     return NULL;
 }
@@ -196,7 +203,8 @@ static bool table_grow(struct json_row *r, struct node *n)
 }
 
 /* A new key; NULL: no memory. */
-static struct key *key_add(struct json_row *r, struct node *n, struct str name, uint32_t hash, struct node *child)
+static struct key *key_add(struct json_row *r, struct node *n, struct str name, uint32_t hash,
+                           struct node *child)
 {
     if (n->keys >= n->buckets && !table_grow(r, n))
         return NULL;
@@ -207,7 +215,8 @@ static struct key *key_add(struct json_row *r, struct node *n, struct str name, 
     memset(text, 0, name.n + 2 + 16);
     text[0] = text[name.n + 1] = '"';
     memcpy(text + 1, name.p, name.n);
-    *k = (struct key){ { text, name.n + 2 }, child, NULL, n->table[hash & (n->buckets - 1)], hash, is_plain(name) };
+    *k = (struct key){ { text, name.n + 2 }, child, NULL, n->table[hash & (n->buckets - 1)], hash,
+                       is_plain(name) };
     n->table[hash & (n->buckets - 1)] = k;
     n->keys++;
     return k;
@@ -222,7 +231,8 @@ static struct node *node_new(struct json_row *r, int column)
 }
 
 /* The child of n behind a step, made when it is not there; NULL: no memory. */
-static struct node *node_step(struct json_row *r, struct node *n, const struct json_step *step, int column)
+static struct node *node_step(struct json_row *r, struct node *n, const struct json_step *step,
+                              int column)
 {
     if (step->index < 0) {
         uint32_t hash = hash_of(step->key);
@@ -261,7 +271,8 @@ static int tree_add(struct json_row *r, const struct column *c, int column, stru
     return 0;
 }
 
-int json_row_open(struct json_row **out, const struct columns *columns, enum json_unknown unknown, struct err *err)
+int json_row_open(struct json_row **out, const struct columns *columns, enum json_unknown unknown,
+                  struct err *err)
 {
     struct json_row *r = calloc(1, sizeof *r);
     if (!r)
@@ -275,7 +286,8 @@ int json_row_open(struct json_row **out, const struct columns *columns, enum jso
     for (int i = 0; i < columns->n && rc == 0; i++)
         rc = tree_add(r, &columns->v[i], i, err);
     if (rc == 0 && r->root->table && r->root->item)
-        rc = err_set(err, ERR_CONFIG, "some columns take a row to be an object, others (such as [0]) an array");
+        rc = err_set(err, ERR_CONFIG,
+                     "some columns take a row to be an object, others (such as [0]) an array");
     if (rc < 0) {
         json_row_close(r);
         return -1;
@@ -294,7 +306,8 @@ void json_row_close(struct json_row *r)
 
 /* ---- walking a row ---- */
 
-static const char *refuse(struct json_row *r, enum reject_reason reason, int column, const char *p, const char *end)
+static const char *refuse(struct json_row *r, enum reject_reason reason, int column, const char *p,
+                          const char *end)
 {
     r->refused = true;
     *r->no = (struct json_refusal){ reason, column, { p, (size_t)(end - p) } };
@@ -330,7 +343,8 @@ static int bracket(struct json_brackets *b, char c)
     return --b->depth == 0;
 }
 
-const char *json_brackets_end(struct json_brackets *b, const char *p, const char *end, const char **wrong)
+const char *json_brackets_end(struct json_brackets *b, const char *p, const char *end,
+                              const char **wrong)
 {
     static const uint8_t special[256] = { ['"'] = 1, ['{'] = 1, ['['] = 1, ['}'] = 1, [']'] = 1 };
     *wrong = NULL;
@@ -375,8 +389,8 @@ static const char *step_over(struct json_row *r, const char *p, int depth)
 
 static const char *take(struct json_row *r, struct node *n, const char *p, int depth);
 
-/* The key at p by its name, when the guess failed. *behind: the place behind its closing quote, NULL when it is wrong. A key
- * that is not kept in the table gives NULL. */
+/* The key at p by its name, when the guess failed. *behind: the place behind its closing quote,
+ * NULL when it is wrong. A key that is not kept in the table gives NULL. */
 static struct key *look_up(struct json_row *r, struct node *n, const char *p, const char **behind)
 {
     bool escaped;
@@ -563,8 +577,8 @@ static const char *walk(struct json_row *r)
     return p == r->scan.end ? p : syntax(r, p, "nothing may follow the value");
 }
 
-int json_row_scan(struct json_row *r, struct str text, bool ascii, struct field *fields, struct arena *arena,
-                  struct json_refusal *no)
+int json_row_scan(struct json_row *r, struct str text, bool ascii, struct field *fields,
+                  struct arena *arena, struct json_refusal *no)
 {
     static const enum reject_reason reasons[] = { [JSON_SYNTAX] = REJECT_JSON_SYNTAX,
                                                   [JSON_TOO_DEEP] = REJECT_JSON_DEPTH,

@@ -1,14 +1,16 @@
 /*
  * JSON lines and JSON documents to batches.
  *
- * Lines: one value a line; a line that is wrong is one bad row, and the next line is read as if nothing had been.
- * Documents: an array of objects, objects one after the other, or an array somewhere inside (records = path). An element is found
- * by its brackets first, so that one with bad grammar is one bad row too; where the brackets themselves do not match there
- * is no next element to find, and the whole member is refused. Around the records all but the grammar inside of what is passed over is checked.
+ * Lines: one value a line; a line that is wrong is one bad row, and the next line is read as if
+ * nothing had been. Documents: an array of objects, objects one after the other, or an array
+ * somewhere inside (records = path). An element is found by its brackets first, so that one with
+ * bad grammar is one bad row too; where the brackets themselves do not match there is no next
+ * element to find, and the whole member is refused. Around the records all but the grammar inside
+ * of what is passed over is checked.
  *
- * Bytes lie in one window. A batch is made from what the window holds, with slices into it; the next call moves the
- * rest to the front and reads on. The window grows to the longest row that is allowed and no further; a longer row is passed over
- * piece by piece. Nothing is kept on disk.
+ * Bytes lie in one window. A batch is made from what the window holds, with slices into it; the
+ * next call moves the rest to the front and reads on. The window grows to the longest row that is
+ * allowed and no further; a longer row is passed over piece by piece. Nothing is kept on disk.
  */
 #include "read/jsonl.h"
 
@@ -53,11 +55,23 @@ struct reader {
 
 /* ---- the window ---- */
 
-static bool batch_full(const struct batch *b) { return b->rows == BATCH_ROWS || b->nbad == BATCH_ROWS; }
-static bool batch_has(const struct batch *b) { return b->rows || b->nbad; }
+static bool batch_full(const struct batch *b)
+{
+    return b->rows == BATCH_ROWS || b->nbad == BATCH_ROWS;
+}
+static bool batch_has(const struct batch *b)
+{
+    return b->rows || b->nbad;
+}
 
-static const char *here(const struct reader *r) { return r->window + r->from; }
-static const char *window_end(const struct reader *r) { return r->window + r->to; }
+static const char *here(const struct reader *r)
+{
+    return r->window + r->from;
+}
+static const char *window_end(const struct reader *r)
+{
+    return r->window + r->to;
+}
 
 static uint64_t count_lines(const char *p, const char *end)
 {
@@ -77,7 +91,10 @@ static void advance_line(struct reader *r, const char *p, uint64_t lines)
     r->line += lines;
 }
 
-static void advance(struct reader *r, const char *p) { advance_line(r, p, count_lines(here(r), p)); }
+static void advance(struct reader *r, const char *p)
+{
+    advance_line(r, p, count_lines(here(r), p));
+}
 
 static int window_grow(struct reader *r, struct err *err)
 {
@@ -95,11 +112,15 @@ static int window_grow(struct reader *r, struct err *err)
 }
 
 /* Could the window hold more of the row at its front? */
-static bool window_can_grow(const struct reader *r) { return r->cap < WINDOW || r->cap < r->row_max + 2; }
+static bool window_can_grow(const struct reader *r)
+{
+    return r->cap < WINDOW || r->cap < r->row_max + 2;
+}
 
 /*
- * More bytes, until the window is full. No slice into the window may be alive. 1: there are more than before, or the end was
- * seen now; 0: nothing comes any more, or the row at the front is as long as the window may become.
+ * More bytes, until the window is full. No slice into the window may be alive. 1: there are more
+ * than before, or the end was seen now; 0: nothing comes any more, or the row at the front is as
+ * long as the window may become.
  */
 static int window_fill(struct reader *r, struct err *err)
 {
@@ -128,7 +149,8 @@ static int window_fill(struct reader *r, struct err *err)
 
 /* ---- rows ---- */
 
-static void add_bad(struct batch *b, const struct place *place, enum reject_reason reason, int column, struct str value)
+static void add_bad(struct batch *b, const struct place *place, enum reject_reason reason,
+                    int column, struct str value)
 {
     b->bad[b->nbad++] = (struct bad_row){ *place, reason, column, value };
 }
@@ -141,7 +163,8 @@ static int add_row(struct reader *r, struct batch *b, struct str text, bool asci
         add_bad(b, &place, REJECT_ROW_TOO_LONG, -1, (struct str){ text.p, 0 });
         return 0;
     }
-    int rc = json_row_scan(r->row, text, ascii, &b->fields[(size_t)b->rows * b->cols], &b->arena, &no);
+    int rc =
+        json_row_scan(r->row, text, ascii, &b->fields[(size_t)b->rows * b->cols], &b->arena, &no);
     if (rc < 0)
         return err_nomem(err);
     if (rc)
@@ -247,9 +270,12 @@ static int next_lines(struct reader *r, struct batch *b, struct err *err)
 
 /* ---- documents ---- */
 
-enum { NEEDS_BYTES = 2 }; /* of the steps below: not enough in the window to go on, or the batch must go first */
+enum {
+    NEEDS_BYTES = 2
+}; /* of the steps below: not enough in the window to go on, or the batch must go first */
 
-static int fault_at(const struct reader *r, enum err_code code, const char *p, const char *what, struct err *err)
+static int fault_at(const struct reader *r, enum err_code code, const char *p, const char *what,
+                    struct err *err)
 {
     uint64_t offset = r->offset + (uint64_t)(p - here(r)), line = r->line + count_lines(here(r), p);
     return err_set(err, code, "line %" PRIu64 ", byte %" PRIu64 ": %s", line, offset, what);
@@ -262,7 +288,9 @@ static int broken(const struct reader *r, const char *what, struct err *err)
 
 static int cut_off(const struct reader *r, struct err *err)
 {
-    return err_set(err, ERR_TRUNCATED, "the JSON that begins on line %" PRIu64 " is not closed when the file ends, on line %" PRIu64,
+    return err_set(err, ERR_TRUNCATED,
+                   "the JSON that begins on line %" PRIu64
+                   " is not closed when the file ends, on line %" PRIu64,
                    r->top_line, r->line + count_lines(here(r), window_end(r)));
 }
 
@@ -278,7 +306,10 @@ static int peek_byte(struct reader *r)
     return r->from < r->to ? (unsigned char)*here(r) : -1;
 }
 
-static bool has_end(char c) { return c == '{' || c == '[' || c == '"'; }
+static bool has_end(char c)
+{
+    return c == '{' || c == '[' || c == '"';
+}
 
 /* The end of the value at the front. 1: *end is it; NEEDS_BYTES; -1. */
 static int value_end(struct reader *r, const char **end, struct err *err)
@@ -306,7 +337,8 @@ static int need(struct reader *r, struct err *err)
 {
     int rc = window_fill(r, err);
     if (rc == 0)
-        return r->eof ? cut_off(r, err) : broken(r, "a number, word or key is longer than [limits] row_bytes", err);
+        return r->eof ? cut_off(r, err)
+                      : broken(r, "a number, word or key is longer than [limits] row_bytes", err);
     return rc < 0 ? -1 : 0;
 }
 
@@ -390,14 +422,16 @@ static int pass_comma(struct reader *r, char close, struct err *err)
     if (c < 0)
         return -1;
     if (c != ',' && c != close)
-        return broken(r, close == '}' ? "a comma or } was expected here" : "a comma or ] was expected here", err);
+        return broken(
+            r, close == '}' ? "a comma or } was expected here" : "a comma or ] was expected here",
+            err);
     advance(r, here(r) + 1);
     return c == ',' && need_byte(r, err) < 0 ? -1 : c == ',';
 }
 
 /*
- * Go on in one container on the way to the records: from its opening bracket, or from behind the value that was wanted.
- * 1: at the value that the step names; 0: the container is closed; -1.
+ * Go on in one container on the way to the records: from its opening bracket, or from behind the
+ * value that was wanted. 1: at the value that the step names; 0: the container is closed; -1.
  */
 static int follow(struct reader *r, const struct json_step *step, bool from_start, struct err *err)
 {
@@ -405,7 +439,10 @@ static int follow(struct reader *r, const struct json_step *step, bool from_star
     int rc = 1;
     if (from_start) {
         if (*here(r) != (close == '}' ? '{' : '['))
-            return broken(r, "records = does not lead through here: it takes an object for a key, an array for [0]", err);
+            return broken(r,
+                          "records = does not lead through here: it takes an object for a key, an "
+                          "array for [0]",
+                          err);
         advance(r, here(r) + 1);
         int c = need_byte(r, err);
         if (c < 0)
@@ -584,25 +621,30 @@ static void jsonl_close(struct reader *r)
     free(r);
 }
 
-static int reader_init(struct reader *r, const struct recipe *recipe, const struct columns *columns, struct err *err)
+static int reader_init(struct reader *r, const struct recipe *recipe, const struct columns *columns,
+                       struct err *err)
 {
     if (recipe->records) {
         r->nrecords = json_path_parse(recipe->records, r->records, &r->mem, err);
         if (r->nrecords < 0)
             return err_in(err, "records");
     }
-    return json_row_open(&r->row, columns, recipe->unknown, err) < 0 || window_grow(r, err) < 0 ? -1 : 0;
+    return json_row_open(&r->row, columns, recipe->unknown, err) < 0 || window_grow(r, err) < 0 ? -1
+                                                                                                : 0;
 }
 
-static int jsonl_open(struct reader **out, const struct recipe *recipe, const struct columns *columns,
-                      struct input *in, int64_t row_bytes_max, struct err *err)
+static int jsonl_open(struct reader **out, const struct recipe *recipe,
+                      const struct columns *columns, struct input *in, int64_t row_bytes_max,
+                      struct err *err)
 {
     struct reader *r = calloc(1, sizeof *r);
     if (!r)
         return err_nomem(err);
     r->in = in;
     r->recipe = recipe;
-    r->row_max = row_bytes_max <= 0 ? ROW_MAX_DEFAULT : row_bytes_max > ROW_MAX ? ROW_MAX : (size_t)row_bytes_max;
+    r->row_max = row_bytes_max <= 0        ? ROW_MAX_DEFAULT
+                 : row_bytes_max > ROW_MAX ? ROW_MAX
+                                           : (size_t)row_bytes_max;
     r->line = 1;
     if (reader_init(r, recipe, columns, err) < 0) {
         jsonl_close(r);
@@ -620,6 +662,9 @@ static int jsonl_next(struct reader *r, struct batch *b, struct err *err)
     return r->state == AT_LINE ? next_lines(r, b, err) : next_of_document(r, b, err);
 }
 
-const char *jsonl_form(const struct reader *r) { return r->state == AT_LINE ? "jsonl" : "json"; }
+const char *jsonl_form(const struct reader *r)
+{
+    return r->state == AT_LINE ? "jsonl" : "json";
+}
 
 const struct format format_jsonl = { "jsonl", jsonl_bid, jsonl_open, jsonl_next, jsonl_close };

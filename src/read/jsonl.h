@@ -6,7 +6,8 @@
 
 #include "read/format.h"
 
-/* "jsonl" or "json": how the member is read. Known from the first next() on. Columns may be empty (n == 0): rows are only checked. */
+/* "jsonl" or "json": how the member is read. Known from the first next() on. Columns may be empty
+ * (n == 0): rows are only checked. */
 const char *jsonl_form(const struct reader *r);
 
 #endif
