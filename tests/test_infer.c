@@ -216,6 +216,11 @@ TEST(infer, without_a_header_columns_have_numbers)
     struct recipe recipe = plain;
     recipe.header = false;
     expect(&recipe, "1,x\n2,y\n", "c1:integer!, c2:text!");
+    struct inferred got = infer(&recipe, STR("\n1\n"), 0); /* one column: a blank line is a null */
+    uint64_t rows, bad;
+    CHECK_STR(got.columns, "c1:integer");
+    load(&recipe, got.columns, STR("\n1\n"), &rows, &bad);
+    inferred_clear(&got);
 }
 
 TEST(infer, a_first_row_of_data_is_not_taken_for_a_header)

@@ -122,6 +122,14 @@ TEST(json, refuses_all_else)
     };
     for (size_t i = 0; i < COUNT_OF(wrong); i++)
         CHECK_EQ(fault_of(str_of(wrong[i])).kind, JSON_SYNTAX);
+    for (char c = 0; c < 0x20; c++) { /* raw control characters, in a block of 16 and behind it */
+        char text[] = "\"0123456789012345678901234567890123456789\"";
+        text[5] = c;
+        CHECK_EQ(fault_of((struct str){ text, sizeof text - 1 }).at, 5);
+        text[5] = 'x';
+        text[sizeof text - 3] = c;
+        CHECK_EQ(fault_of((struct str){ text, sizeof text - 1 }).at, sizeof text - 3);
+    }
     CHECK_EQ(fault_of(STR("1\0")).kind, JSON_SYNTAX);
     CHECK_EQ(fault_of(STR("\"a\0b\"")).kind, JSON_SYNTAX);
 }
@@ -249,7 +257,8 @@ TEST(json, unescapes_and_refuses_lone_surrogates)
     CHECK_SLICE(s, "\"\\/\b\f\n\r\t-A\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80.\0z");
     static const char *const lone[] = { "\"\\ud800\"",        "\"\\udc00\"",
                                         "\"\\ud800x\"",       "\"\\ud800\\n\"",
-                                        "\"\\ud800\\u0041\"", "\"a\\ud83d\\ud83d\\ude00\"" };
+                                        "\"\\ud800\\u0041\"", "\"\\ud800\\uffff\"",
+                                        "\"\\ud800\\udbff\"", "\"a\\ud83d\\ud83d\\ude00\"" };
     for (size_t i = 0; i < COUNT_OF(lone); i++) {
         v = value_of(lone[i]);
         CHECK(!json_unescape(&v, &a, &s));

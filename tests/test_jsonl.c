@@ -282,6 +282,7 @@ static const struct {
     { "{\"id\":1e400}", "", "" },
     { "{\"id\":\"\xff\"}", "encoding", "encoding" },
     { "{\"x\":\"\xc0\xaf\"}", "encoding", "encoding" },
+    { "{\"x\":\"\xff, and then the line goes on for some blocks of 16\"}", "encoding", "encoding" },
     { "{\"x\":\"\xed\xa0\x80\"}", "encoding", "encoding" },
     { "{\"\xe2\x82\":1}", "encoding", "encoding" },
     { "{\"id\":\"\\ud800\"}", "encoding", "encoding" },

@@ -346,8 +346,6 @@ static void table_row(struct table *t, const struct look *k, const struct field 
     for (int i = 0; i < t->n; i++) {
         const struct field *f = &fields[i];
         struct str s = { f->p, f->n };
-        if (k->recipe->trim && f->kind == FIELD_BARE)
-            s = str_trim(s);
         if (!is_null(k->recipe, f, s))
             guess_add(&t->guesses[i], csv_types(k, s, &t->guesses[i]));
     }
@@ -447,7 +445,8 @@ static int infer_csv(struct inferred *out, struct result *r, const struct look *
     out->header = t.names != NULL;
     bool tsv = k->recipe->format && !strcmp(k->recipe->format, "tsv");
     strcpy(out->format, tsv || out->delimiter == '\t' ? "tsv" : "csv");
-    r->sure = !in->cut;
+    r->sure =
+        !in->cut && (t.names || t.n > 1); /* else blank lines at the top are nulls, unseen here */
     return check_header(&t, k, err) < 0 ? -1 : table_columns(&t, r, err);
 }
 

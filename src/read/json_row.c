@@ -13,6 +13,7 @@
  */
 #include "read/json_row.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #ifdef __SSE2__
 #include <emmintrin.h>
@@ -542,8 +543,7 @@ static const char *take(struct json_row *r, struct node *n, const char *p, int d
     if (p == r->scan.end)
         return syntax(r, p, "the text ends where a value was expected");
     bool inside = (*p == '{' && n->table) || (*p == '[' && n->item);
-    if (inside && depth == JSON_DEPTH)
-        return json_refuse(&r->scan, JSON_TOO_DEEP, p, "nested deeper than 64 levels");
+    assert(!inside || depth < JSON_DEPTH); /* JSON_STEPS keeps paths above that */
     if (inside) {
         p = *p == '{' ? walk_object(r, n, p + 1, depth + 1) : walk_array(r, n, p + 1, depth + 1);
     } else if (*p == '"') {
