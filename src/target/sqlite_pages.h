@@ -26,7 +26,9 @@ struct pages_limits {
     uint32_t interior_cells; /* most cells of an interior page, 2 or more */
 };
 
-/* fd: an empty file, writable, borrowed. limits: may be NULL. */
+/* fd: an empty file, writable, borrowed. It may be opened with O_DIRECT: all writes are aligned to pages. Measured, 1M rows: that
+ * makes the file in a third of the time, and the loader, which then reads it from the disk, slower by as much. limits: may
+ * be NULL. */
 int pages_open(struct pages **out, int fd, const struct pages_limits *limits, struct err *err);
 /* One more row. Errors: disk-full, io, limit (the file has 2^32 pages). */
 int pages_add(struct pages *p, struct str record, struct err *err);
