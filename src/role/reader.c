@@ -1,1 +1,511 @@
+/*
+ * The worker's side of the reader child: start it, feed it, serve it, notice its death, replace it.
+ *
+ * Nothing here waits for the child, with two exceptions: its first word after the fork (10 s at most), and the socket when very many
+ * objects with descriptors are ahead of it; both end when it dies. What it says is checked like any foreign input; a
+ * child that says what cannot be is killed. A job has exactly one result, whatever happens to the child: its own, or one made here
+ * from the way it died.
+ *
+ * If the worker dies, the kernel kills the child (PR_SET_PDEATHSIG), and its sockets close.
+ */
 #include "role/reader.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/sys.h"
+#include "base/text.h"
+#include "io/ring.h"
+#include "role/channel.h"
+#include "role/reader_child.h"
+
+enum {
+    RING_BYTES = 2 << 20,
+    JOBS_MAX = 1000,           /* a child serves so many, then it is replaced */
+    GROWTH_MAX = 128 << 20,    /* or when its peak has grown by so many bytes */
+    AHEAD_MAX = 512,           /* messages that may wait for a full socket */
+    HELLO_MS = 10000,
+    RESULT_OUTPUTS_MAX = PIPELINE_PARTS_MAX + 1,
+};
+
+struct reader_child {
+    const struct config *config;
+    pid_t pid;                 /* 0: dead and reaped */
+    int status;                /* of the dead one */
+    int64_t first_peak, peak;  /* resident set, bytes */
+    struct channel control;
+    int reply;
+    struct ring ring;
+    struct reader_shared *shared;
+    int jobs;
+    bool busy;                 /* a job was begun, its result is not there yet */
+    bool early;                /* ... it is, in early_result, and nobody has asked for it yet */
+    struct reader_result early_result;
+    const char *wrong;         /* why we killed it, or NULL */
+    struct spool *spool;
+    char uid[64];
+    const struct pipeline *pipeline;
+    uint64_t objects;
+    bool streaming;            /* the open object comes by the ring */
+    int64_t object_size;       /* of the open file, as far as it is there */
+};
+
+/* ---- birth and death ---- */
+
+static void child_forget(struct reader_child *c)
+{
+    channel_clear(&c->control);
+    fd_closep(&c->reply);
+    ring_clear(&c->ring);
+    if (c->shared)
+        munmap(c->shared, sizeof *c->shared);
+    c->shared = NULL;
+}
+
+/* Kill (if it lives) and reap. SIGKILL cannot be put off, so the wait is short. */
+static void child_end(struct reader_child *c)
+{
+    struct rusage usage = { 0 };
+    if (c->pid > 0) {
+        pid_t rc = wait4(c->pid, &c->status, WNOHANG, &usage);
+        if (rc == 0) {
+            kill(c->pid, SIGKILL);
+            do
+                rc = wait4(c->pid, &c->status, 0, &usage);
+            while (rc < 0 && errno == EINTR);
+        }
+        if (rc == c->pid && usage.ru_maxrss * INT64_C(1024) > c->peak)
+            c->peak = usage.ru_maxrss * INT64_C(1024);
+        c->pid = 0;
+    }
+    child_forget(c);
+}
+
+/* It closed its sockets, so it is about to be dead by itself: give it the time to say of what. */
+static void child_gone(struct reader_child *c)
+{
+    for (int i = 0; i < 200 && c->pid > 0; i++) {
+        siginfo_t info = { 0 };
+        if (waitid(P_PID, (id_t)c->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == c->pid)
+            break;
+        (void)poll(NULL, 0, 1);
+    }
+    child_end(c);
+}
+
+static int hello(struct reader_child *c, struct err *err)
+{
+    struct pollfd p = { c->control.fd, POLLIN, 0 };
+    struct message m;
+    int rc;
+    do
+        rc = poll(&p, 1, HELLO_MS);
+    while (rc < 0 && errno == EINTR);
+    if (rc <= 0 || channel_recv(&c->control, &m, false) != CHANNEL_MESSAGE || m.type != READER_HELLO) {
+        child_gone(c);
+        return err_set(err, ERR_READER_CRASHED, "the reader did not start%s%s",
+                       WIFSIGNALED(c->status) ? ": it died of signal " : "",
+                       WIFSIGNALED(c->status) ? strsignal(WTERMSIG(c->status)) : "");
+    }
+    fd_closep(&m.fd);
+    c->first_peak = c->peak = (int64_t)m.a;
+    struct unpacker u = { m.body, false };
+    struct err why;
+    take_err(&u, &why);
+    if (why.code == ERR_NONE && !u.bad)
+        return 0;
+    *err = why;
+    child_end(c);
+    return err_in(err, "sandbox the reader");
+}
+
+static void zones_load(const struct config *config)
+{
+    for (int i = 0; i < config->npipelines; i++)
+        for (int j = 0; j < config->pipelines[i].nparts; j++)
+            if (config->pipelines[i].parts[j].zone)
+                (void)zone_preload(config->pipelines[i].parts[j].zone); /* an unknown one is an error of the job */
+}
+
+static int child_start(struct reader_child *c, struct err *err)
+{
+    int control[2] = { -1, -1 }, reply[2] = { -1, -1 };
+    c->jobs = 0;
+    c->wrong = NULL;
+    c->status = 0;
+    zones_load(c->config);
+    void *shared = mmap(NULL, sizeof *c->shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    c->shared = shared == MAP_FAILED ? NULL : shared;
+    if (!c->shared || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, control) < 0 ||
+        socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, reply) < 0) {
+        err_sys(err, "make the sockets of a reader");
+        goto fail;
+    }
+    if (ring_init(&c->ring, RING_BYTES, err) < 0)
+        goto fail;
+    pid_t parent = getpid();
+    if ((c->pid = fork()) < 0) {
+        err_sys(err, "fork a reader");
+        goto fail;
+    }
+    if (c->pid == 0)
+        reader_child_run(&(struct reader_side){ c->config, control[1], reply[1], c->ring, c->shared, parent });
+    close(control[1]);
+    close(reply[1]);
+    channel_init(&c->control, control[0]);
+    c->reply = reply[0];
+    return hello(c, err);
+fail:
+    for (int i = 0; i < 2; i++) {
+        fd_closep(&control[i]);
+        fd_closep(&reply[i]);
+    }
+    c->pid = 0;
+    child_forget(c);
+    return -1;
+}
+
+int reader_spawn(struct reader_child **out, const struct config *config, struct err *err)
+{
+    struct reader_child *c = calloc(1, sizeof *c);
+    if (!c)
+        return err_nomem(err);
+    c->config = config;
+    c->reply = -1;
+    channel_init(&c->control, -1);
+    c->ring = (struct ring){ .data_event = -1, .room_event = -1 };
+    if (child_start(c, err) < 0) {
+        free(c);
+        return -1;
+    }
+    *out = c;
+    return 0;
+}
+
+void reader_free(struct reader_child *c)
+{
+    if (!c)
+        return;
+    child_end(c);
+    if (c->early)
+        reader_result_clear(&c->early_result);
+    free(c);
+}
+
+bool reader_alive(struct reader_child *c)
+{
+    siginfo_t info = { 0 };
+    if (!c || c->pid <= 0)
+        return false;
+    return waitid(P_PID, (id_t)c->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == 0;
+}
+
+/* ---- results ---- */
+
+void reader_result_clear(struct reader_result *r)
+{
+    for (int i = 0; i < r->noutputs; i++)
+        output_clear(&r->outputs[i]);
+    for (int i = 0; i < PIPELINE_PARTS_MAX; i++)
+        free(r->inferred[i]);
+    *r = (struct reader_result){ 0 };
+}
+
+static void early_drop(struct reader_child *c)
+{
+    if (c->early)
+        reader_result_clear(&c->early_result);
+    c->early = false;
+}
+
+static void take_output(struct unpacker *u, struct output *o)
+{
+    uint64_t kind = take_u64(u), number = take_u64(u);
+    take_field(u, o->table, sizeof o->table);
+    take_field(u, o->ext, sizeof o->ext);
+    o->rows = (int64_t)take_u64(u);
+    o->bytes = (int64_t)take_u64(u);
+    o->in_file = take_u64(u) != 0;
+    o->checksum = take_u64(u);
+    struct str inlined = take_bytes(u);
+    o->spec = take_text(u);
+    u->bad |= kind > OUTPUT_REJECTS || number >= RESULT_OUTPUTS_MAX || o->rows < 0 || o->bytes < 0;
+    u->bad |= strspn(o->ext, "abcdefghijklmnopqrstuvwxyz0123456789") != strlen(o->ext); /* part of a file name */
+    o->kind = u->bad ? OUTPUT_ROWS : (enum output_kind)kind;
+    o->number = u->bad ? 0 : (int)number;
+    buf_add(&o->inlined, inlined.p, inlined.n);
+    u->bad |= o->inlined.failed;
+}
+
+static bool result_take(struct reader_child *c, struct str body, struct reader_result *r)
+{
+    struct unpacker u = { body, false };
+    *r = (struct reader_result){ 0 };
+    c->peak = r->peak_rss = (int64_t)take_u64(&u);
+    r->rc = take_u64(&u) ? -1 : 0;
+    take_err(&u, &r->err);
+    struct str counts = take_bytes(&u);
+    if (counts.n == sizeof r->counts)
+        memcpy(&r->counts, counts.p, sizeof r->counts);
+    u.bad |= counts.n != sizeof r->counts || (r->rc < 0 && r->err.code == ERR_NONE);
+    uint64_t n = take_u64(&u);
+    u.bad |= n > RESULT_OUTPUTS_MAX;
+    while (!u.bad && (uint64_t)r->noutputs < n)
+        take_output(&u, &r->outputs[r->noutputs++]);
+    for (int i = 0; i < PIPELINE_PARTS_MAX && !u.bad; i++)
+        r->inferred[i] = take_text(&u);
+    if (u.bad)
+        reader_result_clear(r);
+    return !u.bad;
+}
+
+/* The job's result when the child is dead. */
+static void result_of_death(struct reader_child *c, struct reader_result *r)
+{
+    int sig = WIFSIGNALED(c->status) ? WTERMSIG(c->status) : 0;
+    long long mib = (long long)(c->peak >> 20), limit = (long long)(c->config->limits.memory >> 20);
+    *r = (struct reader_result){ .rc = -1, .signal = sig, .peak_rss = c->peak };
+    if (c->wrong)
+        err_set(&r->err, ERR_READER_CRASHED, "the reader was stopped: %s", c->wrong);
+    else if (sig == SIGSYS)
+        err_set(&r->err, ERR_READER_CRASHED, "the reader made a system call that its sandbox forbids (SIGSYS), at a peak of %lld MiB", mib);
+    else if (sig == SIGKILL && mib > limit * 3 / 4)
+        err_set(&r->err, ERR_READER_MEMORY, "the reader was killed at a peak of %lld MiB ([limits] memory is %lld MiB)", mib, limit);
+    else if (sig)
+        err_set(&r->err, ERR_READER_CRASHED, "the reader died of signal %d (%s), at a peak of %lld MiB", sig, strsignal(sig), mib);
+    else
+        err_set(&r->err, ERR_READER_CRASHED, "the reader ended by itself with status %d, at a peak of %lld MiB",
+                WEXITSTATUS(c->status), mib);
+    c->busy = false;
+}
+
+/* ---- a job ---- */
+
+static int post(struct reader_child *c, const struct message *m, struct err *err)
+{
+    return c->busy && c->pid > 0 ? channel_post(&c->control, m, err) : 0; /* the result tells what happened */
+}
+
+int reader_begin(struct reader_child *c, const struct pipeline *p, const char *const *columns, struct spool *spool,
+                 const char *uid, bool infer, struct err *err)
+{
+    struct message m = { .type = READER_BEGIN, .a = (uint64_t)(p - c->config->pipelines), .b = infer, .fd = -1 };
+    struct buf body = { 0 };
+    if (m.a >= (uint64_t)c->config->npipelines)
+        return err_set(err, ERR_INTERNAL, "the reader was started with another configuration");
+    bool worn = c->jobs >= JOBS_MAX || c->peak > c->first_peak + GROWTH_MAX;
+    if (c->busy || worn || !reader_alive(c)) {
+        early_drop(c);
+        child_end(c);
+        if (child_start(c, err) < 0)
+            return -1;
+    }
+    for (int i = 0; i < p->nparts; i++)
+        pack_text(&body, columns ? columns[i] : NULL);
+    if (body.failed) {
+        buf_clear(&body);
+        return err_nomem(err);
+    }
+    c->jobs++;
+    c->busy = true;
+    c->spool = spool;
+    c->pipeline = p;
+    c->objects = 0;
+    snprintf(c->uid, sizeof c->uid, "%s", uid);
+    atomic_store(&c->shared->rows, 0);
+    atomic_store(&c->shared->bytes, 0);
+    m.c = c->ring.head;
+    m.body = buf_str(&body);
+    int rc = post(c, &m, err);
+    buf_clear(&body);
+    return rc;
+}
+
+/* Serve the child while very many objects are ahead of it. A result that comes meanwhile is kept for reader_tick. */
+static int wait_ahead(struct reader_child *c, struct err *err)
+{
+    while (c->busy && !c->early && c->pid > 0 && c->control.waiting >= AHEAD_MAX) {
+        struct pollfd fds[2];
+        reader_pollfds(c, fds);
+        (void)poll(fds, 2, 100);
+        int rc = reader_tick(c, &c->early_result, err);
+        if (rc < 0)
+            return -1;
+        if (rc == 1)
+            c->early = c->busy = true;
+    }
+    return 0;
+}
+
+static int object_begin(struct reader_child *c, struct message *m, const char *uri, struct err *err)
+{
+    m->body = str_of(uri);
+    m->c = c->objects++;
+    return wait_ahead(c, err) < 0 ? -1 : post(c, m, err);
+}
+
+int reader_object_stream(struct reader_child *c, const char *uri, int64_t size, struct err *err)
+{
+    struct message m = { .type = READER_STREAM, .a = c->ring.head, .b = (uint64_t)size, .fd = -1 };
+    c->streaming = true;
+    return object_begin(c, &m, uri, err);
+}
+
+int reader_object_file(struct reader_child *c, const char *uri, int fd, int64_t size, bool complete, struct err *err)
+{
+    struct message m = { .type = READER_FILE, .a = (uint64_t)size, .b = complete, .fd = fd };
+    c->streaming = false;
+    c->object_size = complete ? size : 0;
+    if (c->shared)
+        atomic_store(&c->shared->grown, READER_GROWN(c->objects, 0));
+    return object_begin(c, &m, uri, err);
+}
+
+ssize_t reader_write(struct reader_child *c, const void *p, size_t n, struct err *err)
+{
+    if (n > READER_CHUNK_MAX)
+        return err_set(err, ERR_INTERNAL, "%zu bytes at once are too many for the ring", n);
+    if (!c->busy)
+        return (ssize_t)n; /* of a job that has its result */
+    return c->pid > 0 && ring_write(&c->ring, p, n) ? (ssize_t)n : 0;
+}
+
+void reader_file_grew(struct reader_child *c, int64_t bytes)
+{
+    c->object_size = bytes;
+    if (!c->shared)
+        return;
+    atomic_store(&c->shared->grown, READER_GROWN(c->objects - 1, bytes));
+    ring_nudge(&c->ring);
+}
+
+int reader_object_end(struct reader_child *c, struct err *err)
+{
+    struct message m = { .type = READER_OBJECT_END, .a = c->streaming ? c->ring.head : (uint64_t)c->object_size, .fd = -1 };
+    return post(c, &m, err);
+}
+
+int reader_end(struct reader_child *c, struct err *err)
+{
+    struct message m = { .type = READER_FINISH, .fd = -1 };
+    return post(c, &m, err);
+}
+
+int reader_abort(struct reader_child *c, struct err *err)
+{
+    (void)err;
+    if (c->busy)
+        child_end(c);
+    early_drop(c);
+    c->busy = false;
+    return 0;
+}
+
+void reader_pollfds(struct reader_child *c, struct pollfd fds[2])
+{
+    fds[0] = (struct pollfd){ c->control.fd, POLLIN, 0 };
+    if (c->control.first)
+        fds[0].events |= POLLOUT;
+    fds[1] = (struct pollfd){ c->ring.room_event, POLLIN, 0 };
+}
+
+/* ---- serving the child ---- */
+
+static int serve_open(struct reader_child *c, const struct message *m, struct err *err)
+{
+    struct buf body = { 0 };
+    struct message answer = { .type = READER_OPENED, .fd = -1 };
+    struct err why = { 0 };
+    AUTO(fd_closep) int fd = -1;
+    if (m->a >= RESULT_OUTPUTS_MAX)
+        err_set(&why, ERR_INTERNAL, "output %llu is not among %d", (unsigned long long)m->a, RESULT_OUTPUTS_MAX);
+    else
+        fd = spool_create(c->spool, c->uid, (int)m->a, &why);
+    if (fd < 0)
+        pack_err(&body, &why);
+    answer.fd = fd;
+    answer.body = buf_str(&body);
+    struct channel reply;
+    channel_init(&reply, c->reply);
+    int rc = body.failed ? err_nomem(err) : channel_post(&reply, &answer, err);
+    if (reply.first && rc == 0)
+        c->wrong = "it did not take the files it asked for";
+    reply.fd = -1;
+    channel_clear(&reply);
+    buf_clear(&body);
+    return rc;
+}
+
+static int serve(struct reader_child *c, struct reader_result *result, struct err *err)
+{
+    struct message m;
+    for (;;) {
+        switch (channel_recv(&c->control, &m, false)) {
+        case CHANNEL_NOTHING:
+            return 0;
+        case CHANNEL_GONE:
+            child_gone(c);
+            result_of_death(c, result);
+            return 1;
+        case CHANNEL_WRONG:
+            c->wrong = "it sent what is no message";
+            break;
+        case CHANNEL_MESSAGE:
+            fd_closep(&m.fd);
+            if (m.type == READER_RESULT && result_take(c, m.body, result)) {
+                c->busy = false;
+                if (result->err.code == ERR_READER_MEMORY) /* its heap is in pieces */
+                    child_end(c);
+                return 1;
+            }
+            if (m.type != READER_OPEN)
+                c->wrong = "it sent a message that cannot be";
+            else if (serve_open(c, &m, err) < 0)
+                return -1;
+        }
+        if (c->wrong) {
+            child_end(c);
+            result_of_death(c, result);
+            return 1;
+        }
+    }
+}
+
+int reader_tick(struct reader_child *c, struct reader_result *result, struct err *err)
+{
+    if (!c->busy)
+        return 0;
+    if (c->early) {
+        *result = c->early_result;
+        c->early = c->busy = false;
+        return 1;
+    }
+    if (c->pid <= 0) {
+        result_of_death(c, result);
+        return 1;
+    }
+    if (channel_flush(&c->control, err) < 0)
+        return -1;
+    ring_room_seen(&c->ring);
+    if (ring_broken(&c->ring)) {
+        c->wrong = "its place in the ring is impossible";
+        child_end(c);
+        result_of_death(c, result);
+        return 1;
+    }
+    return serve(c, result, err);
+}
+
+void reader_progress(struct reader_child *c, uint64_t *rows, uint64_t *bytes)
+{
+    *rows = c->shared ? atomic_load_explicit(&c->shared->rows, memory_order_relaxed) : 0;
+    *bytes = c->shared ? atomic_load_explicit(&c->shared->bytes, memory_order_relaxed) : 0;
+}

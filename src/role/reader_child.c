@@ -1,0 +1,503 @@
+/*
+ * The reader child: a loop over jobs. Each job pulls: the pipeline asks for rows, which ask for bytes, which come from the ring or
+ * from a file that may still grow. A wait for bytes is a wait for the worker's messages too, so the end of an object and
+ * the worker's death are seen at once.
+ *
+ * If it dies at any point, the worker has no RESULT and takes the job for failed; files it was writing are .part files
+ * that nobody publishes. Files are on the disk (fdatasync) before RESULT is sent.
+ */
+#include "role/reader_child.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/sys.h"
+#include "pipeline/pipeline.h"
+#include "read/infer.h"
+#include "read/unpack.h"
+#include "role/channel.h"
+#include "role/sandbox.h"
+#include "source/source.h"
+
+enum { OUTPUTS_MAX = PIPELINE_PARTS_MAX + 1, SAMPLE_BYTES = 1 << 20 };
+
+struct child {
+    const struct config *config;
+    struct channel control, reply;
+    struct ring ring;
+    struct reader_shared *shared;
+    int staged[OUTPUTS_MAX]; /* our own copies of the outputs' descriptors, to sync them; -1: none */
+    /* the job */
+    const struct pipeline *pipeline;
+    struct pipeline_run *run; /* NULL: inference */
+    struct stage stage;
+    char *columns[PIPELINE_PARTS_MAX];  /* given */
+    char *inferred[PIPELINE_PARTS_MAX]; /* found */
+};
+
+/* The bytes of one object. */
+struct feed {
+    struct input input;
+    struct child *child;
+    int fd;           /* -1: the ring */
+    uint64_t number;  /* of the object, for files that grow */
+    int64_t at;       /* in the file */
+    bool end_known;
+    uint64_t end;     /* ring position, or size of the file */
+};
+
+/* The worker is gone: nobody is there to tell. */
+static void __attribute__((noreturn)) leave(void) { _exit(0); }
+
+/* ---- input ---- */
+
+/* While an object is open, its end is the only message that may come. */
+static int feed_end(struct feed *f, struct err *err)
+{
+    struct message m;
+    if (channel_recv(&f->child->control, &m, true) != CHANNEL_MESSAGE)
+        leave();
+    fd_closep(&m.fd);
+    if (m.type != READER_OBJECT_END)
+        return err_set(err, ERR_INTERNAL, "message %u came inside an object", m.type);
+    f->end = m.a;
+    f->end_known = true;
+    return 0;
+}
+
+/* Wait for bytes or the end. The ring has been told that we wait. */
+static int feed_wait(struct feed *f, struct err *err)
+{
+    struct pollfd p[2] = { { f->child->ring.data_event, POLLIN, 0 }, { f->child->control.fd, POLLIN, 0 } };
+    int rc = poll(p, 2, -1);
+    ring_awake(&f->child->ring);
+    if (rc < 0 && errno != EINTR)
+        return err_sys(err, "wait for bytes");
+    return rc > 0 && p[1].revents ? feed_end(f, err) : 0;
+}
+
+static void feed_progress(struct feed *f)
+{
+    struct child *c = f->child;
+    if (!c->run)
+        return;
+    const struct pipeline_counts *counts = pipeline_counts(c->run);
+    atomic_store_explicit(&c->shared->rows, counts->read, memory_order_relaxed);
+    atomic_store_explicit(&c->shared->bytes, counts->bytes_in + (uint64_t)f->at, memory_order_relaxed);
+}
+
+static ssize_t ring_read(struct input *in, void *buf, size_t cap, struct err *err)
+{
+    struct feed *f = (struct feed *)in;
+    struct ring *r = &f->child->ring;
+    for (;;) {
+        struct str data = ring_data(r);
+        if (f->end_known && data.n > f->end - r->tail)
+            data.n = (size_t)(f->end - r->tail);
+        if (data.n) {
+            size_t n = data.n < cap ? data.n : cap;
+            memcpy(buf, data.p, n);
+            ring_consume(r, n);
+            f->at += (int64_t)n;
+            feed_progress(f);
+            return (ssize_t)n;
+        }
+        if (f->end_known)
+            return 0;
+        if (ring_will_wait(r) && feed_wait(f, err) < 0)
+            return -1;
+    }
+}
+
+static ssize_t file_pread(struct feed *f, void *buf, size_t cap, struct err *err)
+{
+    for (;;) {
+        ssize_t n = pread(f->fd, buf, cap, f->at);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return err_sys(err, "read the object");
+        f->at += n;
+        feed_progress(f);
+        return n;
+    }
+}
+
+static ssize_t file_read(struct input *in, void *buf, size_t cap, struct err *err)
+{
+    return file_pread((struct feed *)in, buf, cap, err);
+}
+
+static int file_seek(struct input *in, int64_t offset, struct err *err)
+{
+    (void)err;
+    ((struct feed *)in)->at = offset;
+    return 0;
+}
+
+/* Bytes that are in a growing file beyond `at`. Once the worker counts for a later object, the end of ours is in the socket. */
+static int64_t file_ahead(struct feed *f, struct err *err)
+{
+    uint64_t grown = atomic_load(&f->child->shared->grown);
+    if (!f->end_known && grown >> READER_GROWN_BITS != (f->number & 0xffff) && feed_end(f, err) < 0)
+        return -1;
+    uint64_t have = f->end_known ? f->end : grown & ((UINT64_C(1) << READER_GROWN_BITS) - 1);
+    return have > (uint64_t)f->at ? (int64_t)(have - (uint64_t)f->at) : 0;
+}
+
+static ssize_t growing_read(struct input *in, void *buf, size_t cap, struct err *err)
+{
+    struct feed *f = (struct feed *)in;
+    for (;;) {
+        int64_t ahead = file_ahead(f, err);
+        if (ahead < 0)
+            return -1;
+        if (ahead > 0)
+            return file_pread(f, buf, (int64_t)cap < ahead ? cap : (size_t)ahead, err);
+        if (f->end_known)
+            return 0;
+        ring_will_wait_nudge(&f->child->ring);
+        if ((ahead = file_ahead(f, err)) < 0)
+            return -1;
+        if (ahead == 0 && !f->end_known && feed_wait(f, err) < 0)
+            return -1;
+    }
+}
+
+/* The reader had enough before the end: nothing counts until the object is known to be whole. */
+static int feed_rest(struct feed *f, struct err *err)
+{
+    char away[4096];
+    ssize_t n = 0;
+    while (f->fd < 0 && (n = ring_read(&f->input, away, sizeof away, err)) > 0)
+        ;
+    while (n == 0 && !f->end_known)
+        n = feed_end(f, err);
+    return n < 0 ? -1 : 0;
+}
+
+static void feed_open(struct feed *f, struct child *c, const struct message *m)
+{
+    *f = (struct feed){ .child = c, .fd = m->fd, .number = m->c };
+    if (m->type == READER_STREAM) {
+        f->input = (struct input){ ring_read, NULL, (int64_t)m->b };
+        ring_skip_to(&c->ring, m->a);
+    } else if (m->b) {
+        f->input = (struct input){ file_read, file_seek, (int64_t)m->a };
+    } else {
+        f->input = (struct input){ growing_read, NULL, (int64_t)m->a };
+    }
+}
+
+/* ---- staged files ---- */
+
+static int staged_open(void *arg, int number, const char *ext, struct err *err)
+{
+    struct child *c = arg;
+    struct message m = { .type = READER_OPEN, .a = (uint64_t)number, .body = str_of(ext), .fd = -1 };
+    if (number < 0 || number >= OUTPUTS_MAX)
+        return err_set(err, ERR_INTERNAL, "output %d is not among %d", number, OUTPUTS_MAX);
+    if (channel_send(&c->control, &m, err) < 0 || channel_recv(&c->reply, &m, true) != CHANNEL_MESSAGE)
+        leave();
+    if (m.fd < 0) {
+        struct unpacker u = { m.body, false };
+        take_err(&u, err);
+        return -1;
+    }
+    fd_closep(&c->staged[number]);
+    if ((c->staged[number] = dup(m.fd)) < 0) {
+        err_sys(err, "keep the file of output %d", number);
+        close(m.fd);
+        return -1;
+    }
+    return m.fd;
+}
+
+static int staged_sync(struct child *c, struct err *err)
+{
+    for (int i = 0; i < OUTPUTS_MAX; i++)
+        if (c->staged[i] >= 0 && fdatasync(c->staged[i]) < 0)
+            return err_sys(err, "sync output %d", i);
+    return 0;
+}
+
+/* ---- inference ---- */
+
+static const struct recipe *part_of(const struct pipeline *p, const char *member, int *number)
+{
+    for (int i = 0; i < p->nparts; i++)
+        if (pipeline_wants(&p->parts[i], member)) {
+            *number = i;
+            return &p->parts[i];
+        }
+    return NULL;
+}
+
+/* A part that gives no columns, and for which none were found yet; or -1. */
+static int part_missing(const struct child *c)
+{
+    for (int i = 0; i < c->pipeline->nparts; i++)
+        if (c->pipeline->parts[i].columns.n == 0 && !c->inferred[i])
+            return i;
+    return -1;
+}
+
+static int infer_part(struct child *c, struct unpack *u, const struct recipe *recipe, int number, struct err *err)
+{
+    struct inferred found = { 0 };
+    if (infer_member(&found, recipe, unpack_member(u), recipe->infer == INFER_SAMPLE ? SAMPLE_BYTES : 0, err) < 0)
+        return -1;
+    c->inferred[number] = found.columns;
+    found.columns = NULL;
+    inferred_clear(&found);
+    return 0;
+}
+
+/* 1: all parts have their columns; 0: not yet. */
+static int infer_object(struct child *c, struct feed *f, const char *uri, struct err *err)
+{
+    const struct limits *l = &c->config->limits;
+    struct unpack_limits limits = { l->members, l->unpacked_bytes, l->ratio, c->pipeline->nested };
+    struct unpack *u;
+    struct member m;
+    char name[512];
+    int rc, number;
+    source_basename(uri, name, sizeof name);
+    if (unpack_open(&u, &f->input, name, &limits, err) < 0)
+        return -1;
+    while (part_missing(c) >= 0 && (rc = unpack_next(u, &m, err)) != 0) {
+        const struct recipe *recipe = rc > 0 ? part_of(c->pipeline, m.name, &number) : NULL;
+        if (recipe && recipe->columns.n == 0 && !c->inferred[number] && infer_part(c, u, recipe, number, err) < 0)
+            rc = err_in(err, "member '%s'", m.name);
+        if (rc < 0) {
+            unpack_close(u);
+            return -1;
+        }
+    }
+    unpack_close(u);
+    return part_missing(c) < 0;
+}
+
+/* ---- a job ---- */
+
+static int job_object(struct child *c, const struct message *m, bool *enough, struct err *err)
+{
+    struct feed f;
+    int rc = -1;
+    char *uri = malloc(m->body.n + 1);
+    if (!uri)
+        return err_nomem(err);
+    memcpy(uri, m->body.p, m->body.n);
+    uri[m->body.n] = '\0';
+    feed_open(&f, c, m);
+    if (c->run)
+        rc = pipeline_object(c->run, &f.input, uri, err);
+    else if ((rc = infer_object(c, &f, uri, err)) == 1)
+        *enough = true;
+    if (rc < 0)
+        err_in(err, "%s", uri);
+    else if (rc == 0)
+        rc = feed_rest(&f, err);
+    free(uri);
+    return rc < 0 ? -1 : 0;
+}
+
+static int job_objects(struct child *c, struct err *err)
+{
+    struct message m;
+    bool enough = false;
+    while (!enough) {
+        if (channel_recv(&c->control, &m, true) != CHANNEL_MESSAGE)
+            leave();
+        int rc = 0;
+        if (m.type == READER_STREAM || m.type == READER_FILE) {
+            int fd = m.fd;
+            rc = job_object(c, &m, &enough, err);
+            fd_closep(&fd);
+        } else if (m.type == READER_FINISH) {
+            return 0;
+        } else {
+            fd_closep(&m.fd);
+            if (m.type != READER_OBJECT_END) /* of a complete file: known already */
+                rc = err_set(err, ERR_INTERNAL, "message %u came between objects", m.type);
+        }
+        if (rc < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int job_pipeline(struct child *c, struct output *outputs, int *noutputs, struct pipeline_counts *counts, struct err *err)
+{
+    if (pipeline_start(&c->run, c->config, c->pipeline, (const char *const *)c->columns, &c->stage, err) < 0)
+        return -1;
+    int rc = job_objects(c, err);
+    if (rc == 0)
+        rc = pipeline_finish(c->run, outputs, noutputs, err);
+    *counts = *pipeline_counts(c->run);
+    pipeline_end(c->run);
+    c->run = NULL;
+    return rc < 0 ? -1 : staged_sync(c, err);
+}
+
+static int job_infer(struct child *c, struct err *err)
+{
+    int missing;
+    if (job_objects(c, err) < 0)
+        return -1;
+    if ((missing = part_missing(c)) < 0)
+        return 0;
+    const struct recipe *r = &c->pipeline->parts[missing];
+    return err_set(err, ERR_NO_MEMBER, "no member matches member = %s of [pipeline %s], whose columns are to be inferred",
+                   r->member ? r->member : "*", r->name);
+}
+
+static void pack_output(struct buf *b, const struct output *o)
+{
+    pack_u64(b, o->kind);
+    pack_u64(b, (uint64_t)o->number);
+    pack_bytes(b, o->table, strlen(o->table));
+    pack_bytes(b, o->ext, strlen(o->ext));
+    pack_u64(b, (uint64_t)o->rows);
+    pack_u64(b, (uint64_t)o->bytes);
+    pack_u64(b, o->in_file);
+    pack_u64(b, o->checksum);
+    pack_bytes(b, o->inlined.p, o->inlined.n);
+    pack_text(b, o->spec);
+}
+
+static void result_send(struct child *c, int rc, const struct err *job_err, const struct pipeline_counts *counts,
+                        const struct output *outputs, int noutputs)
+{
+    struct buf b = { 0 };
+    struct err err;
+    pack_u64(&b, (uint64_t)sys_peak_rss());
+    pack_u64(&b, rc < 0);
+    pack_err(&b, job_err);
+    pack_bytes(&b, counts, sizeof *counts);
+    pack_u64(&b, (uint64_t)noutputs);
+    for (int i = 0; i < noutputs; i++)
+        pack_output(&b, &outputs[i]);
+    for (int i = 0; i < PIPELINE_PARTS_MAX; i++)
+        pack_text(&b, c->inferred[i]);
+    if (b.failed) {
+        buf_clear(&b);
+        if (rc < 0)
+            leave(); /* not even room for an error: the worker sees us go */
+        err_nomem(&err);
+        err.code = ERR_READER_MEMORY;
+        result_send(c, -1, &err, counts, NULL, 0);
+        return;
+    }
+    struct message m = { .type = READER_RESULT, .body = buf_str(&b), .fd = -1 };
+    if (channel_send(&c->control, &m, &err) < 0)
+        leave();
+    buf_clear(&b);
+}
+
+static void job_clear(struct child *c)
+{
+    for (int i = 0; i < PIPELINE_PARTS_MAX; i++) {
+        free_charp(&c->columns[i]);
+        free_charp(&c->inferred[i]);
+    }
+    for (int i = 0; i < OUTPUTS_MAX; i++)
+        fd_closep(&c->staged[i]);
+}
+
+static void job_run(struct child *c, const struct message *m)
+{
+    struct output outputs[OUTPUTS_MAX] = { 0 };
+    struct pipeline_counts counts = { 0 };
+    struct err err = { 0 };
+    struct unpacker u = { m->body, false };
+    int noutputs = 0;
+    c->pipeline = &c->config->pipelines[m->a];
+    for (int i = 0; i < c->pipeline->nparts; i++)
+        c->columns[i] = take_text(&u);
+    ring_skip_to(&c->ring, m->c); /* what a job before has left there */
+    int rc = m->b ? job_infer(c, &err) : job_pipeline(c, outputs, &noutputs, &counts, &err);
+    if (rc < 0 && err.code == ERR_NO_MEMORY) {
+        err.code = ERR_READER_MEMORY;
+        err_in(&err, "the reader may use %lld MiB ([limits] memory)", (long long)(c->config->limits.memory >> 20));
+    }
+    result_send(c, rc, &err, &counts, outputs, rc < 0 ? 0 : noutputs);
+    for (int i = 0; i < noutputs; i++)
+        output_clear(&outputs[i]);
+    job_clear(c);
+}
+
+/* ---- the process ---- */
+
+/* Ctrl-C and systemd send their signals to all of a group; our end is the worker's decision. */
+static void signals_reset(void)
+{
+    static const int ignored[] = { SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGUSR1, SIGUSR2 };
+    for (size_t i = 0; i < COUNT_OF(ignored); i++)
+        signal(ignored[i], SIG_IGN);
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static void wipe(char *secret)
+{
+    if (secret)
+        explicit_bzero(secret, strlen(secret));
+}
+
+/* What the ini says in clear is no business of a process that reads foreign bytes. */
+static void secrets_wipe(const struct config *config)
+{
+    for (int i = 0; i < config->nremotes; i++) {
+        wipe(config->remotes[i].password);
+        wipe(config->remotes[i].header);
+        wipe(config->remotes[i].proxy);
+    }
+    extern char **environ;
+    for (char **e = environ; e && *e; e++)
+        wipe(*e);
+    environ = NULL;
+}
+
+static void hello(struct child *c, const struct err *why)
+{
+    struct buf b = { 0 };
+    struct err err;
+    pack_err(&b, why);
+    struct message m = { .type = READER_HELLO, .a = (uint64_t)sys_peak_rss(), .body = buf_str(&b), .fd = -1 };
+    if (b.failed || channel_send(&c->control, &m, &err) < 0 || why->code != ERR_NONE)
+        leave();
+    buf_clear(&b);
+}
+
+void reader_child_run(const struct reader_side *side)
+{
+    struct child c = { .config = side->config, .ring = side->ring, .shared = side->shared };
+    struct err err = { 0 };
+    struct message m;
+    signals_reset();
+    secrets_wipe(side->config);
+    channel_init(&c.control, side->control);
+    channel_init(&c.reply, side->reply);
+    c.stage = (struct stage){ staged_open, &c, STAGE_INLINE_MAX };
+    for (int i = 0; i < OUTPUTS_MAX; i++)
+        c.staged[i] = -1;
+    int keep[] = { side->control, side->reply, side->ring.data_event, side->ring.room_event };
+    struct sandbox box = { keep, COUNT_OF(keep), side->config->limits.memory, side->parent };
+    if (sandbox_enter(&box, &err) == 0)
+        err.code = ERR_NONE;
+    hello(&c, &err);
+    while (channel_recv(&c.control, &m, true) == CHANNEL_MESSAGE) {
+        if (m.type == READER_BEGIN)
+            job_run(&c, &m);
+        else
+            fd_closep(&m.fd);
+    }
+    leave();
+}

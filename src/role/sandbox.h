@@ -1,0 +1,28 @@
+/*
+ * Take away from this process all that it does not need to read foreign bytes: new privileges, other descriptors, other
+ * processes, files, network, and memory beyond a limit.
+ */
+#ifndef QETL_ROLE_SANDBOX_H
+#define QETL_ROLE_SANDBOX_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+
+struct sandbox {
+    const int *keep; /* descriptors that stay, besides standard error */
+    int nkeep;
+    int64_t memory;  /* bytes of address space on top of what is mapped now; not set under AddressSanitizer */
+    pid_t parent;    /* this process dies with it */
+};
+
+/*
+ * Afterwards: standard input and output are /dev/null; the parent's death kills us; no core, no new privileges, no
+ * ptrace; no path can be opened (Landlock, where the kernel has it); any system call outside a list of about 50 (no socket, no open,
+ * no clone, no exec, no executable memory) kills the process with SIGSYS (where built with libseccomp). There is no way back.
+ * Sources: seccomp(2), landlock(7), prctl(2), close_range(2). -1: some step failed; the process must end.
+ */
+int sandbox_enter(const struct sandbox *s, struct err *err);
+
+#endif
