@@ -33,13 +33,13 @@ attempts = 1000
 INI
 qetlctl init >/dev/null
 
-# 60 small jobs (inline outputs), 20 large ones (staged files, fetched over HTTP, gz), 10 upserts that overlap in order
+# 60 small jobs (inline outputs), 40 large ones (staged files, fetched over HTTP, gz), 10 upserts that overlap in order
 for i in $(seq 60); do
     "$srcdir/tests/rows.sh" 50 $((i * 1000)) >"$work/small$i.csv"
     echo "{\"pipeline\":\"small\",\"objects\":[\"$work/small$i.csv\"]}"
 done >"$work/jobs"
-for i in $(seq 20); do
-    "$srcdir/tests/rows.sh" 60000 $((i * 1000000)) | gzip -1 >"$WWW/large$i.csv.gz"
+for i in $(seq 40); do
+    "$srcdir/tests/rows.sh" 100000 $((i * 1000000)) | gzip -1 >"$WWW/large$i.csv.gz"
     echo "{\"pipeline\":\"large\",\"objects\":[\"$HTTP/files/large$i.csv.gz\"]}"
 done >>"$work/jobs"
 for i in $(seq 10); do
@@ -58,7 +58,7 @@ start_both
 open_jobs() { queue_sql "SELECT count(*) FROM job WHERE state IN ('ready', 'running', 'staged', 'loading')"; }
 kills=0
 for _ in $(seq "${KILLS:-60}"); do
-    sleep "0.$((RANDOM % 30 + 5))"
+    sleep "0.0$((RANDOM % 90 + 10))"
     which=$((RANDOM % 2))
     if [ $((RANDOM % 12)) = 0 ]; then
         kill -9 "${supervisors[which]}" 2>/dev/null
@@ -79,12 +79,12 @@ diag "outcomes of attempts: $(queue_sql "SELECT group_concat(n, ', ') FROM (SELE
 for i in $(seq 60); do tail -n +2 "$work/small$i.csv"; done | sed 's/\.\([0-9]\)0$/.\1/; s/\.0$//; s/\.00$//' | sort >"$work/want"
 sql 'SELECT id || "," || amount FROM small' | sed 's/\.0$//' | sort >"$work/got"
 ok 'small jobs: every row once, none else' cmp "$work/want" "$work/got"
-for i in $(seq 20); do zcat "$WWW/large$i.csv.gz" | tail -n +2; done | sed 's/\.\([0-9]\)0$/.\1/; s/\.0$//; s/\.00$//' | sort >"$work/want"
+for i in $(seq 40); do zcat "$WWW/large$i.csv.gz" | tail -n +2; done | sed 's/\.\([0-9]\)0$/.\1/; s/\.0$//; s/\.00$//' | sort >"$work/want"
 sql 'SELECT id || "," || amount FROM large' | sed 's/\.0$//' | sort >"$work/got"
 ok 'large jobs: every row once, none else' cmp "$work/want" "$work/got"
 is 'upserts: the newest job of each key won' \
     "$(sql 'SELECT count(*) FROM keyed WHERE amount <> min(10, id / 10) AND id <= 2010')" 0
-is 'the ledger has each job once' "$(sql 'SELECT count(*) FROM qetl_load')" 90
+is 'the ledger has each job once' "$(sql 'SELECT count(*) FROM qetl_load')" 110
 is 'the databases are sound' "$(queue_sql 'PRAGMA integrity_check') $(sql 'PRAGMA integrity_check')" 'ok ok'
 is 'nobody saw a locked database' "$(grep -ci locked "$site"/*.log | grep -vc ':0$')" 0
 is 'no staged file is left behind by a loaded job' "$(find "$site/spool/staged" -name '*.db' | wc -l)" 0
