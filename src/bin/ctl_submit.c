@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,104 +11,24 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/sys.h"
-#include "base/text.h"
-#include "source/source.h"
+#include "role/submission.h"
 
-enum { SUBMIT_BATCH = 1000, LANES_MAX = 64 };
-
-/* A password inside a URI would lie in the database and in logs. */
-static int refuse_password(struct ctl *c, const char *uri)
-{
-    const char *authority = strstr(uri, "://");
-    if (!authority)
-        return 0;
-    authority += 3;
-    const char *at = memrchr(authority, '@', strcspn(authority, "/?#"));
-    if (!at || !memchr(authority, ':', (size_t)(at - authority)))
-        return 0;
-    return ctl_usage(c, "a URI may not hold a password; give user and password in a [remote] section whose url begins it");
-}
-
-/* What follows from the job's pipeline: target, lanes, attempts. */
-static int from_pipeline(struct ctl *c, struct job_new *n, const char **lanes)
-{
-    const struct pipeline *p = config_pipeline(c->config, n->pipeline);
-    if (!p)
-        return config_no_pipeline(c->config, n->pipeline, &c->err);
-    if (n->objects.n <= 2 && !p->source) /* "" or "[]" */
-        return ctl_usage(c, "pipeline '%s' has no source: name at least one URI", p->name);
-    n->target = p->parts[0].target;
-    n->attempts_max = p->attempts;
-    n->lanes = lanes;
-    n->nlanes = 0;
-    for (int i = 0; i < p->nparts; i++) {
-        if (p->parts[i].mode == MODE_APPEND)
-            continue;
-        bool known = false;
-        for (int k = 0; k < n->nlanes; k++)
-            known |= !strcmp(lanes[k], p->parts[i].table);
-        if (!known)
-            lanes[n->nlanes++] = p->parts[i].table;
-        n->lane_replace = p->parts[i].mode == MODE_REPLACE;
-    }
-    return 0;
-}
-
-static int64_t default_priority(const struct ctl *c, const char *pipeline)
-{
-    const struct pipeline *p = config_pipeline(c->config, pipeline);
-    return p ? p->priority : 0;
-}
-
-static int parse_at(struct ctl *c, const char *text, int64_t *ms)
-{
-    int64_t d;
-    *ms = text_rfc3339_ms(str_of(text));
-    if (*ms != INT64_MIN)
-        return 0;
-    if (!text_duration(str_of(text), &d))
-        return ctl_usage(c, "'%s' is neither an RFC 3339 time nor a duration such as 10m", text);
-    *ms = sys_now_ms() + d;
-    return 0;
-}
-
-static int objects_json(struct ctl *c, const struct ctl_submission *s, struct buf *out)
-{
-    struct json_out o;
-    json_start(&o, out);
-    json_array(&o);
-    for (int i = 0; i < s->nuris; i++) {
-        enum source_kind kind;
-        if (refuse_password(c, s->uris[i]) < 0)
-            return -1;
-        AUTO(free_charp) char *uri = source_absolute(s->uris[i]);
-        if (!uri)
-            return err_nomem(&c->err);
-        if (source_kind(uri, &kind, &c->err) < 0)
-            return -1;
-        json_text(&o, str_of(uri));
-    }
-    json_array_end(&o);
-    return out->failed ? err_nomem(&c->err) : 0;
-}
+enum { SUBMIT_BATCH = 1000 };
 
 int ctl_submit_one(struct ctl *c, const struct ctl_submission *s, int64_t *id, char *uid, bool *made)
 {
     AUTO(buf_clear) struct buf objects = { 0 };
-    const char *lanes[LANES_MAX];
-    if (s->nuris && objects_json(c, s, &objects) < 0)
-        return -1;
-    struct job_new n = {
-        .pipeline = s->pipeline,
-        .objects = buf_str(&objects),
-        .params = str_of(s->params),
-        .unique = s->unique,
-        .run_at = s->run_at,
-        .priority = s->has_priority ? s->priority : default_priority(c, s->pipeline),
+    AUTO(submission_clear) struct submission sub = {
+        .job = { .pipeline = s->pipeline, .params = str_of(s->params), .unique = s->unique, .run_at = s->run_at,
+                 .priority = s->priority },
+        .has_priority = s->has_priority,
     };
-    if (from_pipeline(c, &n, lanes) < 0 || queue_begin(c->queue, &c->err) < 0)
+    for (int i = 0; i < s->nuris; i++)
+        if (submission_object(&sub, &objects, s->uris[i], &c->err) < 0)
+            return -1;
+    if (submission_resolve(&sub, c->config, &c->err) < 0 || queue_begin(c->queue, &c->err) < 0)
         return -1;
-    if (job_submit(c->queue, &n, id, uid, made, &c->err) < 0) {
+    if (job_submit(c->queue, &sub.job, id, uid, made, &c->err) < 0) {
         queue_rollback(c->queue);
         return -1;
     }
@@ -123,133 +42,24 @@ int ctl_submit_one(struct ctl *c, const struct ctl_submission *s, int64_t *id, c
 
 struct stream {
     struct ctl *c;
-    struct arena arena; /* texts of the line in hand */
+    struct submission message; /* of the line in hand */
     int64_t line, jobs, existing, in_batch;
     bool open;
 };
 
-/* A job's fields as the line gives them. */
-struct message {
-    struct job_new job;
-    bool has_priority;
-};
-
-static int bad_line(struct stream *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-static int bad_line(struct stream *s, const char *fmt, ...)
-{
-    char text[300];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(text, sizeof text, fmt, ap);
-    va_end(ap);
-    return ctl_usage(s->c, "line %" PRId64 ": %s", s->line, text);
-}
-
-static int text_of(struct stream *s, const char *key, const struct json_value *v, const char **out)
-{
-    struct str text;
-    if (v->kind != JSON_TEXT || !json_unescape(v, &s->arena, &text) || memchr(text.p, 0, text.n))
-        return bad_line(s, "\"%s\" must be a text", key);
-    return (*out = arena_dup(&s->arena, text)) ? 0 : err_nomem(&s->c->err);
-}
-
-static int take_pipeline(struct stream *s, struct message *m, const char *key, const struct json_value *v)
-{
-    return m->job.pipeline ? bad_line(s, "the pipeline is named twice") : text_of(s, key, v, &m->job.pipeline);
-}
-
-static int take_params(struct stream *s, struct message *m, const char *key, const struct json_value *v)
-{
-    m->job.params = v->raw;
-    return v->kind == JSON_OBJECT ? 0 : bad_line(s, "\"%s\" must be an object", key);
-}
-
-static int take_objects(struct stream *s, struct message *m, const char *key, const struct json_value *v)
-{
-    struct json_value item;
-    struct str none;
-    if (v->kind != JSON_ARRAY)
-        return bad_line(s, "\"%s\" must be an array of URIs", key);
-    m->job.objects = v->raw;
-    for (size_t at = 0; json_next(v, &at, &none, &item);) {
-        const char *uri;
-        enum source_kind kind;
-        if (text_of(s, key, &item, &uri) < 0 || refuse_password(s->c, uri) < 0)
-            return -1;
-        if (source_kind(uri, &kind, &s->c->err) < 0)
-            return err_in(&s->c->err, "line %" PRId64, s->line);
-    }
-    return 0;
-}
-
-static int take_unique(struct stream *s, struct message *m, const char *key, const struct json_value *v)
-{
-    return text_of(s, key, v, &m->job.unique);
-}
-
-static int take_priority(struct stream *s, struct message *m, const char *key, const struct json_value *v)
-{
-    m->has_priority = true;
-    return v->kind == JSON_NUMBER && text_int(v->raw, &m->job.priority) ? 0 : bad_line(s, "\"%s\" must be a whole number", key);
-}
-
-static int take_at(struct stream *s, struct message *m, const char *key, const struct json_value *v)
-{
-    const char *text;
-    return text_of(s, key, v, &text) < 0 ? -1 : parse_at(s->c, text, &m->job.run_at);
-}
-
-static const struct {
-    struct str key;
-    int (*take)(struct stream *s, struct message *m, const char *key, const struct json_value *v);
-} message_keys[] = {
-    { { "pipeline", 8 }, take_pipeline }, { { "method", 6 }, take_pipeline },     { { "params", 6 }, take_params },
-    { { "objects", 7 }, take_objects },   { { "priority", 8 }, take_priority },   { { "at", 2 }, take_at },
-    { { "unique", 6 }, take_unique },
-};
-
-static int take_member(struct stream *s, struct message *m, struct str quoted, const struct json_value *v)
-{
-    struct json_value as_text = { JSON_TEXT, quoted };
-    struct str key;
-    if (!json_unescape(&as_text, &s->arena, &key))
-        return bad_line(s, "a key cannot be read");
-    for (size_t i = 0; i < COUNT_OF(message_keys); i++)
-        if (str_eq(key, message_keys[i].key))
-            return message_keys[i].take(s, m, message_keys[i].key.p, v);
-    return bad_line(s, "unknown key \"%.*s\"; known: pipeline (or method), objects, params, priority, at, unique",
-                    (int)(key.n < 80 ? key.n : 80), key.p);
-}
-
 static int submit_line(struct stream *s, struct str line)
 {
-    struct json_value doc, v;
-    struct json_fault fault;
-    struct str key;
-    struct message m = { 0 };
-    const char *lanes[LANES_MAX];
+    struct err *err = &s->c->err;
     bool made;
     int64_t id;
     char uid[SYS_UID_LEN + 1];
-    arena_reset(&s->arena);
-    if (!json_check(line, &doc, &fault))
-        return bad_line(s, "byte %zu: %s", fault.at, fault.what);
-    if (doc.kind != JSON_OBJECT)
-        return bad_line(s, "a JSON object was expected");
-    for (size_t at = 0; json_next(&doc, &at, &key, &v);)
-        if (take_member(s, &m, key, &v) < 0)
-            return -1;
-    if (!m.job.pipeline)
-        return bad_line(s, "no \"pipeline\" (or \"method\")");
-    if (from_pipeline(s->c, &m.job, lanes) < 0)
-        return err_in(&s->c->err, "line %" PRId64, s->line);
-    if (!m.has_priority)
-        m.job.priority = default_priority(s->c, m.job.pipeline);
-    if (!s->open && queue_begin(s->c->queue, &s->c->err) < 0)
+    if (submission_parse(&s->message, line, err) < 0 || submission_resolve(&s->message, s->c->config, err) < 0)
+        return err_in(err, "line %" PRId64, s->line);
+    if (!s->open && queue_begin(s->c->queue, err) < 0)
         return -1;
     s->open = true;
-    if (job_submit(s->c->queue, &m.job, &id, uid, &made, &s->c->err) < 0)
-        return err_in(&s->c->err, "line %" PRId64, s->line);
+    if (job_submit(s->c->queue, &s->message.job, &id, uid, &made, err) < 0)
+        return err_in(err, "line %" PRId64, s->line);
     s->in_batch++;
     s->existing += !made;
     return 0;
@@ -296,7 +106,7 @@ static int submit_stream(struct ctl *c)
         if (end_batch(&s) == 0)
             c->err = why;
     }
-    arena_clear(&s.arena);
+    submission_clear(&s.message);
     if (rc < 0)
         return err_in(&c->err, "%" PRId64 " jobs were submitted, then", s.jobs);
     if (c->json)
@@ -348,7 +158,7 @@ static int submit_option(struct ctl *c, int opt, struct ctl_submission *s, struc
         s->has_priority = true;
         return ctl_int(c, "--priority", optarg, &s->priority);
     case 'a':
-        return parse_at(c, optarg, &s->run_at);
+        return submission_time(optarg, &s->run_at, &c->err);
     case 'u':
         s->unique = optarg;
         return 0;

@@ -1,0 +1,184 @@
+/* Messages to jobs. See submission.h. */
+#include "role/submission.h"
+
+#include <stdlib.h>
+
+#include "base/json.h"
+#include "base/sys.h"
+#include "base/text.h"
+#include "source/source.h"
+
+void submission_reset(struct submission *s)
+{
+    struct arena arena = s->arena;
+    *s = (struct submission){ .arena = arena };
+    arena_reset(&s->arena);
+}
+
+void submission_clear(struct submission *s)
+{
+    arena_clear(&s->arena);
+    *s = (struct submission){ 0 };
+}
+
+static int check_uri(const char *uri, struct err *err)
+{
+    enum source_kind kind;
+    const char *authority = strstr(uri, "://");
+    if (authority) {
+        authority += 3;
+        const char *at = memrchr(authority, '@', strcspn(authority, "/?#"));
+        if (at && memchr(authority, ':', (size_t)(at - authority)))
+            return err_set(err, ERR_USAGE,
+                           "a URI may not hold a password; give user and password in a [remote] section whose url begins it");
+    }
+    return source_kind(uri, &kind, err);
+}
+
+int submission_object(struct submission *s, struct buf *objects, const char *typed, struct err *err)
+{
+    AUTO(free_charp) char *uri = source_absolute(typed);
+    if (!uri)
+        return err_nomem(err);
+    if (check_uri(uri, err) < 0)
+        return -1;
+    struct json_out o;
+    if (objects->n)
+        objects->n--; /* the closing bracket comes back behind the new one */
+    buf_addc(objects, objects->n ? ',' : '[');
+    json_start(&o, objects);
+    json_text(&o, str_of(uri));
+    buf_addc(objects, ']');
+    s->job.objects = buf_str(objects);
+    return objects->failed ? err_nomem(err) : 0;
+}
+
+int submission_time(const char *text, int64_t *ms, struct err *err)
+{
+    int64_t d;
+    *ms = text_rfc3339_ms(str_of(text));
+    if (*ms != INT64_MIN)
+        return 0;
+    if (!text_duration(str_of(text), &d))
+        return err_set(err, ERR_USAGE, "'%.80s' is neither an RFC 3339 time nor a duration such as 10m", text);
+    *ms = sys_now_ms() + d;
+    return 0;
+}
+
+/* ---- the message ---- */
+
+static int text_of(struct submission *s, const char *key, const struct json_value *v, const char **out, struct err *err)
+{
+    struct str text;
+    if (v->kind != JSON_TEXT || !json_unescape(v, &s->arena, &text) || (text.n && memchr(text.p, 0, text.n)))
+        return err_set(err, ERR_USAGE, "\"%s\" must be a text", key);
+    return (*out = arena_dup(&s->arena, text)) ? 0 : err_nomem(err);
+}
+
+static int take_pipeline(struct submission *s, const char *key, const struct json_value *v, struct err *err)
+{
+    if (s->job.pipeline)
+        return err_set(err, ERR_USAGE, "the pipeline is named twice");
+    return text_of(s, key, v, &s->job.pipeline, err);
+}
+
+static int take_params(struct submission *s, const char *key, const struct json_value *v, struct err *err)
+{
+    s->job.params = v->raw;
+    return v->kind == JSON_OBJECT ? 0 : err_set(err, ERR_USAGE, "\"%s\" must be an object", key);
+}
+
+static int take_objects(struct submission *s, const char *key, const struct json_value *v, struct err *err)
+{
+    struct json_value item;
+    struct str none;
+    const char *uri;
+    if (v->kind != JSON_ARRAY)
+        return err_set(err, ERR_USAGE, "\"%s\" must be an array of URIs", key);
+    s->job.objects = v->raw;
+    for (size_t at = 0; json_next(v, &at, &none, &item);)
+        if (text_of(s, key, &item, &uri, err) < 0 || check_uri(uri, err) < 0)
+            return -1;
+    return 0;
+}
+
+static int take_unique(struct submission *s, const char *key, const struct json_value *v, struct err *err)
+{
+    return text_of(s, key, v, &s->job.unique, err);
+}
+
+static int take_priority(struct submission *s, const char *key, const struct json_value *v, struct err *err)
+{
+    s->has_priority = true;
+    if (v->kind != JSON_NUMBER || !text_int(v->raw, &s->job.priority))
+        return err_set(err, ERR_USAGE, "\"%s\" must be a whole number", key);
+    return 0;
+}
+
+static int take_at(struct submission *s, const char *key, const struct json_value *v, struct err *err)
+{
+    const char *text;
+    return text_of(s, key, v, &text, err) < 0 ? -1 : submission_time(text, &s->job.run_at, err);
+}
+
+static const struct {
+    const char *key;
+    int (*take)(struct submission *s, const char *key, const struct json_value *v, struct err *err);
+} message_keys[] = {
+    { "pipeline", take_pipeline }, { "method", take_pipeline }, { "params", take_params }, { "objects", take_objects },
+    { "priority", take_priority }, { "at", take_at },           { "unique", take_unique },
+};
+
+static int take_member(struct submission *s, struct str quoted, const struct json_value *v, struct err *err)
+{
+    struct json_value as_text = { JSON_TEXT, quoted };
+    struct str key;
+    if (!json_unescape(&as_text, &s->arena, &key))
+        return err_set(err, ERR_USAGE, "a key cannot be read");
+    for (size_t i = 0; i < COUNT_OF(message_keys); i++)
+        if (str_eq(key, str_of(message_keys[i].key)))
+            return message_keys[i].take(s, message_keys[i].key, v, err);
+    return err_set(err, ERR_USAGE, "unknown key \"%.*s\"; known: pipeline (or method), objects, params, priority, at, unique",
+                   (int)(key.n < 80 ? key.n : 80), key.p);
+}
+
+int submission_parse(struct submission *s, struct str line, struct err *err)
+{
+    struct json_value doc, v;
+    struct json_fault fault;
+    struct str key;
+    submission_reset(s);
+    if (!json_check(line, &doc, &fault))
+        return err_set(err, ERR_USAGE, "byte %zu: %s", fault.at, fault.what);
+    if (doc.kind != JSON_OBJECT)
+        return err_set(err, ERR_USAGE, "a JSON object was expected");
+    for (size_t at = 0; json_next(&doc, &at, &key, &v);)
+        if (take_member(s, key, &v, err) < 0)
+            return -1;
+    return s->job.pipeline ? 0 : err_set(err, ERR_USAGE, "no \"pipeline\" (or \"method\")");
+}
+
+int submission_resolve(struct submission *s, const struct config *config, struct err *err)
+{
+    struct job_new *n = &s->job;
+    const struct pipeline *p = config_pipeline(config, n->pipeline);
+    if (!p)
+        return config_no_pipeline(config, n->pipeline, err);
+    if (n->objects.n <= 2 && !p->source) /* nothing, or "[]" */
+        return err_set(err, ERR_USAGE, "pipeline '%s' has no source: name at least one URI", p->name);
+    n->target = p->parts[0].target;
+    n->attempts_max = p->attempts;
+    if (!s->has_priority)
+        n->priority = p->priority;
+    n->lanes = s->lanes;
+    n->nlanes = 0;
+    for (int i = 0; i < p->nparts; i++) {
+        bool known = p->parts[i].mode == MODE_APPEND;
+        for (int k = 0; k < n->nlanes; k++)
+            known |= !strcmp(s->lanes[k], p->parts[i].table);
+        if (!known)
+            s->lanes[n->nlanes++] = p->parts[i].table;
+        n->lane_replace |= p->parts[i].mode == MODE_REPLACE;
+    }
+    return 0;
+}
