@@ -344,38 +344,54 @@ static int bracket(struct json_brackets *b, char c)
     return --b->depth == 0;
 }
 
+/* A bit for each quote, backslash and bracket among the next *n bytes, at most 16. */
+static inline unsigned find_marks(const char *p, const char *end, size_t *n)
+{
+    *n = end - p < 16 ? (size_t)(end - p) : 16;
+#ifdef __SSE2__
+    if (*n == 16) {
+        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
+        __m128i low = _mm_or_si128(v, _mm_set1_epi8(0x20)); /* [ is { and ] is } but for this bit */
+        __m128i hit = _mm_or_si128(_mm_cmpeq_epi8(low, _mm_set1_epi8('{')),
+                                   _mm_cmpeq_epi8(low, _mm_set1_epi8('}')));
+        hit = _mm_or_si128(hit, _mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('"')),
+                                             _mm_cmpeq_epi8(v, _mm_set1_epi8('\\'))));
+        return (unsigned)_mm_movemask_epi8(hit);
+    }
+#endif
+    unsigned marks = 0;
+    for (size_t i = 0; i < *n; i++)
+        marks |= (unsigned)(p[i] && strchr("\"\\{}[]", p[i])) << i;
+    return marks;
+}
+
 const char *json_brackets_end(struct json_brackets *b, const char *p, const char *end,
                               const char **wrong)
 {
-    static const uint8_t special[256] = { ['"'] = 1, ['{'] = 1, ['['] = 1, ['}'] = 1, [']'] = 1 };
+    const char *next = p + b->escaped; /* marks before it are escaped */
     *wrong = NULL;
-    for (;; p++) {
-        if (b->escaped && p < end) {
-            b->escaped = false;
-            p++;
-        }
-        if (b->in_text)
-            while (p < end && *p != '"' && *p != '\\')
-                p++;
-        else
-            while (p < end && !special[(unsigned char)*p])
-                p++;
-        if (p == end)
-            return NULL;
-        if (*p == '\\') {
-            b->escaped = true;
-        } else if (*p == '"') {
-            b->in_text = !b->in_text;
-            if (!b->in_text && !b->depth)
-                return p + 1;
-        } else {
-            int rc = bracket(b, *p);
+    for (size_t n; p < end; p += n) {
+        for (unsigned marks = find_marks(p, end, &n); marks; marks &= marks - 1) {
+            const char *at = p + __builtin_ctz(marks);
+            int rc = 0;
+            if (at < next)
+                continue;
+            if (*at == '"') {
+                b->in_text = !b->in_text;
+                rc = !b->in_text && !b->depth;
+            } else if (*at == '\\') {
+                next = b->in_text ? at + 2 : next;
+            } else if (!b->in_text) {
+                rc = bracket(b, *at);
+            }
             if (rc < 0)
-                *wrong = p;
+                *wrong = at;
             if (rc)
-                return rc < 0 ? NULL : p + 1;
+                return rc < 0 ? NULL : at + 1;
         }
     }
+    b->escaped = next > end;
+    return NULL;
 }
 
 /* Step over a value that no column wants. */
