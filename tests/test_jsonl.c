@@ -618,6 +618,31 @@ TEST(json_document, a_bad_element_is_one_reject)
         "json-not-object@1+50;json-syntax@1+53;");
 }
 
+TEST(json_document, a_backslash_escapes_only_inside_of_texts)
+{
+    expect_document(NULL, "[{\"a\":1},[\\],{\"a\":\"]\\\"}\"}]", "#1|~;]\"}|~;",
+                    "json-syntax@1+9;");
+}
+
+TEST(json_document, brackets_are_found_over_any_pieces)
+{
+    static const char text[] =
+        "{\"a\\\"}\":\"\\\\\",\"b\":[1,\"]\",{\"x\":\"long enough for a block \\\\\\\"\"}]}}]";
+    const size_t whole = sizeof text - 3;
+    const char *wrong;
+    for (size_t first = 1; first <= whole; first++)
+        for (size_t second = first; second <= whole; second++) {
+            struct json_brackets b = { 0 };
+            const char *end = json_brackets_end(&b, text, text + first, &wrong);
+            if (!end)
+                end = json_brackets_end(&b, text + first, text + second, &wrong);
+            if (!end)
+                end = json_brackets_end(&b, text + second, text + sizeof text - 1, &wrong);
+            CHECK(!wrong);
+            CHECK_EQ(end - text, whole);
+        }
+}
+
 TEST(json_document, records_lead_to_the_array)
 {
     const char *text = "{\"meta\":{\"n\":[2,\"]\"]},\"data\":{\"x\":1,\"items\":[{\"a\":1},{\"a\":"

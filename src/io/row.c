@@ -50,7 +50,7 @@ static const struct {
     [REJECT_ENCODING] = { "encoding", "bytes that are not UTF-8" },
     [REJECT_JSON_SYNTAX] = { "json-syntax", "the line is not valid JSON" },
     [REJECT_JSON_DEPTH] = { "json-depth", "JSON nested too deep" },
-    [REJECT_JSON_NOT_OBJECT] = { "json-not-object", "the line is JSON, but not an object" },
+    [REJECT_JSON_NOT_OBJECT] = { "json-not-object", "JSON, but no object where one is needed" },
     [REJECT_DUPLICATE_KEY] = { "duplicate-key",
                                "a key that a column takes stands twice in the object" },
     [REJECT_NULL] = { "null", "no value in a column that needs one" },
