@@ -1,6 +1,7 @@
 /*
- * bench/fetch URI [COUNT]: fetch one object COUNT times (1000) on one handle, throw its bytes away, print files and MB a second.
- * With the same COUNT of easy transfers by libcurl alone, for comparison in the same run.
+ * bench/fetch URI [COUNT]: fetch one object COUNT times (1000) on one handle, throw its bytes away,
+ * print files and MB a second. With the same COUNT of easy transfers by libcurl alone, for
+ * comparison in the same run.
  */
 #include <curl/curl.h>
 #include <inttypes.h>
@@ -36,7 +37,8 @@ static int on_tick(void *arg, struct err *err)
 static void print_rate(const char *who, int count, int64_t bytes, int64_t began_us)
 {
     double s = (double)(sys_mono_us() - began_us) / 1e6;
-    printf("%-8s %8.0f files/s %8.1f MB/s  (%d files, %.2f s)\n", who, count / s, (double)bytes / s / 1e6, count, s);
+    printf("%-8s %8.0f files/s %8.1f MB/s  (%d files, %.2f s)\n", who, count / s,
+           (double)bytes / s / 1e6, count, s);
 }
 
 static int by_fetch(const char *uri, int count)

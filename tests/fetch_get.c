@@ -1,11 +1,12 @@
 /*
  * fetch_get [OPTION=VALUE...] URI FILE: fetch a URI by io/fetch into FILE, for the script tests.
- * Prints KEY=VALUE: heads, size, etag, modified, offset, got, rss; or error, message, retry_after_ms with exit status 1.
- *   user password header ca proxy known_hosts pin key rate    of the remote
- *   stall connect limit                                       of the limits (ms, ms, bytes)
- *   offset etag modified size                                 resume from there; FILE must hold these bytes
- *   hold=MS                                                   the sink is full for MS after each megabyte
- *   times=N                                                   fetch N times on one handle
+ * Prints KEY=VALUE: heads, size, etag, modified, offset, got, rss; or error, message,
+ * retry_after_ms with exit status 1. user password header ca proxy known_hosts pin key rate    of
+ * the remote stall connect limit                                       of the limits (ms, ms,
+ * bytes) offset etag modified size                                 resume from there; FILE must
+ * hold these bytes hold=MS                                                   the sink is full for
+ * MS after each megabyte times=N                                                   fetch N times on
+ * one handle
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -103,20 +104,26 @@ static bool option(struct options *o, const char *name, size_t n, char *value)
 
 static int report(const struct check *c, int rc, int64_t got, const struct err *err)
 {
-    printf("heads=%d\nsize=%" PRId64 "\netag=%s\nmodified=%s\noffset=%" PRId64 "\ngot=%" PRId64 "\nrss=%" PRId64 "\n", c->heads,
-           c->head.size, c->head.etag, c->head.modified, c->head.offset, got, sys_peak_rss());
+    printf("heads=%d\nsize=%" PRId64 "\netag=%s\nmodified=%s\noffset=%" PRId64 "\ngot=%" PRId64
+           "\nrss=%" PRId64 "\n",
+           c->heads, c->head.size, c->head.etag, c->head.modified, c->head.offset, got,
+           sys_peak_rss());
     if (rc == 0)
         return 0;
-    printf("error=%s\nmessage=%s\nretry_after_ms=%lld\n", err_name(err->code), err->msg, err->retry_after_ms);
+    printf("error=%s\nmessage=%s\nretry_after_ms=%lld\n", err_name(err->code), err->msg,
+           err->retry_after_ms);
     return 1;
 }
 
 int main(int argc, char **argv)
 {
-    struct options o = { .limits = { .connect_timeout_ms = 10000, .stall_timeout_ms = 10000 }, .resume = { .size = -1 }, .times = 1 };
+    struct options o = { .limits = { .connect_timeout_ms = 10000, .stall_timeout_ms = 10000 },
+                         .resume = { .size = -1 },
+                         .times = 1 };
     int at = 1;
     for (char *equals; at < argc - 2; at++)
-        if (!(equals = strchr(argv[at], '=')) || !option(&o, argv[at], (size_t)(equals - argv[at]), equals + 1)) {
+        if (!(equals = strchr(argv[at], '=')) ||
+            !option(&o, argv[at], (size_t)(equals - argv[at]), equals + 1)) {
             fprintf(stderr, "fetch_get: what is '%s'?\n", argv[at]);
             return 2;
         }
@@ -126,14 +133,16 @@ int main(int argc, char **argv)
     }
     struct err err;
     struct fetch *f;
-    struct check c = { .fd = open(argv[at + 1], O_RDWR | O_CREAT | O_CLOEXEC, 0640), .hold_ms = o.hold_ms };
+    struct check c = { .fd = open(argv[at + 1], O_RDWR | O_CREAT | O_CLOEXEC, 0640),
+                       .hold_ms = o.hold_ms };
     struct fetch_sink sink = { &c, on_head, on_write, on_tick, NULL, 0 };
     int64_t got = 0;
     if (c.fd < 0 || fetch_open(&f, &o.limits, &err) < 0)
         return 2;
     int rc = 0;
     for (int64_t i = 0; i < o.times && rc == 0; i++)
-        rc = fetch_get(f, argv[at], &o.remote, o.resume.offset ? &o.resume : NULL, &sink, &got, &err);
+        rc = fetch_get(f, argv[at], &o.remote, o.resume.offset ? &o.resume : NULL, &sink, &got,
+                       &err);
     fetch_close(f);
     close(c.fd);
     return report(&c, rc, got, &err);

@@ -91,6 +91,9 @@ stop_service() {
     services=$(printf '%s ' $services | sed "s/\b$1 //")
 }
 
+# Is this program built with ASan? Then its memory is no measure.
+sanitized() { grep -qa __asan_init "$1"; }
+
 # Wait until a command succeeds, at most SECONDS: wait_for SECONDS COMMAND...
 wait_for() {
     local end=$((SECONDS + $1))

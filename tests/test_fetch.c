@@ -22,7 +22,8 @@ TEST(redact, secrets_in_a_uri_are_not_shown)
         { "http://[::1]/a@b", "http://[::1]/a@b" },
         { "http://h?u@v", "http://h?u@v" },
         { "https://h/x?token=s&day=1", "https://h/x?token=...&day=1" },
-        { "https://h/x?a=1&X-Amz-Signature=abc&X-Amz-Credential=k%2Fq", "https://h/x?a=1&X-Amz-Signature=...&X-Amz-Credential=..." },
+        { "https://h/x?a=1&X-Amz-Signature=abc&X-Amz-Credential=k%2Fq",
+          "https://h/x?a=1&X-Amz-Signature=...&X-Amz-Credential=..." },
         { "https://h/x?API_KEY=s;b=2", "https://h/x?API_KEY=...;b=2" },
         { "https://h/x?passwd=s#access_token=t", "https://h/x?passwd=...#access_token=..." },
         { "https://h/x?token", "https://h/x?token" },
@@ -71,8 +72,10 @@ static struct http_head head_of(const char *text)
 
 TEST(http_head, validators_and_range_are_taken)
 {
-    struct http_head h = head_of("HTTP/1.1 206 Partial Content\r\nETag:  \"a-1\" \r\nlast-modified: Sat, 21 Nov 2026 05:00:00 GMT\r\n"
-                                 "DATE: Sat, 21 Nov 2026 05:00:01 GMT\r\nContent-Range: bytes 5-99/100\r\n\r\n");
+    struct http_head h =
+        head_of("HTTP/1.1 206 Partial Content\r\nETag:  \"a-1\" \r\nlast-modified: Sat, 21 Nov "
+                "2026 05:00:00 GMT\r\n"
+                "DATE: Sat, 21 Nov 2026 05:00:01 GMT\r\nContent-Range: bytes 5-99/100\r\n\r\n");
     CHECK_EQ(h.status, 206);
     CHECK_STR(h.etag, "\"a-1\"");
     CHECK_STR(h.modified, "Sat, 21 Nov 2026 05:00:00 GMT");
@@ -86,7 +89,8 @@ TEST(http_head, validators_and_range_are_taken)
 
 TEST(http_head, a_new_status_line_starts_over)
 {
-    struct http_head h = head_of("HTTP/1.1 103 Early Hints\r\nETag: \"old\"\r\n\r\nHTTP/2 200\r\n\r\n");
+    struct http_head h =
+        head_of("HTTP/1.1 103 Early Hints\r\nETag: \"old\"\r\n\r\nHTTP/2 200\r\n\r\n");
     CHECK_EQ(h.status, 200);
     CHECK_STR(h.etag, "");
     CHECK_EQ(h.range_first, -1);
@@ -94,8 +98,16 @@ TEST(http_head, a_new_status_line_starts_over)
 
 TEST(http_head, what_breaks_the_grammar_counts_as_not_said)
 {
-    static const char *const ranges[] = { "bytes 5-3/100", "bytes 5-100/100", "bytes -5-9/100", "bytes 5-9", "items 5-9/100",
-                                          "bytes 5-9/x", "bytes x-9/10", "bytes */", "bytes 99999999999999999999-9/10", "" };
+    static const char *const ranges[] = { "bytes 5-3/100",
+                                          "bytes 5-100/100",
+                                          "bytes -5-9/100",
+                                          "bytes 5-9",
+                                          "items 5-9/100",
+                                          "bytes 5-9/x",
+                                          "bytes x-9/10",
+                                          "bytes */",
+                                          "bytes 99999999999999999999-9/10",
+                                          "" };
     char line[128];
     for (size_t i = 0; i < COUNT_OF(ranges); i++) {
         snprintf(line, sizeof line, "HTTP/1.1 206 x\r\nContent-Range: %s\r\n", ranges[i]);
@@ -103,7 +115,8 @@ TEST(http_head, what_breaks_the_grammar_counts_as_not_said)
         CHECK_EQ(h.range_first, -1);
         CHECK_EQ(h.range_total, -1);
     }
-    static const char *const etags[] = { "abc", "\"a", "\"a\"b\"", "\"a b\"", "w/\"a\"", "\"", "W/", "" };
+    static const char *const etags[] = { "abc",     "\"a", "\"a\"b\"", "\"a b\"",
+                                         "w/\"a\"", "\"",  "W/",       "" };
     for (size_t i = 0; i < COUNT_OF(etags); i++) {
         snprintf(line, sizeof line, "HTTP/1.1 200 x\r\nETag: %s\r\n", etags[i]);
         CHECK_STR(head_of(line).etag, "");
@@ -140,9 +153,11 @@ TEST(http_head, two_different_etags_are_none)
 TEST(http_head, weak_validators_do_not_join_ranges)
 {
     CHECK(!http_etag_strong(head_of("HTTP/1.1 200 x\r\nETag: W/\"a\"\r\n").etag));
-    struct http_head fresh = head_of("HTTP/1.1 200 x\r\nLast-Modified: Sat, 21 Nov 2026 05:00:00 GMT\r\nDate: Sat, 21 Nov 2026 05:00:00 GMT\r\n");
+    struct http_head fresh = head_of("HTTP/1.1 200 x\r\nLast-Modified: Sat, 21 Nov 2026 05:00:00 "
+                                     "GMT\r\nDate: Sat, 21 Nov 2026 05:00:00 GMT\r\n");
     CHECK(!http_modified_strong(&fresh));
-    struct http_head dateless = head_of("HTTP/1.1 200 x\r\nLast-Modified: Sat, 21 Nov 2026 05:00:00 GMT\r\n");
+    struct http_head dateless =
+        head_of("HTTP/1.1 200 x\r\nLast-Modified: Sat, 21 Nov 2026 05:00:00 GMT\r\n");
     CHECK(!http_modified_strong(&dateless));
 }
 
@@ -159,7 +174,8 @@ TEST(http_head, retry_after_is_taken_as_seconds_or_as_a_date)
         { "Retry-After: 999999999", 86400000 },
         { "Retry-After: Sat, 21 Nov 2026 05:02:00 GMT", 60000 }, /* our clock: 05:01:00 */
         { "Retry-After: Sat, 21 Nov 2026 04:00:00 GMT", 0 },
-        { "Date: Sat, 21 Nov 2026 05:01:50 GMT\r\nRetry-After: Sat, 21 Nov 2026 05:02:00 GMT", 10000 },
+        { "Date: Sat, 21 Nov 2026 05:01:50 GMT\r\nRetry-After: Sat, 21 Nov 2026 05:02:00 GMT",
+          10000 },
     };
     for (size_t i = 0; i < COUNT_OF(table); i++) {
         char text[200];
@@ -190,7 +206,8 @@ static int sink_tick(void *arg, struct err *err)
     return stop && --*stop <= 0 ? err_set(err, ERR_SHUTDOWN, "told to stop") : 0;
 }
 
-static enum err_code fetch_fails(const char *uri, const struct remote *remote, int *stop, struct err *err)
+static enum err_code fetch_fails(const char *uri, const struct remote *remote, int *stop,
+                                 struct err *err)
 {
     struct limits limits = { .connect_timeout_ms = 5000, .stall_timeout_ms = 5000 };
     struct fetch_sink sink = { stop, sink_head, sink_write, sink_tick, NULL, 0 };
@@ -207,8 +224,10 @@ TEST(fetch, what_is_not_allowed_is_refused_before_connecting)
 {
     struct remote bare = { .name = (char[]){ "r" } };
     struct remote pinned = { .host_key_sha256 = (char[]){ "x" } };
-    struct remote no_key = { .host_key_sha256 = (char[]){ "x" }, .private_key = (char[]){ "/nonexistent/key" } };
-    struct remote no_hosts = { .known_hosts = (char[]){ "/nonexistent/hosts" }, .password = (char[]){ "p" } };
+    struct remote no_key = { .host_key_sha256 = (char[]){ "x" },
+                             .private_key = (char[]){ "/nonexistent/key" } };
+    struct remote no_hosts = { .known_hosts = (char[]){ "/nonexistent/hosts" },
+                               .password = (char[]){ "p" } };
     struct remote range = { .header = (char[]){ "Range: bytes=0-1" } };
     struct remote colon = { .header = (char[]){ "no colon" } };
     struct remote credential = { .password = (char[]){ "@file:/nonexistent/secret" } };
@@ -245,7 +264,8 @@ TEST(fetch, what_is_not_allowed_is_refused_before_connecting)
 TEST(fetch, a_host_that_does_not_answer_is_a_passing_fault_without_secrets)
 {
     struct err err;
-    CHECK_EQ(fetch_fails("http://user:hidden@127.0.0.1:1/x?token=hidden", NULL, NULL, &err), ERR_FETCH);
+    CHECK_EQ(fetch_fails("http://user:hidden@127.0.0.1:1/x?token=hidden", NULL, NULL, &err),
+             ERR_FETCH);
     CHECK_EQ(err_class(err.code), ERR_TRANSIENT);
     CHECK_HAS(err.msg, "http://127.0.0.1:1/x?token=...: ");
     CHECK(strstr(err.msg, "hidden") == NULL);

@@ -19,14 +19,16 @@ TEST(source, schemes_are_local_or_fetched)
         const char *uri;
         enum source_kind kind;
     } table[] = {
-        { "/data/x.csv", SOURCE_LOCAL },       { "x.csv", SOURCE_LOCAL },        { "a:b.csv", SOURCE_LOCAL },
-        { "file:///x", SOURCE_LOCAL },         { "FILE:/x", SOURCE_LOCAL },      { "http://h/x", SOURCE_FETCHED },
-        { "HTTPS://h/x", SOURCE_FETCHED },     { "ftp://h/x", SOURCE_FETCHED },  { "ftps://h/x", SOURCE_FETCHED },
-        { "sftp://u@h:2/x", SOURCE_FETCHED },  { "./http://x", SOURCE_LOCAL },
+        { "/data/x.csv", SOURCE_LOCAL },   { "x.csv", SOURCE_LOCAL },
+        { "a:b.csv", SOURCE_LOCAL },       { "file:///x", SOURCE_LOCAL },
+        { "FILE:/x", SOURCE_LOCAL },       { "http://h/x", SOURCE_FETCHED },
+        { "HTTPS://h/x", SOURCE_FETCHED }, { "ftp://h/x", SOURCE_FETCHED },
+        { "ftps://h/x", SOURCE_FETCHED },  { "sftp://u@h:2/x", SOURCE_FETCHED },
+        { "./http://x", SOURCE_LOCAL },
     };
     struct err err;
     for (size_t i = 0; i < COUNT_OF(table); i++) {
-        enum source_kind kind = (enum source_kind)-1;
+        enum source_kind kind = (enum source_kind) - 1;
         CHECK_OK(source_kind(table[i].uri, &kind, &err), err);
         CHECK_EQ(kind, table[i].kind);
     }
@@ -37,9 +39,12 @@ TEST(source, an_unknown_scheme_is_refused_with_the_nearest_one)
     static const struct {
         const char *uri, *says;
     } table[] = {
-        { "htps://h/x", "did you mean https://" }, { "s3://b/x", "there are file, http, https, ftp, ftps, sftp" },
-        { "http:/h/x", "names no host" },          { "http:///x", "names no host" },
-        { "", "empty" },                           { "http:h", "names no host" },
+        { "htps://h/x", "did you mean https://" },
+        { "s3://b/x", "there are file, http, https, ftp, ftps, sftp" },
+        { "http:/h/x", "names no host" },
+        { "http:///x", "names no host" },
+        { "", "empty" },
+        { "http:h", "names no host" },
     };
     struct err err;
     for (size_t i = 0; i < COUNT_OF(table); i++) {
@@ -122,7 +127,8 @@ TEST(source, parameters_are_put_into_the_template)
     } table[] = {
         { "/in/{day}.csv", "{\"day\":\"2026-11-21\"}", "/in/2026-11-21.csv" },
         { "/in/{a}{b}", "{\"a\":\"x y\",\"b\":7}", "/in/x y7" },
-        { "http://h/{a}/{b}?q={a}", "{\"a\":\"x y?&#%\",\"b\":\"p/q\"}", "http://h/x%20y%3F%26%23%25/p/q?q=x%20y%3F%26%23%25" },
+        { "http://h/{a}/{b}?q={a}", "{\"a\":\"x y?&#%\",\"b\":\"p/q\"}",
+          "http://h/x%20y%3F%26%23%25/p/q?q=x%20y%3F%26%23%25" },
         { "http://h/{a}", "{\"a\":\"\\u00e4\"}", "http://h/%C3%A4" },
         { "/in/{{x}-{n}", "{\"n\":1.50}", "/in/{x}-1.50" },
         { "/in/{b}", "{\"b\":true}", "/in/true" },
@@ -143,11 +149,16 @@ TEST(source, a_template_that_cannot_be_filled_is_an_error)
     static const struct {
         const char *template, *params, *says;
     } table[] = {
-        { "/in/{day}", "{\"month\":1}", "the parameter 'day'" }, { "/in/{day", "{}", "without '}'" },
-        { "/in/{}", "{}", "no parameter's name" },               { "/in/{a}", "{\"a\":[1]}", "text or a number" },
-        { "/in/{a}", "{\"a\":null}", "text or a number" },       { "/in/{a}", "{\"a\":\"../x\"}", "'..'" },
-        { "/in/{a}", "{\"a\":\"x/..\"}", "'..'" },               { "/in/{a}", "{\"a\":\"..\"}", "'..'" },
-        { "/in/{a}", "{\"a\":\"x\\u0000\"}", "zero byte" },      { "/in/{a}", "[1]", "JSON object" },
+        { "/in/{day}", "{\"month\":1}", "the parameter 'day'" },
+        { "/in/{day", "{}", "without '}'" },
+        { "/in/{}", "{}", "no parameter's name" },
+        { "/in/{a}", "{\"a\":[1]}", "text or a number" },
+        { "/in/{a}", "{\"a\":null}", "text or a number" },
+        { "/in/{a}", "{\"a\":\"../x\"}", "'..'" },
+        { "/in/{a}", "{\"a\":\"x/..\"}", "'..'" },
+        { "/in/{a}", "{\"a\":\"..\"}", "'..'" },
+        { "/in/{a}", "{\"a\":\"x\\u0000\"}", "zero byte" },
+        { "/in/{a}", "[1]", "JSON object" },
         { "/in/{a}", "{\"a\":1,\"a\":2}", "twice" },
     };
     for (size_t i = 0; i < COUNT_OF(table); i++) {
@@ -164,10 +175,17 @@ TEST(source, an_object_is_named_by_its_last_segment)
     static const struct {
         const char *uri, *want;
     } table[] = {
-        { "http://h/a/b.csv.gz?x=/y#z", "b.csv.gz" }, { "http://h", "object" },        { "http://h/", "object" },
-        { "http://h?file=a.csv", "object" },          { "/a/b?c.csv", "b?c.csv" },     { "b.csv", "b.csv" },
-        { "http://h/a%20b%2Fc", "a b_c" },            { "file:///a/x%0Ay", "x_y" },    { "sftp://u@h/~/x", "x" },
-        { "/in/", "object" },                         { "http://h/100%", "100%" },
+        { "http://h/a/b.csv.gz?x=/y#z", "b.csv.gz" },
+        { "http://h", "object" },
+        { "http://h/", "object" },
+        { "http://h?file=a.csv", "object" },
+        { "/a/b?c.csv", "b?c.csv" },
+        { "b.csv", "b.csv" },
+        { "http://h/a%20b%2Fc", "a b_c" },
+        { "file:///a/x%0Ay", "x_y" },
+        { "sftp://u@h/~/x", "x" },
+        { "/in/", "object" },
+        { "http://h/100%", "100%" },
     };
     char out[64], cut[4];
     for (size_t i = 0; i < COUNT_OF(table); i++) {
@@ -184,7 +202,11 @@ TEST(source, a_typed_path_becomes_absolute_and_a_url_stays)
     snprintf(want, sizeof want, "%s/x/y.csv", strcmp(here, "/") ? here : "");
     const struct {
         const char *typed, *want;
-    } table[] = { { "x/y.csv", want }, { ".//x/y.csv", want }, { "/x", "/x" }, { "http://h/x", "http://h/x" }, { "file:/x", "file:/x" } };
+    } table[] = { { "x/y.csv", want },
+                  { ".//x/y.csv", want },
+                  { "/x", "/x" },
+                  { "http://h/x", "http://h/x" },
+                  { "file:/x", "file:/x" } };
     for (size_t i = 0; i < COUNT_OF(table); i++) {
         char *got = source_absolute(table[i].typed);
         CHECK_STR(got, table[i].want);

@@ -43,12 +43,18 @@ static void make_old(const char *root, const char *name)
 {
     char path[1024];
     snprintf(path, sizeof path, "%s/%s", root, name);
-    CHECK_EQ(utimensat(AT_FDCWD, path, (struct timespec[2]){ { 1000000000, 0 }, { 1000000000, 0 } }, 0), 0);
+    CHECK_EQ(
+        utimensat(AT_FDCWD, path, (struct timespec[2]){ { 1000000000, 0 }, { 1000000000, 0 } }, 0),
+        0);
 }
 
-static void put_text(int fd, const char *text) { CHECK_EQ(write(fd, text, strlen(text)), (ssize_t)strlen(text)); }
+static void put_text(int fd, const char *text)
+{
+    CHECK_EQ(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+}
 
-/* Run in a child that may change its user or mounts; gives what `run` gives, or 77 where the child may not. */
+/* Run in a child that may change its user or mounts; gives what `run` gives, or 77 where the child
+ * may not. */
 static int in_child(int (*run)(const char *path), const char *path)
 {
     int status;
@@ -119,7 +125,10 @@ static int open_as_nobody(const char *path)
         return 77;
     if (spool_open(&s, path, true, &err) == 0)
         return 1;
-    return err.code == ERR_SPOOL && strstr(err.msg, path) && strstr(err.msg, "may not be used by this user") ? 0 : 2;
+    return err.code == ERR_SPOOL && strstr(err.msg, path) &&
+                   strstr(err.msg, "may not be used by this user")
+               ? 0
+               : 2;
 }
 
 TEST(spool, a_folder_of_somebody_else_is_said_clearly)
@@ -138,7 +147,7 @@ TEST(spool, a_folder_of_somebody_else_is_said_clearly)
 
 static int mounted(const char *path, const char *options, unsigned long flags)
 {
-    return unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+    return unshare(CLONE_NEWNS) < 0 || mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) < 0 ||
                    mount("tmpfs", path, "tmpfs", flags, options) < 0
                ? -1
                : 0;
@@ -152,9 +161,10 @@ static int open_read_only(const char *path)
         return 77;
     if (spool_open(&s, path, true, &err) < 0)
         return 1;
-    if (mount(NULL, path, NULL, MS_REMOUNT | MS_RDONLY, "size=64k") < 0)
+    if (mount("none", path, "none", MS_REMOUNT | MS_RDONLY, "size=64k") < 0)
         return 77;
-    if (spool_create(&s, UID_A, 0, &err) >= 0 || err.code != ERR_SPOOL || !strstr(err.msg, "read-only"))
+    if (spool_create(&s, UID_A, 0, &err) >= 0 || err.code != ERR_SPOOL ||
+        !strstr(err.msg, "read-only"))
         return 2;
     spool_close(&s);
     if (spool_open(&s, path, true, &err) == 0)
@@ -164,7 +174,7 @@ static int open_read_only(const char *path)
 
 static int fill_disk(const char *path)
 {
-    struct spool s;
+    AUTO(spool_close) struct spool s = { NULL, -1, -1, -1, -1 };
     struct err err;
     char block[4096] = { 0 };
     struct spool_object o;
@@ -175,7 +185,8 @@ static int fill_disk(const char *path)
     int fd = spool_create(&s, UID_A, 0, &err);
     while (fd >= 0 && write(fd, block, sizeof block) == (ssize_t)sizeof block)
         ;
-    if (spool_object_meta(&s, UID_B, 0, "u", &o, &err) == 0 || err.code != ERR_DISK_FULL || !strstr(err.msg, path))
+    if (spool_object_meta(&s, UID_B, 0, "u", &o, &err) == 0 || err.code != ERR_DISK_FULL ||
+        !strstr(err.msg, path))
         return 2;
     for (int i = 1; i < 30 && fd >= 0; i++) /* no inode left */
         fd = spool_create(&s, UID_A, i, &err);
@@ -194,8 +205,14 @@ static void needs_mount(int (*run)(const char *path), const char *name)
     CHECK_EQ(rc, 0);
 }
 
-TEST(spool, a_read_only_file_system_is_said_clearly) { needs_mount(open_read_only, "ro"); }
-TEST(spool, a_full_disk_is_said_clearly) { needs_mount(fill_disk, "full"); }
+TEST(spool, a_read_only_file_system_is_said_clearly)
+{
+    needs_mount(open_read_only, "ro");
+}
+TEST(spool, a_full_disk_is_said_clearly)
+{
+    needs_mount(fill_disk, "full");
+}
 
 /* ---- outputs ---- */
 
@@ -243,7 +260,8 @@ TEST(spool, a_late_worker_writes_to_a_file_of_its_own)
     put_text(late, "stale bytes");
     CHECK_OK(spool_publish(&s, UID_A, &(struct spool_file){ 0, now, "db" }, 1, &err), err);
     CHECK_EQ(lseek(now, 0, SEEK_END), 3);
-    CHECK_EQ(spool_publish(&s, UID_A, &(struct spool_file){ 0, late, "db" }, 1, &err), -1); /* cannot replace it */
+    CHECK_EQ(spool_publish(&s, UID_A, &(struct spool_file){ 0, late, "db" }, 1, &err),
+             -1); /* cannot replace it */
     CHECK_EQ(err.code, ERR_SPOOL);
     CHECK_EQ(mode_of(path, "staged/" UID_A "/0.db"), 0640);
     close(late);
@@ -270,10 +288,11 @@ TEST(spool, a_uid_that_is_a_path_is_refused)
     spool_close(&s);
 }
 
-/* The fault points give the error of the disk, and the name of the output never shows a file that was not synced. */
+/* The fault points give the error of the disk, and the name of the output never shows a file that
+ * was not synced. */
 static int publish_with(const char *fault, const char *path, enum err_code code, bool visible)
 {
-    struct spool s;
+    AUTO(spool_close) struct spool s = { NULL, -1, -1, -1, -1 };
     struct err err;
     setenv("QETL_FAULT", fault, 1);
     if (spool_open(&s, path, true, &err) < 0)
@@ -288,9 +307,18 @@ static int publish_with(const char *fault, const char *path, enum err_code code,
         return 13;
     return there(path, "staged/" UID_B "/0.db") == visible ? 0 : 14;
 }
-static int fsync_fails(const char *path) { return publish_with("spool-fsync:1:enospc", path, ERR_DISK_FULL, false); }
-static int before_fails(const char *path) { return publish_with("stage-before-rename:1:error", path, ERR_IO, false); }
-static int after_fails(const char *path) { return publish_with("stage-after-rename:1:error", path, ERR_IO, true); }
+static int fsync_fails(const char *path)
+{
+    return publish_with("spool-fsync:1:enospc", path, ERR_DISK_FULL, false);
+}
+static int before_fails(const char *path)
+{
+    return publish_with("stage-before-rename:1:error", path, ERR_IO, false);
+}
+static int after_fails(const char *path)
+{
+    return publish_with("stage-after-rename:1:error", path, ERR_IO, true);
+}
 
 TEST(spool, an_output_that_cannot_be_synced_is_not_published)
 {
@@ -332,17 +360,22 @@ TEST(spool, the_sweep_removes_what_is_old_and_nobodys)
         close(o.fd);
     }
     CHECK_EQ(mkdirat(s.staged, "lost+found", 0700), 0);
-    static const char *const old[] = { "staged/" UID_A, "staged/" UID_B, "fetch/" UID_A ".0.part", "fetch/" UID_A ".0.meta",
-                                       "fetch/" UID_B ".0.part", "fetch/" UID_B ".0.meta", "staged/lost+found" };
+    static const char *const old[] = { "staged/" UID_A,          "staged/" UID_B,
+                                       "fetch/" UID_A ".0.part", "fetch/" UID_A ".0.meta",
+                                       "fetch/" UID_B ".0.part", "fetch/" UID_B ".0.meta",
+                                       "staged/lost+found" };
     for (size_t i = 0; i < COUNT_OF(old); i++)
         make_old(path, old[i]);
     struct owned owned = { UID_A, NULL, 0 };
     int64_t removed = -1;
     CHECK_OK(spool_sweep(&s, 60000, keep_one, &owned, &removed, &err), err);
     CHECK_EQ(removed, 3);
-    CHECK(there(path, "staged/" UID_A) && there(path, "fetch/" UID_A ".0.part") && there(path, "fetch/" UID_A ".0.meta"));
-    CHECK(there(path, "staged/YOUNG") && there(path, "fetch/YOUNG.0.part") && there(path, "staged/lost+found"));
-    CHECK(!there(path, "staged/" UID_B) && !there(path, "fetch/" UID_B ".0.part") && !there(path, "fetch/" UID_B ".0.meta"));
+    CHECK(there(path, "staged/" UID_A) && there(path, "fetch/" UID_A ".0.part") &&
+          there(path, "fetch/" UID_A ".0.meta"));
+    CHECK(there(path, "staged/YOUNG") && there(path, "fetch/YOUNG.0.part") &&
+          there(path, "staged/lost+found"));
+    CHECK(!there(path, "staged/" UID_B) && !there(path, "fetch/" UID_B ".0.part") &&
+          !there(path, "fetch/" UID_B ".0.meta"));
     owned = (struct owned){ NULL, UID_A, 0 };
     CHECK_EQ(spool_sweep(&s, 0, keep_one, &owned, &removed, &err), -1);
     CHECK_EQ(err.code, ERR_DATABASE);
@@ -460,8 +493,10 @@ TEST(spool, bytes_whose_meta_is_damaged_or_of_another_boot_do_not_count)
 {
     static const struct {
         const char *from, *to;
-    } edits[] = { { "boot ", "boot 0" }, { "part ", "part 1" },     { "etag ", "e " },          { "%25", "%2" },
-                  { "size 10", "size 4" }, { "size 10\n", "size 10" }, { "size 10", "size ten" }, { "qetl-object 1", "qetl-object 2" },
+    } edits[] = { { "boot ", "boot 0" },     { "part ", "part 1" },
+                  { "etag ", "e " },         { "%25", "%2" },
+                  { "size 10", "size 4" },   { "size 10\n", "size 10" },
+                  { "size 10", "size ten" }, { "qetl-object 1", "qetl-object 2" },
                   { "modified ", "" } };
     for (size_t i = 0; i < COUNT_OF(edits); i++) {
         const char *path;
@@ -497,12 +532,13 @@ TEST(spool, a_part_that_somebody_still_writes_is_left_to_him)
 
 static int meta_fails(const char *path)
 {
-    struct spool s;
+    AUTO(spool_close) struct spool s = { NULL, -1, -1, -1, -1 };
     struct err err;
     struct spool_object o;
     setenv("QETL_FAULT", "spool-meta:1:error", 1);
     sys_faults_init();
-    if (spool_open(&s, path, true, &err) < 0 || spool_object_open(&s, UID_A, 3, uri, &o, &err) < 0 || o.have != 5)
+    if (spool_open(&s, path, true, &err) < 0 ||
+        spool_object_open(&s, UID_A, 3, uri, &o, &err) < 0 || o.have != 5)
         return 1;
     snprintf(o.etag, sizeof o.etag, "\"other\"");
     o.have = 0;

@@ -1,13 +1,14 @@
 /*
  * Transfers by libcurl's multi interface, one at a time, on one handle that keeps its connections.
  *
- * A transfer is a row of tries. Each try has its own request and answer; what lasts over them is the version whose bytes the sink
- * has (`known`) and how far (`pos`). No byte of an answer goes to the sink before judge() has proven that it belongs to that
- * version at that place.
+ * A transfer is a row of tries. Each try has its own request and answer; what lasts over them is
+ * the version whose bytes the sink has (`known`) and how far (`pos`). No byte of an answer goes to
+ * the sink before judge() has proven that it belongs to that version at that place.
  *
- * libcurl's own redirects, resume checks and speed limits are not used: its redirects carry headers of ours to other
- * hosts, its resume glues versions together, its low-speed limit does not know bytes that we ourselves hold back, and its
- * rate limit lets megabytes pass before it looks (7.88: 4 MB at 1 MB/s took 30 ms).
+ * libcurl's own redirects, resume checks and speed limits are not used: its redirects carry headers
+ * of ours to other hosts, its resume glues versions together, its low-speed limit does not know
+ * bytes that we ourselves hold back, and its rate limit lets megabytes pass before it looks (7.88:
+ * 4 MB at 1 MB/s took 30 ms).
  *
  * If power fails: nothing is kept here. The spool decides what counts (io/spool.h).
  */
@@ -30,17 +31,17 @@
 enum {
     TICK_MS = 100,
     SINK_FDS = 8,
-    RETRIES = 3,                 /* tries in a row that bring fewer than PROGRESS bytes */
+    RETRIES = 3, /* tries in a row that bring fewer than PROGRESS bytes */
     PROGRESS = 16 * 1024,
-    PAUSE_FIRST_MS = 250,        /* before a try; doubles up to PAUSE_LAST_MS while nothing comes */
+    PAUSE_FIRST_MS = 250, /* before a try; doubles up to PAUSE_LAST_MS while nothing comes */
     PAUSE_LAST_MS = 5000,
-    PAUSE_ASKED_MS = 30000,      /* a longer Retry-After is for the queue to wait for */
+    PAUSE_ASKED_MS = 30000, /* a longer Retry-After is for the queue to wait for */
     REDIRECTS = 10,
     BUFFER = 256 * 1024,
-    WINDOW_BYTES = 1024,         /* fewer in a stall_timeout is a stall */
-    HEAD_MAX = 256 * 1024,       /* all header lines of an answer */
-    REFUSAL_MAX = 64 * 1024,     /* body of an error that is read over to keep the connection */
-    SHOWN = 256,                 /* of a URI in a message */
+    WINDOW_BYTES = 1024,     /* fewer in a stall_timeout is a stall */
+    HEAD_MAX = 256 * 1024,   /* all header lines of an answer */
+    REFUSAL_MAX = 64 * 1024, /* body of an error that is read over to keep the connection */
+    SHOWN = 256,             /* of a URI in a message */
 };
 
 struct fetch {
@@ -55,8 +56,8 @@ struct transport {
     bool http, ssh, tls;
 };
 static const struct transport transports[] = {
-    { "http", "http", true, false, false },  { "https", "https", true, false, true },
-    { "ftp", "ftp", false, false, false },   { "ftps", "ftp,ftps", false, false, true },
+    { "http", "http", true, false, false }, { "https", "https", true, false, true },
+    { "ftp", "ftp", false, false, false },  { "ftps", "ftp,ftps", false, false, true },
     { "sftp", "sftp", false, true, false },
 };
 
@@ -82,15 +83,17 @@ struct transfer {
     int64_t pos, given;      /* bytes of it that the sink has; those of this call */
     bool told, no_range;
     int64_t tick_ms;
-    int64_t allowed, allowed_ms; /* bytes that the rate lets pass now, at most a second's; when that was reckoned */
+    int64_t allowed, allowed_ms; /* bytes that the rate lets pass now, at most a second's; when that
+                                    was reckoned */
     /* of one try */
-    char *url;               /* where redirects have led us */
-    bool same_place;         /* scheme, host and port of uri: secrets may be sent */
+    char *url;       /* where redirects have led us */
+    bool same_place; /* scheme, host and port of uri: secrets may be sent */
     struct curl_slist *headers;
     struct http_head head;
     size_t head_bytes, refusal_bytes;
-    int64_t from, skip;      /* first byte asked for; bytes of the body that the sink has already */
+    int64_t from, skip; /* first byte asked for; bytes of the body that the sink has already */
     bool judged, again, failed, paused, head_over;
+    bool probing, folder; /* is_folder() */
     int64_t window_ms, window_bytes, window_limit_ms;
     char fault[CURL_ERROR_SIZE];
 };
@@ -98,7 +101,8 @@ struct transfer {
 /* ---- messages ---- */
 
 /* Names of query parameters whose values are secrets, as parts of a name in lower case. */
-static const char *const secret_words[] = { "token", "secret", "passw", "pwd", "key", "sig", "auth", "cred", "session", "code" };
+static const char *const secret_words[] = { "token", "secret", "passw", "pwd",     "key",
+                                            "sig",   "auth",   "cred",  "session", "code" };
 
 static bool secret_name(struct str name)
 {
@@ -122,14 +126,16 @@ static size_t put_cut(char *out, size_t cap, size_t at, struct str s)
     return at;
 }
 
-/* Where the host begins behind "://". A password with a bare '/' makes no valid URI, but is hidden all the same. */
+/* Where the host begins behind "://". A password with a bare '/' makes no valid URI, but is hidden
+ * all the same. */
 static const char *skip_userinfo(const char *rest)
 {
     size_t authority = strcspn(rest, "/?#");
     const char *at = memrchr(rest, '@', authority), *colon = memchr(rest, ':', authority);
     if (at)
         return at + 1;
-    bool port = !colon || rest[0] == '[' || strspn(colon + 1, "0123456789") == (size_t)(rest + authority - colon - 1);
+    bool port = !colon || rest[0] == '[' ||
+                strspn(colon + 1, "0123456789") == (size_t)(rest + authority - colon - 1);
     const char *late = port ? NULL : strrchr(rest, '@');
     return late ? late + 1 : rest;
 }
@@ -160,7 +166,8 @@ void fetch_redact(const char *uri, char *out, size_t cap)
 }
 
 /* Fill *err about the transfer's URI. Gives -1. */
-__attribute__((format(printf, 3, 4))) static int fail(struct transfer *t, enum err_code code, const char *fmt, ...)
+__attribute__((format(printf, 3, 4))) static int fail(struct transfer *t, enum err_code code,
+                                                      const char *fmt, ...)
 {
     char text[300];
     va_list ap;
@@ -180,17 +187,20 @@ __attribute__((format(printf, 3, 4))) static int fail(struct transfer *t, enum e
 /* Does the head name its version well enough to go on with it later? */
 static bool can_resume(const struct transfer *t, const struct fetch_head *h)
 {
-    return t->transport->http ? http_etag_strong(h->etag) || *h->modified : h->size >= 0 && *h->modified;
+    return t->transport->http ? http_etag_strong(h->etag) || *h->modified
+                              : h->size >= 0 && *h->modified;
 }
 
 /* Are these proven to be the same version? */
-static bool same_version(const struct transfer *t, const struct fetch_head *a, const struct fetch_head *b)
+static bool same_version(const struct transfer *t, const struct fetch_head *a,
+                         const struct fetch_head *b)
 {
     if (a->size >= 0 && b->size >= 0 && a->size != b->size)
         return false;
     if (t->transport->http && http_etag_strong(a->etag))
         return !strcmp(a->etag, b->etag);
-    return *a->modified && !strcmp(a->modified, b->modified) && (t->transport->http || a->size == b->size);
+    return *a->modified && !strcmp(a->modified, b->modified) &&
+           (t->transport->http || a->size == b->size);
 }
 
 static int tell_head(struct transfer *t, const struct fetch_head *head)
@@ -198,7 +208,9 @@ static int tell_head(struct transfer *t, const struct fetch_head *head)
     t->known = *head;
     t->known.offset = t->pos;
     if (t->f->limits.object_bytes > 0 && head->size > t->f->limits.object_bytes)
-        return fail(t, ERR_LIMIT, "the object has %" PRId64 " bytes, more than [limits] object allows (%" PRId64 ")",
+        return fail(t, ERR_LIMIT,
+                    "the object has %" PRId64 " bytes, more than [limits] object allows (%" PRId64
+                    ")",
                     head->size, t->f->limits.object_bytes);
     if (t->sink->head(t->sink->arg, &t->known, t->err) < 0) {
         t->failed = true;
@@ -210,7 +222,8 @@ static int tell_head(struct transfer *t, const struct fetch_head *head)
 
 static int changed(struct transfer *t)
 {
-    return fail(t, ERR_CHANGED, "the object is no longer the one whose first %" PRId64 " bytes were taken", t->pos);
+    return fail(t, ERR_CHANGED,
+                "the object is no longer the one whose first %" PRId64 " bytes were taken", t->pos);
 }
 
 /* The answer starts at byte 0 of `now`. */
@@ -264,7 +277,8 @@ static int judge_http(struct transfer *t)
         return judge_whole(t, &now);
     }
     if (t->from == 0)
-        return fail(t, ERR_FETCH_REFUSED, "the server sent a part of the object that nobody asked for");
+        return fail(t, ERR_FETCH_REFUSED,
+                    "the server sent a part of the object that nobody asked for");
     now.size = h->range_total;
     bool length_fits = length < 0 || length == h->range_bytes;
     bool to_the_end = h->range_total < 0 || h->range_first + h->range_bytes == h->range_total;
@@ -286,7 +300,8 @@ static int judge_file(struct transfer *t)
     return t->from > 0 ? judge_rest(t, &now) : judge_whole(t, &now);
 }
 
-/* Which version is this, and which of its bytes? Before the first byte of the body, and after a body of none. */
+/* Which version is this, and which of its bytes? Before the first byte of the body, and after a
+ * body of none. */
 static int judge(struct transfer *t)
 {
     if (t->judged)
@@ -299,7 +314,8 @@ static int judge(struct transfer *t)
 
 static bool good_status(const struct transfer *t)
 {
-    return !t->transport->http || t->head.status == 200 || t->head.status == 203 || t->head.status == 206;
+    return !t->transport->http || t->head.status == 200 || t->head.status == 203 ||
+           t->head.status == 206;
 }
 
 static size_t on_header(char *p, size_t one, size_t n, void *arg)
@@ -307,7 +323,8 @@ static size_t on_header(char *p, size_t one, size_t n, void *arg)
     struct transfer *t = arg;
     (void)one;
     t->window_bytes += (int64_t)n;
-    t->head_over = t->head_over || t->judged || t->refusal_bytes; /* trailers say nothing that we want */
+    t->head_over =
+        t->head_over || t->judged || t->refusal_bytes; /* trailers say nothing that we want */
     if (!t->transport->http || t->head_over)
         return n;
     t->head_bytes += n;
@@ -324,9 +341,12 @@ static int deliver(struct transfer *t, const char *p, size_t n)
 {
     int64_t limit = t->f->limits.object_bytes;
     if (limit > 0 && t->pos + (int64_t)n > limit)
-        return fail(t, ERR_LIMIT, "the object has more bytes than [limits] object allows (%" PRId64 ")", limit);
+        return fail(t, ERR_LIMIT,
+                    "the object has more bytes than [limits] object allows (%" PRId64 ")", limit);
     if (t->known.size >= 0 && t->pos + (int64_t)n > t->known.size)
-        return fail(t, ERR_FETCH, "the server sends more than the %" PRId64 " bytes that it announced", t->known.size);
+        return fail(t, ERR_FETCH,
+                    "the server sends more than the %" PRId64 " bytes that it announced",
+                    t->known.size);
     ssize_t r = t->sink->write(t->sink->arg, p, n, t->err);
     if (r < 0) {
         t->failed = true;
@@ -347,7 +367,8 @@ static bool rate_allows(struct transfer *t)
         return true;
     int64_t passed = now - t->allowed_ms < 1000 ? now - t->allowed_ms : 1000;
     if (passed * rate >= 1000) { /* a byte at least, so that no part of one is lost */
-        t->allowed = t->allowed + rate * passed / 1000 < rate ? t->allowed + rate * passed / 1000 : rate;
+        t->allowed =
+            t->allowed + rate * passed / 1000 < rate ? t->allowed + rate * passed / 1000 : rate;
         t->allowed_ms = now;
     }
     return t->allowed > 0;
@@ -358,6 +379,10 @@ static size_t on_body(char *p, size_t one, size_t n, void *arg)
     struct transfer *t = arg;
     (void)one;
     t->window_bytes += (int64_t)n;
+    if (t->probing) {
+        t->folder = true;
+        return 0;
+    }
     if (!good_status(t)) {
         t->refusal_bytes += n;
         return t->refusal_bytes > REFUSAL_MAX ? 0 : n;
@@ -406,7 +431,9 @@ static int secret_header(struct transfer *t, struct str line)
     struct str v = str_trim((struct str){ colon + 1, line.n - (size_t)(colon + 1 - line.p) });
     for (size_t i = 0; i < COUNT_OF(ours); i++)
         if (str_eq_nocase(name, str_of(ours[i])))
-            return fail(t, ERR_CONFIG, "header= of the remote may not set %s, which every fetch sets itself", ours[i]);
+            return fail(t, ERR_CONFIG,
+                        "header= of the remote may not set %s, which every fetch sets itself",
+                        ours[i]);
     AUTO(buf_clear) struct buf text = { 0 };
     AUTO(secret_clear) char *value = NULL;
     AUTO(free_charp) char *reference = strndup(v.p, v.n);
@@ -414,10 +441,12 @@ static int secret_header(struct transfer *t, struct str line)
         return fail(t, ERR_NO_MEMORY, "out of memory");
     if (config_secret(reference, &value, t->err) < 0) {
         t->failed = true;
-        return err_in(t->err, "%s: header '%.*s'", t->shown, (int)(name.n < 40 ? name.n : 40), name.p);
+        return err_in(t->err, "%s: header '%.*s'", t->shown, (int)(name.n < 40 ? name.n : 40),
+                      name.p);
     }
     if (strpbrk(value, "\r\n"))
-        return fail(t, ERR_CONFIG, "the value of header '%.*s' holds a line end", (int)(name.n < 40 ? name.n : 40), name.p);
+        return fail(t, ERR_CONFIG, "the value of header '%.*s' holds a line end",
+                    (int)(name.n < 40 ? name.n : 40), name.p);
     buf_add(&text, name.p, name.n);
     buf_adds(&text, *value ? ": " : ";"); /* libcurl's way to send an empty header */
     buf_adds(&text, value);
@@ -466,18 +495,22 @@ static void secrets_clear(struct secrets *s)
 static int request_headers(struct transfer *t)
 {
     char line[320];
-    bool ok = add_header(&t->headers, "Accept-Encoding: identity"); /* the bytes as they are stored are the object */
+    bool ok = add_header(
+        &t->headers, "Accept-Encoding: identity"); /* the bytes as they are stored are the object */
     for (struct curl_slist *h = t->same_place ? t->secrets.headers : NULL; ok && h; h = h->next)
         ok = add_header(&t->headers, h->data);
     if (ok && t->from > 0) {
         snprintf(line, sizeof line, "Range: bytes=%" PRId64 "-", t->from);
         ok = add_header(&t->headers, line);
-        snprintf(line, sizeof line, "If-Range: %s", http_etag_strong(t->known.etag) ? t->known.etag : t->known.modified);
+        snprintf(line, sizeof line, "If-Range: %s",
+                 http_etag_strong(t->known.etag) ? t->known.etag : t->known.modified);
         ok = ok && add_header(&t->headers, line);
     }
     if (!ok)
         return fail(t, ERR_NO_MEMORY, "out of memory");
-    return curl_easy_setopt(t->f->easy, CURLOPT_HTTPHEADER, t->headers) ? fail(t, ERR_NO_MEMORY, "out of memory") : 0;
+    return curl_easy_setopt(t->f->easy, CURLOPT_HTTPHEADER, t->headers)
+               ? fail(t, ERR_NO_MEMORY, "out of memory")
+               : 0;
 }
 
 static CURLcode set_common(struct transfer *t)
@@ -487,7 +520,8 @@ static CURLcode set_common(struct transfer *t)
     bad |= curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
     bad |= curl_easy_setopt(e, CURLOPT_ERRORBUFFER, t->fault);
     bad |= curl_easy_setopt(e, CURLOPT_USERAGENT, PACKAGE_NAME "/" PACKAGE_VERSION);
-    bad |= curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, t->transport->http ? "http,https" : t->transport->protocols);
+    bad |= curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR,
+                            t->transport->http ? "http,https" : t->transport->protocols);
     bad |= curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
     bad |= curl_easy_setopt(e, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
     bad |= curl_easy_setopt(e, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
@@ -548,7 +582,8 @@ static CURLcode set_ssh(struct transfer *t)
         if (t->secrets.password)
             bad |= curl_easy_setopt(e, CURLOPT_KEYPASSWD, t->secrets.password);
     } else {
-        bad |= curl_easy_setopt(e, CURLOPT_SSH_AUTH_TYPES, (long)(CURLSSH_AUTH_PASSWORD | CURLSSH_AUTH_KEYBOARD));
+        bad |= curl_easy_setopt(e, CURLOPT_SSH_AUTH_TYPES,
+                                (long)(CURLSSH_AUTH_PASSWORD | CURLSSH_AUTH_KEYBOARD));
     }
     return bad ? CURLE_OUT_OF_MEMORY : CURLE_OK;
 }
@@ -557,11 +592,15 @@ static int set_request(struct transfer *t)
 {
     CURL *e = t->f->easy;
     curl_easy_reset(e);
-    if (set_common(t) || set_security(t) || (t->transport->ssh && set_ssh(t)) || curl_easy_setopt(e, CURLOPT_URL, t->url))
-        return fail(t, ERR_NO_MEMORY, "the transfer could not be set up (out of memory, or libcurl lacks a feature)");
+    if (set_common(t) || set_security(t) || (t->transport->ssh && set_ssh(t)) ||
+        curl_easy_setopt(e, CURLOPT_URL, t->url))
+        return fail(t, ERR_NO_MEMORY,
+                    "the transfer could not be set up (out of memory, or libcurl lacks a feature)");
     if (t->transport->http)
         return request_headers(t);
-    return curl_easy_setopt(e, CURLOPT_RESUME_FROM_LARGE, (curl_off_t)t->from) ? fail(t, ERR_NO_MEMORY, "out of memory") : 0;
+    return curl_easy_setopt(e, CURLOPT_RESUME_FROM_LARGE, (curl_off_t)t->from)
+               ? fail(t, ERR_NO_MEMORY, "out of memory")
+               : 0;
 }
 
 /* ---- running ---- */
@@ -603,11 +642,14 @@ static int turn(struct transfer *t)
     const struct fetch_sink *sink = t->sink;
     struct curl_waitfd extra[SINK_FDS];
     for (int i = 0; i < sink->nfds; i++)
-        extra[i] = (struct curl_waitfd){ .fd = sink->fds[i].fd,
-                                         .events = (short)((sink->fds[i].events & POLLIN ? CURL_WAIT_POLLIN : 0) |
-                                                           (sink->fds[i].events & POLLOUT ? CURL_WAIT_POLLOUT : 0)) };
+        extra[i] = (struct curl_waitfd){
+            .fd = sink->fds[i].fd,
+            .events = (short)((sink->fds[i].events & POLLIN ? CURL_WAIT_POLLIN : 0) |
+                              (sink->fds[i].events & POLLOUT ? CURL_WAIT_POLLOUT : 0))
+        };
     int64_t left = TICK_MS - (sys_mono_ms() - t->tick_ms);
-    if (curl_multi_poll(t->f->multi, extra, (unsigned)sink->nfds, left > 0 ? (int)left : 0, NULL) != CURLM_OK)
+    if (curl_multi_poll(t->f->multi, extra, (unsigned)sink->nfds, left > 0 ? (int)left : 0, NULL) !=
+        CURLM_OK)
         return fail(t, ERR_INTERNAL, "libcurl cannot wait for the network");
     if (!sink_ready(sink) && sys_mono_ms() - t->tick_ms < TICK_MS)
         return 0;
@@ -616,7 +658,8 @@ static int turn(struct transfer *t)
     if (!t->paused)
         return 0;
     t->paused = false;
-    (void)curl_easy_pause(t->f->easy, CURLPAUSE_CONT); /* calls on_body(), whose faults are noted in t */
+    (void)curl_easy_pause(t->f->easy,
+                          CURLPAUSE_CONT); /* calls on_body(), whose faults are noted in t */
     return t->failed ? -1 : 0;
 }
 
@@ -653,7 +696,8 @@ static CURLcode run(struct transfer *t)
         if (t->failed || t->again || finished(t, &code) || turn(t) < 0 || t->again)
             break;
         if (stalled(t)) {
-            snprintf(t->fault, sizeof t->fault, "the server sent fewer than %d bytes in %" PRId64 " s", WINDOW_BYTES,
+            snprintf(t->fault, sizeof t->fault,
+                     "the server sent fewer than %d bytes in %" PRId64 " s", WINDOW_BYTES,
                      t->window_limit_ms / 1000);
             code = CURLE_OPERATION_TIMEDOUT;
             break;
@@ -676,9 +720,9 @@ static const struct status_def {
     int status;
     enum err_code code;
 } statuses[] = {
-    { 401, ERR_FETCH_DENIED }, { 403, ERR_FETCH_DENIED },  { 407, ERR_FETCH_DENIED }, { 404, ERR_FETCH_MISSING },
-    { 410, ERR_FETCH_MISSING }, { 408, ERR_TIMEOUT }, { 425, ERR_FETCH_BUSY }, { 429, ERR_FETCH_BUSY },
-    { 503, ERR_FETCH_BUSY },
+    { 401, ERR_FETCH_DENIED },  { 403, ERR_FETCH_DENIED },  { 407, ERR_FETCH_DENIED },
+    { 404, ERR_FETCH_MISSING }, { 410, ERR_FETCH_MISSING }, { 408, ERR_TIMEOUT },
+    { 425, ERR_FETCH_BUSY },    { 429, ERR_FETCH_BUSY },    { 503, ERR_FETCH_BUSY },
 };
 
 static int fail_status(struct transfer *t)
@@ -697,61 +741,117 @@ static int fail_status(struct transfer *t)
 static const struct curl_def {
     CURLcode curl;
     enum err_code code;
+    const char *says; /* NULL: libcurl's own words are clear */
 } curl_defs[] = {
-    { CURLE_URL_MALFORMAT, ERR_URI },
-    { CURLE_OUT_OF_MEMORY, ERR_NO_MEMORY },
-    { CURLE_OPERATION_TIMEDOUT, ERR_TIMEOUT },
-    { CURLE_REMOTE_FILE_NOT_FOUND, ERR_FETCH_MISSING },
-    { CURLE_REMOTE_ACCESS_DENIED, ERR_FETCH_DENIED },
-    { CURLE_LOGIN_DENIED, ERR_FETCH_DENIED },
-    { CURLE_AUTH_ERROR, ERR_FETCH_DENIED },
-    { CURLE_SSL_CONNECT_ERROR, ERR_TLS },
-    { CURLE_PEER_FAILED_VERIFICATION, ERR_TLS },
-    { CURLE_SSL_ENGINE_NOTFOUND, ERR_TLS },
-    { CURLE_SSL_CERTPROBLEM, ERR_TLS },
-    { CURLE_SSL_CIPHER, ERR_TLS },
-    { CURLE_USE_SSL_FAILED, ERR_TLS },
-    { CURLE_SSL_CACERT_BADFILE, ERR_TLS },
-    { CURLE_SSL_CRL_BADFILE, ERR_TLS },
-    { CURLE_SSL_ISSUER_ERROR, ERR_TLS },
-    { CURLE_SSL_INVALIDCERTSTATUS, ERR_TLS },
-    { CURLE_SSL_CLIENTCERT, ERR_TLS },
+    { CURLE_UNSUPPORTED_PROTOCOL, ERR_FETCH, "what answered does not speak this protocol" },
+    { CURLE_URL_MALFORMAT, ERR_URI, "this is not a valid URI" },
+    { CURLE_OUT_OF_MEMORY, ERR_NO_MEMORY, NULL },
+    { CURLE_OPERATION_TIMEDOUT, ERR_TIMEOUT, NULL },
+    { CURLE_REMOTE_FILE_NOT_FOUND, ERR_FETCH_MISSING, "the server has no such file" },
+    { CURLE_REMOTE_ACCESS_DENIED, ERR_FETCH_DENIED, "the server does not let us read it" },
+    { CURLE_LOGIN_DENIED, ERR_FETCH_DENIED, "the server refused the login" },
+    { CURLE_AUTH_ERROR, ERR_FETCH_DENIED, NULL },
+    { CURLE_SSL_CONNECT_ERROR, ERR_TLS, NULL },
+    { CURLE_PEER_FAILED_VERIFICATION, ERR_TLS, NULL },
+    { CURLE_SSL_ENGINE_NOTFOUND, ERR_TLS, NULL },
+    { CURLE_SSL_CERTPROBLEM, ERR_TLS, NULL },
+    { CURLE_SSL_CIPHER, ERR_TLS, NULL },
+    { CURLE_USE_SSL_FAILED, ERR_TLS, "the server offers no TLS" },
+    { CURLE_SSL_CACERT_BADFILE, ERR_TLS, NULL },
+    { CURLE_SSL_CRL_BADFILE, ERR_TLS, NULL },
+    { CURLE_SSL_ISSUER_ERROR, ERR_TLS, NULL },
+    { CURLE_SSL_INVALIDCERTSTATUS, ERR_TLS, NULL },
+    { CURLE_SSL_CLIENTCERT, ERR_TLS, NULL },
 };
+
+static const struct curl_def *curl_def(CURLcode curl)
+{
+    for (size_t i = 0; i < COUNT_OF(curl_defs); i++)
+        if (curl_defs[i].curl == curl)
+            return &curl_defs[i];
+    return NULL;
+}
+
+/* Replies of FTP (RFC 959, 4.2) that say more than libcurl's code for them. */
+static const struct reply_def {
+    long reply;
+    enum err_code code;
+    const char *says;
+} reply_defs[] = {
+    { 421, ERR_FETCH_BUSY, "the server takes no more users now" },
+    { 425, ERR_FETCH_BUSY, "the server cannot open a data connection now" },
+    { 450, ERR_FETCH_BUSY, "the server cannot give the file now" },
+    { 451, ERR_FETCH_BUSY, "the server cannot give the file now" },
+    { 530, ERR_FETCH_DENIED, "the server refused the login" },
+    { 550, ERR_FETCH_MISSING, "the server has no such file, or does not let us read it" },
+};
+
+static const struct reply_def *reply_def(const struct transfer *t, long reply)
+{
+    for (size_t i = 0; !t->transport->http && !t->transport->ssh && i < COUNT_OF(reply_defs); i++)
+        if (reply_defs[i].reply == reply)
+            return &reply_defs[i];
+    return NULL;
+}
 
 static enum err_code code_of(struct transfer *t, CURLcode curl)
 {
-    long reply = 0, connect_reply = 0;
-    (void)curl_easy_getinfo(t->f->easy, CURLINFO_RESPONSE_CODE, &reply);
+    const struct curl_def *def = curl_def(curl);
+    long connect_reply = 0;
     (void)curl_easy_getinfo(t->f->easy, CURLINFO_HTTP_CONNECTCODE, &connect_reply);
     if (connect_reply == 407)
         return ERR_FETCH_DENIED;
     if (t->transport->ssh && curl == CURLE_PEER_FAILED_VERIFICATION)
         return ERR_HOST_KEY;
     /* a handshake that the network cut off is not the certificate's fault */
-    if (curl == CURLE_SSL_CONNECT_ERROR && (strstr(t->fault, "SYSCALL") || strstr(t->fault, "unexpected eof")))
+    if (curl == CURLE_SSL_CONNECT_ERROR &&
+        (strstr(t->fault, "SYSCALL") || strstr(t->fault, "unexpected eof")))
         return ERR_FETCH;
-    if (!t->transport->http && !t->transport->ssh) { /* RFC 959, 4.2 */
-        if (reply == 421 || reply == 425 || reply == 450 || reply == 451)
-            return ERR_FETCH_BUSY;
-        if (reply == 550)
-            return ERR_FETCH_MISSING;
-        if (reply == 530)
-            return ERR_FETCH_DENIED;
-    }
-    for (size_t i = 0; i < COUNT_OF(curl_defs); i++)
-        if (curl_defs[i].curl == curl)
-            return curl_defs[i].code;
-    return ERR_FETCH;
+    return def ? def->code : ERR_FETCH;
 }
 
 static int fail_curl(struct transfer *t, CURLcode curl)
 {
-    fail(t, code_of(t, curl), "%s", t->fault[0] ? t->fault : curl_easy_strerror(curl));
+    const struct curl_def *def = curl_def(curl);
+    long number = 0;
+    (void)curl_easy_getinfo(t->f->easy, CURLINFO_RESPONSE_CODE, &number);
+    const struct reply_def *reply = reply_def(t, number);
+    enum err_code code = code_of(t, curl);
+    if (reply)
+        fail(t, reply->code, "%s (reply %ld)", reply->says, number);
+    else if (code == ERR_HOST_KEY && !t->fault[0])
+        fail(t, code, "the host's key is not the one in known_hosts, or the host is not there");
+    else
+        fail(t, code, "%s",
+             def && def->says ? def->says
+             : t->fault[0]    ? t->fault
+                              : curl_easy_strerror(curl));
     t->err->sys = (int)curl;
     return -1;
 }
 
-/* Where a part of a URL is needed: 0 and a malloc'ed text, "" where there is none; false: no memory, or no URL. */
+/* Is the file that the server did not give a folder? Neither ftp nor sftp says so; but a folder has
+ * a listing. */
+static bool is_folder(struct transfer *t)
+{
+    struct err before = *t->err;
+    char *file = t->url, *list = NULL;
+    run_end(t);
+    if (asprintf(&list, "%s/", file) >= 0) {
+        t->url = list;
+        t->probing = true;
+        t->folder = run(t) == CURLE_OK || t->folder;
+        t->probing = false;
+        t->url = file;
+        free(list);
+    }
+    *t->err = before;
+    t->failed = true;
+    return t->folder;
+}
+
+/* Where a part of a URL is needed: 0 and a malloc'ed text, "" where there is none; false: no
+ * memory, or no URL. */
 static bool url_part(CURLU *u, CURLUPart part, char **out)
 {
     CURLUcode rc = curl_url_get(u, part, out, part == CURLUPART_PORT ? CURLU_DEFAULT_PORT : 0);
@@ -760,8 +860,14 @@ static bool url_part(CURLU *u, CURLUPart part, char **out)
     return *out != NULL;
 }
 
-static void curl_url_cleanupp(CURLU **u) { curl_url_cleanup(*u); }
-static void curl_freep(char **p) { curl_free(*p); }
+static void curl_url_cleanupp(CURLU **u)
+{
+    curl_url_cleanup(*u);
+}
+static void curl_freep(char **p)
+{
+    curl_free(*p);
+}
 
 static bool same_part(CURLU *a, CURLU *b, CURLUPart part)
 {
@@ -786,20 +892,24 @@ static int follow(struct transfer *t, int hop)
     AUTO(curl_freep) char *before = NULL;
     char shown[SHOWN];
     fetch_redact(to, shown, sizeof shown);
-    if (!start || !now || !next || curl_url_set(start, CURLUPART_URL, t->uri, 0) || curl_url_set(now, CURLUPART_URL, t->url, 0) ||
-        curl_url_set(next, CURLUPART_URL, to, CURLU_NON_SUPPORT_SCHEME) || !url_part(next, CURLUPART_SCHEME, &scheme) ||
-        !url_part(now, CURLUPART_SCHEME, &before))
+    if (!start || !now || !next || curl_url_set(start, CURLUPART_URL, t->uri, 0) ||
+        curl_url_set(now, CURLUPART_URL, t->url, 0) ||
+        curl_url_set(next, CURLUPART_URL, to, CURLU_NON_SUPPORT_SCHEME) ||
+        !url_part(next, CURLUPART_SCHEME, &scheme) || !url_part(now, CURLUPART_SCHEME, &before))
         return fail(t, ERR_FETCH_REFUSED, "the server redirects to what is no URL: %s", shown);
     if (strcmp(scheme, "http") && strcmp(scheme, "https"))
-        return fail(t, ERR_FETCH_REFUSED, "the server redirects to %s, which is not followed", shown);
+        return fail(t, ERR_FETCH_REFUSED, "the server redirects to %s, which is not followed",
+                    shown);
     if (!strcmp(before, "https") && !strcmp(scheme, "http"))
-        return fail(t, ERR_FETCH_REFUSED, "the server redirects from https to http (%s), which is not followed", shown);
+        return fail(t, ERR_FETCH_REFUSED,
+                    "the server redirects from https to http (%s), which is not followed", shown);
     char *url = strdup(to);
     if (!url)
         return fail(t, ERR_NO_MEMORY, "out of memory");
     free(t->url);
     t->url = url;
-    t->same_place = same_part(start, next, CURLUPART_SCHEME) && same_part(start, next, CURLUPART_HOST) &&
+    t->same_place = same_part(start, next, CURLUPART_SCHEME) &&
+                    same_part(start, next, CURLUPART_HOST) &&
                     same_part(start, next, CURLUPART_PORT);
     return 0;
 }
@@ -807,7 +917,8 @@ static int follow(struct transfer *t, int hop)
 /* The answer came to its end, or broke off: what now? */
 static enum verdict judge_end(struct transfer *t, CURLcode curl)
 {
-    bool bad_range = curl == CURLE_BAD_DOWNLOAD_RESUME || curl == CURLE_RANGE_ERROR || curl == CURLE_FTP_COULDNT_USE_REST;
+    bool bad_range = curl == CURLE_BAD_DOWNLOAD_RESUME || curl == CURLE_RANGE_ERROR ||
+                     curl == CURLE_FTP_COULDNT_USE_REST;
     if (t->failed)
         return V_FAILED;
     if (t->again)
@@ -821,7 +932,11 @@ static enum verdict judge_end(struct transfer *t, CURLcode curl)
         return V_BROKEN; /* only if we have seen the object before; else it fails at once */
     }
     if (curl != CURLE_OK) {
+        bool given = t->judged || t->pos > 0;
         fail_curl(t, curl);
+        if (!t->transport->http && !given &&
+            (t->err->code == ERR_FETCH_MISSING || curl == CURLE_SSH) && is_folder(t))
+            fail(t, ERR_NOT_A_FILE, "this is a folder");
         return V_BROKEN;
     }
     if (judge(t) < 0)
@@ -837,7 +952,8 @@ static enum verdict judge_end(struct transfer *t, CURLcode curl)
     return V_DONE;
 }
 
-/* ftps: TLS from the first byte on port 990, which is the default; on every other port by AUTH TLS, before the login. */
+/* ftps: TLS from the first byte on port 990, which is the default; on every other port by AUTH TLS,
+ * before the login. */
 static bool explicit_tls(const struct transfer *t, const char *host)
 {
     size_t n = strcspn(host, "/?#");
@@ -852,7 +968,8 @@ static enum verdict one_try(struct transfer *t)
 {
     const char *host = strstr(t->uri, "://") + 3;
     free(t->url);
-    if (asprintf(&t->url, "%s://%s", explicit_tls(t, host) ? "ftp" : t->transport->scheme, host) < 0) {
+    if (asprintf(&t->url, "%s://%s", explicit_tls(t, host) ? "ftp" : t->transport->scheme, host) <
+        0) {
         t->url = NULL;
         fail(t, ERR_NO_MEMORY, "out of memory");
         return V_FAILED;
@@ -861,8 +978,8 @@ static enum verdict one_try(struct transfer *t)
     t->from = t->pos > 0 && !t->no_range && can_resume(t, &t->known) ? t->pos : 0;
     for (int hop = 0;; hop++) {
         CURLcode code = run(t);
-        bool redirect = t->transport->http && code == CURLE_OK && !t->failed && !t->again && t->head.status >= 300 &&
-                        t->head.status < 400 && t->head.status != 304;
+        bool redirect = t->transport->http && code == CURLE_OK && !t->failed && !t->again &&
+                        t->head.status >= 300 && t->head.status < 400 && t->head.status != 304;
         int rc = redirect ? follow(t, hop) : 0;
         enum verdict v = rc < 0 ? V_FAILED : redirect ? V_AGAIN : judge_end(t, code);
         run_end(t);
@@ -886,10 +1003,13 @@ static int rest(struct transfer *t, int64_t ms)
 /* May a try that broke off be followed by another? */
 static bool worth_another(const struct transfer *t, int idle)
 {
-    bool started = t->told || t->given > 0; /* else the job's own retry comes later, and frees the worker meanwhile */
+    bool started =
+        t->told ||
+        t->given > 0; /* else the job's own retry comes later, and frees the worker meanwhile */
     bool know = t->pos == 0 || can_resume(t, &t->known);
     return started && know && idle <= RETRIES && err_class(t->err->code) == ERR_TRANSIENT &&
-           t->err->code != ERR_NO_MEMORY && t->err->code != ERR_CHANGED && t->err->retry_after_ms <= PAUSE_ASKED_MS;
+           t->err->code != ERR_NO_MEMORY && t->err->code != ERR_CHANGED &&
+           t->err->retry_after_ms <= PAUSE_ASKED_MS;
 }
 
 static int transfer(struct transfer *t)
@@ -975,18 +1095,28 @@ static int check_ssh(struct transfer *t)
     if (!r || (!r->known_hosts && !r->host_key_sha256))
         return fail(t, ERR_HOST_KEY, "nothing says which host key is right, so nobody is asked");
     if (!r->private_key && !r->password)
-        return fail(t, ERR_FETCH_DENIED, "sftp needs a private_key or a password in the [remote] section");
+        return fail(t, ERR_FETCH_DENIED,
+                    "sftp needs a private_key or a password in the [remote] section");
     if (r->private_key && access(r->private_key, R_OK) < 0)
-        return fail(t, ERR_FETCH_DENIED, "the private key '%s' cannot be read: %s", r->private_key, strerror(errno));
+        return fail(t, ERR_FETCH_DENIED, "the private key '%s' cannot be read: %s", r->private_key,
+                    strerror(errno));
     if (r->known_hosts && access(r->known_hosts, R_OK) < 0)
-        return fail(t, ERR_HOST_KEY, "known_hosts '%s' cannot be read: %s", r->known_hosts, strerror(errno));
+        return fail(t, ERR_HOST_KEY, "known_hosts '%s' cannot be read: %s", r->known_hosts,
+                    strerror(errno));
     return 0;
 }
 
-int fetch_get(struct fetch *f, const char *uri, const struct remote *remote, const struct fetch_head *resume,
-              const struct fetch_sink *sink, int64_t *got, struct err *err)
+int fetch_get(struct fetch *f, const char *uri, const struct remote *remote,
+              const struct fetch_head *resume, const struct fetch_sink *sink, int64_t *got,
+              struct err *err)
 {
-    struct transfer t = { .f = f, .uri = uri, .remote = remote, .sink = sink, .err = err, .tick_ms = sys_mono_ms(), .allowed_ms = sys_mono_ms() };
+    struct transfer t = { .f = f,
+                          .uri = uri,
+                          .remote = remote,
+                          .sink = sink,
+                          .err = err,
+                          .tick_ms = sys_mono_ms(),
+                          .allowed_ms = sys_mono_ms() };
     fetch_redact(uri, t.shown, sizeof t.shown);
     *got = 0;
     if (sink->nfds > SINK_FDS)

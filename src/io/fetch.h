@@ -1,13 +1,21 @@
 /*
- * One transfer at a time by libcurl: http(s), ftp(s), sftp. Bytes are pushed into a sink as they come; a sink that is full
- * pauses the transfer (back-pressure down to the socket). One struct fetch per process keeps connections alive between
- * objects.
+ * One transfer at a time by libcurl: http(s), ftp(s), sftp. Bytes are pushed into a sink as they
+ * come; a sink that is full pauses the transfer (back-pressure down to the socket). One struct
+ * fetch per process keeps connections alive between objects.
  *
- * A transfer that breaks off is resumed inside the call (Range + If-Range for http when the server gave a strong ETag or a
- * Last-Modified; REST for ftp and sftp after the size and time were compared), with a growing pause, as long as each try brings
- * bytes, and up to `retries` times without. When the object has changed meanwhile the call fails with ERR_CHANGED:
- * two versions are never glued together. When the server ignores or falsifies the range, bytes already taken are skipped after the
- * validator was compared, else ERR_CHANGED.
+ * A transfer that breaks off is resumed inside the call: Range + If-Range for http when the server
+ * gave a strong ETag or a Last-Modified that is older than its answer; REST for ftp and sftp after
+ * size and time were compared. Before each try there is a pause, 250 ms at first, doubling up to 5
+ * s while tries bring next to nothing (under 16 KB); after three such the call fails. What breaks
+ * off before the object was seen at all is not tried again here, but by the job's own retry, later.
+ * When the object has changed meanwhile the call fails with ERR_CHANGED: two versions are never
+ * glued together. When the server ignores or falsifies the range, bytes already taken are read over
+ * after the validator was compared, else ERR_CHANGED.
+ *
+ * Fewer than 1 KB within limits.stall_timeout is a stall (timeout); time in which the sink is full
+ * does not count. ftps:// means TLS, required and verified: from the first byte on port 990, the
+ * default; by AUTH TLS before the login on any other port. The bytes are the object: no content
+ * coding is asked for, and none is undone.
  *
  * Secrets never appear in messages: every URI in an error passes through fetch_redact().
  */
@@ -23,23 +31,26 @@
 
 struct fetch_head {
     int64_t size;      /* of the whole object, or -1 */
-    char etag[256];    /* as sent, with quotes; "" none */
-    char modified[64]; /* HTTP date as sent, or RFC 3339 for ftp and sftp; "" none */
+    char etag[256];    /* as sent, with quotes; "" none, or too long to keep */
+    char modified[64]; /* HTTP date as sent, or RFC 3339 for ftp and sftp; "" none, or so fresh that
+                          it cannot tell versions apart */
     int64_t offset;    /* the first byte that write() will get: 0, or where we resumed */
 };
 
 struct fetch_sink {
     void *arg;
-    /* The answer's head is known and good (2xx); before the first byte. Called again when the transfer started over from
-     * offset 0 before any byte was taken. -1 ends the transfer with *err. */
+    /* The answer's head is known and good (2xx); before the first byte. Called again when the
+     * transfer started over from offset 0 before any byte was taken. -1 ends the transfer with
+     * *err. */
     int (*head)(void *arg, const struct fetch_head *head, struct err *err);
-    /* n bytes: returns n (all taken), 0 (full: pause, ask again after tick), or -1. Never a part. */
+    /* n bytes: returns n (all taken), 0 (full: pause, ask again after tick), or -1. Never a part.
+     */
     ssize_t (*write)(void *arg, const void *p, size_t n, struct err *err);
-    /* Called at least every 100 ms and whenever one of fds is ready. -1 ends the transfer with *err. A paused transfer is
-     * taken up again after each call. */
+    /* Called at least every 100 ms and whenever one of fds is ready. -1 ends the transfer with
+     * *err. A paused transfer is taken up again after each call. */
     int (*tick)(void *arg, struct err *err);
-    struct pollfd *fds; /* borrowed; events set by the caller, revents by us */
-    int nfds;
+    struct pollfd *fds; /* borrowed; events set by the caller (POLLIN, POLLOUT), revents by us */
+    int nfds;           /* at most 8 */
 };
 
 struct fetch;
@@ -47,18 +58,24 @@ int fetch_open(struct fetch **out, const struct limits *limits, struct err *err)
 void fetch_close(struct fetch *f);
 
 /*
- * Fetch `uri` into the sink. remote may be NULL. resume: bytes [0, resume->offset) of the version with resume's etag and
- * modified are there already (NULL: start at 0). *got counts the bytes given to write().
- * Errors by class: fetch-missing (404, 410, ftp 550, sftp no such file), fetch-denied (401, 403, login), fetch-busy (429, 503;
- * err->retry_after_ms from Retry-After), fetch (other 5xx, resolve, connect, reset), fetch-refused (other 4xx), tls, host-key,
- * timeout, changed, limit (more than limits.object_bytes), uri (scheme), and whatever the sink returned.
- * sftp without known_hosts or host_key_sha256 is refused (host-key) before connecting; redirects are followed up to 10
- * times, only from http(s) to http(s), never from https to http, and credentials are not sent to another host.
+ * Fetch `uri` into the sink. remote may be NULL. resume: bytes [0, resume->offset) of the version
+ * with resume's etag and modified are there already (NULL: start at 0; it also starts at 0, which
+ * head() tells, where that version cannot be proven to be the server's). *got counts the bytes
+ * given to write(), also when the call fails. Errors by class: fetch-missing (404, 410, ftp 550,
+ * sftp no such file), fetch-denied (401, 403, login), fetch-busy (429, 503; err->retry_after_ms
+ * from Retry-After), fetch (other 5xx, resolve, connect, reset), fetch-refused (other 4xx), tls,
+ * host-key, timeout, changed, limit (more than limits.object_bytes), uri (scheme), not-a-file (a
+ * folder), config (a secret that cannot be read), and whatever the sink returned. sftp without
+ * known_hosts or host_key_sha256 is refused (host-key) before connecting; redirects are followed up
+ * to 10 times, only from http(s) to http(s), never from https to http, and credentials are not sent
+ * to another host.
  */
-int fetch_get(struct fetch *f, const char *uri, const struct remote *remote, const struct fetch_head *resume,
-              const struct fetch_sink *sink, int64_t *got, struct err *err);
+int fetch_get(struct fetch *f, const char *uri, const struct remote *remote,
+              const struct fetch_head *resume, const struct fetch_sink *sink, int64_t *got,
+              struct err *err);
 
-/* The URI without user, password and the values of query parameters that look like secrets. Cut to cap. */
+/* The URI without user, password and the values of query parameters that look like secrets. Cut to
+ * cap. */
 void fetch_redact(const char *uri, char *out, size_t cap);
 
 #endif

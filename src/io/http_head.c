@@ -1,4 +1,5 @@
-/* The head of an HTTP answer. No state but the caller's; nothing is written, so power may fail at any point. */
+/* The head of an HTTP answer. No state but the caller's; nothing is written, so power may fail at
+ * any point. */
 #include "io/http_head.h"
 
 #include <curl/curl.h>
@@ -9,7 +10,8 @@
 
 enum { DAY_S = 24 * 3600 };
 
-/* Content-Range: bytes FIRST-LAST/TOTAL, bytes FIRST-LAST/STAR, bytes STAR/TOTAL (RFC 9110, 14.4) */
+/* Content-Range: bytes FIRST-LAST/TOTAL, bytes FIRST-LAST/STAR, bytes STAR/TOTAL (RFC 9110, 14.4)
+ */
 static void take_range(struct http_head *h, struct str v)
 {
     h->range_first = h->range_total = h->range_bytes = -1;
@@ -26,8 +28,8 @@ static void take_range(struct http_head *h, struct str v)
     if (!str_eq(range, STR("*"))) {
         const char *dash = memchr(range.p, '-', range.n);
         if (!dash || !text_int((struct str){ range.p, (size_t)(dash - range.p) }, &first) ||
-            !text_int((struct str){ dash + 1, (size_t)(range.p + range.n - dash - 1) }, &last) || first < 0 ||
-            last < first || (all >= 0 && last >= all))
+            !text_int((struct str){ dash + 1, (size_t)(range.p + range.n - dash - 1) }, &last) ||
+            first < 0 || last < first || (all >= 0 && last >= all))
             return;
         h->range_first = first;
         h->range_bytes = last - first + 1;
@@ -82,8 +84,13 @@ static void start_over(struct http_head *h, struct str line)
 {
     const char *space = memchr(line.p, ' ', line.n);
     int64_t status = 0;
-    *h = (struct http_head){ .range_first = -1, .range_total = -1, .range_bytes = -1, .retry_after_s = -1, .retry_at_s = -1 };
-    if (space && line.p + line.n - space >= 4 && text_int((struct str){ space + 1, 3 }, &status) && status >= 100)
+    *h = (struct http_head){ .range_first = -1,
+                             .range_total = -1,
+                             .range_bytes = -1,
+                             .retry_after_s = -1,
+                             .retry_at_s = -1 };
+    if (space && line.p + line.n - space >= 4 && text_int((struct str){ space + 1, 3 }, &status) &&
+        status >= 100)
         h->status = (int)status;
 }
 
@@ -112,11 +119,15 @@ void http_head_line(struct http_head *h, struct str line)
         take_retry_after(h, v);
 }
 
-bool http_etag_strong(const char *etag) { return etag[0] == '"'; }
+bool http_etag_strong(const char *etag)
+{
+    return etag[0] == '"';
+}
 
 bool http_modified_strong(const struct http_head *h)
 {
-    return *h->modified && *h->date && curl_getdate(h->date, NULL) > curl_getdate(h->modified, NULL);
+    return *h->modified && *h->date &&
+           curl_getdate(h->date, NULL) > curl_getdate(h->modified, NULL);
 }
 
 int64_t http_retry_after_ms(const struct http_head *h, int64_t now_ms)

@@ -1,12 +1,13 @@
 /*
  * The spool folder: every file of it is made, named, published and removed here.
  *
- * Invariants: a name without ".part" shows a whole file that is on disk. A .part is written by one process: a second one that
- * opens it gets a new file, because the first holds a lock on the old one. Names come from uids and numbers, never
- * from what was fetched.
+ * Invariants: a name without ".part" shows a whole file that is on disk. A .part is written by one
+ * process: a second one that opens it gets a new file, because the first holds a lock on the old
+ * one. Names come from uids and numbers, never from what was fetched.
  *
- * If power fails: outputs are synced before they are renamed, and the rename before queue.db hears of it. Fetched objects are
- * never synced: their .meta names the boot that wrote them, and bytes of another boot do not count.
+ * If power fails: outputs are synced before they are renamed, and the rename before queue.db hears
+ * of it. Fetched objects are never synced: their .meta names the boot that wrote them, and bytes of
+ * another boot do not count.
  */
 #include "io/spool.h"
 
@@ -28,8 +29,10 @@
 
 enum { SPOOL_FOLDER_MODE = 0750, SPOOL_FILE_MODE = 0640, SPOOL_NAME = 128, SPOOL_META = 16 * 1024 };
 
-/* From errno. A fault that a person must mend in the folder itself is of code spool; the rest as err_sys() has it. Gives -1. */
-__attribute__((format(printf, 3, 4))) static int spool_fail(struct err *err, const struct spool *s, const char *fmt, ...)
+/* From errno. A fault that a person must mend in the folder itself is of code spool; the rest as
+ * err_sys() has it. Gives -1. */
+__attribute__((format(printf, 3, 4))) static int spool_fail(struct err *err, const struct spool *s,
+                                                            const char *fmt, ...)
 {
     static const struct {
         int sys;
@@ -49,7 +52,8 @@ __attribute__((format(printf, 3, 4))) static int spool_fail(struct err *err, con
     va_end(ap);
     for (size_t i = 0; i < COUNT_OF(table); i++)
         if (table[i].sys == sys) {
-            err_set(err, ERR_SPOOL, "%s: the spool '%s' %s (%s)", doing, s->path, table[i].what, strerror(sys));
+            err_set(err, ERR_SPOOL, "%s: the spool '%s' %s (%s)", doing, s->path, table[i].what,
+                    strerror(sys));
             err->sys = sys;
             return -1;
         }
@@ -141,12 +145,14 @@ int spool_create(struct spool *s, const char *uid, int n, struct err *err)
     /* a new inode: a worker that lost its lease may still write to the old one */
     if (unlinkat(s->staged, name, 0) < 0 && errno != ENOENT)
         return spool_fail(err, s, "replace 'staged/%s'", name);
-    int fd = sys_fault("spool-create") ? -1
-                                       : openat(s->staged, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, SPOOL_FILE_MODE);
+    int fd = sys_fault("spool-create")
+                 ? -1
+                 : openat(s->staged, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, SPOOL_FILE_MODE);
     return fd < 0 ? spool_fail(err, s, "make 'staged/%s'", name) : fd;
 }
 
-static int rename_outputs(struct spool *s, const char *uid, const struct spool_file *files, int n, struct err *err)
+static int rename_outputs(struct spool *s, const char *uid, const struct spool_file *files, int n,
+                          struct err *err)
 {
     for (int i = 0; i < n; i++) {
         char part[SPOOL_NAME], name[SPOOL_NAME];
@@ -158,7 +164,8 @@ static int rename_outputs(struct spool *s, const char *uid, const struct spool_f
     return 0;
 }
 
-int spool_publish(struct spool *s, const char *uid, const struct spool_file *files, int n, struct err *err)
+int spool_publish(struct spool *s, const char *uid, const struct spool_file *files, int n,
+                  struct err *err)
 {
     if (uid_check(uid, err) < 0)
         return -1;
@@ -171,13 +178,15 @@ int spool_publish(struct spool *s, const char *uid, const struct spool_file *fil
         return -1;
     if (sys_fault("stage-after-rename"))
         return spool_fail(err, s, "publish the outputs 'staged/%s'", uid);
-    AUTO(fd_closep) int folder = openat(s->staged, uid, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    AUTO(fd_closep)
+    int folder = openat(s->staged, uid, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (folder < 0 || fsync(folder) < 0 || fsync(s->staged) < 0)
         return spool_fail(err, s, "sync the folder 'staged/%s'", uid);
     return 0;
 }
 
-void spool_staged_path(const struct spool *s, const char *uid, int n, const char *ext, char *out, size_t cap)
+void spool_staged_path(const struct spool *s, const char *uid, int n, const char *ext, char *out,
+                       size_t cap)
 {
     snprintf(out, cap, "%s/staged/%s/%d.%s", s->path, uid, n, ext);
 }
@@ -186,7 +195,8 @@ int spool_discard(struct spool *s, const char *uid, struct err *err)
 {
     if (uid_check(uid, err) < 0)
         return -1;
-    return sys_remove_tree(s->staged, uid, err) < 0 ? err_in(err, "spool '%s': staged", s->path) : 0;
+    return sys_remove_tree(s->staged, uid, err) < 0 ? err_in(err, "spool '%s': staged", s->path)
+                                                    : 0;
 }
 
 int spool_keep_rejects(struct spool *s, const char *uid, int n, struct err *err)
@@ -225,7 +235,10 @@ static void dir_closep(DIR **dir)
         closedir(*dir);
 }
 
-static bool is_dots(const char *name) { return !strcmp(name, ".") || !strcmp(name, ".."); }
+static bool is_dots(const char *name)
+{
+    return !strcmp(name, ".") || !strcmp(name, "..");
+}
 
 struct sweep {
     struct spool *s;
@@ -245,10 +258,12 @@ static int sweep_one(const struct sweep *w, int fd, const char *name, struct err
     int keep = w->keep(w->arg, uid, err);
     if (keep != 0)
         return keep < 0 ? -1 : 0;
-    struct stat st; /* after keep(): a job that was claimed meanwhile has made the folder young again */
+    struct stat
+        st; /* after keep(): a job that was claimed meanwhile has made the folder young again */
     if (fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return errno == ENOENT ? 0 : spool_fail(err, w->s, "look at '%s'", name);
-    if (sys_now_ms() - ((int64_t)st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000) < w->min_age_ms)
+    if (sys_now_ms() - ((int64_t)st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000) <
+        w->min_age_ms)
         return 0;
     if (sys_remove_tree(fd, name, err) < 0)
         return err_in(err, "spool '%s'", w->s->path);
@@ -267,12 +282,16 @@ static int sweep_folder(const struct sweep *w, int fd, const char *what, struct 
     return 0;
 }
 
-int spool_sweep(struct spool *s, int64_t min_age_ms, int (*keep)(void *arg, const char *uid, struct err *err), void *arg,
+int spool_sweep(struct spool *s, int64_t min_age_ms,
+                int (*keep)(void *arg, const char *uid, struct err *err), void *arg,
                 int64_t *removed, struct err *err)
 {
     int64_t n = 0;
     struct sweep w = { s, min_age_ms, keep, arg, &n };
-    int rc = sweep_folder(&w, s->staged, "staged", err) < 0 || sweep_folder(&w, s->fetch, "fetch", err) < 0 ? -1 : 0;
+    int rc = sweep_folder(&w, s->staged, "staged", err) < 0 ||
+                     sweep_folder(&w, s->fetch, "fetch", err) < 0
+                 ? -1
+                 : 0;
     *removed = n;
     return rc;
 }
@@ -289,7 +308,8 @@ static int add_usage(const struct spool *s, int fd, int depth, int64_t *used, st
         *used += (int64_t)st.st_blocks * 512;
         if (!S_ISDIR(st.st_mode) || depth == 0)
             continue;
-        AUTO(fd_closep) int below = openat(fd, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        AUTO(fd_closep)
+        int below = openat(fd, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (below >= 0 && add_usage(s, below, depth - 1, used, err) < 0)
             return -1;
     }
@@ -310,8 +330,8 @@ int spool_usage(const struct spool *s, int64_t *used, int64_t *free_bytes, struc
 }
 
 /* ---- big objects ----
- * The .meta is text, a "key value" a line in this order; bytes that would break a line are written as %XX:
- *     qetl-object 1 / boot <id of the boot> / part <inode> / uri / etag / modified / size
+ * The .meta is text, a "key value" a line in this order; bytes that would break a line are written
+ * as %XX: qetl-object 1 / boot <id of the boot> / part <inode> / uri / etag / modified / size
  */
 
 static void boot_id(char out[40])
@@ -379,7 +399,8 @@ static void object_name(char out[SPOOL_NAME], const char *uid, int n, const char
 }
 
 /* What the .meta says about the bytes in o->fd. false: nothing that counts. */
-static bool meta_read(struct spool *s, const char *name, const char *uri, const struct stat *st, struct spool_object *o)
+static bool meta_read(struct spool *s, const char *name, const char *uri, const struct stat *st,
+                      struct spool_object *o)
 {
     AUTO(buf_clear) struct buf start = { 0 };
     char text[SPOOL_META], size[24];
@@ -395,10 +416,12 @@ static bool meta_read(struct spool *s, const char *name, const char *uri, const 
            (o->size < 0 || st->st_size <= o->size);
 }
 
-/* The part, ours alone: whoever else still writes to the file of that name keeps it, and we get a new one. */
+/* The part, ours alone: whoever else still writes to the file of that name keeps it, and we get a
+ * new one. */
 static int open_object(struct spool *s, const char *name, struct err *err)
 {
-    AUTO(fd_closep) int fd = openat(s->fetch, name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, SPOOL_FILE_MODE);
+    AUTO(fd_closep)
+    int fd = openat(s->fetch, name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, SPOOL_FILE_MODE);
     if (fd < 0)
         return spool_fail(err, s, "open 'fetch/%s'", name);
     if (flock(fd, LOCK_EX | LOCK_NB) == 0)
@@ -412,7 +435,8 @@ static int open_object(struct spool *s, const char *name, struct err *err)
     return fd_steal(&fd);
 }
 
-int spool_object_open(struct spool *s, const char *uid, int n, const char *uri, struct spool_object *o, struct err *err)
+int spool_object_open(struct spool *s, const char *uid, int n, const char *uri,
+                      struct spool_object *o, struct err *err)
 {
     char part[SPOOL_NAME], meta[SPOOL_NAME];
     struct stat st;
@@ -436,7 +460,8 @@ int spool_object_open(struct spool *s, const char *uid, int n, const char *uri, 
     return 0;
 }
 
-int spool_object_meta(struct spool *s, const char *uid, int n, const char *uri, const struct spool_object *o, struct err *err)
+int spool_object_meta(struct spool *s, const char *uid, int n, const char *uri,
+                      const struct spool_object *o, struct err *err)
 {
     AUTO(buf_clear) struct buf text = { 0 };
     char meta[SPOOL_NAME], fresh[SPOOL_NAME];
@@ -453,14 +478,18 @@ int spool_object_meta(struct spool *s, const char *uid, int n, const char *uri, 
     buf_addf(&text, "size %" PRId64 "\n", o->size);
     if (text.failed)
         return err_nomem(err);
-    AUTO(fd_closep) int fd = openat(s->fetch, fresh, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, SPOOL_FILE_MODE);
+    AUTO(fd_closep)
+    int fd = openat(s->fetch, fresh, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC,
+                    SPOOL_FILE_MODE);
     if (fd < 0)
         return spool_fail(err, s, "make 'fetch/%s'", fresh);
     if (sys_fault("spool-meta"))
         return spool_fail(err, s, "write 'fetch/%s'", fresh);
     if (sys_write_all(fd, text.p, text.n, fresh, err) < 0)
         return err_in(err, "spool '%s'", s->path);
-    return renameat(s->fetch, fresh, s->fetch, meta) < 0 ? spool_fail(err, s, "publish 'fetch/%s'", meta) : 0;
+    return renameat(s->fetch, fresh, s->fetch, meta) < 0
+               ? spool_fail(err, s, "publish 'fetch/%s'", meta)
+               : 0;
 }
 
 int spool_object_discard(struct spool *s, const char *uid, struct err *err)
@@ -472,8 +501,8 @@ int spool_object_discard(struct spool *s, const char *uid, struct err *err)
     if (!dir)
         return -1;
     for (struct dirent *e; (e = readdir(dir));)
-        if (!strncmp(e->d_name, uid, n) && e->d_name[n] == '.' && unlinkat(s->fetch, e->d_name, 0) < 0 &&
-            errno != ENOENT)
+        if (!strncmp(e->d_name, uid, n) && e->d_name[n] == '.' &&
+            unlinkat(s->fetch, e->d_name, 0) < 0 && errno != ENOENT)
             return spool_fail(err, s, "remove 'fetch/%s'", e->d_name);
     return 0;
 }

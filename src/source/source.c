@@ -1,8 +1,8 @@
 /*
  * What a URI names: local files are opened here, everything else is for io/fetch.
  *
- * Invariant: whatever a URI or a job's parameter says, nothing but a regular file is opened, and the open never waits (a FIFO).
- * Nothing here writes, so power may fail at any point.
+ * Invariant: whatever a URI or a job's parameter says, nothing but a regular file is opened, and
+ * the open never waits (a FIFO). Nothing here writes, so power may fail at any point.
  */
 #include "source/source.h"
 
@@ -21,8 +21,8 @@ static const struct scheme {
     const char *name;
     enum source_kind kind;
 } schemes[] = {
-    { "file", SOURCE_LOCAL },   { "http", SOURCE_FETCHED }, { "https", SOURCE_FETCHED },
-    { "ftp", SOURCE_FETCHED },  { "ftps", SOURCE_FETCHED }, { "sftp", SOURCE_FETCHED },
+    { "file", SOURCE_LOCAL },  { "http", SOURCE_FETCHED }, { "https", SOURCE_FETCHED },
+    { "ftp", SOURCE_FETCHED }, { "ftps", SOURCE_FETCHED }, { "sftp", SOURCE_FETCHED },
 };
 
 /* The scheme of "scheme:" (RFC 3986, 3.1), empty where there is none. */
@@ -41,7 +41,8 @@ static const struct scheme *scheme_find(struct str name)
     return NULL;
 }
 
-/* Is it a URL, so that % and ? mean something? "a:b.csv" is a path; "file:/x" (RFC 8089) is a URL. */
+/* Is it a URL, so that % and ? mean something? "a:b.csv" is a path; "file:/x" (RFC 8089) is a URL.
+ */
 static bool is_url(const char *uri)
 {
     struct str s = scheme_of(uri);
@@ -64,8 +65,10 @@ static int unknown_scheme(struct str name, struct err *err)
         }
     }
     if (near)
-        return err_set(err, ERR_URI, "the scheme '%s' is not known; did you mean %s://? (%s)", given, near, list);
-    return err_set(err, ERR_URI, "the scheme '%s' is not known; there are %s, and plain paths", given, list);
+        return err_set(err, ERR_URI, "the scheme '%s' is not known; did you mean %s://? (%s)",
+                       given, near, list);
+    return err_set(err, ERR_URI, "the scheme '%s' is not known; there are %s, and plain paths",
+                   given, list);
 }
 
 int source_kind(const char *uri, enum source_kind *kind, struct err *err)
@@ -80,8 +83,10 @@ int source_kind(const char *uri, enum source_kind *kind, struct err *err)
     const struct scheme *s = scheme_find(name);
     if (!s)
         return unknown_scheme(name, err);
-    if (s->kind == SOURCE_FETCHED && (strncmp(uri + name.n, "://", 3) || strchr("/?#", uri[name.n + 3])))
-        return err_set(err, ERR_URI, "the URI names no host; it should look like %s://HOST/PATH", s->name);
+    if (s->kind == SOURCE_FETCHED &&
+        (strncmp(uri + name.n, "://", 3) || strchr("/?#", uri[name.n + 3])))
+        return err_set(err, ERR_URI, "the URI names no host; it should look like %s://HOST/PATH",
+                       s->name);
     *kind = s->kind;
     return 0;
 }
@@ -99,7 +104,8 @@ static size_t percent_decode(struct str s, char *out)
 {
     size_t n = 0;
     for (size_t i = 0; i < s.n; i++) {
-        bool coded = s.p[i] == '%' && s.n - i > 2 && hex_digit(s.p[i + 1]) >= 0 && hex_digit(s.p[i + 2]) >= 0;
+        bool coded = s.p[i] == '%' && s.n - i > 2 && hex_digit(s.p[i + 1]) >= 0 &&
+                     hex_digit(s.p[i + 2]) >= 0;
         out[n++] = coded ? (char)(hex_digit(s.p[i + 1]) * 16 + hex_digit(s.p[i + 2])) : s.p[i];
         i += coded ? 2 : 0;
     }
@@ -109,7 +115,8 @@ static size_t percent_decode(struct str s, char *out)
 
 /* ---- local files ---- */
 
-/* The path that a plain path or file: URL names (RFC 8089: file:/path, file:///path, file://localhost/path). */
+/* The path that a plain path or file: URL names (RFC 8089: file:/path, file:///path,
+ * file://localhost/path). */
 static int local_path(const char *uri, char out[PATH_MAX], struct err *err)
 {
     struct str path = str_of(uri);
@@ -121,7 +128,8 @@ static int local_path(const char *uri, char out[PATH_MAX], struct err *err)
         else if (!strncmp(path.p, "///", 3))
             path.p += 2;
         if (path.p[0] != '/' || path.p[1] == '/')
-            return err_set(err, ERR_URI, "'%s' names another host; a local file is file:///PATH", uri);
+            return err_set(err, ERR_URI, "'%s' names another host; a local file is file:///PATH",
+                           uri);
         path.n = strlen(path.p);
     }
     if (path.n >= PATH_MAX)
@@ -159,7 +167,9 @@ static int local_fault(const char *path, struct err *err)
 
 static int check_regular(const char *path, const struct stat *st, struct err *err)
 {
-    return S_ISREG(st->st_mode) ? 0 : err_set(err, ERR_NOT_A_FILE, "'%s' is a %s", path, file_type(st->st_mode));
+    return S_ISREG(st->st_mode)
+               ? 0
+               : err_set(err, ERR_NOT_A_FILE, "'%s' is a %s", path, file_type(st->st_mode));
 }
 
 int source_open_local(const char *uri, int *fd, int64_t *size, int64_t *mtime_ms, struct err *err)
@@ -187,16 +197,19 @@ int source_open_local(const char *uri, int *fd, int64_t *size, int64_t *mtime_ms
 /* ---- templates and names ---- */
 
 /* Value of a parameter as text. */
-static int param_text(const struct json_value *params, const char *name, struct arena *arena, struct str *out, struct err *err)
+static int param_text(const struct json_value *params, const char *name, struct arena *arena,
+                      struct str *out, struct err *err)
 {
     struct json_value v;
     int rc = json_member(params, name, &v);
     if (rc == 0)
-        return err_set(err, ERR_USAGE, "the source wants the parameter '%s', which the job does not have", name);
+        return err_set(err, ERR_USAGE,
+                       "the source wants the parameter '%s', which the job does not have", name);
     if (rc < 0)
         return err_set(err, ERR_USAGE, "the parameter '%s' is given twice", name);
     if (v.kind == JSON_OBJECT || v.kind == JSON_ARRAY || v.kind == JSON_NULL)
-        return err_set(err, ERR_USAGE, "the parameter '%s' must be text or a number to stand in the source", name);
+        return err_set(err, ERR_USAGE,
+                       "the parameter '%s' must be text or a number to stand in the source", name);
     *out = v.raw;
     if (v.kind == JSON_TEXT && !json_unescape(&v, arena, out))
         return err_set(err, ERR_USAGE, "the parameter '%s' is not valid text", name);
@@ -212,7 +225,8 @@ static int param_check(const char *name, struct str v, struct err *err)
         const char *slash = at < v.n ? memchr(v.p + at, '/', v.n - at) : NULL;
         size_t end = slash ? (size_t)(slash - v.p) : v.n;
         if (end - at == 2 && !memcmp(v.p + at, "..", 2))
-            return err_set(err, ERR_USAGE, "the parameter '%s' must not hold '..' as a part of a path", name);
+            return err_set(err, ERR_USAGE,
+                           "the parameter '%s' must not hold '..' as a part of a path", name);
         at = end + 1;
     }
     return 0;
@@ -230,7 +244,8 @@ static void put_encoded(struct buf *out, struct str v)
     }
 }
 
-static int put_param(const struct json_value *params, struct str name, bool url, struct buf *out, struct err *err)
+static int put_param(const struct json_value *params, struct str name, bool url, struct buf *out,
+                     struct err *err)
 {
     AUTO(arena_clear) struct arena arena = { 0 };
     struct str v;
@@ -286,7 +301,8 @@ void source_basename(const char *uri, char *out, size_t cap)
         path = (struct str){ rest, strcspn(rest, "?#") };
     }
     const char *slash = memrchr(path.p, '/', path.n);
-    struct str last = slash ? (struct str){ slash + 1, path.n - (size_t)(slash + 1 - path.p) } : path;
+    struct str last =
+        slash ? (struct str){ slash + 1, path.n - (size_t)(slash + 1 - path.p) } : path;
     if (last.n >= sizeof name)
         last.n = sizeof name - 1;
     if (url) {
