@@ -19,8 +19,8 @@ struct sandbox {
 
 /*
  * Afterwards: standard input and output are /dev/null; the parent's death kills us; no core, no new privileges, no
- * ptrace; no path can be opened (Landlock, where the kernel has it); any system call outside a list of about 50 (no socket, no open,
- * no clone, no exec, no executable memory) kills the process with SIGSYS (where built with libseccomp). There is no way back.
+ * ptrace; no path can be opened or looked at (ENOENT, and Landlock where the kernel has it); any system call outside a list of about 60 (no
+ * socket, no clone, no exec, no executable memory) kills the process with SIGSYS (where built with libseccomp). There is no way back.
  * Sources: seccomp(2), landlock(7), prctl(2), close_range(2). -1: some step failed; the process must end.
  */
 int sandbox_enter(const struct sandbox *s, struct err *err);
