@@ -1,6 +1,9 @@
 # Statements of queue.sql, each under a "-- name: x" line, as an enum and a table of strings.
-# awk -v as=h|c -v schema=0|1 -f sql2c.awk FILE
-function esc(s) { gsub(/\\/, "\\\\", s); gsub(/"/, "\\\"", s); return s }
+# awk -v as=h|c|schema -f sql2c.awk FILE
+function esc(s,   i, c, out) {
+    for (i = 1; (c = substr(s, i, 1)) != ""; i++) out = out (c == "\\" || c == "\"" ? "\\" : "") c
+    return out
+}
 /^-- name: / { name[++n] = $3; next }
 n && !/^[ \t]*--/ && !/^[ \t]*$/ { text[n] = text[n] "\n    \"" esc($0) "\\n\"" }
 !n && as == "schema" { schema = schema "\n    \"" esc($0) "\\n\"" }
