@@ -1,10 +1,12 @@
 /*
- * The SQLite target by itself: how fast typed rows become staged files, and staged outputs become committed rows.
- * The row has 3 integers, 2 reals, 1 timestamp and 4 texts, about 96 bytes as CSV.
+ * The SQLite target by itself: how fast typed rows become staged files, and staged outputs become
+ * committed rows. The row has 3 integers, 2 reals, 1 timestamp and 4 texts, about 96 bytes as CSV.
  *
- *     bench/load [ROWS [FOLDER]]      ROWS: of the big loads, 1,000,000 by default; FOLDER: on the disk to measure
+ *     bench/load [ROWS [FOLDER]]      ROWS: of the big loads, 1,000,000 by default; FOLDER: on the
+ * disk to measure
  *
- * Peer: INSERT with bound values in one transaction, what a program without the record transfer does.
+ * Peer: INSERT with bound values in one transaction, what a program without the record transfer
+ * does.
  */
 #include <fcntl.h>
 #include <inttypes.h>
@@ -17,7 +19,8 @@
 #include "target/target.h"
 
 enum { COLS = 10, DISTINCT = 8 * BATCH_ROWS, FILES = 10, SMALL_ROWS = 10, SMALL_GROUP = 100 };
-static const char columns_text[] = "id:integer!, a:integer, b:integer, x:real, y:real, at:timestamp, s:text, t:text, u:text, v:text";
+static const char columns_text[] = "id:integer!, a:integer, b:integer, x:real, y:real, "
+                                   "at:timestamp, s:text, t:text, u:text, v:text";
 
 static uint64_t seed = 1;
 static uint64_t next_random(void)
@@ -61,7 +64,8 @@ static void make_values(void)
         v[4].r = (double)(r >> 11) / 9007199254740992.0;
         v[5].i = (int64_t)(r % 1700000000) * 1000000;
         for (int c = 6; c < COLS; c++)
-            v[c] = (struct value){ .p = letters + (r >> c) % 200, .n = (uint32_t)(6 + (r >> 2 * c) % 12) };
+            v[c] = (struct value){ .p = letters + (r >> c) % 200,
+                                   .n = (uint32_t)(6 + (r >> 2 * c) % 12) };
     }
     for (int i = 0; i < BATCH_ROWS; i++)
         places[i] = &place;
@@ -84,7 +88,8 @@ static int open_staged(void *arg, int number, const char *ext, struct err *err)
 }
 
 /* ids from `first` on, `step` apart; shuffled: over their whole range in no order */
-static void stage(struct staged *s, const struct table_spec *spec, int number, int64_t first, int64_t step, int64_t n, bool shuffled)
+static void stage(struct staged *s, const struct table_spec *spec, int number, int64_t first,
+                  int64_t step, int64_t n, bool shuffled)
 {
     struct err err;
     struct encoder *e;
@@ -93,10 +98,12 @@ static void stage(struct staged *s, const struct table_spec *spec, int number, i
     check(target_sqlite.encode_open(&e, spec, &how, number, &err), "encode", &err);
     for (int64_t at = 0; at < n; at += BATCH_ROWS) {
         uint32_t some = (uint32_t)(n - at < BATCH_ROWS ? n - at : BATCH_ROWS);
-        struct value *v = values + (size_t)(at / BATCH_ROWS % (DISTINCT / BATCH_ROWS)) * BATCH_ROWS * COLS;
+        struct value *v =
+            values + (size_t)(at / BATCH_ROWS % (DISTINCT / BATCH_ROWS)) * BATCH_ROWS * COLS;
         for (uint32_t i = 0; i < some; i++) {
             int64_t k = at + i;
-            v[i * COLS].i = first + step * (shuffled ? (int64_t)((uint64_t)k * 2654435761 % (uint64_t)n) : k);
+            v[i * COLS].i =
+                first + step * (shuffled ? (int64_t)((uint64_t)k * 2654435761 % (uint64_t)n) : k);
         }
         struct rows rows = { some, COLS, v, places };
         check(target_sqlite.encode_rows(e, &rows, NULL, &staged, &err), "encode", &err);
@@ -120,7 +127,8 @@ static struct target_conn *open_warehouse(const char *name, char path[300])
 }
 
 /* One transaction of n jobs with an output each; gives rows that went the slow way. */
-static int64_t load(struct target_conn *c, const struct table_spec *spec, struct staged *s, int n, bool same)
+static int64_t load(struct target_conn *c, const struct table_spec *spec, struct staged *s, int n,
+                    bool same)
 {
     struct err err;
     int64_t slow = 0;
@@ -129,7 +137,9 @@ static int64_t load(struct target_conn *c, const struct table_spec *spec, struct
         char uid[SYS_UID_LEN + 1];
         struct staged *one = same ? s : s + i;
         struct load_output o = { *spec, &one->output, one->path };
-        struct load_job job = { .uid = uid, .pipeline = "bench", .id = i, .objects = "[]", .outputs = &o, .noutputs = 1 };
+        struct load_job job = {
+            .uid = uid, .pipeline = "bench", .id = i, .objects = "[]", .outputs = &o, .noutputs = 1
+        };
         sys_uid(uid);
         check(target_sqlite.load_job(c, &job, &err), "load", &err);
         slow += job.slow_rows;
@@ -145,13 +155,15 @@ static void bench_append(const struct table_spec *spec, int64_t rows)
     int64_t each = rows / FILES, slow = 0, start = sys_mono_us();
     for (int i = 0; i < FILES; i++)
         stage(&s[i], spec, i, i * each, 1, each, false);
-    print_rate("typed rows to staged files, on disk", (double)(each * FILES), sys_mono_us() - start, "rows");
+    print_rate("typed rows to staged files, on disk", (double)(each * FILES), sys_mono_us() - start,
+               "rows");
     struct target_conn *c = open_warehouse("append.db", path);
     for (int round = 0; round < 2; round++) {
         start = sys_mono_us();
         slow += load(c, spec, s, FILES, false);
-        print_rate(round ? "staged files to committed, append to as many" : "staged files to committed, append to none", (double)(each * FILES),
-                   sys_mono_us() - start, "rows");
+        print_rate(round ? "staged files to committed, append to as many"
+                         : "staged files to committed, append to none",
+                   (double)(each * FILES), sys_mono_us() - start, "rows");
     }
     if (slow)
         printf("%" PRId64 " rows went the slow way\n", slow);
@@ -169,7 +181,8 @@ static void bench_small(const struct table_spec *spec, int64_t jobs)
     int64_t start = sys_mono_us();
     for (int64_t i = 0; i < jobs; i += SMALL_GROUP)
         load(c, spec, &s, SMALL_GROUP, true);
-    print_rate("inline jobs of 10 rows, 100 a transaction", (double)jobs, sys_mono_us() - start, "jobs");
+    print_rate("inline jobs of 10 rows, 100 a transaction", (double)jobs, sys_mono_us() - start,
+               "jobs");
     target_sqlite.close(c);
     buf_clear(&s.output.inlined);
 }
@@ -188,10 +201,12 @@ static void bench_upsert(const struct table_spec *spec, int64_t rows)
     struct target_conn *c = open_warehouse("upsert.db", path);
     int64_t start = sys_mono_us();
     load(c, &key, &base, 1, false);
-    print_rate("upsert of ascending keys into an empty table", (double)rows, sys_mono_us() - start, "rows");
+    print_rate("upsert of ascending keys into an empty table", (double)rows, sys_mono_us() - start,
+               "rows");
     start = sys_mono_us();
     load(c, &key, &more, 1, false);
-    print_rate("upsert of shuffled keys into ten times as many", (double)(rows / 10), sys_mono_us() - start, "rows");
+    print_rate("upsert of shuffled keys into ten times as many", (double)(rows / 10),
+               sys_mono_us() - start, "rows");
     target_sqlite.close(c);
     unlink(base.path);
     unlink(more.path);
@@ -204,8 +219,11 @@ static void bench_peer(int64_t rows)
     char path[300], text[32];
     snprintf(path, sizeof path, "%s/peer.db", folder);
     sqlite3_open(path, &db);
-    sqlite3_exec(db, "PRAGMA journal_mode=TRUNCATE; PRAGMA cache_size=-65536; CREATE TABLE t (id INTEGER NOT NULL, a INTEGER, b INTEGER, x REAL, y REAL,"
-                     " at TIMESTAMP, s TEXT, t TEXT, u TEXT, v TEXT); BEGIN", NULL, NULL, NULL);
+    sqlite3_exec(db,
+                 "PRAGMA journal_mode=TRUNCATE; PRAGMA cache_size=-65536; CREATE TABLE t (id "
+                 "INTEGER NOT NULL, a INTEGER, b INTEGER, x REAL, y REAL,"
+                 " at TIMESTAMP, s TEXT, t TEXT, u TEXT, v TEXT); BEGIN",
+                 NULL, NULL, NULL);
     sqlite3_prepare_v2(db, "INSERT INTO t VALUES (?,?,?,?,?,?,?,?,?,?)", -1, &st, NULL);
     int64_t start = sys_mono_us();
     for (int64_t i = 0; i < rows; i++) {
@@ -224,7 +242,8 @@ static void bench_peer(int64_t rows)
     }
     sqlite3_finalize(st);
     sqlite3_exec(db, "COMMIT", NULL, NULL, NULL);
-    print_rate("peer: INSERT of bound values, one transaction", (double)rows, sys_mono_us() - start, "rows");
+    print_rate("peer: INSERT of bound values, one transaction", (double)rows, sys_mono_us() - start,
+               "rows");
     sqlite3_close(db);
 }
 

@@ -17,7 +17,8 @@
 
 #include "test.h"
 
-static const char columns_text[] = "id:integer!, name:text, amount:decimal(2), weight:real, good:boolean, day:date, at:timestamp, extra:json";
+static const char columns_text[] = "id:integer!, name:text, amount:decimal(2), weight:real, "
+                                   "good:boolean, day:date, at:timestamp, extra:json";
 enum { COLUMNS = 8, JOB_OUTPUTS = 16 };
 
 static uint64_t seed = 88172645463325252;
@@ -43,7 +44,8 @@ static int open_staged(void *arg, int number, const char *ext, struct err *err)
     struct staged *s = arg;
     static int count;
     (void)err;
-    snprintf(s->path, sizeof s->path, "%s/staged %%20 %d-%d-%d.%s", test_dir(), (int)getpid(), number, count++, ext);
+    snprintf(s->path, sizeof s->path, "%s/staged %%20 %d-%d-%d.%s", test_dir(), (int)getpid(),
+             number, count++, ext);
     return open(s->path, O_RDWR | O_CREAT | O_EXCL, 0600);
 }
 
@@ -56,7 +58,8 @@ static void staged_clear(struct staged *s)
 }
 
 /* A table of these columns, with the key columns k (ended by -1) if any. */
-static void staged_init(struct staged *s, const char *table, const char *columns, enum load_mode mode, int key)
+static void staged_init(struct staged *s, const char *table, const char *columns,
+                        enum load_mode mode, int key)
 {
     struct err err;
     *s = (struct staged){ 0 };
@@ -75,13 +78,15 @@ static int no_limit_open(void *arg, int number, const char *ext, struct err *err
 }
 
 /* Encode n rows of values; gives the number of rejects. */
-static int64_t stage_rows(struct staged *s, const struct value *values, uint32_t n, size_t inline_max)
+static int64_t stage_rows(struct staged *s, const struct value *values, uint32_t n,
+                          size_t inline_max)
 {
     struct err err;
     struct encoder *e;
     struct rejects rejects;
     uint64_t staged = 0;
-    const struct stage stage = { open_staged, s, inline_max }, for_rejects = { no_limit_open, NULL, 1 << 20 };
+    const struct stage stage = { open_staged, s, inline_max },
+                       for_rejects = { no_limit_open, NULL, 1 << 20 };
     uint32_t cols = (uint32_t)s->columns.n;
     struct place place = { 1, 0, STR("the row") };
     const struct place *places[BATCH_ROWS];
@@ -110,7 +115,8 @@ static int64_t stage_rows(struct staged *s, const struct value *values, uint32_t
 static struct value *make_rows(int64_t first, uint32_t n)
 {
     static const char words[] = "the quick brown fox jumps over the lazy dog";
-    static const char *const json[] = { "1e2", "{\"a\":[1,2]}", "null", "\"x\"", "12345678901234567890" };
+    static const char *const json[] = { "1e2", "{\"a\":[1,2]}", "null", "\"x\"",
+                                        "12345678901234567890" };
     struct value *v = calloc((size_t)n * COLUMNS + 1, sizeof *v);
     for (uint32_t i = 0; i < n; i++) {
         struct value *row = v + (size_t)i * COLUMNS;
@@ -131,7 +137,8 @@ static struct value *make_rows(int64_t first, uint32_t n)
 }
 
 /* The usual case: n plain rows with ids from `first` on, in a file. */
-static void stage_plain(struct staged *s, const char *table, enum load_mode mode, int key, int64_t first, uint32_t n, size_t inline_max)
+static void stage_plain(struct staged *s, const char *table, enum load_mode mode, int key,
+                        int64_t first, uint32_t n, size_t inline_max)
 {
     struct value *v = make_rows(first, n);
     staged_init(s, table, columns_text, mode, key);
@@ -140,8 +147,8 @@ static void stage_plain(struct staged *s, const char *table, enum load_mode mode
 }
 
 /* Rows (id, name) from text pairs. */
-static void stage_pairs(struct staged *s, const char *table, enum load_mode mode, int key, size_t inline_max, int n,
-                        const int64_t *ids, const char *const *names)
+static void stage_pairs(struct staged *s, const char *table, enum load_mode mode, int key,
+                        size_t inline_max, int n, const int64_t *ids, const char *const *names)
 {
     struct value v[64] = { 0 };
     staged_init(s, table, "id:integer!, name:text", mode, key);
@@ -212,15 +219,22 @@ static const char *ask(const char *sql)
     return o;
 }
 
-static struct load_job job_of(const char *uid, struct load_output *outputs, struct staged *staged, int n)
+static struct load_job job_of(const char *uid, struct load_output *outputs, struct staged *staged,
+                              int n)
 {
     for (int i = 0; i < n; i++)
         outputs[i] = (struct load_output){ staged[i].spec, &staged[i].output, staged[i].path };
-    return (struct load_job){ .uid = uid, .pipeline = "p", .id = 7, .objects = "[\"file:///in.csv\"]", .outputs = outputs, .noutputs = n };
+    return (struct load_job){ .uid = uid,
+                              .pipeline = "p",
+                              .id = 7,
+                              .objects = "[\"file:///in.csv\"]",
+                              .outputs = outputs,
+                              .noutputs = n };
 }
 
 /* One job in a transaction of its own; -1 with *err where the target refuses it. */
-static int try_load(struct target_conn *c, const char *uid, struct staged *staged, int n, struct load_job *job, struct err *err)
+static int try_load(struct target_conn *c, const char *uid, struct staged *staged, int n,
+                    struct load_job *job, struct err *err)
 {
     struct load_output outputs[JOB_OUTPUTS];
     struct err begin_err;
@@ -242,7 +256,8 @@ static struct load_job load(struct target_conn *c, const char *uid, struct stage
     return job;
 }
 
-static void check_refusal(struct target_conn *c, struct staged *s, enum err_code code, const char *part)
+static void check_refusal(struct target_conn *c, struct staged *s, enum err_code code,
+                          const char *part)
 {
     struct load_job job;
     struct err err;
@@ -256,8 +271,11 @@ static void check_refusal(struct target_conn *c, struct staged *s, enum err_code
 
 /* ---- what goes in comes out ---- */
 
-static const char fingerprint[] = "SELECT group_concat(typeof(id)||quote(id)||typeof(name)||quote(name)||typeof(amount)||quote(amount)||typeof(weight)"
-                                  "||quote(weight)||quote(good)||typeof(day)||quote(day)||typeof(at)||quote(at)||typeof(extra)||quote(extra)) FROM ";
+static const char fingerprint[] = "SELECT "
+                                  "group_concat(typeof(id)||quote(id)||typeof(name)||quote(name)||"
+                                  "typeof(amount)||quote(amount)||typeof(weight)"
+                                  "||quote(weight)||quote(good)||typeof(day)||quote(day)||typeof("
+                                  "at)||quote(at)||typeof(extra)||quote(extra)) FROM ";
 
 TEST(sqlite, inline_and_staged_rows_are_the_same_rows)
 {
@@ -285,8 +303,14 @@ TEST(sqlite, inline_and_staged_rows_are_the_same_rows)
 TEST(sqlite, every_type_is_stored_as_declared)
 {
     struct staged s;
-    struct value v[COLUMNS] = { { .i = INT64_MIN }, { .p = "1e2", .n = 3 }, { .i = -1250 }, { .r = 3.0 }, { .i = 1 },
-                                { .i = 20047 },     { .i = 1700000000500000 }, { .p = "1e2", .n = 3 } };
+    struct value v[COLUMNS] = { { .i = INT64_MIN },
+                                { .p = "1e2", .n = 3 },
+                                { .i = -1250 },
+                                { .r = 3.0 },
+                                { .i = 1 },
+                                { .i = 20047 },
+                                { .i = 1700000000500000 },
+                                { .p = "1e2", .n = 3 } };
     for (size_t inline_max = 0; inline_max < 2; inline_max++) {
         new_warehouse();
         staged_init(&s, "t", columns_text, MODE_APPEND, -1);
@@ -295,9 +319,11 @@ TEST(sqlite, every_type_is_stored_as_declared)
         struct target_conn *c = open_warehouse();
         load(c, "u", &s, 1);
         target_sqlite.close(c);
-        CHECK_STR(ask("SELECT quote(id)||' '||quote(name)||' '||quote(amount)||' '||quote(weight)||' '||quote(good)||' '||quote(day)||' '||"
-                      "quote(at)||' '||quote(extra) FROM t"),
-                  "-9223372036854775808 '1e2' -12.5 3.0 1 '2024-11-20' '2023-11-14 22:13:20.5' '1e2'");
+        CHECK_STR(
+            ask("SELECT quote(id)||' '||quote(name)||' '||quote(amount)||' '||quote(weight)||' "
+                "'||quote(good)||' '||quote(day)||' '||"
+                "quote(at)||' '||quote(extra) FROM t"),
+            "-9223372036854775808 '1e2' -12.5 3.0 1 '2024-11-20' '2023-11-14 22:13:20.5' '1e2'");
         staged_clear(&s);
     }
 }
@@ -305,7 +331,9 @@ TEST(sqlite, every_type_is_stored_as_declared)
 static void copy_staged(const struct staged *s, const char *to, const char *insert)
 {
     sqlite3 *db;
-    char *sql = sqlite3_mprintf("PRAGMA journal_mode=MEMORY; PRAGMA synchronous=OFF; ATTACH %Q AS s;", s->path), *msg = NULL;
+    char *sql = sqlite3_mprintf(
+             "PRAGMA journal_mode=MEMORY; PRAGMA synchronous=OFF; ATTACH %Q AS s;", s->path),
+         *msg = NULL;
     AUTO(buf_clear) struct buf create = { 0 };
     sqlite_table_sql(&create, "\"t\"", &s->spec);
     CHECK_EQ(sqlite3_open(to, &db), SQLITE_OK);
@@ -326,16 +354,19 @@ static char *read_file(const char *path, size_t *n)
     return p;
 }
 
-/* The record transfer copies what is staged; INSERT of named columns decodes it, applies the affinities and encodes it again. */
+/* The record transfer copies what is staged; INSERT of named columns decodes it, applies the
+ * affinities and encodes it again. */
 TEST(sqlite, record_transfer_stores_the_bytes_that_an_insert_would)
 {
     struct staged s;
     size_t n[2];
     stage_plain(&s, "t", MODE_APPEND, -1, -3000, 20000, 0);
     copy_staged(&s, test_file("fast.db"), "INSERT INTO t SELECT * FROM s.staged");
-    copy_staged(&s, test_file("slow.db"), "INSERT INTO t (id, name, amount, weight, good, day, at, extra)"
-                                          " SELECT id, name, amount, weight, good, day, at, extra FROM s.staged");
-    char *fast = read_file(test_file("fast.db"), &n[0]), *slow = read_file(test_file("slow.db"), &n[1]);
+    copy_staged(&s, test_file("slow.db"),
+                "INSERT INTO t (id, name, amount, weight, good, day, at, extra)"
+                " SELECT id, name, amount, weight, good, day, at, extra FROM s.staged");
+    char *fast = read_file(test_file("fast.db"), &n[0]),
+         *slow = read_file(test_file("slow.db"), &n[1]);
     CHECK(n[0] > 1000000);
     CHECK_EQ(n[0], n[1]);
     assert_memory_equal(fast, slow, n[0]);
@@ -352,9 +383,9 @@ TEST(sqlite, rows_that_the_table_could_not_hold_are_rejected)
         v[i * COLUMNS + 1].p = v[i * COLUMNS + 7].p = "";
         v[i * COLUMNS].i = i;
     }
-    v[0].null = true;                          /* NOT NULL */
-    v[COLUMNS + 2].i = 123456789012345678;     /* more digits than a REAL has */
-    v[2 * COLUMNS + 6].i = INT64_MAX;          /* no year of four digits */
+    v[0].null = true;                      /* NOT NULL */
+    v[COLUMNS + 2].i = 123456789012345678; /* more digits than a REAL has */
+    v[2 * COLUMNS + 6].i = INT64_MAX;      /* no year of four digits */
     staged_init(&s, "t", columns_text, MODE_APPEND, -1);
     CHECK_EQ(stage_rows(&s, v, 4, 65536), 3);
     CHECK_EQ(s.output.rows, 1);
@@ -374,7 +405,9 @@ TEST(sqlite, outputs_grow_from_memory_into_a_file)
         struct target_conn *c = open_warehouse();
         CHECK_EQ(load(c, "u", &s, 1).rows, n);
         target_sqlite.close(c);
-        CHECK_EQ(atoi(ask("SELECT count(*) || CASE WHEN sum(id) = count(*) * (count(*) + 1) / 2 THEN '' ELSE 'x' END FROM t")), n);
+        CHECK_EQ(atoi(ask("SELECT count(*) || CASE WHEN sum(id) = count(*) * (count(*) + 1) / 2 "
+                          "THEN '' ELSE 'x' END FROM t")),
+                 n);
         staged_clear(&s);
     }
 }
@@ -401,7 +434,8 @@ TEST(sqlite, the_slow_path_is_counted)
 {
     struct staged s;
     new_warehouse();
-    sql_into("CREATE TABLE t (note TEXT, id INTEGER, name TEXT, amount, weight, good, day, at, extra)");
+    sql_into(
+        "CREATE TABLE t (note TEXT, id INTEGER, name TEXT, amount, weight, good, day, at, extra)");
     struct target_conn *c = open_warehouse();
     stage_plain(&s, "t", MODE_APPEND, -1, 1, 1000, 0);
     struct load_job job = load(c, "u", &s, 1);
@@ -437,7 +471,8 @@ TEST(sqlite, staged_files_cost_no_super_journal)
     CHECK_EQ(super_journals, 0);
     target_sqlite.close(c);
     /* and the watch works: two files written in one transaction do make one */
-    char *sql = sqlite3_mprintf("ATTACH %Q AS s; BEGIN IMMEDIATE; DELETE FROM a; DELETE FROM s.staged; COMMIT", s[0].path);
+    char *sql = sqlite3_mprintf(
+        "ATTACH %Q AS s; BEGIN IMMEDIATE; DELETE FROM a; DELETE FROM s.staged; COMMIT", s[0].path);
     sql_into(sql);
     sqlite3_free(sql);
     CHECK(super_journals > 0);
@@ -471,12 +506,16 @@ TEST(sqlite, replace_leaves_the_rows_of_the_last_job)
     for (int k = 0; k < 2; k++) {
         new_warehouse();
         struct target_conn *c = open_warehouse();
-        stage_pairs(&s[0], "t", MODE_REPLACE, -1, k * 1000, 2, (int64_t[]){ 1, 2 }, (const char *[]){ "a", "b" });
-        stage_pairs(&s[1], "t", MODE_REPLACE, -1, k * 1000, 1, (int64_t[]){ 3 }, (const char *[]){ "c" });
-        stage_pairs(&s[2], "t", MODE_REPLACE, -1, k * 1000, 1, (int64_t[]){ 4 }, (const char *[]){ "d" });
+        stage_pairs(&s[0], "t", MODE_REPLACE, -1, k * 1000, 2, (int64_t[]){ 1, 2 },
+                    (const char *[]){ "a", "b" });
+        stage_pairs(&s[1], "t", MODE_REPLACE, -1, k * 1000, 1, (int64_t[]){ 3 },
+                    (const char *[]){ "c" });
+        stage_pairs(&s[2], "t", MODE_REPLACE, -1, k * 1000, 1, (int64_t[]){ 4 },
+                    (const char *[]){ "d" });
         load(c, "u0", &s[0], 1);
         CHECK_STR(ask("SELECT group_concat(id) FROM t"), "1,2");
-        load(c, "u1", &s[1], 2); /* two outputs for one table: the second does not wipe out the first */
+        load(c, "u1", &s[1],
+             2); /* two outputs for one table: the second does not wipe out the first */
         CHECK_STR(ask("SELECT group_concat(id) FROM t"), "3,4");
         for (int i = 0; i < 3; i++)
             staged_clear(&s[i]);
@@ -491,7 +530,10 @@ TEST(sqlite, upsert_keeps_the_last_row_of_a_key)
         struct staged s[2];
         struct value first[] = { { .i = 5 }, { .p = "a", .n = 1 }, { .i = 3 }, { .p = "b", .n = 1 },
                                  { .i = 5 }, { .p = "c", .n = 1 }, { .i = 4 }, { .null = true } };
-        struct value second[] = { { .i = 4 }, { .p = "d", .n = 1 }, { .i = 9 }, { .p = "e", .n = 1 }, { .i = 9 }, { .p = "f", .n = 1 } };
+        struct value second[] = {
+            { .i = 4 },           { .p = "d", .n = 1 }, { .i = 9 },
+            { .p = "e", .n = 1 }, { .i = 9 },           { .p = "f", .n = 1 }
+        };
         static const char digits[] = "0123456789";
         for (int i = 0; k / 2 && i < 8; i += 2) {
             first[i] = (struct value){ .p = digits + first[i].i, .n = 1 };
@@ -505,9 +547,13 @@ TEST(sqlite, upsert_keeps_the_last_row_of_a_key)
         stage_rows(&s[0], first, 4, k % 2 * 1000);
         stage_rows(&s[1], second, 3, k % 2 * 1000);
         CHECK_EQ(load(c, "u0", &s[0], 1).rows, 4);
-        CHECK_STR(ask("SELECT group_concat(id || coalesce(name, '-')) FROM (SELECT * FROM t ORDER BY id)"), "3b,4-,5c");
+        CHECK_STR(ask("SELECT group_concat(id || coalesce(name, '-')) FROM (SELECT * FROM t ORDER "
+                      "BY id)"),
+                  "3b,4-,5c");
         CHECK_EQ(load(c, "u1", &s[1], 1).rows, 3);
-        CHECK_STR(ask("SELECT group_concat(id || coalesce(name, '-')) FROM (SELECT * FROM t ORDER BY id)"), "3b,4d,5c,9f");
+        CHECK_STR(ask("SELECT group_concat(id || coalesce(name, '-')) FROM (SELECT * FROM t ORDER "
+                      "BY id)"),
+                  "3b,4d,5c,9f");
         staged_clear(&s[0]);
         staged_clear(&s[1]);
         target_sqlite.close(c);
@@ -517,7 +563,8 @@ TEST(sqlite, upsert_keeps_the_last_row_of_a_key)
 TEST(sqlite, upsert_takes_a_key_of_several_columns)
 {
     struct staged s;
-    struct value v[] = { { .i = 1 }, { .p = "x", .n = 1 }, { .i = 10 }, { .i = 1 }, { .p = "y", .n = 1 }, { .i = 11 },
+    struct value v[] = { { .i = 1 }, { .p = "x", .n = 1 }, { .i = 10 },
+                         { .i = 1 }, { .p = "y", .n = 1 }, { .i = 11 },
                          { .i = 1 }, { .p = "x", .n = 1 }, { .i = 12 } };
     for (size_t inline_max = 0; inline_max < 2000; inline_max += 1000) {
         new_warehouse();
@@ -527,12 +574,15 @@ TEST(sqlite, upsert_takes_a_key_of_several_columns)
         s.spec.nkey = 2;
         stage_rows(&s, v, 3, inline_max);
         load(c, "u", &s, 1);
-        CHECK_STR(ask("SELECT group_concat(a || b || c) FROM (SELECT * FROM t ORDER BY c)"), "1y11,1x12");
+        CHECK_STR(ask("SELECT group_concat(a || b || c) FROM (SELECT * FROM t ORDER BY c)"),
+                  "1y11,1x12");
         staged_clear(&s);
         staged_init(&s, "u", "a:integer!, b:text!", MODE_UPSERT, 0); /* nothing but the key */
         s.key[1] = 1;
         s.spec.nkey = 2;
-        struct value only[] = { { .i = 1 }, { .p = "x", .n = 1 }, { .i = 1 }, { .p = "x", .n = 1 } };
+        struct value only[] = {
+            { .i = 1 }, { .p = "x", .n = 1 }, { .i = 1 }, { .p = "x", .n = 1 }
+        };
         stage_rows(&s, only, 2, inline_max);
         load(c, "v", &s, 1);
         CHECK_STR(ask("SELECT count(*) FROM u"), "1");
@@ -553,9 +603,14 @@ TEST(sqlite, names_of_any_kind_are_quoted)
         s.columns.v[1].name = strdup("rowid");
         free(s.columns.v[0].name);
         s.columns.v[0].name = strdup("a \"b\" c");
-        stage_rows(&s, (struct value[]){ { .i = 2 }, { .i = 20 }, { .i = 1 }, { .i = 10 }, { .i = 2 }, { .i = 21 } }, 3, inline_max);
+        stage_rows(&s,
+                   (struct value[]){
+                       { .i = 2 }, { .i = 20 }, { .i = 1 }, { .i = 10 }, { .i = 2 }, { .i = 21 } },
+                   3, inline_max);
         load(c, "u", &s, 1);
-        CHECK_STR(ask("SELECT group_concat(\"a \"\"b\"\" c\" || ' ' || \"rowid\") FROM \"select \"\"x\""), "1 10,2 21");
+        CHECK_STR(
+            ask("SELECT group_concat(\"a \"\"b\"\" c\" || ' ' || \"rowid\") FROM \"select \"\"x\""),
+            "1 10,2 21");
         CHECK_EQ(target_sqlite.loaded(c, "u", &err), 1);
         staged_clear(&s);
         target_sqlite.close(c);
@@ -569,11 +624,15 @@ TEST(sqlite, columns_of_an_own_table_are_found_by_name)
     struct staged s;
     for (size_t inline_max = 0; inline_max < 2000; inline_max += 1000) {
         new_warehouse();
-        sql_into("CREATE TABLE t (NAME TEXT, note TEXT, seen DEFAULT 5 NOT NULL, double AS (id * 2), ID INTEGER)");
+        sql_into("CREATE TABLE t (NAME TEXT, note TEXT, seen DEFAULT 5 NOT NULL, double AS (id * "
+                 "2), ID INTEGER)");
         struct target_conn *c = open_warehouse();
-        stage_pairs(&s, "t", MODE_APPEND, -1, inline_max, 2, (int64_t[]){ 1, 2 }, (const char *[]){ "a", "b" });
+        stage_pairs(&s, "t", MODE_APPEND, -1, inline_max, 2, (int64_t[]){ 1, 2 },
+                    (const char *[]){ "a", "b" });
         load(c, "u", &s, 1);
-        CHECK_STR(ask("SELECT group_concat(id || name || seen || double || coalesce(note, '-')) FROM t"), "1a52-,2b54-");
+        CHECK_STR(
+            ask("SELECT group_concat(id || name || seen || double || coalesce(note, '-')) FROM t"),
+            "1a52-,2b54-");
         staged_clear(&s);
         target_sqlite.close(c);
     }
@@ -585,10 +644,14 @@ TEST(sqlite, what_does_not_fit_an_own_table_is_refused_with_what_to_do)
         const char *create, *table, *part;
         enum load_mode mode;
     } cases[] = {
-        { "CREATE TABLE t (id INTEGER)", "t", "has no column 'name'; run: ALTER TABLE \"t\" ADD COLUMN \"name\" TEXT", MODE_APPEND },
-        { "CREATE TABLE t (id INTEGER, name TEXT)", "t", "run: CREATE UNIQUE INDEX \"t_key\" ON \"t\" (\"id\")", MODE_UPSERT },
-        { "CREATE TABLE t (id INTEGER, name TEXT, more TEXT NOT NULL)", "t", "column 'more' of table 't' is NOT NULL without a default", MODE_APPEND },
-        { "CREATE TABLE t (id INTEGER, name AS (id || 'x'))", "t", "column 'name' of table 't' is generated", MODE_APPEND },
+        { "CREATE TABLE t (id INTEGER)", "t",
+          "has no column 'name'; run: ALTER TABLE \"t\" ADD COLUMN \"name\" TEXT", MODE_APPEND },
+        { "CREATE TABLE t (id INTEGER, name TEXT)", "t",
+          "run: CREATE UNIQUE INDEX \"t_key\" ON \"t\" (\"id\")", MODE_UPSERT },
+        { "CREATE TABLE t (id INTEGER, name TEXT, more TEXT NOT NULL)", "t",
+          "column 'more' of table 't' is NOT NULL without a default", MODE_APPEND },
+        { "CREATE TABLE t (id INTEGER, name AS (id || 'x'))", "t",
+          "column 'name' of table 't' is generated", MODE_APPEND },
         { "CREATE VIEW t AS SELECT 1 AS id, 'a' AS name", "t", "is a view", MODE_APPEND },
         { "SELECT 1", "qetl_load", "is the ledger", MODE_APPEND },
         { "SELECT 1", "other.t", "has no schemas", MODE_APPEND },
@@ -599,7 +662,8 @@ TEST(sqlite, what_does_not_fit_an_own_table_is_refused_with_what_to_do)
         new_warehouse();
         sql_into(cases[i].create);
         struct target_conn *c = open_warehouse();
-        stage_pairs(&s, cases[i].table, cases[i].mode, cases[i].mode == MODE_UPSERT ? 0 : -1, 1000, 1, (int64_t[]){ 1 }, (const char *[]){ "a" });
+        stage_pairs(&s, cases[i].table, cases[i].mode, cases[i].mode == MODE_UPSERT ? 0 : -1, 1000,
+                    1, (int64_t[]){ 1 }, (const char *[]){ "a" });
         check_refusal(c, &s, ERR_TARGET_REFUSED, cases[i].part);
         staged_clear(&s);
         target_sqlite.close(c);
@@ -614,11 +678,13 @@ TEST(sqlite, a_row_that_a_constraint_refuses_is_named)
             new_warehouse();
             sql_into("CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT CHECK (name <> 'bad'))");
             struct target_conn *c = open_warehouse();
-            stage_pairs(&s, "t", MODE_APPEND, key, inline_max, 3, (int64_t[]){ 1, 2, 1 }, (const char *[]){ "a", "b", "c" });
+            stage_pairs(&s, "t", MODE_APPEND, key, inline_max, 3, (int64_t[]){ 1, 2, 1 },
+                        (const char *[]){ "a", "b", "c" });
             check_refusal(c, &s, ERR_TARGET_REFUSED, "row 3 of 3");
             check_refusal(c, &s, ERR_TARGET_REFUSED, "UNIQUE constraint failed: t.id");
             staged_clear(&s);
-            stage_pairs(&s, "t", MODE_APPEND, key, inline_max, 2, (int64_t[]){ 1, 2 }, (const char *[]){ "a", "bad" });
+            stage_pairs(&s, "t", MODE_APPEND, key, inline_max, 2, (int64_t[]){ 1, 2 },
+                        (const char *[]){ "a", "bad" });
             check_refusal(c, &s, ERR_TARGET_REFUSED, "row 2 of 2");
             staged_clear(&s);
             CHECK_STR(ask("SELECT count(*) FROM t"), "0");
@@ -631,9 +697,11 @@ TEST(sqlite, a_trigger_that_leaves_rows_out_is_found_out)
     for (size_t inline_max = 0; inline_max < 2000; inline_max += 1000) {
         struct staged s;
         new_warehouse();
-        sql_into("CREATE TABLE t (id INTEGER, name TEXT); CREATE TRIGGER g BEFORE INSERT ON t WHEN new.id = 2 BEGIN SELECT raise(IGNORE); END");
+        sql_into("CREATE TABLE t (id INTEGER, name TEXT); CREATE TRIGGER g BEFORE INSERT ON t WHEN "
+                 "new.id = 2 BEGIN SELECT raise(IGNORE); END");
         struct target_conn *c = open_warehouse();
-        stage_pairs(&s, "t", MODE_APPEND, -1, inline_max, 3, (int64_t[]){ 1, 2, 3 }, (const char *[]){ "a", "b", "c" });
+        stage_pairs(&s, "t", MODE_APPEND, -1, inline_max, 3, (int64_t[]){ 1, 2, 3 },
+                    (const char *[]){ "a", "b", "c" });
         check_refusal(c, &s, ERR_TARGET_REFUSED, "2 of 3 rows went in");
         staged_clear(&s);
         target_sqlite.close(c);
@@ -668,10 +736,14 @@ TEST(sqlite, a_refused_job_leaves_nothing_and_its_group_goes_on)
     for (int i = 0; i < 3; i++)
         stage_plain(&good[i], "t", MODE_APPEND, -1, i * 100, 100, i ? 0 : 65536);
     stage_plain(&bad[0], "made_by_bad", MODE_APPEND, -1, 0, 100, 0);
-    stage_pairs(&bad[1], "strict_one", MODE_APPEND, -1, 0, 2, (int64_t[]){ 1, 2 }, (const char *[]){ "a", "bad" });
+    stage_pairs(&bad[1], "strict_one", MODE_APPEND, -1, 0, 2, (int64_t[]){ 1, 2 },
+                (const char *[]){ "a", "bad" });
     struct target_conn *c = open_warehouse();
-    struct load_job jobs[] = { job_of("g0", outputs[0], &good[0], 1), job_of("bad", outputs[1], bad, 2), job_of("g1", outputs[2], &good[1], 1),
-                               job_of("bad2", outputs[3], bad, 2), job_of("g2", outputs[4], &good[2], 1) };
+    struct load_job jobs[] = { job_of("g0", outputs[0], &good[0], 1),
+                               job_of("bad", outputs[1], bad, 2),
+                               job_of("g1", outputs[2], &good[1], 1),
+                               job_of("bad2", outputs[3], bad, 2),
+                               job_of("g2", outputs[4], &good[2], 1) };
     CHECK_OK(target_sqlite.begin(c, &err), err);
     for (int i = 0; i < 5; i++) {
         int rc = target_sqlite.load_job(c, &jobs[i], &err);
@@ -681,7 +753,9 @@ TEST(sqlite, a_refused_job_leaves_nothing_and_its_group_goes_on)
     }
     CHECK_OK(target_sqlite.commit(c, &err), err);
     CHECK_STR(ask("SELECT count(*) FROM t"), "300");
-    CHECK_STR(ask("SELECT group_concat(name) FROM (SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name)"), "qetl_load,strict_one,t");
+    CHECK_STR(ask("SELECT group_concat(name) FROM (SELECT name FROM sqlite_schema WHERE type = "
+                  "'table' ORDER BY name)"),
+              "qetl_load,strict_one,t");
     CHECK_STR(ask("SELECT count(*) FROM strict_one"), "0");
     CHECK_STR(ask("SELECT group_concat(uid || rows) FROM qetl_load"), "g0100,g1100,g2100");
     target_sqlite.close(c);
@@ -704,8 +778,11 @@ TEST(sqlite, a_job_in_the_ledger_is_not_loaded_again)
     CHECK_EQ(target_sqlite.loaded(c, "u", &err), 1);
     CHECK_EQ(target_sqlite.loaded(c, "v", &err), 0);
     CHECK_STR(ask("SELECT count(*) FROM t"), "10");
-    CHECK_STR(ask("SELECT uid || ' ' || job || ' ' || pipeline || ' ' || objects || ' ' || rows FROM qetl_load"), "u 7 p [\"file:///in.csv\"] 10");
-    CHECK_STR(ask("SELECT abs(julianday('now') - julianday(loaded_at)) < 0.01 FROM qetl_load"), "1");
+    CHECK_STR(ask("SELECT uid || ' ' || job || ' ' || pipeline || ' ' || objects || ' ' || rows "
+                  "FROM qetl_load"),
+              "u 7 p [\"file:///in.csv\"] 10");
+    CHECK_STR(ask("SELECT abs(julianday('now') - julianday(loaded_at)) < 0.01 FROM qetl_load"),
+              "1");
     target_sqlite.close(c);
     staged_clear(&s);
 }
@@ -744,15 +821,18 @@ TEST(sqlite, a_damaged_output_is_refused)
     CHECK_EQ(unlink(s.path), 0);
     check_refusal(c, &s, ERR_STAGED_DAMAGED, "not there");
     staged_clear(&s);
-    for (size_t inline_max = 0; inline_max < 2000; inline_max += 1000) { /* staged for other columns than it is loaded for */
-        stage_pairs(&s, "t", MODE_APPEND, -1, inline_max, 1, (int64_t[]){ 1 }, (const char *[]){ "a" });
+    for (size_t inline_max = 0; inline_max < 2000;
+         inline_max += 1000) { /* staged for other columns than it is loaded for */
+        stage_pairs(&s, "t", MODE_APPEND, -1, inline_max, 1, (int64_t[]){ 1 },
+                    (const char *[]){ "a" });
         staged_init(&other, "t", "id:integer!, name:json", MODE_APPEND, -1);
         s.spec.columns = &other.columns;
         check_refusal(c, &s, ERR_STAGED_DAMAGED, "staged for");
         staged_clear(&s);
         staged_clear(&other);
     }
-    stage_pairs(&s, "t", MODE_APPEND, -1, 1000, 2, (int64_t[]){ 1, 2 }, (const char *[]){ "a", "b" });
+    stage_pairs(&s, "t", MODE_APPEND, -1, 1000, 2, (int64_t[]){ 1, 2 },
+                (const char *[]){ "a", "b" });
     for (size_t n = s.output.inlined.n; n-- > 0;) {
         s.output.inlined.n = n;
         check_refusal(c, &s, ERR_STAGED_DAMAGED, "is cut");
@@ -854,7 +934,8 @@ static pid_t hold(const char *sql)
     pid_t pid = fork();
     if (pid == 0) {
         sqlite3 *db;
-        if (sqlite3_open(warehouse, &db) || sqlite3_exec(db, sql, NULL, NULL, NULL) || write(pipefd[1], "x", 1) != 1)
+        if (sqlite3_open(warehouse, &db) || sqlite3_exec(db, sql, NULL, NULL, NULL) ||
+            write(pipefd[1], "x", 1) != 1)
             _exit(1);
         nanosleep(&(struct timespec){ .tv_nsec = 200000000 }, NULL);
         _exit(sqlite3_exec(db, "COMMIT", NULL, NULL, NULL) != SQLITE_OK);
@@ -929,7 +1010,9 @@ TEST(sqlite, with_many_readers_a_reader_holds_nothing_up)
     load(c, "u1", &s, 1);
     CHECK_STR(ask("PRAGMA journal_mode"), "wal");
     CHECK_EQ(sqlite3_open(warehouse, &reader), SQLITE_OK);
-    CHECK_EQ(sqlite3_exec(reader, "PRAGMA wal_autocheckpoint = 0; BEGIN; SELECT count(*) FROM t", NULL, NULL, NULL), SQLITE_OK);
+    CHECK_EQ(sqlite3_exec(reader, "PRAGMA wal_autocheckpoint = 0; BEGIN; SELECT count(*) FROM t",
+                          NULL, NULL, NULL),
+             SQLITE_OK);
     for (int i = 0; i < 3; i++) {
         char uid[16];
         snprintf(uid, sizeof uid, "v%d", i);
@@ -939,7 +1022,8 @@ TEST(sqlite, with_many_readers_a_reader_holds_nothing_up)
     sqlite3_close(reader);
     target_sqlite.close(c);
     snprintf(wal, sizeof wal, "%s-wal", warehouse);
-    CHECK(stat(wal, &st) < 0 || st.st_size == 0); /* nothing is left outside the file that people copy */
+    CHECK(stat(wal, &st) < 0 ||
+          st.st_size == 0); /* nothing is left outside the file that people copy */
     CHECK_STR(ask("SELECT count(*) FROM t"), "160000");
     staged_clear(&s);
 }
@@ -958,7 +1042,8 @@ TEST(sqlite, an_owners_wal_mode_is_kept)
     staged_clear(&s);
 }
 
-/* A limit on the size of files stands for the full disk: SQLite's write fails in the middle of the transaction. */
+/* A limit on the size of files stands for the full disk: SQLite's write fails in the middle of the
+ * transaction. */
 TEST(sqlite, a_disk_that_is_full_passes)
 {
     struct staged s;
@@ -984,7 +1069,8 @@ TEST(sqlite, a_disk_that_is_full_passes)
             _exit(13);
         limit.rlim_cur = RLIM_INFINITY;
         setrlimit(RLIMIT_FSIZE, &limit);
-        if (target_sqlite.begin(c, &err) < 0 || target_sqlite.load_job(c, &job, &err) < 0 || target_sqlite.commit(c, &err) < 0)
+        if (target_sqlite.begin(c, &err) < 0 || target_sqlite.load_job(c, &job, &err) < 0 ||
+            target_sqlite.commit(c, &err) < 0)
             _exit(14);
         target_sqlite.close(c);
         _exit(0);
@@ -1001,7 +1087,10 @@ TEST(sqlite, a_disk_that_is_full_passes)
 
 enum { CRASH_JOBS = 12 };
 
-static void crash_uid(char uid[32], int i) { snprintf(uid, 32, "job-%02d", i); }
+static void crash_uid(char uid[32], int i)
+{
+    snprintf(uid, 32, "job-%02d", i);
+}
 
 /* Load all jobs in groups of three, as a loader does: what the ledger has is passed over. */
 static void loader_child(struct staged *staged)
@@ -1040,11 +1129,16 @@ static void check_exactly_once(void)
     CHECK(jobs == 0 || jobs % 3 == 0);
     if (jobs == 0)
         return;
-    /* job k has the ids from k * 1000 on: 300 in table a (staged in a file), 20 in table b (inline) */
-    CHECK_STR(ask("SELECT count(*) FROM (SELECT id / 1000 AS k, count(*) AS n, count(DISTINCT id) AS d FROM a GROUP BY 1) WHERE n = 300 AND d = 300 AND"
-                  " printf('job-%02d', k) IN (SELECT uid FROM qetl_load)"), ask("SELECT count(*) FROM qetl_load"));
-    CHECK_STR(ask("SELECT count(*) FROM (SELECT id / 1000 AS k, count(*) AS n, count(DISTINCT id) AS d FROM b GROUP BY 1) WHERE n = 20 AND d = 20 AND"
-                  " printf('job-%02d', k) IN (SELECT uid FROM qetl_load)"), ask("SELECT count(*) FROM qetl_load"));
+    /* job k has the ids from k * 1000 on: 300 in table a (staged in a file), 20 in table b (inline)
+     */
+    CHECK_STR(ask("SELECT count(*) FROM (SELECT id / 1000 AS k, count(*) AS n, count(DISTINCT id) "
+                  "AS d FROM a GROUP BY 1) WHERE n = 300 AND d = 300 AND"
+                  " printf('job-%02d', k) IN (SELECT uid FROM qetl_load)"),
+              ask("SELECT count(*) FROM qetl_load"));
+    CHECK_STR(ask("SELECT count(*) FROM (SELECT id / 1000 AS k, count(*) AS n, count(DISTINCT id) "
+                  "AS d FROM b GROUP BY 1) WHERE n = 20 AND d = 20 AND"
+                  " printf('job-%02d', k) IN (SELECT uid FROM qetl_load)"),
+              ask("SELECT count(*) FROM qetl_load"));
     CHECK_EQ(atoi(ask("SELECT count(*) FROM a")), jobs * 300);
     CHECK_EQ(atoi(ask("SELECT count(*) FROM b")), jobs * 20);
 }
@@ -1070,7 +1164,8 @@ TEST(sqlite, a_loader_killed_at_any_instant_loads_each_job_once)
             if (pid == 0)
                 loader_child(s);
             uint64_t us = next_random() % longest_us;
-            nanosleep(&(struct timespec){ (time_t)(us / 1000000), (long)(us % 1000000 * 1000) }, NULL);
+            nanosleep(&(struct timespec){ (time_t)(us / 1000000), (long)(us % 1000000 * 1000) },
+                      NULL);
             kill(pid, SIGKILL);
             CHECK_EQ(waitpid(pid, &status, 0), pid);
             CHECK(status == 0 || WIFSIGNALED(status));
@@ -1105,7 +1200,8 @@ TEST(sqlite, a_loader_killed_around_its_commit_loads_each_job_once)
             CHECK_EQ(waitpid(pid, &status, 0), pid);
             CHECK(WIFSIGNALED(status));
             check_exactly_once();
-            CHECK_EQ(atoi(ask("SELECT count(*) FROM sqlite_schema WHERE name = 'qetl_load'")), n > 1 || p == 1);
+            CHECK_EQ(atoi(ask("SELECT count(*) FROM sqlite_schema WHERE name = 'qetl_load'")),
+                     n > 1 || p == 1);
             if (n > 1 || p == 1)
                 CHECK_EQ(atoi(ask("SELECT count(*) FROM qetl_load")), 3 * (n - 1 + (int)p));
         }
@@ -1116,7 +1212,8 @@ TEST(sqlite, a_loader_killed_around_its_commit_loads_each_job_once)
 
 TEST(sqlite, an_uncertain_commit_is_settled_by_the_ledger)
 {
-    static const char *const points[] = { "target-before-commit:error", "target-after-commit:error" };
+    static const char *const points[] = { "target-before-commit:error",
+                                          "target-after-commit:error" };
     struct staged s;
     stage_plain(&s, "t", MODE_APPEND, -1, 1, 10, 0);
     for (int p = 0; p < 2; p++) {
@@ -1159,8 +1256,11 @@ static int given_fd(void *arg, int number, const char *ext, struct err *err)
 
 TEST(sqlite, the_encoder_needs_no_call_but_write_and_memory)
 {
-    static const int calls[] = { SCMP_SYS(read), SCMP_SYS(write), SCMP_SYS(pwrite64), SCMP_SYS(close), SCMP_SYS(mmap), SCMP_SYS(munmap), SCMP_SYS(mremap),
-                                 SCMP_SYS(madvise), SCMP_SYS(brk), SCMP_SYS(futex), SCMP_SYS(fdatasync), SCMP_SYS(clock_gettime), SCMP_SYS(exit_group) };
+    static const int calls[] = { SCMP_SYS(read),      SCMP_SYS(write),     SCMP_SYS(pwrite64),
+                                 SCMP_SYS(close),     SCMP_SYS(mmap),      SCMP_SYS(munmap),
+                                 SCMP_SYS(mremap),    SCMP_SYS(madvise),   SCMP_SYS(brk),
+                                 SCMP_SYS(futex),     SCMP_SYS(fdatasync), SCMP_SYS(clock_gettime),
+                                 SCMP_SYS(exit_group) };
     struct staged s;
     const char *preload = getenv("LD_PRELOAD");
     if (preload && strstr(preload, "vgpreload"))
@@ -1184,7 +1284,8 @@ TEST(sqlite, the_encoder_needs_no_call_but_write_and_memory)
             _exit(20);
         const struct stage stage = { given_fd, &fd, 1000 };
         struct rows rows = { 5000, COLUMNS, v, places };
-        if (target_sqlite.encode_open(&e, &s.spec, &stage, 0, &err) < 0 || target_sqlite.encode_rows(e, &rows, NULL, &staged, &err) < 0 ||
+        if (target_sqlite.encode_open(&e, &s.spec, &stage, 0, &err) < 0 ||
+            target_sqlite.encode_rows(e, &rows, NULL, &staged, &err) < 0 ||
             target_sqlite.encode_finish(e, &s.output, &err) < 0)
             _exit(21);
         target_sqlite.encode_close(e);

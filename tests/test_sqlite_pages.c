@@ -35,7 +35,8 @@ struct made {
 };
 
 /* A table with texts of these lengths. */
-static struct made make_file(const uint32_t *length, int n, const struct pages_limits *limits, const char *create)
+static struct made make_file(const uint32_t *length, int n, const struct pages_limits *limits,
+                             const char *create)
 {
     struct err err;
     struct pages *p;
@@ -84,7 +85,8 @@ static void check_file(const struct made *made, const uint32_t *length, int n, c
     CHECK_EQ(sqlite3_step(st), SQLITE_DONE);
     sqlite3_finalize(st);
     /* by rowid too: the keys of the interior pages */
-    CHECK_EQ(sqlite3_prepare_v2(db, "SELECT length(a) FROM t WHERE rowid = ?", -1, &st, NULL), SQLITE_OK);
+    CHECK_EQ(sqlite3_prepare_v2(db, "SELECT length(a) FROM t WHERE rowid = ?", -1, &st, NULL),
+             SQLITE_OK);
     for (int i = 0; i < n; i += 1 + n / 500) {
         sqlite3_bind_int(st, 1, i + 1);
         CHECK_EQ(sqlite3_step(st), SQLITE_ROW);
@@ -112,10 +114,24 @@ TEST(pages, of_no_row_and_of_one_are_a_database)
         check_lengths(&n, 1, NULL);
 }
 
-/* A record of a text of n bytes has n + 3 or n + 4 bytes. Around each of these sizes the shape of a cell or chain changes. */
+/* A record of a text of n bytes has n + 3 or n + 4 bytes. Around each of these sizes the shape of a
+ * cell or chain changes. */
 TEST(pages, are_sound_for_rows_of_every_size_around_a_boundary)
 {
-    static const uint32_t around[] = { 0, 57, 120, 489, 1000, 2030, 4061, 4092, 4096, 489 + 4092, 4061 + 4092, 489 + 2 * 4092, 4061 + 2 * 4092, 65536 };
+    static const uint32_t around[] = { 0,
+                                       57,
+                                       120,
+                                       489,
+                                       1000,
+                                       2030,
+                                       4061,
+                                       4092,
+                                       4096,
+                                       489 + 4092,
+                                       4061 + 4092,
+                                       489 + 2 * 4092,
+                                       4061 + 2 * 4092,
+                                       65536 };
     static uint32_t length[3000];
     int n = 0;
     for (size_t i = 0; i < COUNT_OF(around); i++)
@@ -142,7 +158,8 @@ TEST(pages, are_sound_for_random_rows)
         uint64_t shape = next_random();
         uint32_t most = 1u << (n > 2000 ? shape % 9 : shape % 14);
         for (int i = 0; i < n; i++)
-            length[i] = (uint32_t)(next_random() % (shape & 1024 && next_random() % 50 == 0 ? 20000 : most));
+            length[i] = (uint32_t)(next_random() %
+                                   (shape & 1024 && next_random() % 50 == 0 ? 20000 : most));
         check_lengths(length, n, NULL);
     }
 }
@@ -165,7 +182,8 @@ TEST(pages, are_sound_for_trees_of_many_levels)
         }
 }
 
-/* With SQLite's own limits an interior page of small rowids holds hundreds of children: two levels above the leaves. */
+/* With SQLite's own limits an interior page of small rowids holds hundreds of children: two levels
+ * above the leaves. */
 TEST(pages, are_sound_for_two_full_levels)
 {
     enum { MANY = 1500 };
@@ -175,7 +193,8 @@ TEST(pages, are_sound_for_two_full_levels)
     check_lengths(length, MANY, NULL);
 }
 
-/* SQLite locks bytes at 1 GiB and keeps no data on their page; both sides are told to have it lower. */
+/* SQLite locks bytes at 1 GiB and keeps no data on their page; both sides are told to have it
+ * lower. */
 TEST(pages, leave_the_lock_page_alone)
 {
     static uint32_t length[60];
@@ -212,7 +231,9 @@ TEST(pages, that_changed_after_they_were_staged_are_found_out)
     CHECK_OK(pages_verify(made.path, made.bytes, made.checksum, &err), err);
     AUTO(fd_closep) int fd = open(made.path, O_RDWR);
     for (int k = 0; k < 200; k++) {
-        off_t at = k == 0 ? 0 : k == 1 ? made.bytes - 1 : (off_t)(next_random() % (uint64_t)made.bytes);
+        off_t at = k == 0   ? 0
+                   : k == 1 ? made.bytes - 1
+                            : (off_t)(next_random() % (uint64_t)made.bytes);
         char old, bad;
         CHECK_EQ(pread(fd, &old, 1, at), 1);
         bad = (char)(old ^ (1 << next_random() % 8));

@@ -53,13 +53,16 @@ TEST(varint, has_the_bytes_of_the_format)
 /* ---- SQLite as the judge ---- */
 
 static const struct record_column all_types[] = {
-    { TYPE_TEXT, 0, false }, { TYPE_INTEGER, 0, false }, { TYPE_DECIMAL, 3, false }, { TYPE_REAL, 0, false },
-    { TYPE_BOOLEAN, 0, false }, { TYPE_DATE, 0, false }, { TYPE_TIMESTAMP, 0, false }, { TYPE_JSON, 0, false },
+    { TYPE_TEXT, 0, false },      { TYPE_INTEGER, 0, false }, { TYPE_DECIMAL, 3, false },
+    { TYPE_REAL, 0, false },      { TYPE_BOOLEAN, 0, false }, { TYPE_DATE, 0, false },
+    { TYPE_TIMESTAMP, 0, false }, { TYPE_JSON, 0, false },
 };
 enum { COLUMNS = COUNT_OF(all_types) };
-static const char all_sql[] = "CREATE TABLE t (a TEXT, b INTEGER, c DECIMAL(18,3), d REAL, e BOOLEAN, f DATE, g TIMESTAMP, h JSON TEXT)";
+static const char all_sql[] = "CREATE TABLE t (a TEXT, b INTEGER, c DECIMAL(18,3), d REAL, e "
+                              "BOOLEAN, f DATE, g TIMESTAMP, h JSON TEXT)";
 
-static void bind_natural(sqlite3_stmt *st, int at, const struct record_column *c, const struct value *v)
+static void bind_natural(sqlite3_stmt *st, int at, const struct record_column *c,
+                         const struct value *v)
 {
     char text[64];
     if (v->null) {
@@ -88,7 +91,8 @@ static void bind_natural(sqlite3_stmt *st, int at, const struct record_column *c
     }
 }
 
-/* The record of the only row of the only table, out of a database image: root page 2, first cell. */
+/* The record of the only row of the only table, out of a database image: root page 2, first cell.
+ */
 static struct str only_record(sqlite3 *db, unsigned char **image)
 {
     sqlite3_int64 size;
@@ -108,7 +112,8 @@ static void check_against_sqlite(sqlite3 *db, const struct value *row)
 {
     sqlite3_stmt *st;
     CHECK_EQ(sqlite3_exec(db, "DELETE FROM t", NULL, NULL, NULL), SQLITE_OK);
-    CHECK_EQ(sqlite3_prepare_v2(db, "INSERT INTO t VALUES (?,?,?,?,?,?,?,?)", -1, &st, NULL), SQLITE_OK);
+    CHECK_EQ(sqlite3_prepare_v2(db, "INSERT INTO t VALUES (?,?,?,?,?,?,?,?)", -1, &st, NULL),
+             SQLITE_OK);
     for (int i = 0; i < COLUMNS; i++)
         bind_natural(st, i + 1, &all_types[i], &row[i]);
     CHECK_EQ(sqlite3_step(st), SQLITE_DONE);
@@ -131,15 +136,21 @@ static sqlite3 *memory_table(void)
     return db;
 }
 
-static const struct value plain_row[COLUMNS] = { { .p = "a", .n = 1 }, { .i = 5 },       { .i = 1500 }, { .r = 2.5 },
-                                                 { .i = 1 },           { .i = 20000 }, { .i = 0 },    { .p = "{}", .n = 2 } };
+static const struct value plain_row[COLUMNS] = { { .p = "a", .n = 1 }, { .i = 5 },
+                                                 { .i = 1500 },        { .r = 2.5 },
+                                                 { .i = 1 },           { .i = 20000 },
+                                                 { .i = 0 },           { .p = "{}", .n = 2 } };
 
 TEST(record, is_what_sqlite_stores_at_every_edge)
 {
-    static const double reals[] = { 0.0,     -0.0,          1.0,           2.0,  -1.0, 0.5, 1e15, 1e300, -1e-300, INFINITY, -INFINITY,
-                                    0x1p47,  0x1p47 - 1,    -0x1p47,       -0x1p47 - 1, 0x1p53, 0x1p63, 5e-324 };
-    static const char *const texts[] = { "", "1", "1e2", "0x10", " 7 ", "2024-01-01", "nul\0in", "12345678901234567890", "3.0" };
-    static const int64_t times[] = { -62135596800000000, 253402300799999999, 0, 1, -1, 1700000000000000, 1700000000100000 };
+    static const double reals[] = { 0.0,        -0.0,    1.0,         2.0,      -1.0,      0.5,
+                                    1e15,       1e300,   -1e-300,     INFINITY, -INFINITY, 0x1p47,
+                                    0x1p47 - 1, -0x1p47, -0x1p47 - 1, 0x1p53,   0x1p63,    5e-324 };
+    static const char *const texts[] = { "",    "1",          "1e2",     "0x10",
+                                         " 7 ", "2024-01-01", "nul\0in", "12345678901234567890",
+                                         "3.0" };
+    static const int64_t times[] = { -62135596800000000, 253402300799999999, 0, 1, -1,
+                                     1700000000000000,   1700000000100000 };
     sqlite3 *db = memory_table();
     struct value row[COLUMNS];
     for (int bit = 0; bit < 64; bit++)
@@ -158,7 +169,8 @@ TEST(record, is_what_sqlite_stores_at_every_edge)
     }
     for (size_t i = 0; i < COUNT_OF(texts); i++) {
         memcpy(row, plain_row, sizeof row);
-        row[0] = row[7] = (struct value){ .p = texts[i], .n = i == 6 ? 6 : (uint32_t)strlen(texts[i]) };
+        row[0] = row[7] =
+            (struct value){ .p = texts[i], .n = i == 6 ? 6 : (uint32_t)strlen(texts[i]) };
         check_against_sqlite(db, row);
     }
     for (size_t i = 0; i < COUNT_OF(times); i++) {
@@ -178,7 +190,8 @@ TEST(record, is_what_sqlite_stores_for_random_rows)
     for (int k = 0; k < 3000; k++) {
         struct value row[COLUMNS];
         for (int i = 0; i < COLUMNS; i++)
-            row[i] = (struct value){ .i = (int64_t)next_random() >> next_random() % 64, .null = next_random() % 5 == 0 };
+            row[i] = (struct value){ .i = (int64_t)next_random() >> next_random() % 64,
+                                     .null = next_random() % 5 == 0 };
         row[0] = (struct value){ .p = text, .n = next_random() % (k % 2 ? 100 : sizeof text) };
         row[7] = (struct value){ .p = "[1, 2]", .n = 6, .null = k % 3 == 0 };
         row[2].i %= 1000000000000000;
@@ -243,14 +256,17 @@ TEST(record, refuses_null_where_none_may_be)
 
 TEST(record, refuses_what_the_column_cannot_hold_exactly)
 {
-    check_refused(2, (struct value){ .i = 1234567890123456 }, false, REJECT_TARGET_RANGE);    /* 16 digits, 3 behind the point */
+    check_refused(2, (struct value){ .i = 1234567890123456 }, false,
+                  REJECT_TARGET_RANGE); /* 16 digits, 3 behind the point */
     check_refused(2, (struct value){ .i = -999999999999999999 }, false, REJECT_TARGET_RANGE);
     check_refused(3, (struct value){ .r = NAN }, false, REJECT_TARGET_RANGE);
-    check_refused(5, (struct value){ .i = -719163 }, false, REJECT_TARGET_RANGE);             /* the day before year 1 */
-    check_refused(5, (struct value){ .i = 2932897 }, false, REJECT_TARGET_RANGE);             /* 10000-01-01 */
+    check_refused(5, (struct value){ .i = -719163 }, false,
+                  REJECT_TARGET_RANGE); /* the day before year 1 */
+    check_refused(5, (struct value){ .i = 2932897 }, false, REJECT_TARGET_RANGE); /* 10000-01-01 */
     check_refused(6, (struct value){ .i = INT64_MIN }, false, REJECT_TARGET_RANGE);
     check_refused(6, (struct value){ .i = 253402300800000000 }, false, REJECT_TARGET_RANGE);
-    check_refused(7, (struct value){ .p = "", .n = 1000000001 }, false, REJECT_TARGET_RANGE); /* never looked at */
+    check_refused(7, (struct value){ .p = "", .n = 1000000001 }, false,
+                  REJECT_TARGET_RANGE); /* never looked at */
 }
 
 TEST(record, takes_a_decimal_of_18_digits_when_it_is_integral)

@@ -1,10 +1,12 @@
 /*
  * The SQLite target: its declared types, and its encoder, which runs in the reader child.
  *
- * The encoder needs neither SQLite nor any call but write, mmap and fdatasync: it makes records and pages by itself.
- * Small outputs stay in memory; the first row that does not fit there moves them all into a file.
+ * The encoder needs neither SQLite nor any call but write, mmap and fdatasync: it makes records and
+ * pages by itself. Small outputs stay in memory; the first row that does not fit there moves them
+ * all into a file.
  *
- * If power fails in the middle, the file has no page 1 and its name was not published: the job runs again.
+ * If power fails in the middle, the file has no page 1 and its name was not published: the job runs
+ * again.
  */
 #include "target/sqlite.h"
 
@@ -35,8 +37,8 @@ bool sqlite_rowid_key(const struct table_spec *spec)
 void sqlite_column_sql(struct buf *out, const struct column *c)
 {
     static const char *const declared[TYPES] = {
-        [TYPE_TEXT] = "TEXT",       [TYPE_INTEGER] = "INTEGER", [TYPE_DECIMAL] = "DECIMAL",
-        [TYPE_REAL] = "REAL",       [TYPE_BOOLEAN] = "BOOLEAN", [TYPE_DATE] = "DATE",
+        [TYPE_TEXT] = "TEXT",           [TYPE_INTEGER] = "INTEGER", [TYPE_DECIMAL] = "DECIMAL",
+        [TYPE_REAL] = "REAL",           [TYPE_BOOLEAN] = "BOOLEAN", [TYPE_DATE] = "DATE",
         [TYPE_TIMESTAMP] = "TIMESTAMP", [TYPE_JSON] = "JSON TEXT",
     };
     db_quote(out, c->name);
@@ -65,7 +67,8 @@ void sqlite_staged_sql(struct buf *out, const struct table_spec *spec)
     buf_addc(out, ')');
 }
 
-/* A key that is not one integer: WITHOUT ROWID, 1.2 times as fast to upsert as a second b-tree for the key. */
+/* A key that is not one integer: WITHOUT ROWID, 1.2 times as fast to upsert as a second b-tree for
+ * the key. */
 void sqlite_table_sql(struct buf *out, const char *name, const struct table_spec *spec)
 {
     bool rowid_key = sqlite_rowid_key(spec);
@@ -92,11 +95,11 @@ uint64_t sqlite_staged_id(struct str staged_sql)
 struct encoder {
     const struct columns *columns;
     const struct stage *stage;
-    struct output out;              /* inlined: what was staged so far, while `pages` is NULL */
-    struct record_column *plan;     /* a column each */
+    struct output out;          /* inlined: what was staged so far, while `pages` is NULL */
+    struct record_column *plan; /* a column each */
     struct record_buf record;
-    struct buf sql;                 /* of the staged table */
-    struct pages *pages;            /* in a file */
+    struct buf sql;      /* of the staged table */
+    struct pages *pages; /* in a file */
     int fd;
 };
 
@@ -113,8 +116,8 @@ static void encode_close(struct encoder *e)
     free(e);
 }
 
-static int encode_open(struct encoder **out, const struct table_spec *spec, const struct stage *stage, int output_number,
-                       struct err *err)
+static int encode_open(struct encoder **out, const struct table_spec *spec,
+                       const struct stage *stage, int output_number, struct err *err)
 {
     struct encoder *e = calloc(1, sizeof *e);
     if (!e)
@@ -135,7 +138,8 @@ static int encode_open(struct encoder **out, const struct table_spec *spec, cons
         return err_nomem(err);
     }
     for (int i = 0; i < spec->columns->n; i++)
-        e->plan[i] = (struct record_column){ spec->columns->v[i].type, spec->columns->v[i].scale, sqlite_not_null(spec, i) };
+        e->plan[i] = (struct record_column){ spec->columns->v[i].type, spec->columns->v[i].scale,
+                                             sqlite_not_null(spec, i) };
     *out = e;
     return 0;
 }
@@ -147,7 +151,8 @@ static int move_to_file(struct encoder *e, struct err *err)
     if ((e->fd = e->stage->open_file(e->stage->arg, e->out.number, "db", err)) < 0 ||
         pages_open(&e->pages, e->fd, NULL, err) < 0)
         return -1;
-    const uint8_t *p = (const uint8_t *)inlined->p + INLINE_HEAD, *end = (const uint8_t *)inlined->p + inlined->n;
+    const uint8_t *p = (const uint8_t *)inlined->p + INLINE_HEAD,
+                  *end = (const uint8_t *)inlined->p + inlined->n;
     while (p < end) {
         uint64_t n;
         p += varint_get(p, end, &n);
@@ -196,18 +201,20 @@ static struct str value_text(const struct column *c, const struct value *v, char
     return (struct str){ out, (size_t)n };
 }
 
-static int refuse(struct encoder *e, const struct record_fault *fault, const struct rows *rows, uint32_t row,
-                  struct rejects *rejects, struct err *err)
+static int refuse(struct encoder *e, const struct record_fault *fault, const struct rows *rows,
+                  uint32_t row, struct rejects *rejects, struct err *err)
 {
     char text[64];
     const struct column *c = &e->columns->v[fault->column];
-    struct str value = value_text(c, &rows->values[(size_t)row * rows->cols + (size_t)fault->column], text);
+    struct str value =
+        value_text(c, &rows->values[(size_t)row * rows->cols + (size_t)fault->column], text);
     return rejects_add(rejects, fault->reason, c->name, value, rows->places[row], err);
 }
 
 enum { RECORD_KEEP = 1 << 20 }; /* a buffer that one long row made greater is not kept */
 
-static int encode_rows(struct encoder *e, const struct rows *rows, struct rejects *rejects, uint64_t *staged, struct err *err)
+static int encode_rows(struct encoder *e, const struct rows *rows, struct rejects *rejects,
+                       uint64_t *staged, struct err *err)
 {
     for (uint32_t i = 0; i < rows->n; i++) {
         struct str record;
@@ -238,7 +245,8 @@ static int encode_finish(struct encoder *e, struct output *out, struct err *err)
     if (!e->pages && e->out.inlined.n > e->stage->inline_max && move_to_file(e, err) < 0)
         return -1;
     if (e->pages) {
-        if (pages_finish(e->pages, STAGED_TABLE, e->sql.p, &e->out.bytes, &e->out.checksum, err) < 0)
+        if (pages_finish(e->pages, STAGED_TABLE, e->sql.p, &e->out.bytes, &e->out.checksum, err) <
+            0)
             return -1;
         e->out.in_file = true;
         snprintf(e->out.ext, sizeof e->out.ext, "db");

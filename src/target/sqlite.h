@@ -1,11 +1,12 @@
 /*
- * What the two halves of the SQLite target share, so that the staged form and its loading never drift.
+ * What the two halves of the SQLite target share, so that the staged form and its loading never
+ * drift.
  *
  * A staged output of a table is its rows as SQLite records in file order, either
- *   inline    12 bytes (INLINE_MAGIC, then the low 64 bits of sqlite_staged_id, little-endian) and then each record behind its
- *             length as a varint; or
- *   in a file a SQLite database (sqlite_pages.h) with the one table STAGED_TABLE, a plain rowid table.
- * Both name the columns they were made for, so that an output staged under another `columns =` is refused, not guessed at.
+ *   inline    12 bytes (INLINE_MAGIC, then the low 64 bits of sqlite_staged_id, little-endian) and
+ * then each record behind its length as a varint; or in a file a SQLite database (sqlite_pages.h)
+ * with the one table STAGED_TABLE, a plain rowid table. Both name the columns they were made for,
+ * so that an output staged under another `columns =` is refused, not guessed at.
  */
 #ifndef QETL_TARGET_SQLITE_H
 #define QETL_TARGET_SQLITE_H
@@ -23,20 +24,22 @@ enum { INLINE_HEAD = 12 };
 
 /* May column i be null? Not when it is required or part of the key. */
 bool sqlite_not_null(const struct table_spec *spec, int i);
-/* The key is one integer column: it is the table's rowid (INTEGER PRIMARY KEY), which loads 1.3 times as fast as any other. */
+/* The key is one integer column: it is the table's rowid (INTEGER PRIMARY KEY), which loads 1.3
+ * times as fast as any other. */
 bool sqlite_rowid_key(const struct table_spec *spec);
 /* `"name" TYPE`, as in CREATE TABLE and ALTER TABLE ADD COLUMN. */
 void sqlite_column_sql(struct buf *out, const struct column *c);
 /* CREATE TABLE of the table that qetl makes in the warehouse; `name` is quoted already. */
 void sqlite_table_sql(struct buf *out, const char *name, const struct table_spec *spec);
-/* CREATE TABLE of the staged table. For a table without key it differs from the above in its name only, which is what lets SQLite
- * move the records as they are. */
+/* CREATE TABLE of the staged table. For a table without key it differs from the above in its name
+ * only, which is what lets SQLite move the records as they are. */
 void sqlite_staged_sql(struct buf *out, const struct table_spec *spec);
 /* FNV-1a of that text: http://www.isthe.com/chongo/tech/comp/fnv/ */
 uint64_t sqlite_staged_id(struct str staged_sql);
 
 /* ---- the load half, sqlite_load.c; see target.h ---- */
-int sqlite_open(struct target_conn **out, const struct target_config *cfg, bool create, struct err *err);
+int sqlite_open(struct target_conn **out, const struct target_config *cfg, bool create,
+                struct err *err);
 void sqlite_close(struct target_conn *c);
 int sqlite_begin(struct target_conn *c, struct err *err);
 int sqlite_load_job(struct target_conn *c, struct load_job *job, struct err *err);

@@ -1,18 +1,20 @@
 /*
  * The SQLite target: its loader.
  *
- * Staged files are attached read-only and immutable and copied by INSERT ... SELECT *, which moves whole records where SQLite
- * allows it ("record transfer": insert.c of SQLite, xferOptimization). Inline outputs go through a prepared INSERT. Before a
- * file is trusted its checksum is compared, because the transfer checks neither types nor NOT NULL.
+ * Staged files are attached read-only and immutable and copied by INSERT ... SELECT *, which moves
+ * whole records where SQLite allows it ("record transfer": insert.c of SQLite, xferOptimization).
+ * Inline outputs go through a prepared INSERT. Before a file is trusted its checksum is compared,
+ * because the transfer checks neither types nor NOT NULL.
  *
  * Invariants
  *   - The ledger row of a job is written inside the job's savepoint, after its rows.
- *   - What is attached is never written: with immutable=1 SQLite holds no lock on it, so a commit needs no super-journal.
- *   - Only one loader writes at a time: the fair lock "<path>-lock" is held from begin to commit or rollback. In WAL mode the
- *     checkpoint runs under it too (sqlite.org, "The WAL-reset bug").
+ *   - What is attached is never written: with immutable=1 SQLite holds no lock on it, so a commit
+ * needs no super-journal.
+ *   - Only one loader writes at a time: the fair lock "<path>-lock" is held from begin to commit or
+ * rollback. In WAL mode the checkpoint runs under it too (sqlite.org, "The WAL-reset bug").
  *
- * If power fails in the middle, SQLite's journal takes the whole transaction back at the next open, rows and ledger alike.
- * If it fails after COMMIT returned, both are there (synchronous=FULL).
+ * If power fails in the middle, SQLite's journal takes the whole transaction back at the next open,
+ * rows and ledger alike. If it fails after COMMIT returned, both are there (synchronous=FULL).
  */
 #include "target/sqlite.h"
 
@@ -34,17 +36,30 @@
 #include "target/sqlite_record.h"
 
 enum {
-    BUSY_MS = 10000,        /* so long another program may hold the database, or another loader the lock */
-    CACHE_KIB = 16384,      /* 16 MiB; 32 and 64 loaded and upserted no faster, and a sort takes as much again */
-    WAL_PAGES = 1000,       /* checkpoint above it */
-    STEPS_TRANSFER = 6,     /* VM steps a row: 4 or 5 by record transfer, + 3 an index; 14 + columns without */
+    BUSY_MS = 10000, /* so long another program may hold the database, or another loader the lock */
+    CACHE_KIB =
+        16384, /* 16 MiB; 32 and 64 loaded and upserted no faster, and a sort takes as much again */
+    WAL_PAGES = 1000, /* checkpoint above it */
+    STEPS_TRANSFER =
+        6, /* VM steps a row: 4 or 5 by record transfer, + 3 an index; 14 + columns without */
     STEPS_INDEX = 3,
-    STEPS_ONCE = 200,       /* of a statement, whatever its rows */
+    STEPS_ONCE = 200, /* of a statement, whatever its rows */
 };
 
 /* ---- the connection ---- */
 
-enum ledger_sql { SQL_BEGIN, SQL_COMMIT, SQL_ROLLBACK, SQL_SAVEPOINT, SQL_ROLLBACK_TO, SQL_RELEASE, SQL_MAKE, SQL_FIND, SQL_ADD, SQLS };
+enum ledger_sql {
+    SQL_BEGIN,
+    SQL_COMMIT,
+    SQL_ROLLBACK,
+    SQL_SAVEPOINT,
+    SQL_ROLLBACK_TO,
+    SQL_RELEASE,
+    SQL_MAKE,
+    SQL_FIND,
+    SQL_ADD,
+    SQLS
+};
 static const char *const ledger_sql[SQLS] = {
     [SQL_BEGIN] = "BEGIN IMMEDIATE",
     [SQL_COMMIT] = "COMMIT",
@@ -52,8 +67,10 @@ static const char *const ledger_sql[SQLS] = {
     [SQL_SAVEPOINT] = "SAVEPOINT job",
     [SQL_ROLLBACK_TO] = "ROLLBACK TO job",
     [SQL_RELEASE] = "RELEASE job",
-    [SQL_MAKE] = "CREATE TABLE IF NOT EXISTS main.qetl_load (uid TEXT PRIMARY KEY NOT NULL, job INTEGER NOT NULL,"
-                 " pipeline TEXT NOT NULL, objects TEXT NOT NULL, rows INTEGER NOT NULL, loaded_at TIMESTAMP NOT NULL)"
+    [SQL_MAKE] = "CREATE TABLE IF NOT EXISTS main.qetl_load (uid TEXT PRIMARY KEY NOT NULL, job "
+                 "INTEGER NOT NULL,"
+                 " pipeline TEXT NOT NULL, objects TEXT NOT NULL, rows INTEGER NOT NULL, loaded_at "
+                 "TIMESTAMP NOT NULL)"
                  " WITHOUT ROWID",
     [SQL_FIND] = "SELECT 1 FROM main.qetl_load WHERE uid = :uid",
     [SQL_ADD] = "INSERT INTO main.qetl_load (uid, job, pipeline, objects, rows, loaded_at)"
@@ -62,15 +79,15 @@ static const char *const ledger_sql[SQLS] = {
 
 /* A table of the warehouse as one kind of output is put into it. */
 struct table {
-    char *id;             /* what outputs are known by: name, mode, key and staged columns */
-    struct buf staged;    /* CREATE TABLE of the staged table */
-    struct buf quoted;    /* "name" */
-    struct buf columns;   /* "a", "b" */
-    struct buf key;       /* "a", "b" */
-    struct buf conflict;  /* ON CONFLICT ..., or empty */
-    const char *order;    /* name of the staged rowid that no column has */
-    bool whole;           /* the table's columns are the staged ones, in their order */
-    bool all_count;       /* every row counts as a change */
+    char *id;            /* what outputs are known by: name, mode, key and staged columns */
+    struct buf staged;   /* CREATE TABLE of the staged table */
+    struct buf quoted;   /* "name" */
+    struct buf columns;  /* "a", "b" */
+    struct buf key;      /* "a", "b" */
+    struct buf conflict; /* ON CONFLICT ..., or empty */
+    const char *order;   /* name of the staged rowid that no column has */
+    bool whole;          /* the table's columns are the staged ones, in their order */
+    bool all_count;      /* every row counts as a change */
     int indexes;
     enum load_mode mode;
     sqlite3_stmt *insert; /* one row of bound values */
@@ -79,17 +96,17 @@ struct table {
 struct target_conn {
     sqlite3 *db;
     char *path;
-    int lock;             /* descriptor of "<path>-lock" */
+    int lock; /* descriptor of "<path>-lock" */
     bool wal, locked;
     sqlite3_stmt *st[SQLS];
-    int64_t schema;       /* version that the tables were read at */
+    int64_t schema; /* version that the tables were read at */
     struct table *tables;
     int ntables, attached;
 };
 
 /*
- * SQLite's error as a value. What the data or the tables are to blame for is refused for good; a machine or another program in the
- * way is passing.
+ * SQLite's error as a value. What the data or the tables are to blame for is refused for good; a
+ * machine or another program in the way is passing.
  */
 static int failed(struct target_conn *c, struct err *err, const char *what)
 {
@@ -108,13 +125,15 @@ static int failed(struct target_conn *c, struct err *err, const char *what)
         if (codes[i].rc == rc)
             code = codes[i].code;
     if (rc == SQLITE_BUSY)
-        return err_set(err, code, "%s: another program has held '%s' for more than %d s", what, c->path, BUSY_MS / 1000);
+        return err_set(err, code, "%s: another program has held '%s' for more than %d s", what,
+                       c->path, BUSY_MS / 1000);
     err_set(err, code, "%s: %s", what, sqlite3_errmsg(c->db));
     err->sys = sqlite3_extended_errcode(c->db);
     return -1;
 }
 
-static int prepare(struct target_conn *c, const char *sql, sqlite3_stmt **st, const char *what, struct err *err)
+static int prepare(struct target_conn *c, const char *sql, sqlite3_stmt **st, const char *what,
+                   struct err *err)
 {
     if (sqlite3_prepare_v3(c->db, sql, -1, SQLITE_PREPARE_PERSISTENT, st, NULL) != SQLITE_OK)
         return failed(c, err, what);
@@ -154,7 +173,8 @@ static int exec(struct target_conn *c, const char *sql, const char *what, struct
 
 /* ---- tables ---- */
 
-/* What was read of the tables holds as long as the schema does; nobody else can change it inside our transaction. */
+/* What was read of the tables holds as long as the schema does; nobody else can change it inside
+ * our transaction. */
 static int read_schema_version(struct target_conn *c, struct err *err)
 {
     sqlite3_stmt *st;
@@ -188,15 +208,18 @@ static void forget_tables(struct target_conn *c)
     c->schema = -1;
 }
 
-static int name_of(struct target_conn *c, const struct table_spec *spec, const char **name, struct err *err)
+static int name_of(struct target_conn *c, const struct table_spec *spec, const char **name,
+                   struct err *err)
 {
     const char *dot = strchr(spec->name, '.');
     *name = dot ? dot + 1 : spec->name;
     if (dot && (dot - spec->name != 4 || strncasecmp(spec->name, "main", 4)))
-        return err_set(err, ERR_TARGET_REFUSED, "table '%s': a SQLite warehouse has no schemas; name it without one",
+        return err_set(err, ERR_TARGET_REFUSED,
+                       "table '%s': a SQLite warehouse has no schemas; name it without one",
                        spec->table);
     if (!strcasecmp(*name, "qetl_load"))
-        return err_set(err, ERR_TARGET_REFUSED, "table '%s' is the ledger of '%s'; choose another name", *name, c->path);
+        return err_set(err, ERR_TARGET_REFUSED,
+                       "table '%s' is the ledger of '%s'; choose another name", *name, c->path);
     return 0;
 }
 
@@ -246,8 +269,10 @@ static void write_texts(struct table *t, const struct table_spec *spec, const ch
 static int find_table(struct target_conn *c, const char *name, bool *view, struct err *err)
 {
     sqlite3_stmt *st;
-    if (prepare(c, "SELECT type = 'view' FROM main.sqlite_schema WHERE type IN ('table', 'view') AND lower(name) = lower(?1)", &st,
-                "look for the table", err) < 0)
+    if (prepare(c,
+                "SELECT type = 'view' FROM main.sqlite_schema WHERE type IN ('table', 'view') AND "
+                "lower(name) = lower(?1)",
+                &st, "look for the table", err) < 0)
         return -1;
     sqlite3_bind_text(st, 1, name, -1, SQLITE_STATIC);
     int rc = step(c, st, "look for the table", err);
@@ -257,46 +282,54 @@ static int find_table(struct target_conn *c, const char *name, bool *view, struc
     return rc;
 }
 
-static int lacks_column(struct target_conn *c, const char *name, const struct table *t, const struct column *column, struct err *err)
+static int lacks_column(struct target_conn *c, const char *name, const struct table *t,
+                        const struct column *column, struct err *err)
 {
     AUTO(buf_clear) struct buf add = { 0 };
     sqlite_column_sql(&add, column);
-    return err_set(err, ERR_TARGET_REFUSED, "table '%s' of '%s' has no column '%s'; run: ALTER TABLE %s ADD COLUMN %s", name,
+    return err_set(err, ERR_TARGET_REFUSED,
+                   "table '%s' of '%s' has no column '%s'; run: ALTER TABLE %s ADD COLUMN %s", name,
                    c->path, column->name, t->quoted.p, add.failed ? "" : add.p);
 }
 
-/* One row of pragma_table_xinfo: name, notnull, dflt_value, pk, hidden. *at counts the columns that SELECT * gives. */
-static int match_column(sqlite3_stmt *st, struct table *t, const struct table_spec *spec, const char *name, bool *found, int *at,
-                        struct err *err)
+/* One row of pragma_table_xinfo: name, notnull, dflt_value, pk, hidden. *at counts the columns that
+ * SELECT * gives. */
+static int match_column(sqlite3_stmt *st, struct table *t, const struct table_spec *spec,
+                        const char *name, bool *found, int *at, struct err *err)
 {
     const char *column = db_text(st, 0);
     int i = columns_find(spec->columns, str_of(column));
     bool hidden = sqlite3_column_int(st, 4);
     if (i >= 0 && hidden)
-        return err_set(err, ERR_TARGET_REFUSED, "column '%s' of table '%s' is generated: it takes no values", column, name);
+        return err_set(err, ERR_TARGET_REFUSED,
+                       "column '%s' of table '%s' is generated: it takes no values", column, name);
     if (i >= 0) {
         found[i] = true;
         t->whole &= i == *at;
     } else if (!hidden) {
         t->whole = false;
-        if (sqlite3_column_int(st, 1) && sqlite3_column_type(st, 2) == SQLITE_NULL && !sqlite3_column_int(st, 3))
+        if (sqlite3_column_int(st, 1) && sqlite3_column_type(st, 2) == SQLITE_NULL &&
+            !sqlite3_column_int(st, 3))
             return err_set(err, ERR_TARGET_REFUSED,
-                           "column '%s' of table '%s' is NOT NULL without a default, and the pipeline does not fill it", column,
-                           name);
+                           "column '%s' of table '%s' is NOT NULL without a default, and the "
+                           "pipeline does not fill it",
+                           column, name);
     }
     *at += !hidden;
     return 0;
 }
 
 /* The user's own table: every column of ours is in it, and what else it has may stay empty. */
-static int match_table(struct target_conn *c, struct table *t, const struct table_spec *spec, const char *name, struct err *err)
+static int match_table(struct target_conn *c, struct table *t, const struct table_spec *spec,
+                       const char *name, struct err *err)
 {
     sqlite3_stmt *st;
     bool *found = calloc((size_t)spec->columns->n, sizeof *found);
     if (!found)
         return err_nomem(err);
-    int rc = prepare(c, "SELECT name, \"notnull\", dflt_value, pk, hidden FROM pragma_table_xinfo(?1, 'main')", &st,
-                     "read the table's columns", err);
+    int rc = prepare(
+        c, "SELECT name, \"notnull\", dflt_value, pk, hidden FROM pragma_table_xinfo(?1, 'main')",
+        &st, "read the table's columns", err);
     if (rc == 0) {
         int at = 0;
         sqlite3_bind_text(st, 1, name, -1, SQLITE_STATIC);
@@ -316,7 +349,8 @@ static int match_table(struct target_conn *c, struct table *t, const struct tabl
 static int count_indexes(struct target_conn *c, struct table *t, const char *name, struct err *err)
 {
     sqlite3_stmt *st;
-    if (prepare(c, "SELECT count(*) FROM pragma_index_list(?1, 'main')", &st, "count the indexes", err) < 0)
+    if (prepare(c, "SELECT count(*) FROM pragma_index_list(?1, 'main')", &st, "count the indexes",
+                err) < 0)
         return -1;
     sqlite3_bind_text(st, 1, name, -1, SQLITE_STATIC);
     int rc = step(c, st, "count the indexes", err);
@@ -327,7 +361,8 @@ static int count_indexes(struct target_conn *c, struct table *t, const char *nam
 }
 
 /* INSERT of one bound row. Here it shows whether the table has a unique index on the key. */
-static int prepare_insert(struct target_conn *c, struct table *t, const struct table_spec *spec, const char *name, struct err *err)
+static int prepare_insert(struct target_conn *c, struct table *t, const struct table_spec *spec,
+                          const char *name, struct err *err)
 {
     AUTO(buf_clear) struct buf sql = { 0 };
     buf_addf(&sql, "INSERT INTO main.%s (%s) VALUES (", t->quoted.p, t->columns.p);
@@ -341,21 +376,26 @@ static int prepare_insert(struct target_conn *c, struct table *t, const struct t
     if (!strstr(err->msg, "ON CONFLICT clause does not match"))
         return err_in(err, "table");
     return err_set(err, ERR_TARGET_REFUSED,
-                   "table '%s' of '%s' has no unique index on the key (%s), which upsert needs; run: CREATE UNIQUE INDEX \"%s_key\""
-                   " ON %s (%s)", name, c->path, t->key.p, name, t->quoted.p, t->key.p);
+                   "table '%s' of '%s' has no unique index on the key (%s), which upsert needs; "
+                   "run: CREATE UNIQUE INDEX \"%s_key\""
+                   " ON %s (%s)",
+                   name, c->path, t->key.p, name, t->quoted.p, t->key.p);
 }
 
-static int table_open(struct target_conn *c, struct table *t, const struct table_spec *spec, struct err *err)
+static int table_open(struct target_conn *c, struct table *t, const struct table_spec *spec,
+                      struct err *err)
 {
     const char *name;
     if (name_of(c, spec, &name, err) < 0)
         return -1;
     if (spec->mode == MODE_UPSERT && !spec->nkey)
-        return err_set(err, ERR_TARGET_REFUSED, "table '%s': mode = upsert needs key =", spec->table);
+        return err_set(err, ERR_TARGET_REFUSED,
+                       "table '%s': mode = upsert needs key =", spec->table);
     t->mode = spec->mode;
     t->all_count = true;
     if (!(t->order = free_rowid(spec->columns)))
-        return err_set(err, ERR_TARGET_REFUSED, "table '%s': the columns rowid, _rowid_ and oid cannot all be used", name);
+        return err_set(err, ERR_TARGET_REFUSED,
+                       "table '%s': the columns rowid, _rowid_ and oid cannot all be used", name);
     write_texts(t, spec, name);
     if (t->quoted.failed || t->columns.failed || t->key.failed || t->conflict.failed)
         return err_nomem(err);
@@ -364,7 +404,8 @@ static int table_open(struct target_conn *c, struct table *t, const struct table
     if (there < 0)
         return -1;
     if (view)
-        return err_set(err, ERR_TARGET_REFUSED, "'%s' of '%s' is a view, not a table", name, c->path);
+        return err_set(err, ERR_TARGET_REFUSED, "'%s' of '%s' is a view, not a table", name,
+                       c->path);
     if (!there) {
         AUTO(buf_clear) struct buf sql = { 0 };
         sqlite_table_sql(&sql, t->quoted.p, spec);
@@ -379,7 +420,8 @@ static int table_open(struct target_conn *c, struct table *t, const struct table
 }
 
 /* The table for an output, from those known or opened (and made) now. NULL on error. */
-static struct table *table_get(struct target_conn *c, const struct table_spec *spec, struct err *err)
+static struct table *table_get(struct target_conn *c, const struct table_spec *spec,
+                               struct err *err)
 {
     AUTO(buf_clear) struct buf id = { 0 };
     buf_addf(&id, "%s %d", spec->name, (int)spec->mode);
@@ -391,7 +433,8 @@ static struct table *table_get(struct target_conn *c, const struct table_spec *s
     for (int i = 0; i < c->ntables && !id.failed; i++)
         if (!strcmp(c->tables[i].id, id.p))
             return &c->tables[i];
-    struct table *more = id.failed ? NULL : realloc(c->tables, (size_t)(c->ntables + 1) * sizeof *more);
+    struct table *more =
+        id.failed ? NULL : realloc(c->tables, (size_t)(c->ntables + 1) * sizeof *more);
     if (!more) {
         (void)err_nomem(err);
         return NULL;
@@ -414,12 +457,14 @@ static struct table *table_get(struct target_conn *c, const struct table_spec *s
 
 /* ---- staged files ---- */
 
-/* The URI of a staged file: https://www.sqlite.org/uri.html; all but the plainest bytes are escaped. */
+/* The URI of a staged file: https://www.sqlite.org/uri.html; all but the plainest bytes are
+ * escaped. */
 static void staged_uri(struct buf *out, const char *path)
 {
     buf_adds(out, "file:");
     for (const char *p = path; *p; p++) {
-        bool plain = (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9') || strchr("/._-", *p);
+        bool plain = (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') ||
+                     (*p >= '0' && *p <= '9') || strchr("/._-", *p);
         if (plain)
             buf_addc(out, *p);
         else
@@ -429,21 +474,24 @@ static void staged_uri(struct buf *out, const char *path)
 }
 
 /* The only table of `schema` in db is what `sql` makes. */
-static int check_staged(struct target_conn *c, sqlite3 *db, const char *schema, const struct table *t, const char *path,
-                        struct err *err)
+static int check_staged(struct target_conn *c, sqlite3 *db, const char *schema,
+                        const struct table *t, const char *path, struct err *err)
 {
     char sql[64];
     sqlite3_stmt *st = NULL;
     snprintf(sql, sizeof sql, "SELECT sql FROM %s.sqlite_schema", schema);
-    bool good = sqlite3_prepare_v2(db, sql, -1, &st, NULL) == SQLITE_OK && sqlite3_step(st) == SQLITE_ROW &&
-                !strcmp(db_text(st, 0), t->staged.p) && sqlite3_step(st) == SQLITE_DONE;
+    bool good = sqlite3_prepare_v2(db, sql, -1, &st, NULL) == SQLITE_OK &&
+                sqlite3_step(st) == SQLITE_ROW && !strcmp(db_text(st, 0), t->staged.p) &&
+                sqlite3_step(st) == SQLITE_DONE;
     sqlite3_finalize(st);
     if (!good)
-        return err_set(err, ERR_STAGED_DAMAGED, "'%s' was not staged for the table of '%s'", path, c->path);
+        return err_set(err, ERR_STAGED_DAMAGED, "'%s' was not staged for the table of '%s'", path,
+                       c->path);
     return 0;
 }
 
-static int attach(struct target_conn *c, const struct table *t, const char *path, char schema[8], struct err *err)
+static int attach(struct target_conn *c, const struct table *t, const char *path, char schema[8],
+                  struct err *err)
 {
     sqlite3_stmt *st;
     AUTO(buf_clear) struct buf uri = { 0 };
@@ -476,22 +524,26 @@ static void detach_all(struct target_conn *c)
 }
 
 /* INSERT ... SELECT of the staged rows; only the one that `where` names, when it is not "". */
-static void transfer_sql(struct buf *sql, const struct table *t, const char *schema, const char *where)
+static void transfer_sql(struct buf *sql, const struct table *t, const char *schema,
+                         const char *where)
 {
     if (t->whole && !t->key.n && !*where) {
         buf_addf(sql, "INSERT INTO main.%s SELECT * FROM %s." STAGED_TABLE, t->quoted.p, schema);
         return;
     }
-    buf_addf(sql, "INSERT INTO main.%s (%s) SELECT %s FROM %s." STAGED_TABLE " WHERE true%s", t->quoted.p, t->columns.p,
-             t->columns.p, schema, where);
-    if (t->key.n && !*where) /* in the order of the table's b-tree; of one key the last row in file order comes last */
+    buf_addf(sql, "INSERT INTO main.%s (%s) SELECT %s FROM %s." STAGED_TABLE " WHERE true%s",
+             t->quoted.p, t->columns.p, t->columns.p, schema, where);
+    if (t->key.n && !*where) /* in the order of the table's b-tree; of one key the last row in file
+                                order comes last */
         buf_addf(sql, " ORDER BY %s, %s", t->key.p, t->order);
     if (t->conflict.n)
         buf_adds(sql, t->conflict.p);
 }
 
-/* Name the first row that the table refuses. What goes in before it goes away with the job's savepoint. */
-static void name_the_row(struct target_conn *c, const struct table *t, const char *schema, int64_t rows, struct err *err)
+/* Name the first row that the table refuses. What goes in before it goes away with the job's
+ * savepoint. */
+static void name_the_row(struct target_conn *c, const struct table *t, const char *schema,
+                         int64_t rows, struct err *err)
 {
     sqlite3_stmt *st;
     struct err e;
@@ -515,12 +567,15 @@ static void name_the_row(struct target_conn *c, const struct table *t, const cha
 static int count_rows(const struct table *t, int64_t changes, int64_t rows, struct err *err)
 {
     if (t->all_count && changes != rows)
-        return err_set(err, ERR_TARGET_REFUSED, "%" PRId64 " of %" PRId64 " rows went in: has the table a trigger that leaves rows out?",
+        return err_set(err, ERR_TARGET_REFUSED,
+                       "%" PRId64 " of %" PRId64
+                       " rows went in: has the table a trigger that leaves rows out?",
                        changes, rows);
     return 0;
 }
 
-/* Did the rows go by record transfer? Only a table without key can take them so, and a slow one of it is worth a word. */
+/* Did the rows go by record transfer? Only a table without key can take them so, and a slow one of
+ * it is worth a word. */
 static void count_slow(const struct table *t, sqlite3_stmt *st, int64_t rows, struct load_job *job)
 {
     int64_t steps = sqlite3_stmt_status(st, SQLITE_STMTSTATUS_VM_STEP, 1);
@@ -528,8 +583,8 @@ static void count_slow(const struct table *t, sqlite3_stmt *st, int64_t rows, st
         job->slow_rows += rows;
 }
 
-static int load_attached(struct target_conn *c, const struct table *t, const struct load_output *o, struct load_job *job,
-                         struct err *err)
+static int load_attached(struct target_conn *c, const struct table *t, const struct load_output *o,
+                         struct load_job *job, struct err *err)
 {
     char schema[8];
     sqlite3_stmt *st;
@@ -552,9 +607,10 @@ static int load_attached(struct target_conn *c, const struct table *t, const str
     return rc;
 }
 
-/* A job with more files than can be attached: the rest is read through a connection of its own, row by row. */
-static int load_apart(struct target_conn *c, const struct table *t, const struct load_output *o, struct load_job *job,
-                      struct err *err)
+/* A job with more files than can be attached: the rest is read through a connection of its own, row
+ * by row. */
+static int load_apart(struct target_conn *c, const struct table *t, const struct load_output *o,
+                      struct load_job *job, struct err *err)
 {
     AUTO(db_close) sqlite3 *db = NULL;
     AUTO(buf_clear) struct buf uri = { 0 };
@@ -587,12 +643,13 @@ static int load_apart(struct target_conn *c, const struct table *t, const struct
     return count_rows(t, changes, o->output->rows, err);
 }
 
-static int load_file(struct target_conn *c, const struct table *t, const struct load_output *o, struct load_job *job,
-                     struct err *err)
+static int load_file(struct target_conn *c, const struct table *t, const struct load_output *o,
+                     struct load_job *job, struct err *err)
 {
     if (pages_verify(o->path, o->output->bytes, o->output->checksum, err) < 0)
         return -1;
-    return c->attached < SQLITE_FILES ? load_attached(c, t, o, job, err) : load_apart(c, t, o, job, err);
+    return c->attached < SQLITE_FILES ? load_attached(c, t, o, job, err)
+                                      : load_apart(c, t, o, job, err);
 }
 
 /* ---- inline outputs ---- */
@@ -627,8 +684,8 @@ static void bind_value(sqlite3_stmt *st, int at, const struct record_value *v, e
     }
 }
 
-static int load_record(struct target_conn *c, const struct table *t, const struct columns *columns, struct str record,
-                       struct err *err)
+static int load_record(struct target_conn *c, const struct table *t, const struct columns *columns,
+                       struct str record, struct err *err)
 {
     struct record_reader r;
     struct record_value v;
@@ -644,7 +701,8 @@ static int load_record(struct target_conn *c, const struct table *t, const struc
     return step(c, t->insert, "insert", err);
 }
 
-static int load_inline(struct target_conn *c, const struct table *t, const struct load_output *o, struct err *err)
+static int load_inline(struct target_conn *c, const struct table *t, const struct load_output *o,
+                       struct err *err)
 {
     struct str in = buf_str(&o->output->inlined);
     uint64_t id = htole64(sqlite_staged_id(buf_str(&t->staged)));
@@ -678,7 +736,8 @@ static int load_inline(struct target_conn *c, const struct table *t, const struc
 /* ---- jobs ---- */
 
 /* replace: empty the table, but once a job. */
-static int empty_table(struct target_conn *c, const struct table *t, const struct load_job *job, int at, struct err *err)
+static int empty_table(struct target_conn *c, const struct table *t, const struct load_job *job,
+                       int at, struct err *err)
 {
     for (int i = 0; i < at; i++)
         if (!strcasecmp(job->outputs[i].spec.name, job->outputs[at].spec.name))
@@ -742,7 +801,8 @@ int sqlite_load_job(struct target_conn *c, struct load_job *job, struct err *err
         return -1;
     struct err undo;
     forget_tables(c); /* those that the job made are gone */
-    if (sqlite3_get_autocommit(c->db) || run(c, SQL_ROLLBACK_TO, &undo) < 0 || run(c, SQL_RELEASE, &undo) < 0)
+    if (sqlite3_get_autocommit(c->db) || run(c, SQL_ROLLBACK_TO, &undo) < 0 ||
+        run(c, SQL_RELEASE, &undo) < 0)
         return err_set(err, ERR_TARGET, "SQLite gave up the whole transaction");
     return -1;
 }
@@ -750,7 +810,8 @@ int sqlite_load_job(struct target_conn *c, struct load_job *job, struct err *err
 int sqlite_loaded(struct target_conn *c, const char *uid, struct err *err)
 {
     bool view;
-    if (sqlite3_get_autocommit(c->db)) { /* begin makes the ledger; before the first one there is none */
+    if (sqlite3_get_autocommit(
+            c->db)) { /* begin makes the ledger; before the first one there is none */
         int there = find_table(c, "qetl_load", &view, err);
         if (there <= 0)
             return there;
@@ -780,7 +841,8 @@ static int lock(struct target_conn *c, struct err *err)
         if (errno != EWOULDBLOCK && errno != EINTR)
             return err_sys(err, "lock '%s-lock'", c->path);
         if (sys_mono_us() > until)
-            return err_set(err, ERR_TARGET, "another loader has held '%s' for more than %d s", c->path, BUSY_MS / 1000);
+            return err_set(err, ERR_TARGET, "another loader has held '%s' for more than %d s",
+                           c->path, BUSY_MS / 1000);
         nanosleep(&(struct timespec){ .tv_nsec = 2000000 }, NULL);
     }
     c->locked = true;
@@ -821,7 +883,8 @@ int sqlite_begin(struct target_conn *c, struct err *err)
     return -1;
 }
 
-/* Under our lock, so that no writer of ours can reset the WAL meanwhile. A reader in the way only makes it do less. */
+/* Under our lock, so that no writer of ours can reset the WAL meanwhile. A reader in the way only
+ * makes it do less. */
 static void checkpoint(struct target_conn *c, int mode)
 {
     int frames = 0, done;
@@ -862,12 +925,14 @@ void sqlite_rollback(struct target_conn *c)
 
 /* ---- open ---- */
 
-/* The path of sqlite:///path or sqlite:path, percent escapes taken out; NULL: no memory, or not such a URL. */
+/* The path of sqlite:///path or sqlite:path, percent escapes taken out; NULL: no memory, or not
+ * such a URL. */
 static char *path_of(const char *url, struct err *err)
 {
     const char *p = url + strlen("sqlite:");
     if (!strncmp(p, "//", 2) && p[2] != '/') {
-        (void)err_set(err, ERR_CONFIG, "'%s': expected sqlite:///absolute/path or sqlite:relative/path", url);
+        (void)err_set(err, ERR_CONFIG,
+                      "'%s': expected sqlite:///absolute/path or sqlite:relative/path", url);
         return NULL;
     }
     if (!strncmp(p, "//", 2))
@@ -888,7 +953,8 @@ static char *path_of(const char *url, struct err *err)
     }
     *out = '\0';
     if (!*path) {
-        (void)err_set(err, ERR_CONFIG, "'%s': expected sqlite:///absolute/path or sqlite:relative/path", url);
+        (void)err_set(err, ERR_CONFIG,
+                      "'%s': expected sqlite:///absolute/path or sqlite:relative/path", url);
         free(path);
         return NULL;
     }
@@ -903,9 +969,12 @@ static int check_folder(const char *path, struct err *err)
     const char *folder = dirname(copy), *fs;
     int network = sys_network_fs(folder, &fs, err);
     if (network == 1)
-        err_set(err, ERR_NETWORK_FS, "'%s' lies on a network file system (%s), where SQLite's locks do not hold", path, fs);
+        err_set(err, ERR_NETWORK_FS,
+                "'%s' lies on a network file system (%s), where SQLite's locks do not hold", path,
+                fs);
     else if (network == 0 && access(folder, W_OK | X_OK) < 0)
-        err_set(err, ERR_TARGET, "the folder '%s' cannot be written, and SQLite needs its journal there: %s", folder,
+        err_set(err, ERR_TARGET,
+                "the folder '%s' cannot be written, and SQLite needs its journal there: %s", folder,
                 strerror(errno));
     else if (network == 0) {
         free(copy);
@@ -925,7 +994,8 @@ static int check_file(const char *path, bool create, struct err *err)
         return create ? 0 : err_set(err, ERR_TARGET, "'%s' does not exist", path);
     }
     if (!S_ISREG(st.st_mode))
-        return err_set(err, ERR_TARGET, "'%s' is %s, not a database file", path, S_ISDIR(st.st_mode) ? "a folder" : "no regular file");
+        return err_set(err, ERR_TARGET, "'%s' is %s, not a database file", path,
+                       S_ISDIR(st.st_mode) ? "a folder" : "no regular file");
     if (access(path, R_OK | W_OK) < 0 || !(st.st_mode & 0222))
         return err_set(err, ERR_TARGET, "'%s' is read-only", path);
     return 0;
@@ -954,24 +1024,28 @@ static int set_journal(struct target_conn *c, bool many_readers, struct err *err
     if (rc < 0)
         return -1;
     char sql[256];
-    snprintf(sql, sizeof sql,
-             "PRAGMA main.journal_mode=%s; PRAGMA main.synchronous=FULL; PRAGMA main.cache_size=-%d;"
-             "PRAGMA main.journal_size_limit=%d",
-             c->wal ? "WAL" : "TRUNCATE", CACHE_KIB, 64 << 20);
+    snprintf(
+        sql, sizeof sql,
+        "PRAGMA main.journal_mode=%s; PRAGMA main.synchronous=FULL; PRAGMA main.cache_size=-%d;"
+        "PRAGMA main.journal_size_limit=%d",
+        c->wal ? "WAL" : "TRUNCATE", CACHE_KIB, 64 << 20);
     return exec(c, sql, "set the journal mode", err);
 }
 
-int sqlite_open(struct target_conn **out, const struct target_config *cfg, bool create, struct err *err)
+int sqlite_open(struct target_conn **out, const struct target_config *cfg, bool create,
+                struct err *err)
 {
     struct target_conn *c = calloc(1, sizeof *c);
     if (!c)
         return err_nomem(err);
     c->lock = -1;
     c->schema = -1;
-    if (!(c->path = path_of(cfg->url, err)) || check_folder(c->path, err) < 0 || check_file(c->path, create, err) < 0)
+    if (!(c->path = path_of(cfg->url, err)) || check_folder(c->path, err) < 0 ||
+        check_file(c->path, create, err) < 0)
         goto fail;
     if (db_open(&c->db, c->path, DB_URI | (create ? DB_CREATE : 0), err) < 0) {
-        err->code = err->code == ERR_NO_MEMORY || err->code == ERR_DISK_FULL ? err->code : ERR_TARGET;
+        err->code =
+            err->code == ERR_NO_MEMORY || err->code == ERR_DISK_FULL ? err->code : ERR_TARGET;
         goto fail;
     }
     sqlite3_busy_timeout(c->db, BUSY_MS);

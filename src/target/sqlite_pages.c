@@ -1,11 +1,13 @@
 /*
- * A SQLite database file written from records; see the header. "The format" is https://www.sqlite.org/fileformat2.html.
+ * A SQLite database file written from records; see the header. "The format" is
+ * https://www.sqlite.org/fileformat2.html.
  *
  * Invariants
- *   - A page gets its number when it is put into the write buffer, so numbers and places in the file grow together. A leaf is
- *     put there when it is full, after the overflow pages of its rows.
- *   - Of each level above the leaves only the last page is kept. It has a right-most child always, and a page
- *     that is flushed has at least one cell: SQLite takes an interior page without cells for corrupt, unless it is page 1.
+ *   - A page gets its number when it is put into the write buffer, so numbers and places in the
+ * file grow together. A leaf is put there when it is full, after the overflow pages of its rows.
+ *   - Of each level above the leaves only the last page is kept. It has a right-most child always,
+ * and a page that is flushed has at least one cell: SQLite takes an interior page without cells for
+ * corrupt, unless it is page 1.
  */
 #include "target/sqlite_pages.h"
 
@@ -30,28 +32,44 @@ enum {
     LEVELS = 20, /* BTCURSOR_MAX_DEPTH of SQLite */
     LEAF = 13,
     INTERIOR = 5,
-    LOCAL_MAX = PAGE_SIZE - 35,                      /* section 1.6, "X" */
-    LOCAL_MIN = (PAGE_SIZE - 12) * 32 / 255 - 23,    /* "M" */
+    LOCAL_MAX = PAGE_SIZE - 35,                   /* section 1.6, "X" */
+    LOCAL_MIN = (PAGE_SIZE - 12) * 32 / 255 - 23, /* "M" */
     OVERFLOW_SIZE = PAGE_SIZE - 4,
 };
 
-static void put16(uint8_t *p, uint32_t v) { memcpy(p, &(uint16_t){ htobe16((uint16_t)v) }, 2); }
-static void put32(uint8_t *p, uint32_t v) { memcpy(p, &(uint32_t){ htobe32(v) }, 4); }
+static void put16(uint8_t *p, uint32_t v)
+{
+    memcpy(p, &(uint16_t){ htobe16((uint16_t)v) }, 2);
+}
+static void put32(uint8_t *p, uint32_t v)
+{
+    memcpy(p, &(uint32_t){ htobe32(v) }, 4);
+}
 
-/* ---- checksum: XXH64 by its specification, https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md ---- */
+/* ---- checksum: XXH64 by its specification,
+ * https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md ---- */
 
-static const uint64_t PRIME1 = 0x9E3779B185EBCA87, PRIME2 = 0xC2B2AE3D27D4EB4F, PRIME3 = 0x165667B19E3779F9,
-                      PRIME4 = 0x85EBCA77C2B2AE63;
+static const uint64_t PRIME1 = 0x9E3779B185EBCA87, PRIME2 = 0xC2B2AE3D27D4EB4F,
+                      PRIME3 = 0x165667B19E3779F9, PRIME4 = 0x85EBCA77C2B2AE63;
 
 struct hash {
     uint64_t lane[4];
     uint64_t bytes;
 };
 
-static inline uint64_t rotate(uint64_t v, int by) { return v << by | v >> (64 - by); }
-static inline uint64_t hash_round(uint64_t lane, uint64_t in) { return rotate(lane + in * PRIME2, 31) * PRIME1; }
+static inline uint64_t rotate(uint64_t v, int by)
+{
+    return v << by | v >> (64 - by);
+}
+static inline uint64_t hash_round(uint64_t lane, uint64_t in)
+{
+    return rotate(lane + in * PRIME2, 31) * PRIME1;
+}
 
-static void hash_init(struct hash *h) { *h = (struct hash){ { PRIME1 + PRIME2, PRIME2, 0, -PRIME1 }, 0 }; }
+static void hash_init(struct hash *h)
+{
+    *h = (struct hash){ { PRIME1 + PRIME2, PRIME2, 0, -PRIME1 }, 0 };
+}
 
 /* n is a multiple of 32: all input is whole pages. */
 static void hash_add(struct hash *h, const uint8_t *p, size_t n)
@@ -70,7 +88,8 @@ static void hash_add(struct hash *h, const uint8_t *p, size_t n)
 
 static uint64_t hash_end(const struct hash *h)
 {
-    uint64_t v = rotate(h->lane[0], 1) + rotate(h->lane[1], 7) + rotate(h->lane[2], 12) + rotate(h->lane[3], 18);
+    uint64_t v = rotate(h->lane[0], 1) + rotate(h->lane[1], 7) + rotate(h->lane[2], 12) +
+                 rotate(h->lane[3], 18);
     for (int i = 0; i < 4; i++)
         v = (v ^ hash_round(0, h->lane[i])) * PRIME1 + PRIME4;
     v += h->bytes;
@@ -127,10 +146,10 @@ struct level {
 struct pages {
     int fd;
     uint32_t lock_page, interior_cells;
-    uint32_t next;      /* number of the next page */
-    uint8_t *buffer;    /* pages that are not written yet, up to page `next` */
+    uint32_t next;   /* number of the next page */
+    uint8_t *buffer; /* pages that are not written yet, up to page `next` */
     size_t filled;
-    off_t at;           /* where the buffer goes */
+    off_t at; /* where the buffer goes */
     struct hash hash;
     int64_t rows;
     struct page leaf;
@@ -282,7 +301,8 @@ static struct cell cell_of(struct str record, int64_t rowid)
 }
 
 /* Put a cell that fits into the leaf, and its rest into overflow pages. */
-static int leaf_put(struct pages *p, struct page *leaf, const struct cell *c, struct str record, struct err *err)
+static int leaf_put(struct pages *p, struct page *leaf, const struct cell *c, struct str record,
+                    struct err *err)
 {
     uint32_t first = 0;
     if (c->local < record.n &&
@@ -304,7 +324,8 @@ static void level_put_cell(struct level *l, uint32_t child, int64_t key)
     memcpy(page_cell(&l->page, l->last_size), cell, l->last_size);
 }
 
-static int level_flush(struct pages *p, struct level *l, uint32_t right, uint32_t *number, struct err *err)
+static int level_flush(struct pages *p, struct level *l, uint32_t right, uint32_t *number,
+                       struct err *err)
 {
     page_seal(&l->page, 0, INTERIOR);
     put32(l->page.bytes + 8, right);
@@ -314,8 +335,9 @@ static int level_flush(struct pages *p, struct level *l, uint32_t right, uint32_
 
 static int level_add(struct pages *p, int depth, uint32_t child, int64_t key, struct err *err);
 
-/* The page is full, and its right-most child needs a cell: the last cell's child becomes the page's right-most, the page goes
- * out, and the next page begins with a cell for the old right-most child. */
+/* The page is full, and its right-most child needs a cell: the last cell's child becomes the page's
+ * right-most, the page goes out, and the next page begins with a cell for the old right-most child.
+ */
 static int level_split(struct pages *p, int depth, struct err *err)
 {
     struct level *l = p->level[depth];
@@ -335,7 +357,8 @@ static int level_split(struct pages *p, int depth, struct err *err)
     return 0;
 }
 
-/* A finished page `child`, whose greatest rowid is `key`, becomes the right-most child of level `depth` (0: above the leaves). */
+/* A finished page `child`, whose greatest rowid is `key`, becomes the right-most child of level
+ * `depth` (0: above the leaves). */
 static int level_add(struct pages *p, int depth, uint32_t child, int64_t key, struct err *err)
 {
     if (depth == LEVELS)
@@ -410,8 +433,8 @@ static int tree_finish(struct pages *p, uint32_t *root, struct err *err)
 /* ---- page 1 ---- */
 
 /* The row of sqlite_schema (section 2.6) for the table. */
-static enum record_result schema_record(struct record_buf *b, const char *table, const char *sql, uint32_t root,
-                                        struct str *out)
+static enum record_result schema_record(struct record_buf *b, const char *table, const char *sql,
+                                        uint32_t root, struct str *out)
 {
     static const struct record_column columns[] = { { TYPE_TEXT, 0, true },
                                                     { TYPE_TEXT, 0, true },
@@ -444,8 +467,8 @@ static void file_head(uint8_t *h, uint32_t pages)
     put32(h + 96, 3040001);
 }
 
-/* Page 1 holds the schema row; where that is too long beside the file header, page 1 is an interior page with the leaf as its
- * only child, as SQLite does it. */
+/* Page 1 holds the schema row; where that is too long beside the file header, page 1 is an interior
+ * page with the leaf as its only child, as SQLite does it. */
 static int first_page(struct pages *p, struct page *first, struct str schema, struct err *err)
 {
     struct cell c = cell_of(schema, 1);
@@ -464,7 +487,8 @@ static int first_page(struct pages *p, struct page *first, struct str schema, st
     return 0;
 }
 
-int pages_finish(struct pages *p, const char *table, const char *sql, int64_t *bytes, uint64_t *checksum, struct err *err)
+int pages_finish(struct pages *p, const char *table, const char *sql, int64_t *bytes,
+                 uint64_t *checksum, struct err *err)
 {
     uint32_t root;
     if (tree_finish(p, &root, err) < 0)
@@ -490,7 +514,8 @@ int pages_finish(struct pages *p, const char *table, const char *sql, int64_t *b
 /* ---- verify ---- */
 
 /* Hash [from, to) of the file in the steps of `buffer`. */
-static int hash_range(int fd, off_t from, off_t to, uint8_t *buffer, struct hash *h, const char *path, struct err *err)
+static int hash_range(int fd, off_t from, off_t to, uint8_t *buffer, struct hash *h,
+                      const char *path, struct err *err)
 {
     while (from < to) {
         size_t want = to - from < BUFFER_SIZE ? (size_t)(to - from) : BUFFER_SIZE;
@@ -532,6 +557,7 @@ int pages_verify(const char *path, int64_t bytes, uint64_t checksum, struct err 
         hash_range(fd, 0, PAGE_SIZE, (uint8_t *)buffer, &h, path, err) < 0)
         return -1;
     if (hash_end(&h) != checksum)
-        return err_set(err, ERR_STAGED_DAMAGED, "'%s' is not what was staged: its checksum differs", path);
+        return err_set(err, ERR_STAGED_DAMAGED, "'%s' is not what was staged: its checksum differs",
+                       path);
     return 0;
 }

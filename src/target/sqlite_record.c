@@ -49,8 +49,20 @@ int varint_get(const uint8_t *p, const uint8_t *end, uint64_t *v)
 /* ---- encode ---- */
 
 /* Serial types, https://www.sqlite.org/fileformat2.html#record_format */
-enum { SERIAL_NULL, SERIAL_I8, SERIAL_I16, SERIAL_I24, SERIAL_I32, SERIAL_I48, SERIAL_I64, SERIAL_REAL, SERIAL_ZERO,
-       SERIAL_ONE, SERIAL_BLOB = 12, SERIAL_TEXT = 13 };
+enum {
+    SERIAL_NULL,
+    SERIAL_I8,
+    SERIAL_I16,
+    SERIAL_I24,
+    SERIAL_I32,
+    SERIAL_I48,
+    SERIAL_I64,
+    SERIAL_REAL,
+    SERIAL_ZERO,
+    SERIAL_ONE,
+    SERIAL_BLOB = 12,
+    SERIAL_TEXT = 13
+};
 static const uint8_t serial_size[] = { 0, 1, 2, 3, 4, 6, 8, 8, 0, 0 };
 static const int64_t I48_MAX = 0x7fffffffffff;
 
@@ -73,10 +85,10 @@ static void put_integer(struct writer *w, int64_t v)
         return;
     }
     uint64_t magnitude = (uint64_t)(v < 0 ? ~v : v);
-    int type = magnitude <= 0x7f         ? SERIAL_I8
-               : magnitude <= 0x7fff     ? SERIAL_I16
-               : magnitude <= 0x7fffff   ? SERIAL_I24
-               : magnitude <= 0x7fffffff ? SERIAL_I32
+    int type = magnitude <= 0x7f                ? SERIAL_I8
+               : magnitude <= 0x7fff            ? SERIAL_I16
+               : magnitude <= 0x7fffff          ? SERIAL_I24
+               : magnitude <= 0x7fffffff        ? SERIAL_I32
                : magnitude <= (uint64_t)I48_MAX ? SERIAL_I48
                                                 : SERIAL_I64;
     *w->head++ = (uint8_t)type;
@@ -99,8 +111,9 @@ static void put_text(struct writer *w, const char *p, size_t n)
     w->body += n;
 }
 
-/* A REAL column keeps an integral value of at most 6 bytes as an integer ("Storage Of REAL" in fileformat2, section 2.1;
- * the limit is that of OP_MakeRecord in vdbe.c). So -0.0 becomes 0 there too. */
+/* A REAL column keeps an integral value of at most 6 bytes as an integer ("Storage Of REAL" in
+ * fileformat2, section 2.1; the limit is that of OP_MakeRecord in vdbe.c). So -0.0 becomes 0 there
+ * too. */
 static void put_real_column(struct writer *w, double r)
 {
     if (r >= (double)(-I48_MAX - 1) && r <= (double)I48_MAX && r == (double)(int64_t)r)
@@ -109,14 +122,31 @@ static void put_real_column(struct writer *w, double r)
         put_real(w, r);
 }
 
-/* A DECIMAL column has numeric affinity. Up to 15 significant digits a double gives back the same decimal number
- * (IEEE 754, DBL_DIG), and the quotient of two exact numbers is the nearest double. */
+/* A DECIMAL column has numeric affinity. Up to 15 significant digits a double gives back the same
+ * decimal number (IEEE 754, DBL_DIG), and the quotient of two exact numbers is the nearest double.
+ */
 static bool put_decimal(struct writer *w, int64_t v, int scale)
 {
     static const int64_t power[] = {
-        1,           10,           100,           1000,           10000,           100000,           1000000,
-        10000000,    100000000,    1000000000,    10000000000,    100000000000,    1000000000000,    10000000000000,
-        100000000000000, 1000000000000000, 10000000000000000, 100000000000000000, 1000000000000000000,
+        1,
+        10,
+        100,
+        1000,
+        10000,
+        100000,
+        1000000,
+        10000000,
+        100000000,
+        1000000000,
+        10000000000,
+        100000000000,
+        1000000000000,
+        10000000000000,
+        100000000000000,
+        1000000000000000,
+        10000000000000000,
+        100000000000000000,
+        1000000000000000000,
     };
     assert(scale >= 0 && scale < (int)COUNT_OF(power));
     if (v % power[scale] == 0) {
@@ -186,13 +216,19 @@ static bool put_value(struct writer *w, const struct record_column *c, const str
     return false;
 }
 
-/* Most that a value other than text takes in the body: a timestamp (26), and what put_big_endian writes too much. */
+/* Most that a value other than text takes in the body: a timestamp (26), and what put_big_endian
+ * writes too much. */
 enum { FIXED_MAX = 32 };
 
-static bool is_text(const struct record_column *c) { return c->type == TYPE_TEXT || c->type == TYPE_JSON; }
+static bool is_text(const struct record_column *c)
+{
+    return c->type == TYPE_TEXT || c->type == TYPE_JSON;
+}
 
-/* Room for the header (at most `head` bytes) and the body of any row with these text lengths; 0: too long for SQLite. */
-static size_t record_room(const struct record_column *columns, int n, const struct value *row, size_t head)
+/* Room for the header (at most `head` bytes) and the body of any row with these text lengths; 0:
+ * too long for SQLite. */
+static size_t record_room(const struct record_column *columns, int n, const struct value *row,
+                          size_t head)
 {
     size_t room = head + FIXED_MAX;
     for (int i = 0; i < n; i++) {
@@ -229,9 +265,11 @@ static int longest_text(const struct record_column *columns, int n, const struct
 }
 
 enum record_result record_encode(struct record_buf *b, const struct record_column *columns, int n,
-                                 const struct value *row, struct str *out, struct record_fault *fault)
+                                 const struct value *row, struct str *out,
+                                 struct record_fault *fault)
 {
-    /* a serial type of a text below RECORD_MAX takes at most 5 bytes; the header's own length stands in front */
+    /* a serial type of a text below RECORD_MAX takes at most 5 bytes; the header's own length
+     * stands in front */
     size_t head = VARINT_MAX + 5 * (size_t)n;
     size_t room = record_room(columns, n, row, head);
     if (!room) {
@@ -251,7 +289,9 @@ enum record_result record_encode(struct record_buf *b, const struct record_colum
         }
     }
     /* the header counts itself: one byte up to 127, two up to 16383 */
-    size_t ntypes = (size_t)(w.head - types), own = ntypes + 1 <= 0x7f ? 1 : ntypes + 2 <= 0x3fff ? 2 : 3;
+    size_t ntypes = (size_t)(w.head - types), own = ntypes + 1 <= 0x7f     ? 1
+                                                    : ntypes + 2 <= 0x3fff ? 2
+                                                                           : 3;
     uint8_t *start = body - ntypes - own;
     memmove(body - ntypes, types, ntypes);
     varint_put(start, own + ntypes);
@@ -309,7 +349,8 @@ int record_next(struct record_reader *r, struct record_value *v)
         memcpy(&v->r, &bits, sizeof bits);
     } else {
         v->kind = RECORD_INTEGER;
-        v->i = type >= SERIAL_ZERO ? (int64_t)type - SERIAL_ZERO : get_big_endian(r->body, (int)size);
+        v->i =
+            type >= SERIAL_ZERO ? (int64_t)type - SERIAL_ZERO : get_big_endian(r->body, (int)size);
     }
     r->body += size;
     return 1;

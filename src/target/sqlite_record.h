@@ -1,20 +1,22 @@
 /*
  * One row as a SQLite record, and back.
  *
- * The record format: https://www.sqlite.org/fileformat2.html#record_format. What is made here is byte for byte what
- * SQLite itself would store for the same row in a table of our declared types (sqlite_table_sql), so that it may be copied
- * into a table without being looked at again. Hence the encoder is the guard: of NOT NULL, of types, and of numbers
- * that the column could not hold exactly.
+ * The record format: https://www.sqlite.org/fileformat2.html#record_format. What is made here is
+ * byte for byte what SQLite itself would store for the same row in a table of our declared types
+ * (sqlite_table_sql), so that it may be copied into a table without being looked at again. Hence
+ * the encoder is the guard: of NOT NULL, of types, and of numbers that the column could not hold
+ * exactly.
  *
  *   type       declared         stored
  *   text       TEXT             text
  *   integer    INTEGER          integer, as few bytes as hold it; 0 and 1 take none
- *   decimal(n) DECIMAL(18,n)    integer when it is one, else real; at most 15 significant digits then
- *   real       REAL             real; a small integral value as an integer, as SQLite does
+ *   decimal(n) DECIMAL(18,n)    integer when it is one, else real; at most 15 significant digits
+ * then real       REAL             real; a small integral value as an integer, as SQLite does
  *   boolean    BOOLEAN          0 or 1
  *   date       DATE             text YYYY-MM-DD
  *   timestamp  TIMESTAMP        text YYYY-MM-DD HH:MM:SS[.ffffff], UTC
- *   json       JSON TEXT        text (plain JSON would have numeric affinity, and turn the text 1e2 into 100)
+ *   json       JSON TEXT        text (plain JSON would have numeric affinity, and turn the text 1e2
+ * into 100)
  */
 #ifndef QETL_TARGET_SQLITE_RECORD_H
 #define QETL_TARGET_SQLITE_RECORD_H
@@ -25,11 +27,13 @@
 #include "base/mem.h"
 #include "io/row.h"
 
-/* Longest record that SQLite takes: SQLITE_MAX_LENGTH as every distribution leaves it, https://www.sqlite.org/limits.html */
+/* Longest record that SQLite takes: SQLITE_MAX_LENGTH as every distribution leaves it,
+ * https://www.sqlite.org/limits.html */
 enum { RECORD_MAX = 1000000000 };
 
 enum { VARINT_MAX = 9 };
-/* SQLite's varint (big-endian, 7 bits a byte, 8 in the ninth). out has room for VARINT_MAX; returns the length. */
+/* SQLite's varint (big-endian, 7 bits a byte, 8 in the ninth). out has room for VARINT_MAX; returns
+ * the length. */
 int varint_put(uint8_t *out, uint64_t v);
 /* Length of the varint at p, or 0 when it does not end before `end`. */
 int varint_get(const uint8_t *p, const uint8_t *end, uint64_t *v);
@@ -53,10 +57,12 @@ struct record_fault { /* why a row was refused */
     enum reject_reason reason;
 };
 
-/* The record of a row of n values, into b; *out points into b until the next call. RECORD_REFUSED fills *fault: a null where
- * none may be (REJECT_NULL), or a value that the column cannot hold exactly (REJECT_TARGET_RANGE). */
+/* The record of a row of n values, into b; *out points into b until the next call. RECORD_REFUSED
+ * fills *fault: a null where none may be (REJECT_NULL), or a value that the column cannot hold
+ * exactly (REJECT_TARGET_RANGE). */
 enum record_result record_encode(struct record_buf *b, const struct record_column *columns, int n,
-                                 const struct value *row, struct str *out, struct record_fault *fault);
+                                 const struct value *row, struct str *out,
+                                 struct record_fault *fault);
 void record_buf_clear(struct record_buf *b);
 
 enum record_kind { RECORD_NULL, RECORD_INTEGER, RECORD_REAL, RECORD_TEXT, RECORD_BLOB };
