@@ -430,6 +430,31 @@ TEST(sqlite, tables_made_by_qetl_take_records_as_they_are)
     target_sqlite.close(c);
 }
 
+TEST(sqlite, staged_files_are_let_go_after_each_transaction)
+{
+    struct staged s;
+    struct err err;
+    new_warehouse();
+    struct target_conn *c = open_warehouse();
+    stage_plain(&s, "t", MODE_APPEND, -1, 0, 1000, 0);
+    for (int i = 0; i < 25; i++) { /* more than can be attached at once */
+        char uid[16];
+        struct load_output outputs[1];
+        snprintf(uid, sizeof uid, "u%d", i);
+        struct load_job job = job_of(uid, outputs, &s, 1);
+        CHECK_OK(target_sqlite.begin(c, &err), err);
+        CHECK_OK(target_sqlite.load_job(c, &job, &err), err);
+        CHECK_EQ(job.slow_rows, 0);
+        if (i % 2)
+            CHECK_OK(target_sqlite.commit(c, &err), err);
+        else
+            target_sqlite.rollback(c);
+    }
+    CHECK_STR(ask("SELECT count(*) FROM t"), "12000");
+    staged_clear(&s);
+    target_sqlite.close(c);
+}
+
 TEST(sqlite, the_slow_path_is_counted)
 {
     struct staged s;
@@ -638,6 +663,23 @@ TEST(sqlite, columns_of_an_own_table_are_found_by_name)
     }
 }
 
+TEST(sqlite, a_real_stays_one_in_an_own_column_of_any_kind)
+{
+    struct value v[] = { { .i = 1 }, { .r = 3.0 }, { .i = 2 }, { .r = 0.5 } };
+    for (size_t inline_max = 0; inline_max < 2000; inline_max += 1000) {
+        struct staged s;
+        new_warehouse();
+        sql_into("CREATE TABLE t (id INTEGER, weight TEXT, other)");
+        struct target_conn *c = open_warehouse();
+        staged_init(&s, "t", "id:integer!, weight:real", MODE_APPEND, -1);
+        stage_rows(&s, v, 2, inline_max);
+        load(c, "u", &s, 1);
+        CHECK_STR(ask("SELECT group_concat(quote(weight)) FROM t"), "'3.0','0.5'");
+        staged_clear(&s);
+        target_sqlite.close(c);
+    }
+}
+
 TEST(sqlite, what_does_not_fit_an_own_table_is_refused_with_what_to_do)
 {
     static const struct {
@@ -763,6 +805,31 @@ TEST(sqlite, a_refused_job_leaves_nothing_and_its_group_goes_on)
         staged_clear(&good[i]);
     staged_clear(&bad[0]);
     staged_clear(&bad[1]);
+}
+
+TEST(sqlite, a_table_made_by_a_refused_job_is_made_again)
+{
+    struct err err;
+    struct staged bad[2];
+    struct load_output outputs[2][2];
+    for (size_t inline_max = 0; inline_max < 100000; inline_max += 65536) {
+        new_warehouse();
+        sql_into("CREATE TABLE strict_one (id INTEGER, name TEXT CHECK (name <> 'bad'))");
+        stage_plain(&bad[0], "t", MODE_APPEND, -1, 0, 100, inline_max);
+        stage_pairs(&bad[1], "strict_one", MODE_APPEND, -1, 0, 1, (int64_t[]){ 1 },
+                    (const char *[]){ "bad" });
+        struct target_conn *c = open_warehouse();
+        struct load_job job = job_of("bad", outputs[0], bad, 2),
+                        good = job_of("good", outputs[1], bad, 1);
+        CHECK_OK(target_sqlite.begin(c, &err), err);
+        CHECK_EQ(target_sqlite.load_job(c, &job, &err), -1);
+        CHECK_OK(target_sqlite.load_job(c, &good, &err), err);
+        CHECK_OK(target_sqlite.commit(c, &err), err);
+        CHECK_STR(ask("SELECT count(*) FROM t"), "100");
+        target_sqlite.close(c);
+        staged_clear(&bad[0]);
+        staged_clear(&bad[1]);
+    }
 }
 
 TEST(sqlite, a_job_in_the_ledger_is_not_loaded_again)

@@ -1,12 +1,14 @@
 /*
- * What the two halves of the SQLite target share, so that the staged form and its loading never
- * drift.
+ * What the halves of the SQLite target share, so that the staged form and its loading never drift.
  *
  * A staged output of a table is its rows as SQLite records in file order, either
- *   inline    12 bytes (INLINE_MAGIC, then the low 64 bits of sqlite_staged_id, little-endian) and
- * then each record behind its length as a varint; or in a file a SQLite database (sqlite_pages.h)
- * with the one table STAGED_TABLE, a plain rowid table. Both name the columns they were made for,
- * so that an output staged under another `columns =` is refused, not guessed at.
+ *
+ *   inline   12 bytes (INLINE_MAGIC, then sqlite_staged_id, little-endian) and then each record
+ *            behind its length as a varint; or
+ *   a file   a SQLite database (sqlite_pages.h) with the one table STAGED_TABLE, without a key.
+ *
+ * Both say which columns they were made for, so that an output staged under another `columns =`
+ * is refused, not guessed at.
  */
 #ifndef QETL_TARGET_SQLITE_H
 #define QETL_TARGET_SQLITE_H

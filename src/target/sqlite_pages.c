@@ -1,13 +1,13 @@
 /*
- * A SQLite database file written from records; see the header. "The format" is
+ * A SQLite database file written from records; see the header. Sections are those of
  * https://www.sqlite.org/fileformat2.html.
  *
  * Invariants
- *   - A page gets its number when it is put into the write buffer, so numbers and places in the
- * file grow together. A leaf is put there when it is full, after the overflow pages of its rows.
- *   - Of each level above the leaves only the last page is kept. It has a right-most child always,
- * and a page that is flushed has at least one cell: SQLite takes an interior page without cells for
- * corrupt, unless it is page 1.
+ *   - A page gets its number when it is put into the write buffer: numbers and places in the file
+ *     grow together. A leaf is put there when it is full, after the overflow pages of its rows.
+ *   - Of each level above the leaves only the last page is kept. It always has a right-most child.
+ *   - A page that is flushed has at least one cell: SQLite takes an interior page without cells
+ *     for corrupt, unless it is page 1.
  */
 #include "target/sqlite_pages.h"
 
@@ -46,8 +46,9 @@ static void put32(uint8_t *p, uint32_t v)
     memcpy(p, &(uint32_t){ htobe32(v) }, 4);
 }
 
-/* ---- checksum: XXH64 by its specification,
- * https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md ---- */
+/* ---- checksum ---- */
+
+/* XXH64 by its specification, https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md */
 
 static const uint64_t PRIME1 = 0x9E3779B185EBCA87, PRIME2 = 0xC2B2AE3D27D4EB4F,
                       PRIME3 = 0x165667B19E3779F9, PRIME4 = 0x85EBCA77C2B2AE63;
@@ -335,9 +336,8 @@ static int level_flush(struct pages *p, struct level *l, uint32_t right, uint32_
 
 static int level_add(struct pages *p, int depth, uint32_t child, int64_t key, struct err *err);
 
-/* The page is full, and its right-most child needs a cell: the last cell's child becomes the page's
- * right-most, the page goes out, and the next page begins with a cell for the old right-most child.
- */
+/* The page is full, and its right-most child needs a cell: the last cell's child becomes the
+ * right-most one, the page goes out, and the next page begins with a cell for the old one. */
 static int level_split(struct pages *p, int depth, struct err *err)
 {
     struct level *l = p->level[depth];

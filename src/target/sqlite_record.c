@@ -122,9 +122,8 @@ static void put_real_column(struct writer *w, double r)
         put_real(w, r);
 }
 
-/* A DECIMAL column has numeric affinity. Up to 15 significant digits a double gives back the same
- * decimal number (IEEE 754, DBL_DIG), and the quotient of two exact numbers is the nearest double.
- */
+/* A DECIMAL column has numeric affinity. A double gives back a decimal number of up to 15 digits
+ * (IEEE 754, DBL_DIG), and the quotient of two exact numbers is the double nearest to it. */
 static bool put_decimal(struct writer *w, int64_t v, int scale)
 {
     static const int64_t power[] = {

@@ -44,7 +44,7 @@ struct load_job {
     int noutputs;
     /* results */
     int64_t rows;                /* put into the tables */
-    int64_t slow_rows;           /* rows that did not go by record transfer though they were staged in files */
+    int64_t slow_rows;           /* rows staged in files for a table without key that went the slow way */
     bool was_there;              /* the ledger had it already: nothing was done */
 };
 

@@ -1,0 +1,22 @@
+/*
+ * The rows of one staged output into a table of the warehouse.
+ */
+#ifndef QETL_TARGET_SQLITE_OUTPUT_H
+#define QETL_TARGET_SQLITE_OUTPUT_H
+
+#include <stdint.h>
+
+#include "base/err.h"
+#include "target/sqlite_table.h"
+#include "target/target.h"
+
+/* Inside a transaction and a savepoint. Adds to *slow the rows that went the slow way though the
+ * table could have taken them by record transfer. Errors: staged-damaged, target-refused (with the
+ * row), target, disk-full; then rows may be in: the caller goes back to its savepoint. */
+int output_load(struct warehouse *w, const struct table *t, const struct load_output *o,
+                int64_t *slow, struct err *err);
+/* Let go of the staged files; after the transaction, for inside of it SQLite still holds what was
+ * read. */
+void output_detach(struct warehouse *w);
+
+#endif

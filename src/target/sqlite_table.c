@@ -1,0 +1,364 @@
+/*
+ * The tables of a SQLite warehouse; see the header. A table that is missing is made; one that is
+ * there is the user's own and is never changed: what does not fit is refused, with the statement
+ * that would mend it.
+ *
+ * If power fails after a table was made, the transaction that made it is taken back.
+ */
+#include "target/sqlite_table.h"
+
+#include <stdlib.h>
+#include <strings.h>
+
+#include "io/db.h"
+#include "target/sqlite.h"
+
+/*
+ * SQLite's error as a value. What the data or the tables are to blame for is refused for good; a
+ * machine or another program in the way is passing.
+ */
+int warehouse_error(struct warehouse *w, struct err *err, const char *what)
+{
+    static const struct {
+        int rc;
+        enum err_code code;
+    } codes[] = {
+        { SQLITE_CONSTRAINT, ERR_TARGET_REFUSED }, { SQLITE_MISMATCH, ERR_TARGET_REFUSED },
+        { SQLITE_TOOBIG, ERR_TARGET_REFUSED },     { SQLITE_ERROR, ERR_TARGET_REFUSED },
+        { SQLITE_AUTH, ERR_TARGET_REFUSED },       { SQLITE_FULL, ERR_DISK_FULL },
+        { SQLITE_NOMEM, ERR_NO_MEMORY },
+    };
+    int rc = sqlite3_errcode(w->db) & 0xff;
+    enum err_code code = ERR_TARGET;
+    for (size_t i = 0; i < COUNT_OF(codes); i++)
+        if (codes[i].rc == rc)
+            code = codes[i].code;
+    if (rc == SQLITE_BUSY)
+        return err_set(err, code, "%s: another program has held '%s' for more than %d s", what,
+                       w->path, WAREHOUSE_BUSY_MS / 1000);
+    err_set(err, code, "%s: %s", what, sqlite3_errmsg(w->db));
+    err->sys = sqlite3_extended_errcode(w->db);
+    return -1;
+}
+
+int warehouse_prepare(struct warehouse *w, const char *sql, sqlite3_stmt **st, const char *what,
+                      struct err *err)
+{
+    if (sqlite3_prepare_v3(w->db, sql, -1, SQLITE_PREPARE_PERSISTENT, st, NULL) != SQLITE_OK)
+        return warehouse_error(w, err, what);
+    return 0;
+}
+
+/* 1 a row, 0 done, -1 error; reset but after a row. */
+int warehouse_step(struct warehouse *w, sqlite3_stmt *st, const char *what, struct err *err)
+{
+    int rc = sqlite3_step(st);
+    if (rc == SQLITE_ROW)
+        return 1;
+    rc = rc == SQLITE_DONE ? 0 : warehouse_error(w, err, what);
+    sqlite3_reset(st);
+    return rc;
+}
+
+int warehouse_exec(struct warehouse *w, const char *sql, const char *what, struct err *err)
+{
+    if (sqlite3_exec(w->db, sql, NULL, NULL, NULL) != SQLITE_OK)
+        return warehouse_error(w, err, what);
+    return 0;
+}
+
+/* ---- tables ---- */
+
+/* What was read of the tables holds as long as the schema does; nobody else can change it inside
+ * our transaction. */
+static int read_schema_version(struct warehouse *w, struct err *err)
+{
+    sqlite3_stmt *st;
+    if (warehouse_prepare(w, "PRAGMA main.schema_version", &st, "read the schema", err) < 0)
+        return -1;
+    int rc = warehouse_step(w, st, "read the schema", err);
+    if (rc == 1)
+        w->schema = sqlite3_column_int64(st, 0);
+    sqlite3_finalize(st);
+    return rc < 0 ? -1 : 0;
+}
+
+static void table_clear(struct table *t)
+{
+    sqlite3_finalize(t->insert);
+    buf_clear(&t->staged);
+    buf_clear(&t->quoted);
+    buf_clear(&t->columns);
+    buf_clear(&t->key);
+    buf_clear(&t->conflict);
+    free(t->id);
+    *t = (struct table){ 0 };
+}
+
+/* The schema may have changed: nothing is known of the tables any more. */
+void warehouse_forget(struct warehouse *w)
+{
+    for (int i = 0; i < w->ntables; i++)
+        table_clear(&w->tables[i]);
+    w->ntables = 0;
+    w->schema = -1;
+}
+
+static int name_of(struct warehouse *w, const struct table_spec *spec, const char **name,
+                   struct err *err)
+{
+    const char *dot = strchr(spec->name, '.');
+    *name = dot ? dot + 1 : spec->name;
+    if (dot && (dot - spec->name != 4 || strncasecmp(spec->name, "main", 4)))
+        return err_set(err, ERR_TARGET_REFUSED,
+                       "table '%s': a SQLite warehouse has no schemas; name it without one",
+                       spec->table);
+    if (!strcasecmp(*name, "qetl_load"))
+        return err_set(err, ERR_TARGET_REFUSED,
+                       "table '%s' is the ledger of '%s'; choose another name", *name, w->path);
+    return 0;
+}
+
+static const char *free_rowid(const struct columns *columns)
+{
+    static const char *const names[] = { "rowid", "_rowid_", "oid" };
+    for (size_t i = 0; i < COUNT_OF(names); i++)
+        if (columns_find(columns, str_of(names[i])) < 0)
+            return names[i];
+    return NULL;
+}
+
+static void write_texts(struct table *t, const struct table_spec *spec, const char *name)
+{
+    const struct columns *columns = spec->columns;
+    db_quote(&t->quoted, name);
+    for (int i = 0; i < columns->n; i++) {
+        buf_adds(&t->columns, i ? ", " : "");
+        db_quote(&t->columns, columns->v[i].name);
+    }
+    for (int k = 0; k < spec->nkey; k++) {
+        buf_adds(&t->key, k ? ", " : "");
+        db_quote(&t->key, columns->v[spec->key[k]].name);
+    }
+    if (spec->mode != MODE_UPSERT)
+        return;
+    buf_addf(&t->conflict, " ON CONFLICT (%s) DO ", t->key.p);
+    bool any = false;
+    for (int i = 0; i < columns->n; i++) {
+        bool in_key = false;
+        for (int k = 0; k < spec->nkey; k++)
+            in_key |= spec->key[k] == i;
+        if (in_key)
+            continue;
+        buf_adds(&t->conflict, any ? ", " : "UPDATE SET ");
+        db_quote(&t->conflict, columns->v[i].name);
+        buf_adds(&t->conflict, " = excluded.");
+        db_quote(&t->conflict, columns->v[i].name);
+        any = true;
+    }
+    if (!any)
+        buf_adds(&t->conflict, "NOTHING");
+    t->all_count = any;
+}
+
+/* "table" or "view" into *view; 1 found, 0 none. */
+int warehouse_find(struct warehouse *w, const char *name, bool *view, struct err *err)
+{
+    sqlite3_stmt *st;
+    if (warehouse_prepare(
+            w,
+            "SELECT type = 'view' FROM main.sqlite_schema WHERE type IN ('table', 'view') AND "
+            "lower(name) = lower(?1)",
+            &st, "look for the table", err) < 0)
+        return -1;
+    sqlite3_bind_text(st, 1, name, -1, SQLITE_STATIC);
+    int rc = warehouse_step(w, st, "look for the table", err);
+    if (rc == 1)
+        *view = sqlite3_column_int(st, 0);
+    sqlite3_finalize(st);
+    return rc;
+}
+
+static int lacks_column(struct warehouse *w, const char *name, const struct table *t,
+                        const struct column *column, struct err *err)
+{
+    AUTO(buf_clear) struct buf add = { 0 };
+    sqlite_column_sql(&add, column);
+    return err_set(err, ERR_TARGET_REFUSED,
+                   "table '%s' of '%s' has no column '%s'; run: ALTER TABLE %s ADD COLUMN %s", name,
+                   w->path, column->name, t->quoted.p, add.failed ? "" : add.p);
+}
+
+/* One row of pragma_table_xinfo: name, notnull, dflt_value, pk, hidden. *at counts the columns that
+ * SELECT * gives. */
+static int match_column(sqlite3_stmt *st, struct table *t, const struct table_spec *spec,
+                        const char *name, bool *found, int *at, struct err *err)
+{
+    const char *column = db_text(st, 0);
+    int i = columns_find(spec->columns, str_of(column));
+    bool hidden = sqlite3_column_int(st, 4);
+    if (i >= 0 && hidden)
+        return err_set(err, ERR_TARGET_REFUSED,
+                       "column '%s' of table '%s' is generated: it takes no values", column, name);
+    if (i >= 0) {
+        found[i] = true;
+        t->whole &= i == *at;
+    } else if (!hidden) {
+        t->whole = false;
+        if (sqlite3_column_int(st, 1) && sqlite3_column_type(st, 2) == SQLITE_NULL &&
+            !sqlite3_column_int(st, 3))
+            return err_set(err, ERR_TARGET_REFUSED,
+                           "column '%s' of table '%s' is NOT NULL without a default, and the "
+                           "pipeline does not fill it",
+                           column, name);
+    }
+    *at += !hidden;
+    return 0;
+}
+
+/* The user's own table: every column of ours is in it, and what else it has may stay empty. */
+static int match_table(struct warehouse *w, struct table *t, const struct table_spec *spec,
+                       const char *name, struct err *err)
+{
+    sqlite3_stmt *st;
+    bool *found = calloc((size_t)spec->columns->n, sizeof *found);
+    if (!found)
+        return err_nomem(err);
+    int rc = warehouse_prepare(
+        w, "SELECT name, \"notnull\", dflt_value, pk, hidden FROM pragma_table_xinfo(?1, 'main')",
+        &st, "read the table's columns", err);
+    if (rc == 0) {
+        int at = 0;
+        sqlite3_bind_text(st, 1, name, -1, SQLITE_STATIC);
+        t->whole = true;
+        while ((rc = warehouse_step(w, st, "read the table's columns", err)) == 1 &&
+               (rc = match_column(st, t, spec, name, found, &at, err)) == 0)
+            ;
+        sqlite3_finalize(st);
+    }
+    for (int i = 0; rc == 0 && i < spec->columns->n; i++)
+        if (!found[i])
+            rc = lacks_column(w, name, t, &spec->columns->v[i], err);
+    free(found);
+    return rc;
+}
+
+static int count_indexes(struct warehouse *w, struct table *t, const char *name, struct err *err)
+{
+    sqlite3_stmt *st;
+    if (warehouse_prepare(w, "SELECT count(*) FROM pragma_index_list(?1, 'main')", &st,
+                          "count the indexes", err) < 0)
+        return -1;
+    sqlite3_bind_text(st, 1, name, -1, SQLITE_STATIC);
+    int rc = warehouse_step(w, st, "count the indexes", err);
+    if (rc == 1)
+        t->indexes = sqlite3_column_int(st, 0);
+    sqlite3_finalize(st);
+    return rc < 0 ? -1 : 0;
+}
+
+/* INSERT of one bound row. Here it shows whether the table has a unique index on the key. */
+static int prepare_insert(struct warehouse *w, struct table *t, const struct table_spec *spec,
+                          const char *name, struct err *err)
+{
+    AUTO(buf_clear) struct buf sql = { 0 };
+    buf_addf(&sql, "INSERT INTO main.%s (%s) VALUES (", t->quoted.p, t->columns.p);
+    for (int i = 0; i < spec->columns->n; i++)
+        buf_adds(&sql, i ? ", ?" : "?");
+    buf_addf(&sql, ")%s", t->conflict.n ? t->conflict.p : "");
+    if (sql.failed)
+        return err_nomem(err);
+    if (warehouse_prepare(w, sql.p, &t->insert, name, err) == 0)
+        return 0;
+    if (!strstr(err->msg, "ON CONFLICT clause does not match"))
+        return err_in(err, "table");
+    return err_set(err, ERR_TARGET_REFUSED,
+                   "table '%s' of '%s' has no unique index on the key (%s), which upsert needs; "
+                   "run: CREATE UNIQUE INDEX \"%s_key\""
+                   " ON %s (%s)",
+                   name, w->path, t->key.p, name, t->quoted.p, t->key.p);
+}
+
+static int table_open(struct warehouse *w, struct table *t, const struct table_spec *spec,
+                      struct err *err)
+{
+    const char *name;
+    if (name_of(w, spec, &name, err) < 0)
+        return -1;
+    if (spec->mode == MODE_UPSERT && !spec->nkey)
+        return err_set(err, ERR_TARGET_REFUSED,
+                       "table '%s': mode = upsert needs key =", spec->table);
+    t->mode = spec->mode;
+    t->all_count = true;
+    if (!(t->order = free_rowid(spec->columns)))
+        return err_set(err, ERR_TARGET_REFUSED,
+                       "table '%s': the columns rowid, _rowid_ and oid cannot all be used", name);
+    write_texts(t, spec, name);
+    if (t->quoted.failed || t->columns.failed || t->key.failed || t->conflict.failed)
+        return err_nomem(err);
+    bool view = false;
+    int there = warehouse_find(w, name, &view, err);
+    if (there < 0)
+        return -1;
+    if (view)
+        return err_set(err, ERR_TARGET_REFUSED, "'%s' of '%s' is a view, not a table", name,
+                       w->path);
+    if (!there) {
+        AUTO(buf_clear) struct buf sql = { 0 };
+        sqlite_table_sql(&sql, t->quoted.p, spec);
+        if (sql.failed)
+            return err_nomem(err);
+        if (warehouse_exec(w, sql.p, "make the table", err) < 0 || read_schema_version(w, err) < 0)
+            return err_in(err, "table '%s'", name);
+    }
+    if (match_table(w, t, spec, name, err) < 0 || count_indexes(w, t, name, err) < 0)
+        return -1;
+    return prepare_insert(w, t, spec, name, err);
+}
+
+/* The table for an output, from those known or opened (and made) now. NULL on error. */
+struct table *warehouse_table(struct warehouse *w, const struct table_spec *spec, struct err *err)
+{
+    AUTO(buf_clear) struct buf id = { 0 };
+    buf_addf(&id, "%s %d", spec->name, (int)spec->mode);
+    for (int k = 0; k < spec->nkey; k++)
+        buf_addf(&id, " %d", spec->key[k]);
+    buf_addc(&id, '\n');
+    size_t staged_at = id.n;
+    sqlite_staged_sql(&id, spec);
+    for (int i = 0; i < w->ntables && !id.failed; i++)
+        if (!strcmp(w->tables[i].id, id.p))
+            return &w->tables[i];
+    struct table *more =
+        id.failed ? NULL : realloc(w->tables, (size_t)(w->ntables + 1) * sizeof *more);
+    if (!more) {
+        (void)err_nomem(err);
+        return NULL;
+    }
+    w->tables = more;
+    struct table *t = &w->tables[w->ntables];
+    *t = (struct table){ 0 };
+    buf_adds(&t->staged, id.p + staged_at);
+    if (t->staged.failed || table_open(w, t, spec, err) < 0) {
+        if (t->staged.failed)
+            (void)err_nomem(err);
+        table_clear(t);
+        return NULL;
+    }
+    t->id = id.p;
+    id = (struct buf){ 0 };
+    w->ntables++;
+    return t;
+}
+
+int warehouse_check_schema(struct warehouse *w, struct err *err)
+{
+    int64_t known = w->schema;
+    if (read_schema_version(w, err) < 0)
+        return -1;
+    int64_t now = w->schema;
+    if (now != known)
+        warehouse_forget(w);
+    w->schema = now;
+    return 0;
+}
