@@ -344,7 +344,12 @@ else
 fi
 
 # ---- sftp ----
-if try_service sftp; then
+may_log_in() { # as OpenSSH's own client sees it: a locked account may not, whatever the key
+    why="$SFTPUSER may not log in here by ssh"
+    ssh -q -p "${SFTP##*:}" -i "$SFTPKEY" -o BatchMode=yes -o UserKnownHostsFile="$KNOWN_HOSTS" "$SFTPUSER@127.0.0.1" \
+        -s sftp </dev/null >/dev/null
+}
+if try_service sftp && may_log_in; then
     cp big small empty "$SFTPROOT"
     mkdir "$SFTPROOT/folder"
     touch -d '2026-01-02 03:04:05 UTC' "$SFTPROOT"/*

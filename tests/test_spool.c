@@ -200,7 +200,7 @@ static void needs_mount(int (*run)(const char *path), const char *name)
     int rc = in_child(run, path);
     if (rc == 77) {
         print_message("# skipped: only root may mount a file system\n");
-        skip();
+        return;
     }
     CHECK_EQ(rc, 0);
 }
