@@ -333,6 +333,54 @@ TEST(csv, a_quote_without_end_costs_its_line_only_and_memory_stays_flat)
     check_flat(before);
 }
 
+static size_t scanned; /* by scan_counting */
+
+static size_t scan_counting(const struct csv_set *set, const char *p, size_t n, uint32_t at,
+                            uint32_t *out, bool *high)
+{
+    scanned += n;
+    return csv_scan_best()(set, p, n, at, out, high);
+}
+
+static size_t bytes_scanned(struct str line, struct recipe recipe, int64_t row_max)
+{
+    struct endless in = { .in = { endless_read, NULL, -1 }, .line = line, .bytes = MB };
+    struct csv_tuning tuning = { .scan = scan_counting };
+    struct columns columns = { 0 };
+    struct reader *r = NULL;
+    struct batch b;
+    struct err err = { 0 };
+    scanned = 0;
+    CHECK_OK(columns_parse(&columns, "a,b", &err), err);
+    CHECK_OK(csv_open(&r, &recipe, &columns, &in.in, row_max, &tuning, &err), err);
+    CHECK_OK(batch_init(&b, 2, &err), err);
+    while (format_csv.next(r, &b, &err) > 0)
+        ;
+    batch_clear(&b);
+    format_csv.close(r);
+    columns_clear(&columns);
+    return scanned;
+}
+
+TEST(csv, no_hostile_lines_make_it_read_them_over_and_over)
+{
+    static const char *const lines[] = {
+        "\"\n",       "\"a\n",   "\"\"\"\n",   ",\"x\n",  "\"a\"b,\"c\n", "\\\"\n",      "\"\\\"\n", "#\"\n",
+        " \"\n\n",   "\"\"\n\"", "\"\r\n",   "a\"\n\"", "\"a\"b\n\"",  "x,\"\"\"\n", "\"x\\\n", "\"a\"b\r",
+    };
+    for (size_t i = 0; i < COUNT_OF(lines); i++)
+        for (int knobs = 0; knobs < 8; knobs++) {
+            struct recipe recipe = { .format = (char *)"csv",
+                                     .quote = '"',
+                                     .escape = knobs & 1 ? '\\' : 0,
+                                     .comment = knobs & 2 ? '#' : 0,
+                                     .trim = knobs & 2 };
+            size_t n = bytes_scanned(str_of(lines[i]), recipe, knobs & 4 ? 1000 : MB);
+            if (n > 4 * MB)
+                fail_msg("lines %zu, knobs %d: %zu bytes scanned for %d", i, knobs, n, MB);
+        }
+}
+
 TEST(csv, a_header_of_millions_of_fields_is_an_error_and_not_a_gigabyte)
 {
     int64_t before = sys_peak_rss();

@@ -35,7 +35,8 @@ enum {
 
 /* A row as it is walked. */
 struct row {
-    size_t end;  /* behind its last byte; its line end follows */
+    size_t
+        end; /* behind its last byte; its line end follows. SPLIT_QUOTE: the last byte looked at */
     size_t next; /* where the next row begins */
     int fields;
     uint64_t lines;      /* line ends inside it */
@@ -71,8 +72,9 @@ struct reader {
 
     uint32_t *pos;
     uint32_t npos, ipos;
-    size_t scanned, clip; /* no position at or behind clip is walked */
-    bool high, row_high;  /* the bytes of this chunk, of this row, are not all ASCII */
+    size_t chunk_at, scanned; /* pos has what is between them */
+    size_t clip;
+    bool high, row_high; /* the bytes of this chunk, of this row, are not all ASCII */
 
     size_t at; /* the open row */
     uint64_t line;
@@ -97,11 +99,35 @@ static ssize_t pull(struct reader *r, char *buf, size_t cap, struct err *err)
     return n ? (ssize_t)n : r->in->read(r->in, buf, cap, err);
 }
 
-static void walk_from(struct reader *r, size_t at)
+static void index_reset(struct reader *r, size_t at)
 {
-    r->scanned = at;
+    r->chunk_at = r->scanned = at;
     r->npos = r->ipos = 0;
     r->high = false;
+}
+
+/* Walk on from here. A piece that is indexed is not scanned again: else each bad row would cost a
+ * whole one. */
+static void walk_from(struct reader *r, size_t at)
+{
+    if (at < r->chunk_at || at > r->scanned) {
+        index_reset(r, at);
+        return;
+    }
+    while (r->ipos > 0 && r->pos[r->ipos - 1] >= at)
+        r->ipos--;
+    while (r->ipos < r->npos && r->pos[r->ipos] < at)
+        r->ipos++;
+}
+
+/* Let no position at or behind clip be walked; SIZE_MAX: no such bound any more. */
+static void clip_at(struct reader *r, size_t clip)
+{
+    r->clip = clip;
+    while (r->npos && r->pos[r->npos - 1] >= clip)
+        r->npos--;
+    if (r->scanned > clip)
+        r->scanned = clip;
 }
 
 /* The bytes from the start of a row among which its end must be: those it may have, CR and LF. */
@@ -158,7 +184,7 @@ static int fill(struct reader *r, struct err *err)
         r->win[r->len++] = '\n';
     r->win[r->len] = '\0';
     r->starved = false;
-    walk_from(r, 0);
+    index_reset(r, 0);
     return 0;
 }
 
@@ -177,12 +203,12 @@ static bool more(struct reader *r)
         r->npos = (uint32_t)r->scan(&r->set, r->win + r->scanned, n, (uint32_t)r->scanned, r->pos,
                                     &r->high);
         r->ipos = 0;
+        r->chunk_at = r->scanned;
         r->scanned += n;
         r->row_high |= r->high;
         if (r->npos)
             return true;
     }
-    r->npos = r->ipos = 0;
     return false;
 }
 
@@ -257,9 +283,9 @@ static bool step_escape(struct reader *r, size_t p, size_t *min, struct row *row
     return true;
 }
 
-/* Behind a closing quote at `close`: where the delimiter or line end stands; *end is not set when
- * there is other text. false: that is not there yet. */
-static bool behind_quote(const struct reader *r, size_t close, size_t *end)
+/* Behind a closing quote at `close`: *end is where the delimiter or line end stands, or else
+ * (*text) the first byte of other text. false: that is not there yet. */
+static bool behind_quote(const struct reader *r, size_t close, size_t *end, bool *text)
 {
     size_t limit = walk_limit(r), e = close + 1;
     while (r->d.trim && e < limit && is_blank(r, e))
@@ -268,8 +294,8 @@ static bool behind_quote(const struct reader *r, size_t close, size_t *end)
         e++;
     if (e >= limit || (!r->d.cr && r->win[e] == '\r' && e + 1 >= limit))
         return false;
-    if (byte_at(r, e) == r->d.delimiter || is_end(r, e))
-        *end = e;
+    *text = byte_at(r, e) != r->d.delimiter && !is_end(r, e);
+    *end = e;
     return true;
 }
 
@@ -317,7 +343,7 @@ static __attribute__((noinline)) enum split quoted(struct reader *r, size_t open
     row->open_col = col;
     row->in_quotes = true;
     uint64_t lines = row->lines;
-    bool plain = true;
+    bool plain = true, text;
     for (;;) {
         if (!next_pos(r, &p))
             return SPLIT_MORE;
@@ -339,11 +365,11 @@ static __attribute__((noinline)) enum split quoted(struct reader *r, size_t open
         }
     }
     size_t close = p;
-    *end = 0;
-    if (!behind_quote(r, close, end))
+    if (!behind_quote(r, close, end, &text))
         return SPLIT_MORE;
     row->in_quotes = false;
-    if (!*end)
+    row->end = *end; /* what SPLIT_QUOTE is judged by */
+    if (text)
         return row->lines > lines ? SPLIT_QUOTE : bad_field(r, close, row, end);
     while (p < *end)
         if (!next_pos(r, &p))
@@ -475,17 +501,17 @@ static enum split bounded_row(struct reader *r, struct field *out, struct row *r
 {
     begin_row(r, row);
     enum split s = split_row(r, out, row, arena);
-    size_t bytes = (s == SPLIT_ROW ? row->end : r->end) - r->at;
-    if (s == SPLIT_NO_MEMORY || bytes <= r->row_max + (s != SPLIT_ROW)) {
+    size_t bytes = (s == SPLIT_MORE ? r->end : row->end) - r->at;
+    if (s == SPLIT_NO_MEMORY || bytes <= r->row_max + (s == SPLIT_MORE)) {
         if (s == SPLIT_MORE)
             row->end = 0;
         return s;
     }
     walk_from(r, r->at);
+    clip_at(r, r->at + row_reach(r));
     begin_row(r, row);
-    r->clip = r->at + row_reach(r);
     s = split_row(r, out, row, arena);
-    r->clip = SIZE_MAX;
+    clip_at(r, SIZE_MAX);
     row->end = r->at + r->row_max;
     row->fields = 0;
     return s == SPLIT_ROW ? SPLIT_MORE : s; /* a row: its LF stands where only that of CRLF may */
@@ -608,35 +634,40 @@ static void set_absent(struct reader *r, struct field *out, int fields)
         out[r->map.copies[i].to] = out[r->map.copies[i].from];
 }
 
-static bool valid_utf8(struct reader *r, struct batch *b, const struct row *row)
+/* Is the row not valid UTF-8? Then it is among the bad rows. */
+static bool refuse_encoding(struct reader *r, struct batch *b, struct str raw)
 {
-    size_t end = row->end < r->end ? row->end : r->end;
-    struct str raw = { r->win + r->at, end - r->at };
-    size_t good = text_utf8_valid(raw);
-    if (good == raw.n)
+    size_t good = text_utf8_valid(raw), left = raw.n - good;
+    if (left)
+        bad_row(r, b, REJECT_ENCODING, r->at + raw.n, CSV_NONE,
+                (struct str){ raw.p + good, left < 16 ? left : 16 });
+    return left;
+}
+
+static bool refuse(struct reader *r, struct batch *b, const struct row *row, struct str raw)
+{
+    if (row->quote)
+        bad_quote(r, b, row, row->end);
+    else if (r->row_high && refuse_encoding(r, b, raw))
         return true;
-    size_t left = raw.n - good;
-    bad_row(r, b, REJECT_ENCODING, end, CSV_NONE,
-            (struct str){ raw.p + good, left < 16 ? left : 16 });
-    return false;
+    else if (row->fields != r->map.width && !count_fits(r, row))
+        bad_row(r, b, REJECT_FIELD_COUNT, row->end, CSV_NONE, (struct str){ 0 });
+    else
+        return false;
+    return true;
 }
 
 /* A whole row: into the batch, or to its bad rows. Then step to the next. */
 static inline void take_row(struct reader *r, struct batch *b, struct field *out,
                             const struct row *row)
 {
-    if (__builtin_expect(row->quote, 0)) {
-        bad_quote(r, b, row, row->end);
-    } else if (__builtin_expect(r->row_high, 0) && !valid_utf8(r, b, row)) {
-        ;
-    } else if (__builtin_expect(row->fields != r->map.width, 0) && !count_fits(r, row)) {
-        bad_row(r, b, REJECT_FIELD_COUNT, row->end, CSV_NONE, (struct str){ 0 });
-    } else {
+    size_t end = row->end < r->end ? row->end : r->end;
+    struct str raw = { r->win + r->at, end - r->at };
+    bool good = !row->quote && !r->row_high && row->fields == r->map.width;
+    if (__builtin_expect(good, 1) || !refuse(r, b, row, raw)) {
         if (row->fields < r->map.width || r->map.nabsent || r->map.ncopies)
             set_absent(r, out, row->fields);
-        size_t end = row->end < r->end ? row->end : r->end;
-        b->places[b->rows++] =
-            (struct place){ r->line, r->offset + r->at, { r->win + r->at, end - r->at } };
+        b->places[b->rows++] = (struct place){ r->line, r->offset + r->at, raw };
     }
     r->line += row->lines + 1;
     r->at = row->next;
