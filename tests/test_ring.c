@@ -76,9 +76,9 @@ TEST(ring, a_reader_that_claims_the_impossible_is_found_out)
 
 enum { TOTAL = 64 << 20 };
 struct both {
-    struct ring ring;     /* the reader's copy */
+    struct ring ring; /* the reader's copy */
     uint64_t sum;
-    unsigned pause;       /* the reader dawdles after so many slices */
+    unsigned pause; /* the reader dawdles after so many slices */
 };
 
 static uint64_t fold(uint64_t sum, struct str s)
@@ -149,5 +149,11 @@ static void exchange(unsigned pause)
     ring_clear(&r);
 }
 
-TEST(ring, every_byte_arrives_once_and_in_order_and_no_wake_up_is_lost) { exchange(0); }
-TEST(ring, a_slow_reader_holds_the_writer_back) { exchange(500); }
+TEST(ring, every_byte_arrives_once_and_in_order_and_no_wake_up_is_lost)
+{
+    exchange(0);
+}
+TEST(ring, a_slow_reader_holds_the_writer_back)
+{
+    exchange(500);
+}

@@ -1,4 +1,5 @@
-/* Members out of objects: every kind, whole, cut, damaged and hostile. Archives are made here, in memory. */
+/* Members out of objects: every kind, whole, cut, damaged and hostile. Archives are made here, in
+ * memory. */
 #include "test.h"
 
 #include <archive.h>
@@ -39,8 +40,11 @@ static int memory_seek(struct input *in, int64_t offset, struct err *err)
 enum way { STREAMED, SEEKABLE };
 static struct memory memory_of(struct str bytes, enum way way, size_t piece)
 {
-    struct memory m = { { memory_read, way == SEEKABLE ? memory_seek : NULL, way == SEEKABLE ? (int64_t)bytes.n : -1 },
-                        bytes, 0, piece };
+    struct memory m = { { memory_read, way == SEEKABLE ? memory_seek : NULL,
+                          way == SEEKABLE ? (int64_t)bytes.n : -1 },
+                        bytes,
+                        0,
+                        piece };
     return m;
 }
 
@@ -54,7 +58,8 @@ struct got {
     struct err err;
 };
 
-static struct got unpack_all(struct str bytes, enum way way, size_t piece, const char *name, struct unpack_limits limits)
+static struct got unpack_all(struct str bytes, enum way way, size_t piece, const char *name,
+                             struct unpack_limits limits)
 {
     struct got g = { 0 };
     struct memory m = memory_of(bytes, way, piece);
@@ -109,7 +114,8 @@ static void expect(struct str object, const char *name, const char *names, struc
         }
 }
 
-static void expect_error(struct str object, const char *name, struct unpack_limits limits, enum err_code code, const char *text)
+static void expect_error(struct str object, const char *name, struct unpack_limits limits,
+                         enum err_code code, const char *text)
 {
     for (int way = STREAMED; way <= SEEKABLE; way++) {
         struct got g = unpack_all(object, (enum way)way, 0, name, limits);
@@ -129,8 +135,9 @@ static struct buf lines(size_t n, unsigned seed)
     struct buf b = { 0 };
     for (uint64_t x = seed + 1; b.n < n;) {
         x = x * 6364136223846793005u + 1442695040888963407u;
-        buf_addf(&b, "%llu,name %llu,%llu.%02llu\n", (unsigned long long)(x >> 40), (unsigned long long)(x >> 52),
-                 (unsigned long long)(x >> 33 & 0xffff), (unsigned long long)(x >> 20 & 63));
+        buf_addf(&b, "%llu,name %llu,%llu.%02llu\n", (unsigned long long)(x >> 40),
+                 (unsigned long long)(x >> 52), (unsigned long long)(x >> 33 & 0xffff),
+                 (unsigned long long)(x >> 20 & 63));
     }
     b.n = n;
     return b;
@@ -148,7 +155,8 @@ static la_ssize_t maker_write(struct archive *a, void *arg, const void *p, size_
     return (la_ssize_t)n;
 }
 
-static void make_begin(struct maker *m, int (*format)(struct archive *), int (*filter)(struct archive *), const char *options)
+static void make_begin(struct maker *m, int (*format)(struct archive *),
+                       int (*filter)(struct archive *), const char *options)
 {
     m->out = (struct buf){ 0 };
     m->a = archive_write_new();
@@ -160,7 +168,10 @@ static void make_begin(struct maker *m, int (*format)(struct archive *), int (*f
     archive_write_set_bytes_in_last_block(m->a, 1);
 }
 
-static void make_open(struct maker *m) { CHECK_EQ(archive_write_open(m->a, &m->out, NULL, maker_write, NULL), ARCHIVE_OK); }
+static void make_open(struct maker *m)
+{
+    CHECK_EQ(archive_write_open(m->a, &m->out, NULL, maker_write, NULL), ARCHIVE_OK);
+}
 
 static void make_entry(struct maker *m, const char *name, int type, struct str content)
 {
@@ -190,8 +201,8 @@ struct file {
     struct str content;
 };
 
-static struct buf make(int (*format)(struct archive *), int (*filter)(struct archive *), const char *options,
-                       const struct file *files, int n)
+static struct buf make(int (*format)(struct archive *), int (*filter)(struct archive *),
+                       const char *options, const struct file *files, int n)
 {
     struct maker m;
     make_begin(&m, format, filter, options);
@@ -201,7 +212,8 @@ static struct buf make(int (*format)(struct archive *), int (*filter)(struct arc
     return make_end(&m);
 }
 
-static struct buf make_one(int (*format)(struct archive *), int (*filter)(struct archive *), const char *name, struct str content)
+static struct buf make_one(int (*format)(struct archive *), int (*filter)(struct archive *),
+                           const char *name, struct str content)
 {
     struct file f = { name, content };
     return make(format, filter, NULL, &f, 1);
@@ -217,10 +229,14 @@ static const struct compression {
     int (*filter)(struct archive *);
     bool checked; /* it carries a checksum and its own end */
 } compressions[] = {
-    { ".gz", archive_write_add_filter_gzip, true },      { ".bz2", archive_write_add_filter_bzip2, true },
-    { ".xz", archive_write_add_filter_xz, true },        { ".lzma", archive_write_add_filter_lzma, false },
-    { ".zst", archive_write_add_filter_zstd, false },    { ".lz4", archive_write_add_filter_lz4, true },
-    { ".Z", archive_write_add_filter_compress, false },  { ".lz", archive_write_add_filter_lzip, true },
+    { ".gz", archive_write_add_filter_gzip, true },
+    { ".bz2", archive_write_add_filter_bzip2, true },
+    { ".xz", archive_write_add_filter_xz, true },
+    { ".lzma", archive_write_add_filter_lzma, false },
+    { ".zst", archive_write_add_filter_zstd, false },
+    { ".lz4", archive_write_add_filter_lz4, true },
+    { ".Z", archive_write_add_filter_compress, false },
+    { ".lz", archive_write_add_filter_lzip, true },
 };
 
 static const struct archive_kind {
@@ -266,7 +282,8 @@ TEST(unpack, each_compression_gives_back_its_bytes_and_the_name_without_the_endi
 TEST(unpack, a_compressed_nothing_is_an_empty_member)
 {
     for (size_t i = 0; i < COUNT_OF(compressions); i++) {
-        if (compressions[i].filter == archive_write_add_filter_lz4) /* libarchive 3.6.2 crashes when it writes this */
+        if (compressions[i].filter ==
+            archive_write_add_filter_lz4) /* libarchive 3.6.2 crashes when it writes this */
             continue;
         struct buf packed = compress_with(compressions[i].filter, STR(""));
         if (packed.n >= 10) /* it writes nothing at all for some */
@@ -281,7 +298,9 @@ TEST(unpack, each_archive_gives_its_members_in_order)
     struct buf a = lines(100000, 3), b = lines(70001, 4), both = { 0 };
     buf_add(&both, a.p, a.n);
     buf_add(&both, b.p, b.n);
-    struct file files[] = { { "one.csv", buf_str(&a) }, { "none.csv", STR("") }, { "sub/two.csv", buf_str(&b) } };
+    struct file files[] = { { "one.csv", buf_str(&a) },
+                            { "none.csv", STR("") },
+                            { "sub/two.csv", buf_str(&b) } };
     for (size_t i = 0; i < COUNT_OF(archive_kinds); i++) {
         struct buf packed = make(archive_kinds[i].format, NULL, NULL, files, 3);
         struct got g = unpack_all(buf_str(&packed), SEEKABLE, 0, "x", roomy);
@@ -306,7 +325,8 @@ TEST(unpack, tar_is_found_inside_each_compression)
 {
     struct buf b = lines(200000, 5);
     for (size_t i = 0; i < COUNT_OF(compressions); i++) {
-        struct buf packed = make_one(archive_write_set_format_ustar, compressions[i].filter, "orders.csv", buf_str(&b));
+        struct buf packed = make_one(archive_write_set_format_ustar, compressions[i].filter,
+                                     "orders.csv", buf_str(&b));
         expect(buf_str(&packed), "x.tgz", "orders.csv\n", buf_str(&b));
         buf_clear(&packed);
     }
@@ -317,7 +337,8 @@ TEST(unpack, zips_of_other_makers_are_read)
 {
     struct buf b = lines(50000, 6);
     struct file f = { "a.csv", buf_str(&b) };
-    static const char *const options[] = { "zip:compression=store", "zip:compression=deflate,zip:zip64", "zip:!zip64" };
+    static const char *const options[] = { "zip:compression=store",
+                                           "zip:compression=deflate,zip:zip64", "zip:!zip64" };
     for (size_t i = 0; i < COUNT_OF(options); i++) {
         struct buf packed = make(archive_write_set_format_zip, NULL, options[i], &f, 1);
         expect(buf_str(&packed), "x", "a.csv\n", buf_str(&b));
@@ -371,7 +392,8 @@ TEST(unpack, a_member_may_be_left_half_read)
         CHECK_STR(m.name, "two.csv");
         CHECK_EQ(m.size, 1000);
         size_t got = 0;
-        for (ssize_t n; (n = unpack_member(u)->read(unpack_member(u), part + got, sizeof part - got, &err)) > 0;)
+        for (ssize_t n; (n = unpack_member(u)->read(unpack_member(u), part + got, sizeof part - got,
+                                                    &err)) > 0;)
             got += (size_t)n;
         CHECK_EQ(got, 1000);
         CHECK(memcmp(part, b.p, 1000) == 0);
@@ -403,14 +425,18 @@ TEST(unpack, holes_of_sparse_files_are_zeros)
     struct buf packed = make_end(&m);
     CHECK(packed.n < SIZE / 2);
     expect(buf_str(&packed), "x", "sparse\n", (struct str){ want, SIZE });
-    expect_error(buf_str(&packed), "x", (struct unpack_limits){ 10, 100000, 100000, 0 }, ERR_LIMIT, "[limits] unpacked");
+    expect_error(buf_str(&packed), "x", (struct unpack_limits){ 10, 100000, 100000, 0 }, ERR_LIMIT,
+                 "[limits] unpacked");
     buf_clear(&packed);
     free(want);
 }
 
 /* ---- gzip's own ways ---- */
 
-static struct buf gz(const char *text) { return compress_with(archive_write_add_filter_gzip, str_of(text)); }
+static struct buf gz(const char *text)
+{
+    return compress_with(archive_write_add_filter_gzip, str_of(text));
+}
 
 TEST(unpack, all_members_of_a_gz_are_read_and_zeros_behind_them_are_padding)
 {
@@ -455,7 +481,8 @@ TEST(unpack, compressed_data_cut_anywhere_is_truncated)
         for (size_t n = 14; n < packed.n; n++) {
             struct got g = unpack_all((struct str){ packed.p, n }, STREAMED, 0, "x", roomy);
             if (g.rc == 0 || g.err.code != ERR_TRUNCATED)
-                fail_msg("%s cut at %zu of %zu: %s", compressions[i].ending, n, packed.n, g.rc ? g.err.msg : "taken as whole");
+                fail_msg("%s cut at %zu of %zu: %s", compressions[i].ending, n, packed.n,
+                         g.rc ? g.err.msg : "taken as whole");
             got_clear(&g);
         }
         buf_clear(&packed);
@@ -475,9 +502,11 @@ TEST(unpack, archives_cut_anywhere_are_never_whole)
         whole += block && whole % block ? block - whole % block : 0;
         for (int way = STREAMED; way <= SEEKABLE; way++)
             for (size_t n = 512; n < whole; n++) {
-                struct got g = unpack_all((struct str){ packed.p, n }, (enum way)way, 0, "x", roomy);
+                struct got g =
+                    unpack_all((struct str){ packed.p, n }, (enum way)way, 0, "x", roomy);
                 if (g.rc == 0 || g.err.code != ERR_TRUNCATED)
-                    fail_msg("%s cut at %zu of %zu: %s", archive_kinds[i].name, n, packed.n, g.rc ? g.err.msg : "taken as whole");
+                    fail_msg("%s cut at %zu of %zu: %s", archive_kinds[i].name, n, packed.n,
+                             g.rc ? g.err.msg : "taken as whole");
                 got_clear(&g);
             }
         buf_clear(&packed);
@@ -488,9 +517,11 @@ TEST(unpack, archives_cut_anywhere_are_never_whole)
 
 TEST(unpack, a_tar_without_its_end_mark_is_truncated)
 {
-    struct buf b = lines(1024, 13), packed = make_one(archive_write_set_format_ustar, NULL, "a.csv", buf_str(&b));
+    struct buf b = lines(1024, 13),
+               packed = make_one(archive_write_set_format_ustar, NULL, "a.csv", buf_str(&b));
     expect_error((struct str){ packed.p, 512 + 1024 }, "x", roomy, ERR_TRUNCATED, "no end mark");
-    struct buf packed_gz = compress_with(archive_write_add_filter_gzip, (struct str){ packed.p, 512 + 1024 });
+    struct buf packed_gz =
+        compress_with(archive_write_add_filter_gzip, (struct str){ packed.p, 512 + 1024 });
     expect_error(buf_str(&packed_gz), "x", roomy, ERR_TRUNCATED, "no end mark");
     buf_clear(&b);
     buf_clear(&packed);
@@ -521,9 +552,11 @@ static void flip_all(const char *what, struct str packed, struct str content, en
         struct got g = unpack_all((struct str){ copy, packed.n }, way, 0, "x", roomy);
         bool same = g.bytes.n == content.n && memcmp(g.bytes.p, content.p, content.n) == 0;
         bool as_it_is = g.bytes.n == packed.n; /* no longer known for what it was */
-        bool no_file = g.members == 0;         /* its type is protected by nothing; no member is an error higher up */
+        bool no_file =
+            g.members == 0; /* its type is protected by nothing; no member is an error higher up */
         if (g.rc == 0 && !same && !as_it_is && !no_file)
-            fail_msg("%s: byte %zu of %zu changed and %zu bytes came out", what, i, packed.n, g.bytes.n);
+            fail_msg("%s: byte %zu of %zu changed and %zu bytes came out", what, i, packed.n,
+                     g.bytes.n);
         got_clear(&g);
     }
     free(copy);
@@ -550,7 +583,8 @@ TEST(unpack, a_damaged_byte_never_gives_other_bytes_where_there_are_checksums)
 
 TEST(unpack, a_wrong_checksum_is_seen_before_the_end_of_the_member)
 {
-    struct buf b = lines(200000, 15), packed = compress_with(archive_write_add_filter_gzip, buf_str(&b));
+    struct buf b = lines(200000, 15),
+               packed = compress_with(archive_write_add_filter_gzip, buf_str(&b));
     packed.p[packed.n - 8] ^= 1;
     expect_error(buf_str(&packed), "x", roomy, ERR_ARCHIVE, "incorrect data check");
     struct file f = { "a.csv", buf_str(&b) };
@@ -588,7 +622,8 @@ TEST(unpack, an_encrypted_member_is_named_as_such_only_when_it_is_read)
 
 TEST(unpack, rar_is_refused_by_name)
 {
-    expect_error(STR("Rar!\x1a\x07\x01\0 and more"), "x.rar", roomy, ERR_ARCHIVE, "rar archives are not read");
+    expect_error(STR("Rar!\x1a\x07\x01\0 and more"), "x.rar", roomy, ERR_ARCHIVE,
+                 "rar archives are not read");
 }
 
 /* ---- text is not an archive ---- */
@@ -599,7 +634,9 @@ TEST(unpack, text_that_begins_like_an_archive_is_text)
         "PK,name\n1,a\n",
         "PK00,name\n",
         "BZh9,name\n1,a\n",
-        "070701,070701,070701\n0707010000000000000000000000000000000000000000000000000000000000000000000000,000000\n",
+        "070701,070701,"
+        "070701\n0707010000000000000000000000000000000000000000000000000000000000000000000000,"
+        "000000\n",
         "#mtree\nusr/share type=dir\n",
         "!<arch>\nname            0           0     0     100644  4         `\n",
         "7z,b\n",
@@ -614,9 +651,13 @@ TEST(unpack, text_that_begins_like_an_archive_is_text)
         expect(str_of(texts[i]), "x.csv", "x.csv\n", str_of(texts[i]));
     char ustar[1024];
     memset(ustar, 'x', sizeof ustar);
-    memcpy(ustar + 257, "ustar\0" "00", 8);
+    memcpy(ustar + 257,
+           "ustar\0"
+           "00",
+           8);
     memcpy(ustar + 148, "0000123 ", 8);
-    expect((struct str){ ustar, sizeof ustar }, "x.csv", "x.csv\n", (struct str){ ustar, sizeof ustar });
+    expect((struct str){ ustar, sizeof ustar }, "x.csv", "x.csv\n",
+           (struct str){ ustar, sizeof ustar });
 }
 
 TEST(unpack, any_short_beginning_is_taken_as_it_is_or_refused_but_never_breaks)
@@ -626,7 +667,8 @@ TEST(unpack, any_short_beginning_is_taken_as_it_is_or_refused_but_never_breaks)
         struct buf packed = compress_with(compressions[i].filter, buf_str(&b));
         for (size_t n = 0; n < 40; n++) {
             struct got g = unpack_all((struct str){ packed.p, n }, STREAMED, 0, "x", roomy);
-            CHECK(g.rc < 0 || g.bytes.n <= n || compressions[i].filter == archive_write_add_filter_compress);
+            CHECK(g.rc < 0 || g.bytes.n <= n ||
+                  compressions[i].filter == archive_write_add_filter_compress);
             got_clear(&g);
         }
         buf_clear(&packed);
@@ -639,7 +681,8 @@ TEST(unpack, any_short_beginning_is_taken_as_it_is_or_refused_but_never_breaks)
 TEST(unpack, archives_inside_archives_are_opened_to_the_depth)
 {
     struct buf csv = lines(50000, 17);
-    struct buf tgz = make_one(archive_write_set_format_ustar, archive_write_add_filter_gzip, "orders.csv", buf_str(&csv));
+    struct buf tgz = make_one(archive_write_set_format_ustar, archive_write_add_filter_gzip,
+                              "orders.csv", buf_str(&csv));
     struct buf zip = make_one(archive_write_set_format_zip, NULL, "day/inner.tgz", buf_str(&tgz));
     struct buf tar = make_one(archive_write_set_format_ustar, NULL, "outer.zip", buf_str(&zip));
     expect(buf_str(&zip), "x.zip", "day/inner.tgz/orders.csv\n", buf_str(&csv));
@@ -662,7 +705,8 @@ TEST(unpack, archives_inside_archives_are_opened_to_the_depth)
 
 TEST(unpack, a_compressed_member_comes_uncompressed)
 {
-    struct buf packed = gz("1,2\n"), zip = make_one(archive_write_set_format_zip, NULL, "a/b.csv.gz", buf_str(&packed));
+    struct buf packed = gz("1,2\n"),
+               zip = make_one(archive_write_set_format_zip, NULL, "a/b.csv.gz", buf_str(&packed));
     expect(buf_str(&zip), "x.zip", "a/b.csv\n", STR("1,2\n"));
     buf_clear(&packed);
     buf_clear(&zip);
@@ -672,10 +716,14 @@ TEST(unpack, members_behind_a_nested_archive_are_reached)
 {
     struct buf inner = make_one(archive_write_set_format_zip, NULL, "in.csv", STR("1\n"));
     struct buf seven = make_one(archive_write_set_format_7zip, NULL, "7.csv", STR("2\n"));
-    struct file files[] = { { "a.zip", buf_str(&inner) }, { "b.csv", STR("3\n") }, { "c.7z", buf_str(&seven) }, { "d.csv", STR("4\n") } };
+    struct file files[] = { { "a.zip", buf_str(&inner) },
+                            { "b.csv", STR("3\n") },
+                            { "c.7z", buf_str(&seven) },
+                            { "d.csv", STR("4\n") } };
     for (size_t i = 0; i < COUNT_OF(archive_kinds); i++) {
         struct buf packed = make(archive_kinds[i].format, NULL, NULL, files, 4);
-        expect(buf_str(&packed), "x", "a.zip/in.csv\nb.csv\nc.7z/7.csv\nd.csv\n", STR("1\n3\n2\n4\n"));
+        expect(buf_str(&packed), "x", "a.zip/in.csv\nb.csv\nc.7z/7.csv\nd.csv\n",
+               STR("1\n3\n2\n4\n"));
         buf_clear(&packed);
     }
     buf_clear(&inner);
@@ -715,12 +763,14 @@ TEST(unpack, a_big_nested_zip_is_streamed_and_checked_against_its_directory)
     CHECK_EQ(g.rc, -1);
     CHECK_EQ(g.err.code, ERR_ARCHIVE);
     got_clear(&g);
-    struct buf cut = make_one(archive_write_set_format_ustar, NULL, "b.zip", (struct str){ zip.p, zip.n - 30 });
+    struct buf cut =
+        make_one(archive_write_set_format_ustar, NULL, "b.zip", (struct str){ zip.p, zip.n - 30 });
     g = unpack_all(buf_str(&cut), STREAMED, 0, "x", roomy);
     CHECK_EQ(g.rc, -1);
     CHECK_EQ(g.err.code, ERR_TRUNCATED);
     got_clear(&g);
-    struct buf seven = make(archive_write_set_format_7zip, NULL, "7zip:compression=store", files, 2);
+    struct buf seven =
+        make(archive_write_set_format_7zip, NULL, "7zip:compression=store", files, 2);
     struct buf tar7 = make_one(archive_write_set_format_ustar, NULL, "b.7z", buf_str(&seven));
     g = unpack_all(buf_str(&tar7), STREAMED, 0, "x", roomy);
     CHECK_EQ(g.err.code, ERR_LIMIT);
@@ -749,9 +799,11 @@ TEST(unpack, a_single_stream_cannot_pass_the_limits)
 {
     for (size_t i = 0; i < COUNT_OF(compressions); i++) {
         struct buf b = bomb(compressions[i].filter, 8 << 20);
-        expect_error(buf_str(&b), "x", (struct unpack_limits){ 10, 3 << 20, 1 << 30, 0 }, ERR_LIMIT, "[limits] unpacked");
+        expect_error(buf_str(&b), "x", (struct unpack_limits){ 10, 3 << 20, 1 << 30, 0 }, ERR_LIMIT,
+                     "[limits] unpacked");
         if (b.n < 8 << 10)
-            expect_error(buf_str(&b), "x", (struct unpack_limits){ 10, 1 << 30, 100, 0 }, ERR_LIMIT, "[limits] ratio");
+            expect_error(buf_str(&b), "x", (struct unpack_limits){ 10, 1 << 30, 100, 0 }, ERR_LIMIT,
+                         "[limits] ratio");
         buf_clear(&b);
     }
 }
@@ -759,7 +811,8 @@ TEST(unpack, a_single_stream_cannot_pass_the_limits)
 TEST(unpack, a_plain_object_cannot_pass_the_limit_of_bytes)
 {
     struct buf b = lines(200000, 18);
-    expect_error(buf_str(&b), "x", (struct unpack_limits){ 10, 100000, 10, 0 }, ERR_LIMIT, "[limits] unpacked");
+    expect_error(buf_str(&b), "x", (struct unpack_limits){ 10, 100000, 10, 0 }, ERR_LIMIT,
+                 "[limits] unpacked");
     buf_clear(&b);
 }
 
@@ -771,15 +824,23 @@ TEST(unpack, members_cannot_pass_the_limits_wherever_they_are)
     struct file files[] = { { "1", four }, { "2", four }, { "3", four } };
     for (size_t i = 0; i < COUNT_OF(archive_kinds); i++) {
         struct buf packed = make(archive_kinds[i].format, NULL, NULL, files, 3);
-        expect_error(buf_str(&packed), "x", (struct unpack_limits){ 2, 1 << 30, 1 << 30, 0 }, ERR_LIMIT, "[limits] members");
-        expect_error(buf_str(&packed), "x", (struct unpack_limits){ 10, 10 << 20, 1 << 30, 0 }, ERR_LIMIT, "[limits] unpacked");
+        expect_error(buf_str(&packed), "x", (struct unpack_limits){ 2, 1 << 30, 1 << 30, 0 },
+                     ERR_LIMIT, "[limits] members");
+        expect_error(buf_str(&packed), "x", (struct unpack_limits){ 10, 10 << 20, 1 << 30, 0 },
+                     ERR_LIMIT, "[limits] unpacked");
         struct buf packed_gz = compress_with(archive_write_add_filter_gzip, buf_str(&packed));
-        expect_error(buf_str(&packed_gz), "x", (struct unpack_limits){ 2, 1 << 30, 1 << 30, 0 }, ERR_LIMIT, "[limits] members");
-        expect_error(buf_str(&packed_gz), "x", (struct unpack_limits){ 10, 10 << 20, 1 << 30, 0 }, ERR_LIMIT, "[limits] unpacked");
-        expect_error(buf_str(&packed_gz), "x", (struct unpack_limits){ 10, 1 << 30, 50, 0 }, ERR_LIMIT, "[limits] ratio");
-        struct buf nested = make_one(archive_write_set_format_ustar, NULL, "in", buf_str(&packed_gz));
-        expect_error(buf_str(&nested), "x", (struct unpack_limits){ 2, 1 << 30, 1 << 30, 1 }, ERR_LIMIT, "[limits] members");
-        expect_error(buf_str(&nested), "x", (struct unpack_limits){ 10, 10 << 20, 1 << 30, 1 }, ERR_LIMIT, "[limits] unpacked");
+        expect_error(buf_str(&packed_gz), "x", (struct unpack_limits){ 2, 1 << 30, 1 << 30, 0 },
+                     ERR_LIMIT, "[limits] members");
+        expect_error(buf_str(&packed_gz), "x", (struct unpack_limits){ 10, 10 << 20, 1 << 30, 0 },
+                     ERR_LIMIT, "[limits] unpacked");
+        expect_error(buf_str(&packed_gz), "x", (struct unpack_limits){ 10, 1 << 30, 50, 0 },
+                     ERR_LIMIT, "[limits] ratio");
+        struct buf nested =
+            make_one(archive_write_set_format_ustar, NULL, "in", buf_str(&packed_gz));
+        expect_error(buf_str(&nested), "x", (struct unpack_limits){ 2, 1 << 30, 1 << 30, 1 },
+                     ERR_LIMIT, "[limits] members");
+        expect_error(buf_str(&nested), "x", (struct unpack_limits){ 10, 10 << 20, 1 << 30, 1 },
+                     ERR_LIMIT, "[limits] unpacked");
         buf_clear(&nested);
         buf_clear(&packed_gz);
         buf_clear(&packed);
@@ -881,7 +942,8 @@ TEST(unpack, the_error_of_the_source_comes_through)
 TEST(unpack, what_needs_seeking_is_known_by_its_head)
 {
     struct buf zip = make_one(archive_write_set_format_zip, NULL, "a", STR("1")),
-               seven = make_one(archive_write_set_format_7zip, NULL, "a", STR("1")), packed = gz("1");
+               seven = make_one(archive_write_set_format_7zip, NULL, "a", STR("1")),
+               packed = gz("1");
     CHECK_EQ(unpack_wants_seek(zip.p, zip.n), 1);
     CHECK_EQ(unpack_wants_seek(seven.p, seven.n), 1);
     CHECK_EQ(unpack_wants_seek(packed.p, packed.n), 0);

@@ -1,7 +1,8 @@
 /*
- * The ring. Memory order: bytes, then `head` (release), then the question "does the reader wait?"; on the other side the
- * announcement "I wait", then the question "is head still mine?". Both pairs are sequentially consistent, so at least one side sees
- * the other: no wake-up is lost (the classic of Dekker). The same holds for room.
+ * The ring. Memory order: bytes, then `head` (release), then the question "does the reader wait?";
+ * on the other side the announcement "I wait", then the question "is head still mine?". Both pairs
+ * are sequentially consistent, so at least one side sees the other: no wake-up is lost (the classic
+ * of Dekker). The same holds for room.
  *
  * Power: shared memory without a name; nothing is left.
  */
@@ -18,7 +19,8 @@ struct ring_shared {
     _Alignas(64) _Atomic uint64_t head;
     _Alignas(64) _Atomic uint64_t tail;
     _Alignas(64) _Atomic uint32_t reader_waits;
-    _Atomic uint32_t writer_wants; /* bytes of room that the writer waits for; 0: it does not wait */
+    _Atomic uint32_t
+        writer_wants; /* bytes of room that the writer waits for; 0: it does not wait */
 };
 
 static char *map_twice(size_t size, struct err *err)
@@ -30,7 +32,8 @@ static char *map_twice(size_t size, struct err *err)
     if (p == MAP_FAILED)
         return err_sys(err, "map the ring"), NULL;
     for (int i = 0; i < 2; i++)
-        if (mmap(p + (size_t)i * size, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED) {
+        if (mmap(p + (size_t)i * size, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd,
+                 0) == MAP_FAILED) {
             err_sys(err, "map the ring");
             munmap(p, 2 * size);
             return NULL;
@@ -44,7 +47,8 @@ int ring_init(struct ring *r, size_t size, struct err *err)
     *r = (struct ring){ .size = size, .data_event = -1, .room_event = -1 };
     if (!(r->bytes = map_twice(size, err)))
         return -1;
-    void *p = mmap(NULL, sizeof *r->shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    void *p =
+        mmap(NULL, sizeof *r->shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     r->shared = p == MAP_FAILED ? NULL : p;
     r->data_event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     r->room_event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -81,9 +85,15 @@ static void event_clear(int fd)
 
 /* ---- the writer ---- */
 
-static uint64_t ring_used(const struct ring *r) { return r->head - atomic_load(&r->shared->tail); }
+static uint64_t ring_used(const struct ring *r)
+{
+    return r->head - atomic_load(&r->shared->tail);
+}
 
-bool ring_broken(const struct ring *r) { return ring_used(r) > r->size; }
+bool ring_broken(const struct ring *r)
+{
+    return ring_used(r) > r->size;
+}
 
 bool ring_write(struct ring *r, const void *p, size_t n)
 {
@@ -109,7 +119,10 @@ void ring_nudge(struct ring *r)
         event_set(r->data_event);
 }
 
-void ring_room_seen(struct ring *r) { event_clear(r->room_event); }
+void ring_room_seen(struct ring *r)
+{
+    event_clear(r->room_event);
+}
 
 /* ---- the reader ---- */
 
@@ -130,9 +143,15 @@ void ring_skip_to(struct ring *r, uint64_t position)
         event_set(r->room_event);
 }
 
-void ring_consume(struct ring *r, size_t n) { ring_skip_to(r, r->tail + n); }
+void ring_consume(struct ring *r, size_t n)
+{
+    ring_skip_to(r, r->tail + n);
+}
 
-void ring_will_wait_nudge(struct ring *r) { atomic_store(&r->shared->reader_waits, 1); }
+void ring_will_wait_nudge(struct ring *r)
+{
+    atomic_store(&r->shared->reader_waits, 1);
+}
 
 bool ring_will_wait(struct ring *r)
 {

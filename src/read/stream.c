@@ -1,8 +1,9 @@
 /*
  * Kinds by magic numbers, budgets, and the layers that undo compression.
  *
- * A layer tells three ends apart: the compressed data is complete and nothing but zeros follows (end), the bytes below ended
- * first (truncated), and everything else (archive: damaged). Nothing here outlives the process, so power has nothing to break.
+ * A layer tells three ends apart: the compressed data is complete and nothing but zeros follows
+ * (end), the bytes below ended first (truncated), and everything else (archive: damaged). Nothing
+ * here outlives the process, so power has nothing to break.
  */
 #include "read/stream.h"
 
@@ -24,31 +25,77 @@ static bool is_zip(struct str h);
 static bool is_tar(struct str h);
 static bool is_cpio(struct str h);
 
-/* Sources of the magic numbers: RFC 1952; bzip2's manual; xz-file-format.txt; RFC 8878; lz4_Frame_format.md; compress(1);
- * lzip's manual; APPNOTE.TXT 4.3; 7zFormat.txt; RAR 5.0 archive format. */
+/* Sources of the magic numbers: RFC 1952; bzip2's manual; xz-file-format.txt; RFC 8878;
+ * lz4_Frame_format.md; compress(1); lzip's manual; APPNOTE.TXT 4.3; 7zFormat.txt; RAR 5.0 archive
+ * format. */
 static const struct kind_def {
     const char *name;
     struct str magic;
     bool (*test)(struct str head); /* beyond the magic; NULL: the magic is enough */
     bool compression, archive;
-    const char *endings;           /* in lower case, each followed by a space */
+    const char *endings; /* in lower case, each followed by a space */
     int (*enable)(struct archive *a);
     int filter;
 } kinds[KINDS] = {
     [KIND_PLAIN] = { "plain", { "", 0 }, NULL, false, false, "", NULL, 0 },
     [KIND_GZIP] = { "gzip", { "\x1f\x8b\x08", 3 }, NULL, true, false, ".gz .gzip ", NULL, 0 },
-    [KIND_BZIP2] = { "bzip2", { "BZh", 3 }, is_bzip2, true, false, ".bz2 .bz ", archive_read_support_filter_bzip2,
+    [KIND_BZIP2] = { "bzip2",
+                     { "BZh", 3 },
+                     is_bzip2,
+                     true,
+                     false,
+                     ".bz2 .bz ",
+                     archive_read_support_filter_bzip2,
                      ARCHIVE_FILTER_BZIP2 },
-    [KIND_XZ] = { "xz", { "\xfd" "7zXZ\0", 6 }, NULL, true, false, ".xz ", archive_read_support_filter_xz, ARCHIVE_FILTER_XZ },
-    [KIND_LZMA] = { "lzma", { "\x5d\0\0", 3 }, is_lzma, true, false, ".lzma ", archive_read_support_filter_lzma,
+    [KIND_XZ] = { "xz",
+                  { "\xfd"
+                    "7zXZ\0",
+                    6 },
+                  NULL,
+                  true,
+                  false,
+                  ".xz ",
+                  archive_read_support_filter_xz,
+                  ARCHIVE_FILTER_XZ },
+    [KIND_LZMA] = { "lzma",
+                    { "\x5d\0\0", 3 },
+                    is_lzma,
+                    true,
+                    false,
+                    ".lzma ",
+                    archive_read_support_filter_lzma,
                     ARCHIVE_FILTER_LZMA },
-    [KIND_ZSTD] = { "zstd", { "\x28\xb5\x2f\xfd", 4 }, NULL, true, false, ".zst .zstd ", archive_read_support_filter_zstd,
+    [KIND_ZSTD] = { "zstd",
+                    { "\x28\xb5\x2f\xfd", 4 },
+                    NULL,
+                    true,
+                    false,
+                    ".zst .zstd ",
+                    archive_read_support_filter_zstd,
                     ARCHIVE_FILTER_ZSTD },
-    [KIND_LZ4] = { "lz4", { "\x04\x22\x4d\x18", 4 }, NULL, true, false, ".lz4 ", archive_read_support_filter_lz4,
+    [KIND_LZ4] = { "lz4",
+                   { "\x04\x22\x4d\x18", 4 },
+                   NULL,
+                   true,
+                   false,
+                   ".lz4 ",
+                   archive_read_support_filter_lz4,
                    ARCHIVE_FILTER_LZ4 },
-    [KIND_COMPRESS] = { "compress", { "\x1f\x9d", 2 }, NULL, true, false, ".z ", archive_read_support_filter_compress,
+    [KIND_COMPRESS] = { "compress",
+                        { "\x1f\x9d", 2 },
+                        NULL,
+                        true,
+                        false,
+                        ".z ",
+                        archive_read_support_filter_compress,
                         ARCHIVE_FILTER_COMPRESS },
-    [KIND_LZIP] = { "lzip", { "LZIP\x01", 5 }, NULL, true, false, ".lz ", archive_read_support_filter_lzip,
+    [KIND_LZIP] = { "lzip",
+                    { "LZIP\x01", 5 },
+                    NULL,
+                    true,
+                    false,
+                    ".lz ",
+                    archive_read_support_filter_lzip,
                     ARCHIVE_FILTER_LZIP },
     [KIND_ZIP] = { "zip", { "PK", 2 }, is_zip, false, true, "", NULL, 0 },
     [KIND_7ZIP] = { "7z", { "7z\xbc\xaf\x27\x1c", 6 }, NULL, false, true, "", NULL, 0 },
@@ -57,11 +104,23 @@ static const struct kind_def {
     [KIND_RAR] = { "rar", { "Rar!\x1a\x07", 6 }, NULL, false, true, "", NULL, 0 },
 };
 
-const char *kind_name(enum kind k) { return kinds[k].name; }
-bool kind_is_compression(enum kind k) { return kinds[k].compression; }
-bool kind_is_archive(enum kind k) { return kinds[k].archive; }
+const char *kind_name(enum kind k)
+{
+    return kinds[k].name;
+}
+bool kind_is_compression(enum kind k)
+{
+    return kinds[k].compression;
+}
+bool kind_is_archive(enum kind k)
+{
+    return kinds[k].archive;
+}
 
-static bool begins(struct str s, struct str with) { return s.n >= with.n && memcmp(s.p, with.p, with.n) == 0; }
+static bool begins(struct str s, struct str with)
+{
+    return s.n >= with.n && memcmp(s.p, with.p, with.n) == 0;
+}
 
 enum kind kind_of(struct str head)
 {
@@ -83,15 +142,17 @@ size_t kind_stem(enum kind k, const char *name)
     return n;
 }
 
-/* "BZh", the block size, and pi (a block) or its square root (the end of an empty file): text that begins with BZh has neither. */
+/* "BZh", the block size, and pi (a block) or its square root (the end of an empty file): text that
+ * begins with BZh has neither. */
 static bool is_bzip2(struct str h)
 {
     return h.n >= 10 && h.p[3] >= '1' && h.p[3] <= '9' &&
-           (memcmp(h.p + 4, "\x31\x41\x59\x26\x53\x59", 6) == 0 || memcmp(h.p + 4, "\x17\x72\x45\x38\x50\x90", 6) == 0);
+           (memcmp(h.p + 4, "\x31\x41\x59\x26\x53\x59", 6) == 0 ||
+            memcmp(h.p + 4, "\x17\x72\x45\x38\x50\x90", 6) == 0);
 }
 
-/* lzma has no magic number. xz's own test (alone_decoder.c): a dictionary of 2^n or 2^n + 2^(n-1), a size below 256 GiB or
- * unknown. */
+/* lzma has no magic number. xz's own test (alone_decoder.c): a dictionary of 2^n or 2^n + 2^(n-1),
+ * a size below 256 GiB or unknown. */
 static bool is_lzma(struct str h)
 {
     if (h.n < 14)
@@ -140,8 +201,8 @@ static bool is_tar(struct str h)
     return stated == with_unsigned || stated == with_signed;
 }
 
-/* cpio -H newc, crc (13 fields of 8 hexadecimal digits) and odc (76 octal digits in all): a table that begins with 070701
- * has a delimiter somewhere in there. */
+/* cpio -H newc, crc (13 fields of 8 hexadecimal digits) and odc (76 octal digits in all): a table
+ * that begins with 070701 has a delimiter somewhere in there. */
 static bool is_cpio(struct str h)
 {
     bool odc = begins(h, STR("070707"));
@@ -163,10 +224,12 @@ int budget_take(struct budget *b, enum budget_account account, size_t n, struct 
     enum { RATIO_FROM = 1 << 20 };
     int64_t out = b->out[account] += (int64_t)n;
     if (out > b->bytes)
-        return err_set(err, ERR_LIMIT, "unpacks to more than %" PRId64 " bytes ([limits] unpacked)", b->bytes);
+        return err_set(err, ERR_LIMIT, "unpacks to more than %" PRId64 " bytes ([limits] unpacked)",
+                       b->bytes);
     if (out > RATIO_FROM && out / b->ratio > b->in)
         return err_set(err, ERR_LIMIT,
-                       "unpacks to more than %" PRId64 " times its size ([limits] ratio): %" PRId64 " bytes from %" PRId64,
+                       "unpacks to more than %" PRId64 " times its size ([limits] ratio): %" PRId64
+                       " bytes from %" PRId64,
                        b->ratio, out, b->in);
     return 0;
 }
@@ -218,7 +281,10 @@ void stream_close(struct stream *s)
     if (s)
         s->close(s);
 }
-void stream_closep(struct stream **s) { stream_close(*s); }
+void stream_closep(struct stream **s)
+{
+    stream_close(*s);
+}
 
 /* ---- the bottom: an input ---- */
 
@@ -240,7 +306,10 @@ static int from_input_pull(struct stream *s, struct str *block, struct err *err)
     return 1;
 }
 
-static void from_input_close(struct stream *s) { free(s); }
+static void from_input_close(struct stream *s)
+{
+    free(s);
+}
 
 struct stream *stream_of_input(struct input *in, struct budget *budget, struct err *err)
 {
@@ -268,7 +337,8 @@ static int only_padding(struct stream *s, const char *what, struct err *err)
 
 static int truncated(struct err *err, const char *what, int64_t in)
 {
-    return err_set(err, ERR_TRUNCATED, "the %s data ends too early, after %" PRId64 " packed bytes", what, in);
+    return err_set(err, ERR_TRUNCATED, "the %s data ends too early, after %" PRId64 " packed bytes",
+                   what, in);
 }
 
 /* ---- gzip, RFC 1952: members one behind the other, each with its checksum ---- */
@@ -329,7 +399,8 @@ static int gunzip_pull(struct stream *s, struct str *block, struct err *err)
         else if (z == Z_MEM_ERROR)
             return err_nomem(err);
         else if (z != Z_OK && z != Z_BUF_ERROR)
-            return err_set(err, ERR_ARCHIVE, "damaged gzip data: %s", g->z.msg ? g->z.msg : "it needs a dictionary");
+            return err_set(err, ERR_ARCHIVE, "damaged gzip data: %s",
+                           g->z.msg ? g->z.msg : "it needs a dictionary");
     }
     *block = (struct str){ g->out, sizeof g->out - g->z.avail_out };
     return budget_take(g->budget, BUDGET_LAYERS, block->n, err) < 0 ? -1 : 1;
@@ -370,9 +441,9 @@ struct filter {
     struct budget *budget;
     enum kind kind;
     struct archive *a;
-    bool open, any;   /* any: at least one byte came out */
-    struct str fed;   /* the block that libarchive has now */
-    int64_t in;       /* all bytes it got */
+    bool open, any; /* any: at least one byte came out */
+    struct str fed; /* the block that libarchive has now */
+    int64_t in;     /* all bytes it got */
     bool below_ended, below_failed;
     struct err below_err;
 };
@@ -406,13 +477,15 @@ static int filter_fail(struct filter *f, struct err *err)
     if (f->below_ended)
         return truncated(err, kind_name(f->kind), f->in);
     const char *why = archive_error_string(f->a);
-    return err_set(err, ERR_ARCHIVE, "damaged %s data: %s", kind_name(f->kind), why ? why : "no reason given");
+    return err_set(err, ERR_ARCHIVE, "damaged %s data: %s", kind_name(f->kind),
+                   why ? why : "no reason given");
 }
 
 static int filter_start(struct filter *f, struct err *err)
 {
     struct archive_entry *entry;
-    if (kinds[f->kind].enable(f->a) < ARCHIVE_WARN || archive_read_support_format_raw(f->a) != ARCHIVE_OK ||
+    if (kinds[f->kind].enable(f->a) < ARCHIVE_WARN ||
+        archive_read_support_format_raw(f->a) != ARCHIVE_OK ||
         archive_read_support_format_empty(f->a) != ARCHIVE_OK)
         return err_set(err, ERR_ARCHIVE, "this libarchive cannot read %s data", kind_name(f->kind));
     archive_read_set_read_callback(f->a, filter_read);
@@ -421,7 +494,8 @@ static int filter_start(struct filter *f, struct err *err)
         return filter_fail(f, err);
     /* a head that the filter does not take would come through as it is */
     if (archive_filter_code(f->a, 0) != kinds[f->kind].filter)
-        return err_set(err, f->below_ended ? ERR_TRUNCATED : ERR_ARCHIVE, "damaged %s data: the header is not whole",
+        return err_set(err, f->below_ended ? ERR_TRUNCATED : ERR_ARCHIVE,
+                       "damaged %s data: its header is not whole, or asks for too much memory",
                        kind_name(f->kind));
     int rc = archive_read_next_header(f->a, &entry);
     if (rc == ARCHIVE_EOF)
@@ -429,17 +503,20 @@ static int filter_start(struct filter *f, struct err *err)
     return rc == ARCHIVE_OK ? 1 : filter_fail(f, err);
 }
 
-/* The compressed data is complete. What libarchive has not used of its block, and all that follows, must be zeros. */
+/* The compressed data is complete. What libarchive has not used of its block, and all that follows,
+ * must be zeros. */
 static int filter_end(struct filter *f, struct err *err)
 {
     enum { LZIP_TRAILER = 20 };
     int64_t unused = f->in - archive_filter_bytes(f->a, -1);
-    if (f->kind == KIND_LZIP && !f->any) /* libarchive does not come to the trailer when nothing stands before it */
+    if (f->kind == KIND_LZIP &&
+        !f->any) /* libarchive does not come to the trailer when nothing stands before it */
         unused -= LZIP_TRAILER;
     if (unused > (int64_t)f->fed.n)
         unused = (int64_t)f->fed.n;
     if (unused > 0 && !all_zeros((struct str){ f->fed.p + f->fed.n - unused, (size_t)unused }))
-        return err_set(err, ERR_ARCHIVE, "foreign bytes follow the end of the %s data", kind_name(f->kind));
+        return err_set(err, ERR_ARCHIVE, "foreign bytes follow the end of the %s data",
+                       kind_name(f->kind));
     return only_padding(f->below, kind_name(f->kind), err);
 }
 
@@ -474,7 +551,8 @@ static void filter_close(struct stream *s)
     free(f);
 }
 
-struct stream *stream_decompress(enum kind k, struct stream *below, struct budget *budget, struct err *err)
+struct stream *stream_decompress(enum kind k, struct stream *below, struct budget *budget,
+                                 struct err *err)
 {
     if (k == KIND_GZIP)
         return gunzip_open(below, budget, err);

@@ -1,12 +1,15 @@
 /*
- * Members of an object: levels of archives, one inside the other, over streams (stream.h) that undo compression.
+ * Members of an object: levels of archives, one inside the other, over streams (stream.h) that undo
+ * compression.
  *
- * level 0 is the object's own archive; when a member turns out to be an archive and `depth` allows, it becomes level 1, and so
- * on. The open member ("leaf") is the top of a chain of streams over the entry of the topmost level, or over the object itself.
+ * level 0 is the object's own archive; when a member turns out to be an archive and `depth` allows,
+ * it becomes level 1, and so on. The open member ("leaf") is the top of a chain of streams over the
+ * entry of the topmost level, or over the object itself.
  *
- * Invariants: no end is reported before everything below has been read to its own end and checked (checksums, end marks, the
- * count in a zip's directory), and every byte that any layer makes is charged to the budget first. libarchive's warnings about
- * data are errors here: it reports a wrong CRC of a zip member as a warning. Nothing outlives the process.
+ * Invariants: no end is reported before everything below has been read to its own end and checked
+ * (checksums, end marks, the count in a zip's directory), and every byte that any layer makes is
+ * charged to the budget first. libarchive's warnings about data are errors here: it reports a wrong
+ * CRC of a zip member as a warning. Nothing outlives the process.
  */
 #include "read/unpack.h"
 
@@ -22,11 +25,14 @@
 #include "read/stream.h"
 
 enum {
-    COMPRESSIONS_MAX = 4,      /* .gz.gz...: nobody means that */
+    COMPRESSIONS_MAX = 4, /* .gz.gz...: nobody means that */
     DEPTH_MAX = 16,
-    HELD_MAX = 16 << 20,       /* a nested zip or 7z up to this size is held in memory, so that it can seek */
+    HELD_MAX =
+        16 << 20, /* a nested zip or 7z up to this size is held in memory, so that it can seek */
     BLOCK = 64 * 1024,
-    ZIP_TAIL = 22 + 65535 + 20 /* end of central directory record with the longest comment (APPNOTE.TXT 4.3.16) */
+    ZIP_TAIL =
+        22 + 65535 +
+        20 /* end of central directory record with the longest comment (APPNOTE.TXT 4.3.16) */
 };
 
 /* A nested archive held in memory. */
@@ -41,16 +47,17 @@ struct level {
     enum kind kind;
     struct archive *a;
     char prefix[sizeof((struct member *)0)->name];
-    struct stream *from;  /* bytes come one after the other; owned; NULL when they are read from `seekable` */
+    struct stream
+        *from; /* bytes come one after the other; owned; NULL when they are read from `seekable` */
     struct input *seekable;
     struct held held;
-    int64_t at;           /* of seekable */
-    char *block;          /* of seekable */
+    int64_t at;  /* of seekable */
+    char *block; /* of seekable */
     bool from_ended, from_failed;
     struct err from_err;
     bool empty;
     int64_t headers;
-    struct buf tail;      /* the last bytes of a zip that cannot seek */
+    struct buf tail; /* the last bytes of a zip that cannot seek */
 };
 
 /* The bytes of a level's present entry. */
@@ -58,11 +65,11 @@ struct entry {
     struct stream s;
     struct level *level;
     bool encrypted;
-    bool nested;          /* its bytes go to another layer, not to the caller */
-    int64_t size;         /* or -1 */
-    int64_t at;           /* delivered so far */
-    struct str block;     /* read, not delivered */
-    int64_t block_at;     /* its place; beyond `at` lies a hole */
+    bool nested;      /* its bytes go to another layer, not to the caller */
+    int64_t size;     /* or -1 */
+    int64_t at;       /* delivered so far */
+    struct str block; /* read, not delivered */
+    int64_t block_at; /* its place; beyond `at` lies a hole */
     bool whole;
 };
 
@@ -78,10 +85,10 @@ struct unpack {
     bool failed;
     struct err err;
     struct stream *object; /* of an object that is no archive, until its only member is asked for */
-    bool single;         /* ... which is still to come */
-    bool direct;         /* ... and is not compressed */
-    bool skippable;      /* what is left of the member need not be read: its archive can seek */
-    bool deferred;       /* the member cannot be read, which matters only if somebody reads it */
+    bool single;           /* ... which is still to come */
+    bool direct;           /* ... and is not compressed */
+    bool skippable;        /* what is left of the member need not be read: its archive can seek */
+    bool deferred;         /* the member cannot be read, which matters only if somebody reads it */
     struct err deferred_err;
     struct member member;
     struct input input;
@@ -223,7 +230,8 @@ static int level_fail(struct level *l, struct err *err)
     if (l->from_ended)
         return err_set(err, ERR_TRUNCATED, "the %s archive ends too early", kind);
     if (why && (strstr(why, "ncrypt") || strstr(why, "Crypto") || strstr(why, "assphrase")))
-        return err_set(err, ERR_ARCHIVE, "the %s archive is encrypted, and there are no passwords here", kind);
+        return err_set(err, ERR_ARCHIVE,
+                       "the %s archive is encrypted, and there are no passwords here", kind);
     return err_set(err, ERR_ARCHIVE, "damaged %s archive: %s", kind, why ? why : "no reason given");
 }
 
@@ -239,7 +247,8 @@ static void level_close(struct level *l)
     *l = (struct level){ 0 };
 }
 
-static ssize_t held_read(struct input *in, void *buf, size_t cap, struct err *err __attribute__((unused)))
+static ssize_t held_read(struct input *in, void *buf, size_t cap,
+                         struct err *err __attribute__((unused)))
 {
     struct held *h = (struct held *)in;
     size_t n = h->bytes.n - h->at < cap ? h->bytes.n - h->at : cap;
@@ -295,7 +304,8 @@ static int level_replay(struct level *l, struct err *err)
     return 0;
 }
 
-/* A zip or 7z that comes as a stream: small ones are held in memory; a larger zip is read as it comes, a larger 7z cannot be. */
+/* A zip or 7z that comes as a stream: small ones are held in memory; a larger zip is read as it
+ * comes, a larger 7z cannot be. */
 static int level_hold(struct level *l, struct err *err)
 {
     struct buf *b = &l->held.bytes;
@@ -308,7 +318,9 @@ static int level_hold(struct level *l, struct err *err)
     if (b->failed)
         return err_nomem(err);
     if (rc == 1 && l->kind == KIND_7ZIP)
-        return err_set(err, ERR_LIMIT, "a 7z archive inside another archive or a stream is read up to %d MiB only; unpack it first",
+        return err_set(err, ERR_LIMIT,
+                       "a 7z archive inside another archive or a stream is read up to %d MiB only; "
+                       "unpack it first",
                        HELD_MAX >> 20);
     if (rc == 1)
         return level_replay(l, err);
@@ -334,7 +346,8 @@ static const uint8_t *zip_end(struct str tail)
     enum { END_LEN = 22, COMMENT_AT = 20 };
     for (size_t i = tail.n < END_LEN ? 0 : tail.n - END_LEN + 1; i-- > 0;) {
         const uint8_t *p = (const uint8_t *)tail.p + i;
-        if (memcmp(p, "PK\5\6", 4) == 0 && i + END_LEN + (size_t)(p[COMMENT_AT] | p[COMMENT_AT + 1] << 8) <= tail.n)
+        if (memcmp(p, "PK\5\6", 4) == 0 &&
+            i + END_LEN + (size_t)(p[COMMENT_AT] | p[COMMENT_AT + 1] << 8) <= tail.n)
             return p;
     }
     return NULL;
@@ -354,7 +367,8 @@ static uint64_t le64(const uint8_t *p)
     return v;
 }
 
-/* A zip and a 7z say where they end: one that was cut is told from one that is damaged before libarchive looks at it. */
+/* A zip and a 7z say where they end: one that was cut is told from one that is damaged before
+ * libarchive looks at it. */
 static int level_whole(struct level *l, struct err *err)
 {
     struct input *in = l->seekable;
@@ -369,7 +383,9 @@ static int level_whole(struct level *l, struct err *err)
         l->empty = end && zip_count(end) == 0; /* libarchive does not take these for archives */
         free(tail);
         if (n >= 0 && !found)
-            return err_set(err, ERR_TRUNCATED, "the zip archive ends too early: its directory, which comes last, is missing");
+            return err_set(
+                err, ERR_TRUNCATED,
+                "the zip archive ends too early: its directory, which comes last, is missing");
         return n < 0 ? -1 : 0;
     }
     enum { START = 32, OFFSET_AT = 12, LENGTH_AT = 20 }; /* 7zFormat.txt, SignatureHeader */
@@ -380,7 +396,9 @@ static int level_whole(struct level *l, struct err *err)
     uint64_t end;
     if (n < START || __builtin_add_overflow(le64(head + OFFSET_AT), le64(head + LENGTH_AT), &end) ||
         end > (uint64_t)(size - START))
-        return err_set(err, ERR_TRUNCATED, "the 7z archive ends too early: its directory, which comes last, is missing");
+        return err_set(
+            err, ERR_TRUNCATED,
+            "the 7z archive ends too early: its directory, which comes last, is missing");
     return 0;
 }
 
@@ -392,14 +410,17 @@ static int level_libarchive(struct level *l, struct err *err)
         [KIND_TAR] = archive_read_support_format_tar,
         [KIND_CPIO] = archive_read_support_format_cpio,
     };
-    int (*on)(struct archive *) = l->kind == KIND_ZIP && l->seekable ? archive_read_support_format_zip_seekable : enable[l->kind];
+    int (*on)(struct archive *) = l->kind == KIND_ZIP && l->seekable
+                                      ? archive_read_support_format_zip_seekable
+                                      : enable[l->kind];
     if (!on)
         return err_set(err, ERR_ARCHIVE, "%s archives are not read", kind_name(l->kind));
     if (!(l->a = archive_read_new()))
         return err_nomem(err);
     if (on(l->a) < ARCHIVE_WARN)
         return level_fail(l, err);
-    if (l->kind == KIND_TAR && archive_read_set_option(l->a, "tar", "read_concatenated_archives", "1") != ARCHIVE_OK)
+    if (l->kind == KIND_TAR &&
+        archive_read_set_option(l->a, "tar", "read_concatenated_archives", "1") != ARCHIVE_OK)
         return level_fail(l, err);
     archive_read_set_read_callback(l->a, l->seekable ? level_read_seekable : level_read);
     if (l->seekable) {
@@ -413,8 +434,10 @@ static int level_libarchive(struct level *l, struct err *err)
     return archive_read_open1(l->a) == ARCHIVE_OK ? 0 : level_fail(l, err);
 }
 
-/* Go down into an archive. `from` is consumed; it may be NULL: the object itself, which can seek. */
-static int level_open(struct unpack *u, enum kind kind, struct stream *from, const char *prefix, struct err *err)
+/* Go down into an archive. `from` is consumed; it may be NULL: the object itself, which can seek.
+ */
+static int level_open(struct unpack *u, enum kind kind, struct stream *from, const char *prefix,
+                      struct err *err)
 {
     struct level *l = &u->levels[u->nlevels++]; /* closed with u in every case */
     *l = (struct level){ .u = u, .kind = kind, .from = from };
@@ -429,7 +452,8 @@ static int level_open(struct unpack *u, enum kind kind, struct stream *from, con
     return l->empty ? 0 : level_libarchive(l, err);
 }
 
-/* A zip that was read as a stream: libarchive steps over what it does not understand, so the directory has the last word. */
+/* A zip that was read as a stream: libarchive steps over what it does not understand, so the
+ * directory has the last word. */
 static int zip_counted(struct level *l, struct err *err)
 {
     enum { ZIP64 = 0xffff };
@@ -437,10 +461,14 @@ static int zip_counted(struct level *l, struct err *err)
     if (l->tail.failed)
         return err_nomem(err);
     if (!end)
-        return err_set(err, ERR_TRUNCATED, "the zip archive ends too early: its directory, which comes last, is missing");
+        return err_set(
+            err, ERR_TRUNCATED,
+            "the zip archive ends too early: its directory, which comes last, is missing");
     int64_t count = zip_count(end);
     if (count != ZIP64 && count != l->headers)
-        return err_set(err, ERR_ARCHIVE, "damaged zip archive: its directory lists %" PRId64 " members, %" PRId64 " were found",
+        return err_set(err, ERR_ARCHIVE,
+                       "damaged zip archive: its directory lists %" PRId64 " members, %" PRId64
+                       " were found",
                        count, l->headers);
     return 0;
 }
@@ -456,7 +484,8 @@ static int level_end(struct level *l, struct err *err)
         if (l->kind == KIND_ZIP)
             tail_keep(&l->tail, block);
         else if (!l->seekable && !all_zeros(block))
-            return err_set(err, ERR_ARCHIVE, "foreign bytes follow the end of the %s archive", kind_name(l->kind));
+            return err_set(err, ERR_ARCHIVE, "foreign bytes follow the end of the %s archive",
+                           kind_name(l->kind));
     }
     if (rc < 0)
         return -1;
@@ -476,17 +505,20 @@ static int level_header(struct level *l, struct archive_entry **e, struct err *e
         return err_set(err, ERR_TRUNCATED, "the tar archive ends too early: there is no end mark");
     if (rc == ARCHIVE_EOF)
         return level_end(l, err);
-    if (rc != ARCHIVE_OK && rc != ARCHIVE_WARN) /* a warning is about the name's alphabet, times, owners */
+    if (rc != ARCHIVE_OK &&
+        rc != ARCHIVE_WARN) /* a warning is about the name's alphabet, times, owners */
         return level_fail(l, err);
     l->headers++;
     if (++l->u->members > l->u->limits.members)
-        return err_set(err, ERR_LIMIT, "more than %" PRId64 " members ([limits] members)", l->u->limits.members);
+        return err_set(err, ERR_LIMIT, "more than %" PRId64 " members ([limits] members)",
+                       l->u->limits.members);
     return 1;
 }
 
 /* ---- entries as streams ---- */
 
-/* Get the next block of the entry, or its end. Sparse files have holes: `block` stands at `block_at`. */
+/* Get the next block of the entry, or its end. Sparse files have holes: `block` stands at
+ * `block_at`. */
 static int entry_fetch(struct entry *e, struct err *err)
 {
     struct level *l = e->level;
@@ -496,7 +528,9 @@ static int entry_fetch(struct entry *e, struct err *err)
         e->whole = true;
         e->block.n = 0;
         if (e->size >= 0 && e->at != e->size && e->block_at != e->size)
-            return err_set(err, ERR_ARCHIVE, "damaged %s archive: the member has %" PRId64 " bytes, but should have %" PRId64,
+            return err_set(err, ERR_ARCHIVE,
+                           "damaged %s archive: the member has %" PRId64
+                           " bytes, but should have %" PRId64,
                            kind_name(l->kind), e->at, e->size);
         return 0;
     }
@@ -504,7 +538,8 @@ static int entry_fetch(struct entry *e, struct err *err)
         return level_fail(l, err);
     e->block.p = p;
     if (e->block.n && e->block_at < e->at)
-        return err_set(err, ERR_ARCHIVE, "damaged %s archive: the parts of a member overlap", kind_name(l->kind));
+        return err_set(err, ERR_ARCHIVE, "damaged %s archive: the parts of a member overlap",
+                       kind_name(l->kind));
     return 0;
 }
 
@@ -512,7 +547,8 @@ static int entry_pull(struct stream *s, struct str *block, struct err *err)
 {
     struct entry *e = (struct entry *)s;
     if (e->encrypted)
-        return err_set(err, ERR_ARCHIVE, "the member is encrypted, and there are no passwords here");
+        return err_set(err, ERR_ARCHIVE,
+                       "the member is encrypted, and there are no passwords here");
     while (e->block.n == 0 && e->block_at <= e->at) {
         if (e->whole)
             return 0;
@@ -527,10 +563,14 @@ static int entry_pull(struct stream *s, struct str *block, struct err *err)
         e->block.n = 0;
     }
     e->at += (int64_t)block->n;
-    return e->nested && budget_take(&e->level->u->budget, BUDGET_LAYERS, block->n, err) < 0 ? -1 : 1;
+    return e->nested && budget_take(&e->level->u->budget, BUDGET_LAYERS, block->n, err) < 0 ? -1
+                                                                                            : 1;
 }
 
-static void entry_close(struct stream *s) { free(s); }
+static void entry_close(struct stream *s)
+{
+    free(s);
+}
 
 static struct entry *entry_open(struct level *l, struct archive_entry *ae, struct err *err)
 {
@@ -547,8 +587,10 @@ static struct entry *entry_open(struct level *l, struct archive_entry *ae, struc
 
 /* ---- members ---- */
 
-/* Undo compression upon compression. name loses their endings. *kind is what is inside. *top is replaced (NULL after an error). */
-static int chain_grow(struct unpack *u, struct stream **top, enum kind *kind, char *name, struct err *err)
+/* Undo compression upon compression. name loses their endings. *kind is what is inside. *top is
+ * replaced (NULL after an error). */
+static int chain_grow(struct unpack *u, struct stream **top, enum kind *kind, char *name,
+                      struct err *err)
 {
     struct str head;
     for (int i = 0;; i++) {
@@ -581,11 +623,13 @@ static const char *entry_path(struct archive_entry *e)
 /* Folders, links, devices and what macOS puts beside the files are no members. */
 static bool entry_is_file(struct archive_entry *e)
 {
-    return archive_entry_filetype(e) == AE_IFREG && !(archive_entry_hardlink(e) && archive_entry_size(e) == 0) &&
+    return archive_entry_filetype(e) == AE_IFREG &&
+           !(archive_entry_hardlink(e) && archive_entry_size(e) == 0) &&
            strncmp(entry_path(e), "__MACOSX/", 9) != 0;
 }
 
-/* Leave the open member: what is left of it is read and checked, unless its archive can step over it. */
+/* Leave the open member: what is left of it is read and checked, unless its archive can step over
+ * it. */
 static int leaf_finish(struct unpack *u, struct err *err)
 {
     struct str block;
@@ -616,7 +660,8 @@ static ssize_t leaf_read_some(struct unpack *u, void *buf, size_t cap, struct er
         return -1;
     }
     if (u->have.n == 0) {
-        if (u->direct && !u->leaf->ready[0].n && !u->leaf->ready[1].n) { /* a plain object: no copy between */
+        if (u->direct && !u->leaf->ready[0].n &&
+            !u->leaf->ready[1].n) { /* a plain object: no copy between */
             ssize_t n = u->src->read(u->src, buf, cap, err);
             u->budget.in += n > 0 ? n : 0;
             return n;
@@ -671,7 +716,8 @@ static int member_open(struct unpack *u, struct archive_entry *ae, struct err *e
     struct level *l = &u->levels[u->nlevels - 1];
     struct entry *e;
     struct str head;
-    if (name_set(u->member.name, sizeof u->member.name, l->prefix, str_of(entry_path(ae)), err) < 0 ||
+    if (name_set(u->member.name, sizeof u->member.name, l->prefix, str_of(entry_path(ae)), err) <
+            0 ||
         !(e = entry_open(l, ae, err)))
         return -1;
     u->leaf = &e->s;
@@ -743,7 +789,8 @@ static int object_open(struct unpack *u, const char *object_name, struct err *er
 {
     struct str head;
     enum kind kind;
-    if (!(u->object = stream_of_input(u->src, &u->budget, err)) || stream_head(u->object, &head, err) < 0)
+    if (!(u->object = stream_of_input(u->src, &u->budget, err)) ||
+        stream_head(u->object, &head, err) < 0)
         return -1;
     kind = kind_of(head);
     if ((kind == KIND_ZIP || kind == KIND_7ZIP) && u->src->seek && u->src->size >= 0) {
@@ -754,7 +801,8 @@ static int object_open(struct unpack *u, const char *object_name, struct err *er
     }
     u->direct = kind == KIND_PLAIN;
     if (name_set(u->member.name, sizeof u->member.name, "", str_of(object_name), err) < 0 ||
-        chain_grow(u, &u->object, &kind, u->member.name, err) < 0 || stream_head(u->object, &head, err) < 0)
+        chain_grow(u, &u->object, &kind, u->member.name, err) < 0 ||
+        stream_head(u->object, &head, err) < 0)
         return -1;
     if (head.n == KIND_HEAD && all_zeros(head))
         kind = KIND_TAR; /* one without members, which is nothing but its end mark */
@@ -768,8 +816,8 @@ static int object_open(struct unpack *u, const char *object_name, struct err *er
     return 0;
 }
 
-int unpack_open(struct unpack **out, struct input *src, const char *object_name, const struct unpack_limits *limits,
-                struct err *err)
+int unpack_open(struct unpack **out, struct input *src, const char *object_name,
+                const struct unpack_limits *limits, struct err *err)
 {
     struct unpack *u = calloc(1, sizeof *u);
     if (!u)
@@ -788,9 +836,18 @@ int unpack_open(struct unpack **out, struct input *src, const char *object_name,
     return 0;
 }
 
-struct input *unpack_member(struct unpack *u) { return &u->input; }
-int64_t unpack_bytes_in(const struct unpack *u) { return u->budget.in; }
-int64_t unpack_bytes_out(const struct unpack *u) { return u->budget.out[BUDGET_MEMBERS]; }
+struct input *unpack_member(struct unpack *u)
+{
+    return &u->input;
+}
+int64_t unpack_bytes_in(const struct unpack *u)
+{
+    return u->budget.in;
+}
+int64_t unpack_bytes_out(const struct unpack *u)
+{
+    return u->budget.out[BUDGET_MEMBERS];
+}
 
 void unpack_close(struct unpack *u)
 {

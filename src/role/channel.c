@@ -78,7 +78,8 @@ static int packet_send(int sock, const struct packet_head *head, struct str body
     }
 }
 
-static int parcel_keep(struct channel *ch, const struct packet_head *head, struct str body, int fd, struct err *err)
+static int parcel_keep(struct channel *ch, const struct packet_head *head, struct str body, int fd,
+                       struct err *err)
 {
     struct parcel *p = malloc(sizeof *p + body.n);
     if (!p)
@@ -137,7 +138,10 @@ static int message_send(struct channel *ch, const struct message *m, bool wait, 
     return 0;
 }
 
-int channel_send(struct channel *ch, const struct message *m, struct err *err) { return message_send(ch, m, true, err); }
+int channel_send(struct channel *ch, const struct message *m, struct err *err)
+{
+    return message_send(ch, m, true, err);
+}
 
 int channel_post(struct channel *ch, const struct message *m, struct err *err)
 {
@@ -162,7 +166,8 @@ static int take_descriptor(struct msghdr *h)
 }
 
 /* One packet to the end of ch->in. */
-static enum channel_got packet_recv(struct channel *ch, struct packet_head *head, int *fd, bool wait)
+static enum channel_got packet_recv(struct channel *ch, struct packet_head *head, int *fd,
+                                    bool wait)
 {
     union {
         struct cmsghdr align;
@@ -171,7 +176,10 @@ static enum channel_got packet_recv(struct channel *ch, struct packet_head *head
     if (!buf_reserve(&ch->in, PIECE))
         return CHANNEL_WRONG;
     struct iovec iov[2] = { { head, sizeof *head }, { ch->in.p + ch->in.n, PIECE } };
-    struct msghdr h = { .msg_iov = iov, .msg_iovlen = 2, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes };
+    struct msghdr h = { .msg_iov = iov,
+                        .msg_iovlen = 2,
+                        .msg_control = control.bytes,
+                        .msg_controllen = sizeof control.bytes };
     ssize_t n;
     do
         n = recvmsg(ch->fd, &h, MSG_CMSG_CLOEXEC | (wait ? 0 : MSG_DONTWAIT));
@@ -207,13 +215,18 @@ enum channel_got channel_recv(struct channel *ch, struct message *m, bool wait)
         }
     } while (head.more);
     ch->done = true;
-    *m = (struct message){ head.type, head.a, head.b, head.c, buf_str(&ch->in), fd_steal(&ch->in_fd) };
+    *m = (struct message){
+        head.type, head.a, head.b, head.c, buf_str(&ch->in), fd_steal(&ch->in_fd)
+    };
     return CHANNEL_MESSAGE;
 }
 
 /* ---- bodies ---- */
 
-void pack_u64(struct buf *b, uint64_t v) { buf_add(b, &v, sizeof v); }
+void pack_u64(struct buf *b, uint64_t v)
+{
+    buf_add(b, &v, sizeof v);
+}
 
 void pack_bytes(struct buf *b, const void *p, size_t n)
 {

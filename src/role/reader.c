@@ -1,10 +1,11 @@
 /*
  * The worker's side of the reader child: start it, feed it, serve it, notice its death, replace it.
  *
- * Nothing here waits for the child, with two exceptions: its first word after the fork (10 s at most), and the socket when very many
- * objects with descriptors are ahead of it; both end when it dies. What it says is checked like any foreign input; a
- * child that says what cannot be is killed. A job has exactly one result, whatever happens to the child: its own, or one made here
- * from the way it died.
+ * Nothing here waits for the child, with two exceptions: its first word after the fork (10 s at
+ * most), and the socket when very many objects with descriptors are ahead of it; both end when it
+ * dies. What it says is checked like any foreign input; a child that says what cannot be is killed.
+ * A job has exactly one result, whatever happens to the child: its own, or one made here from the
+ * way it died.
  *
  * If the worker dies, the kernel kills the child (PR_SET_PDEATHSIG), and its sockets close.
  */
@@ -29,33 +30,33 @@
 
 enum {
     RING_BYTES = 2 << 20,
-    JOBS_MAX = 1000,           /* a child serves so many, then it is replaced */
-    GROWTH_MAX = 128 << 20,    /* or when its peak has grown by so many bytes */
-    AHEAD_MAX = 512,           /* messages that may wait for a full socket */
+    JOBS_MAX = 1000,        /* a child serves so many, then it is replaced */
+    GROWTH_MAX = 128 << 20, /* or when its peak has grown by so many bytes */
+    AHEAD_MAX = 512,        /* messages that may wait for a full socket */
     HELLO_MS = 10000,
     RESULT_OUTPUTS_MAX = PIPELINE_PARTS_MAX + 1,
 };
 
 struct reader_child {
     const struct config *config;
-    pid_t pid;                 /* 0: dead and reaped */
-    int status;                /* of the dead one */
-    int64_t first_peak, peak;  /* resident set, bytes */
+    pid_t pid;                /* 0: dead and reaped */
+    int status;               /* of the dead one */
+    int64_t first_peak, peak; /* resident set, bytes */
     struct channel control;
     int reply;
     struct ring ring;
     struct reader_shared *shared;
     int jobs;
-    bool busy;                 /* a job was begun, its result is not there yet */
-    bool early;                /* ... it is, in early_result, and nobody has asked for it yet */
+    bool busy;  /* a job was begun, its result is not there yet */
+    bool early; /* ... it is, in early_result, and nobody has asked for it yet */
     struct reader_result early_result;
-    const char *wrong;         /* why we killed it, or NULL */
+    const char *wrong; /* why we killed it, or NULL */
     struct spool *spool;
     char uid[64];
     const struct pipeline *pipeline;
     uint64_t objects;
-    bool streaming;            /* the open object comes by the ring */
-    int64_t object_size;       /* of the open file, as far as it is there */
+    bool streaming;      /* the open object comes by the ring */
+    int64_t object_size; /* of the open file, as far as it is there */
 };
 
 /* ---- birth and death ---- */
@@ -94,7 +95,8 @@ static void child_gone(struct reader_child *c)
 {
     for (int i = 0; i < 200 && c->pid > 0; i++) {
         siginfo_t info = { 0 };
-        if (waitid(P_PID, (id_t)c->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == c->pid)
+        if (waitid(P_PID, (id_t)c->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+            info.si_pid == c->pid)
             break;
         (void)poll(NULL, 0, 1);
     }
@@ -109,7 +111,8 @@ static int hello(struct reader_child *c, struct err *err)
     do
         rc = poll(&p, 1, HELLO_MS);
     while (rc < 0 && errno == EINTR);
-    if (rc <= 0 || channel_recv(&c->control, &m, false) != CHANNEL_MESSAGE || m.type != READER_HELLO) {
+    if (rc <= 0 || channel_recv(&c->control, &m, false) != CHANNEL_MESSAGE ||
+        m.type != READER_HELLO) {
         child_gone(c);
         return err_set(err, ERR_READER_CRASHED, "the reader did not start%s%s",
                        WIFSIGNALED(c->status) ? ": it died of signal " : "",
@@ -132,7 +135,8 @@ static void zones_load(const struct config *config)
     for (int i = 0; i < config->npipelines; i++)
         for (int j = 0; j < config->pipelines[i].nparts; j++)
             if (config->pipelines[i].parts[j].zone)
-                (void)zone_preload(config->pipelines[i].parts[j].zone); /* an unknown one is an error of the job */
+                (void)zone_preload(
+                    config->pipelines[i].parts[j].zone); /* an unknown one is an error of the job */
 }
 
 static int child_start(struct reader_child *c, struct err *err)
@@ -142,7 +146,8 @@ static int child_start(struct reader_child *c, struct err *err)
     c->wrong = NULL;
     c->status = 0;
     zones_load(c->config);
-    void *shared = mmap(NULL, sizeof *c->shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    void *shared =
+        mmap(NULL, sizeof *c->shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     c->shared = shared == MAP_FAILED ? NULL : shared;
     if (!c->shared || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, control) < 0 ||
         socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, reply) < 0) {
@@ -157,7 +162,8 @@ static int child_start(struct reader_child *c, struct err *err)
         goto fail;
     }
     if (c->pid == 0)
-        reader_child_run(&(struct reader_side){ c->config, control[1], reply[1], c->ring, c->shared, parent });
+        reader_child_run(
+            &(struct reader_side){ c->config, control[1], reply[1], c->ring, c->shared, parent });
     close(control[1]);
     close(reply[1]);
     channel_init(&c->control, control[0]);
@@ -208,6 +214,11 @@ bool reader_alive(struct reader_child *c)
     return waitid(P_PID, (id_t)c->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == 0;
 }
 
+pid_t reader_pid(const struct reader_child *c)
+{
+    return c->pid;
+}
+
 /* ---- results ---- */
 
 void reader_result_clear(struct reader_result *r)
@@ -238,7 +249,8 @@ static void take_output(struct unpacker *u, struct output *o)
     struct str inlined = take_bytes(u);
     o->spec = take_text(u);
     u->bad |= kind > OUTPUT_REJECTS || number >= RESULT_OUTPUTS_MAX || o->rows < 0 || o->bytes < 0;
-    u->bad |= strspn(o->ext, "abcdefghijklmnopqrstuvwxyz0123456789") != strlen(o->ext); /* part of a file name */
+    u->bad |= strspn(o->ext, "abcdefghijklmnopqrstuvwxyz0123456789") !=
+              strlen(o->ext); /* part of a file name */
     o->kind = u->bad ? OUTPUT_ROWS : (enum output_kind)kind;
     o->number = u->bad ? 0 : (int)number;
     buf_add(&o->inlined, inlined.p, inlined.n);
@@ -276,13 +288,21 @@ static void result_of_death(struct reader_child *c, struct reader_result *r)
     if (c->wrong)
         err_set(&r->err, ERR_READER_CRASHED, "the reader was stopped: %s", c->wrong);
     else if (sig == SIGSYS)
-        err_set(&r->err, ERR_READER_CRASHED, "the reader made a system call that its sandbox forbids (SIGSYS), at a peak of %lld MiB", mib);
+        err_set(&r->err, ERR_READER_CRASHED,
+                "the reader made a system call that its sandbox forbids (SIGSYS), at a peak of "
+                "%lld MiB",
+                mib);
     else if (sig == SIGKILL && mib > limit * 3 / 4)
-        err_set(&r->err, ERR_READER_MEMORY, "the reader was killed at a peak of %lld MiB ([limits] memory is %lld MiB)", mib, limit);
+        err_set(&r->err, ERR_READER_MEMORY,
+                "the reader was killed at a peak of %lld MiB ([limits] memory is %lld MiB)", mib,
+                limit);
     else if (sig)
-        err_set(&r->err, ERR_READER_CRASHED, "the reader died of signal %d (%s), at a peak of %lld MiB", sig, strsignal(sig), mib);
+        err_set(&r->err, ERR_READER_CRASHED,
+                "the reader died of signal %d (%s), at a peak of %lld MiB", sig, strsignal(sig),
+                mib);
     else
-        err_set(&r->err, ERR_READER_CRASHED, "the reader ended by itself with status %d, at a peak of %lld MiB",
+        err_set(&r->err, ERR_READER_CRASHED,
+                "the reader ended by itself with status %d, at a peak of %lld MiB",
                 WEXITSTATUS(c->status), mib);
     c->busy = false;
 }
@@ -291,13 +311,16 @@ static void result_of_death(struct reader_child *c, struct reader_result *r)
 
 static int post(struct reader_child *c, const struct message *m, struct err *err)
 {
-    return c->busy && c->pid > 0 ? channel_post(&c->control, m, err) : 0; /* the result tells what happened */
+    return c->busy && c->pid > 0 ? channel_post(&c->control, m, err)
+                                 : 0; /* the result tells what happened */
 }
 
-int reader_begin(struct reader_child *c, const struct pipeline *p, const char *const *columns, struct spool *spool,
-                 const char *uid, bool infer, struct err *err)
+int reader_begin(struct reader_child *c, const struct pipeline *p, const char *const *columns,
+                 struct spool *spool, const char *uid, bool infer, struct err *err)
 {
-    struct message m = { .type = READER_BEGIN, .a = (uint64_t)(p - c->config->pipelines), .b = infer, .fd = -1 };
+    struct message m = {
+        .type = READER_BEGIN, .a = (uint64_t)(p - c->config->pipelines), .b = infer, .fd = -1
+    };
     struct buf body = { 0 };
     if (m.a >= (uint64_t)c->config->npipelines)
         return err_set(err, ERR_INTERNAL, "the reader was started with another configuration");
@@ -329,7 +352,8 @@ int reader_begin(struct reader_child *c, const struct pipeline *p, const char *c
     return rc;
 }
 
-/* Serve the child while very many objects are ahead of it. A result that comes meanwhile is kept for reader_tick. */
+/* Serve the child while very many objects are ahead of it. A result that comes meanwhile is kept
+ * for reader_tick. */
 static int wait_ahead(struct reader_child *c, struct err *err)
 {
     while (c->busy && !c->early && c->pid > 0 && c->control.waiting >= AHEAD_MAX) {
@@ -356,10 +380,13 @@ int reader_object_stream(struct reader_child *c, const char *uri, int64_t size, 
 {
     struct message m = { .type = READER_STREAM, .a = c->ring.head, .b = (uint64_t)size, .fd = -1 };
     c->streaming = true;
+    if (c->shared)
+        atomic_store(&c->shared->streaming, c->objects);
     return object_begin(c, &m, uri, err);
 }
 
-int reader_object_file(struct reader_child *c, const char *uri, int fd, int64_t size, bool complete, struct err *err)
+int reader_object_file(struct reader_child *c, const char *uri, int fd, int64_t size, bool complete,
+                       struct err *err)
 {
     struct message m = { .type = READER_FILE, .a = (uint64_t)size, .b = complete, .fd = fd };
     c->streaming = false;
@@ -389,7 +416,9 @@ void reader_file_grew(struct reader_child *c, int64_t bytes)
 
 int reader_object_end(struct reader_child *c, struct err *err)
 {
-    struct message m = { .type = READER_OBJECT_END, .a = c->streaming ? c->ring.head : (uint64_t)c->object_size, .fd = -1 };
+    struct message m = { .type = READER_OBJECT_END,
+                         .a = c->streaming ? c->ring.head : (uint64_t)c->object_size,
+                         .fd = -1 };
     return post(c, &m, err);
 }
 
@@ -426,7 +455,8 @@ static int serve_open(struct reader_child *c, const struct message *m, struct er
     struct err why = { 0 };
     AUTO(fd_closep) int fd = -1;
     if (m->a >= RESULT_OUTPUTS_MAX)
-        err_set(&why, ERR_INTERNAL, "output %llu is not among %d", (unsigned long long)m->a, RESULT_OUTPUTS_MAX);
+        err_set(&why, ERR_INTERNAL, "output %llu is not among %d", (unsigned long long)m->a,
+                RESULT_OUTPUTS_MAX);
     else
         fd = spool_create(c->spool, c->uid, (int)m->a, &why);
     if (fd < 0)

@@ -38,6 +38,7 @@ int reader_spawn(struct reader_child **out, const struct config *config, struct 
 /* Kill it (if alive) and reap it. NULL is fine. */
 void reader_free(struct reader_child *c);
 bool reader_alive(struct reader_child *c);
+pid_t reader_pid(const struct reader_child *c); /* 0: dead */
 
 /* Begin a job. The child asks for staged files by itself; the parent side opens them in `spool` for `uid` inside reader_tick(). columns: see
  * pipeline_start. infer: only look at the first object and give back columns. */

@@ -1,10 +1,11 @@
 /*
- * The reader child: a loop over jobs. Each job pulls: the pipeline asks for rows, which ask for bytes, which come from the ring or
- * from a file that may still grow. A wait for bytes is a wait for the worker's messages too, so the end of an object and
- * the worker's death are seen at once.
+ * The reader child: a loop over jobs. Each job pulls: the pipeline asks for rows, which ask for
+ * bytes, which come from the ring or from a file that may still grow. A wait for bytes is a wait
+ * for the worker's messages too, so the end of an object and the worker's death are seen at once.
  *
- * If it dies at any point, the worker has no RESULT and takes the job for failed; files it was writing are .part files
- * that nobody publishes. Files are on the disk (fdatasync) before RESULT is sent.
+ * If it dies at any point, the worker has no RESULT and takes the job for failed; files it was
+ * writing are .part files that nobody publishes. Files are on the disk (fdatasync) before RESULT is
+ * sent.
  */
 #include "role/reader_child.h"
 
@@ -14,6 +15,7 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/sys.h"
@@ -31,7 +33,8 @@ struct child {
     struct channel control, reply;
     struct ring ring;
     struct reader_shared *shared;
-    int staged[OUTPUTS_MAX]; /* our own copies of the outputs' descriptors, to sync them; -1: none */
+    int staged[OUTPUTS_MAX]; /* our own copies of the outputs' descriptors, to sync them; -1: none
+                              */
     /* the job */
     const struct pipeline *pipeline;
     struct pipeline_run *run; /* NULL: inference */
@@ -44,15 +47,18 @@ struct child {
 struct feed {
     struct input input;
     struct child *child;
-    int fd;           /* -1: the ring */
-    uint64_t number;  /* of the object, for files that grow */
-    int64_t at;       /* in the file */
+    int fd;          /* -1: the ring */
+    uint64_t number; /* of the object */
+    int64_t at;      /* in the file */
     bool end_known;
-    uint64_t end;     /* ring position, or size of the file */
+    uint64_t end; /* ring position, or size of the file */
 };
 
 /* The worker is gone: nobody is there to tell. */
-static void __attribute__((noreturn)) leave(void) { _exit(0); }
+static void __attribute__((noreturn)) leave(void)
+{
+    _exit(0);
+}
 
 /* ---- input ---- */
 
@@ -73,7 +79,8 @@ static int feed_end(struct feed *f, struct err *err)
 /* Wait for bytes or the end. The ring has been told that we wait. */
 static int feed_wait(struct feed *f, struct err *err)
 {
-    struct pollfd p[2] = { { f->child->ring.data_event, POLLIN, 0 }, { f->child->control.fd, POLLIN, 0 } };
+    struct pollfd p[2] = { { f->child->ring.data_event, POLLIN, 0 },
+                           { f->child->control.fd, POLLIN, 0 } };
     int rc = poll(p, 2, -1);
     ring_awake(&f->child->ring);
     if (rc < 0 && errno != EINTR)
@@ -88,7 +95,8 @@ static void feed_progress(struct feed *f)
         return;
     const struct pipeline_counts *counts = pipeline_counts(c->run);
     atomic_store_explicit(&c->shared->rows, counts->read, memory_order_relaxed);
-    atomic_store_explicit(&c->shared->bytes, counts->bytes_in + (uint64_t)f->at, memory_order_relaxed);
+    atomic_store_explicit(&c->shared->bytes, counts->bytes_in + (uint64_t)f->at,
+                          memory_order_relaxed);
 }
 
 static ssize_t ring_read(struct input *in, void *buf, size_t cap, struct err *err)
@@ -97,6 +105,10 @@ static ssize_t ring_read(struct input *in, void *buf, size_t cap, struct err *er
     struct ring *r = &f->child->ring;
     for (;;) {
         struct str data = ring_data(r);
+        /* bytes of a later object may be among these: then the end of ours is in the socket */
+        if (!f->end_known && atomic_load(&f->child->shared->streaming) != f->number &&
+            feed_end(f, err) < 0)
+            return -1;
         if (f->end_known && data.n > f->end - r->tail)
             data.n = (size_t)(f->end - r->tail);
         if (data.n) {
@@ -140,7 +152,8 @@ static int file_seek(struct input *in, int64_t offset, struct err *err)
     return 0;
 }
 
-/* Bytes that are in a growing file beyond `at`. Once the worker counts for a later object, the end of ours is in the socket. */
+/* Bytes that are in a growing file beyond `at`. Once the worker counts for a later object, the end
+ * of ours is in the socket. */
 static int64_t file_ahead(struct feed *f, struct err *err)
 {
     uint64_t grown = atomic_load(&f->child->shared->grown);
@@ -199,10 +212,13 @@ static void feed_open(struct feed *f, struct child *c, const struct message *m)
 static int staged_open(void *arg, int number, const char *ext, struct err *err)
 {
     struct child *c = arg;
-    struct message m = { .type = READER_OPEN, .a = (uint64_t)number, .body = str_of(ext), .fd = -1 };
+    struct message m = {
+        .type = READER_OPEN, .a = (uint64_t)number, .body = str_of(ext), .fd = -1
+    };
     if (number < 0 || number >= OUTPUTS_MAX)
         return err_set(err, ERR_INTERNAL, "output %d is not among %d", number, OUTPUTS_MAX);
-    if (channel_send(&c->control, &m, err) < 0 || channel_recv(&c->reply, &m, true) != CHANNEL_MESSAGE)
+    if (channel_send(&c->control, &m, err) < 0 ||
+        channel_recv(&c->reply, &m, true) != CHANNEL_MESSAGE)
         leave();
     if (m.fd < 0) {
         struct unpacker u = { m.body, false };
@@ -247,10 +263,12 @@ static int part_missing(const struct child *c)
     return -1;
 }
 
-static int infer_part(struct child *c, struct unpack *u, const struct recipe *recipe, int number, struct err *err)
+static int infer_part(struct child *c, struct unpack *u, const struct recipe *recipe, int number,
+                      struct err *err)
 {
     struct inferred found = { 0 };
-    if (infer_member(&found, recipe, unpack_member(u), recipe->infer == INFER_SAMPLE ? SAMPLE_BYTES : 0, err) < 0)
+    if (infer_member(&found, recipe, unpack_member(u),
+                     recipe->infer == INFER_SAMPLE ? SAMPLE_BYTES : 0, err) < 0)
         return -1;
     c->inferred[number] = found.columns;
     found.columns = NULL;
@@ -272,7 +290,8 @@ static int infer_object(struct child *c, struct feed *f, const char *uri, struct
         return -1;
     while (part_missing(c) >= 0 && (rc = unpack_next(u, &m, err)) != 0) {
         const struct recipe *recipe = rc > 0 ? part_of(c->pipeline, m.name, &number) : NULL;
-        if (recipe && recipe->columns.n == 0 && !c->inferred[number] && infer_part(c, u, recipe, number, err) < 0)
+        if (recipe && recipe->columns.n == 0 && !c->inferred[number] &&
+            infer_part(c, u, recipe, number, err) < 0)
             rc = err_in(err, "member '%s'", m.name);
         if (rc < 0) {
             unpack_close(u);
@@ -332,9 +351,11 @@ static int job_objects(struct child *c, struct err *err)
     return 0;
 }
 
-static int job_pipeline(struct child *c, struct output *outputs, int *noutputs, struct pipeline_counts *counts, struct err *err)
+static int job_pipeline(struct child *c, struct output *outputs, int *noutputs,
+                        struct pipeline_counts *counts, struct err *err)
 {
-    if (pipeline_start(&c->run, c->config, c->pipeline, (const char *const *)c->columns, &c->stage, err) < 0)
+    if (pipeline_start(&c->run, c->config, c->pipeline, (const char *const *)c->columns, &c->stage,
+                       err) < 0)
         return -1;
     int rc = job_objects(c, err);
     if (rc == 0)
@@ -353,8 +374,10 @@ static int job_infer(struct child *c, struct err *err)
     if ((missing = part_missing(c)) < 0)
         return 0;
     const struct recipe *r = &c->pipeline->parts[missing];
-    return err_set(err, ERR_NO_MEMBER, "no member matches member = %s of [pipeline %s], whose columns are to be inferred",
-                   r->member ? r->member : "*", r->name);
+    return err_set(
+        err, ERR_NO_MEMBER,
+        "no member matches member = %s of [pipeline %s], whose columns are to be inferred",
+        r->member ? r->member : "*", r->name);
 }
 
 static void pack_output(struct buf *b, const struct output *o)
@@ -371,8 +394,9 @@ static void pack_output(struct buf *b, const struct output *o)
     pack_text(b, o->spec);
 }
 
-static void result_send(struct child *c, int rc, const struct err *job_err, const struct pipeline_counts *counts,
-                        const struct output *outputs, int noutputs)
+static void result_send(struct child *c, int rc, const struct err *job_err,
+                        const struct pipeline_counts *counts, const struct output *outputs,
+                        int noutputs)
 {
     struct buf b = { 0 };
     struct err err;
@@ -424,7 +448,8 @@ static void job_run(struct child *c, const struct message *m)
     int rc = m->b ? job_infer(c, &err) : job_pipeline(c, outputs, &noutputs, &counts, &err);
     if (rc < 0 && err.code == ERR_NO_MEMORY) {
         err.code = ERR_READER_MEMORY;
-        err_in(&err, "the reader may use %lld MiB ([limits] memory)", (long long)(c->config->limits.memory >> 20));
+        err_in(&err, "the reader may use %lld MiB ([limits] memory)",
+               (long long)(c->config->limits.memory >> 20));
     }
     result_send(c, rc, &err, &counts, outputs, rc < 0 ? 0 : noutputs);
     for (int i = 0; i < noutputs; i++)
@@ -434,12 +459,16 @@ static void job_run(struct child *c, const struct message *m)
 
 /* ---- the process ---- */
 
-/* Ctrl-C and systemd send their signals to all of a group; our end is the worker's decision. */
+/* Ctrl-C and systemd send their signals to all of a group; our end is the worker's decision. A
+ * crash is a crash, without any handler that the worker may have. */
 static void signals_reset(void)
 {
     static const int ignored[] = { SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGUSR1, SIGUSR2 };
+    static const int crashes[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGSYS };
     for (size_t i = 0; i < COUNT_OF(ignored); i++)
         signal(ignored[i], SIG_IGN);
+    for (size_t i = 0; i < COUNT_OF(crashes) && !SANDBOX_ASAN; i++)
+        signal(crashes[i], SIG_DFL);
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
@@ -465,12 +494,22 @@ static void secrets_wipe(const struct config *config)
     environ = NULL;
 }
 
+/* mktime(), which libarchive calls for the times in a zip, would look for /etc/localtime each time.
+ */
+static void zone_fix(void)
+{
+    (void)setenv("TZ", "UTC0", 1);
+    tzset();
+}
+
 static void hello(struct child *c, const struct err *why)
 {
     struct buf b = { 0 };
     struct err err;
     pack_err(&b, why);
-    struct message m = { .type = READER_HELLO, .a = (uint64_t)sys_peak_rss(), .body = buf_str(&b), .fd = -1 };
+    struct message m = {
+        .type = READER_HELLO, .a = (uint64_t)sys_peak_rss(), .body = buf_str(&b), .fd = -1
+    };
     if (b.failed || channel_send(&c->control, &m, &err) < 0 || why->code != ERR_NONE)
         leave();
     buf_clear(&b);
@@ -483,6 +522,7 @@ void reader_child_run(const struct reader_side *side)
     struct message m;
     signals_reset();
     secrets_wipe(side->config);
+    zone_fix();
     channel_init(&c.control, side->control);
     channel_init(&c.reply, side->reply);
     c.stage = (struct stage){ staged_open, &c, STAGE_INLINE_MAX };

@@ -1,10 +1,12 @@
 /*
  * The inside of the reader child, and what both sides say to each other.
  *
- * Worker to child, in this order for a job: BEGIN, then for each object STREAM or FILE and later OBJECT_END, then FINISH.
- * Child to worker: HELLO once; OPEN when it needs a staged file (the answer OPENED comes by a socket of its own, so that it does not
- * queue behind objects); RESULT, once a job, which may come early: when the job failed, or an inference has seen enough. What the child
- * gets after its RESULT and before the next BEGIN belongs to the job that is over, and is dropped.
+ * Worker to child, in this order for a job: BEGIN, then for each object STREAM or FILE and later
+ * OBJECT_END, then FINISH. Child to worker: HELLO once; OPEN when it needs a staged file (the
+ * answer OPENED comes by a socket of its own, so that it does not queue behind objects); RESULT,
+ * once a job, which may come early: when the job failed, or an inference has seen enough. What the
+ * child gets after its RESULT and before the next BEGIN belongs to the job that is over, and is
+ * dropped.
  */
 #ifndef QETL_ROLE_READER_CHILD_H
 #define QETL_ROLE_READER_CHILD_H
@@ -17,21 +19,25 @@
 #include "io/ring.h"
 
 enum reader_message {
-    READER_BEGIN,      /* a: pipeline number, b: infer?, c: ring position; body: columns, a text a part */
-    READER_STREAM,     /* a: ring position of its first byte, b: size; body: URI */
-    READER_FILE,       /* a: size or -1, b: complete?, c: number of the object; body: URI; descriptor */
+    READER_BEGIN,  /* a: pipeline number, b: infer?, c: ring position; body: columns, a text a part
+                    */
+    READER_STREAM, /* a: ring position of its first byte, b: size, c: number of the object; body:
+                      URI */
+    READER_FILE,   /* a: size or -1, b: complete?, c: number of the object; body: URI; descriptor */
     READER_OBJECT_END, /* a: ring position behind its last byte, or size of the file */
     READER_FINISH,
-    READER_HELLO,      /* body: error; its code is ERR_NONE when the child is ready. a: peak RSS */
-    READER_OPEN,       /* a: number of the output */
-    READER_OPENED,     /* descriptor, or body: error */
-    READER_RESULT,     /* body: see result_pack */
+    READER_HELLO,  /* body: error; its code is ERR_NONE when the child is ready. a: peak RSS */
+    READER_OPEN,   /* a: number of the output */
+    READER_OPENED, /* descriptor, or body: error */
+    READER_RESULT, /* body: see result_pack */
 };
 
-/* In shared memory; only the child writes rows and bytes, only the worker writes grown. */
+/* In shared memory; only the child writes rows and bytes, only the worker writes the others. */
 struct reader_shared {
     _Atomic uint64_t rows, bytes;
-    _Atomic uint64_t grown; /* READER_GROWN(object, bytes that are in its file) */
+    _Atomic uint64_t streaming; /* number of the object whose bytes go into the ring, set before the
+                                   first of them */
+    _Atomic uint64_t grown;     /* READER_GROWN(object, bytes that are in its file) */
 };
 enum { READER_GROWN_BITS = 48 };
 #define READER_GROWN(object, bytes) ((uint64_t)(object) << READER_GROWN_BITS | (uint64_t)(bytes))

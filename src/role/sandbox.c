@@ -1,6 +1,6 @@
 /*
- * The sandbox of the reader child, step by step; each step holds by itself. The seccomp list comes last, since it forbids the steps
- * before it.
+ * The sandbox of the reader child, step by step; each step holds by itself. The seccomp list comes
+ * last, since it forbids the steps before it.
  */
 #include "config.h"
 
@@ -23,17 +23,6 @@
 
 #include "base/mem.h"
 
-#if defined(__SANITIZE_ADDRESS__)
-#define WITH_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define WITH_ASAN 1
-#endif
-#endif
-#ifndef WITH_ASAN
-#define WITH_ASAN 0
-#endif
-
 static int die_with_parent(pid_t parent, struct err *err)
 {
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
@@ -41,7 +30,10 @@ static int die_with_parent(pid_t parent, struct err *err)
     return getppid() == parent ? 0 : err_set(err, ERR_SHUTDOWN, "the parent is gone");
 }
 
-static int compare_ints(const void *a, const void *b) { return *(const int *)a - *(const int *)b; }
+static int compare_ints(const void *a, const void *b)
+{
+    return *(const int *)a - *(const int *)b;
+}
 
 static int only_descriptors(const struct sandbox *s, struct err *err)
 {
@@ -49,7 +41,8 @@ static int only_descriptors(const struct sandbox *s, struct err *err)
     int keep[KEEP_MAX];
     if (s->nkeep > KEEP_MAX)
         return err_set(err, ERR_INTERNAL, "too many descriptors to keep");
-    memcpy(keep, s->keep, (size_t)s->nkeep * sizeof *keep);
+    for (int i = 0; i < s->nkeep; i++)
+        keep[i] = s->keep[i];
     qsort(keep, (size_t)s->nkeep, sizeof *keep, compare_ints);
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0)
@@ -80,7 +73,8 @@ static int limit(int what, int64_t value, const char *name, struct err *err)
     struct rlimit now, r;
     if (getrlimit(what, &now) < 0)
         return err_sys(err, "getrlimit(%s)", name);
-    r.rlim_max = now.rlim_max == RLIM_INFINITY || (int64_t)now.rlim_max > value ? (rlim_t)value : now.rlim_max;
+    r.rlim_max = now.rlim_max == RLIM_INFINITY || (int64_t)now.rlim_max > value ? (rlim_t)value
+                                                                                : now.rlim_max;
     r.rlim_cur = r.rlim_max;
     return setrlimit(what, &r) < 0 ? err_sys(err, "setrlimit(%s)", name) : 0;
 }
@@ -91,17 +85,20 @@ static int limits(const struct sandbox *s, struct err *err)
     if (limit(RLIMIT_CORE, 0, "core", err) < 0 || limit(RLIMIT_NOFILE, FILES, "nofile", err) < 0 ||
         limit(RLIMIT_NPROC, 0, "nproc", err) < 0)
         return -1;
-    return WITH_ASAN ? 0 : limit(RLIMIT_AS, address_space() + s->memory, "as", err);
+    return SANDBOX_ASAN ? 0 : limit(RLIMIT_AS, address_space() + s->memory, "as", err);
 }
 
-/* No file can be opened by name any more. An older kernel without Landlock leaves this to seccomp. */
+/* No file can be opened by name any more. An older kernel without Landlock leaves this to seccomp.
+ */
 static int no_paths(struct err *err)
 {
     struct landlock_ruleset_attr attr = {
-        .handled_access_fs = LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_READ_FILE |
-                             LANDLOCK_ACCESS_FS_READ_DIR | LANDLOCK_ACCESS_FS_REMOVE_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE |
-                             LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_MAKE_REG |
-                             LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_MAKE_FIFO | LANDLOCK_ACCESS_FS_MAKE_BLOCK |
+        .handled_access_fs = LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_WRITE_FILE |
+                             LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR |
+                             LANDLOCK_ACCESS_FS_REMOVE_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE |
+                             LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_DIR |
+                             LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK |
+                             LANDLOCK_ACCESS_FS_MAKE_FIFO | LANDLOCK_ACCESS_FS_MAKE_BLOCK |
                              LANDLOCK_ACCESS_FS_MAKE_SYM,
     };
     AUTO(fd_closep) int rules = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof attr, 0);
@@ -113,24 +110,63 @@ static int no_paths(struct err *err)
 #ifdef HAVE_SECCOMP
 static const int allowed[] = {
     /* descriptors that we have */
-    SCMP_SYS(read), SCMP_SYS(write), SCMP_SYS(readv), SCMP_SYS(writev), SCMP_SYS(pread64), SCMP_SYS(pwrite64),
-    SCMP_SYS(preadv), SCMP_SYS(pwritev), SCMP_SYS(lseek), SCMP_SYS(fstat), SCMP_SYS(ftruncate), SCMP_SYS(fallocate),
-    SCMP_SYS(fadvise64), SCMP_SYS(sync_file_range), SCMP_SYS(fsync), SCMP_SYS(fdatasync), SCMP_SYS(close), SCMP_SYS(dup),
-    SCMP_SYS(sendmsg), SCMP_SYS(recvmsg), SCMP_SYS(sendto), SCMP_SYS(recvfrom), SCMP_SYS(poll), SCMP_SYS(ppoll),
+    SCMP_SYS(read),
+    SCMP_SYS(write),
+    SCMP_SYS(readv),
+    SCMP_SYS(writev),
+    SCMP_SYS(pread64),
+    SCMP_SYS(pwrite64),
+    SCMP_SYS(preadv),
+    SCMP_SYS(pwritev),
+    SCMP_SYS(lseek),
+    SCMP_SYS(fstat),
+    SCMP_SYS(ftruncate),
+    SCMP_SYS(fallocate),
+    SCMP_SYS(fadvise64),
+    SCMP_SYS(sync_file_range),
+    SCMP_SYS(fsync),
+    SCMP_SYS(fdatasync),
+    SCMP_SYS(close),
+    SCMP_SYS(dup),
+    SCMP_SYS(sendmsg),
+    SCMP_SYS(recvmsg),
+    SCMP_SYS(sendto),
+    SCMP_SYS(recvfrom),
+    SCMP_SYS(poll),
+    SCMP_SYS(ppoll),
     /* memory */
-    SCMP_SYS(brk), SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(madvise),
+    SCMP_SYS(brk),
+    SCMP_SYS(munmap),
+    SCMP_SYS(mremap),
+    SCMP_SYS(madvise),
     /* time, locks, itself */
-    SCMP_SYS(futex), SCMP_SYS(sched_yield), SCMP_SYS(clock_gettime), SCMP_SYS(gettimeofday), SCMP_SYS(clock_nanosleep),
-    SCMP_SYS(nanosleep), SCMP_SYS(restart_syscall), SCMP_SYS(getrandom), SCMP_SYS(getrusage), SCMP_SYS(getpid),
-    SCMP_SYS(gettid), SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn), SCMP_SYS(exit),
+    SCMP_SYS(futex),
+    SCMP_SYS(sched_yield),
+    SCMP_SYS(clock_gettime),
+    SCMP_SYS(gettimeofday),
+    SCMP_SYS(clock_nanosleep),
+    SCMP_SYS(nanosleep),
+    SCMP_SYS(restart_syscall),
+    SCMP_SYS(getrandom),
+    SCMP_SYS(getrusage),
+    SCMP_SYS(getpid),
+    SCMP_SYS(gettid),
+    SCMP_SYS(rt_sigaction),
+    SCMP_SYS(rt_sigprocmask),
+    SCMP_SYS(rt_sigreturn),
+    SCMP_SYS(exit),
     SCMP_SYS(exit_group),
 };
-/* Asked by name, files do not exist: libraries look for zones, locales and character sets, and do without. */
-static const int refused[] = { SCMP_SYS(open), SCMP_SYS(openat), SCMP_SYS(stat), SCMP_SYS(lstat), SCMP_SYS(statx),
-                               SCMP_SYS(access), SCMP_SYS(faccessat), SCMP_SYS(readlink), SCMP_SYS(readlinkat) };
+/* Asked by name, files do not exist: libraries look for zones, locales and character sets, and do
+ * without. */
+static const int refused[] = { SCMP_SYS(open),      SCMP_SYS(openat),   SCMP_SYS(stat),
+                               SCMP_SYS(lstat),     SCMP_SYS(statx),    SCMP_SYS(access),
+                               SCMP_SYS(faccessat), SCMP_SYS(readlink), SCMP_SYS(readlinkat) };
 /* What the sanitizers' own reports need; paths stay closed by Landlock. */
-static const int allowed_asan[] = { SCMP_SYS(sigaltstack), SCMP_SYS(openat), SCMP_SYS(readlink), SCMP_SYS(readlinkat),
-                                    SCMP_SYS(newfstatat), SCMP_SYS(sched_getaffinity), SCMP_SYS(getppid) };
+static const int allowed_asan[] = { SCMP_SYS(sigaltstack), SCMP_SYS(openat),
+                                    SCMP_SYS(readlink),    SCMP_SYS(readlinkat),
+                                    SCMP_SYS(newfstatat),  SCMP_SYS(sched_getaffinity),
+                                    SCMP_SYS(getppid) };
 
 static int rules_for(scmp_filter_ctx f, uint32_t action, const int *calls, size_t n)
 {
@@ -146,14 +182,19 @@ static int rules_for(scmp_filter_ctx f, uint32_t action, const int *calls, size_
 static int allow_with_care(scmp_filter_ctx f)
 {
     int rc;
-    if ((rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0))) < 0 ||
-        (rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0))) < 0 ||
+    if ((rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1,
+                               SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0))) < 0 ||
+        (rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1,
+                               SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0))) < 0 ||
         /* glibc's fstat is newfstatat with an empty path */
-        (!WITH_ASAN && (rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(newfstatat), 1,
-                                              SCMP_A3(SCMP_CMP_MASKED_EQ, AT_EMPTY_PATH, AT_EMPTY_PATH))) < 0) ||
-        (!WITH_ASAN && (rc = seccomp_rule_add(f, SCMP_ACT_ERRNO(ENOENT), SCMP_SYS(newfstatat), 1,
-                                              SCMP_A3(SCMP_CMP_MASKED_EQ, AT_EMPTY_PATH, 0))) < 0) ||
-        (rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1, SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()))) < 0)
+        (!SANDBOX_ASAN &&
+         (rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(newfstatat), 1,
+                                SCMP_A3(SCMP_CMP_MASKED_EQ, AT_EMPTY_PATH, AT_EMPTY_PATH))) < 0) ||
+        (!SANDBOX_ASAN &&
+         (rc = seccomp_rule_add(f, SCMP_ACT_ERRNO(ENOENT), SCMP_SYS(newfstatat), 1,
+                                SCMP_A3(SCMP_CMP_MASKED_EQ, AT_EMPTY_PATH, 0))) < 0) ||
+        (rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
+                               SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()))) < 0)
         return rc;
     return seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1, SCMP_A1(SCMP_CMP_EQ, F_GETFL));
 }
@@ -164,7 +205,7 @@ static int only_calls(struct err *err)
     if (!f)
         return err_nomem(err);
     int rc = rules_for(f, SCMP_ACT_ALLOW, allowed, COUNT_OF(allowed));
-    if (rc == 0 && WITH_ASAN)
+    if (rc == 0 && SANDBOX_ASAN)
         rc = rules_for(f, SCMP_ACT_ALLOW, allowed_asan, COUNT_OF(allowed_asan));
     else if (rc == 0)
         rc = rules_for(f, SCMP_ACT_ERRNO(ENOENT), refused, COUNT_OF(refused));
@@ -177,7 +218,10 @@ static int only_calls(struct err *err)
     return rc < 0 ? err_sys(err, "load the seccomp filter") : 0;
 }
 #else
-static int only_calls(struct err *err __attribute__((unused))) { return 0; }
+static int only_calls(struct err *err __attribute__((unused)))
+{
+    return 0;
+}
 #endif
 
 int sandbox_enter(const struct sandbox *s, struct err *err)
