@@ -1333,11 +1333,13 @@ static int given_fd(void *arg, int number, const char *ext, struct err *err)
 
 TEST(sqlite, the_encoder_needs_no_call_but_write_and_memory)
 {
-    static const int calls[] = { SCMP_SYS(read),      SCMP_SYS(write),     SCMP_SYS(pwrite64),
-                                 SCMP_SYS(close),     SCMP_SYS(mmap),      SCMP_SYS(munmap),
-                                 SCMP_SYS(mremap),    SCMP_SYS(madvise),   SCMP_SYS(brk),
-                                 SCMP_SYS(futex),     SCMP_SYS(fdatasync), SCMP_SYS(clock_gettime),
-                                 SCMP_SYS(exit_group) };
+    static const int calls[] = { SCMP_SYS(read),          SCMP_SYS(write),
+                                 SCMP_SYS(pwrite64),      SCMP_SYS(close),
+                                 SCMP_SYS(mmap),          SCMP_SYS(munmap),
+                                 SCMP_SYS(mremap),        SCMP_SYS(madvise),
+                                 SCMP_SYS(brk),           SCMP_SYS(futex),
+                                 SCMP_SYS(fdatasync),     SCMP_SYS(sync_file_range),
+                                 SCMP_SYS(clock_gettime), SCMP_SYS(exit_group) };
     struct staged s;
     const char *preload = getenv("LD_PRELOAD");
     if (preload && strstr(preload, "vgpreload"))
