@@ -11,6 +11,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -61,6 +62,9 @@ static int db_config(sqlite3 *db)
     return sqlite3_wal_autocheckpoint(db, 0) == SQLITE_OK ? 0 : -1;
 }
 
+/* SQLite counts its memory under a mutex, at each allocation, for a figure that nobody asks for. */
+static void no_statistics(void) { (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0); }
+
 int db_open(sqlite3 **out, const char *path, int flags, struct err *err)
 {
     int how = flags & DB_READONLY ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE;
@@ -68,6 +72,8 @@ int db_open(sqlite3 **out, const char *path, int flags, struct err *err)
         how |= SQLITE_OPEN_CREATE;
     if (flags & DB_URI)
         how |= SQLITE_OPEN_URI;
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    (void)pthread_once(&once, no_statistics);
     sqlite3 *db = NULL;
     if (sqlite3_open_v2(path, &db, how | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK || db_config(db) < 0) {
         db_error(db, "open", err);

@@ -7,8 +7,7 @@ CREATE TABLE job (
     uid          TEXT NOT NULL UNIQUE CHECK (length(uid) = 26),  -- the name of the job in ledgers and spools
     pipeline     TEXT NOT NULL CHECK (pipeline <> ''),
     target       TEXT NOT NULL DEFAULT '',            -- whose loader commits it
-    state        TEXT NOT NULL DEFAULT 'ready' CHECK (state IN
-                 ('ready', 'running', 'staged', 'loading', 'loaded', 'superseded', 'dead', 'cancelled')),
+    state        TEXT NOT NULL DEFAULT 'ready',       -- one of those below
     due          INTEGER NOT NULL DEFAULT 1 CHECK (due IN (0, 1)),     -- ready: 0 waits for run_at
     paused       INTEGER NOT NULL DEFAULT 0 CHECK (paused IN (0, 1)),  -- ready and due: its pipeline is paused
     priority     INTEGER NOT NULL DEFAULT 0,          -- greater first
@@ -34,11 +33,18 @@ CREATE TABLE job (
     rows_loaded  INTEGER NOT NULL DEFAULT 0,
     bytes_in     INTEGER NOT NULL DEFAULT 0,
     bytes_out    INTEGER NOT NULL DEFAULT 0,
-    CONSTRAINT a_lease_exactly_while_held CHECK ((state IN ('running', 'loading')) = (lease_until IS NOT NULL)),
-    CONSTRAINT never_claimed_means_ready CHECK (token > 0 OR state IN ('ready', 'cancelled')),
     CONSTRAINT due_has_a_place CHECK (due = 0 OR seq IS NOT NULL),
-    CONSTRAINT an_end_has_a_time CHECK
-        ((state IN ('loaded', 'superseded', 'cancelled', 'dead')) = (finished IS NOT NULL))
+    -- what belongs to each state: who holds a job has a lease, what is over has an end, and nothing comes far without a claim
+    CONSTRAINT state CHECK (CASE state
+        WHEN 'ready'      THEN lease_until IS NULL AND finished IS NULL
+        WHEN 'running'    THEN lease_until IS NOT NULL AND finished IS NULL AND token > 0
+        WHEN 'staged'     THEN lease_until IS NULL AND finished IS NULL AND token > 0
+        WHEN 'loading'    THEN lease_until IS NOT NULL AND finished IS NULL AND token > 0
+        WHEN 'loaded'     THEN lease_until IS NULL AND finished IS NOT NULL AND token > 0
+        WHEN 'superseded' THEN lease_until IS NULL AND finished IS NOT NULL AND token > 0
+        WHEN 'dead'       THEN lease_until IS NULL AND finished IS NOT NULL AND token > 0
+        WHEN 'cancelled'  THEN lease_until IS NULL AND finished IS NOT NULL
+        ELSE 0 END)
 );
 
 -- What a claim reads: due jobs of pipelines that are not paused, greatest priority first, then oldest.
@@ -59,12 +65,13 @@ CREATE UNIQUE INDEX job_unique ON job (pipeline, unique_key)
 --   loading -> loaded, superseded, staged (target away), dead (target refuses)
 --   dead    -> ready (qetlctl retry), cancelled
 -- The same table stands in job.c; a test compares them.
+-- (Not by IN: SQLite would build a table in memory for each longer list, at each change.)
 CREATE TRIGGER job_transition BEFORE UPDATE OF state ON job WHEN NOT CASE OLD.state
-    WHEN 'ready'   THEN NEW.state IN ('running', 'cancelled')
-    WHEN 'running' THEN NEW.state IN ('staged', 'ready', 'dead', 'cancelled')
-    WHEN 'staged'  THEN NEW.state IN ('loading', 'cancelled')
-    WHEN 'loading' THEN NEW.state IN ('loaded', 'superseded', 'staged', 'dead')
-    WHEN 'dead'    THEN NEW.state IN ('ready', 'cancelled')
+    WHEN 'ready'   THEN NEW.state = 'running' OR NEW.state = 'cancelled'
+    WHEN 'running' THEN NEW.state = 'staged' OR NEW.state = 'ready' OR NEW.state = 'dead' OR NEW.state = 'cancelled'
+    WHEN 'staged'  THEN NEW.state = 'loading' OR NEW.state = 'cancelled'
+    WHEN 'loading' THEN NEW.state = 'loaded' OR NEW.state = 'superseded' OR NEW.state = 'staged' OR NEW.state = 'dead'
+    WHEN 'dead'    THEN NEW.state = 'ready' OR NEW.state = 'cancelled'
     ELSE 0 END
 BEGIN
     SELECT RAISE(ABORT, 'a job cannot go from its state to that one');
@@ -96,12 +103,11 @@ CREATE TABLE attempt (
     job      INTEGER NOT NULL,
     token    INTEGER NOT NULL,
     number   INTEGER NOT NULL,
-    kind     TEXT NOT NULL CHECK (kind IN ('work', 'load')),
+    kind     TEXT NOT NULL CHECK (kind = 'work' OR kind = 'load'),
     worker   INTEGER,
     started  INTEGER NOT NULL,
     finished INTEGER NOT NULL,
-    outcome  TEXT NOT NULL CHECK (outcome IN ('staged', 'failed', 'handed-back', 'crashed', 'cancelled',
-                                              'loaded', 'superseded', 'away', 'refused')),
+    outcome  TEXT NOT NULL,      -- staged, failed, handed-back, crashed, cancelled; loaded, superseded, away, refused
     signal   INTEGER NOT NULL DEFAULT 0,
     peak_rss INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (job, token)
@@ -113,7 +119,7 @@ CREATE TABLE error (
     job     INTEGER NOT NULL,
     attempt INTEGER NOT NULL,
     stage   TEXT NOT NULL,      -- fetch, unpack, read, stage, load, work
-    class   TEXT NOT NULL CHECK (class IN ('transient', 'permanent', 'poison')),
+    class   TEXT NOT NULL CHECK (class = 'transient' OR class = 'permanent' OR class = 'poison'),
     code    TEXT NOT NULL,
     message TEXT NOT NULL,
     detail  TEXT,
@@ -138,7 +144,7 @@ CREATE TABLE output (
     id         INTEGER PRIMARY KEY,
     job        INTEGER NOT NULL,
     number     INTEGER NOT NULL,
-    kind       TEXT NOT NULL CHECK (kind IN ('rows', 'rejects')),
+    kind       TEXT NOT NULL CHECK (kind = 'rows' OR kind = 'rejects'),
     table_name TEXT NOT NULL,
     ext        TEXT NOT NULL,
     rows       INTEGER NOT NULL,
