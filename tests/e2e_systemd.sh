@@ -10,6 +10,9 @@ if [ "${1-}" != --inside ]; then
         exit 0
     }
     [ "$(id -u)" = 0 ] || skip "the units of systemd: needs root, to boot a throw-away systemd"
+    for tool in jq sqlite3; do
+        command -v $tool >/dev/null || skip "the units of systemd: $tool is missing"
+    done
     [ -x /lib/systemd/systemd ] || skip "the units of systemd: systemd is not installed"
     prefix=$(sed -n 's/^prefix = //p' "$builddir/Makefile")
     case $prefix in
@@ -26,11 +29,10 @@ if [ "${1-}" != --inside ]; then
     }
     cp tests/e2e_systemd.sh "$tmp/inside"
     chmod 755 "$tmp"
-    tests/systemd_sandbox "$tmp" bash "$tmp/inside" --inside "$tmp" "$prefix" >"$tmp/out" 2>"$tmp/err"
+    tests/systemd_sandbox "$tmp" bash "$tmp/inside" --inside "$tmp" "$prefix" 2>"$tmp/err"
     rc=$?
     cat "$tmp/err" >&2
     [ $rc != 125 ] || skip "the units of systemd: no sandbox here: $(tail -n 1 "$tmp/err")"
-    cat "$tmp/out"
     exit $rc
 fi
 
@@ -71,7 +73,7 @@ rows() { sqlite3 -readonly "file:/var/lib/qetl/warehouse.db?mode=ro" "SELECT cou
 journal_has() { journalctl --no-pager -q -u "qetl@$1" | grep -q "$2"; }
 ini=$(sed -n 's/^z \([^ ]*\).*/\1/p' "$prefix/lib/tmpfiles.d/qetl.conf")
 
-echo 1..22
+echo 1..21
 
 systemd-sysusers && systemd-tmpfiles --create && systemctl daemon-reload && id qetl >/dev/null
 ok "installing makes the user qetl"
@@ -98,7 +100,7 @@ nsenter -t "$(show loader MainPID)" -n cat /proc/net/dev | tail -n +3 >"$tmp/net
     [ "$(readlink /proc/self/ns/net)" = "$(readlink "/proc/$pid/ns/net")" ]
 ok "a loader has no network, a worker has"
 
-mkdir -p /srv/in && { echo id,name; seq -f '%.0f,name %.0f' 1000; } >/srv/in/small.csv
+mkdir -p /srv/in && { echo id,name; seq -f '%.0f,name' 1000; } >/srv/in/small.csv
 ctl submit example /srv/in/small.csv --wait >&2 && [ "$(rows example id)" = "1000 1000" ]
 ok "a job over a local file is loaded"
 systemctl is-active -q qetl@worker && is worker NRestarts 0 && is loader NRestarts 0
@@ -107,8 +109,6 @@ ok "no directive of the unit took a process down on the way"
 systemctl start qetl@worker-2 qetl@loader-2 && is worker-2 ActiveState active && ctl workers >"$tmp/workers" && grep -q 'worker-2' "$tmp/workers" &&
     grep -q 'loader-2' "$tmp/workers"
 ok "several instances of a role work side by side, each under its name"
-[ "$(show loader-2 PrivateNetwork)" = yes ]
-ok "the drop-in without network is that of every loader"
 
 # ---- reload ----
 printf '[pipeline second]\ntable = warehouse.second\n' >"$(dirname "$ini")/conf.d/second.ini"
@@ -138,12 +138,11 @@ ok "the watchdog kills a unit that hangs, and it is started again"
 systemctl stop qetl@worker-3
 
 # ---- a stop in the middle of a job ----
-mkdir -p /etc/qetl/conf.d
 printf '[pipeline big]\ntable = warehouse.big\ncolumns = id:integer!, a:text, b:text\n' >"$(dirname "$ini")/conf.d/big.ini"
 { echo id,a,b; seq -f '%.0f,some text to make it long,more of the same' 4000000; } >/srv/in/big.csv
 sed -i 's/^slots = 2$/slots = 2\nshutdown_timeout = 200ms/' "$ini"
-systemctl restart qetl@worker && ctl submit big /srv/in/big.csv >"$tmp/job" && job=$(grep -o '[0-9]\+' "$tmp/job" | head -n 1)
-state() { ctl --json show "$job" | grep -o '"state": *"[a-z]*"' | head -n 1 | grep -q "\"$1\""; }
+systemctl restart qetl@worker && job=$(ctl --json submit big /srv/in/big.csv | jq .id)
+state() { [ "$(ctl --json show "$job" | jq -r .job.state)" = "$1" ]; }
 until_true 20 state running && systemctl stop qetl@worker && state ready
 ok "a stop hands a running job back"
 is worker Result success

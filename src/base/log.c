@@ -120,6 +120,8 @@ void log_event(enum log_level level, const char *sentence, ...)
 void log_error(const char *sentence, const struct err *err, const char *key, const char *value)
 {
     const char *hint = err_hint(err->code);
+    if (!key) /* a NULL would end the list of pairs */
+        key = "job", value = NULL;
     log_event(LOG_ERROR, sentence, key, value, "code", err_name(err->code), "error", err->msg, "hint",
               *hint ? hint : NULL, NULL);
 }

@@ -424,6 +424,7 @@ int loader_run(const struct role *role, struct err *err)
         rc = 0;
         queue_sleep(l->queue, BELL_STAGED, bell, role->drain ? 100 : l->config->poll_ms);
     }
+    sys_signals_init(NULL); /* a second signal must not ring a bell that is unmapped */
     loader_close(l);
     return rc < 0 ? -1 : 0;
 }

@@ -765,6 +765,7 @@ int worker_run(const struct role *role, struct err *err)
         wait = wait < 0 ? 0 : wait > w->config->poll_ms ? w->config->poll_ms : wait;
         queue_sleep(w->queue, BELL_READY, bell, role->drain && wait > 100 ? 100 : wait);
     }
+    sys_signals_init(NULL); /* a second signal must not ring a bell that is unmapped */
     worker_close(w);
     return rc < 0 ? -1 : 0;
 }
