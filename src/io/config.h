@@ -36,7 +36,7 @@ struct target_config {
 enum load_mode { MODE_APPEND, MODE_REPLACE, MODE_UPSERT, MODES };
 extern const char *const load_mode_names[MODES];
 
-enum encoding { ENC_UTF8, ENC_LATIN1, ENC_UTF16, ENC_UTF16LE, ENC_UTF16BE };
+enum encoding { ENC_UTF8, ENC_LATIN1, ENC_UTF16, ENC_UTF16LE, ENC_UTF16BE, ENC_UTF8_REPLACE };
 enum ragged { RAGGED_REJECT, RAGGED_FILL };
 enum infer_from { INFER_MEMBER, INFER_SAMPLE };
 enum json_unknown { UNKNOWN_STRICT, UNKNOWN_LAX };

@@ -30,7 +30,7 @@ static const char *const log_words[] = { "text", "json", NULL };
 static const char *const level_words[] = { "error", "warn", "info", "debug", NULL };
 static const char *const format_words[] = { "auto", "csv", "tsv", "json", "jsonl", NULL };
 static const char *const encoding_words[] = { "utf-8",    "latin1",   "utf-16",
-                                              "utf-16le", "utf-16be", NULL };
+                                              "utf-16le", "utf-16be", "utf-8-replace", NULL };
 static const char *const ragged_words[] = { "reject", "fill", NULL };
 static const char *const unknown_words[] = { "strict", "lax", NULL };
 static const char *const infer_words[] = { "member", "sample", NULL };

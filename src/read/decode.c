@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
+
 enum { RAW = 32 * 1024, WORST = 4, INVALID = 0xFF };
 
 struct decode {
@@ -65,6 +67,7 @@ static int start(struct decode *d, struct err *err)
     bool little = raw_begins(d, STR("\xFF\xFE")), big = raw_begins(d, STR("\xFE\xFF"));
     switch (d->enc) {
     case ENC_UTF8:
+    case ENC_UTF8_REPLACE:
         if (little || big)
             return err_set(err, ERR_ENCODING,
                            "the text begins with the mark of utf-16, not of utf-8");
@@ -117,10 +120,32 @@ static size_t next_utf16(struct decode *d, char *out)
     return put_utf8(out, 0x10000 + ((c - 0xD800) << 10) + (low - 0xDC00));
 }
 
+/* The next character of text that should be UTF-8: a byte that begins none becomes U+FFFD. */
+static size_t next_replaced(struct decode *d, char *out)
+{
+    const char *p = (const char *)d->raw + d->raw_at;
+    size_t have = d->raw_n - d->raw_at;
+    for (size_t n = 1; n <= have && n <= WORST; n++)
+        if (text_utf8_valid((struct str){ p, n }) == n) {
+            memcpy(out, p, n);
+            d->raw_at += n;
+            return n;
+        }
+    d->raw_at++;
+    return put_utf8(out, 0xFFFD);
+}
+
 /* The next character; raw holds all of it. Returns the bytes put. */
 static size_t next_char(struct decode *d, char *out)
 {
-    return d->enc == ENC_LATIN1 ? put_utf8(out, d->raw[d->raw_at++]) : next_utf16(d, out);
+    switch (d->enc) {
+    case ENC_LATIN1:
+        return put_utf8(out, d->raw[d->raw_at++]);
+    case ENC_UTF8_REPLACE:
+        return next_replaced(d, out);
+    default:
+        return next_utf16(d, out);
+    }
 }
 
 static size_t serve(char *buf, size_t cap, const char *from, size_t *at, size_t n)

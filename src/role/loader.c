@@ -145,6 +145,8 @@ static int load_one(struct loader *l, struct place_of *t, const struct staged_jo
     if (rc == 0)
         rc = t->target->load_job(t->conn, &p.job, &e);
     f->rows = p.job.rows;
+    for (int i = 0; rc == 0 && p.job.was_there && i < p.job.noutputs; i++)
+        f->rows += p.outputs[i].output->rows;
     if (rc == 0 && p.job.slow_rows)
         log_event(LOG_WARN, "rows took the slow path into the table", "job", job->uid, "rows", log_num(p.job.slow_rows), NULL);
     prepared_clear(&p);
