@@ -13,7 +13,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <zlib.h>
+
+#include "read/gzip.h"
 
 enum { BLOCK = 128 * 1024 };
 
@@ -341,75 +342,63 @@ static int truncated(struct err *err, const char *what, int64_t in)
                    what, in);
 }
 
-/* ---- gzip, RFC 1952: members one behind the other, each with its checksum ---- */
+/* ---- gzip: members one behind the other ---- */
 
 struct gunzip {
     struct stream s, *below;
     struct budget *budget;
-    z_stream z;
-    bool between; /* between two members */
-    bool pending; /* the last call filled all of out: zlib may hold more without new input */
+    struct gzip *gzip;
+    struct str src; /* of the block below, not used yet */
+    bool between;   /* between two members */
+    bool pending;   /* the last call filled all of out: more may come without new input */
     int64_t in;
     char out[BLOCK];
 };
 
-/* Look at what follows a member. 1 another member begins in z.next_in, 0 nothing follows, -1. */
+/* Look at what follows a member. 1 another member begins in src, 0 nothing follows, -1. */
 static int gunzip_between(struct gunzip *g, struct err *err)
 {
-    if (g->z.next_in[0] == 0x1f) {
+    if (g->src.p[0] == 0x1f) {
         g->between = false;
-        if (inflateReset(&g->z) != Z_OK)
-            return err_set(err, ERR_INTERNAL, "cannot reset zlib");
-        return 1;
+        return gzip_next(g->gzip, err) < 0 ? -1 : 1;
     }
-    struct str rest = { (char *)g->z.next_in, g->z.avail_in };
-    if (!all_zeros(rest))
+    if (!all_zeros(g->src))
         return err_set(err, ERR_ARCHIVE, "foreign bytes follow the end of the gzip data");
-    g->z.avail_in = 0;
+    g->src.n = 0;
     return only_padding(g->below, "gzip", err);
 }
 
 static int gunzip_fill(struct gunzip *g, struct err *err)
 {
-    struct str block;
-    int rc = stream_next(g->below, &block, err);
-    if (rc == 1) {
-        g->z.next_in = (Bytef *)block.p;
-        g->z.avail_in = (uInt)block.n;
-        g->in += (int64_t)block.n;
-    }
+    int rc = stream_next(g->below, &g->src, err);
+    if (rc == 1)
+        g->in += (int64_t)g->src.n;
     return rc;
 }
 
 static int gunzip_pull(struct stream *s, struct str *block, struct err *err)
 {
     struct gunzip *g = (struct gunzip *)s;
-    g->z.next_out = (Bytef *)g->out;
-    g->z.avail_out = sizeof g->out;
-    while (g->z.avail_out == sizeof g->out) {
+    size_t made = 0;
+    while (made == 0) {
         int rc;
-        if (g->z.avail_in == 0 && !g->pending && (rc = gunzip_fill(g, err)) <= 0)
+        if (g->src.n == 0 && !g->pending && (rc = gunzip_fill(g, err)) <= 0)
             return rc < 0 || g->between ? rc : truncated(err, "gzip", g->in);
         if (g->between && (rc = gunzip_between(g, err)) <= 0)
             return rc;
-        int z = inflate(&g->z, Z_NO_FLUSH);
-        g->pending = g->z.avail_out == 0 && z == Z_OK;
-        if (z == Z_STREAM_END)
-            g->between = true;
-        else if (z == Z_MEM_ERROR)
-            return err_nomem(err);
-        else if (z != Z_OK && z != Z_BUF_ERROR)
-            return err_set(err, ERR_ARCHIVE, "damaged gzip data: %s",
-                           g->z.msg ? g->z.msg : "it needs a dictionary");
+        if ((rc = gzip_run(g->gzip, &g->src, g->out, sizeof g->out, &made, err)) < 0)
+            return -1;
+        g->between = rc == 1;
+        g->pending = rc == 0 && made == sizeof g->out;
     }
-    *block = (struct str){ g->out, sizeof g->out - g->z.avail_out };
-    return budget_take(g->budget, BUDGET_LAYERS, block->n, err) < 0 ? -1 : 1;
+    *block = (struct str){ g->out, made };
+    return budget_take(g->budget, BUDGET_LAYERS, made, err) < 0 ? -1 : 1;
 }
 
 static void gunzip_close(struct stream *s)
 {
     struct gunzip *g = (struct gunzip *)s;
-    inflateEnd(&g->z);
+    gzip_close(g->gzip);
     stream_close(g->below);
     free(g);
 }
@@ -426,10 +415,9 @@ static struct stream *gunzip_open(struct stream *below, struct budget *budget, s
     g->s.close = gunzip_close;
     g->below = below;
     g->budget = budget;
-    enum { GZIP_ONLY = 16 };
-    if (inflateInit2(&g->z, MAX_WBITS + GZIP_ONLY) != Z_OK) {
+    if (!(g->gzip = gzip_open(err))) {
         stream_close(&g->s);
-        return err_nomem(err), NULL;
+        return NULL;
     }
     return &g->s;
 }

@@ -2,9 +2,9 @@
  * Bytes that are pulled block by block through layers of compression: what unpack is built of. A
  * layer knows the one below it and the budget of the object, and nothing of members.
  *
- * gzip is read by zlib itself, not by libarchive, which (3.6.2, archive_read_support_filter_gzip.c)
- * does not look at the checksum in the trailer. All other compressions are read by libarchive's
- * filters, one named filter a layer; no outside program is ever run.
+ * gzip is read by gzip.h, not by libarchive, which (3.6.2, archive_read_support_filter_gzip.c) does
+ * not look at the checksum in the trailer. All other compressions are read by libarchive's filters,
+ * one named filter a layer; no outside program is ever run.
  */
 #ifndef QETL_READ_STREAM_H
 #define QETL_READ_STREAM_H
