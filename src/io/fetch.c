@@ -378,13 +378,13 @@ static size_t on_body(char *p, size_t one, size_t n, void *arg)
 {
     struct transfer *t = arg;
     (void)one;
-    t->window_bytes += (int64_t)n;
     if (t->probing) {
         t->folder = true;
         return 0;
     }
     if (!good_status(t)) {
         t->refusal_bytes += n;
+        t->window_bytes += (int64_t)n;
         return t->refusal_bytes > REFUSAL_MAX ? 0 : n;
     }
     if (judge(t) < 0)
@@ -401,6 +401,7 @@ static size_t on_body(char *p, size_t one, size_t n, void *arg)
     }
     t->skip -= (int64_t)drop;
     t->allowed -= (int64_t)n;
+    t->window_bytes += (int64_t)n; /* what is held back is not counted, and comes again */
     return n;
 }
 
