@@ -156,7 +156,8 @@ static const struct key keys[] = {
     { AT_RECIPE, "comment", KEY_CHAR, IN(recipe, comment), NULL, 0, 0, NULL, 0,
       "lines that begin with it are passed over" },
     { AT_RECIPE, "encoding", KEY_WORD, IN(recipe, encoding), "utf-8", 0, 0, encoding_words, 0,
-      "of the member; utf-16 looks at its byte order mark" },
+      "of the member; utf-16 looks at its byte order mark, utf-8-replace reads U+FFFD for bytes that "
+      "are not UTF-8" },
     { AT_RECIPE, "ragged", KEY_WORD, IN(recipe, ragged), "reject", 0, 0, ragged_words, 0,
       "a row with fewer fields than columns: reject it, or fill it up with nulls" },
     { AT_RECIPE, "trim", KEY_YES, IN(recipe, trim), "no", 0, 0, yes_no, 0,
