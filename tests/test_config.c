@@ -103,7 +103,6 @@ TEST(config, what_is_not_given_has_its_default)
     CHECK_EQ(c->limits.ratio, 1000);
     CHECK_EQ(c->limits.row_bytes, 16LL << 20);
     CHECK_EQ(c->limits.object_bytes, 100LL << 30);
-    CHECK_EQ(c->limits.spool_bytes, 0);
     CHECK_EQ(c->limits.connect_timeout_ms, 20000);
     CHECK_EQ(c->limits.stall_timeout_ms, 60000);
     CHECK_EQ(c->limits.crashes, 3);
@@ -114,7 +113,6 @@ TEST(config, what_is_not_given_has_its_default)
     CHECK_EQ(p->backoff_max_ms, 3600000);
     CHECK_EQ(p->nested, 1);
     CHECK_EQ(p->priority, 0);
-    CHECK_EQ(p->keep_fetched, false);
     CHECK_EQ(p->nparts, 1);
     const struct recipe *r = p->parts;
     CHECK_STR(r->name, "p");
@@ -138,14 +136,14 @@ TEST(config, what_is_not_given_has_its_default)
     config_free(c);
 }
 
-TEST(config, the_example_of_the_design_is_read_word_for_word)
+TEST(config, a_whole_ini_is_read)
 {
     struct config *c = load_ok(
         "[qetl]\ndatabase = /var/lib/qetl/queue.db\nspool    = /var/lib/qetl/spool\n"
         "[target warehouse]\nurl = sqlite:///var/lib/qetl/warehouse.db\nreaders = many\n"
         "[remote partner]\nurl        = sftp://files.example.org/\nuser       = qetl\n"
-        "password   = @credential:partner\nknown_hosts = /etc/qetl/known_hosts\nconnections = "
-        "2\nrate = 2M\n"
+        "password   = @credential:partner\nknown_hosts = /etc/qetl/known_hosts\n"
+        "rate = 2M\n"
         "[pipeline orders]\nsource  = sftp://files.example.org/out/orders.zip\n"
         "member  = *.csv\nformat  = csv\n"
         "columns = id:integer!, placed:timestamp, customer:text, amount:decimal(2), note:text?\n"
@@ -167,7 +165,6 @@ TEST(config, the_example_of_the_design_is_read_word_for_word)
     CHECK_EQ(config_target(c, "warehouse")->many_readers, true);
     const struct remote *m = config_remote(c, "sftp://files.example.org/out/x");
     CHECK_STR(m->password, "@credential:partner");
-    CHECK_EQ(m->connections, 2);
     CHECK_EQ(m->rate_bytes, 2 << 20);
     config_free(c);
 }

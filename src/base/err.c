@@ -30,7 +30,7 @@ static const struct err_def {
     [ERR_CANCELLED] = { "cancelled", ERR_PERMANENT, 1, "" },
     [ERR_SHUTDOWN] = { "shutdown", ERR_TRANSIENT, 1, "the job was handed back; another worker takes it" },
     [ERR_FETCH] = { "fetch", ERR_TRANSIENT, 1, "check the network and the server" },
-    [ERR_FETCH_BUSY] = { "fetch-busy", ERR_TRANSIENT, 1, "the server asked for a pause; lower [remote] connections or rate" },
+    [ERR_FETCH_BUSY] = { "fetch-busy", ERR_TRANSIENT, 1, "the server asked for a pause; lower rate in the [remote] section" },
     [ERR_FETCH_DENIED] = { "fetch-denied", ERR_PERMANENT, 1, "check user, password or header of the [remote] section" },
     [ERR_FETCH_MISSING] = { "fetch-missing", ERR_PERMANENT, 1, "check the URI; then qetlctl retry" },
     [ERR_FETCH_REFUSED] = { "fetch-refused", ERR_PERMANENT, 1, "the server will not serve this; check the URI" },

@@ -24,7 +24,6 @@ struct remote {
     char *header;               /* one "Name: value" a line; references allowed in the value */
     char *ca_file, *proxy, *known_hosts, *host_key_sha256, *private_key;
     bool insecure;              /* no such thing for TLS: always false; kept out of the key table */
-    int64_t connections;        /* cap on this place, 0: none */
     int64_t rate_bytes;         /* bytes a second for one transfer, 0: none */
 };
 
@@ -83,7 +82,6 @@ struct pipeline {
     int64_t priority;      /* default of its jobs; greater first */
     int64_t attempts;      /* tries before a transient error makes the job dead */
     int64_t backoff_ms, backoff_max_ms;
-    bool keep_fetched;
     struct recipe *parts;  /* one, or one for each [pipeline NAME.PART] */
     int nparts;
 };
@@ -92,7 +90,6 @@ struct limits {
     int64_t memory;        /* of the reader child, bytes */
     int64_t members, unpacked_bytes, ratio, row_bytes;
     int64_t object_bytes;  /* of one fetched object */
-    int64_t spool_bytes;
     int64_t connect_timeout_ms, stall_timeout_ms;
     int64_t crashes;       /* after so many a job is poison */
     int64_t big_object;    /* fetched into the spool above this size */

@@ -86,8 +86,6 @@ static const struct key keys[] = {
       "unpacked bytes for each packed byte" },
     { AT_LIMITS, "row", KEY_SIZE, IN(config, limits.row_bytes), "16M", 1 * KIB, 1024 * MIB, NULL, 0,
       "size of one row; a longer one goes to the rejects" },
-    { AT_LIMITS, "spool", KEY_SIZE, IN(config, limits.spool_bytes), "0", 0, 1024 * TIB, NULL, 0,
-      "workers pause while the spool holds more; 0: no limit" },
     { AT_LIMITS, "connect_timeout", KEY_DURATION, IN(config, limits.connect_timeout_ms), "20s", 100,
       60 * MINUTES, NULL, 0, "time to get a connection" },
     { AT_LIMITS, "stall_timeout", KEY_DURATION, IN(config, limits.stall_timeout_ms), "60s",
@@ -113,8 +111,6 @@ static const struct key keys[] = {
       "SFTP: the host key's SHA-256 in base64, as ssh-keygen -l shows it" },
     { AT_REMOTE, "private_key", KEY_PATH, IN(remote, private_key), NULL, 0, 0, NULL, 0,
       "SFTP: file of the private key (ed25519 or ecdsa)" },
-    { AT_REMOTE, "connections", KEY_NUMBER, IN(remote, connections), "0", 0, 10000, NULL, 0,
-      "transfers at the same time, of one worker; 0: no limit" },
     { AT_REMOTE, "rate", KEY_SIZE, IN(remote, rate_bytes), "0", 0, TIB, NULL, 0,
       "bytes a second of one transfer; 0: no limit" },
 
@@ -137,8 +133,6 @@ static const struct key keys[] = {
       NULL, 0, "pause before the second attempt; doubled for each one after it" },
     { AT_PIPELINE, "backoff_max", KEY_DURATION, IN(pipeline, backoff_max_ms), "1h", 0,
       30 * (int64_t)DAYS, NULL, 0, "the longest such pause" },
-    { AT_PIPELINE, "keep_fetched", KEY_YES, IN(pipeline, keep_fetched), "no", 0, 0, yes_no, 0,
-      "keep fetched objects in the spool for another run" },
 
     { AT_RECIPE, "member", KEY_TEXT, IN(recipe, member), NULL, 0, 0, NULL, LINES,
       "globs with commas between: the members to read; all when not given" },
