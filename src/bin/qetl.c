@@ -31,7 +31,7 @@ static void usage(FILE *to)
     fputs("usage: qetl [-c FILE] ROLE[-NAME]\n\n", to);
     for (size_t i = 0; i < COUNT_OF(roles); i++)
         fprintf(to, "  %-8s %s\n", roles[i].name, roles[i].help);
-    fputs("\n  -c, --config FILE   the ini; default $QETL_CONFIG, else /etc/qetl/qetl.ini\n"
+    fputs("\n  -c, --config FILE   the ini; default $QETL_CONFIG, else " QETL_CONFIG_FILE "\n"
           "      --max-wait AGE  drain: wait for retries that are due so soon; default 30s\n"
           "      --print-keys    every key of the ini with its default and meaning\n"
           "\nSIGTERM: finish or hand back within [worker] shutdown_timeout; a second one: now. SIGHUP: read the ini again.\n",

@@ -21,10 +21,6 @@
 #include "io/ini.h"
 #include "io/keys.h"
 
-#ifndef QETL_CONFIG_FILE
-#define QETL_CONFIG_FILE "/etc/qetl/qetl.ini"
-#endif
-
 const char *const load_mode_names[MODES] = { "append", "replace", "upsert" };
 
 /* ---- the state of one config_load() ---- */

@@ -1,11 +1,14 @@
 /*
- * The ini into structs, through one table of keys (config.c) that also makes qetl.ini(5), and secrets by reference.
+ * The ini into structs, through one table of keys (config.c) that also makes qetl.ini(5), and
+ * secrets by reference.
  *
- * The language of the file is that of io/ini.h (${VAR} and ${VAR:-default} are taken from the environment when it is read). The keys of
- * [qetl] can be given by the environment too: QETL_DATABASE, QETL_SPOOL, QETL_LOG, QETL_LOG_LEVEL win over the file. A value of the form
- * @file:PATH or @credential:NAME stays a reference in memory; config_secret() reads it when it is used.
- * An unknown section or key, a key given twice, or a bad value is an error that names file, line, key and what was
- * expected. Paths that do not begin with / are taken from the folder of the main file.
+ * The language of the file is that of io/ini.h (${VAR} and ${VAR:-default} are taken from the
+ * environment when it is read). The keys of [qetl] can be given by the environment too:
+ * QETL_DATABASE, QETL_SPOOL, QETL_LOG, QETL_LOG_LEVEL win over the file. A value of the form
+ * @file:PATH or @credential:NAME stays a reference in memory; config_secret() reads it when it is
+ * used. An unknown section or key, a key given twice, or a bad value is an error that names file,
+ * line, key and what was expected. Paths that do not begin with / are taken from the folder of the
+ * main file.
  */
 #ifndef QETL_IO_CONFIG_H
 #define QETL_IO_CONFIG_H
@@ -20,11 +23,11 @@
 
 struct remote {
     char *name, *url;
-    char *user, *password;      /* secrets may be references */
-    char *header;               /* one "Name: value" a line; references allowed in the value */
+    char *user, *password; /* secrets may be references */
+    char *header;          /* one "Name: value" a line; references allowed in the value */
     char *ca_file, *proxy, *known_hosts, *host_key_sha256, *private_key;
-    bool insecure;              /* no such thing for TLS: always false; kept out of the key table */
-    int64_t rate_bytes;         /* bytes a second for one transfer, 0: none */
+    bool insecure;      /* no such thing for TLS: always false; kept out of the key table */
+    int64_t rate_bytes; /* bytes a second for one transfer, 0: none */
 };
 
 struct target_config {
@@ -40,31 +43,32 @@ enum ragged { RAGGED_REJECT, RAGGED_FILL };
 enum infer_from { INFER_MEMBER, INFER_SAMPLE };
 enum json_unknown { UNKNOWN_STRICT, UNKNOWN_LAX };
 
-/* How the bytes of a member become rows, and rows become typed: keys of [pipeline NAME] and [pipeline NAME.PART]. */
+/* How the bytes of a member become rows, and rows become typed: keys of [pipeline NAME] and
+ * [pipeline NAME.PART]. */
 struct recipe {
-    char *name;              /* NAME, or NAME.PART */
-    char *member;            /* globs separated by commas, or NULL: every member */
-    char *format;            /* "csv", "tsv", "json", "jsonl", or "auto" */
-    char delimiter;          /* 0: by format (',' or tab) or found out when format = auto */
-    char quote;              /* '"' by default; 0: none ("none") */
-    char escape;             /* 0: doubled quotes only */
+    char *name;     /* NAME, or NAME.PART */
+    char *member;   /* globs separated by commas, or NULL: every member */
+    char *format;   /* "csv", "tsv", "json", "jsonl", or "auto" */
+    char delimiter; /* 0: by format (',' or tab) or found out when format = auto */
+    char quote;     /* '"' by default; 0: none ("none") */
+    char escape;    /* 0: doubled quotes only */
     bool header;
     int64_t skip_lines;
-    char comment;            /* 0: none */
+    char comment; /* 0: none */
     enum encoding encoding;
     enum ragged ragged;
-    bool trim;               /* spaces and tabs around bare fields */
-    char *records;           /* JSON: path of the array that holds the rows, or NULL */
+    bool trim;     /* spaces and tabs around bare fields */
+    char *records; /* JSON: path of the array that holds the rows, or NULL */
     enum json_unknown unknown;
-    char *columns_text;      /* NULL: inferred */
+    char *columns_text; /* NULL: inferred */
     struct columns columns;
     enum infer_from infer;
-    char **nulls;            /* null tokens; nnulls == -1: not given, then an unquoted empty field is null */
+    char **nulls; /* null tokens; nnulls == -1: not given, then an unquoted empty field is null */
     int nnulls;
-    bool quoted_null;        /* may a quoted field be a null token? */
-    char *zone;              /* of timestamps without one; NULL: UTC */
+    bool quoted_null; /* may a quoted field be a null token? */
+    char *zone;       /* of timestamps without one; NULL: UTC */
     char decimal_point;
-    char *table;             /* "TARGET.TABLE" */
+    char *table;               /* "TARGET.TABLE" */
     char *target, *table_name; /* its two halves; table_name may hold a schema */
     enum load_mode mode;
     char **key;
@@ -77,26 +81,26 @@ enum { CONFIG_PARTS_MAX = 16 };
 
 struct pipeline {
     char *name;
-    char *source;          /* URI template with {param}, or NULL */
-    int64_t nested;        /* archives inside archives: depth, default 1 */
-    int64_t priority;      /* default of its jobs; greater first */
-    int64_t attempts;      /* tries before a transient error makes the job dead */
+    char *source;     /* URI template with {param}, or NULL */
+    int64_t nested;   /* archives inside archives: depth, default 1 */
+    int64_t priority; /* default of its jobs; greater first */
+    int64_t attempts; /* tries before a transient error makes the job dead */
     int64_t backoff_ms, backoff_max_ms;
-    struct recipe *parts;  /* one, or one for each [pipeline NAME.PART] */
+    struct recipe *parts; /* one, or one for each [pipeline NAME.PART] */
     int nparts;
 };
 
 struct limits {
-    int64_t memory;        /* of the reader child, bytes */
+    int64_t memory; /* of the reader child, bytes */
     int64_t members, unpacked_bytes, ratio, row_bytes;
-    int64_t object_bytes;  /* of one fetched object */
+    int64_t object_bytes; /* of one fetched object */
     int64_t connect_timeout_ms, stall_timeout_ms;
-    int64_t crashes;       /* after so many a job is poison */
-    int64_t big_object;    /* fetched into the spool above this size */
+    int64_t crashes;    /* after so many a job is poison */
+    int64_t big_object; /* fetched into the spool above this size */
 };
 
 struct config {
-    char *path;            /* of the main file, for messages */
+    char *path; /* of the main file, for messages */
     char *database, *spool, *log_form, *log_level;
     int64_t worker_slots, lease_ms, claim_batch, shutdown_timeout_ms, heartbeat_ms, poll_ms;
     int64_t group_jobs, group_bytes;
@@ -107,31 +111,37 @@ struct config {
     int ntargets;
     struct pipeline *pipelines;
     int npipelines;
-    struct arena arena;    /* owns all strings */
+    struct arena arena; /* owns all strings */
 };
 
 /*
- * Read FILE (NULL: $QETL_CONFIG, else /etc/qetl/qetl.ini) and conf.d/<name>.ini beside it in name order. All faults are found
- * in one pass: the first goes to *err, each goes as a line "FILE:LINE: [section] key: what was expected" to *faults
- * (may be NULL). References between sections are checked too (a table's target, keys among columns, formats).
+ * Read FILE (NULL: $QETL_CONFIG, else qetl/qetl.ini of the build's --sysconfdir) and
+ * conf.d/<name>.ini beside it in name order. All faults are found in one pass: the first goes to
+ * *err, each goes as a line "FILE:LINE: [section] key: what was expected" to *faults (may be NULL).
+ * References between sections are checked too (a table's target, keys among columns, formats).
  */
 int config_load(struct config **out, const char *file, struct buf *faults, struct err *err);
 void config_free(struct config *c);
 
-const struct pipeline *config_pipeline(const struct config *c, const char *name); /* NULL: none; err has "did you mean" */
-int config_no_pipeline(const struct config *c, const char *name, struct err *err); /* fills not-found; -1 */
+const struct pipeline *config_pipeline(const struct config *c,
+                                       const char *name); /* NULL: none; err has "did you mean" */
+int config_no_pipeline(const struct config *c, const char *name,
+                       struct err *err); /* fills not-found; -1 */
 const struct target_config *config_target(const struct config *c, const char *name);
-/* The remote whose url begins uri, the longest one; NULL: none. Scheme and host[:port] must be the same as a whole (without regard to case, and
- * to a user@ in the uri), so that credentials of https://a.org never go to https://a.org.evil.net; the path is compared as text. */
+/* The remote whose url begins uri, the longest one; NULL: none. Scheme and host[:port] must be the
+ * same as a whole (without regard to case, and to a user@ in the uri), so that credentials of
+ * https://a.org never go to https://a.org.evil.net; the path is compared as text. */
 const struct remote *config_remote(const struct config *c, const char *uri);
 
-/* The secret behind a value: the text itself, or the content (without a newline at its end) of @file: or
- * @credential: ($CREDENTIALS_DIRECTORY). *out is malloc'ed; the caller clears it with secret_clear. */
+/* The secret behind a value: the text itself, or the content (without a newline at its end) of
+ * @file: or
+ * @credential: ($CREDENTIALS_DIRECTORY). *out is malloc'ed; the caller clears it with secret_clear.
+ */
 int config_secret(const char *value, char **out, struct err *err);
 void secret_clear(char **secret); /* overwrites, then frees */
 
-/* The sections and keys for the manual page (`qetl --print-keys`, build-aux/gen-docs.awk): lines of fields with a tab between:
- * "section NAME help" and "key SECTION NAME kind default range help". */
+/* The sections and keys for the manual page (`qetl --print-keys`, build-aux/gen-docs.awk): lines of
+ * fields with a tab between: "section NAME help" and "key SECTION NAME kind default range help". */
 void config_print_keys(struct buf *out);
 
 #endif
