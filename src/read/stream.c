@@ -218,6 +218,12 @@ bool all_zeros(struct str s)
     return s.n == 0 || (s.p[0] == 0 && memcmp(s.p, s.p + 1, s.n - 1) == 0);
 }
 
+struct str stream_unused(struct str block, int64_t unused)
+{
+    size_t n = unused < 0 ? 0 : (uint64_t)unused < block.n ? (size_t)unused : block.n;
+    return (struct str){ n ? block.p + block.n - n : "", n };
+}
+
 /* ---- budget ---- */
 
 int budget_take(struct budget *b, enum budget_account account, size_t n, struct err *err)
@@ -500,9 +506,7 @@ static int filter_end(struct filter *f, struct err *err)
     if (f->kind == KIND_LZIP &&
         !f->any) /* libarchive does not come to the trailer when nothing stands before it */
         unused -= LZIP_TRAILER;
-    if (unused > (int64_t)f->fed.n)
-        unused = (int64_t)f->fed.n;
-    if (unused > 0 && !all_zeros((struct str){ f->fed.p + f->fed.n - unused, (size_t)unused }))
+    if (!all_zeros(stream_unused(f->fed, unused)))
         return err_set(err, ERR_ARCHIVE, "foreign bytes follow the end of the %s data",
                        kind_name(f->kind));
     return only_padding(f->below, kind_name(f->kind), err);

@@ -76,6 +76,8 @@ struct stream *stream_of_input(struct input *in, struct budget *budget, struct e
 struct stream *stream_decompress(enum kind k, struct stream *below, struct budget *budget,
                                  struct err *err);
 
+/* Of the block that a consumer got last: the `unused` bytes at its end (0 or less: none). */
+struct str stream_unused(struct str block, int64_t unused);
 /* Are all bytes of s zeros? Archives and compressed files are padded so by tapes and block devices.
  */
 bool all_zeros(struct str s);

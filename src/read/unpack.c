@@ -51,8 +51,10 @@ struct level {
         *from; /* bytes come one after the other; owned; NULL when they are read from `seekable` */
     struct input *seekable;
     struct held held;
-    int64_t at;  /* of seekable */
-    char *block; /* of seekable */
+    int64_t at;     /* of seekable */
+    char *block;    /* of seekable */
+    struct str fed; /* the block of it that libarchive has now */
+    int64_t in;     /* all that it got */
     bool from_ended, from_failed;
     struct err from_err;
     bool empty;
@@ -185,8 +187,10 @@ static la_ssize_t level_read(struct archive *a, void *arg, const void **p)
     l->from_ended |= rc == 0;
     if (l->kind == KIND_ZIP && rc == 1)
         tail_keep(&l->tail, block);
-    *p = block.p;
-    return rc ? (la_ssize_t)block.n : 0;
+    l->fed = rc ? block : (struct str){ NULL, 0 };
+    l->in += (int64_t)l->fed.n;
+    *p = l->fed.p;
+    return (la_ssize_t)l->fed.n;
 }
 
 static la_ssize_t level_read_seekable(struct archive *a, void *arg, const void **p)
@@ -473,20 +477,25 @@ static int zip_counted(struct level *l, struct err *err)
     return 0;
 }
 
-/* No more entries: read what follows to its end, so that the checksums below are looked at. */
+/* No more entries: read what follows to its end, so that the checksums below are looked at. Behind
+ * a tar or cpio, also in the block that libarchive has, only zeros may follow. */
 static int level_end(struct level *l, struct err *err)
 {
+    bool padded = l->kind != KIND_ZIP && !l->seekable;
     struct str block;
     int rc;
     if (!l->from)
         return 0;
-    while ((rc = stream_next(l->from, &block, err)) == 1) {
+    bool foreign =
+        padded && !all_zeros(stream_unused(l->fed, l->in - archive_filter_bytes(l->a, 0)));
+    while (!foreign && (rc = stream_next(l->from, &block, err)) == 1) {
         if (l->kind == KIND_ZIP)
             tail_keep(&l->tail, block);
-        else if (!l->seekable && !all_zeros(block))
-            return err_set(err, ERR_ARCHIVE, "foreign bytes follow the end of the %s archive",
-                           kind_name(l->kind));
+        foreign = padded && !all_zeros(block);
     }
+    if (foreign)
+        return err_set(err, ERR_ARCHIVE, "foreign bytes follow the end of the %s archive",
+                       kind_name(l->kind));
     if (rc < 0)
         return -1;
     return l->kind == KIND_ZIP && !l->seekable ? zip_counted(l, err) : 0;
