@@ -200,8 +200,7 @@ static int open_locked(struct queue *q, int flags, struct err *err)
 /* Is there a place for the file: a folder on a local disk, and the file itself unless it may be made? */
 static int check_place(const char *path, int flags, struct err *err)
 {
-    char *folder = strdup(path);
-    AUTO(free_charp) char *owned = folder;
+    AUTO(free_charp) char *folder = strdup(path);
     if (!folder)
         return err_nomem(err);
     char *slash = strrchr(folder, '/');

@@ -56,10 +56,10 @@ static const char *const ledger_sql[SQLS] = {
     [SQL_SAVEPOINT] = "SAVEPOINT job",
     [SQL_ROLLBACK_TO] = "ROLLBACK TO job",
     [SQL_RELEASE] = "RELEASE job",
-    [SQL_MAKE] = "CREATE TABLE IF NOT EXISTS main.qetl_load"
-                 " (uid TEXT PRIMARY KEY NOT NULL, job INTEGER NOT NULL, pipeline TEXT NOT NULL,"
-                 " objects TEXT NOT NULL, rows INTEGER NOT NULL, loaded_at TIMESTAMP NOT NULL)"
-                 " WITHOUT ROWID",
+    [SQL_MAKE] = ("CREATE TABLE IF NOT EXISTS main.qetl_load"
+                  " (uid TEXT PRIMARY KEY NOT NULL, job INTEGER NOT NULL, pipeline TEXT NOT NULL,"
+                  " objects TEXT NOT NULL, rows INTEGER NOT NULL, loaded_at TIMESTAMP NOT NULL)"
+                  " WITHOUT ROWID"),
     [SQL_FIND] = "SELECT 1 FROM main.qetl_load WHERE uid = :uid",
     [SQL_ADD] = "INSERT INTO main.qetl_load (uid, job, pipeline, objects, rows, loaded_at)"
                 " VALUES (:uid, :job, :pipeline, :objects, :rows, :loaded_at)",
