@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # lib.sh: sourced by the shell tests (bash). Prints TAP; each test runs in a fresh folder, $work, that is removed at the end.
 #
 #   . "${srcdir:-.}/tests/lib.sh"

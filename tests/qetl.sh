@@ -1,4 +1,5 @@
-# qetl.sh: sourced after lib.sh by tests that run the programs. shellcheck shell=bash
+# shellcheck shell=bash
+# qetl.sh: sourced after lib.sh by tests that run the programs.
 #
 #   new_site                  a fresh $site with qetl.ini (from standard input, behind the usual [qetl], [target warehouse])
 #   sql 'select …'            on the warehouse

@@ -296,7 +296,7 @@ static int mute_server(char uri[64])
 TEST(fetch, the_sink_is_asked_in_time_while_nothing_comes)
 {
     char uri[64];
-    AUTO(fd_closep) int s = mute_server(uri);
+    AUTO(fd_closep) int s __attribute__((unused)) = mute_server(uri);
     struct err err;
     int stop = 4;
     int64_t start = sys_mono_us();
@@ -316,7 +316,7 @@ static int advance_clock(void *arg, struct err *err)
 TEST(fetch, a_server_that_never_answers_is_timed_out)
 {
     char uri[64];
-    AUTO(fd_closep) int s = mute_server(uri);
+    AUTO(fd_closep) int s __attribute__((unused)) = mute_server(uri);
     struct err err;
     struct limits limits = { .connect_timeout_ms = 5000, .stall_timeout_ms = 5000 };
     struct fetch_sink sink = { NULL, sink_head, sink_write, advance_clock, NULL, 0 };

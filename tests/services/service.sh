@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # service.sh: sourced by the scripts beside it, each a real server for tests.
 #
 #   NAME start DIR   start the server, wait until it answers, print its KEY=VALUE lines; files and pid live in DIR
