@@ -3,10 +3,11 @@
  *
  *     bench/queue [SECONDS A LINE] [FOLDER] [FINISHED JOBS TO START WITH]
  *
- * submit: one process, 1000 jobs a commit, each commit on disk before the next. claim + ack: processes that acknowledge what they
- * hold and claim the next in one transaction, without work between ("durable": the job is staged, and the fdatasync is part of the
- * call; "normal": it is handed back, which nobody waits for). "busy": each job takes 3 ms. latency: from the begin of a submit of one
- * job to its claim by another process that slept.
+ * submit: one process, 1000 jobs a commit, each commit on disk before the next. claim + ack:
+ * processes that acknowledge what they hold and claim the next in one transaction, without work
+ * between ("durable": the job is staged, and the fdatasync is part of the call; "normal": it is
+ * handed back, which nobody waits for). "busy": each job takes 3 ms. latency: from the begin of a
+ * submit of one job to its claim by another process that slept.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -62,8 +63,13 @@ static void submit(struct queue *q, int n, enum queue_durability d, const char *
     int64_t id;
     char uid[SYS_UID_LEN + 1];
     bool made;
-    struct job_new job = { .pipeline = "bench", .target = "warehouse", .attempts_max = 5, .params = str_of(params),
-                           .objects = STR("[\"http://files.example.org/out/2026/11/21/orders-000123.csv.gz\"]") };
+    struct job_new job = {
+        .pipeline = "bench",
+        .target = "warehouse",
+        .attempts_max = 5,
+        .params = str_of(params),
+        .objects = STR("[\"http://files.example.org/out/2026/11/21/orders-000123.csv.gz\"]")
+    };
     if (queue_begin(q, &err) < 0)
         die(&err);
     for (int i = 0; i < n; i++)
@@ -99,9 +105,12 @@ static void work(const struct load *load, struct result *r, int64_t worker)
     struct finish finishes[BATCH_MAX];
     struct err err;
     int held = 0;
-    for (int64_t end = sys_mono_us() + (int64_t)(seconds * 1e6), start; (start = sys_mono_us()) < end;) {
+    for (int64_t end = sys_mono_us() + (int64_t)(seconds * 1e6), start;
+         (start = sys_mono_us()) < end;) {
         for (int i = 0; i < held; i++)
-            finishes[i] = (struct finish){ .lease = &leases[i], .outcome = load->durable ? OUT_STAGED : OUT_HANDED_BACK };
+            finishes[i] =
+                (struct finish){ .lease = &leases[i],
+                                 .outcome = load->durable ? OUT_STAGED : OUT_HANDED_BACK };
         struct lease next[BATCH_MAX];
         int n = job_finish_claim(q, finishes, held, worker, 60000, 3, next, load->batch, &err);
         if (n < 0)
@@ -139,9 +148,11 @@ static void report(const struct load *load, int64_t us)
         n += (size_t)results[i].n;
     }
     qsort(all, n, sizeof *all, by_value);
-    printf("%-39s %8.0f jobs/s   call p50 %.2f  p99 %.2f  max %.1f ms   least worker %.2f of mean\n", load->name,
-           (double)jobs * 1e6 / (double)us, (double)all[n / 2] / 1e3, (double)all[n * 99 / 100] / 1e3,
-           (double)all[n - 1] / 1e3, (double)least * WORKERS / (double)jobs);
+    printf(
+        "%-39s %8.0f jobs/s   call p50 %.2f  p99 %.2f  max %.1f ms   least worker %.2f of mean\n",
+        load->name, (double)jobs * 1e6 / (double)us, (double)all[n / 2] / 1e3,
+        (double)all[n * 99 / 100] / 1e3, (double)all[n - 1] / 1e3,
+        (double)least * WORKERS / (double)jobs);
 }
 
 static void bench_work(const struct load *load)
@@ -206,8 +217,9 @@ static void bench_latency(enum queue_durability d)
     wait(NULL);
     queue_close(q);
     qsort(results->us, N, sizeof *results->us, by_value);
-    printf("latency, submit to claim, %-13s p50 %.2f  p99 %.2f  max %.2f ms\n", d == QUEUE_NOW ? "durable" : "normal",
-           (double)results->us[N / 2] / 1e3, (double)results->us[N * 99 / 100] / 1e3, (double)results->us[N - 1] / 1e3);
+    printf("latency, submit to claim, %-13s p50 %.2f  p99 %.2f  max %.2f ms\n",
+           d == QUEUE_NOW ? "durable" : "normal", (double)results->us[N / 2] / 1e3,
+           (double)results->us[N * 99 / 100] / 1e3, (double)results->us[N - 1] / 1e3);
 }
 
 static void add_history(long n)
@@ -216,10 +228,15 @@ static void add_history(long n)
     struct err err;
     char sql[600];
     snprintf(sql, sizeof sql,
-             "WITH RECURSIVE n (value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < %ld) "
-             "INSERT INTO job (uid, pipeline, target, state, run_at, seq, created, token, attempts, finished) "
-             "SELECT printf('%%026d', value), 'bench', 'warehouse', 'loaded', 1, value, 1, 2, 1, 2 FROM n", n);
-    if (queue_begin(q, &err) < 0 || db_exec(queue_db(q), sql, &err) < 0 || queue_commit(q, QUEUE_NOW, &err) < 0)
+             "WITH RECURSIVE n (value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value "
+             "< %ld) "
+             "INSERT INTO job (uid, pipeline, target, state, run_at, seq, created, token, "
+             "attempts, finished) "
+             "SELECT printf('%%026d', value), 'bench', 'warehouse', 'loaded', 1, value, 1, 2, 1, 2 "
+             "FROM n",
+             n);
+    if (queue_begin(q, &err) < 0 || db_exec(queue_db(q), sql, &err) < 0 ||
+        queue_commit(q, QUEUE_NOW, &err) < 0)
         die(&err);
     queue_close(q);
 }
@@ -237,7 +254,8 @@ int main(int argc, char **argv)
         seconds = strtod(argv[1], NULL);
     snprintf(path, sizeof path, "%s/bench-queue.db", argc > 2 ? argv[2] : ".");
     long history = argc > 3 ? strtol(argv[3], NULL, 10) : 0;
-    results = mmap(NULL, WORKERS * sizeof *results, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    results = mmap(NULL, WORKERS * sizeof *results, PROT_READ | PROT_WRITE,
+                   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (results == MAP_FAILED)
         return 1;
     setvbuf(stdout, NULL, _IOLBF, 0);

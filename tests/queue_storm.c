@@ -1,10 +1,12 @@
 /*
- * A storm: processes that submit, work, load and keep house on one queue are killed with SIGKILL (or stopped for a while) at random
- * moments, and others take their place. Afterwards: no submit that returned is lost, no claim was given twice, every loaded job is in
- * the target exactly once and every row of the target belongs to a loaded job, jobs of a lane were loaded in order, and the
+ * A storm: processes that submit, work, load and keep house on one queue are killed with SIGKILL
+ * (or stopped for a while) at random moments, and others take their place. Afterwards: no submit
+ * that returned is lost, no claim was given twice, every loaded job is in the target exactly once
+ * and every row of the target belongs to a loaded job, jobs of a lane were loaded in order, and the
  * file is whole.
  *
- *     tests/queue_storm             3 s; QETL_STORM_S=60 for longer, QETL_STORM_SEED=N to repeat the choices of the killer
+ *     tests/queue_storm             3 s; QETL_STORM_S=60 for longer, QETL_STORM_SEED=N to repeat
+ * the choices of the killer
  */
 #include "test.h"
 
@@ -27,7 +29,9 @@ struct shared {
     char fault[512];
     int64_t nacked, nclaimed;
     char acked[ACKS_MAX][SYS_UID_LEN + 1];
-    struct { int64_t id, token; } claimed[CLAIMS_MAX];
+    struct {
+        int64_t id, token;
+    } claimed[CLAIMS_MAX];
 };
 static struct shared *shared;
 static const char *queue_path, *target_path;
@@ -38,8 +42,14 @@ static void fault(const char *what, const struct err *err)
         snprintf(shared->fault, sizeof shared->fault, "%s: %s", what, err ? err->msg : "");
 }
 
-static int64_t pick(int64_t n) { return (int64_t)(sys_random() % (uint64_t)n); }
-static void rest(int64_t us) { nanosleep(&(struct timespec){ .tv_nsec = us * 1000 }, NULL); }
+static int64_t pick(int64_t n)
+{
+    return (int64_t)(sys_random() % (uint64_t)n);
+}
+static void rest(int64_t us)
+{
+    nanosleep(&(struct timespec){ .tv_nsec = us * 1000 }, NULL);
+}
 
 static void note_claim(int64_t id, int64_t token)
 {
@@ -77,10 +87,18 @@ static void submit_some(struct queue *q)
     for (int i = 0; i < n; i++) {
         int lane = (int)pick(4); /* none, a, b, both */
         snprintf(key, sizeof key, "u%d", (int)pick(30));
-        struct job_new job = { .pipeline = pick(3) ? "p1" : "p2", .target = "t", .priority = pick(3) - 1, .attempts_max = NOT_SOON,
-                               .run_at = pick(5) ? 0 : sys_now_ms() + pick(300), .unique = pick(10) ? NULL : key,
-                               .lanes = lane == 2 ? &lanes[1] : lanes, .nlanes = lane == 0 ? 0 : lane == 3 ? 2 : 1,
-                               .lane_replace = pick(40) == 0, .params = STR("{}") };
+        struct job_new job = { .pipeline = pick(3) ? "p1" : "p2",
+                               .target = "t",
+                               .priority = pick(3) - 1,
+                               .attempts_max = NOT_SOON,
+                               .run_at = pick(5) ? 0 : sys_now_ms() + pick(300),
+                               .unique = pick(10) ? NULL : key,
+                               .lanes = lane == 2 ? &lanes[1] : lanes,
+                               .nlanes = lane == 0   ? 0
+                                         : lane == 3 ? 2
+                                                     : 1,
+                               .lane_replace = pick(40) == 0,
+                               .params = STR("{}") };
         int64_t id;
         if (job_submit(q, &job, &id, uid[i], &made[i], &err) < 0) {
             fault("submit", &err);
@@ -113,7 +131,9 @@ static void submitter(void)
 /* What a worker would have staged: the uid, once for each table. */
 static void choose_outcome(struct finish *f, struct lease *l, struct output *out, bool calm)
 {
-    *f = (struct finish){ .lease = l, .outcome = OUT_STAGED, .stage = "read", .rows_read = 1, .rows_staged = 1 };
+    *f = (struct finish){
+        .lease = l, .outcome = OUT_STAGED, .stage = "read", .rows_read = 1, .rows_staged = 1
+    };
     int64_t dice = calm ? 0 : pick(100);
     if (dice < 80) {
         *out = (struct output){ .table = "t.a", .ext = "db", .rows = 1 };
@@ -192,9 +212,13 @@ static int check_order(struct queue *q, sqlite3 *t, const struct staged_job *j)
     struct err err;
     sqlite3_stmt *st, *up;
     int rc;
-    if (db_prepare(queue_db(q), &st, "SELECT value FROM job, json_each(job.lanes) WHERE job.id = :id", &err) < 0 ||
-        db_prepare(t, &up, "INSERT INTO lane VALUES (:lane, :seq) ON CONFLICT (lane) DO UPDATE SET seq = excluded.seq "
-                           "WHERE excluded.seq > seq", &err) < 0) {
+    if (db_prepare(queue_db(q), &st,
+                   "SELECT value FROM job, json_each(job.lanes) WHERE job.id = :id", &err) < 0 ||
+        db_prepare(t, &up,
+                   "INSERT INTO lane VALUES (:lane, :seq) ON CONFLICT (lane) DO UPDATE SET seq = "
+                   "excluded.seq "
+                   "WHERE excluded.seq > seq",
+                   &err) < 0) {
         fault("order", &err);
         return -1;
     }
@@ -212,7 +236,8 @@ static int check_order(struct queue *q, sqlite3 *t, const struct staged_job *j)
     return rc;
 }
 
-static enum load_outcome load_one(struct queue *q, sqlite3 *t, const struct staged_job *j, bool calm)
+static enum load_outcome load_one(struct queue *q, sqlite3 *t, const struct staged_job *j,
+                                  bool calm)
 {
     struct err err;
     sqlite3_stmt *st;
@@ -222,7 +247,8 @@ static enum load_outcome load_one(struct queue *q, sqlite3 *t, const struct stag
         return LOAD_SUPERSEDED;
     if (j->overtaken || (!calm && pick(50) == 0))
         return LOAD_REFUSED;
-    if (j->noutputs != 1 || j->outputs[0].inlined.n != SYS_UID_LEN || memcmp(j->outputs[0].inlined.p, j->uid, SYS_UID_LEN))
+    if (j->noutputs != 1 || j->outputs[0].inlined.n != SYS_UID_LEN ||
+        memcmp(j->outputs[0].inlined.p, j->uid, SYS_UID_LEN))
         fault("the staged output is not that of the job", NULL);
     check_order(q, t, j);
     if (db_prepare(t, &st, "INSERT INTO row VALUES (:uid)", &err) < 0) {
@@ -262,11 +288,14 @@ static int load_step(struct queue *q, sqlite3 *t, int64_t loader, bool calm)
     bool away = !calm && pick(20) == 0;
     for (int i = 0; i < n; i++) {
         note_claim(jobs[i].id, jobs[i].token);
-        f[i] = (struct load_finish){ .job = &jobs[i], .outcome = away ? LOAD_AWAY : load_one(q, t, &jobs[i], calm), .rows = 1,
+        f[i] = (struct load_finish){ .job = &jobs[i],
+                                     .outcome = away ? LOAD_AWAY : load_one(q, t, &jobs[i], calm),
+                                     .rows = 1,
                                      .backoff_ms = 10 };
         err_set(&f[i].err, away ? ERR_TARGET : ERR_TARGET_REFUSED, "the target says no");
     }
-    bool ours = job_load_renew(q, jobs, n, sys_now_ms() + LEASE_MS, &err) == 1; /* who lost its lease must not commit */
+    bool ours = job_load_renew(q, jobs, n, sys_now_ms() + LEASE_MS, &err) ==
+                1; /* who lost its lease must not commit */
     if (db_exec(t, away || !ours ? "ROLLBACK" : "COMMIT", &err) < 0)
         fault("target", &err);
     if (ours && job_load_finish(q, f, n, &err) < 0)
@@ -281,8 +310,12 @@ static sqlite3 *open_target(void)
     struct err err;
     sqlite3 *t = NULL;
     if (db_open(&t, target_path, DB_CREATE, &err) < 0 ||
-        db_exec(t, "PRAGMA synchronous = OFF; CREATE TABLE IF NOT EXISTS ledger (uid PRIMARY KEY) WITHOUT ROWID;"
-                   "CREATE TABLE IF NOT EXISTS row (uid); CREATE TABLE IF NOT EXISTS lane (lane PRIMARY KEY, seq)", &err) < 0)
+        db_exec(t,
+                "PRAGMA synchronous = OFF; CREATE TABLE IF NOT EXISTS ledger (uid PRIMARY KEY) "
+                "WITHOUT ROWID;"
+                "CREATE TABLE IF NOT EXISTS row (uid); CREATE TABLE IF NOT EXISTS lane (lane "
+                "PRIMARY KEY, seq)",
+                &err) < 0)
         fault("open the target", &err);
     return t;
 }
@@ -315,7 +348,8 @@ static void keeper(void)
             fault("keep house", &err);
         if (pick(20) == 0 && job_retry_all(q, NULL, pick(2) ? "header" : NULL, &n, &err) < 0)
             fault("retry", &err);
-        if (pick(10) == 0 && job_cancel(q, 1 + pick(2000), &err) < 0 && err.code != ERR_STATE && err.code != ERR_NOT_FOUND)
+        if (pick(10) == 0 && job_cancel(q, 1 + pick(2000), &err) < 0 && err.code != ERR_STATE &&
+            err.code != ERR_NOT_FOUND)
             fault("cancel", &err);
         if (pick(20) == 0 && job_pause(q, "p2", pick(3) == 0, &n, &err) < 0)
             fault("pause", &err);
@@ -325,7 +359,8 @@ static void keeper(void)
 
 /* ---- the storm ---- */
 
-static void (*const roles[])(void) = { submitter, submitter, worker, worker, worker, worker, loader, loader, keeper };
+static void (*const roles[])(void) = { submitter, submitter, worker, worker, worker,
+                                       worker,    loader,    loader, keeper };
 
 static pid_t begin(size_t role)
 {
@@ -347,7 +382,8 @@ static void rage(int64_t ms, unsigned seed)
     for (int64_t end = sys_mono_ms() + ms; sys_mono_ms() < end;) {
         size_t i = (size_t)rand() % COUNT_OF(roles);
         rest(rand() % 30000);
-        if (rand() % 4 == 0 && roles[i] == worker) { /* a zombie: it goes on after its lease ran out */
+        if (rand() % 4 == 0 &&
+            roles[i] == worker) { /* a zombie: it goes on after its lease ran out */
             kill(pid[i], SIGSTOP);
             rest(rand() % 400000);
             kill(pid[i], SIGCONT);
@@ -406,7 +442,8 @@ static void check_claims(void)
     qsort(shared->claimed, n, sizeof shared->claimed[0], by_claim);
     for (size_t i = 1; i < n; i++)
         if (shared->claimed[i].id && !by_claim(&shared->claimed[i - 1], &shared->claimed[i]))
-            fail_msg("job %lld was given twice with token %lld", (long long)shared->claimed[i].id, (long long)shared->claimed[i].token);
+            fail_msg("job %lld was given twice with token %lld", (long long)shared->claimed[i].id,
+                     (long long)shared->claimed[i].token);
 }
 
 static int64_t check_acks(struct queue *q)
@@ -416,7 +453,8 @@ static int64_t check_acks(struct queue *q)
     int64_t n = 0;
     CHECK_OK(db_prepare(queue_db(q), &st, "SELECT 1 FROM job WHERE uid = :uid", &err), err);
     for (int64_t i = 0; i < shared->nacked && i < ACKS_MAX; i++) {
-        if (!shared->acked[i][0] || strlen(shared->acked[i]) != SYS_UID_LEN) /* a killed child's, or an open twin */
+        if (!shared->acked[i][0] ||
+            strlen(shared->acked[i]) != SYS_UID_LEN) /* a killed child's, or an open twin */
             continue;
         db_bind(st, ":uid", (const char *)shared->acked[i]);
         if (db_step(st, &err) != 1)
@@ -430,23 +468,37 @@ static int64_t check_acks(struct queue *q)
 
 static void check_queue(struct queue *q)
 {
-    static const struct { const char *what, *count; } none[] = {
-        { "a page is damaged", "SELECT count(*) FROM pragma_integrity_check WHERE integrity_check <> 'ok'" },
-        { "the tally is wrong", "SELECT count(*) FROM (SELECT pipeline, state, jobs FROM tally WHERE jobs <> 0 EXCEPT "
-                                "SELECT pipeline, state, count(*) FROM job GROUP BY 1, 2)" },
-        { "the tally lacks something", "SELECT count(*) FROM (SELECT pipeline, state, count(*) FROM job GROUP BY 1, 2 EXCEPT "
-                                       "SELECT pipeline, state, jobs FROM tally)" },
+    static const struct {
+        const char *what, *count;
+    } none[] = {
+        { "a page is damaged",
+          "SELECT count(*) FROM pragma_integrity_check WHERE integrity_check <> 'ok'" },
+        { "the tally is wrong",
+          "SELECT count(*) FROM (SELECT pipeline, state, jobs FROM tally WHERE jobs <> 0 EXCEPT "
+          "SELECT pipeline, state, count(*) FROM job GROUP BY 1, 2)" },
+        { "the tally lacks something",
+          "SELECT count(*) FROM (SELECT pipeline, state, count(*) FROM job GROUP BY 1, 2 EXCEPT "
+          "SELECT pipeline, state, jobs FROM tally)" },
         { "a lane is not empty", "SELECT count(*) FROM lane" },
-        { "a job is not over", "SELECT count(*) FROM job WHERE state NOT IN ('loaded', 'superseded', 'cancelled', 'dead')" },
-        { "a dead job has no error", "SELECT count(*) FROM job WHERE state = 'dead' AND id NOT IN (SELECT job FROM error)" },
+        { "a job is not over", "SELECT count(*) FROM job WHERE state NOT IN ('loaded', "
+                               "'superseded', 'cancelled', 'dead')" },
+        { "a dead job has no error",
+          "SELECT count(*) FROM job WHERE state = 'dead' AND id NOT IN (SELECT job FROM error)" },
         { "an output was forgotten", "SELECT count(*) FROM output" },
-        { "two jobs have one place", "SELECT count(*) - count(DISTINCT seq) FROM job WHERE seq IS NOT NULL" },
-        { "a loaded job is not in the target", "SELECT count(*) FROM job WHERE state = 'loaded' AND uid NOT IN (SELECT uid FROM t.ledger)" },
-        { "a job in the target is not loaded", "SELECT count(*) FROM t.ledger WHERE uid NOT IN (SELECT uid FROM job WHERE state = 'loaded')" },
+        { "two jobs have one place",
+          "SELECT count(*) - count(DISTINCT seq) FROM job WHERE seq IS NOT NULL" },
+        { "a loaded job is not in the target", "SELECT count(*) FROM job WHERE state = 'loaded' "
+                                               "AND uid NOT IN (SELECT uid FROM t.ledger)" },
+        { "a job in the target is not loaded", "SELECT count(*) FROM t.ledger WHERE uid NOT IN "
+                                               "(SELECT uid FROM job WHERE state = 'loaded')" },
         { "a job is twice in the target", "SELECT count(*) - count(DISTINCT uid) FROM t.row" },
-        { "rows and ledger differ", "SELECT count(*) FROM (SELECT uid FROM t.row EXCEPT SELECT uid FROM t.ledger)" },
-        { "rows are missing", "SELECT count(*) FROM (SELECT uid FROM t.ledger EXCEPT SELECT uid FROM t.row)" },
-        { "a token does not fit the attempts", "SELECT count(*) FROM job WHERE token <> (SELECT count(*) FROM attempt WHERE attempt.job = job.id)" },
+        { "rows and ledger differ",
+          "SELECT count(*) FROM (SELECT uid FROM t.row EXCEPT SELECT uid FROM t.ledger)" },
+        { "rows are missing",
+          "SELECT count(*) FROM (SELECT uid FROM t.ledger EXCEPT SELECT uid FROM t.row)" },
+        { "a token does not fit the attempts",
+          "SELECT count(*) FROM job WHERE token <> (SELECT count(*) FROM attempt WHERE attempt.job "
+          "= job.id)" },
     };
     for (size_t i = 0; i < COUNT_OF(none); i++) {
         int64_t n = one_int(q, none[i].count);
@@ -471,14 +523,16 @@ TEST(queue, survives_a_storm_of_killed_processes)
     calm_down(q, t);
     db_close(&t);
     if (shared->faults)
-        fail_msg("seed %u: %lld faults, the first: %s", first, (long long)shared->faults, shared->fault);
+        fail_msg("seed %u: %lld faults, the first: %s", first, (long long)shared->faults,
+                 shared->fault);
     snprintf(sql, sizeof sql, "ATTACH '%s' AS t", target_path);
     CHECK_OK(db_exec(queue_db(q), sql, &err), err);
     check_claims();
     int64_t acked = check_acks(q), loaded = one_int(q, "SELECT count(*) FROM t.ledger");
     check_queue(q);
-    print_message("# seed %u: %lld submits, %lld claims, %lld loaded, %lld superseded, %lld dead, %lld crashes\n", first,
-                  (long long)acked, (long long)shared->nclaimed, (long long)loaded,
+    print_message("# seed %u: %lld submits, %lld claims, %lld loaded, %lld superseded, %lld dead, "
+                  "%lld crashes\n",
+                  first, (long long)acked, (long long)shared->nclaimed, (long long)loaded,
                   (long long)one_int(q, "SELECT count(*) FROM job WHERE state = 'superseded'"),
                   (long long)one_int(q, "SELECT count(*) FROM job WHERE state = 'dead'"),
                   (long long)one_int(q, "SELECT count(*) FROM attempt WHERE outcome = 'crashed'"));

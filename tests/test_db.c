@@ -59,7 +59,9 @@ TEST(db, what_is_no_database_says_so)
     int fd = open(test_file("text.db"), O_CREAT | O_WRONLY, 0600);
     CHECK(fd >= 0);
     for (int i = 0; i < 64; i++)
-        CHECK_OK(sys_write_all(fd, "this is a text file, not a data base at all\n", 44, "text.db", &err), err);
+        CHECK_OK(
+            sys_write_all(fd, "this is a text file, not a data base at all\n", 44, "text.db", &err),
+            err);
     close(fd);
     sqlite3 *db = NULL;
     int64_t v;
@@ -143,7 +145,8 @@ TEST(db, names_are_quoted_so_that_none_can_break_out)
 /* ---- migrations ---- */
 
 static const char fresh[] = "CREATE TABLE t (a, b, c)";
-static const char *const steps[] = { NULL, "ALTER TABLE t ADD COLUMN b", "ALTER TABLE t ADD COLUMN c; UPDATE t SET c = a" };
+static const char *const steps[] = { NULL, "ALTER TABLE t ADD COLUMN b",
+                                     "ALTER TABLE t ADD COLUMN c; UPDATE t SET c = a" };
 
 TEST(db, an_empty_database_gets_the_newest_schema_without_a_backup)
 {
@@ -161,7 +164,11 @@ TEST(db, an_old_schema_is_brought_up_step_by_step_and_backed_up_first)
 {
     struct err err = { 0 };
     sqlite3 *db = open_new("old.db"), *bak = NULL;
-    CHECK_OK(db_exec(db, "PRAGMA journal_mode = WAL; CREATE TABLE t (a); INSERT INTO t VALUES (7); PRAGMA user_version = 1", &err), err);
+    CHECK_OK(db_exec(db,
+                     "PRAGMA journal_mode = WAL; CREATE TABLE t (a); INSERT INTO t VALUES (7); "
+                     "PRAGMA user_version = 1",
+                     &err),
+             err);
     CHECK_OK(db_migrate(db, test_file("old.db"), fresh, steps, 3, &err), err);
     CHECK_EQ(one_int(db, "PRAGMA user_version"), 3);
     CHECK_EQ(one_int(db, "SELECT c FROM t"), 7);
@@ -176,7 +183,8 @@ TEST(db, an_old_schema_is_brought_up_step_by_step_and_backed_up_first)
 
 TEST(db, a_step_that_fails_changes_nothing)
 {
-    static const char *const bad[] = { NULL, "ALTER TABLE t ADD COLUMN b", "ALTER TABLE nowhere ADD COLUMN c" };
+    static const char *const bad[] = { NULL, "ALTER TABLE t ADD COLUMN b",
+                                       "ALTER TABLE nowhere ADD COLUMN c" };
     struct err err = { 0 };
     sqlite3 *db = open_new("bad.db");
     CHECK_OK(db_exec(db, "CREATE TABLE t (a); PRAGMA user_version = 1", &err), err);
@@ -210,7 +218,8 @@ TEST(db, a_backup_that_cannot_be_written_stops_the_migration)
     struct err err = { 0 };
     sqlite3 *db = open_new("nobak.db");
     CHECK_OK(db_exec(db, "CREATE TABLE t (a); PRAGMA user_version = 1", &err), err);
-    CHECK_EQ(mkdir(test_file("nobak.db.v1.bak.part"), 0700), 0); /* neither removed nor written, also by root */
+    CHECK_EQ(mkdir(test_file("nobak.db.v1.bak.part"), 0700),
+             0); /* neither removed nor written, also by root */
     CHECK_EQ(db_migrate(db, test_file("nobak.db"), fresh, steps, 3, &err), -1);
     CHECK_HAS(err.msg, "back up");
     CHECK_EQ(one_int(db, "PRAGMA user_version"), 1);

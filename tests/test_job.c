@@ -1,4 +1,5 @@
-/* Jobs: the table of states, leases and tokens, retries, priorities, lanes, pause, reports. Time is moved, never slept for. */
+/* Jobs: the table of states, leases and tokens, retries, priorities, lanes, pause, reports. Time is
+ * moved, never slept for. */
 #include "test.h"
 
 #include <errno.h>
@@ -30,16 +31,26 @@ static int64_t one_int(const char *sql)
     return v;
 }
 
-/* What must be true after every test: the tally is what can be counted, lanes hold open jobs only, the file is whole. */
+/* What must be true after every test: the tally is what can be counted, lanes hold open jobs only,
+ * the file is whole. */
 static void stop(void)
 {
-    CHECK_EQ(one_int("SELECT count(*) FROM (SELECT pipeline, state, jobs FROM tally WHERE jobs <> 0 EXCEPT "
-                     "SELECT pipeline, state, count(*) FROM job GROUP BY 1, 2)"), 0);
-    CHECK_EQ(one_int("SELECT count(*) FROM (SELECT pipeline, state, count(*) FROM job GROUP BY 1, 2 EXCEPT "
-                     "SELECT pipeline, state, jobs FROM tally)"), 0);
-    CHECK_EQ(one_int("SELECT count(*) FROM lane LEFT JOIN job ON job.id = lane.job WHERE job.seq IS NOT lane.seq OR "
-                     "job.state NOT IN ('ready', 'running', 'staged', 'loading')"), 0);
-    CHECK_EQ(one_int("SELECT count(*) FROM pragma_integrity_check WHERE integrity_check <> 'ok'"), 0);
+    CHECK_EQ(
+        one_int(
+            "SELECT count(*) FROM (SELECT pipeline, state, jobs FROM tally WHERE jobs <> 0 EXCEPT "
+            "SELECT pipeline, state, count(*) FROM job GROUP BY 1, 2)"),
+        0);
+    CHECK_EQ(
+        one_int(
+            "SELECT count(*) FROM (SELECT pipeline, state, count(*) FROM job GROUP BY 1, 2 EXCEPT "
+            "SELECT pipeline, state, jobs FROM tally)"),
+        0);
+    CHECK_EQ(one_int("SELECT count(*) FROM lane LEFT JOIN job ON job.id = lane.job WHERE job.seq "
+                     "IS NOT lane.seq OR "
+                     "job.state NOT IN ('ready', 'running', 'staged', 'loading')"),
+             0);
+    CHECK_EQ(one_int("SELECT count(*) FROM pragma_integrity_check WHERE integrity_check <> 'ok'"),
+             0);
     queue_close(q);
 }
 
@@ -55,14 +66,21 @@ static int64_t submit(const struct job_new *n)
     return id;
 }
 
-static int64_t submit_plain(void) { return submit(&(struct job_new){ .pipeline = "p", .target = "t", .attempts_max = 3 }); }
+static int64_t submit_plain(void)
+{
+    return submit(&(struct job_new){ .pipeline = "p", .target = "t", .attempts_max = 3 });
+}
 
 static const char *lane_a[] = { "t.a" };
 
 static int64_t submit_lane(bool replace)
 {
-    return submit(&(struct job_new){
-        .pipeline = "p", .target = "t", .attempts_max = 3, .lanes = lane_a, .nlanes = 1, .lane_replace = replace });
+    return submit(&(struct job_new){ .pipeline = "p",
+                                     .target = "t",
+                                     .attempts_max = 3,
+                                     .lanes = lane_a,
+                                     .nlanes = 1,
+                                     .lane_replace = replace });
 }
 
 static int claim(struct lease *leases, int max)
@@ -95,7 +113,9 @@ static int stage(struct lease *l)
 
 static int fail_with(struct lease *l, enum err_code code, int64_t backoff_ms)
 {
-    struct finish f = { .lease = l, .outcome = OUT_FAILED, .stage = "read", .backoff_ms = backoff_ms };
+    struct finish f = {
+        .lease = l, .outcome = OUT_FAILED, .stage = "read", .backoff_ms = backoff_ms
+    };
     err_set(&f.err, code, "it went wrong");
     finish(&f);
     job_lease_clear(l);
@@ -148,15 +168,18 @@ static int schema_allows(enum job_state from, enum job_state to)
     char sql[600];
     const char *f = job_state_name(from), *t = job_state_name(to);
     bool held[JOB_STATES] = { [JOB_RUNNING] = true, [JOB_LOADING] = true };
-    bool over[JOB_STATES] = { [JOB_LOADED] = true, [JOB_SUPERSEDED] = true, [JOB_DEAD] = true, [JOB_CANCELLED] = true };
+    bool over[JOB_STATES] = {
+        [JOB_LOADED] = true, [JOB_SUPERSEDED] = true, [JOB_DEAD] = true, [JOB_CANCELLED] = true
+    };
     CHECK_OK(db_exec(queue_db(q), "DELETE FROM job", &err), err);
     snprintf(sql, sizeof sql,
-             "INSERT INTO job (uid, pipeline, state, run_at, seq, created, token, lease_until, finished) "
+             "INSERT INTO job (uid, pipeline, state, run_at, seq, created, token, lease_until, "
+             "finished) "
              "VALUES ('01234567890123456789012345', 'p', '%s', 1, 1, 1, 1, %s, %s)",
              f, held[from] ? "1" : "NULL", over[from] ? "1" : "NULL");
     CHECK_OK(db_exec(queue_db(q), sql, &err), err);
-    snprintf(sql, sizeof sql, "UPDATE job SET state = '%s', lease_until = %s, finished = %s", t, held[to] ? "1" : "NULL",
-             over[to] ? "1" : "NULL");
+    snprintf(sql, sizeof sql, "UPDATE job SET state = '%s', lease_until = %s, finished = %s", t,
+             held[to] ? "1" : "NULL", over[to] ? "1" : "NULL");
     return db_exec(queue_db(q), sql, &err) == 0;
 }
 
@@ -168,8 +191,9 @@ TEST(job, the_table_of_states_and_the_schema_allow_the_same_changes)
         for (int to = 0; to < JOB_STATES; to++) {
             bool may = job_may((enum job_state)from, (enum job_state)to);
             if (schema_allows((enum job_state)from, (enum job_state)to) != may)
-                fail_msg("%s to %s: the table in job.c says %s, the schema does not", job_state_name((enum job_state)from),
-                         job_state_name((enum job_state)to), may ? "yes" : "no");
+                fail_msg("%s to %s: the table in job.c says %s, the schema does not",
+                         job_state_name((enum job_state)from), job_state_name((enum job_state)to),
+                         may ? "yes" : "no");
             allowed += may;
         }
     CHECK_EQ(allowed, 14); /* those of the picture in job.h */
@@ -179,12 +203,17 @@ TEST(job, the_table_of_states_and_the_schema_allow_the_same_changes)
 TEST(job, the_schema_refuses_what_no_job_can_be)
 {
     static const char *const wrong[] = {
-        "INSERT INTO job (uid, pipeline, run_at, seq, created, state) VALUES ('01234567890123456789012345', 'p', 1, 1, 1, 'asleep')",
-        "INSERT INTO job (uid, pipeline, run_at, seq, created, state, finished) VALUES ('01234567890123456789012345', 'p', 1, 1, 1, 'loaded', 1)",
+        "INSERT INTO job (uid, pipeline, run_at, seq, created, state) VALUES "
+        "('01234567890123456789012345', 'p', 1, 1, 1, 'asleep')",
+        "INSERT INTO job (uid, pipeline, run_at, seq, created, state, finished) VALUES "
+        "('01234567890123456789012345', 'p', 1, 1, 1, 'loaded', 1)",
         "INSERT INTO job (uid, pipeline, run_at, seq, created) VALUES ('short', 'p', 1, 1, 1)",
-        "INSERT INTO job (uid, pipeline, run_at, created) VALUES ('01234567890123456789012345', 'p', 1, 1)",
-        "INSERT INTO job (uid, pipeline, run_at, seq, created, lease_until) VALUES ('01234567890123456789012345', 'p', 1, 1, 1, 5)",
-        "INSERT INTO job (uid, pipeline, run_at, seq, created) VALUES ('01234567890123456789012345', '', 1, 1, 1)",
+        "INSERT INTO job (uid, pipeline, run_at, created) VALUES ('01234567890123456789012345', "
+        "'p', 1, 1)",
+        "INSERT INTO job (uid, pipeline, run_at, seq, created, lease_until) VALUES "
+        "('01234567890123456789012345', 'p', 1, 1, 1, 5)",
+        "INSERT INTO job (uid, pipeline, run_at, seq, created) VALUES "
+        "('01234567890123456789012345', '', 1, 1, 1)",
     };
     start();
     for (size_t i = 0; i < COUNT_OF(wrong); i++)
@@ -205,8 +234,11 @@ TEST(job, states_have_names_and_names_have_states)
 TEST(job, what_was_submitted_is_what_is_claimed)
 {
     start();
-    int64_t id = submit(&(struct job_new){ .pipeline = "orders", .target = "t", .objects = STR("[\"a\",\"b\"]"),
-                                           .params = STR("{\"k\":1}"), .attempts_max = 4 });
+    int64_t id = submit(&(struct job_new){ .pipeline = "orders",
+                                           .target = "t",
+                                           .objects = STR("[\"a\",\"b\"]"),
+                                           .params = STR("{\"k\":1}"),
+                                           .attempts_max = 4 });
     struct lease l = claim_one();
     CHECK_EQ(l.id, id);
     CHECK_STR(l.pipeline, "orders");
@@ -252,8 +284,11 @@ TEST(job, the_unique_index_holds_without_our_help)
 {
     start();
     submit(&(struct job_new){ .pipeline = "p", .unique = "k" });
-    CHECK_EQ(db_exec(queue_db(q), "INSERT INTO job (uid, pipeline, run_at, seq, created, unique_key) "
-                                  "VALUES ('01234567890123456789012345', 'p', 1, 9, 1, 'k')", &err), -1);
+    CHECK_EQ(db_exec(queue_db(q),
+                     "INSERT INTO job (uid, pipeline, run_at, seq, created, unique_key) "
+                     "VALUES ('01234567890123456789012345', 'p', 1, 9, 1, 'k')",
+                     &err),
+             -1);
     CHECK_EQ(err.code, ERR_TARGET_REFUSED);
     stop();
 }
@@ -263,8 +298,8 @@ TEST(job, the_unique_index_holds_without_our_help)
 TEST(job, greater_priority_first_and_then_the_oldest)
 {
     start();
-    int64_t low = submit(&(struct job_new){ .pipeline = "p", .priority = -1 }), a = submit_plain(), b = submit_plain(),
-            high = submit(&(struct job_new){ .pipeline = "p", .priority = 5 });
+    int64_t low = submit(&(struct job_new){ .pipeline = "p", .priority = -1 }), a = submit_plain(),
+            b = submit_plain(), high = submit(&(struct job_new){ .pipeline = "p", .priority = 5 });
     struct lease l[4];
     CHECK_EQ(claim(l, 4), 4);
     CHECK_EQ(l[0].id, high);
@@ -280,7 +315,9 @@ TEST(job, one_that_is_not_due_is_not_claimed_before_its_time)
 {
     start();
     int64_t now = sys_now_ms(), promoted, next;
-    int64_t late = submit(&(struct job_new){ .pipeline = "p", .run_at = now + 5000, .priority = 9 }), soon = submit_plain();
+    int64_t late =
+                submit(&(struct job_new){ .pipeline = "p", .run_at = now + 5000, .priority = 9 }),
+            soon = submit_plain();
     struct lease l[2];
     CHECK_EQ(claim(l, 2), 1);
     CHECK_EQ(l[0].id, soon);
@@ -323,7 +360,9 @@ TEST(job, many_become_due_in_the_order_of_their_times)
         last = at;
         job_lease_clear(&l);
     }
-    CHECK(submit_plain() > one_int("SELECT max(seq) FROM job WHERE id <= 1000")); /* ids and places are one row of numbers */
+    CHECK(submit_plain() >
+          one_int("SELECT max(seq) FROM job WHERE id <= 1000")); /* ids and places are one row of
+                                                                    numbers */
     stop();
 }
 
@@ -348,7 +387,8 @@ TEST(job, a_worker_that_lost_its_lease_changes_nothing)
     struct finish f[] = { { .lease = &old, .outcome = OUT_STAGED, .outputs = &out, .noutputs = 1 },
                           { .lease = &old, .outcome = OUT_FAILED },
                           { .lease = &old, .outcome = OUT_HANDED_BACK } };
-    int64_t changes = one_int("SELECT total_changes()"), attempts = one_int("SELECT count(*) FROM attempt");
+    int64_t changes = one_int("SELECT total_changes()"),
+            attempts = one_int("SELECT count(*) FROM attempt");
     CHECK_OK(job_finish_claim(q, f, 3, worker, LEASE, CRASHES, NULL, 0, &err), err);
     CHECK_EQ(one_int("SELECT total_changes()"), changes);
     for (int i = 0; i < 3; i++)
@@ -371,7 +411,8 @@ TEST(job, a_lost_finish_does_not_keep_the_others_from_theirs)
     int64_t id = submit_plain();
     l[1] = claim_one();
     CHECK_OK(job_cancel(q, l[0].id, &err), err);
-    struct finish f[] = { { .lease = &l[0], .outcome = OUT_STAGED }, { .lease = &l[1], .outcome = OUT_STAGED } };
+    struct finish f[] = { { .lease = &l[0], .outcome = OUT_STAGED },
+                          { .lease = &l[1], .outcome = OUT_STAGED } };
     CHECK_OK(job_finish_claim(q, f, 2, worker, LEASE, CRASHES, NULL, 0, &err), err);
     CHECK_EQ(f[0].lost, 1);
     CHECK_EQ(f[1].lost, 0);
@@ -399,7 +440,8 @@ TEST(job, a_renewed_lease_is_not_rescued)
 TEST(job, one_that_takes_its_workers_down_dies_as_poison)
 {
     start();
-    int64_t id = submit(&(struct job_new){ .pipeline = "p", .target = "t", .attempts_max = 9 }), rescued;
+    int64_t id = submit(&(struct job_new){ .pipeline = "p", .target = "t", .attempts_max = 9 }),
+            rescued;
     for (int i = 0; i < CRASHES; i++) {
         struct lease l = claim_one();
         CHECK_EQ(l.crashes, i);
@@ -409,7 +451,8 @@ TEST(job, one_that_takes_its_workers_down_dies_as_poison)
         CHECK_EQ(rescued, 1);
     }
     CHECK_STR(state_of(id), "dead");
-    CHECK_EQ(one_int("SELECT count(*) FROM error WHERE class = 'poison' AND code = 'crashed'"), CRASHES);
+    CHECK_EQ(one_int("SELECT count(*) FROM error WHERE class = 'poison' AND code = 'crashed'"),
+             CRASHES);
     CHECK_EQ(one_int("SELECT count(*) FROM attempt WHERE outcome = 'crashed'"), CRASHES);
     stop();
 }
@@ -447,7 +490,9 @@ TEST(job, a_passing_fault_is_tried_again_later_until_the_tries_are_used_up)
         CHECK_EQ(promoted, 1);
     }
     CHECK_STR(state_of(id), "dead");
-    CHECK_EQ(one_int("SELECT count(*) FROM error WHERE code = 'fetch' AND stage = 'read' AND class = 'transient'"), 3);
+    CHECK_EQ(one_int("SELECT count(*) FROM error WHERE code = 'fetch' AND stage = 'read' AND class "
+                     "= 'transient'"),
+             3);
     CHECK_EQ(one_int("SELECT count(*) FROM attempt WHERE outcome = 'failed'"), 3);
     stop();
 }
@@ -484,7 +529,11 @@ TEST(job, finish_and_claim_are_one_transaction)
     submit_plain();
     submit_plain();
     struct lease a = claim_one(), b;
-    CHECK_OK(db_exec(queue_db(q), "CREATE TEMP TRIGGER no BEFORE UPDATE OF worker ON job BEGIN SELECT RAISE(ABORT, 'no'); END", &err), err);
+    CHECK_OK(db_exec(queue_db(q),
+                     "CREATE TEMP TRIGGER no BEFORE UPDATE OF worker ON job BEGIN SELECT "
+                     "RAISE(ABORT, 'no'); END",
+                     &err),
+             err);
     struct finish f = { .lease = &a, .outcome = OUT_STAGED };
     CHECK_EQ(job_finish_claim(q, &f, 1, worker, LEASE, CRASHES, &b, 1, &err), -1);
     CHECK_STR(state_of(a.id), "running"); /* the claim failed, so the stage did not happen */
@@ -520,16 +569,32 @@ TEST(job, an_idle_worker_takes_no_lock)
 TEST(job, outputs_reach_the_loader_as_they_were_staged)
 {
     start();
-    int64_t id = submit(&(struct job_new){ .pipeline = "p", .target = "t", .objects = STR("[\"x\"]") });
+    int64_t id =
+        submit(&(struct job_new){ .pipeline = "p", .target = "t", .objects = STR("[\"x\"]") });
     struct lease l = claim_one();
-    struct output out[3] = { { .number = 0, .table = "t.a", .ext = "db", .rows = 3, .bytes = 4096, .in_file = true,
-                               .checksum = 0xfedcba9876543210, .spec = (char *)"{\"k\":1}" },
+    struct output out[3] = { { .number = 0,
+                               .table = "t.a",
+                               .ext = "db",
+                               .rows = 3,
+                               .bytes = 4096,
+                               .in_file = true,
+                               .checksum = 0xfedcba9876543210,
+                               .spec = (char *)"{\"k\":1}" },
                              { .number = 1, .table = "t.b", .ext = "db", .rows = 1, .bytes = 3 },
                              { .number = 2, .kind = OUTPUT_REJECTS, .ext = "jsonl", .rows = 0 } };
     buf_add(&out[1].inlined, "a\0b", 3);
-    struct job_object objects[] = { { "http://x/1", 10, "\"e\"", "Sat, 21 Nov 2026 05:12:11 GMT" }, { "/x/2", 20, NULL, "2026-11-21T06:00:00Z" } };
-    struct finish f = { .lease = &l, .outcome = OUT_STAGED, .outputs = out, .noutputs = 3, .rows_read = 5, .rows_staged = 4,
-                        .rows_rejected = 1, .bytes_in = 100, .objects = objects, .nobjects = 2 };
+    struct job_object objects[] = { { "http://x/1", 10, "\"e\"", "Sat, 21 Nov 2026 05:12:11 GMT" },
+                                    { "/x/2", 20, NULL, "2026-11-21T06:00:00Z" } };
+    struct finish f = { .lease = &l,
+                        .outcome = OUT_STAGED,
+                        .outputs = out,
+                        .noutputs = 3,
+                        .rows_read = 5,
+                        .rows_staged = 4,
+                        .rows_rejected = 1,
+                        .bytes_in = 100,
+                        .objects = objects,
+                        .nobjects = 2 };
     finish(&f);
     job_lease_clear(&l);
     buf_clear(&out[1].inlined);
@@ -554,8 +619,10 @@ TEST(job, outputs_reach_the_loader_as_they_were_staged)
     CHECK_EQ(one_int("SELECT count(*) FROM output WHERE kind = 'rejects'"), 1);
     CHECK_EQ(one_int("SELECT rows_loaded FROM job"), 7);
     CHECK_EQ(one_int("SELECT succeeded FROM worker"), 2);
-    CHECK_EQ(one_int("SELECT total_size_in_bytes = 30 AND status = 'LOADED' AND files = '[\"http://x/1\",\"/x/2\"]' "
-                     "AND latest_file_modified_time = '2026-11-21T06:00:00Z' FROM scanner"), 1);
+    CHECK_EQ(one_int("SELECT total_size_in_bytes = 30 AND status = 'LOADED' AND files = "
+                     "'[\"http://x/1\",\"/x/2\"]' "
+                     "AND latest_file_modified_time = '2026-11-21T06:00:00Z' FROM scanner"),
+             1);
     stop();
 }
 
@@ -578,7 +645,10 @@ TEST(job, what_its_target_cannot_take_now_waits_and_what_it_refuses_dies)
     load_end(&j, LOAD_REFUSED);
     CHECK_STR(state_of(id), "dead");
     CHECK_EQ(one_int("SELECT count(*) FROM error WHERE stage = 'load'"), 2);
-    CHECK_EQ(one_int("SELECT count(*) FROM attempt WHERE kind = 'load' AND outcome IN ('away', 'refused')"), 2);
+    CHECK_EQ(
+        one_int(
+            "SELECT count(*) FROM attempt WHERE kind = 'load' AND outcome IN ('away', 'refused')"),
+        2);
     stop();
 }
 
@@ -614,13 +684,15 @@ TEST(job, a_group_ends_at_its_limits_but_holds_at_least_one)
     for (int i = 0; i < 5; i++) {
         submit_plain();
         struct lease l = claim_one();
-        struct output out[2] = { { .number = 0, .table = "t.a", .bytes = 100, .in_file = true }, { .number = 1, .bytes = 50, .in_file = true } };
+        struct output out[2] = { { .number = 0, .table = "t.a", .bytes = 100, .in_file = true },
+                                 { .number = 1, .bytes = 50, .in_file = true } };
         struct finish f = { .lease = &l, .outcome = OUT_STAGED, .outputs = out, .noutputs = 2 };
         finish(&f);
         job_lease_clear(&l);
     }
     struct staged_job j[5];
-    CHECK_EQ(job_load_claim(q, "t", worker, LEASE, 5, 1, 1000, j, &err), 1); /* files: one job has 2 already */
+    CHECK_EQ(job_load_claim(q, "t", worker, LEASE, 5, 1, 1000, j, &err),
+             1); /* files: one job has 2 already */
     load_end(&j[0], LOAD_LOADED);
     CHECK_EQ(job_load_claim(q, "t", worker, LEASE, 5, 10, 310, j, &err), 2); /* bytes: 150 each */
     CHECK(j[0].seq < j[1].seq);
@@ -678,7 +750,10 @@ TEST(job, a_retry_that_waits_for_its_time_keeps_its_place_in_the_lane)
 TEST(job, a_future_job_stands_in_nobodys_way_and_gets_its_place_when_it_is_due)
 {
     start();
-    int64_t late = submit(&(struct job_new){ .pipeline = "p", .target = "t", .lanes = lane_a, .nlanes = 1,
+    int64_t late = submit(&(struct job_new){ .pipeline = "p",
+                                             .target = "t",
+                                             .lanes = lane_a,
+                                             .nlanes = 1,
                                              .run_at = sys_now_ms() + 1000 });
     int64_t b = staged_lane(false), promoted, next;
     struct staged_job j;
@@ -709,7 +784,8 @@ TEST(job, a_replace_does_not_wait_and_the_older_ones_are_overtaken)
     CHECK_EQ(load_claim(j, 1), 1);
     CHECK_EQ(j[0].id, c);
     load_end(&j[0], LOAD_LOADED);
-    CHECK_EQ(load_claim(j, 1), 1); /* d waits neither for a nor for b: c replaced what they would have done */
+    CHECK_EQ(load_claim(j, 1),
+             1); /* d waits neither for a nor for b: c replaced what they would have done */
     CHECK_EQ(j[0].id, d);
     load_end(&j[0], LOAD_LOADED);
     CHECK(stage(&first));
@@ -775,7 +851,8 @@ TEST(job, two_loaders_never_load_into_one_lane_at_once)
     load_end(&mine, LOAD_LOADED);
     CHECK_EQ(load_claim(&theirs, 1), 1);
     load_end(&theirs, LOAD_LOADED);
-    /* and an older one waits while a younger replace is loaded, so that it learns that it was overtaken */
+    /* and an older one waits while a younger replace is loaded, so that it learns that it was
+     * overtaken */
     submit_lane(false);
     struct lease l = claim_one();
     staged_lane(true);
@@ -793,9 +870,11 @@ TEST(job, one_of_several_tables_waits_for_each_of_them)
 {
     static const char *const both[] = { "t.a", "t.b" }, *const only_b[] = { "t.b" };
     start();
-    int64_t b = submit(&(struct job_new){ .pipeline = "p", .target = "t", .lanes = only_b, .nlanes = 1 });
+    int64_t b =
+        submit(&(struct job_new){ .pipeline = "p", .target = "t", .lanes = only_b, .nlanes = 1 });
     struct lease l = claim_one();
-    int64_t ab = submit(&(struct job_new){ .pipeline = "p", .target = "t", .lanes = both, .nlanes = 2 });
+    int64_t ab =
+        submit(&(struct job_new){ .pipeline = "p", .target = "t", .lanes = both, .nlanes = 2 });
     struct lease m = claim_one();
     CHECK(stage(&m));
     int64_t a = staged_lane(false);
@@ -812,8 +891,8 @@ TEST(job, one_of_several_tables_waits_for_each_of_them)
     stop();
 }
 
-/* Five jobs of a new lane, upserts and replaces mixed, staged in some order: whatever the order, the table ends as if they had come in
- * the order of their submission, and nobody is stuck. */
+/* Five jobs of a new lane, upserts and replaces mixed, staged in some order: whatever the order,
+ * the table ends as if they had come in the order of their submission, and nobody is stuck. */
 static void lane_order(const int order[5], unsigned replaces)
 {
     struct lease l[5];
@@ -864,7 +943,9 @@ TEST(job, lanes_hold_in_every_order_of_staging)
     CHECK_EQ(one_int("SELECT count(*) FROM job WHERE state NOT IN ('loaded', 'superseded')"), 0);
     CHECK(one_int("SELECT count(*) FROM job WHERE state = 'superseded'") > 0);
     /* who is superseded has a younger replace that was loaded */
-    CHECK_EQ(one_int("SELECT count(*) FROM job JOIN lane_done ON lane = lanes ->> 0 WHERE state = 'superseded' AND seq > replaced_seq"), 0);
+    CHECK_EQ(one_int("SELECT count(*) FROM job JOIN lane_done ON lane = lanes ->> 0 WHERE state = "
+                     "'superseded' AND seq > replaced_seq"),
+             0);
     stop();
 }
 
@@ -999,7 +1080,10 @@ TEST(job, is_found_by_number_uid_and_the_beginning_of_one)
     for (char *p = part; *p; p++)
         *p = (char)(*p >= 'A' && *p <= 'Z' ? *p + 32 : *p);
     CHECK_OK(job_find(q, part, &found, &err), err);
-    static const char *const missing[] = { "2", "99999999999999999999999", "", "012", "07ZZZZ", "x'; --", "01ABCDEFGHJKMNPQRSTVWXYZ0123" };
+    static const char *const missing[] = {
+        "2",      "99999999999999999999999",     "", "012", "07ZZZZ",
+        "x'; --", "01ABCDEFGHJKMNPQRSTVWXYZ0123"
+    };
     for (size_t i = 0; i < COUNT_OF(missing); i++) {
         CHECK_EQ(job_find(q, missing[i], &found, &err), -1);
         CHECK_EQ(err.code, ERR_NOT_FOUND);
@@ -1023,7 +1107,12 @@ TEST(job, pruning_takes_old_final_jobs_with_all_that_is_theirs)
         l = claim_one();
         struct output out = { .kind = OUTPUT_REJECTS, .in_file = true };
         struct job_object o = { .uri = "x" };
-        struct finish f = { .lease = &l, .outcome = OUT_STAGED, .outputs = &out, .noutputs = 1, .objects = &o, .nobjects = 1 };
+        struct finish f = { .lease = &l,
+                            .outcome = OUT_STAGED,
+                            .outputs = &out,
+                            .noutputs = 1,
+                            .objects = &o,
+                            .nobjects = 1 };
         finish(&f);
         job_lease_clear(&l);
         struct staged_job j;
@@ -1039,7 +1128,9 @@ TEST(job, pruning_takes_old_final_jobs_with_all_that_is_theirs)
     CHECK_EQ(n, 250);
     CHECK_STR(state_of(dead), "dead");
     CHECK_STR(state_of(young), "cancelled");
-    CHECK_EQ(one_int("SELECT (SELECT count(*) FROM output) + (SELECT count(*) FROM object) + (SELECT count(*) FROM job_text)"), 0);
+    CHECK_EQ(one_int("SELECT (SELECT count(*) FROM output) + (SELECT count(*) FROM object) + "
+                     "(SELECT count(*) FROM job_text)"),
+             0);
     CHECK_EQ(one_int("SELECT count(*) FROM attempt WHERE job <> 1"), 0);
     CHECK_EQ(one_int("SELECT count(*) FROM error"), 1);
     CHECK_EQ(one_int("SELECT sum(rows) FROM tally"), 250 * 7); /* what was loaded stays counted */
@@ -1076,13 +1167,21 @@ TEST(job, lists_are_complete_newest_first_and_by_filter)
     CHECK_EQ(nseen, 1200);
     for (int i = 0; i < nseen; i++)
         CHECK_EQ(seen[i], 1200 - i);
-    static const struct { const char *state, *pipeline; int64_t before, limit; int n; } table[] = {
-        { "ready", NULL, 0, 0, 1190 }, { "ready", "a", 0, 0, 595 }, { "ready", NULL, 0, 7, 7 }, { "dead", NULL, 0, 0, 5 },
-        { "dead", "a", 0, 0, 2 }, { "dead", NULL, 3, 0, 2 }, { "running", NULL, 0, 0, 4 }, { "staged", NULL, 0, 0, 1 },
-        { "loading", NULL, 0, 0, 0 }, { "loaded", NULL, 0, 0, 0 },
+    static const struct {
+        const char *state, *pipeline;
+        int64_t before, limit;
+        int n;
+    } table[] = {
+        { "ready", NULL, 0, 0, 1190 }, { "ready", "a", 0, 0, 595 }, { "ready", NULL, 0, 7, 7 },
+        { "dead", NULL, 0, 0, 5 },     { "dead", "a", 0, 0, 2 },    { "dead", NULL, 3, 0, 2 },
+        { "running", NULL, 0, 0, 4 },  { "staged", NULL, 0, 0, 1 }, { "loading", NULL, 0, 0, 0 },
+        { "loaded", NULL, 0, 0, 0 },
     };
     for (size_t i = 0; i < COUNT_OF(table); i++) {
-        struct job_filter f = { .state = table[i].state, .pipeline = table[i].pipeline, .before_id = table[i].before, .limit = table[i].limit };
+        struct job_filter f = { .state = table[i].state,
+                                .pipeline = table[i].pipeline,
+                                .before_id = table[i].before,
+                                .limit = table[i].limit };
         nseen = 0;
         CHECK_OK(job_list(q, &f, see, (void *)(uintptr_t)table[i].state, &err), err);
         CHECK_EQ(nseen, table[i].n);
@@ -1132,7 +1231,8 @@ static int see_error(void *arg, const struct error_row *r)
 TEST(job, a_row_shows_the_last_error_and_the_log_shows_all)
 {
     start();
-    int64_t id = submit(&(struct job_new){ .pipeline = "p", .target = "t", .objects = STR("[1]"), .attempts_max = 5 });
+    int64_t id = submit(&(struct job_new){
+        .pipeline = "p", .target = "t", .objects = STR("[1]"), .attempts_max = 5 });
     struct lease l = claim_one();
     CHECK(fail_with(&l, ERR_FETCH, 0));
     l = claim_one();
@@ -1146,9 +1246,19 @@ TEST(job, a_row_shows_the_last_error_and_the_log_shows_all)
     n = 0;
     CHECK_OK(job_attempts(q, id, see_attempt, &n, &err), err);
     CHECK_EQ(n, 3);
-    static const struct { struct error_filter f; int n; } table[] = {
-        { { 0 }, 2 }, { { .job = 1 }, 2 }, { { .job = 2 }, 0 }, { { .code = "fetch" }, 1 }, { { .job = 1, .code = "header" }, 1 },
-        { { .pipeline = "p", .limit = 1 }, 1 }, { { .pipeline = "x" }, 0 }, { { .before_id = 2 }, 1 }, { { .since = INT64_MAX }, 0 },
+    static const struct {
+        struct error_filter f;
+        int n;
+    } table[] = {
+        { { 0 }, 2 },
+        { { .job = 1 }, 2 },
+        { { .job = 2 }, 0 },
+        { { .code = "fetch" }, 1 },
+        { { .job = 1, .code = "header" }, 1 },
+        { { .pipeline = "p", .limit = 1 }, 1 },
+        { { .pipeline = "x" }, 0 },
+        { { .before_id = 2 }, 1 },
+        { { .since = INT64_MAX }, 0 },
     };
     for (size_t i = 0; i < COUNT_OF(table); i++) {
         n = 0;
@@ -1194,7 +1304,10 @@ TEST(job, status_counts_what_is_there)
     int n = 0;
     CHECK_OK(job_status(q, see_status, &n, &err), err);
     CHECK_EQ(n, 2);
-    CHECK_EQ(one_int("SELECT ready = 3 AND loaded = 1 AND rows_loaded = 7 FROM status WHERE pipeline = 'p'"), 1);
+    CHECK_EQ(
+        one_int(
+            "SELECT ready = 3 AND loaded = 1 AND rows_loaded = 7 FROM status WHERE pipeline = 'p'"),
+        1);
     struct job_left left;
     CHECK_OK(job_left(q, sys_now_ms() + 1000, &left, &err), err);
     CHECK_EQ(left.ready, 2);
@@ -1215,7 +1328,8 @@ TEST(job, explain_names_the_gate_that_holds_it)
 {
     int64_t changed, loader;
     start();
-    int64_t a = submit_plain(), b = submit_plain(), late = submit(&(struct job_new){ .pipeline = "p", .run_at = sys_now_ms() + 60000 });
+    int64_t a = submit_plain(), b = submit_plain(),
+            late = submit(&(struct job_new){ .pipeline = "p", .run_at = sys_now_ms() + 60000 });
     explains(a, "next that a worker takes");
     explains(b, "1 job is before it");
     explains(late, "waits for its time");

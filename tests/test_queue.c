@@ -29,7 +29,8 @@ static int64_t one_int(struct queue *q, const char *sql)
 }
 
 /* One write: a row of tally for `pipeline` grows by one. */
-static int write_one(struct queue *q, const char *pipeline, enum queue_durability d, struct err *err)
+static int write_one(struct queue *q, const char *pipeline, enum queue_durability d,
+                     struct err *err)
 {
     if (queue_begin(q, err) < 0)
         return -1;
@@ -48,7 +49,8 @@ static int in_child(int (*fn)(const char *path), const char *path)
     return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
-/* fn(path, i) in MANY processes at once, all let go together; gives the number of those that did not exit with 0. */
+/* fn(path, i) in MANY processes at once, all let go together; gives the number of those that did
+ * not exit with 0. */
 static int in_many(int (*fn)(const char *path, int i), const char *path)
 {
     int gate[2], bad = 0;
@@ -191,9 +193,11 @@ TEST(queue, no_statement_scans_the_jobs)
         CHECK_OK(db_prepare(queue_db(q), &st, sql.p, &err), err);
         while (db_step(st, &err) == 1) {
             const char *plan = db_text(st, 3);
-            bool job = !strncmp(plan, "SCAN job", 8) || !strncmp(plan, "SCAN j ", 7) || !strcmp(plan, "SCAN j");
+            bool job = !strncmp(plan, "SCAN job", 8) || !strncmp(plan, "SCAN j ", 7) ||
+                       !strcmp(plan, "SCAN j");
             bool table = !strncmp(plan, "SCAN job_text", 13);
-            if ((job && !strstr(plan, "INDEX job_")) || table) /* an index of open jobs may be walked */
+            if ((job && !strstr(plan, "INDEX job_")) ||
+                table) /* an index of open jobs may be walked */
                 fail_msg("%s: %s", queue_sql_texts[i].name, plan);
             searches += strstr(plan, "SEARCH j") != NULL;
         }
@@ -230,9 +234,11 @@ static int fail_before_commit(const char *path)
     fault("queue-before-commit:1:error");
     if (queue_open(&q, path, QUEUE_CREATE, &err) < 0)
         return complain(&err);
-    if (write_one(q, "p", QUEUE_NOW, &err) != -1 || err.code != ERR_IO || one_int(q, "SELECT count(*) FROM tally") != 0)
+    if (write_one(q, "p", QUEUE_NOW, &err) != -1 || err.code != ERR_IO ||
+        one_int(q, "SELECT count(*) FROM tally") != 0)
         return 2;
-    if (write_one(q, "p", QUEUE_NOW, &err) < 0 || one_int(q, "SELECT jobs FROM tally") != 1) /* the lock is free again */
+    if (write_one(q, "p", QUEUE_NOW, &err) < 0 ||
+        one_int(q, "SELECT jobs FROM tally") != 1) /* the lock is free again */
         return 3;
     queue_close(q);
     return 0;
@@ -356,7 +362,8 @@ TEST(queue, closing_keeps_what_only_the_wal_holds)
     CHECK_OK(write_one(q, "p", QUEUE_LATER, &err), err);
     queue_close(q);
     struct stat st;
-    CHECK_EQ(stat(test_file("keep.db-wal"), &st), 0); /* no checkpoint outside the lock, also not at the last close */
+    CHECK_EQ(stat(test_file("keep.db-wal"), &st),
+             0); /* no checkpoint outside the lock, also not at the last close */
     CHECK(st.st_size > 0);
     q = open_queue("keep.db");
     CHECK_EQ(one_int(q, "SELECT jobs FROM tally"), 1);
@@ -388,9 +395,11 @@ TEST(queue, many_writers_see_no_lock_error_and_each_gets_its_share)
     struct queue *q = open_queue("share.db");
     CHECK_EQ(in_many(write_for_a_while, test_file("share.db")), 0);
     CHECK_EQ(one_int(q, "SELECT count(*) FROM tally"), MANY);
-    int64_t least = one_int(q, "SELECT min(jobs) FROM tally"), mean = one_int(q, "SELECT avg(jobs) FROM tally");
+    int64_t least = one_int(q, "SELECT min(jobs) FROM tally"),
+            mean = one_int(q, "SELECT avg(jobs) FROM tally");
     if (least * 2 < mean)
-        fail_msg("one of %d writers got %lld commits, the mean is %lld", MANY, (long long)least, (long long)mean);
+        fail_msg("one of %d writers got %lld commits, the mean is %lld", MANY, (long long)least,
+                 (long long)mean);
     queue_close(q);
 }
 

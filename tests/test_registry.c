@@ -80,7 +80,8 @@ TEST(registry, tells_the_dead_from_the_living_by_their_process)
     CHECK_EQ(list(false), 1);
     CHECK_EQ(rows[0].alive, 0);
     /* a later process got the number */
-    snprintf(sql, sizeof sql, "UPDATE worker SET pid = %d, pid_start = pid_start + 1", (int)getpid());
+    snprintf(sql, sizeof sql, "UPDATE worker SET pid = %d, pid_start = pid_start + 1",
+             (int)getpid());
     CHECK_OK(db_exec(queue_db(q), sql, &err), err);
     CHECK_EQ(list(false), 1);
     CHECK_EQ(rows[0].alive, 0);
@@ -88,7 +89,8 @@ TEST(registry, tells_the_dead_from_the_living_by_their_process)
     CHECK_EQ(list(false), 1);
     CHECK_EQ(rows[0].alive, 1);
     /* on another host only the clock tells */
-    CHECK_OK(db_exec(queue_db(q), "UPDATE worker SET host = 'elsewhere.example', pid = 1", &err), err);
+    CHECK_OK(db_exec(queue_db(q), "UPDATE worker SET host = 'elsewhere.example', pid = 1", &err),
+             err);
     CHECK_EQ(list(false), 1);
     CHECK_EQ(rows[0].alive, 1);
     sys_clock_advance(600000);
@@ -115,7 +117,11 @@ TEST(registry, counts_what_was_done_and_shows_the_current_job)
     CHECK_EQ(list(false), 1);
     CHECK_EQ(rows[0].current_job, l[0].id);
     CHECK_STR(uids[0], l[0].uid);
-    struct finish f[2] = { { .lease = &l[0], .outcome = OUT_STAGED, .rows_read = 9, .rows_staged = 9, .bytes_in = 500 },
+    struct finish f[2] = { { .lease = &l[0],
+                             .outcome = OUT_STAGED,
+                             .rows_read = 9,
+                             .rows_staged = 9,
+                             .bytes_in = 500 },
                            { .lease = &l[1], .outcome = OUT_FAILED, .stage = "read" } };
     err_set(&f[1].err, ERR_HEADER, "no");
     struct lease next;

@@ -1,10 +1,11 @@
 /*
- * SQLite with qetl's rules, in one place, so that no connection can forget one. A connection is used by one thread of
- * one process: never across fork().
+ * SQLite with qetl's rules, in one place, so that no connection can forget one. A connection is
+ * used by one thread of one process: never across fork().
  *
- * Why no automatic checkpoint: SQLite before 3.51.3 can lose committed pages when a checkpoint runs beside a commit that
- * resets the WAL (sqlite.org/wal.html, "The WAL-reset bug"); whoever uses WAL here checkpoints under a lock of its own.
- * Power loss: nothing is kept here; what a commit promises is the business of the caller's `synchronous` and journal mode.
+ * Why no automatic checkpoint: SQLite before 3.51.3 can lose committed pages when a checkpoint runs
+ * beside a commit that resets the WAL (sqlite.org/wal.html, "The WAL-reset bug"); whoever uses WAL
+ * here checkpoints under a lock of its own. Power loss: nothing is kept here; what a commit
+ * promises is the business of the caller's `synchronous` and journal mode.
  */
 #include "io/db.h"
 
@@ -17,7 +18,9 @@
 
 #include "base/sys.h"
 
-enum { BUSY_TIMEOUT_MS = 10000 }; /* a belt, for programs that are not ours: our own writers queue at a lock */
+enum {
+    BUSY_TIMEOUT_MS = 10000
+}; /* a belt, for programs that are not ours: our own writers queue at a lock */
 
 int db_error(sqlite3 *db, const char *what, struct err *err)
 {
@@ -39,8 +42,8 @@ int db_error(sqlite3 *db, const char *what, struct err *err)
     bool io = (rc & 0xff) == SQLITE_IOERR || (rc & 0xff) == SQLITE_CANTOPEN;
     if (io && (sys == ENOSPC || sys == EDQUOT))
         code = ERR_DISK_FULL;
-    err_set(err, code, "%s: %s%s%s", what, db ? sqlite3_errmsg(db) : "out of memory", io && sys ? ": " : "",
-            io && sys ? strerror(sys) : "");
+    err_set(err, code, "%s: %s%s%s", what, db ? sqlite3_errmsg(db) : "out of memory",
+            io && sys ? ": " : "", io && sys ? strerror(sys) : "");
     err->sys = rc;
     return -1;
 }
@@ -50,8 +53,10 @@ static int db_config(sqlite3 *db)
     static const struct {
         int op, on;
     } table[] = {
-        { SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1 }, { SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0 },
-        { SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0 }, { SQLITE_DBCONFIG_DQS_DDL, 0 },
+        { SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1 },
+        { SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0 },
+        { SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0 },
+        { SQLITE_DBCONFIG_DQS_DDL, 0 },
         { SQLITE_DBCONFIG_DQS_DML, 0 },
     };
     for (size_t i = 0; i < COUNT_OF(table); i++)
@@ -63,7 +68,10 @@ static int db_config(sqlite3 *db)
 }
 
 /* SQLite counts its memory under a mutex, at each allocation, for a figure that nobody asks for. */
-static void no_statistics(void) { (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0); }
+static void no_statistics(void)
+{
+    (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+}
 
 int db_open(sqlite3 **out, const char *path, int flags, struct err *err)
 {
@@ -75,7 +83,8 @@ int db_open(sqlite3 **out, const char *path, int flags, struct err *err)
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     (void)pthread_once(&once, no_statistics);
     sqlite3 *db = NULL;
-    if (sqlite3_open_v2(path, &db, how | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK || db_config(db) < 0) {
+    if (sqlite3_open_v2(path, &db, how | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK ||
+        db_config(db) < 0) {
         db_error(db, "open", err);
         err_in(err, "database '%s'", path);
         sqlite3_close(db);
@@ -115,7 +124,8 @@ static int sql_error(sqlite3 *db, const char *verb, const char *sql, struct err 
 
 int db_exec(sqlite3 *db, const char *sql, struct err *err)
 {
-    return sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : sql_error(db, "run", sql, err);
+    return sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0
+                                                                : sql_error(db, "run", sql, err);
 }
 
 int db_prepare(sqlite3 *db, sqlite3_stmt **st, const char *sql, struct err *err)
@@ -132,7 +142,8 @@ int db_step(sqlite3_stmt *st, struct err *err)
     if (rc == SQLITE_ROW)
         return 1;
     if (rc != SQLITE_DONE)
-        sql_error(sqlite3_db_handle(st), "run", sqlite3_sql(st), err); /* before the reset, which may clear it */
+        sql_error(sqlite3_db_handle(st), "run", sqlite3_sql(st),
+                  err); /* before the reset, which may clear it */
     sqlite3_reset(st);
     return rc == SQLITE_DONE ? 0 : -1;
 }
@@ -166,9 +177,12 @@ static int at(sqlite3_stmt *st, const char *name)
     return i;
 }
 
-/* Bytes are bound in place (nothing is copied, so memory cannot run out here); beyond SQLite's limit of 1 GB the parameter
- * stays NULL, which a NOT NULL column refuses. */
-void db_bind_int(sqlite3_stmt *st, const char *name, int64_t v) { sqlite3_bind_int64(st, at(st, name), v); }
+/* Bytes are bound in place (nothing is copied, so memory cannot run out here); beyond SQLite's
+ * limit of 1 GB the parameter stays NULL, which a NOT NULL column refuses. */
+void db_bind_int(sqlite3_stmt *st, const char *name, int64_t v)
+{
+    sqlite3_bind_int64(st, at(st, name), v);
+}
 
 void db_bind_text(sqlite3_stmt *st, const char *name, const char *v)
 {
@@ -185,7 +199,10 @@ void db_bind_blob(sqlite3_stmt *st, const char *name, const void *p, size_t n)
     sqlite3_bind_blob64(st, at(st, name), p ? p : "", n, SQLITE_STATIC);
 }
 
-void db_bind_null(sqlite3_stmt *st, const char *name) { sqlite3_bind_null(st, at(st, name)); }
+void db_bind_null(sqlite3_stmt *st, const char *name)
+{
+    sqlite3_bind_null(st, at(st, name));
+}
 
 const char *db_text(sqlite3_stmt *st, int col)
 {
@@ -234,7 +251,8 @@ static int backup(sqlite3 *db, const char *path, int64_t version, struct err *er
     return dir < 0 ? err_sys(err, "open the folder of '%s'", path) : sys_fsync_dir(dir, path, err);
 }
 
-static int migrate_steps(sqlite3 *db, int64_t from, const char *fresh, const char *const *steps, int version, struct err *err)
+static int migrate_steps(sqlite3 *db, int64_t from, const char *fresh, const char *const *steps,
+                         int version, struct err *err)
 {
     char set[64];
     snprintf(set, sizeof set, "PRAGMA user_version = %d", version);
@@ -246,14 +264,17 @@ static int migrate_steps(sqlite3 *db, int64_t from, const char *fresh, const cha
     return db_exec(db, set, err);
 }
 
-int db_migrate(sqlite3 *db, const char *path, const char *fresh, const char *const *steps, int version, struct err *err)
+int db_migrate(sqlite3 *db, const char *path, const char *fresh, const char *const *steps,
+               int version, struct err *err)
 {
     int64_t from = 0, tables = 0;
-    if (db_int(db, "PRAGMA user_version", &from, err) < 0 || db_int(db, "SELECT count(*) FROM sqlite_schema", &tables, err) < 0)
+    if (db_int(db, "PRAGMA user_version", &from, err) < 0 ||
+        db_int(db, "SELECT count(*) FROM sqlite_schema", &tables, err) < 0)
         return err_in(err, "database '%s'", path);
     if (from > version)
-        return err_set(err, ERR_DATABASE_NEWER, "database '%s' is of version %lld; this program knows versions up to %d", path,
-                       (long long)from, version);
+        return err_set(err, ERR_DATABASE_NEWER,
+                       "database '%s' is of version %lld; this program knows versions up to %d",
+                       path, (long long)from, version);
     if (from == version)
         return 0;
     if (from < 0 || (from == 0 && tables > 0))

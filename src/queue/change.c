@@ -1,4 +1,5 @@
-/* The parts of a change of state. Nothing here begins or ends a transaction: power failure is the business of queue.c. */
+/* The parts of a change of state. Nothing here begins or ends a transaction: power failure is the
+ * business of queue.c. */
 #include "queue/change.h"
 
 #include <stdlib.h>
@@ -37,7 +38,8 @@ int change_read(struct queue *q, int64_t id, struct change *c, struct err *err)
     if (ok && state >= 0)
         return 1;
     change_clear(c);
-    return ok ? err_set(err, ERR_DATABASE, "job %lld is in a state that is none", (long long)id) : err_nomem(err);
+    return ok ? err_set(err, ERR_DATABASE, "job %lld is in a state that is none", (long long)id)
+              : err_nomem(err);
 }
 
 void change_clear(struct change *c)
@@ -52,8 +54,8 @@ int change_run(struct queue *q, sqlite3_stmt *st, struct err *err)
     return db_run(st, err) < 0 ? -1 : sqlite3_changes(queue_db(q));
 }
 
-int change_attempt(struct queue *q, const struct change *c, const char *kind, const char *outcome, int signal, int64_t peak_rss,
-                   struct err *err)
+int change_attempt(struct queue *q, const struct change *c, const char *kind, const char *outcome,
+                   int signal, int64_t peak_rss, struct err *err)
 {
     sqlite3_stmt *st = queue_stmt(q, SQL_ATTEMPT);
     db_bind(st, ":job", c->id);
@@ -69,7 +71,8 @@ int change_attempt(struct queue *q, const struct change *c, const char *kind, co
     return db_run(st, err);
 }
 
-int change_error(struct queue *q, const struct change *c, const char *stage, const struct err *why, struct err *err)
+int change_error(struct queue *q, const struct change *c, const char *stage, const struct err *why,
+                 struct err *err)
 {
     sqlite3_stmt *st = queue_stmt(q, SQL_ERROR);
     db_bind(st, ":job", c->id);
@@ -82,7 +85,8 @@ int change_error(struct queue *q, const struct change *c, const char *stage, con
     return db_run(st, err);
 }
 
-int change_lanes(struct queue *q, enum queue_sql enter_or_leave, const struct change *c, struct err *err)
+int change_lanes(struct queue *q, enum queue_sql enter_or_leave, const struct change *c,
+                 struct err *err)
 {
     if (!c->lanes)
         return 0;
@@ -115,7 +119,8 @@ int change_dead(struct queue *q, const struct change *c, struct err *err)
     db_bind(st, ":token", c->token);
     db_bind(st, ":crashes", c->crashes);
     db_bind(st, ":now", sys_now_ms());
-    if (db_run(st, err) < 0 || change_lanes(q, SQL_LANE_LEAVE, c, err) < 0 || change_outputs_forget(q, c->id, true, err) < 0)
+    if (db_run(st, err) < 0 || change_lanes(q, SQL_LANE_LEAVE, c, err) < 0 ||
+        change_outputs_forget(q, c->id, true, err) < 0)
         return -1;
     change_tally(q, c, JOB_DEAD, 0);
     return 0;

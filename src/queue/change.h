@@ -1,13 +1,16 @@
 /*
- * What every change of a job is made of, for the files of this folder: read what it depends on, then write state, attempt, error,
- * lanes, outputs and counters. All of it inside queue_begin/commit, so that what was read stays true.
+ * What every change of a job is made of, for the files of this folder: read what it depends on,
+ * then write state, attempt, error, lanes, outputs and counters. All of it inside
+ * queue_begin/commit, so that what was read stays true.
  */
 #ifndef QETL_QUEUE_CHANGE_H
 #define QETL_QUEUE_CHANGE_H
 
 #include "queue/job.h"
 
-enum { CHANGE_BATCH = 200 }; /* jobs a transaction in work that can be long: the lock is held for a few ms */
+enum {
+    CHANGE_BATCH = 200
+}; /* jobs a transaction in work that can be long: the lock is held for a few ms */
 
 struct change {
     int64_t id, token, worker, claimed, attempts, attempts_max, crashes, seq;
@@ -15,26 +18,36 @@ struct change {
     bool replace;
     char *lanes, *pipeline; /* owned; lanes is NULL for a job without order */
 };
-int change_read(struct queue *q, int64_t id, struct change *c, struct err *err); /* 1, 0 no such job, -1 */
+int change_read(struct queue *q, int64_t id, struct change *c,
+                struct err *err); /* 1, 0 no such job, -1 */
 void change_clear(struct change *c);
 /* Run st; the number of changed rows, or -1. */
 int change_run(struct queue *q, sqlite3_stmt *st, struct err *err);
 /* The attempt under way is over. */
-int change_attempt(struct queue *q, const struct change *c, const char *kind, const char *outcome, int signal, int64_t peak_rss,
-                   struct err *err);
-int change_error(struct queue *q, const struct change *c, const char *stage, const struct err *why, struct err *err);
-int change_lanes(struct queue *q, enum queue_sql enter_or_leave, const struct change *c, struct err *err); /* SQL_LANE_ENTER, _LEAVE */
-int change_outputs_forget(struct queue *q, int64_t id, bool all, struct err *err);                         /* all: rejects too */
+int change_attempt(struct queue *q, const struct change *c, const char *kind, const char *outcome,
+                   int signal, int64_t peak_rss, struct err *err);
+int change_error(struct queue *q, const struct change *c, const char *stage, const struct err *why,
+                 struct err *err);
+int change_lanes(struct queue *q, enum queue_sql enter_or_leave, const struct change *c,
+                 struct err *err); /* SQL_LANE_ENTER, _LEAVE */
+int change_outputs_forget(struct queue *q, int64_t id, bool all,
+                          struct err *err); /* all: rejects too */
 void change_tally(struct queue *q, const struct change *c, enum job_state to, int64_t rows);
 /* The job is dead: state, time, lanes, tally. */
 int change_dead(struct queue *q, const struct change *c, struct err *err);
 
-struct work_count { int64_t processed, succeeded, failed, rows, bytes; };
+struct work_count {
+    int64_t processed, succeeded, failed, rows, bytes;
+};
 int change_worker(struct queue *q, int64_t worker, const struct work_count *n, struct err *err);
 
 /* Ids, collected before they are changed. */
-struct ids { int64_t *v; int n, cap; };
-int ids_collect(struct ids *ids, sqlite3_stmt *st, struct err *err); /* column 0 of all rows; ids is emptied first; 0 or -1 */
+struct ids {
+    int64_t *v;
+    int n, cap;
+};
+int ids_collect(struct ids *ids, sqlite3_stmt *st,
+                struct err *err); /* column 0 of all rows; ids is emptied first; 0 or -1 */
 void ids_clear(struct ids *ids);
 
 /* A row of statement `outputs`; *o must be cleared also after -1, which means no memory. */

@@ -1,11 +1,12 @@
 /*
- * The life of a job up to `staged`: submit, claim, renew, finish; and the housekeeping that any role does. The one table of
- * states stands here; the schema holds the same rules (schema.sql), and a test compares them.
+ * The life of a job up to `staged`: submit, claim, renew, finish; and the housekeeping that any
+ * role does. The one table of states stands here; the schema holds the same rules (schema.sql), and
+ * a test compares them.
  *
- * Invariants: a change names the fencing token of the lease it acts for, so that who lost a lease changes nothing; each
- * change, its attempt, its error and the counters are one transaction.
- * If power fails: a submit that returned and a stage that was told are on disk; a claim, a renewal or a failure may be forgotten, and is
- * then redone by the next worker.
+ * Invariants: a change names the fencing token of the lease it acts for, so that who lost a lease
+ * changes nothing; each change, its attempt, its error and the counters are one transaction. If
+ * power fails: a submit that returned and a stage that was told are on disk; a claim, a renewal or
+ * a failure may be forgotten, and is then redone by the next worker.
  */
 #include "queue/job.h"
 
@@ -32,7 +33,10 @@ static const struct {
     [JOB_CANCELLED] = { "cancelled", 0 },
 };
 
-const char *job_state_name(enum job_state s) { return job_states[s].name; }
+const char *job_state_name(enum job_state s)
+{
+    return job_states[s].name;
+}
 
 int job_state_by_name(const char *name)
 {
@@ -42,11 +46,15 @@ int job_state_by_name(const char *name)
     return -1;
 }
 
-bool job_may(enum job_state from, enum job_state to) { return job_states[from].next >> to & 1; }
+bool job_may(enum job_state from, enum job_state to)
+{
+    return job_states[from].next >> to & 1;
+}
 
 /* ---- submit ---- */
 
-static int submit_twin(struct queue *q, const struct job_new *n, int64_t *id, char uid[SYS_UID_LEN + 1], struct err *err)
+static int submit_twin(struct queue *q, const struct job_new *n, int64_t *id,
+                       char uid[SYS_UID_LEN + 1], struct err *err)
 {
     sqlite3_stmt *st = queue_stmt(q, SQL_SUBMIT_OPEN_TWIN);
     db_bind(st, ":pipeline", n->pipeline);
@@ -83,7 +91,8 @@ static int submit_text(struct queue *q, const struct job_new *n, int64_t id, str
     return db_run(st, err);
 }
 
-int job_submit(struct queue *q, const struct job_new *n, int64_t *id, char uid[SYS_UID_LEN + 1], bool *made, struct err *err)
+int job_submit(struct queue *q, const struct job_new *n, int64_t *id, char uid[SYS_UID_LEN + 1],
+               bool *made, struct err *err)
 {
     *made = false;
     int rc = n->unique ? submit_twin(q, n, id, uid, err) : 0;
@@ -134,7 +143,8 @@ static int64_t object_time(const char *modified)
 {
     struct str s = str_of(modified);
     int64_t us;
-    if (!modified || (!text_timestamp_fmt(s, "%a, %d %b %Y %H:%M:%S GMT", NULL, &us) && !text_timestamp(s, NULL, &us)))
+    if (!modified || (!text_timestamp_fmt(s, "%a, %d %b %Y %H:%M:%S GMT", NULL, &us) &&
+                      !text_timestamp(s, NULL, &us)))
         return 0;
     return us / 1000;
 }
@@ -216,7 +226,8 @@ static int finish_staged(struct queue *q, struct finish *f, struct settled *s, s
     for (int i = 0; i < f->noutputs; i++)
         if (write_output(q, l->id, &f->outputs[i], err) < 0)
             return err_in(err, "output %d", f->outputs[i].number);
-    if (write_objects(q, f, err) < 0 || change_attempt(q, &c, "work", "staged", f->signal, f->peak_rss, err) < 0)
+    if (write_objects(q, f, err) < 0 ||
+        change_attempt(q, &c, "work", "staged", f->signal, f->peak_rss, err) < 0)
         return -1;
     change_tally(q, &c, JOB_STAGED, 0);
     s->staged++;
@@ -227,7 +238,8 @@ static int finish_staged(struct queue *q, struct finish *f, struct settled *s, s
     return 0;
 }
 
-static int back_to_ready(struct queue *q, const struct change *c, int64_t attempts, int64_t wait_ms, struct settled *s, struct err *err)
+static int back_to_ready(struct queue *q, const struct change *c, int64_t attempts, int64_t wait_ms,
+                         struct settled *s, struct err *err)
 {
     sqlite3_stmt *st = queue_stmt(q, SQL_FINISH_READY);
     db_bind(st, ":id", c->id);
@@ -243,9 +255,11 @@ static int back_to_ready(struct queue *q, const struct change *c, int64_t attemp
     return 0;
 }
 
-/* An attempt came to nothing: write it down, then try again (after wait_ms) or give up. c->crashes counts this one already. */
-static int attempt_failed(struct queue *q, const struct change *c, bool crashed, int64_t crashes_max, const struct err *why,
-                          const char *stage, int signal, int64_t peak_rss, int64_t wait_ms, struct settled *s, struct err *err)
+/* An attempt came to nothing: write it down, then try again (after wait_ms) or give up. c->crashes
+ * counts this one already. */
+static int attempt_failed(struct queue *q, const struct change *c, bool crashed,
+                          int64_t crashes_max, const struct err *why, const char *stage, int signal,
+                          int64_t peak_rss, int64_t wait_ms, struct settled *s, struct err *err)
 {
     bool again = crashed ? c->crashes < crashes_max : err_class(why->code) == ERR_TRANSIENT;
     if (change_attempt(q, c, "work", crashed ? "crashed" : "failed", signal, peak_rss, err) < 0 ||
@@ -257,7 +271,8 @@ static int attempt_failed(struct queue *q, const struct change *c, bool crashed,
     return change_dead(q, c, err);
 }
 
-static int finish_unstaged(struct queue *q, struct finish *f, int64_t crashes_max, struct settled *s, struct err *err)
+static int finish_unstaged(struct queue *q, struct finish *f, int64_t crashes_max,
+                           struct settled *s, struct err *err)
 {
     AUTO(change_clear) struct change c = { 0 };
     int rc = change_read(q, f->lease->id, &c, err);
@@ -275,13 +290,16 @@ static int finish_unstaged(struct queue *q, struct finish *f, int64_t crashes_ma
     c.crashes += crashed;
     s->count.processed++;
     s->count.failed++;
-    return attempt_failed(q, &c, crashed, crashes_max, &f->err, f->stage, f->signal, f->peak_rss, f->backoff_ms, s, err);
+    return attempt_failed(q, &c, crashed, crashes_max, &f->err, f->stage, f->signal, f->peak_rss,
+                          f->backoff_ms, s, err);
 }
 
-static int finish_one(struct queue *q, struct finish *f, int64_t crashes_max, struct settled *s, struct err *err)
+static int finish_one(struct queue *q, struct finish *f, int64_t crashes_max, struct settled *s,
+                      struct err *err)
 {
     f->lost = 0;
-    int rc = f->outcome == OUT_STAGED ? finish_staged(q, f, s, err) : finish_unstaged(q, f, crashes_max, s, err);
+    int rc = f->outcome == OUT_STAGED ? finish_staged(q, f, s, err)
+                                      : finish_unstaged(q, f, crashes_max, s, err);
     return rc < 0 ? err_in(err, "finish job %s", f->lease->uid) : 0;
 }
 
@@ -295,7 +313,8 @@ void job_lease_clear(struct lease *l)
     *l = (struct lease){ 0 };
 }
 
-static int claim_read(struct queue *q, int64_t until, struct lease *leases, int max, struct err *err)
+static int claim_read(struct queue *q, int64_t until, struct lease *leases, int max,
+                      struct err *err)
 {
     sqlite3_stmt *st = queue_stmt(q, SQL_CLAIM_NEXT);
     db_bind(st, ":max", max);
@@ -311,7 +330,8 @@ static int claim_read(struct queue *q, int64_t until, struct lease *leases, int 
             .until = until,
         };
         memcpy(l->uid, db_text(st, 1), sizeof l->uid); /* 26 characters: the schema checks it */
-        if (!column_dup(st, 2, &l->pipeline) || !column_dup(st, 7, &l->objects) || !column_dup(st, 8, &l->params)) {
+        if (!column_dup(st, 2, &l->pipeline) || !column_dup(st, 7, &l->objects) ||
+            !column_dup(st, 8, &l->params)) {
             sqlite3_reset(st);
             rc = err_nomem(err);
             break;
@@ -324,7 +344,8 @@ static int claim_read(struct queue *q, int64_t until, struct lease *leases, int 
     return -1;
 }
 
-static int claim_take(struct queue *q, int64_t worker, const struct lease *l, int64_t now, struct err *err)
+static int claim_take(struct queue *q, int64_t worker, const struct lease *l, int64_t now,
+                      struct err *err)
 {
     sqlite3_stmt *st = queue_stmt(q, SQL_CLAIM_TAKE);
     db_bind(st, ":id", l->id);
@@ -344,9 +365,11 @@ static void claim_forget(struct lease *leases, int n)
         job_lease_clear(&leases[i]);
 }
 
-/* Finishes and claims, inside the transaction. The number claimed, or -1 with all leases cleared. */
-static int finish_claim_inside(struct queue *q, struct finish *finishes, int nfinishes, int64_t worker, int64_t lease_ms,
-                               int64_t crashes_max, struct lease *leases, int max, struct settled *s, struct err *err)
+/* Finishes and claims, inside the transaction. The number claimed, or -1 with all leases cleared.
+ */
+static int finish_claim_inside(struct queue *q, struct finish *finishes, int nfinishes,
+                               int64_t worker, int64_t lease_ms, int64_t crashes_max,
+                               struct lease *leases, int max, struct settled *s, struct err *err)
 {
     for (int i = 0; i < nfinishes; i++)
         if (finish_one(q, &finishes[i], crashes_max, s, err) < 0)
@@ -380,8 +403,9 @@ static void ring_settled(struct queue *q, const struct settled *s)
         queue_ring(q, BELL_DONE, INT_MAX);
 }
 
-int job_finish_claim(struct queue *q, struct finish *finishes, int nfinishes, int64_t worker, int64_t lease_ms, int64_t crashes_max,
-                     struct lease *leases, int max, struct err *err)
+int job_finish_claim(struct queue *q, struct finish *finishes, int nfinishes, int64_t worker,
+                     int64_t lease_ms, int64_t crashes_max, struct lease *leases, int max,
+                     struct err *err)
 {
     if (nfinishes == 0) {
         int rc = max > 0 ? any(q, queue_stmt(q, SQL_CLAIM_ANY), err) : 0;
@@ -391,7 +415,8 @@ int job_finish_claim(struct queue *q, struct finish *finishes, int nfinishes, in
     if (queue_begin(q, err) < 0)
         return -1;
     struct settled s = { .now = sys_now_ms() };
-    int n = finish_claim_inside(q, finishes, nfinishes, worker, lease_ms, crashes_max, leases, max, &s, err);
+    int n = finish_claim_inside(q, finishes, nfinishes, worker, lease_ms, crashes_max, leases, max,
+                                &s, err);
     if (n < 0) {
         queue_rollback(q);
         return -1;
@@ -499,14 +524,17 @@ int job_promote(struct queue *q, int64_t *promoted, int64_t *next, struct err *e
     }
 }
 
-static int rescue_one(struct queue *q, int64_t id, int64_t crashes_max, struct settled *s, struct err *err)
+static int rescue_one(struct queue *q, int64_t id, int64_t crashes_max, struct settled *s,
+                      struct err *err)
 {
     AUTO(change_clear) struct change c = { 0 };
     int rc = change_read(q, id, &c, err);
     if (rc <= 0)
         return rc;
     struct err why;
-    err_set(&why, ERR_CRASHED, "the lease ran out: worker %lld died with the job or did not renew it", (long long)c.worker);
+    err_set(&why, ERR_CRASHED,
+            "the lease ran out: worker %lld died with the job or did not renew it",
+            (long long)c.worker);
     c.crashes++;
     struct work_count count = { .processed = 1, .failed = 1 };
     if (change_worker(q, c.worker, &count, err) < 0)
@@ -514,7 +542,8 @@ static int rescue_one(struct queue *q, int64_t id, int64_t crashes_max, struct s
     return attempt_failed(q, &c, true, crashes_max, &why, "work", 0, 0, 0, s, err);
 }
 
-static int rescue_batch(struct queue *q, struct ids *ids, int64_t crashes_max, struct settled *s, struct err *err)
+static int rescue_batch(struct queue *q, struct ids *ids, int64_t crashes_max, struct settled *s,
+                        struct err *err)
 {
     sqlite3_stmt *st = queue_stmt(q, SQL_EXPIRED);
     db_bind(st, ":now", s->now);
@@ -581,7 +610,8 @@ int job_columns_get(struct queue *q, const char *recipe, char **columns, struct 
     return rc;
 }
 
-int job_columns_set(struct queue *q, const char *recipe, const char *columns, const char *from, struct err *err)
+int job_columns_set(struct queue *q, const char *recipe, const char *columns, const char *from,
+                    struct err *err)
 {
     if (queue_begin(q, err) < 0)
         return -1;

@@ -1,11 +1,14 @@
 /*
- * The life of a job from `staged` to its end, as the loader sees it: claim in the order of lanes, and record what the target said.
+ * The life of a job from `staged` to its end, as the loader sees it: claim in the order of lanes,
+ * and record what the target said.
  *
- * Invariants. A lane is the name of a table where order counts. (1) No two loaders load jobs of one lane at a time, so that
- * what job_load_claim() says about being overtaken stays true until job_load_finish(). (2) A job that adds to a table
- * (upsert) is not claimed before all older ones of its lanes, a job that replaces the table may overtake: the older ones that come
- * later are superseded. Dead and cancelled jobs have left their lanes; a retry brings them back to their old place.
- * If power fails: what `loaded` forgets, the ledger of the target remembers; the job is claimed again and the ledger asked first.
+ * Invariants. A lane is the name of a table where order counts. (1) No two loaders load jobs of one
+ * lane at a time, so that what job_load_claim() says about being overtaken stays true until
+ * job_load_finish(). (2) A job that adds to a table (upsert) is not claimed before all older ones
+ * of its lanes, a job that replaces the table may overtake: the older ones that come later are
+ * superseded. Dead and cancelled jobs have left their lanes; a retry brings them back to their old
+ * place. If power fails: what `loaded` forgets, the ledger of the target remembers; the job is
+ * claimed again and the ledger asked first.
  */
 #include <limits.h>
 #include <stdio.h>
@@ -52,23 +55,50 @@ static const struct candidate *taken_find(const struct taken *t, int64_t id)
     return NULL;
 }
 
-/* Is somebody else loading into one of its lanes? 1, 0, -1. */
-static int lane_busy(struct queue *q, const char *target, const struct candidate *c, const struct taken *t, struct err *err)
+/* The lanes that others load into while this call chooses. */
+struct busy {
+    char **lane;
+    int n;
+};
+
+static void busy_clear(struct busy *b)
 {
-    sqlite3_stmt *st = queue_stmt(q, SQL_LANE_LOADING);
+    for (int i = 0; i < b->n; i++)
+        free(b->lane[i]);
+    free(b->lane);
+    *b = (struct busy){ 0 };
+}
+
+static int busy_read(struct queue *q, const char *target, struct busy *b, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_LANES_LOADING);
     db_bind(st, ":target", target);
-    db_bind(st, ":job", c->id);
-    db_bind(st, ":lanes", c->lanes);
     int rc;
-    while ((rc = db_step(st, err)) == 1)
-        if (!taken_find(t, sqlite3_column_int64(st, 0)))
-            break;
-    sqlite3_reset(st);
+    while ((rc = db_step(st, err)) == 1) {
+        char **more = realloc(b->lane, mem_product((size_t)b->n + 1, sizeof *more));
+        if (more)
+            b->lane = more;
+        if (!more || !column_dup(st, 0, &b->lane[b->n])) {
+            sqlite3_reset(st);
+            return err_nomem(err);
+        }
+        b->n++;
+    }
     return rc;
 }
 
-/* Walk down one lane: free when nobody older is there but jobs taken before it, down to one that waited itself. */
-static int lane_waits(struct queue *q, const char *lane, int64_t seq, const struct taken *t, struct err *err)
+static bool busy_has(const struct busy *b, const char *lane)
+{
+    for (int i = 0; i < b->n; i++)
+        if (!strcmp(b->lane[i], lane))
+            return true;
+    return false;
+}
+
+/* Walk down one lane: free when nobody older is there but jobs taken before it, down to one that
+ * waited itself. */
+static int lane_waits(struct queue *q, const char *lane, int64_t seq, const struct taken *t,
+                      struct err *err)
 {
     for (;;) {
         sqlite3_stmt *st = queue_stmt(q, SQL_LANE_BEFORE);
@@ -88,17 +118,20 @@ static int lane_waits(struct queue *q, const char *lane, int64_t seq, const stru
 }
 
 /* Must the job wait for another one? 1, 0, -1. */
-static int blocked(struct queue *q, const char *target, const struct candidate *c, const struct taken *t, struct err *err)
+static int blocked(struct queue *q, const struct candidate *c, const struct busy *busy,
+                   const struct taken *t, struct err *err)
 {
     if (!c->lanes)
         return 0;
-    int rc = lane_busy(q, target, c, t, err);
-    if (rc != 0 || c->replace)
-        return rc;
     sqlite3_stmt *st = queue_stmt(q, SQL_LANE_NAMES);
     db_bind(st, ":lanes", (const char *)c->lanes);
-    while ((rc = db_step(st, err)) == 1 && (rc = lane_waits(q, db_text(st, 0), c->seq, t, err)) == 0)
-        ;
+    int rc;
+    while ((rc = db_step(st, err)) == 1) {
+        const char *lane = db_text(st, 0);
+        rc = busy_has(busy, lane) ? 1 : c->replace ? 0 : lane_waits(q, lane, c->seq, t, err);
+        if (rc != 0)
+            break;
+    }
     sqlite3_reset(st);
     return rc;
 }
@@ -110,7 +143,8 @@ struct quota {
 };
 
 /* Does the job fit into what is left? The first one always does. 1, 0, -1. */
-static int fits(struct queue *q, int64_t id, struct quota *left, const struct taken *t, struct err *err)
+static int fits(struct queue *q, int64_t id, struct quota *left, const struct taken *t,
+                struct err *err)
 {
     sqlite3_stmt *st = queue_stmt(q, SQL_LOAD_SIZE);
     db_bind(st, ":job", id);
@@ -135,8 +169,12 @@ static void taken_clear(struct taken *t)
 }
 
 /* Choose without the lock: what waits may be much, and nobody shall wait for us meanwhile. */
-static int choose(struct queue *q, const char *target, int64_t now, struct quota left, struct taken *t, struct err *err)
+static int choose(struct queue *q, const char *target, int64_t now, struct quota left,
+                  struct taken *t, struct err *err)
 {
+    AUTO(busy_clear) struct busy busy = { 0 };
+    if (busy_read(q, target, &busy, err) < 0)
+        return -1;
     sqlite3_stmt *st = queue_stmt(q, SQL_LOAD_CANDIDATES);
     db_bind(st, ":target", target);
     db_bind(st, ":now", now);
@@ -148,7 +186,7 @@ static int choose(struct queue *q, const char *target, int64_t now, struct quota
             .seq = sqlite3_column_int64(st, 1),
             .replace = sqlite3_column_int(st, 3),
         };
-        int wait = column_dup(st, 2, &c->lanes) ? blocked(q, target, c, t, err) : err_nomem(err);
+        int wait = column_dup(st, 2, &c->lanes) ? blocked(q, c, &busy, t, err) : err_nomem(err);
         int fit = wait == 0 ? fits(q, c->id, &left, t, err) : 0;
         if (fit == 1) {
             t->n++;
@@ -180,16 +218,20 @@ static int overtaken(struct queue *q, struct staged_job *j, const char *lanes, s
 }
 
 /* st takes the job and returns its row: 1 ours now, 0 somebody was quicker, -1. */
-static int take(struct queue *q, sqlite3_stmt *st, int64_t id, struct staged_job *j, struct err *err)
+static int take(struct queue *q, sqlite3_stmt *st, int64_t id, struct staged_job *j,
+                struct err *err)
 {
     db_bind(st, ":id", id);
     int rc = db_step(st, err);
     if (rc <= 0)
         return rc;
     AUTO(free_charp) char *lanes = NULL;
-    *j = (struct staged_job){ .id = id, .token = sqlite3_column_int64(st, 0), .seq = sqlite3_column_int64(st, 3) };
+    *j = (struct staged_job){ .id = id,
+                              .token = sqlite3_column_int64(st, 0),
+                              .seq = sqlite3_column_int64(st, 3) };
     memcpy(j->uid, db_text(st, 1), sizeof j->uid);
-    bool ok = column_dup(st, 2, &j->pipeline) && column_dup(st, 4, &lanes) && column_dup(st, 5, &j->objects);
+    bool ok = column_dup(st, 2, &j->pipeline) && column_dup(st, 4, &lanes) &&
+              column_dup(st, 5, &j->objects);
     if (!ok)
         err_nomem(err);
     if (db_run(st, err) < 0 || !ok || overtaken(q, j, lanes, err) < 0) {
@@ -199,15 +241,19 @@ static int take(struct queue *q, sqlite3_stmt *st, int64_t id, struct staged_job
     return 1;
 }
 
-static int take_staged(struct queue *q, const char *target, int64_t worker, int64_t lease_ms, const struct taken *chosen,
-                       struct staged_job *jobs, struct err *err)
+static int take_staged(struct queue *q, const char *target, int64_t worker, int64_t lease_ms,
+                       const struct taken *chosen, struct staged_job *jobs, struct err *err)
 {
     int64_t now = sys_now_ms();
     int n = 0, rc = 0;
+    AUTO(busy_clear) struct busy busy = { 0 };
     struct taken t = { .v = calloc((size_t)chosen->n, sizeof *t.v) };
     if (!t.v)
         return err_nomem(err);
-    for (int i = 0; i < chosen->n && (rc = blocked(q, target, &chosen->v[i], &t, err)) >= 0; i++) {
+    rc = busy_read(q, target, &busy, err);
+    for (int i = 0; i < chosen->n && rc >= 0; i++) {
+        if ((rc = blocked(q, &chosen->v[i], &busy, &t, err)) < 0)
+            break;
         if (rc == 1)
             continue;
         sqlite3_stmt *st = queue_stmt(q, SQL_LOAD_TAKE);
@@ -255,7 +301,8 @@ static int outputs_read(struct queue *q, struct staged_job *j, struct err *err)
     db_bind(st, ":job", j->id);
     int rc;
     while ((rc = db_step(st, err)) == 1) {
-        struct output *more = realloc(j->outputs, mem_product((size_t)j->noutputs + 1, sizeof *more));
+        struct output *more =
+            realloc(j->outputs, mem_product((size_t)j->noutputs + 1, sizeof *more));
         if (more)
             j->outputs = more;
         if (!more || output_read(st, &j->outputs[j->noutputs++]) < 0) {
@@ -281,8 +328,9 @@ static int taken_commit(struct queue *q, struct staged_job *jobs, int n, struct 
     return rc < 0 ? -1 : n;
 }
 
-int job_load_claim(struct queue *q, const char *target, int64_t worker, int64_t lease_ms, int max_jobs, int max_files,
-                   int64_t max_bytes, struct staged_job *jobs, struct err *err)
+int job_load_claim(struct queue *q, const char *target, int64_t worker, int64_t lease_ms,
+                   int max_jobs, int max_files, int64_t max_bytes, struct staged_job *jobs,
+                   struct err *err)
 {
     AUTO(taken_clear) struct taken t = { .v = calloc((size_t)max_jobs, sizeof *t.v) };
     struct quota left = { max_jobs, max_files, max_bytes };
@@ -299,15 +347,19 @@ int job_load_claim(struct queue *q, const char *target, int64_t worker, int64_t 
 
 /* ---- a loader that died ---- */
 
-static int take_over_one(struct queue *q, int64_t id, int64_t worker, int64_t until, struct staged_job *j, struct err *err)
+static int take_over_one(struct queue *q, int64_t id, int64_t worker, int64_t until,
+                         struct staged_job *j, struct err *err)
 {
     AUTO(change_clear) struct change c = { 0 };
     int rc = change_read(q, id, &c, err);
     if (rc <= 0)
         return rc;
     struct err why;
-    err_set(&why, ERR_CRASHED, "the lease ran out: loader %lld died with the job or did not renew it", (long long)c.worker);
-    if (change_attempt(q, &c, "load", "crashed", 0, 0, err) < 0 || change_error(q, &c, "load", &why, err) < 0)
+    err_set(&why, ERR_CRASHED,
+            "the lease ran out: loader %lld died with the job or did not renew it",
+            (long long)c.worker);
+    if (change_attempt(q, &c, "load", "crashed", 0, 0, err) < 0 ||
+        change_error(q, &c, "load", &why, err) < 0)
         return -1;
     sqlite3_stmt *st = queue_stmt(q, SQL_LOAD_TAKE_OVER);
     db_bind(st, ":token", c.token);
@@ -317,8 +369,8 @@ static int take_over_one(struct queue *q, int64_t id, int64_t worker, int64_t un
     return take(q, st, id, j, err);
 }
 
-int job_load_expired(struct queue *q, const char *target, int64_t worker, int64_t lease_ms, int max_jobs, struct staged_job *jobs,
-                     struct err *err)
+int job_load_expired(struct queue *q, const char *target, int64_t worker, int64_t lease_ms,
+                     int max_jobs, struct staged_job *jobs, struct err *err)
 {
     AUTO(ids_clear) struct ids ids = { 0 };
     int64_t now = sys_now_ms();
@@ -344,7 +396,8 @@ int job_load_expired(struct queue *q, const char *target, int64_t worker, int64_
     return taken_commit(q, jobs, rc < 0 ? -1 : n, err);
 }
 
-int job_load_renew(struct queue *q, const struct staged_job *jobs, int n, int64_t until, struct err *err)
+int job_load_renew(struct queue *q, const struct staged_job *jobs, int n, int64_t until,
+                   struct err *err)
 {
     if (queue_begin(q, err) < 0)
         return -1;
@@ -377,7 +430,8 @@ static const struct {
     [LOAD_REFUSED] = { "refused", JOB_DEAD, true },
 };
 
-static int end_final(struct queue *q, const struct change *c, const struct load_finish *f, int64_t now, struct err *err)
+static int end_final(struct queue *q, const struct change *c, const struct load_finish *f,
+                     int64_t now, struct err *err)
 {
     bool loaded = f->outcome == LOAD_LOADED;
     sqlite3_stmt *st = queue_stmt(q, SQL_LOAD_END);
@@ -401,7 +455,8 @@ static int end_final(struct queue *q, const struct change *c, const struct load_
     return 0;
 }
 
-static int end_away(struct queue *q, const struct change *c, const struct load_finish *f, int64_t now, struct err *err)
+static int end_away(struct queue *q, const struct change *c, const struct load_finish *f,
+                    int64_t now, struct err *err)
 {
     sqlite3_stmt *st = queue_stmt(q, SQL_LOAD_AWAY);
     db_bind(st, ":id", c->id);
@@ -419,7 +474,8 @@ struct loaded {
     bool lane_free, ended;
 };
 
-static int load_finish_one(struct queue *q, struct load_finish *f, struct loaded *l, struct err *err)
+static int load_finish_one(struct queue *q, struct load_finish *f, struct loaded *l,
+                           struct err *err)
 {
     AUTO(change_clear) struct change c = { 0 };
     int rc = change_read(q, f->job->id, &c, err);
@@ -432,7 +488,7 @@ static int load_finish_one(struct queue *q, struct load_finish *f, struct loaded
     if (change_attempt(q, &c, "load", load_ends[f->outcome].outcome, 0, 0, err) < 0 ||
         (failed && change_error(q, &c, "load", &f->err, err) < 0))
         return -1;
-    rc = away ? end_away(q, &c, f, l->now, err)
+    rc = away     ? end_away(q, &c, f, l->now, err)
          : failed ? change_dead(q, &c, err)
                   : end_final(q, &c, f, l->now, err);
     if (rc < 0)

@@ -1,7 +1,8 @@
 /*
- * What people do to jobs: find, cancel, retry, pause, prune. Long work goes in batches of a few ms, so that workers never wait
- * for a person; a person who interrupts it finds a part done, and the same call again does the rest.
- * If power fails: what was told is on disk, but for pruning, which is simply done again.
+ * What people do to jobs: find, cancel, retry, pause, prune. Long work goes in batches of a few ms,
+ * so that workers never wait for a person; a person who interrupts it finds a part done, and the
+ * same call again does the rest. If power fails: what was told is on disk, but for pruning, which
+ * is simply done again.
  */
 #include <inttypes.h>
 #include <limits.h>
@@ -26,7 +27,9 @@ enum { UID_PREFIX_MIN = 4 };
 static int find_number(struct queue *q, const char *text, int64_t *id, struct err *err)
 {
     sqlite3_stmt *st = queue_stmt(q, SQL_FIND_ID);
-    db_bind(st, ":id", (int64_t)strtoll(text, NULL, 10)); /* too great a number is INT64_MAX, which no job has */
+    db_bind(
+        st, ":id",
+        (int64_t)strtoll(text, NULL, 10)); /* too great a number is INT64_MAX, which no job has */
     int rc = db_step(st, err);
     if (rc == 1)
         *id = sqlite3_column_int64(st, 0);
@@ -57,11 +60,15 @@ int job_find(struct queue *q, const char *id_or_uid, int64_t *id, struct err *er
     int64_t found = 0;
     if (n > 0 && digits == n && *id_or_uid != '0') /* a uid begins with 0 until the year 3000 */
         rc = find_number(q, id_or_uid, &found, err);
-    else if (n > SYS_UID_LEN || strspn(id_or_uid, "0123456789ABCDEFGHJKMNPQRSTVWXYZabcdefghjkmnpqrstvwxyz") != n)
-        return err_set(err, ERR_NOT_FOUND, "'%.60s' is neither a job's number nor its uid", id_or_uid);
+    else if (n > SYS_UID_LEN ||
+             strspn(id_or_uid, "0123456789ABCDEFGHJKMNPQRSTVWXYZabcdefghjkmnpqrstvwxyz") != n)
+        return err_set(err, ERR_NOT_FOUND, "'%.60s' is neither a job's number nor its uid",
+                       id_or_uid);
     else if (n < UID_PREFIX_MIN)
-        return err_set(err, ERR_NOT_FOUND, "'%s' is too short for a job: give its number, or at least %d characters of its uid",
-                       id_or_uid, UID_PREFIX_MIN);
+        return err_set(
+            err, ERR_NOT_FOUND,
+            "'%s' is too short for a job: give its number, or at least %d characters of its uid",
+            id_or_uid, UID_PREFIX_MIN);
     else
         rc = find_prefix(q, id_or_uid, &found, err);
     if (rc < 0)
@@ -69,14 +76,18 @@ int job_find(struct queue *q, const char *id_or_uid, int64_t *id, struct err *er
     if (rc == 0)
         return err_set(err, ERR_NOT_FOUND, "there is no job '%s'", id_or_uid);
     if (rc > 1)
-        return err_set(err, ERR_NOT_FOUND, "more than one job begins with '%s': give more of the uid", id_or_uid);
+        return err_set(err, ERR_NOT_FOUND,
+                       "more than one job begins with '%s': give more of the uid", id_or_uid);
     *id = found;
     return 0;
 }
 
 /* ---- cancel and retry ---- */
 
-static int no_job(int64_t id, struct err *err) { return err_set(err, ERR_NOT_FOUND, "there is no job %" PRId64, id); }
+static int no_job(int64_t id, struct err *err)
+{
+    return err_set(err, ERR_NOT_FOUND, "there is no job %" PRId64, id);
+}
 
 static int cancel_inside(struct queue *q, int64_t id, struct err *err)
 {
@@ -85,13 +96,16 @@ static int cancel_inside(struct queue *q, int64_t id, struct err *err)
     if (rc <= 0)
         return rc < 0 ? -1 : no_job(id, err);
     if (c.state == JOB_LOADING)
-        return err_set(err, ERR_STATE, "job %" PRId64 " is being loaded: it is too late to cancel it", id);
+        return err_set(err, ERR_STATE,
+                       "job %" PRId64 " is being loaded: it is too late to cancel it", id);
     if (!job_may(c.state, JOB_CANCELLED))
-        return err_set(err, ERR_STATE, "job %" PRId64 " is %s: there is nothing to cancel", id, job_state_name(c.state));
+        return err_set(err, ERR_STATE, "job %" PRId64 " is %s: there is nothing to cancel", id,
+                       job_state_name(c.state));
     sqlite3_stmt *st = queue_stmt(q, SQL_CANCEL);
     db_bind(st, ":id", id);
     db_bind(st, ":now", sys_now_ms());
-    if (db_run(st, err) < 0 || change_lanes(q, SQL_LANE_LEAVE, &c, err) < 0 || change_outputs_forget(q, id, true, err) < 0)
+    if (db_run(st, err) < 0 || change_lanes(q, SQL_LANE_LEAVE, &c, err) < 0 ||
+        change_outputs_forget(q, id, true, err) < 0)
         return -1;
     change_tally(q, &c, JOB_CANCELLED, 0);
     return c.state == JOB_RUNNING ? change_attempt(q, &c, "work", "cancelled", 0, 0, err) : 0;
@@ -115,7 +129,8 @@ static int retry_inside(struct queue *q, int64_t id, struct err *err)
     if (rc <= 0)
         return rc < 0 ? -1 : no_job(id, err);
     if (c.state != JOB_DEAD)
-        return err_set(err, ERR_STATE, "job %" PRId64 " is %s: only a dead job can be tried again", id, job_state_name(c.state));
+        return err_set(err, ERR_STATE, "job %" PRId64 " is %s: only a dead job can be tried again",
+                       id, job_state_name(c.state));
     sqlite3_stmt *st = queue_stmt(q, SQL_RETRY);
     db_bind(st, ":id", id);
     db_bind(st, ":now", sys_now_ms());
@@ -135,7 +150,8 @@ int job_retry(struct queue *q, int64_t id, struct err *err)
     return 0;
 }
 
-static int retry_batch(struct queue *q, const char *pipeline, const char *code, int64_t after, struct ids *ids, struct err *err)
+static int retry_batch(struct queue *q, const char *pipeline, const char *code, int64_t after,
+                       struct ids *ids, struct err *err)
 {
     sqlite3_stmt *st = queue_stmt(q, SQL_DEAD_IDS);
     db_bind(st, ":after", after);
@@ -150,7 +166,8 @@ static int retry_batch(struct queue *q, const char *pipeline, const char *code, 
     return 0;
 }
 
-int job_retry_all(struct queue *q, const char *pipeline, const char *code, int64_t *n, struct err *err)
+int job_retry_all(struct queue *q, const char *pipeline, const char *code, int64_t *n,
+                  struct err *err)
 {
     AUTO(ids_clear) struct ids ids = { 0 };
     int64_t after = 0;
@@ -181,7 +198,8 @@ static int pause_flag(struct queue *q, const char *pipeline, bool on, struct err
     return settle(q, db_run(st, err), QUEUE_NOW, err);
 }
 
-static int pause_batch(struct queue *q, const struct ids *ids, int from, int to, bool on, int64_t *changed, struct err *err)
+static int pause_batch(struct queue *q, const struct ids *ids, int from, int to, bool on,
+                       int64_t *changed, struct err *err)
 {
     for (int i = from; i < to; i++) {
         sqlite3_stmt *st = queue_stmt(q, SQL_PAUSE_JOB);
@@ -195,7 +213,8 @@ static int pause_batch(struct queue *q, const struct ids *ids, int from, int to,
     return 0;
 }
 
-/* The flag first: jobs that become ready from then on have it from the start, so that one walk over the others is enough. */
+/* The flag first: jobs that become ready from then on have it from the start, so that one walk over
+ * the others is enough. */
 int job_pause(struct queue *q, const char *pipeline, bool on, int64_t *changed, struct err *err)
 {
     AUTO(ids_clear) struct ids ids = { 0 };
@@ -222,7 +241,8 @@ int job_pause(struct queue *q, const char *pipeline, bool on, int64_t *changed, 
 
 static int prune_one(struct queue *q, int64_t id, struct err *err)
 {
-    static const enum queue_sql parts[] = { SQL_PRUNE_TEXT, SQL_PRUNE_ATTEMPTS, SQL_PRUNE_ERRORS, SQL_PRUNE_JOB };
+    static const enum queue_sql parts[] = { SQL_PRUNE_TEXT, SQL_PRUNE_ATTEMPTS, SQL_PRUNE_ERRORS,
+                                            SQL_PRUNE_JOB };
     AUTO(change_clear) struct change c = { 0 };
     int rc = change_read(q, id, &c, err);
     if (rc <= 0)
@@ -242,7 +262,8 @@ static int prune_one(struct queue *q, int64_t id, struct err *err)
 }
 
 /* The next batch of jobs that may go, looked up without the lock: what is final stays so. */
-static int prune_find(struct queue *q, int64_t before, int64_t after, int64_t ids[CHANGE_BATCH], struct err *err)
+static int prune_find(struct queue *q, int64_t before, int64_t after, int64_t ids[CHANGE_BATCH],
+                      struct err *err)
 {
     sqlite3_stmt *st = queue_stmt(q, SQL_PRUNE_WALK);
     db_bind(st, ":before", before);

@@ -71,11 +71,10 @@ WHERE lane.lane = :lane AND lane.seq < :seq
     AND lane.seq > coalesce((SELECT replaced_seq FROM lane_done WHERE lane_done.lane = :lane), 0)
 ORDER BY lane.seq DESC LIMIT 1;
 
--- name: lane_loading
--- Jobs that share a lane with this one and are being loaded now.
-SELECT j.id FROM job AS j INDEXED BY job_loading
-WHERE j.state = 'loading' AND j.target = :target AND j.id <> :job
-    AND EXISTS (SELECT 1 FROM json_each(:lanes) AS l JOIN lane ON lane.lane = l.value AND lane.seq = j.seq);
+-- name: lanes_loading
+-- The lanes that somebody is loading into now.
+SELECT DISTINCT l.value FROM job AS j INDEXED BY job_loading, json_each(j.lanes) AS l
+WHERE j.state = 'loading' AND j.target = :target;
 
 -- ---- any change ----
 
@@ -358,12 +357,12 @@ FROM (SELECT pipeline AS name FROM tally UNION SELECT name FROM pipeline) AS n
 ORDER BY n.name;
 
 -- name: status_waiting
-SELECT count(*) FROM job INDEXED BY job_later WHERE state = 'ready' AND due = 0 AND pipeline = :pipeline;
+SELECT pipeline, count(*) FROM job INDEXED BY job_later WHERE state = 'ready' AND due = 0 GROUP BY pipeline;
 
 -- name: status_oldest
--- The oldest job in the claim index: seq grows with time.
-SELECT min(seq), run_at FROM job INDEXED BY job_claim
-WHERE state = 'ready' AND due = 1 AND paused = 0 AND pipeline = :pipeline;
+-- The oldest job of each pipeline in the claim index: seq grows with time.
+SELECT pipeline, run_at, min(seq) FROM job INDEXED BY job_claim
+WHERE state = 'ready' AND due = 1 AND paused = 0 GROUP BY pipeline;
 
 -- name: ready_before
 -- How many jobs a claim takes before this one.

@@ -1,7 +1,7 @@
 /*
- * Who works. A row is made at the start of a role, says "alive" now and then, and gets an end; one that got none is told from a
- * living one by its process, or, on another host, by the age of its last sign. If power fails, rows without an end stay and
- * show as gone.
+ * Who works. A row is made at the start of a role, says "alive" now and then, and gets an end; one
+ * that got none is told from a living one by its process, or, on another host, by the age of its
+ * last sign. If power fails, rows without an end stay and show as gone.
  */
 #include "queue/registry.h"
 
@@ -16,7 +16,8 @@
 
 enum { BEAT_OLD_MS = 120000 };
 
-/* Start of a process in clock ticks since boot (field 22 of /proc/PID/stat, proc(5)), 0 where it cannot be read. */
+/* Start of a process in clock ticks since boot (field 22 of /proc/PID/stat, proc(5)), 0 where it
+ * cannot be read. */
 static int64_t process_start(int64_t pid)
 {
     char name[64], text[1024];
@@ -27,7 +28,8 @@ static int64_t process_start(int64_t pid)
     size_t n = fread(text, 1, sizeof text - 1, f);
     fclose(f);
     text[n] = '\0';
-    char *p = strrchr(text, ')'); /* the name of the program may hold anything; field 3 begins behind it */
+    char *p = strrchr(
+        text, ')'); /* the name of the program may hold anything; field 3 begins behind it */
     for (int field = 2; p && field < 22; field++)
         p = strchr(p + 1, ' ');
     return p ? strtoll(p, NULL, 10) : 0;
@@ -79,9 +81,15 @@ static int write_row(struct queue *q, enum queue_sql which, int64_t id, struct e
     return one_row(q, st, err);
 }
 
-int registry_beat(struct queue *q, int64_t id, struct err *err) { return write_row(q, SQL_WORKER_BEAT, id, err); }
+int registry_beat(struct queue *q, int64_t id, struct err *err)
+{
+    return write_row(q, SQL_WORKER_BEAT, id, err);
+}
 
-int registry_leave(struct queue *q, int64_t id, struct err *err) { return write_row(q, SQL_WORKER_LEAVE, id, err); }
+int registry_leave(struct queue *q, int64_t id, struct err *err)
+{
+    return write_row(q, SQL_WORKER_LEAVE, id, err);
+}
 
 static bool process_there(int64_t pid, int64_t start)
 {
@@ -95,10 +103,12 @@ static int alive(const struct worker_row *r, int64_t pid_start, const char *host
 {
     if (r->ended)
         return 0;
-    return strcmp(r->host, host) ? sys_now_ms() - r->beat < BEAT_OLD_MS : process_there(r->pid, pid_start);
+    return strcmp(r->host, host) ? sys_now_ms() - r->beat < BEAT_OLD_MS
+                                 : process_there(r->pid, pid_start);
 }
 
-int registry_list(struct queue *q, bool all, int (*row)(void *arg, const struct worker_row *r), void *arg, struct err *err)
+int registry_list(struct queue *q, bool all, int (*row)(void *arg, const struct worker_row *r),
+                  void *arg, struct err *err)
 {
     char host[256], ip[64];
     sys_host(host, sizeof host, ip, sizeof ip);

@@ -1,4 +1,5 @@
-/* Reading the queue for people and monitors: no lock is taken, nothing is written. Rows are handed out one at a time. */
+/* Reading the queue for people and monitors: no lock is taken, nothing is written. Rows are handed
+ * out one at a time. */
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -8,7 +9,10 @@
 enum { LIST_CHUNK = 500 };
 
 /* NULL where the column is NULL; valid until the next step */
-static const char *text_or_null(sqlite3_stmt *st, int col) { return (const char *)sqlite3_column_text(st, col); }
+static const char *text_or_null(sqlite3_stmt *st, int col)
+{
+    return (const char *)sqlite3_column_text(st, col);
+}
 
 /* Hand each row to row() by one(); a return of row() other than 0 ends the walk. */
 static int walk(sqlite3_stmt *st, int (*one)(sqlite3_stmt *st, void *to), void *to, struct err *err)
@@ -98,11 +102,13 @@ static int list_row(struct queue *q, int64_t id, struct job_sink *sink, int *sto
     return rc < 0 ? -1 : 0;
 }
 
-int job_list(struct queue *q, const struct job_filter *f, int (*row)(void *arg, const struct job_row *r), void *arg, struct err *err)
+int job_list(struct queue *q, const struct job_filter *f,
+             int (*row)(void *arg, const struct job_row *r), void *arg, struct err *err)
 {
     AUTO(ids_clear) struct ids ids = { 0 };
     struct job_sink sink = { row, arg };
-    int64_t before = f->before_id ? f->before_id : INT64_MAX, left = f->limit > 0 ? f->limit : INT64_MAX;
+    int64_t before = f->before_id ? f->before_id : INT64_MAX,
+            left = f->limit > 0 ? f->limit : INT64_MAX;
     int stop = 0;
     if (f->id)
         return list_row(q, f->id, &sink, &stop, err);
@@ -147,7 +153,8 @@ static int attempt_one(sqlite3_stmt *st, void *to)
     return sink->row(sink->arg, &r);
 }
 
-int job_attempts(struct queue *q, int64_t id, int (*row)(void *arg, const struct attempt_row *r), void *arg, struct err *err)
+int job_attempts(struct queue *q, int64_t id, int (*row)(void *arg, const struct attempt_row *r),
+                 void *arg, struct err *err)
 {
     struct attempt_sink sink = { row, arg };
     sqlite3_stmt *st = queue_stmt(q, SQL_ATTEMPTS);
@@ -178,8 +185,8 @@ static int error_one(sqlite3_stmt *st, void *to)
     return sink->row(sink->arg, &r);
 }
 
-int job_errors(struct queue *q, const struct error_filter *f, int (*row)(void *arg, const struct error_row *r), void *arg,
-               struct err *err)
+int job_errors(struct queue *q, const struct error_filter *f,
+               int (*row)(void *arg, const struct error_row *r), void *arg, struct err *err)
 {
     struct error_sink sink = { row, arg };
     sqlite3_stmt *st = queue_stmt(q, f->job ? SQL_ERRORS_OF_JOB : SQL_ERRORS);
@@ -210,7 +217,8 @@ static int object_one(sqlite3_stmt *st, void *to)
     return sink->row(sink->arg, &r);
 }
 
-int job_objects(struct queue *q, int64_t id, int (*row)(void *arg, const struct object_row *r), void *arg, struct err *err)
+int job_objects(struct queue *q, int64_t id, int (*row)(void *arg, const struct object_row *r),
+                void *arg, struct err *err)
 {
     struct object_sink sink = { row, arg };
     sqlite3_stmt *st = queue_stmt(q, SQL_OBJECTS);
@@ -218,7 +226,8 @@ int job_objects(struct queue *q, int64_t id, int (*row)(void *arg, const struct 
     return walk(st, object_one, &sink, err);
 }
 
-int job_outputs(struct queue *q, int64_t id, int (*row)(void *arg, const struct output *o), void *arg, struct err *err)
+int job_outputs(struct queue *q, int64_t id, int (*row)(void *arg, const struct output *o),
+                void *arg, struct err *err)
 {
     sqlite3_stmt *st = queue_stmt(q, SQL_OUTPUTS);
     db_bind(st, ":job", id);
@@ -239,44 +248,69 @@ int job_outputs(struct queue *q, int64_t id, int (*row)(void *arg, const struct 
 
 /* ---- pipelines ---- */
 
-static int status_index(struct queue *q, struct status_row *r, struct err *err)
+/* What the tally cannot know, by pipeline. */
+struct waiting {
+    char *pipeline;
+    int64_t waiting, oldest;
+};
+struct waitings {
+    struct waiting *v;
+    int n;
+};
+
+static void waitings_clear(struct waitings *w)
 {
-    sqlite3_stmt *st = queue_stmt(q, SQL_STATUS_WAITING);
-    db_bind(st, ":pipeline", r->pipeline);
-    if (db_step(st, err) != 1)
-        return -1;
-    r->waiting = sqlite3_column_int64(st, 0);
-    st = queue_stmt(q, SQL_STATUS_OLDEST);
-    db_bind(st, ":pipeline", r->pipeline);
-    if (db_step(st, err) != 1)
-        return -1;
-    r->oldest_ready = sqlite3_column_int64(st, 1);
-    sqlite3_reset(st);
-    return 0;
+    for (int i = 0; i < w->n; i++)
+        free(w->v[i].pipeline);
+    free(w->v);
+    *w = (struct waitings){ 0 };
 }
 
-/* What the tally cannot know is asked only where there are ready jobs at all. */
-static int status_give(struct queue *q, struct status_row *r, int (*row)(void *arg, const struct status_row *r), void *arg,
-                       int *stop, struct err *err)
+/* Rows of pipeline and a number, the number into waiting or oldest. */
+static int waitings_read(struct queue *q, enum queue_sql which, struct waitings *w, struct err *err)
 {
-    if (r->count[JOB_READY] > 0 && status_index(q, r, err) < 0)
-        return -1;
-    *stop = row(arg, r);
-    return 0;
+    sqlite3_stmt *st = queue_stmt(q, which);
+    int rc;
+    while ((rc = db_step(st, err)) == 1) {
+        struct waiting *more = realloc(w->v, mem_product((size_t)w->n + 1, sizeof *more));
+        if (more)
+            w->v = more;
+        struct waiting one = { 0 };
+        *(which == SQL_STATUS_OLDEST ? &one.oldest : &one.waiting) = sqlite3_column_int64(st, 1);
+        if (!more || !column_dup(st, 0, &one.pipeline)) {
+            sqlite3_reset(st);
+            return err_nomem(err);
+        }
+        w->v[w->n++] = one;
+    }
+    return rc;
 }
 
-int job_status(struct queue *q, int (*row)(void *arg, const struct status_row *r), void *arg, struct err *err)
+static int status_give(struct status_row *r, const struct waitings *w,
+                       int (*row)(void *arg, const struct status_row *r), void *arg)
 {
-    sqlite3_stmt *st = queue_stmt(q, SQL_STATUS_TALLY);
+    for (int i = 0; i < w->n; i++)
+        if (!strcmp(w->v[i].pipeline, r->pipeline)) {
+            r->waiting += w->v[i].waiting;
+            r->oldest_ready += w->v[i].oldest;
+        }
+    return row(arg, r);
+}
+
+int job_status(struct queue *q, int (*row)(void *arg, const struct status_row *r), void *arg,
+               struct err *err)
+{
+    AUTO(waitings_clear) struct waitings w = { 0 };
     AUTO(free_charp) char *name = NULL;
     struct status_row r = { 0 };
+    if (waitings_read(q, SQL_STATUS_WAITING, &w, err) < 0 ||
+        waitings_read(q, SQL_STATUS_OLDEST, &w, err) < 0)
+        return -1;
+    sqlite3_stmt *st = queue_stmt(q, SQL_STATUS_TALLY);
     int rc, stop = 0;
-    while (!stop && (rc = db_step(st, err)) >= 0) {
-        if (name && (rc == 0 || strcmp(name, db_text(st, 0))) && status_give(q, &r, row, arg, &stop, err) < 0)
-            rc = -1;
-        if (rc <= 0 || stop)
-            break;
+    while (!stop && (rc = db_step(st, err)) == 1) {
         if (!name || strcmp(name, db_text(st, 0))) {
+            stop = name ? status_give(&r, &w, row, arg) : 0;
             free(name);
             if (!column_dup(st, 0, &name)) {
                 rc = err_nomem(err);
@@ -290,6 +324,8 @@ int job_status(struct queue *q, int (*row)(void *arg, const struct status_row *r
         r.rows_loaded += sqlite3_column_int64(st, 4);
     }
     sqlite3_reset(st);
+    if (rc == 0 && name && !stop)
+        (void)status_give(&r, &w, row, arg);
     return rc < 0 ? -1 : 0;
 }
 
@@ -310,7 +346,10 @@ static int count_before(sqlite3_stmt *st, int64_t *n, struct err *err)
     return rc < 0 ? -1 : 0;
 }
 
-static void seconds(struct buf *out, int64_t ms) { buf_addf(out, "%" PRId64 ".%" PRId64 " s", ms / 1000, ms % 1000 / 100); }
+static void seconds(struct buf *out, int64_t ms)
+{
+    buf_addf(out, "%" PRId64 ".%" PRId64 " s", ms / 1000, ms % 1000 / 100);
+}
 
 static int explain_ready(struct queue *q, const struct explain *e, struct buf *out, struct err *err)
 {
@@ -320,7 +359,8 @@ static int explain_ready(struct queue *q, const struct explain *e, struct buf *o
         seconds(out, e->run_at > now ? e->run_at - now : 0);
         buf_adds(out, " from now");
         if (e->attempts)
-            buf_addf(out, ", after attempt %" PRId64 " of %" PRId64 " failed with %s", e->attempts, e->attempts_max, e->code);
+            buf_addf(out, ", after attempt %" PRId64 " of %" PRId64 " failed with %s", e->attempts,
+                     e->attempts_max, e->code);
         buf_adds(out, ".");
         return 0;
     }
@@ -338,7 +378,8 @@ static int explain_ready(struct queue *q, const struct explain *e, struct buf *o
     else if (before == 0)
         buf_adds(out, "It is the next that a worker takes.");
     else
-        buf_addf(out, "%s%" PRId64 " %s before it.", before == 1000 ? "At least " : "", before, before == 1 ? "job is" : "jobs are");
+        buf_addf(out, "%s%" PRId64 " %s before it.", before == 1000 ? "At least " : "", before,
+                 before == 1 ? "job is" : "jobs are");
     return 0;
 }
 
@@ -353,8 +394,8 @@ static int explain_lane(struct queue *q, const struct explain *e, struct buf *ou
         db_bind(st, ":lane", db_text(names, 0));
         db_bind(st, ":seq", e->seq);
         if ((rc = db_step(st, err)) == 1)
-            buf_addf(out, "The older job %" PRId64 " must be loaded into '%s' first.", (int64_t)sqlite3_column_int64(st, 1),
-                     db_text(names, 0));
+            buf_addf(out, "The older job %" PRId64 " must be loaded into '%s' first.",
+                     (int64_t)sqlite3_column_int64(st, 1), db_text(names, 0));
         sqlite3_reset(st);
         if (rc)
             break;
@@ -363,7 +404,8 @@ static int explain_lane(struct queue *q, const struct explain *e, struct buf *ou
     return rc;
 }
 
-static int explain_staged(struct queue *q, const struct explain *e, struct buf *out, struct err *err)
+static int explain_staged(struct queue *q, const struct explain *e, struct buf *out,
+                          struct err *err)
 {
     int64_t now = sys_now_ms(), before;
     if (e->loaders == 0) {
@@ -385,7 +427,8 @@ static int explain_staged(struct queue *q, const struct explain *e, struct buf *
     db_bind(st, ":now", now);
     if (count_before(st, &before, err) < 0)
         return -1;
-    buf_addf(out, "It waits for the loader of '%s'; %s%" PRId64 " staged before it.", e->target, before == 1000 ? "at least " : "", before);
+    buf_addf(out, "It waits for the loader of '%s'; %s%" PRId64 " staged before it.", e->target,
+             before == 1000 ? "at least " : "", before);
     return 0;
 }
 
@@ -403,7 +446,8 @@ static int explain_state(struct queue *q, const struct explain *e, struct buf *o
         buf_adds(out, ".");
         return 0;
     case JOB_DEAD:
-        buf_addf(out, "It is dead by %s: qetlctl errors shows why, qetlctl retry tries again.", e->code);
+        buf_addf(out, "It is dead by %s: qetlctl errors shows why, qetlctl retry tries again.",
+                 e->code);
         return 0;
     case JOB_LOADED:
         buf_adds(out, "It is loaded.");
