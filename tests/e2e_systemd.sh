@@ -10,7 +10,7 @@ if [ "${1-}" != --inside ]; then
         exit 0
     }
     [ "$(id -u)" = 0 ] || skip "the units of systemd: needs root, to boot a throw-away systemd"
-    for tool in jq sqlite3; do
+    for tool in jq sqlite3 ip; do
         command -v $tool >/dev/null || skip "the units of systemd: $tool is missing"
     done
     [ -x /lib/systemd/systemd ] || skip "the units of systemd: systemd is not installed"
@@ -73,7 +73,10 @@ rows() { sqlite3 -readonly "file:/var/lib/qetl/warehouse.db?mode=ro" "SELECT cou
 journal_has() { journalctl --no-pager -q -u "qetl@$1" | grep -q "$2"; }
 ini=$(sed -n 's/^z \([^ ]*\).*/\1/p' "$prefix/lib/tmpfiles.d/qetl.conf")
 
-echo 1..21
+echo 1..22
+
+# an address and a way to the world, so that the registry has something to show
+ip address add 10.9.8.7/24 dev lo && ip route add default dev lo
 
 systemd-sysusers && systemd-tmpfiles --create && systemctl daemon-reload && id qetl >/dev/null
 ok "installing makes the user qetl"
@@ -109,6 +112,9 @@ ok "no directive of the unit took a process down on the way"
 systemctl start qetl@worker-2 qetl@loader-2 && is worker-2 ActiveState active && ctl workers >"$tmp/workers" && grep -q 'worker-2' "$tmp/workers" &&
     grep -q 'loader-2' "$tmp/workers"
 ok "several instances of a role work side by side, each under its name"
+
+grep -q 'worker-2.* 10\.9\.8\.7 ' "$tmp/workers"
+ok "the registry has a worker's address, though the unit forbids to list the interfaces"
 
 # ---- reload ----
 printf '[pipeline second]\ntable = warehouse.second\n' >"$(dirname "$ini")/conf.d/second.ini"

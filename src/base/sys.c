@@ -239,22 +239,43 @@ int64_t sys_peak_rss(void)
     return (int64_t)ru.ru_maxrss * 1024;
 }
 
+/* The address that this host would send from to the world: a datagram socket finds it without sending, and without
+ * netlink, which the units forbid. 192.0.2.1 is nobody's (RFC 5737). */
+static bool outward_address(struct sockaddr_in *own)
+{
+    struct sockaddr_in world = { .sin_family = AF_INET, .sin_port = htons(9), .sin_addr.s_addr = htonl(0xC0000201) };
+    socklen_t n = sizeof *own;
+    AUTO(fd_closep) int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    return fd >= 0 && connect(fd, (struct sockaddr *)&world, sizeof world) == 0 &&
+           getsockname(fd, (struct sockaddr *)own, &n) == 0;
+}
+
+/* Without a way to the world: of the first interface that is not loopback. */
+static bool interface_address(struct sockaddr_in *own)
+{
+    struct ifaddrs *list;
+    bool found = false;
+    if (getifaddrs(&list) < 0)
+        return false;
+    for (struct ifaddrs *a = list; a && !found; a = a->ifa_next)
+        if (a->ifa_addr && a->ifa_addr->sa_family == AF_INET && !(a->ifa_flags & IFF_LOOPBACK)) {
+            memcpy(own, a->ifa_addr, sizeof *own);
+            found = true;
+        }
+    freeifaddrs(list);
+    return found;
+}
+
 void sys_host(char *name, size_t name_cap, char *ip, size_t ip_cap)
 {
+    struct sockaddr_in own;
     if (gethostname(name, name_cap) < 0)
         snprintf(name, name_cap, "localhost");
     name[name_cap - 1] = '\0';
-    snprintf(ip, ip_cap, "127.0.0.1");
-    struct ifaddrs *list;
-    if (getifaddrs(&list) < 0)
-        return;
-    for (struct ifaddrs *a = list; a; a = a->ifa_next) {
-        if (!a->ifa_addr || a->ifa_addr->sa_family != AF_INET || (a->ifa_flags & IFF_LOOPBACK))
-            continue;
-        inet_ntop(AF_INET, &((struct sockaddr_in *)(void *)a->ifa_addr)->sin_addr, ip, (socklen_t)ip_cap);
-        break;
-    }
-    freeifaddrs(list);
+    if (!outward_address(&own) && !interface_address(&own))
+        own.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (!inet_ntop(AF_INET, &own.sin_addr, ip, (socklen_t)ip_cap))
+        snprintf(ip, ip_cap, "%s", "127.0.0.1");
 }
 
 bool sys_faults_on;
