@@ -293,6 +293,32 @@ TEST(job, the_unique_index_holds_without_our_help)
     stop();
 }
 
+TEST(job, a_full_disk_is_an_error_that_leaves_nothing_and_passes)
+{
+    AUTO(buf_clear) struct buf big = { 0 };
+    char uid[SYS_UID_LEN + 1];
+    bool made;
+    int64_t id;
+    start();
+    submit_plain();
+    for (int i = 0; i < 200000; i++)
+        buf_addc(&big, 'x');
+    struct job_new n = { .pipeline = "p", .target = "t", .params = buf_str(&big) };
+    int64_t pages = one_int("PRAGMA page_count");
+    char sql[64];
+    snprintf(sql, sizeof sql, "PRAGMA max_page_count = %lld", (long long)pages + 10);
+    CHECK_OK(db_exec(queue_db(q), sql, &err), err);
+    CHECK_OK(queue_begin(q, &err), err);
+    CHECK_EQ(job_submit(q, &n, &id, uid, &made, &err), -1);
+    CHECK_EQ(err.code, ERR_DISK_FULL);
+    CHECK(!made);
+    queue_rollback(q);
+    CHECK_EQ(one_int("SELECT count(*) FROM job"), 1);
+    CHECK_OK(db_exec(queue_db(q), "PRAGMA max_page_count = 1000000", &err), err);
+    CHECK_EQ(submit(&n), 2);
+    stop();
+}
+
 /* ---- order of claims ---- */
 
 TEST(job, greater_priority_first_and_then_the_oldest)
