@@ -1,6 +1,7 @@
 /* The registry: who is there, who went, who vanished. */
 #include "test.h"
 
+#include <signal.h>
 #include <sys/wait.h>
 
 #include "io/db.h"
@@ -161,5 +162,117 @@ TEST(registry, forgets_those_that_are_gone_for_long)
     CHECK_OK(registry_sweep(q, before + 80000000, &err), err);
     CHECK_EQ(list(true), 1);
     CHECK_STR(names[0], "here");
+    queue_close(q);
+}
+
+/* A worker row that claimed a job, as if the process pid (that began at `start`) had. */
+static struct lease claimed_by(const char *name, const char *change, int64_t *worker)
+{
+    char sql[300];
+    struct lease l;
+    int64_t id;
+    char uid[SYS_UID_LEN + 1];
+    bool made;
+    CHECK_OK(registry_join(q, "worker", name, worker, &err), err);
+    snprintf(sql, sizeof sql, "UPDATE worker SET %s WHERE id = %lld", change, (long long)*worker);
+    CHECK_OK(db_exec(queue_db(q), sql, &err), err);
+    CHECK_OK(queue_begin(q, &err), err);
+    struct job_new n = { .pipeline = "p", .target = "t", .attempts_max = 5 };
+    CHECK_OK(job_submit(q, &n, &id, uid, &made, &err), err);
+    CHECK_OK(queue_commit(q, QUEUE_NOW, &err), err);
+    CHECK_EQ(job_finish_claim(q, NULL, 0, *worker, 60000, 3, &l, 1, &err), 1);
+    return l;
+}
+
+static int64_t buried(void)
+{
+    int64_t n;
+    CHECK_OK(registry_bury(q, &n, &err), err);
+    return n;
+}
+
+TEST(registry, ends_the_leases_of_a_killed_process_at_once)
+{
+    int64_t worker, rescued;
+    char change[64];
+    start();
+    pid_t pid = fork();
+    if (pid == 0)
+        for (;;)
+            pause();
+    snprintf(change, sizeof change, "pid = %d, pid_start = %lld", (int)pid, (long long)sys_process_start(pid));
+    struct lease l = claimed_by("killed", change, &worker), again;
+    CHECK_EQ(buried(), 0);
+    CHECK_OK(job_rescue(q, 3, &rescued, &err), err);
+    CHECK_EQ(rescued, 0);
+    kill(pid, SIGKILL);
+    siginfo_t info;
+    CHECK_EQ(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT), 0); /* a zombie now: gone, though it has its number still */
+    CHECK_EQ(buried(), 1);
+    CHECK_EQ(buried(), 0); /* once is enough */
+    CHECK_OK(job_rescue(q, 3, &rescued, &err), err);
+    CHECK_EQ(rescued, 1);
+    CHECK_EQ(buried(), 0);
+    CHECK_EQ(list(false), 0);
+    CHECK_EQ(job_finish_claim(q, NULL, 0, worker, 60000, 3, &again, 1, &err), 1);
+    CHECK_EQ(again.id, l.id);
+    CHECK_EQ(again.token, l.token + 1); /* fenced: what the dead one held is worth nothing */
+    CHECK_EQ(again.crashes, 1);
+    CHECK(waitpid(pid, NULL, 0) == pid);
+    job_lease_clear(&l);
+    job_lease_clear(&again);
+    queue_close(q);
+}
+
+TEST(registry, leaves_leases_of_other_hosts_and_namespaces_and_of_the_living)
+{
+    static const char *const changes[] = { "host = 'elsewhere', pid = 999999999", "pid_ns = 1, pid = 999999999", "beat = 0" };
+    int64_t worker, rescued;
+    start();
+    for (size_t i = 0; i < COUNT_OF(changes); i++) {
+        struct lease l = claimed_by("w", changes[i], &worker);
+        job_lease_clear(&l);
+    }
+    CHECK_EQ(buried(), 0);
+    CHECK_OK(job_rescue(q, 3, &rescued, &err), err);
+    CHECK_EQ(rescued, 0);
+    struct lease l = claimed_by("w", "pid = 999999999", &worker); /* of this host, and gone */
+    CHECK_EQ(buried(), 1);
+    CHECK_OK(job_rescue(q, 3, &rescued, &err), err);
+    CHECK_EQ(rescued, 1);
+    job_lease_clear(&l);
+    queue_close(q);
+}
+
+TEST(registry, tells_a_later_process_with_the_same_number)
+{
+    int64_t worker;
+    char change[64];
+    start();
+    snprintf(change, sizeof change, "pid_start = %lld", (long long)sys_process_start(getpid()) - 1);
+    struct lease l = claimed_by("earlier", change, &worker);
+    CHECK_EQ(buried(), 1);
+    job_lease_clear(&l);
+    queue_close(q);
+}
+
+TEST(registry, ends_the_leases_of_a_killed_loader)
+{
+    int64_t worker, loader;
+    struct staged_job jobs[2];
+    start();
+    struct lease l = claimed_by("w", "beat = 0", &worker);
+    struct finish f = { .lease = &l, .outcome = OUT_STAGED };
+    CHECK_EQ(job_finish_claim(q, &f, 1, worker, 60000, 3, NULL, 0, &err), 0);
+    CHECK_OK(registry_join(q, "loader", "loader", &loader, &err), err);
+    CHECK_EQ(job_load_claim(q, "t", loader, 60000, 2, 10, 1 << 20, jobs, &err), 1);
+    job_staged_clear(&jobs[0]);
+    CHECK_EQ(buried(), 0);
+    CHECK_EQ(job_load_expired(q, "t", loader, 60000, 2, jobs, &err), 0);
+    CHECK_OK(db_exec(queue_db(q), "UPDATE worker SET pid = 999999999 WHERE role = 'loader'", &err), err);
+    CHECK_EQ(buried(), 1);
+    CHECK_EQ(job_load_expired(q, "t", loader, 60000, 2, jobs, &err), 1);
+    job_staged_clear(&jobs[0]);
+    job_lease_clear(&l);
     queue_close(q);
 }

@@ -266,6 +266,52 @@ static bool interface_address(struct sockaddr_in *own)
     return found;
 }
 
+/* Field 3 (state) and 22 (starttime) of /proc/PID/stat. False: it cannot be read. */
+static bool process_stat(int64_t pid, char *state, int64_t *start)
+{
+    char name[64], text[1024];
+    snprintf(name, sizeof name, "/proc/%lld/stat", (long long)pid);
+    AUTO(fd_closep) int fd = open(name, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (n <= 0)
+        return false;
+    text[n] = '\0';
+    char *p = strrchr(text, ')'); /* the name of the program may hold anything; field 3 begins behind it */
+    if (!p || !p[1])
+        return false;
+    *state = p[2];
+    for (int field = 2; p && field < 22; field++)
+        p = strchr(p + 1, ' ');
+    *start = p ? strtoll(p, NULL, 10) : 0;
+    return true;
+}
+
+static bool state_gone(char state) { return state == 'Z' || state == 'X'; }
+
+int64_t sys_process_start(int64_t pid)
+{
+    char state;
+    int64_t start;
+    return process_stat(pid, &state, &start) && !state_gone(state) ? start : 0;
+}
+
+bool sys_process_there(int64_t pid, int64_t start)
+{
+    char state;
+    int64_t now;
+    if (kill((pid_t)pid, 0) < 0 && errno != EPERM)
+        return false;
+    if (!process_stat(pid, &state, &now))
+        return true;
+    return !state_gone(state) && (now == 0 || start == 0 || now == start); /* else a later process has the number */
+}
+
+int64_t sys_process_namespace(void)
+{
+    struct stat st;
+    return stat("/proc/self/ns/pid", &st) == 0 ? (int64_t)st.st_ino : 0;
+}
+
 void sys_host(char *name, size_t name_cap, char *ip, size_t ip_cap)
 {
     struct sockaddr_in own;

@@ -39,6 +39,13 @@ int sys_write_all(int fd, const void *p, size_t n, const char *what, struct err 
 int sys_network_fs(const char *path, const char **fs, struct err *err);
 /* Peak resident set of this process in bytes (RUSAGE_SELF). */
 int64_t sys_peak_rss(void);
+/* Start of a process in clock ticks since boot (proc(5), starttime): with its number it names a process for good. 0: there is
+ * none, or it is a zombie, or /proc does not show it. */
+int64_t sys_process_start(int64_t pid);
+/* Is the process that began then (0: not known) still there? A zombie is not; what cannot be known is taken to be there. */
+bool sys_process_there(int64_t pid, int64_t start);
+/* The namespace that process numbers of ours belong to (pid_namespaces(7)), 0 where /proc does not show it. */
+int64_t sys_process_namespace(void);
 /* This host's name and first non-loopback address (or 127.0.0.1), each NUL-terminated. */
 void sys_host(char *name, size_t name_cap, char *ip, size_t ip_cap);
 

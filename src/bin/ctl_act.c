@@ -24,7 +24,7 @@ static int init_target(struct ctl *c, const struct target_config *tc)
 
 int ctl_init(struct ctl *c, int argc, char **argv)
 {
-    struct spool spool = { .dirfd = -1 };
+    struct spool spool = SPOOL_CLOSED;
     if (ctl_no_args(c, argc, argv, 0) < 0 || ctl_queue(c, QUEUE_CREATE) < 0 ||
         spool_open(&spool, c->config->spool, true, &c->err) < 0)
         return -1;

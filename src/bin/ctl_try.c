@@ -111,7 +111,7 @@ static void look_at_database(struct ctl *c, struct findings *f)
 
 static void look_at_spool(struct ctl *c, struct findings *f)
 {
-    struct spool spool = { .dirfd = -1 };
+    struct spool spool = SPOOL_CLOSED;
     struct err err;
     int64_t used, avail;
     char u[32], a[32];

@@ -24,6 +24,8 @@ struct spool {
     char *path;
     int dirfd, fetch, staged, rejects; /* open folders */
 };
+/* One that is not open; spool_close() does nothing to it. */
+#define SPOOL_CLOSED ((struct spool){ NULL, -1, -1, -1, -1 })
 
 /* Opens, and makes the folders when `create` (then they are writable too). Errors (spool,
  * disk-full, io) name the path and say what is wrong: missing, read-only, not a folder, not ours.

@@ -584,6 +584,7 @@ int job_left(struct queue *q, int64_t until, struct job_left *out, struct err *e
 {
     sqlite3_stmt *st = queue_stmt(q, SQL_LEFT);
     db_bind(st, ":until", until);
+    db_bind(st, ":now", sys_now_ms());
     if (db_step(st, err) != 1)
         return -1;
     *out = (struct job_left){
@@ -592,6 +593,7 @@ int job_left(struct queue *q, int64_t until, struct job_left *out, struct err *e
         .staged = sqlite3_column_int64(st, 2),
         .loading = sqlite3_column_int64(st, 3),
         .later = sqlite3_column_int64(st, 4),
+        .staged_soon = sqlite3_column_int64(st, 5),
     };
     sqlite3_reset(st);
     return 0;

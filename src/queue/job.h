@@ -38,7 +38,7 @@ struct job_new {
     const char *target;     /* name of the target its outputs go to: the loader claims by it */
     const char *const *lanes; /* "target.table" of each table in mode replace or upsert: jobs of a lane are loaded in order */
     int nlanes;
-    bool lane_replace;      /* mode of those tables is replace */
+    bool lane_replace;      /* all its tables are in mode replace, so that it may overtake and be superseded without dropping rows */
     int64_t attempts_max;   /* tries in all; 0 counts as 1 */
 };
 /* Inside queue_begin/commit, many in one transaction. Gives id and uid. *made is false when unique found an open job (then id and uid are
@@ -98,7 +98,7 @@ struct staged_job {
     struct output *outputs; /* inline bytes loaded; rejects among them */
     int noutputs;
     bool overtaken; /* a newer job of one of its lanes was loaded already */
-    bool overtaken_by_replace;
+    bool overtaken_by_replace; /* each of its lanes was replaced by a newer job */
 };
 void job_staged_clear(struct staged_job *j);
 /*
@@ -144,8 +144,8 @@ int job_promote(struct queue *q, int64_t *promoted, int64_t *next, struct err *e
 int job_rescue(struct queue *q, int64_t crashes_max, int64_t *rescued, struct err *err);
 
 /* What is left to do, for a drain: jobs that are ready and due before `until` (not paused), that run, that are staged (due before
- * until) or being loaded; and all others that are not final or dead. */
-struct job_left { int64_t ready, running, staged, loading, later; };
+ * until) or being loaded; and all others that are not final or dead. staged_soon: those of `staged` that are not due yet. */
+struct job_left { int64_t ready, running, staged, loading, later, staged_soon; };
 int job_left(struct queue *q, int64_t until, struct job_left *out, struct err *err);
 
 /* ---- columns inferred once a pipeline (part) ---- */

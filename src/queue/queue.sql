@@ -57,9 +57,9 @@ ON CONFLICT (lane) DO UPDATE SET loaded_seq = max(loaded_seq, excluded.loaded_se
                                  replaced_seq = max(replaced_seq, excluded.replaced_seq);
 
 -- name: lane_overtaken
--- Was a newer job of one of these lanes loaded already, and by a replace?
-SELECT max(d.loaded_seq > :seq), max(d.replaced_seq > :seq)
-FROM json_each(:lanes) AS l JOIN lane_done AS d ON d.lane = l.value;
+-- Was a newer job of one of these lanes loaded already, and was each of them replaced by a newer one?
+SELECT max(coalesce(d.loaded_seq, 0) > :seq), min(coalesce(d.replaced_seq, 0) > :seq)
+FROM json_each(:lanes) AS l LEFT JOIN lane_done AS d ON d.lane = l.value;
 
 -- name: lane_names
 SELECT value FROM json_each(:lanes);
@@ -285,7 +285,8 @@ SELECT (SELECT count(*) FROM job INDEXED BY job_claim WHERE state = 'ready' AND 
        (SELECT count(*) FROM job INDEXED BY job_paused WHERE state = 'ready' AND due = 1 AND paused = 1)
      + (SELECT count(*) FROM job INDEXED BY job_later WHERE state = 'ready' AND due = 0 AND (run_at >= :until
             OR pipeline IN (SELECT name FROM pipeline WHERE paused = 1)))
-     + (SELECT count(*) FROM job INDEXED BY job_staged WHERE state = 'staged' AND run_at >= :until);
+     + (SELECT count(*) FROM job INDEXED BY job_staged WHERE state = 'staged' AND run_at >= :until),
+       (SELECT count(*) FROM job INDEXED BY job_staged WHERE state = 'staged' AND run_at < :until AND run_at > :now);
 
 -- ---- columns inferred once ----
 
@@ -385,14 +386,31 @@ FROM job WHERE id = :id;
 -- ---- worker registry ----
 
 -- name: worker_join
-INSERT INTO worker (role, name, host, ip, pid, pid_start, version, started, beat)
-VALUES (:role, :name, :host, :ip, :pid, :pid_start, :version, :now, :now) RETURNING id;
+INSERT INTO worker (role, name, host, ip, pid, pid_start, pid_ns, version, started, beat)
+VALUES (:role, :name, :host, :ip, :pid, :pid_start, :pid_ns, :version, :now, :now) RETURNING id;
 
 -- name: worker_beat
 UPDATE worker SET beat = :now WHERE id = :id;
 
 -- name: worker_leave
 UPDATE worker SET beat = :now, ended = :now WHERE id = :id AND ended IS NULL;
+
+-- name: lease_holders
+-- Who of this host holds a lease that was not ended here. Asked without the lock.
+SELECT id, pid, pid_start FROM worker
+WHERE host = :host AND pid_ns = :pid_ns AND id IN
+    (SELECT worker FROM job INDEXED BY job_running WHERE state = 'running' AND lease_until > 0
+     UNION SELECT worker FROM job INDEXED BY job_loading WHERE state = 'loading' AND lease_until > 0);
+
+-- name: worker_gone
+UPDATE worker SET ended = :now WHERE id = :id AND ended IS NULL;
+
+-- name: lease_end_running
+-- The leases of a process that is gone run out now; the token stays, and the next claim adds to it.
+UPDATE job INDEXED BY job_running SET lease_until = 0 WHERE state = 'running' AND worker = :id;
+
+-- name: lease_end_loading
+UPDATE job INDEXED BY job_loading SET lease_until = 0 WHERE state = 'loading' AND worker = :id;
 
 -- name: worker_list
 -- The current job of one that claimed several is the oldest of them.

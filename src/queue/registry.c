@@ -5,9 +5,6 @@
  */
 #include "queue/registry.h"
 
-#include <errno.h>
-#include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/sys.h"
@@ -15,25 +12,6 @@
 #include "io/db.h"
 
 enum { BEAT_OLD_MS = 120000 };
-
-/* Start of a process in clock ticks since boot (field 22 of /proc/PID/stat, proc(5)), 0 where it
- * cannot be read. */
-static int64_t process_start(int64_t pid)
-{
-    char name[64], text[1024];
-    snprintf(name, sizeof name, "/proc/%lld/stat", (long long)pid);
-    FILE *f = fopen(name, "re");
-    if (!f)
-        return 0;
-    size_t n = fread(text, 1, sizeof text - 1, f);
-    fclose(f);
-    text[n] = '\0';
-    char *p = strrchr(
-        text, ')'); /* the name of the program may hold anything; field 3 begins behind it */
-    for (int field = 2; p && field < 22; field++)
-        p = strchr(p + 1, ' ');
-    return p ? strtoll(p, NULL, 10) : 0;
-}
 
 static int one_row(struct queue *q, sqlite3_stmt *st, struct err *err)
 {
@@ -57,7 +35,8 @@ int registry_join(struct queue *q, const char *role, const char *name, int64_t *
     db_bind(st, ":host", (const char *)host);
     db_bind(st, ":ip", (const char *)ip);
     db_bind(st, ":pid", (int64_t)getpid());
-    db_bind(st, ":pid_start", process_start(getpid()));
+    db_bind(st, ":pid_start", sys_process_start(getpid()));
+    db_bind(st, ":pid_ns", sys_process_namespace());
     db_bind(st, ":version", PACKAGE_VERSION);
     db_bind(st, ":now", sys_now_ms());
     int rc = db_step(st, err);
@@ -91,20 +70,11 @@ int registry_leave(struct queue *q, int64_t id, struct err *err)
     return write_row(q, SQL_WORKER_LEAVE, id, err);
 }
 
-static bool process_there(int64_t pid, int64_t start)
-{
-    if (kill((pid_t)pid, 0) < 0 && errno != EPERM)
-        return false;
-    int64_t now = process_start(pid);
-    return now == 0 || start == 0 || now == start; /* else a later process has the number */
-}
-
 static int alive(const struct worker_row *r, int64_t pid_start, const char *host)
 {
     if (r->ended)
         return 0;
-    return strcmp(r->host, host) ? sys_now_ms() - r->beat < BEAT_OLD_MS
-                                 : process_there(r->pid, pid_start);
+    return strcmp(r->host, host) ? sys_now_ms() - r->beat < BEAT_OLD_MS : sys_process_there(r->pid, pid_start);
 }
 
 int registry_list(struct queue *q, bool all, int (*row)(void *arg, const struct worker_row *r),
@@ -149,4 +119,44 @@ int registry_sweep(struct queue *q, int64_t before, struct err *err)
     sqlite3_stmt *st = queue_stmt(q, SQL_WORKER_SWEEP);
     db_bind(st, ":before", before);
     return one_row(q, st, err);
+}
+
+/* ---- processes that are gone ---- */
+
+static int bury(struct queue *q, int64_t id, struct err *err)
+{
+    static const enum queue_sql steps[] = { SQL_WORKER_GONE, SQL_LEASE_END_RUNNING, SQL_LEASE_END_LOADING };
+    if (queue_begin(q, err) < 0)
+        return -1;
+    for (size_t i = 0; i < COUNT_OF(steps); i++) {
+        sqlite3_stmt *st = queue_stmt(q, steps[i]);
+        db_bind(st, ":id", id);
+        if (steps[i] == SQL_WORKER_GONE)
+            db_bind(st, ":now", sys_now_ms());
+        if (db_run(st, err) < 0) {
+            queue_rollback(q);
+            return err_in(err, "end the leases of worker %lld", (long long)id);
+        }
+    }
+    return queue_commit(q, QUEUE_LATER, err);
+}
+
+int registry_bury(struct queue *q, int64_t *buried, struct err *err)
+{
+    enum { AT_ONCE = 64 }; /* more wait for the next call */
+    char host[256], ip[64];
+    int64_t gone[AT_ONCE];
+    int n = 0, rc;
+    *buried = 0;
+    sys_host(host, sizeof host, ip, sizeof ip);
+    sqlite3_stmt *st = queue_stmt(q, SQL_LEASE_HOLDERS);
+    db_bind(st, ":host", (const char *)host);
+    db_bind(st, ":pid_ns", sys_process_namespace());
+    while ((rc = db_step(st, err)) == 1 && n < AT_ONCE)
+        if (!sys_process_there(sqlite3_column_int64(st, 1), sqlite3_column_int64(st, 2)))
+            gone[n++] = sqlite3_column_int64(st, 0);
+    sqlite3_reset(st);
+    for (int i = 0; i < n && rc >= 0; i++, ++*buried)
+        rc = bury(q, gone[i], err);
+    return rc < 0 ? -1 : 0;
 }

@@ -16,6 +16,10 @@ struct worker_row {
     int alive; /* no end, and on this host the process is there; on others the beat is young */
 };
 int registry_list(struct queue *q, bool all, int (*row)(void *arg, const struct worker_row *r), void *arg, struct err *err);
+/* The leases of processes of this host (and this namespace of process numbers) that are gone run out now, so that job_rescue() and
+ * job_load_expired() take their jobs back without waiting. Tokens stay what they are. Takes no lock when nobody is gone. *buried: how
+ * many processes. Never touches who works on another host: there a silent one may live. */
+int registry_bury(struct queue *q, int64_t *buried, struct err *err);
 /* Rows of workers that ended (or vanished) more than a day ago are removed. */
 int registry_sweep(struct queue *q, int64_t before, struct err *err);
 

@@ -165,6 +165,7 @@ CREATE TABLE worker (
     ip        TEXT NOT NULL,
     pid       INTEGER NOT NULL,
     pid_start INTEGER NOT NULL,  -- tells a process from a later one with the same pid (proc(5), starttime); 0 unknown
+    pid_ns    INTEGER NOT NULL,  -- the namespace that pid belongs to (pid_namespaces(7)); 0 unknown
     version   TEXT NOT NULL,
     started   INTEGER NOT NULL,
     beat      INTEGER NOT NULL,

@@ -46,7 +46,7 @@ static void *keeper_main(void *arg)
             next = sys_mono_ms() + k->role->config->lease_ms / 3;
         }
         struct timespec until;
-        clock_gettime(CLOCK_REALTIME, &until);
+        clock_gettime(CLOCK_MONOTONIC, &until);
         until.tv_sec++;
         pthread_cond_timedwait(&k->changed, &k->mutex, &until);
     }
@@ -61,7 +61,11 @@ int keeper_start(struct keeper **out, const struct role *role, struct err *err)
         return err_nomem(err);
     k->role = role;
     pthread_mutex_init(&k->mutex, NULL);
-    pthread_cond_init(&k->changed, NULL);
+    pthread_condattr_t attr; /* a wall clock that is set back must not stop the renewing */
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&k->changed, &attr);
+    pthread_condattr_destroy(&attr);
     if (queue_open(&k->queue, role->config->database, 0, err) < 0) {
         free(k);
         return -1;

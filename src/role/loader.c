@@ -28,6 +28,9 @@ enum {
     AWAY_MS = 1000,          /* first pause when a target is away; doubles up to: */
     AWAY_MAX_MS = 60000,
     SWEEP_MS = 3600000,
+    REGISTRY_AGE_MS = 7 * 86400000, /* so long a worker that ended stays listed */
+    CHORES_MS = 1000,
+    DRAIN_POLL_MS = 100,
     SWEEP_AGE_MS = 600000,   /* younger files may belong to a worker that has not said so yet */
 };
 
@@ -36,6 +39,7 @@ struct place_of {
     const struct target *target;
     struct target_conn *conn;
     int64_t away_until_mono_ms, away_ms;
+    struct err why; /* it is away */
 };
 
 struct loader {
@@ -46,7 +50,8 @@ struct loader {
     struct keeper *keeper;
     int64_t id;
     struct place_of *targets;
-    int64_t beat_mono_ms, sweep_mono_ms;
+    int64_t beat_mono_ms, sweep_mono_ms, chores_mono_ms;
+    bool blocked; /* draining: nothing but staged jobs was left when we looked last */
 };
 
 /* ---- one job of a group, made ready for its target ---- */
@@ -117,15 +122,30 @@ static void outcome(struct load_finish *f, enum load_outcome o, const struct err
         f->err = *err;
 }
 
+/* Would superseding it drop rows that no newer job has replaced? Those of tables in mode append. */
+static bool drops_rows(struct loader *l, const struct staged_job *job)
+{
+    struct prepared p;
+    struct err err;
+    bool drops = prepare(l, &p, job, &err) < 0;
+    for (int i = 0; i < p.job.noutputs; i++)
+        drops |= p.outputs[i].spec.mode == MODE_APPEND && p.outputs[i].output->rows > 0;
+    prepared_clear(&p);
+    return drops;
+}
+
 /* An overtaken job is not loaded, unless it was: a loader may have died between its commit and its record. */
-static int settle_overtaken(struct place_of *t, const struct staged_job *job, struct load_finish *f, struct err *err)
+static int settle_overtaken(struct loader *l, struct place_of *t, const struct staged_job *job, struct load_finish *f,
+                            struct err *err)
 {
     int there = t->target->loaded(t->conn, job->uid, err);
     if (there < 0)
         return -1;
     if (there) {
+        for (int i = 0; i < job->noutputs; i++)
+            f->rows += job->outputs[i].kind == OUTPUT_ROWS ? job->outputs[i].rows : 0;
         outcome(f, LOAD_LOADED, NULL);
-    } else if (job->overtaken_by_replace) {
+    } else if (job->overtaken_by_replace && !drops_rows(l, job)) {
         outcome(f, LOAD_SUPERSEDED, NULL);
     } else {
         struct err e;
@@ -138,7 +158,7 @@ static int settle_overtaken(struct place_of *t, const struct staged_job *job, st
 static int load_one(struct loader *l, struct place_of *t, const struct staged_job *job, struct load_finish *f, struct err *err)
 {
     if (job->overtaken)
-        return settle_overtaken(t, job, f, err);
+        return settle_overtaken(l, t, job, f, err);
     struct prepared p;
     struct err e = { 0 };
     int rc = prepare(l, &p, job, &e);
@@ -161,7 +181,8 @@ static int load_one(struct loader *l, struct place_of *t, const struct staged_jo
     return 0;
 }
 
-static void target_away(struct place_of *t)
+/* The target cannot be used now: leave it alone for a while, longer each time. */
+static void target_away(struct place_of *t, const struct err *why)
 {
     if (t->conn)
         t->target->close(t->conn);
@@ -170,12 +191,25 @@ static void target_away(struct place_of *t)
     if (t->away_ms > AWAY_MAX_MS)
         t->away_ms = AWAY_MAX_MS;
     t->away_until_mono_ms = sys_mono_ms() + t->away_ms;
+    t->why = *why;
+    log_error(err_class(why->code) == ERR_TRANSIENT ? "the target is away; its jobs wait" : "the target cannot be used", why, "target",
+              t->config->name);
+}
+
+/* Jobs that were not committed: they wait for the target, or die when it is the target's settings that are wrong. */
+static void put_off(struct group *g, int64_t backoff_ms, const struct err *why)
+{
+    for (int i = 0; i < g->n; i++) {
+        outcome(&g->finishes[i], err_class(why->code) == ERR_TRANSIENT ? LOAD_AWAY : LOAD_REFUSED, why);
+        g->finishes[i].backoff_ms = backoff_ms;
+    }
 }
 
 /* The commit's answer was lost or bad: the ledger decides, job by job. */
-static int ask_ledger(struct place_of *t, struct group *g, const struct err *why)
+static int ask_ledger(struct place_of *t, const struct group *g)
 {
     struct err err;
+    int missing = 0;
     t->target->close(t->conn);
     t->conn = NULL;
     if (t->target->open(&t->conn, t->config, true, &err) < 0)
@@ -186,40 +220,41 @@ static int ask_ledger(struct place_of *t, struct group *g, const struct err *why
         int there = t->target->loaded(t->conn, g->jobs[i].uid, &err);
         if (there < 0)
             return -1;
-        if (!there)
-            outcome(&g->finishes[i], LOAD_AWAY, why);
+        missing += !there;
     }
-    return 0;
+    return missing ? -1 : 0; /* a transaction: all of them or none */
 }
 
-/* All of them in one transaction of the target. Every finish has an outcome afterwards. */
+/* The jobs of the group in one transaction of the target. 0: every finish has its outcome; -1 *err holds for all of them. */
+static int load_together(struct loader *l, struct place_of *t, struct group *g, struct err *err)
+{
+    if ((!t->conn && t->target->open(&t->conn, t->config, true, err) < 0) || t->target->begin(t->conn, err) < 0)
+        return -1;
+    for (int i = 0; i < g->n; i++) {
+        int rc = role_grace(&l->role) == 0 ? err_set(err, ERR_SHUTDOWN, "the loader was told to stop")
+                                           : load_one(l, t, &g->jobs[i], &g->finishes[i], err);
+        if (rc < 0) {
+            t->target->rollback(t->conn);
+            return -1;
+        }
+    }
+    return t->target->commit(t->conn, err) == 0 ? 0 : ask_ledger(t, g);
+}
+
+/* Every finish has an outcome afterwards. */
 static void load_group(struct loader *l, struct place_of *t, struct group *g)
 {
     struct err err = { 0 };
-    bool begun = false, ok = false;
-    if (!t->conn && t->target->open(&t->conn, t->config, true, &err) < 0)
-        goto done;
-    if (t->target->begin(t->conn, &err) < 0)
-        goto done;
-    begun = true;
-    for (int i = 0; i < g->n; i++)
-        if (load_one(l, t, &g->jobs[i], &g->finishes[i], &err) < 0)
-            goto done;
-    ok = t->target->commit(t->conn, &err) == 0 || ask_ledger(t, g, &err) == 0;
-    begun = false;
-done:
-    if (ok) {
+    int64_t away_ms = t->away_until_mono_ms - sys_mono_ms();
+    if (away_ms > 0) { /* since the group before this one */
+        put_off(g, away_ms, &t->why);
+    } else if (load_together(l, t, g, &err) == 0) {
         t->away_ms = 0;
-        return;
-    }
-    if (begun)
-        t->target->rollback(t->conn);
-    bool permanent = err_class(err.code) != ERR_TRANSIENT; /* the target itself is wrong, not a job */
-    target_away(t);
-    log_error(permanent ? "the target cannot be used" : "the target is away; its jobs wait", &err, "target", t->config->name);
-    for (int i = 0; i < g->n; i++) {
-        outcome(&g->finishes[i], permanent ? LOAD_REFUSED : LOAD_AWAY, &err);
-        g->finishes[i].backoff_ms = t->away_ms;
+    } else if (err.code == ERR_SHUTDOWN) {
+        put_off(g, 0, &err);
+    } else {
+        target_away(t, &err);
+        put_off(g, t->away_ms, &err);
     }
 }
 
@@ -309,6 +344,7 @@ static int keep_uid(void *arg, const char *uid, struct err *err)
 {
     struct loader *l = arg;
     int64_t id;
+    role_alive(&l->role); /* a sweep of very many files takes its time */
     int state = -1;
     struct err e;
     if (job_find(l->queue, uid, &id, &e) < 0) {
@@ -323,22 +359,35 @@ static int keep_uid(void *arg, const char *uid, struct err *err)
     return state == JOB_READY || state == JOB_RUNNING || state == JOB_STAGED || state == JOB_LOADING || state == JOB_DEAD;
 }
 
+static void sweep(struct loader *l)
+{
+    struct err err;
+    int64_t removed = 0;
+    if (spool_sweep(&l->spool, SWEEP_AGE_MS, keep_uid, l, &removed, &err) < 0)
+        log_error("the spool could not be swept", &err, NULL, NULL);
+    if (removed)
+        log_event(LOG_INFO, "orphans removed from the spool", "files", log_num(removed), NULL);
+    if (registry_sweep(l->queue, sys_now_ms() - REGISTRY_AGE_MS, &err) < 0)
+        log_error("the registry could not be swept", &err, NULL, NULL);
+}
+
 static int chores(struct loader *l, struct err *err)
 {
-    int64_t now = sys_mono_ms(), removed = 0;
+    int64_t now = sys_mono_ms(), buried;
     role_alive(&l->role);
     if (now >= l->beat_mono_ms) {
         l->beat_mono_ms = now + l->config->heartbeat_ms;
         if (registry_beat(l->queue, l->id, err) < 0)
             return -1;
     }
+    if (now >= l->chores_mono_ms) {
+        l->chores_mono_ms = now + CHORES_MS;
+        if (registry_bury(l->queue, &buried, err) < 0)
+            return -1;
+    }
     if (now >= l->sweep_mono_ms) {
-        struct err e;
         l->sweep_mono_ms = now + SWEEP_MS;
-        if (spool_sweep(&l->spool, SWEEP_AGE_MS, keep_uid, l, &removed, &e) < 0)
-            log_error("the spool could not be swept", &e, NULL, NULL);
-        if (removed)
-            log_event(LOG_INFO, "orphans removed from the spool", "files", log_num(removed), NULL);
+        sweep(l);
     }
     return 0;
 }
@@ -350,7 +399,7 @@ int loader_open(struct loader **out, const struct role *role, struct err *err)
         return err_nomem(err);
     l->role = *role;
     l->config = role->config;
-    l->spool.dirfd = -1;
+    l->spool = SPOOL_CLOSED;
     l->targets = calloc((size_t)role->config->ntargets + 1, sizeof *l->targets);
     int rc = l->targets ? 0 : err_nomem(err);
     for (int i = 0; rc == 0 && i < l->config->ntargets; i++) {
@@ -401,12 +450,35 @@ void loader_close(struct loader *l)
     free(l);
 }
 
+/* Is a target away that is to be tried again within the time that a drain may wait? */
+static bool away_for_now(const struct loader *l)
+{
+    for (int i = 0; i < l->config->ntargets; i++) {
+        int64_t left = l->targets[i].away_until_mono_ms - sys_mono_ms();
+        if (left > 0 && left <= l->role.drain_wait_ms)
+            return true;
+    }
+    return false;
+}
+
+/*
+ * Draining, after a step that found nothing to load: is there anything left to wait for? Staged jobs alone are not: when a step
+ * that began after nothing else was left cannot claim them, they wait for jobs that will not run now, or for another loader's target.
+ */
 static int load_left(struct loader *l, struct err *err)
 {
     struct job_left left;
     if (job_left(l->queue, sys_now_ms() + l->role.drain_wait_ms, &left, err) < 0)
         return -1;
-    return left.ready || left.running || left.staged || left.loading;
+    bool was_blocked = l->blocked;
+    l->blocked = !left.ready && !left.running && !left.loading && !left.staged_soon && !away_for_now(l);
+    return !l->blocked || (left.staged && !was_blocked);
+}
+
+static int64_t idle_ms(const struct loader *l)
+{
+    int64_t most = l->role.drain ? DRAIN_POLL_MS : CHORES_MS;
+    return l->config->poll_ms < most ? l->config->poll_ms : most;
 }
 
 int loader_run(const struct role *role, struct err *err)
@@ -416,15 +488,19 @@ int loader_run(const struct role *role, struct err *err)
         return -1;
     sys_signals_init(queue_bell_word(l->queue, BELL_STAGED));
     int rc = 0, did;
-    while (rc == 0 && role_grace(role) < 0) {
+    while (rc == 0 && role_goes_on(role)) {
         uint32_t bell = queue_bell(l->queue, BELL_STAGED);
         (void)sys_fault("loader-loop");
-        if ((rc = loader_step(l, &did, err)) < 0 || did)
+        if ((rc = loader_step(l, &did, err)) < 0)
+            break;
+        if (did) {
+            l->blocked = false;
             continue;
+        }
         if (role->drain && (rc = load_left(l, err)) <= 0)
             break;
         rc = 0;
-        queue_sleep(l->queue, BELL_STAGED, bell, role->drain ? 100 : l->config->poll_ms);
+        queue_sleep(l->queue, BELL_STAGED, bell, idle_ms(l));
     }
     sys_signals_init(NULL); /* a second signal must not ring a bell that is unmapped */
     loader_close(l);

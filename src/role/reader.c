@@ -352,11 +352,16 @@ int reader_begin(struct reader_child *c, const struct pipeline *p, const char *c
     return rc;
 }
 
+bool reader_full(const struct reader_child *c)
+{
+    return c->busy && !c->early && c->pid > 0 && c->control.waiting >= AHEAD_MAX;
+}
+
 /* Serve the child while very many objects are ahead of it. A result that comes meanwhile is kept
  * for reader_tick. */
 static int wait_ahead(struct reader_child *c, struct err *err)
 {
-    while (c->busy && !c->early && c->pid > 0 && c->control.waiting >= AHEAD_MAX) {
+    while (reader_full(c)) {
         struct pollfd fds[2];
         reader_pollfds(c, fds);
         (void)poll(fds, 2, 100);

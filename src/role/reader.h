@@ -58,6 +58,9 @@ int reader_end(struct reader_child *c, struct err *err);         /* no more obje
 /* Give the job up (cancelled, lease lost, fetch failed): kills and replaces the child if it does not stop by itself at once. */
 int reader_abort(struct reader_child *c, struct err *err);
 
+/* So many objects are ahead of the child that the next one would have to wait: poll and tick until there is room. */
+bool reader_full(const struct reader_child *c);
+
 /* Descriptors to poll for POLLIN: control socket and "room in the ring" event; always 2. */
 void reader_pollfds(struct reader_child *c, struct pollfd fds[2]);
 /* Serve what the child asked for. 1: the result is there (*result filled; cleared by the caller), 0: not yet, -1 error of our

@@ -22,3 +22,5 @@ int64_t role_grace(const struct role *role)
     int64_t left = asked_mono_ms + role->config->shutdown_timeout_ms - sys_mono_ms();
     return left > 0 ? left : 0;
 }
+
+bool role_goes_on(const struct role *role) { return role_grace(role) < 0 && !sys_reload_requested(); }

@@ -24,4 +24,7 @@ void role_alive(const struct role *role);
 /* How much of a shutdown's grace is left: -1 nobody asked to stop; 0 stop now; else ms. */
 int64_t role_grace(const struct role *role);
 
+/* Nobody asked to stop, nor to end after the work in hand for a new ini (SIGHUP). A SIGHUP is told once. */
+bool role_goes_on(const struct role *role);
+
 #endif

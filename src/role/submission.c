@@ -172,13 +172,14 @@ int submission_resolve(struct submission *s, const struct config *config, struct
         n->priority = p->priority;
     n->lanes = s->lanes;
     n->nlanes = 0;
+    n->lane_replace = true; /* of all its tables: else to overtake, or to be superseded, would drop rows */
     for (int i = 0; i < p->nparts; i++) {
         bool known = p->parts[i].mode == MODE_APPEND;
         for (int k = 0; k < n->nlanes; k++)
             known |= !strcmp(s->lanes[k], p->parts[i].table);
         if (!known)
             s->lanes[n->nlanes++] = p->parts[i].table;
-        n->lane_replace |= p->parts[i].mode == MODE_REPLACE;
+        n->lane_replace &= p->parts[i].mode == MODE_REPLACE;
     }
     return 0;
 }

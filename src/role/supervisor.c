@@ -28,6 +28,9 @@ enum {
     OLD_MS = 10000,         /* a child that lived so long did not die young */
     TICK_MS = 200,
     SILENT_MS = 20000,      /* a child without a sign of life for so long hangs */
+    WATCH_MS = 1000,
+    KILL_MS = 2000,         /* after a second request to stop: so long until SIGKILL. What is killed comes back by its lease */
+    LATE_MS = 5000,         /* the same after shutdown_timeout */
 };
 
 struct child {
@@ -35,7 +38,9 @@ struct child {
     char name[80];
     pid_t pid; /* 0: not running */
     int64_t started_mono_ms, start_at_mono_ms, pause_ms;
-    bool finished; /* drained, or ended by itself with 0 */
+    bool finished; /* not to be started again: drained, stopped or retired */
+    bool renewed;  /* was told to end, to be started again with a new ini */
+    bool retired;  /* the new ini has fewer slots */
 };
 
 struct supervisor {
@@ -46,13 +51,15 @@ struct supervisor {
     int64_t *beats; /* shared memory, one a child */
     bool stopping;
     int signals_sent;
+    int64_t kill_at_mono_ms; /* stopping: whoever is still there then is killed */
+    int64_t watch_mono_ms, notify_mono_ms;
     int worst; /* exit status of a child that could not run at all */
     struct err fatal;
     int errors; /* pipe from the children: the error that ended one */
     int error_out;
 };
 
-static void child_main(struct supervisor *v, int i)
+static void child_main(struct supervisor *v, int i, pid_t supervisor)
 {
     struct child *c = &v->children[i];
     struct role role = {
@@ -64,6 +71,9 @@ static void child_main(struct supervisor *v, int i)
     };
     struct err err = { 0 };
     prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (getppid() != supervisor) /* it died before that */
+        _exit(0);
+    setpgid(0, 0); /* what a terminal sends reaches the supervisor only, which says it to each child once */
     unsetenv("NOTIFY_SOCKET"); /* the supervisor speaks for all */
     close(v->errors);
     log_init((enum log_level)log_level_by_name(v->config->log_level),
@@ -76,28 +86,43 @@ static void child_main(struct supervisor *v, int i)
     _exit(err_exit_status(err.code) ? err_exit_status(err.code) : 1);
 }
 
-static int child_start(struct supervisor *v, int i, struct err *err)
+static void pause_longer(struct child *c, int64_t now)
+{
+    if (now - c->started_mono_ms > OLD_MS || !c->pause_ms)
+        c->pause_ms = PAUSE_MS;
+    else if ((c->pause_ms *= 2) > PAUSE_MAX_MS)
+        c->pause_ms = PAUSE_MAX_MS;
+    c->start_at_mono_ms = now + c->pause_ms;
+}
+
+static void child_start(struct supervisor *v, int i)
 {
     struct child *c = &v->children[i];
+    pid_t self = getpid();
     v->beats[i] = c->started_mono_ms = sys_mono_ms();
     fflush(NULL);
     c->pid = fork();
     if (c->pid == 0)
-        child_main(v, i);
+        child_main(v, i, self);
     if (c->pid < 0) {
+        struct err err;
+        err_sys(&err, "start %s", c->name);
+        log_error("a process could not be started; trying again", &err, "process", c->name);
         c->pid = 0;
-        return err_sys(err, "start %s", c->name);
+        pause_longer(c, c->started_mono_ms);
     }
-    return 0;
 }
 
 static void child_ended(struct supervisor *v, struct child *c, int status)
 {
     int64_t now = sys_mono_ms();
+    bool renewed = c->renewed;
     c->pid = 0;
+    c->renewed = false;
+    c->finished = v->stopping || c->retired;
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
-        c->finished = v->s->drain || v->stopping;
-        c->start_at_mono_ms = now + PAUSE_MS;
+        c->finished |= v->s->drain && !renewed;
+        c->start_at_mono_ms = renewed ? now : now + PAUSE_MS;
         return;
     }
     if (WIFEXITED(status)) { /* it said why: a setting, the database, the spool */
@@ -110,12 +135,7 @@ static void child_ended(struct supervisor *v, struct child *c, int status)
         log_event(LOG_ERROR, "a process died; it is started again", "process", c->name, "signal",
                   strsignal(WTERMSIG(status)), NULL);
     }
-    if (now - c->started_mono_ms > OLD_MS || !c->pause_ms)
-        c->pause_ms = PAUSE_MS;
-    else if ((c->pause_ms *= 2) > PAUSE_MAX_MS)
-        c->pause_ms = PAUSE_MAX_MS;
-    c->start_at_mono_ms = now + c->pause_ms;
-    c->finished = v->stopping;
+    pause_longer(c, now);
 }
 
 static void reap(struct supervisor *v)
@@ -145,6 +165,12 @@ static int running(const struct supervisor *v)
 static void stop_on_request(struct supervisor *v)
 {
     int asked = sys_stop_requested();
+    int64_t now = sys_mono_ms();
+    if (v->stopping && now >= v->kill_at_mono_ms && running(v)) {
+        log_event(LOG_WARN, "processes that did not stop are killed", "processes", log_num(running(v)), NULL);
+        signal_all(v, SIGKILL);
+        v->kill_at_mono_ms = now + KILL_MS;
+    }
     if (asked <= v->signals_sent && !(v->worst && !v->stopping))
         return;
     if (!v->stopping) {
@@ -152,21 +178,47 @@ static void stop_on_request(struct supervisor *v)
         log_event(LOG_INFO, "stopping", "processes", log_num(running(v)), NULL);
     }
     v->stopping = true;
+    v->kill_at_mono_ms = now + (asked > 1 ? KILL_MS : v->config->shutdown_timeout_ms + LATE_MS);
     for (; v->signals_sent < (asked ? asked : 1); v->signals_sent++)
         signal_all(v, SIGTERM);
 }
 
-static void add(struct supervisor *v, int (*run)(const struct role *, struct err *), const char *role, int64_t slots)
+static void child_name(const struct supervisor *v, struct child *c, const char *role, int64_t number, int64_t slots)
 {
-    for (int64_t k = 1; k <= slots && v->n < CHILDREN_MAX; k++) {
+    const char *name = v->s->name ? v->s->name : role;
+    if (slots == 1)
+        snprintf(c->name, sizeof c->name, "%s", name);
+    else
+        snprintf(c->name, sizeof c->name, "%.50s.%" PRId64, name, number);
+}
+
+/* So many slots of a role. What is too much retires when it ends; names change with the next start. */
+static void plan_role(struct supervisor *v, int (*run)(const struct role *, struct err *), const char *role, int64_t slots)
+{
+    int64_t have = 0;
+    for (int i = 0; i < v->n; i++) {
+        struct child *c = &v->children[i];
+        if (c->run != run)
+            continue;
+        bool retired = ++have > slots;
+        if (retired != c->retired)
+            c->finished = retired && !c->pid;
+        c->retired = retired;
+        child_name(v, c, role, have, slots);
+    }
+    while (have < slots && v->n < CHILDREN_MAX) {
         struct child *c = &v->children[v->n++];
         *c = (struct child){ .run = run };
-        const char *name = v->s->name ? v->s->name : role;
-        if (slots == 1)
-            snprintf(c->name, sizeof c->name, "%s", name);
-        else
-            snprintf(c->name, sizeof c->name, "%.50s.%" PRId64, name, k);
+        child_name(v, c, role, ++have, slots);
     }
+}
+
+static void plan(struct supervisor *v)
+{
+    if (v->s->what & SUPERVISE_WORKERS)
+        plan_role(v, worker_run, "worker", v->config->worker_slots);
+    if (v->s->what & SUPERVISE_LOADERS)
+        plan_role(v, loader_run, "loader", 1);
 }
 
 /* The ini again: running children finish what they do and are started anew with it. A faulty ini changes nothing. */
@@ -180,24 +232,31 @@ static void reload(struct supervisor *v)
     } else {
         config_free(v->config);
         v->config = fresh;
-        signal_all(v, SIGTERM);
+        plan(v);
+        for (int i = 0; i < v->n; i++)
+            v->children[i].renewed = v->children[i].pid != 0;
+        signal_all(v, SIGHUP);
         log_event(LOG_INFO, "the ini was read again", NULL);
     }
     sys_notify("READY=1");
 }
 
-static void watch(struct supervisor *v, int64_t watchdog_ms, int64_t *next)
+static void watch(struct supervisor *v, int64_t watchdog_ms)
 {
     int64_t now = sys_mono_ms();
-    if (!watchdog_ms || now < *next)
-        return;
-    *next = now + watchdog_ms / 2;
-    for (int i = 0; i < v->n; i++)
-        if (v->children[i].pid && now - __atomic_load_n(&v->beats[i], __ATOMIC_RELAXED) > SILENT_MS) {
-            log_event(LOG_ERROR, "a process hangs", "process", v->children[i].name, NULL);
-            kill(v->children[i].pid, SIGKILL);
-        }
-    sys_notify("WATCHDOG=1\nSTATUS=%d of %d processes running", running(v), v->n);
+    if (now >= v->watch_mono_ms) {
+        bool slept = now > v->watch_mono_ms + SILENT_MS / 2; /* we were stopped ourselves, and so were the children */
+        v->watch_mono_ms = now + WATCH_MS;
+        for (int i = 0; i < v->n && !slept; i++)
+            if (v->children[i].pid && now - __atomic_load_n(&v->beats[i], __ATOMIC_RELAXED) > SILENT_MS) {
+                log_event(LOG_ERROR, "a process hangs", "process", v->children[i].name, NULL);
+                kill(v->children[i].pid, SIGKILL);
+            }
+    }
+    if (watchdog_ms && now >= v->notify_mono_ms) {
+        v->notify_mono_ms = now + watchdog_ms / 2;
+        sys_notify("WATCHDOG=1\nSTATUS=%d of %d processes running", running(v), v->n);
+    }
 }
 
 static bool all_finished(const struct supervisor *v)
@@ -210,18 +269,19 @@ static bool all_finished(const struct supervisor *v)
 
 static int supervise(struct supervisor *v, struct err *err)
 {
-    int64_t watchdog_ms = sys_watchdog_ms(), next_watch = 0;
+    int64_t watchdog_ms = sys_watchdog_ms();
+    v->watch_mono_ms = sys_mono_ms() + WATCH_MS;
     while (!(v->stopping ? running(v) == 0 : all_finished(v))) {
         for (int i = 0; i < v->n && !v->stopping; i++) {
-            struct child *c = &v->children[i];
-            if (!c->pid && !c->finished && sys_mono_ms() >= c->start_at_mono_ms && child_start(v, i, err) < 0)
-                return -1;
+            const struct child *c = &v->children[i];
+            if (!c->pid && !c->finished && sys_mono_ms() >= c->start_at_mono_ms)
+                child_start(v, i);
         }
-        watch(v, watchdog_ms, &next_watch);
+        watch(v, watchdog_ms);
         (void)poll(NULL, 0, v->s->drain ? 10 : TICK_MS); /* a signal ends it */
-        reap(v);
-        if (sys_reload_requested())
+        if (sys_reload_requested()) /* before reap: who ends because of it has been told */
             reload(v);
+        reap(v);
         stop_on_request(v);
     }
     if (v->worst) {
@@ -258,16 +318,15 @@ int supervisor_run(const struct supervise *s, struct config *config, struct err 
     } else if (probe(config, err) == 0) {
         v->errors = pipes[0];
         v->error_out = pipes[1];
-        if (s->what & SUPERVISE_WORKERS)
-            add(v, worker_run, "worker", config->worker_slots);
-        if (s->what & SUPERVISE_LOADERS)
-            add(v, loader_run, "loader", 1);
+        plan(v);
         sys_signals_init(NULL);
         sys_notify("READY=1\nSTATUS=%d processes", v->n);
         rc = supervise(v, err);
         close(pipes[0]);
         close(pipes[1]);
     }
+    if (v->beats != MAP_FAILED)
+        munmap(v->beats, CHILDREN_MAX * sizeof *v->beats);
     config_free(v->config);
     free(v);
     return rc;

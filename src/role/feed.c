@@ -1,0 +1,404 @@
+/* Objects into the reader child. See feed.h. */
+#include "role/feed.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "base/text.h"
+#include "read/unpack.h"
+#include "source/source.h"
+
+enum {
+    HEAD_BYTES = 512,                /* enough to know a format that must seek */
+    MEMORY_OBJECT = 8 * 1024 * 1024, /* seekable objects up to this size stay in memory */
+    POLL_MS = 100,
+};
+
+/* How the object in hand travels to the reader. */
+enum transport { NOT_YET, STREAM, IN_MEMORY, IN_SPOOL };
+
+/* A run, and the object in hand. */
+struct hand {
+    struct feed *f;
+    struct reader_child *reader;
+    bool infer, has_result;
+    const char *uri;
+    int number;
+    enum transport transport;
+    struct fetch_head head;
+    char first[HEAD_BYTES];
+    size_t nfirst;
+    int fd; /* IN_MEMORY or IN_SPOOL */
+    int64_t written;
+};
+
+static void objects_clear(struct feed *f)
+{
+    for (int i = 0; i < f->nobjects; i++) {
+        free((char *)f->objects[i].uri);
+        free((char *)f->objects[i].etag);
+        free((char *)f->objects[i].modified);
+    }
+    free(f->objects);
+    f->objects = NULL;
+    f->nobjects = 0;
+}
+
+void feed_clear(struct feed *f)
+{
+    objects_clear(f);
+    reader_result_clear(&f->result);
+}
+
+/* Look after the owner's duties, then after the reader. */
+static int hand_tick(struct hand *k, struct err *err)
+{
+    if (k->f->tick(k->f->arg, err) < 0)
+        return -1;
+    if (k->has_result)
+        return 0;
+    int rc = reader_tick(k->reader, &k->f->result, err);
+    k->has_result = rc == 1;
+    return rc < 0 ? -1 : 0;
+}
+
+/* The result came while the object was still being fed: only a failure does that, or an inference that has seen enough. */
+static int result_early(const struct hand *k, struct err *err)
+{
+    if (k->f->result.rc < 0)
+        *err = k->f->result.err;
+    else
+        err_set(err, ERR_CANCELLED, "the reader needs no more bytes");
+    return -1;
+}
+
+static int sink_tick(void *arg, struct err *err)
+{
+    struct hand *k = arg;
+    if (hand_tick(k, err) < 0)
+        return -1;
+    return k->has_result ? result_early(k, err) : 0;
+}
+
+static int sink_head(void *arg, const struct fetch_head *head, struct err *err)
+{
+    struct hand *k = arg;
+    k->head = *head;
+    if (k->transport != IN_SPOOL)
+        return 0; /* decided by the first bytes */
+    struct spool_object o = { .fd = k->fd, .have = head->offset, .size = head->size };
+    snprintf(o.etag, sizeof o.etag, "%s", head->etag);
+    snprintf(o.modified, sizeof o.modified, "%s", head->modified);
+    k->written = head->offset;
+    return spool_object_meta(k->f->spool, k->f->uid, k->number, k->uri, &o, err);
+}
+
+/* Keep the object in the spool, from byte `have` on; the reader follows behind. */
+static int to_spool(struct hand *k, struct spool_object *o, bool follow, struct err *err)
+{
+    k->transport = IN_SPOOL;
+    k->fd = o->fd;
+    k->written = o->have;
+    if (follow && reader_object_file(k->reader, k->uri, k->fd, k->head.size, false, err) < 0)
+        return -1;
+    return 0;
+}
+
+static int choose_transport(struct hand *k, struct err *err)
+{
+    bool seeks = unpack_wants_seek(k->first, k->nfirst);
+    bool big = k->head.size > k->f->config->limits.big_object || k->f->config->limits.big_object == 0;
+    if (seeks && k->head.size >= 0 && k->head.size <= MEMORY_OBJECT) {
+        k->transport = IN_MEMORY;
+        k->fd = memfd_create("object", MFD_CLOEXEC);
+        return k->fd < 0 ? err_sys(err, "make a memory file") : 0;
+    }
+    if (!seeks && !big) {
+        k->transport = STREAM;
+        return reader_object_stream(k->reader, k->uri, k->head.size, err);
+    }
+    struct spool_object o;
+    if (spool_object_open(k->f->spool, k->f->uid, k->number, k->uri, &o, err) < 0)
+        return -1;
+    if (to_spool(k, &o, !seeks, err) < 0)
+        return -1;
+    return sink_head(k, &k->head, err);
+}
+
+static ssize_t put_bytes(struct hand *k, const void *p, size_t n, struct err *err)
+{
+    if (k->transport == STREAM)
+        return reader_write(k->reader, p, n, err);
+    const char *at = p;
+    for (size_t left = n; left;) {
+        ssize_t r = pwrite(k->fd, at, left, k->written);
+        if (r < 0 && errno == EINTR)
+            continue;
+        if (r < 0)
+            return err_sys(err, "write the fetched object to the spool");
+        at += r;
+        left -= (size_t)r;
+        k->written += r;
+    }
+    if (k->transport == IN_SPOOL)
+        reader_file_grew(k->reader, k->written);
+    return (ssize_t)n;
+}
+
+/* The first bytes are collected until they can be judged; then they go first. 1 all went, 0 no room yet, -1 error. */
+static int put_first(struct hand *k, struct err *err)
+{
+    if (k->transport == NOT_YET && choose_transport(k, err) < 0)
+        return -1;
+    if (k->nfirst == 0)
+        return 1;
+    ssize_t r = put_bytes(k, k->first, k->nfirst, err);
+    if (r <= 0)
+        return (int)r;
+    k->nfirst = 0;
+    return 1;
+}
+
+static ssize_t sink_write(void *arg, const void *p, size_t n, struct err *err)
+{
+    struct hand *k = arg;
+    if (k->has_result)
+        return result_early(k, err);
+    if (k->transport == NOT_YET && k->nfirst + n < HEAD_BYTES) {
+        memcpy(k->first + k->nfirst, p, n);
+        k->nfirst += n;
+        return (ssize_t)n;
+    }
+    if (k->transport == NOT_YET && k->nfirst == 0) { /* the usual case: one chunk says it all, and is not copied */
+        size_t look = n < HEAD_BYTES ? n : HEAD_BYTES;
+        memcpy(k->first, p, look);
+        k->nfirst = look;
+        if (choose_transport(k, err) < 0)
+            return -1;
+        k->nfirst = 0;
+    } else if (k->transport == NOT_YET || k->nfirst) {
+        int rc = put_first(k, err);
+        if (rc <= 0)
+            return rc;
+    }
+    return put_bytes(k, p, n, err);
+}
+
+static int wait_room(struct hand *k, struct err *err)
+{
+    struct pollfd fds[2];
+    reader_pollfds(k->reader, fds);
+    (void)poll(fds, 2, POLL_MS);
+    return sink_tick(k, err);
+}
+
+/* For the queue: what was read, without what must not be seen. */
+static int object_note(struct hand *k, int64_t size, const char *etag, const char *modified, struct err *err)
+{
+    char shown[2048];
+    fetch_redact(k->uri, shown, sizeof shown);
+    struct job_object *o = &k->f->objects[k->f->nobjects++];
+    *o = (struct job_object){ .uri = strdup(shown),
+                              .size = size,
+                              .etag = *etag ? strdup(etag) : NULL,
+                              .modified = *modified ? strdup(modified) : NULL };
+    return o->uri && (o->etag || !*etag) && (o->modified || !*modified) ? 0 : err_nomem(err);
+}
+
+static int local_object(struct hand *k, struct err *err)
+{
+    int64_t size, mtime;
+    AUTO(fd_closep) int fd = -1;
+    if (source_open_local(k->uri, &fd, &size, &mtime, err) < 0 ||
+        reader_object_file(k->reader, k->uri, fd, size, true, err) < 0 ||
+        reader_object_end(k->reader, err) < 0)
+        return -1;
+    char when[32];
+    text_put_rfc3339(when, mtime);
+    return object_note(k, size, "", when, err);
+}
+
+/* An object that an earlier attempt left in the spool: go on from there. 1 there is one. */
+static int resume_point(struct hand *k, struct fetch_head *resume, struct err *err)
+{
+    if (k->infer || !k->f->resume)
+        return 0;
+    struct spool_object o;
+    if (spool_object_open(k->f->spool, k->f->uid, k->number, k->uri, &o, err) < 0)
+        return -1;
+    if (o.have == 0 || (!*o.etag && !*o.modified)) {
+        close(o.fd);
+        return 0;
+    }
+    /* of a whole one the last byte is fetched again: the answer says whether it is still the same version */
+    *resume = (struct fetch_head){ .size = o.size, .offset = o.have == o.size ? o.have - 1 : o.have };
+    snprintf(resume->etag, sizeof resume->etag, "%s", o.etag);
+    snprintf(resume->modified, sizeof resume->modified, "%s", o.modified);
+    char first[HEAD_BYTES];
+    ssize_t n = pread(o.fd, first, sizeof first, 0);
+    k->head = *resume;
+    o.have = resume->offset;
+    return to_spool(k, &o, n > 0 && !unpack_wants_seek(first, (size_t)n), err) < 0 ? -1 : 1;
+}
+
+/* All bytes are here: hand over what the reader did not follow. */
+static int object_whole(struct hand *k, struct err *err)
+{
+    for (int rc = 0; k->transport == NOT_YET || k->nfirst;) {
+        if ((rc = put_first(k, err)) < 0 || (rc == 0 && wait_room(k, err) < 0))
+            return -1;
+    }
+    if (k->transport != STREAM) {
+        char first[HEAD_BYTES];
+        ssize_t n = pread(k->fd, first, sizeof first, 0);
+        bool followed = k->transport == IN_SPOOL && !unpack_wants_seek(first, n > 0 ? (size_t)n : 0);
+        if (!followed && reader_object_file(k->reader, k->uri, k->fd, k->written, true, err) < 0)
+            return -1;
+    }
+    return reader_object_end(k->reader, err);
+}
+
+static int fetched_object(struct hand *k, struct err *err)
+{
+    struct pollfd fds[2];
+    reader_pollfds(k->reader, fds);
+    struct fetch_sink sink = { k, sink_head, sink_write, sink_tick, fds, 2 };
+    struct fetch_head resume;
+    int64_t got = 0;
+    int resuming = resume_point(k, &resume, err);
+    if (resuming < 0)
+        return -1;
+    if (fetch_get(k->f->fetch, k->uri, config_remote(k->f->config, k->uri), resuming ? &resume : NULL, &sink, &got, err) < 0) {
+        if (err->code == ERR_CHANGED || err->code == ERR_LIMIT) {
+            struct err ignored; /* the retry starts from nothing either way */
+            (void)spool_object_discard(k->f->spool, k->f->uid, &ignored);
+        }
+        return -1;
+    }
+    if (object_note(k, k->transport == IN_SPOOL ? k->written : got, k->head.etag, k->head.modified, err) < 0)
+        return -1;
+    return object_whole(k, err);
+}
+
+/* Very many objects are ahead: the reader takes one when it is done with another. */
+static int wait_turn(struct hand *k, struct err *err)
+{
+    while (!k->has_result && reader_full(k->reader)) {
+        struct pollfd fds[2];
+        reader_pollfds(k->reader, fds);
+        (void)poll(fds, 2, POLL_MS);
+        if (hand_tick(k, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int one_object(struct hand *k, const char *uri, int number, struct err *err)
+{
+    enum source_kind kind;
+    char shown[300];
+    k->uri = uri;
+    k->number = number;
+    k->transport = NOT_YET;
+    k->head = (struct fetch_head){ .size = -1 };
+    k->nfirst = 0;
+    k->fd = -1;
+    k->written = 0;
+    k->f->stage = "fetch";
+    if (source_kind(uri, &kind, err) < 0 || wait_turn(k, err) < 0)
+        return -1;
+    if (k->has_result)
+        return result_early(k, err);
+    int rc = kind == SOURCE_LOCAL ? local_object(k, err) : fetched_object(k, err);
+    if (k->fd >= 0)
+        close(k->fd);
+    if (rc < 0 && !k->has_result) {
+        fetch_redact(uri, shown, sizeof shown);
+        return strstr(err->msg, shown) ? -1 : err_in(err, "%s", shown);
+    }
+    return rc;
+}
+
+/* Wait for the reader's last word. */
+static int await_result(struct hand *k, struct err *err)
+{
+    k->f->stage = "read";
+    while (!k->has_result) {
+        struct pollfd fds[2];
+        reader_pollfds(k->reader, fds);
+        if (hand_tick(k, err) < 0)
+            return -1;
+        if (!k->has_result)
+            (void)poll(fds, 2, POLL_MS);
+    }
+    if (k->f->result.rc < 0) {
+        *err = k->f->result.err;
+        return -1;
+    }
+    return 0;
+}
+
+/* A reader that is alive, and nothing of an earlier run. */
+static int run_start(struct feed *f, int n, struct err *err)
+{
+    feed_clear(f);
+    if (!(f->objects = calloc((size_t)n, sizeof *f->objects)))
+        return err_nomem(err);
+    if (reader_alive(*f->reader))
+        return 0;
+    reader_free(*f->reader);
+    *f->reader = NULL;
+    return reader_spawn(f->reader, f->config, err);
+}
+
+int feed_run(struct feed *f, char *const *uris, int n, const char *const *columns, bool infer, struct err *err)
+{
+    f->stage = "read";
+    if (run_start(f, n, err) < 0)
+        return -1;
+    struct hand k = { .f = f, .reader = *f->reader, .infer = infer, .fd = -1 };
+    if (reader_begin(k.reader, f->pipeline, columns, f->spool, f->uid, infer, err) < 0)
+        return -1;
+    int rc = 0;
+    for (int i = 0; i < n && rc == 0 && !k.has_result; i++)
+        rc = one_object(&k, uris[i], i, err);
+    if (rc == 0 && !k.has_result)
+        rc = reader_end(k.reader, err);
+    if (rc == 0 || (k.has_result && f->result.rc == 0))
+        rc = await_result(&k, err);
+    else if (k.has_result)
+        f->stage = "read";
+    if (rc < 0 && !k.has_result) {
+        struct err ignored; /* the first error is the one to tell */
+        (void)reader_abort(k.reader, &ignored);
+    }
+    return rc;
+}
+
+/* ---- afterwards ---- */
+
+int feed_unchanged(const struct feed *f, char *const *uris, struct err *err)
+{
+    for (int i = 0; i < f->nobjects; i++) {
+        enum source_kind kind;
+        int64_t size, mtime;
+        char when[32];
+        AUTO(fd_closep) int fd = -1;
+        if (source_kind(uris[i], &kind, err) < 0)
+            return -1;
+        if (kind != SOURCE_LOCAL)
+            continue;
+        if (source_open_local(uris[i], &fd, &size, &mtime, err) < 0)
+            return -1;
+        text_put_rfc3339(when, mtime);
+        if (size != f->objects[i].size || strcmp(when, f->objects[i].modified))
+            return err_set(err, ERR_CHANGED, "%s: the file was written to while it was read", uris[i]);
+    }
+    return 0;
+}

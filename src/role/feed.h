@@ -1,0 +1,46 @@
+/*
+ * Feeds the objects of a job into the reader child: local files by their descriptor, fetched ones as a stream, from memory or
+ * through a file in the spool, whatever suits their size and format. Looks at no more of the bytes than the first few, which say
+ * whether a format must seek.
+ *
+ * Each wait calls `tick`, so that the lease, the shutdown and the signs of life of its owner are looked after meanwhile. If power
+ * fails: what lies in the spool of a big object is taken up by the next attempt, if it is still the same version.
+ */
+#ifndef QETL_ROLE_FEED_H
+#define QETL_ROLE_FEED_H
+
+#include "base/err.h"
+#include "io/config.h"
+#include "io/fetch.h"
+#include "io/spool.h"
+#include "queue/job.h"
+#include "role/reader.h"
+
+struct feed {
+    /* set by the owner; all borrowed */
+    const struct config *config;
+    struct reader_child **reader; /* replaced when it is dead */
+    struct spool *spool;
+    struct fetch *fetch;
+    const struct pipeline *pipeline;
+    const char *uid;              /* of the job */
+    bool resume;                  /* an earlier attempt may have left objects in the spool */
+    int (*tick)(void *arg, struct err *err); /* at least every 100 ms; -1: give up */
+    void *arg;
+    /* what came of it */
+    const char *stage;            /* what it was at, for the error log */
+    struct reader_result result;
+    struct job_object *objects;   /* those that were handed over whole, in order; strings owned */
+    int nobjects;
+};
+
+void feed_clear(struct feed *f); /* the result and the objects */
+
+/* Put the objects through the reader and wait for its result. 0: f->result is good; -1: the error of whoever failed first, the
+ * reader then is idle or dead. infer: only the first object is looked at, for its columns. */
+int feed_run(struct feed *f, char *const *uris, int n, const char *const *columns, bool infer, struct err *err);
+
+/* After a run: a local file that was written to while it was read is not trusted (`changed`). uris: those of the run. */
+int feed_unchanged(const struct feed *f, char *const *uris, struct err *err);
+
+#endif
