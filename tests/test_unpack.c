@@ -469,6 +469,14 @@ TEST(unpack, foreign_bytes_behind_compressed_data_are_an_error)
     buf_clear(&b);
 }
 
+TEST(unpack, foreign_bytes_behind_a_cpio_are_an_error)
+{
+    struct buf b = make_one(archive_write_set_format_cpio_newc, NULL, "a", STR("1"));
+    buf_adds(&b, "070701 or so");
+    expect_error(buf_str(&b), "x", roomy, ERR_ARCHIVE, "foreign bytes follow");
+    buf_clear(&b);
+}
+
 /* ---- cut and damaged ---- */
 
 TEST(unpack, compressed_data_cut_anywhere_is_truncated)
@@ -618,6 +626,32 @@ TEST(unpack, an_encrypted_member_is_named_as_such_only_when_it_is_read)
     CHECK_EQ(unpack_next(u, &member, &err), 0);
     unpack_close(u);
     buf_clear(&packed);
+}
+
+TEST(unpack, a_damaged_member_of_a_zip_matters_only_to_who_reads_it)
+{
+    struct buf b = lines(20000, 21);
+    struct file files[] = { { "bad.csv", buf_str(&b) }, { "good.csv", STR("1\n") } };
+    struct buf zip = make(archive_write_set_format_zip, NULL, NULL, files, 2);
+    memset(zip.p + 80, 0xff, 40); /* in the deflated bytes of the first */
+    struct memory in = memory_of(buf_str(&zip), SEEKABLE, 0);
+    struct unpack *u;
+    struct member m;
+    struct err err;
+    char part[10];
+    CHECK_OK(unpack_open(&u, &in.input, "x", &roomy, &err), err);
+    CHECK_EQ(unpack_next(u, &m, &err), 1);
+    CHECK_OK(unpack_next(u, &m, &err), err);
+    CHECK_STR(m.name, "good.csv");
+    CHECK_EQ(unpack_member(u)->read(unpack_member(u), part, sizeof part, &err), 2);
+    CHECK_EQ(unpack_next(u, &m, &err), 0);
+    unpack_close(u);
+    struct got g = unpack_all(buf_str(&zip), SEEKABLE, 0, "x", roomy);
+    CHECK_EQ(g.rc, -1);
+    CHECK_EQ(g.err.code, ERR_ARCHIVE);
+    got_clear(&g);
+    buf_clear(&b);
+    buf_clear(&zip);
 }
 
 TEST(unpack, rar_is_refused_by_name)
@@ -848,21 +882,62 @@ TEST(unpack, members_cannot_pass_the_limits_wherever_they_are)
     free(a);
 }
 
-TEST(unpack, limits_hold_for_members_that_nobody_reads)
+/* Skip every member; the error that ends it. */
+static enum err_code skip_all(struct str object, struct unpack_limits limits)
 {
-    struct buf b = bomb(archive_write_add_filter_gzip, 8 << 20);
-    struct memory in = memory_of(buf_str(&b), STREAMED, 0);
-    struct unpack_limits limits = { 10, 3 << 20, 1 << 30, 0 };
+    struct memory in = memory_of(object, STREAMED, 0);
     struct unpack *u;
     struct member m;
-    struct err err;
+    struct err err = { 0 };
     CHECK_OK(unpack_open(&u, &in.input, "x", &limits, &err), err);
-    CHECK_EQ(unpack_next(u, &m, &err), 1);
-    CHECK_EQ(unpack_next(u, &m, &err), -1);
-    CHECK_EQ(err.code, ERR_LIMIT);
-    CHECK_EQ(unpack_next(u, &m, &err), -1); /* and stays so */
+    int rc;
+    while ((rc = unpack_next(u, &m, &err)) == 1)
+        ;
+    CHECK_EQ(unpack_next(u, &m, &err), rc); /* and stays so */
     unpack_close(u);
+    return rc < 0 ? err.code : ERR_NONE;
+}
+
+TEST(unpack, limits_hold_for_members_that_nobody_reads)
+{
+    struct unpack_limits limits = { 10, 3 << 20, 1 << 30, 0 };
+    struct buf b = bomb(archive_write_add_filter_gzip, 8 << 20);
+    CHECK_EQ(skip_all(buf_str(&b), limits), ERR_LIMIT);
+    char *a = malloc(4 << 20);
+    memset(a, 'a', 4 << 20);
+    struct buf tar =
+        make_one(archive_write_set_format_ustar, NULL, "a", (struct str){ a, 4 << 20 });
+    CHECK_EQ(skip_all(buf_str(&tar), limits), ERR_LIMIT);
+    free(a);
     buf_clear(&b);
+    buf_clear(&tar);
+}
+
+static void add_zeros(struct buf *b, size_t n)
+{
+    CHECK(buf_reserve(b, n));
+    memset(b->p + b->n, 0, n);
+    b->n += n;
+}
+
+TEST(unpack, limits_hold_for_bytes_that_never_are_a_members)
+{
+    struct unpack_limits limits = { 10, 3 << 20, 1 << 30, 1 };
+    struct buf tar = make_one(archive_write_set_format_ustar, NULL, "a", STR("1"));
+    add_zeros(&tar, 8 << 20);
+    struct buf tgz = compress_with(archive_write_add_filter_gzip, buf_str(&tar)),
+               txz = compress_with(archive_write_add_filter_xz, buf_str(&tar));
+    expect_error(buf_str(&tgz), "x", limits, ERR_LIMIT, "[limits] unpacked");
+    expect_error(buf_str(&txz), "x", limits, ERR_LIMIT, "[limits] unpacked");
+    struct buf padded = gz("1");
+    add_zeros(&padded, 8 << 20);
+    struct buf zip = make_one(archive_write_set_format_zip, NULL, "a.gz", buf_str(&padded));
+    expect_error(buf_str(&zip), "x", limits, ERR_LIMIT, "[limits] unpacked");
+    buf_clear(&tar);
+    buf_clear(&tgz);
+    buf_clear(&txz);
+    buf_clear(&padded);
+    buf_clear(&zip);
 }
 
 TEST(unpack, compression_upon_compression_ends_somewhere)

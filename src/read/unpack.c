@@ -536,11 +536,6 @@ static int entry_fetch(struct entry *e, struct err *err)
     if (rc == ARCHIVE_EOF) {
         e->whole = true;
         e->block.n = 0;
-        if (e->size >= 0 && e->at != e->size && e->block_at != e->size)
-            return err_set(err, ERR_ARCHIVE,
-                           "damaged %s archive: the member has %" PRId64
-                           " bytes, but should have %" PRId64,
-                           kind_name(l->kind), e->at, e->size);
         return 0;
     }
     if (rc != ARCHIVE_OK)

@@ -345,7 +345,6 @@ int reader_begin(struct reader_child *c, const struct pipeline *p, const char *c
     snprintf(c->uid, sizeof c->uid, "%s", uid);
     atomic_store(&c->shared->rows, 0);
     atomic_store(&c->shared->bytes, 0);
-    m.c = c->ring.head;
     m.body = buf_str(&body);
     int rc = post(c, &m, err);
     buf_clear(&body);

@@ -444,7 +444,6 @@ static void job_run(struct child *c, const struct message *m)
     c->pipeline = &c->config->pipelines[m->a];
     for (int i = 0; i < c->pipeline->nparts; i++)
         c->columns[i] = take_text(&u);
-    ring_skip_to(&c->ring, m->c); /* what a job before has left there */
     int rc = m->b ? job_infer(c, &err) : job_pipeline(c, outputs, &noutputs, &counts, &err);
     if (rc < 0 && err.code == ERR_NO_MEMORY) {
         err.code = ERR_READER_MEMORY;

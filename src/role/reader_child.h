@@ -19,7 +19,7 @@
 #include "io/ring.h"
 
 enum reader_message {
-    READER_BEGIN,  /* a: pipeline number, b: infer?, c: ring position; body: columns, a text a part
+    READER_BEGIN,  /* a: pipeline number, b: infer?; body: columns, a text a part
                     */
     READER_STREAM, /* a: ring position of its first byte, b: size, c: number of the object; body:
                       URI */
