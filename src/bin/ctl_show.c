@@ -486,19 +486,37 @@ int ctl_explain(struct ctl *c, int argc, char **argv)
 struct rejects_of {
     struct ctl *c;
     const char *uid;
-    int64_t rows;
+    int64_t lines; /* begun */
+    bool at_line_start;
 };
 
-static int copy_file(struct ctl *c, const char *path)
+/* JSON lines as they are, or, for --json, as the elements of a list. */
+static void put_lines(struct rejects_of *r, const char *p, size_t n)
+{
+    if (!r->c->json) {
+        fwrite(p, 1, n, stdout);
+        return;
+    }
+    for (const char *end = p + n; p < end;) {
+        const char *nl = memchr(p, '\n', (size_t)(end - p)), *stop = nl ? nl : end;
+        if (r->at_line_start && r->lines++)
+            putchar(',');
+        fwrite(p, 1, (size_t)(stop - p), stdout);
+        r->at_line_start = nl != NULL;
+        p = nl ? nl + 1 : end;
+    }
+}
+
+static int copy_file(struct rejects_of *r, const char *path)
 {
     AUTO(fd_closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
     char buf[65536];
     if (fd < 0)
-        return err_sys(&c->err, "open '%s'", path);
+        return err_sys(&r->c->err, "open '%s'", path);
     for (ssize_t n; (n = read(fd, buf, sizeof buf)) != 0;) {
         if (n < 0)
-            return err_sys(&c->err, "read '%s'", path);
-        fwrite(buf, 1, (size_t)n, stdout);
+            return err_sys(&r->c->err, "read '%s'", path);
+        put_lines(r, buf, (size_t)n);
     }
     return 0;
 }
@@ -509,13 +527,13 @@ static int print_rejects(void *arg, const struct output *out)
     char path[4096];
     if (out->kind != OUTPUT_REJECTS)
         return 0;
-    r->rows += out->rows;
+    r->at_line_start = true;
     if (!out->in_file) {
-        fwrite(out->inlined.p, 1, out->inlined.n, stdout);
+        put_lines(r, out->inlined.p, out->inlined.n);
         return 0;
     }
     snprintf(path, sizeof path, "%s/rejects/%s.jsonl", r->c->config->spool, r->uid);
-    return copy_file(r->c, path);
+    return copy_file(r, path);
 }
 
 struct of_job {
@@ -551,8 +569,14 @@ int ctl_rejects(struct ctl *c, int argc, char **argv)
         return err_set(&c->err, ERR_STATE,
                        "job %" PRId64 " is %s; its rejects can be seen when it is loaded (qetlctl errors shows why a job failed)",
                        id, j.state);
-    struct rejects_of r = { c, j.uid, 0 };
-    return job_outputs(c->queue, id, print_rejects, &r, &c->err);
+    struct rejects_of r = { c, j.uid, 0, true };
+    if (c->json)
+        fputs("{\"rejects\":[", stdout);
+    if (job_outputs(c->queue, id, print_rejects, &r, &c->err) < 0)
+        return -1;
+    if (c->json)
+        puts("]}");
+    return 0;
 }
 
 /* ---- outcomes ---- */

@@ -117,6 +117,8 @@ int main(int argc, char **argv)
             s.config_file = optarg;
         else if (o == 'w' && text_duration(str_of(optarg), &s.drain_wait_ms))
             continue;
+        else if (o == 'w')
+            return err_set(&err, ERR_USAGE, "--max-wait wants a duration such as 30s, not '%s'", optarg), complain(&err);
         else if (o == 'k')
             return print_keys();
         else if (o == 'V')

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/sys.h"
@@ -60,7 +61,10 @@ static void usage(FILE *to)
         snprintf(call, sizeof call, "%s %s", verbs[i].name, verbs[i].args);
         fprintf(to, "  %-24s %s\n", call, verbs[i].help);
     }
-    fputs("\nA JOB is its number, or its uid or the first letters of it. `qetlctl help VERB` shows options.\n", to);
+    fputs("\n  -c, --config FILE        the ini; default $QETL_CONFIG, else " QETL_CONFIG_FILE "\n"
+          "  --json                   one JSON document instead of tables\n"
+          "\nA JOB is its number, or its uid or the first letters of it. `qetlctl help VERB` shows options.\n",
+          to);
 }
 
 static const struct verb *verb_by_name(const char *name)
@@ -86,15 +90,42 @@ static int no_verb(struct ctl *c, const char *name)
                 : ctl_usage(c, "'%s' is no verb; qetlctl help lists them", name);
 }
 
+static int verbs_json(const char *only)
+{
+    AUTO(buf_clear) struct buf doc = { 0 };
+    struct json_out o;
+    json_start(&o, &doc);
+    json_object(&o);
+    json_key(&o, "verbs");
+    json_array(&o);
+    for (size_t i = 0; i < COUNT_OF(verbs); i++) {
+        if (only && strcmp(verbs[i].name, only))
+            continue;
+        json_object(&o);
+        json_put_text(&o, "verb", verbs[i].name);
+        json_put_text(&o, "arguments", verbs[i].args);
+        json_put_text(&o, "help", verbs[i].help);
+        json_object_end(&o);
+    }
+    json_array_end(&o);
+    json_object_end(&o);
+    puts(doc.p);
+    return 0;
+}
+
 static int ctl_help(struct ctl *c, int argc, char **argv)
 {
-    if (argc < 2) {
+    if (ctl_no_args(c, argc, argv, 1) < 0)
+        return -1;
+    const struct verb *v = argc > 1 ? verb_by_name(argv[1]) : NULL;
+    if (argc > 1 && !v)
+        return no_verb(c, argv[1]);
+    if (c->json)
+        return verbs_json(v ? v->name : NULL);
+    if (!v) {
         usage(stdout);
         return 0;
     }
-    const struct verb *v = verb_by_name(argv[1]);
-    if (!v)
-        return no_verb(c, argv[1]);
     printf("usage: qetlctl %s %s\n%s\n%s", v->name, v->args, v->help, v->more);
     return 0;
 }

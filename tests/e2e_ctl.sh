@@ -1,0 +1,78 @@
+#!/bin/bash
+# qetlctl as other programs see it: one JSON document a verb, data on standard output, talk on standard error, help that is true.
+. "${srcdir:-.}/tests/lib.sh"
+. "$srcdir/tests/qetl.sh"
+need sqlite3 sqlite3
+need jq jq
+new_site <<INI
+[pipeline p]
+columns = id:integer!
+table   = warehouse.p
+max_rejects = 100000
+INI
+one_document() { # NAME COMMAND...: its output is one JSON document, nothing is said besides, and it ends with 0
+    local name=$1
+    shift
+    "$@" >"$work/out" 2>"$work/err"
+    is "$name: 0, one document, no talk" "$? $(jq -s length "$work/out" 2>&1) $(cat "$work/err")" '0 1 '
+}
+
+# ---- empty ----
+one_document 'check' qetlctl --json check
+one_document 'init' qetlctl --json init
+for verb in status jobs errors workers doctor help 'help submit' 'prune --older 1d' 'retry --dead' 'jobs --state dead' 'errors --code io' 'workers --all'; do
+    one_document "$verb, of nothing" qetlctl --json $verb
+    one_document "$verb, with --json behind" qetlctl $verb --json
+done
+is 'lists of nothing are empty lists' "$(for v in jobs errors workers; do qetlctl --json $v | jq -c ".$v"; done | sort -u)" '[]'
+
+# ---- with jobs ----
+printf 'id\n1\n2\nx\ny"\n' >"$work/some.csv"
+printf 'id\n5\n' >"$work/none.csv"
+{ echo id && seq -f 'no%.0f' 3000; } >"$work/many.csv"
+one_document 'submit' qetlctl --json submit p "$work/some.csv"
+one_document 'submit -' qetlctl --json submit - <<<'{"pipeline":"p","objects":["'"$work"'/none.csv"]}'
+one_document 'run' qetlctl --json run p "$work/many.csv"
+one_document 'pause' qetlctl --json pause p
+held=$(qetlctl --json submit p "$work/some.csv" | jq .id)
+one_document 'cancel' qetlctl --json cancel "$held"
+one_document 'resume' qetlctl --json resume p
+qetl drain 2>/dev/null
+qetl drain 2>/dev/null
+one_document 'submit --wait' bash -c "qetl drain 2>/dev/null & qetlctl --json submit p $work/none.csv --wait --priority 3; wait"
+for verb in show explain rejects errors status; do one_document "$verb of a job" qetlctl --json $verb 1; done
+one_document 'infer' qetlctl --json infer "$work/none.csv"
+is 'rejects: a list, the same as the lines without --json' "$(qetlctl --json rejects 1 | jq -c '.rejects[]')" "$(qetlctl rejects 1 | jq -c .)"
+is '... of none: an empty list' "$(qetlctl --json rejects 2)" '{"rejects":[]}'
+is '... of many: all of them' "$(qetlctl --json rejects 3 | jq '.rejects | length')" 3000
+
+# ---- streams ----
+quiet() { # NAME COMMAND...: it fails, says so on standard error only
+    local name=$1
+    shift
+    "$@" >"$work/out" 2>"$work/err"
+    is "$name: no data" "$(cat "$work/out")" ''
+    like "... and one clear line" "$(head -n 1 "$work/err")" '^qetl(ctl)?: .*\[[a-z-]+\]$'
+}
+quiet 'no such job' qetlctl --json show 999
+quiet 'a wrong verb' qetlctl --json shwo
+quiet 'no such pipeline' qetlctl submit nix x.csv
+quiet 'a word too many' qetlctl status 1 2
+quiet 'no ini' qetlctl -c "$work/none.ini" status
+quiet 'no queue' env QETL_DATABASE="$work/none/queue.db" qetlctl status
+like '... and says what to do' "$(cat "$work/err")" 'qetlctl init'
+quiet 'no role' qetl wrker
+
+# ---- help ----
+fits() { [ "$("$@" | wc -l)" -le 40 ] && [ "$("$@" | wc -L)" -le 120 ]; }
+ok 'qetlctl --help fits a screen' fits qetlctl --help
+ok 'qetl --help fits a screen' fits qetl --help
+ini=$(sed -n 's/^sysconfdir = //p' "$builddir/Makefile" | sed "s|\${prefix}|$(sed -n 's/^prefix = //p' "$builddir/Makefile")|")/qetl/qetl.ini
+for program in qetl qetlctl; do ok "$program --help names the ini it reads by default" grep -qF "else $ini" <("$program" --help); done
+env -u QETL_CONFIG qetlctl status 2>"$work/err" && rm "$work/err"
+ok '... and that is what it reads' test "$([ -e "$ini" ] || grep -cF "$ini" "$work/err")" != 0
+for verb in $(qetlctl --json help | jq -r '.verbs[].verb'); do
+    like "help $verb" "$(qetlctl help "$verb")" "^usage: qetlctl $verb"
+    ok "the manual has $verb" grep -Eq "^\.(It|Pp)? ?(Cm|.*Cm) .*\b$verb\b|^\.It Cm .*$verb" "$srcdir/doc/qetlctl.1"
+done
+done_testing
