@@ -1,1 +1,198 @@
+/* One job slot, step by step in this process. */
 #include "test.h"
+
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+
+#include "io/db.h"
+#include "role/worker.h"
+#include "role_site.h"
+
+static const char pipelines[] = "[pipeline p]\ncolumns = id:integer!\ntable = w.t\nbackoff = 1h\nattempts = 3\n"
+                                "[pipeline guess]\ntable = w.g\n"
+                                "[pipeline lost]\ncolumns = id\ntable = w.l\n";
+
+static struct worker *open_worker(void)
+{
+    struct worker *w;
+    struct role role = { .config = site, .name = "worker" };
+    CHECK_OK(worker_open(&w, &role, &err), err);
+    return w;
+}
+
+static int step(struct worker *w)
+{
+    int did;
+    CHECK_OK(worker_step(w, &did, &err), err);
+    return did;
+}
+
+/* Work until nothing is claimed any more, and the outcomes are recorded. */
+static void work(struct worker *w)
+{
+    for (int i = 0; step(w) && i < 100; i++)
+        ;
+}
+
+TEST(worker, stages_what_it_claims)
+{
+    site_open(pipelines);
+    struct worker *w = open_worker();
+    CHECK_EQ(step(w), 0);
+    int64_t id = site_submit("p", site_file("three.csv", "id\n1\n2\n3\n"));
+    work(w);
+    CHECK_STR(site_state(id), "staged");
+    CHECK_EQ(site_job.staged, 3);
+    worker_close(w);
+    site_close();
+}
+
+TEST(worker, records_what_is_done_when_it_is_closed)
+{
+    site_open(pipelines);
+    struct worker *w = open_worker();
+    int64_t id = site_submit("p", site_file("three.csv", "id\n1\n2\n3\n"));
+    CHECK_EQ(step(w), 1); /* worked, not yet told */
+    CHECK_STR(site_state(id), "running");
+    worker_close(w);
+    CHECK_STR(site_state(id), "staged");
+    site_close();
+}
+
+TEST(worker, fails_for_good_or_for_now_by_the_class_of_the_error)
+{
+    site_open(pipelines);
+    struct worker *w = open_worker();
+    int64_t missing = site_submit("p", test_file("nowhere.csv")), refused = site_submit("p", "http://127.0.0.1:9/x.csv");
+    int64_t bad = site_submit("p", site_file("bad.csv", "id\nx\n"));
+    work(w);
+    CHECK_STR(site_state(missing), "dead");
+    CHECK_HAS(site_job.message, "nowhere.csv");
+    CHECK_STR(site_state(bad), "dead");
+    CHECK_STR(site_job.code, "rejects");
+    CHECK_STR(site_state(refused), "ready");
+    CHECK_EQ(site_job.attempts, 1);
+    CHECK_HAS(site_job.message, "127.0.0.1:9/x.csv");
+    worker_close(w);
+    site_close();
+}
+
+TEST(worker, a_job_whose_pipeline_is_gone_dies_and_says_so)
+{
+    site_open(pipelines);
+    int64_t id = site_submit("lost", site_file("three.csv", "id\n1\n2\n3\n"));
+    CHECK_OK(db_exec(queue_db(site_queue), "UPDATE job SET pipeline = 'removed'", &err), err);
+    struct worker *w = open_worker();
+    work(w);
+    CHECK_STR(site_state(id), "dead");
+    CHECK_HAS(site_job.message, "removed");
+    worker_close(w);
+    site_close();
+}
+
+TEST(worker, infers_columns_once_and_keeps_them)
+{
+    site_open(pipelines);
+    struct worker *w = open_worker();
+    int64_t first = site_submit("guess", site_file("first.csv", "n,on\n1,2026-01-01\n2,2026-01-02\n"));
+    work(w);
+    CHECK_STR(site_state(first), "staged");
+    AUTO(free_charp) char *columns = NULL;
+    CHECK_EQ(job_columns_get(site_queue, "guess", &columns, &err), 1);
+    CHECK_HAS(columns, "n:integer");
+    int64_t second = site_submit("guess", site_file("second.csv", "n,on\nx,2026-01-01\n"));
+    work(w);
+    CHECK_STR(site_state(second), "dead"); /* by the columns of the first */
+    worker_close(w);
+    site_close();
+}
+
+/* Cancels the running job from a timer, as somebody else would. */
+static int64_t cancel_id;
+static void on_timer(int sig)
+{
+    (void)sig;
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct queue *q;
+        struct err e;
+        (void)(queue_open(&q, site->database, 0, &e) == 0 && job_cancel(q, cancel_id, &e) == 0);
+        _exit(0);
+    }
+}
+
+TEST(worker, gives_a_cancelled_job_up_within_two_seconds)
+{
+    site_open(pipelines);
+    struct worker *w = open_worker();
+    char command[300], port[16] = "";
+    /* a server that sends a header and then nothing for a long time */
+    snprintf(command, sizeof command,
+             "python3 -c \"import socket,time\ns=socket.socket();s.bind(('127.0.0.1',0));s.listen();print(s.getsockname()[1],flush=True)\n"
+             "c=s.accept()[0];c.recv(9999);c.send(b'HTTP/1.0 200 OK\\r\\n\\r\\nid\\n');time.sleep(20)\" & echo $!");
+    FILE *f = popen(command, "r");
+    char pid[16] = "", one[16];
+    for (int i = 0; i < 2 && fgets(one, sizeof one, f); i++)
+        snprintf(*pid ? port : pid, 16, "%d", atoi(one));
+    if (!*port)
+        skip();
+    char uri[64];
+    snprintf(uri, sizeof uri, "http://127.0.0.1:%s/x.csv", port);
+    cancel_id = site_submit("p", uri);
+    struct sigaction sa = { .sa_handler = on_timer, .sa_flags = SA_RESTART }, old;
+    sigaction(SIGALRM, &sa, &old);
+    struct itimerval timer = { .it_value = { .tv_usec = 300000 } };
+    setitimer(ITIMER_REAL, &timer, NULL);
+    int64_t begin = sys_mono_us();
+    CHECK_EQ(step(w), 1);
+    int64_t took_ms = (sys_mono_us() - begin) / 1000;
+    CHECK(took_ms >= 250 && took_ms < 2300 + 2000);
+    CHECK_EQ(step(w), 0);
+    CHECK_STR(site_state(cancel_id), "cancelled");
+    sigaction(SIGALRM, &old, NULL);
+    kill((pid_t)atoi(pid), SIGKILL);
+    pclose(f);
+    worker_close(w);
+    site_close();
+}
+
+TEST(worker, that_lost_its_lease_records_and_removes_nothing)
+{
+    site_open(pipelines);
+    struct worker *late = open_worker();
+    /* large enough for a file in the spool */
+    AUTO(buf_clear) struct buf text = { 0 };
+    buf_adds(&text, "id\n");
+    for (int i = 0; i < 100000; i++)
+        buf_addf(&text, "%d\n", i);
+    int64_t id = site_submit("p", site_file("large.csv", text.p));
+    CHECK_EQ(step(late), 1); /* staged in the spool, not told */
+    CHECK_OK(db_exec(queue_db(site_queue), "UPDATE job SET lease_until = 0", &err), err);
+    struct worker *next = open_worker();
+    work(next);
+    CHECK_STR(site_state(id), "staged");
+    CHECK_EQ(site_job.attempts, 2);
+    CHECK_EQ(step(late), 0); /* tells its outcome: too late */
+    char path[400];
+    snprintf(path, sizeof path, "%s/staged/%s/0.db", site->spool, site_job.uid);
+    struct stat st;
+    CHECK_EQ(stat(path, &st), 0);
+    worker_close(late);
+    CHECK_EQ(stat(path, &st), 0);
+    worker_close(next);
+    site_close();
+}
+
+TEST(worker, a_failed_start_leaves_standard_input_alone)
+{
+    struct worker *w;
+    struct stat st;
+    site_open(pipelines);
+    struct role role = { .config = site, .name = "worker" };
+    site_file("in_the_way", "");
+    site->spool = (char *)test_file("in_the_way/spool");
+    CHECK_EQ(worker_open(&w, &role, &err), -1);
+    CHECK_EQ(fstat(0, &st), 0);
+    site_close();
+}

@@ -346,6 +346,7 @@ void sys_faults_init(void)
     if (!name || !second)
         return;
     snprintf(fault.name, sizeof fault.name, "%s", name);
+    fault.seen = 0;
     fault.at = third ? strtol(second, NULL, 10) : 1;
     snprintf(fault.action, sizeof fault.action, "%s", third ? third : second);
     sys_faults_on = true;

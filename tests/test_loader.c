@@ -1,0 +1,154 @@
+/* The loader step by step, with faults at its commit. The worker beside it makes the staged jobs. */
+#include "test.h"
+
+#include <sys/stat.h>
+
+#include "io/db.h"
+#include "role/loader.h"
+#include "role/worker.h"
+#include "role_site.h"
+
+static const char pipelines[] = "[pipeline p]\ncolumns = id:integer!\ntable = w.t\nmax_rejects = 10\n"
+                                "[pipeline keyed]\ncolumns = id:integer!, v\ntable = w.k\nmode = upsert\nkey = id\n";
+
+static struct worker *w;
+static struct loader *l;
+
+static void start(void)
+{
+    site_open(pipelines);
+    struct role worker = { .config = site, .name = "worker" }, loader = { .config = site, .name = "loader" };
+    CHECK_OK(worker_open(&w, &worker, &err), err);
+    CHECK_OK(loader_open(&l, &loader, &err), err);
+}
+
+static void stop(void)
+{
+    site_fault(NULL);
+    worker_close(w);
+    loader_close(l);
+    site_close();
+}
+
+static void work(void)
+{
+    for (int did = 1; did;)
+        CHECK_OK(worker_step(w, &did, &err), err);
+}
+
+static int load(void)
+{
+    int did;
+    CHECK_OK(loader_step(l, &did, &err), err);
+    return did;
+}
+
+TEST(loader, loads_a_group_and_forgets_its_outputs)
+{
+    int64_t id[3];
+    start();
+    for (int i = 0; i < 3; i++)
+        id[i] = site_submit("p", site_file("two.csv", "id\n1\n2\n"));
+    work();
+    CHECK_EQ(load(), 3);
+    CHECK_EQ(load(), 0);
+    for (int i = 0; i < 3; i++) {
+        CHECK_STR(site_state(id[i]), "loaded");
+        CHECK_EQ(site_job.loaded, 2);
+    }
+    CHECK_EQ(site_count("SELECT count(*) FROM t"), 6);
+    stop();
+}
+
+TEST(loader, waits_after_a_commit_that_failed_and_loads_then)
+{
+    start();
+    int64_t id = site_submit("p", site_file("two.csv", "id\n1\n2\n"));
+    work();
+    site_fault("target-before-commit:1:error");
+    CHECK_EQ(load(), 1);
+    CHECK_STR(site_state(id), "staged");
+    CHECK_EQ(load(), 0); /* not at once again */
+    sys_clock_advance(500);
+    CHECK_EQ(load(), 0);
+    sys_clock_advance(1000);
+    CHECK_EQ(load(), 1);
+    CHECK_STR(site_state(id), "loaded");
+    CHECK_EQ(site_count("SELECT count(*) FROM t"), 2);
+    stop();
+}
+
+TEST(loader, believes_the_ledger_when_a_commits_answer_is_lost)
+{
+    start();
+    int64_t id = site_submit("p", site_file("two.csv", "id\n1\n2\n"));
+    work();
+    site_fault("target-after-commit:1:error");
+    CHECK_EQ(load(), 1);
+    CHECK_STR(site_state(id), "loaded");
+    CHECK_EQ(site_job.loaded, 2);
+    CHECK_EQ(load(), 0);
+    CHECK_EQ(site_count("SELECT count(*) FROM t"), 2);
+    stop();
+}
+
+TEST(loader, a_job_with_a_damaged_output_fails_alone)
+{
+    start();
+    AUTO(buf_clear) struct buf text = { 0 };
+    buf_adds(&text, "id\n");
+    for (int i = 0; i < 100000; i++)
+        buf_addf(&text, "%d\n", i);
+    int64_t good = site_submit("p", site_file("two.csv", "id\n1\n2\n")), bad = site_submit("p", site_file("large.csv", text.p));
+    work();
+    CHECK_STR(site_state(bad), "staged");
+    char path[400];
+    snprintf(path, sizeof path, "%s/staged/%s/0.db", site->spool, site_job.uid);
+    CHECK_EQ(unlink(path), 0);
+    CHECK_EQ(load(), 2);
+    CHECK_STR(site_state(good), "loaded");
+    CHECK_STR(site_state(bad), "dead");
+    CHECK_STR(site_job.code, "staged-damaged");
+    CHECK_EQ(site_count("SELECT count(*) FROM t"), 2);
+    stop();
+}
+
+TEST(loader, takes_over_what_another_left_and_counts_its_rows)
+{
+    start();
+    CHECK_EQ(load(), 0); /* what it writes at its start is done */
+    int64_t id = site_submit("p", site_file("two.csv", "id\n1\n2\n"));
+    work();
+    site_fault("queue-before-commit:2:error"); /* 1: the claim; 2: the record */
+    int did;
+    CHECK_EQ(loader_step(l, &did, &err), -1); /* committed in the target, not told */
+    site_fault(NULL);
+    CHECK_STR(site_state(id), "loading");
+    CHECK_EQ(site_count("SELECT count(*) FROM t"), 2);
+    loader_close(l);
+    struct role role = { .config = site, .name = "loader-2" };
+    CHECK_OK(loader_open(&l, &role, &err), err);
+    CHECK_EQ(load(), 0); /* its lease holds: this process is there */
+    CHECK_OK(db_exec(queue_db(site_queue), "UPDATE worker SET pid = 999999999 WHERE name = 'loader'", &err), err);
+    sys_clock_advance(1001);
+    CHECK_EQ(load(), 1);
+    CHECK_STR(site_state(id), "loaded");
+    CHECK_EQ(site_job.loaded, 2);
+    CHECK_EQ(site_count("SELECT count(*) FROM t"), 2);
+    stop();
+}
+
+TEST(loader, keeps_the_rejects_of_what_it_loaded)
+{
+    start();
+    int64_t id = site_submit("p", site_file("some.csv", "id\n1\nx\n"));
+    work();
+    CHECK_EQ(load(), 1);
+    CHECK_STR(site_state(id), "loaded");
+    sqlite3_stmt *st;
+    CHECK_OK(db_prepare(queue_db(site_queue), &st, "SELECT count(*) FROM output WHERE kind = 'rejects'", &err), err);
+    CHECK_EQ(db_step(st, &err), 1);
+    CHECK_EQ(sqlite3_column_int64(st, 0), 1);
+    sqlite3_finalize(st);
+    stop();
+}

@@ -1,0 +1,77 @@
+/* What the loader must know of an output, written down and read again. */
+#include "test.h"
+
+#include "role/outputs.h"
+
+static struct err err;
+
+static struct recipe recipe(const char *columns, enum load_mode mode, char **key, int nkey)
+{
+    struct recipe r = { .table_name = (char *)"main.t", .mode = mode, .key = key, .nkey = nkey };
+    if (columns)
+        CHECK_OK(columns_parse(&r.columns, columns, &err), err);
+    return r;
+}
+
+TEST(outputs, come_back_as_they_were)
+{
+    char *key[] = { (char *)"Größe", (char *)"id" };
+    struct recipe r = recipe("id:integer!, \"Größe\":decimal(2) from \"Net, \"\"Amount\"\"\", note:text?", MODE_UPSERT, key, 2);
+    struct output out = { .number = 3, .table = "w.main.t" };
+    struct output_spec s;
+    CHECK_OK(output_spec_set(&out, &r, NULL, &err), err);
+    CHECK_OK(output_spec_get(&s, &out, &err), err);
+    CHECK_STR(s.table.table, "w.main.t");
+    CHECK_STR(s.table.name, "main.t");
+    CHECK_EQ(s.table.mode, MODE_UPSERT);
+    CHECK_EQ(s.columns.n, 3);
+    CHECK_EQ(s.table.nkey, 2);
+    CHECK_EQ(s.table.key[0], 1);
+    CHECK_EQ(s.table.key[1], 0);
+    AUTO(buf_clear) struct buf was = { 0 }, is = { 0 };
+    columns_print(&r.columns, &was);
+    columns_print(&s.columns, &is);
+    CHECK_STR(was.p, is.p);
+    output_spec_clear(&s);
+    columns_clear(&r.columns);
+    output_clear(&out);
+}
+
+TEST(outputs, carry_inferred_columns)
+{
+    struct recipe r = recipe(NULL, MODE_APPEND, NULL, 0);
+    struct output out = { .table = "w.main.t" };
+    struct output_spec s;
+    CHECK_OK(output_spec_set(&out, &r, "a:integer, b", &err), err);
+    CHECK_OK(output_spec_set(&out, &r, "a:integer, b, c", &err), err); /* the second takes the place of the first */
+    CHECK_OK(output_spec_get(&s, &out, &err), err);
+    CHECK_EQ(s.columns.n, 3);
+    CHECK_EQ(s.table.nkey, 0);
+    output_spec_clear(&s);
+    output_clear(&out);
+}
+
+TEST(outputs, that_cannot_be_read_are_damaged)
+{
+    static const char *const texts[] = {
+        NULL,
+        "",
+        "[]",
+        "{",
+        "{}",
+        "{\"columns\":\"a\",\"mode\":\"append\",\"table\":\"t\"}",
+        "{\"columns\":\"a\",\"mode\":\"sideways\",\"table\":\"t\",\"key\":[]}",
+        "{\"columns\":\"a:nothing\",\"mode\":\"append\",\"table\":\"t\",\"key\":[]}",
+        "{\"columns\":\"a\",\"mode\":\"append\",\"table\":7,\"key\":[]}",
+        "{\"columns\":\"a\",\"mode\":\"append\",\"table\":\"t\",\"key\":[\"b\"]}",
+        "{\"columns\":\"a\",\"mode\":\"append\",\"table\":\"t\",\"key\":[1]}",
+        "{\"columns\":\"a\",\"mode\":\"append\",\"table\":\"t\",\"key\":{}}",
+    };
+    for (size_t i = 0; i < COUNT_OF(texts); i++) {
+        struct output out = { .number = 2, .spec = (char *)texts[i] };
+        struct output_spec s;
+        CHECK_EQ(output_spec_get(&s, &out, &err), -1);
+        CHECK_EQ(err.code, ERR_STAGED_DAMAGED);
+        CHECK_HAS(err.msg, "output 2");
+    }
+}
