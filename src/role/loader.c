@@ -225,6 +225,18 @@ static int ask_ledger(struct place_of *t, const struct group *g)
     return missing ? -1 : 0; /* a transaction: all of them or none */
 }
 
+/* Nothing fences the target: right before the commit every lease must be ours, and fresh. */
+static int still_held(struct loader *l, const struct group *g, struct err *err)
+{
+    int rc = job_load_renew(l->queue, g->jobs, g->n, sys_now_ms() + l->config->lease_ms, err);
+    if (rc == 1)
+        return 0;
+    if (rc == 0)
+        return err_set(err, ERR_LEASE_LOST, "the lease of a job was lost before the commit");
+    struct err why = *err;
+    return err_set(err, ERR_LEASE_LOST, "the leases could not be renewed before the commit: %s", why.msg);
+}
+
 /* The jobs of the group in one transaction of the target. 0: every finish has its outcome; -1 *err holds for all of them. */
 static int load_together(struct loader *l, struct place_of *t, struct group *g, struct err *err)
 {
@@ -238,6 +250,10 @@ static int load_together(struct loader *l, struct place_of *t, struct group *g, 
             return -1;
         }
     }
+    if (still_held(l, g, err) < 0) {
+        t->target->rollback(t->conn);
+        return -1;
+    }
     return t->target->commit(t->conn, err) == 0 ? 0 : ask_ledger(t, g);
 }
 
@@ -250,7 +266,7 @@ static void load_group(struct loader *l, struct place_of *t, struct group *g)
         put_off(g, away_ms, &t->why);
     } else if (load_together(l, t, g, &err) == 0) {
         t->away_ms = 0;
-    } else if (err.code == ERR_SHUTDOWN) {
+    } else if (err.code == ERR_SHUTDOWN || err.code == ERR_LEASE_LOST) { /* not the target's fault */
         put_off(g, 0, &err);
     } else {
         target_away(t, &err);
