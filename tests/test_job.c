@@ -629,7 +629,7 @@ TEST(job, outputs_reach_the_loader_as_they_were_staged)
     CHECK_EQ(j.id, id);
     CHECK_EQ(j.token, 2);
     CHECK_STR(j.pipeline, "p");
-    CHECK_STR(j.objects, "[\"x\"]");
+    CHECK_STR(j.objects, "[\"http://x/1\",\"/x/2\"]");
     CHECK_EQ(j.noutputs, 3);
     CHECK(j.outputs[0].in_file && j.outputs[0].checksum == 0xfedcba9876543210);
     CHECK_STR(j.outputs[0].spec, "{\"k\":1}");

@@ -15,6 +15,7 @@
 #include "base/text.h"
 #include "bin/table.h"
 #include "io/db.h"
+#include "io/fetch.h"
 #include "io/spool.h"
 #include "queue/registry.h"
 
@@ -372,13 +373,31 @@ static void time_line(const char *name, int64_t ms)
     }
 }
 
+/* A JSON array of URIs, without the secrets that may stand in them. */
+static void objects_line(const char *objects)
+{
+    struct json_value list, item;
+    struct json_fault fault;
+    struct str key, uri;
+    AUTO(arena_clear) struct arena arena = { 0 };
+    if (!objects || !json_check(str_of(objects), &list, &fault) || list.kind != JSON_ARRAY)
+        return;
+    for (size_t at = 0, n = 0; json_next(&list, &at, &key, &item); n++) {
+        char *text, shown[2048];
+        if (item.kind != JSON_TEXT || !json_unescape(&item, &arena, &uri) || !(text = arena_dup(&arena, uri)))
+            return;
+        fetch_redact(text, shown, sizeof shown);
+        line(n ? "" : "objects", shown);
+    }
+}
+
 static int print_job(void *arg, const struct job_row *r)
 {
     (void)arg;
     printf("%-12s %" PRId64 " (%s)\n", "job", r->id, r->uid);
     line("pipeline", r->pipeline);
     line("state", r->state);
-    line("objects", r->objects);
+    objects_line(r->objects);
     line("params", r->params);
     line("unique", r->unique);
     time_line("created", r->created);

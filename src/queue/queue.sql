@@ -189,7 +189,8 @@ SELECT coalesce(sum(in_file), 0), coalesce(sum(bytes), 0) FROM output WHERE job 
 -- name: load_take
 UPDATE job SET state = 'loading', token = token + 1, worker = :worker, lease_until = :until, claimed = :now
 WHERE id = :id AND state = 'staged' AND run_at <= :now
-RETURNING token, uid, pipeline, seq, lanes, (SELECT objects FROM job_text WHERE job_text.job = job.id);
+RETURNING token, uid, pipeline, seq, lanes,
+    (SELECT json_group_array(uri) FROM (SELECT uri FROM object WHERE object.job = job.id ORDER BY number));
 
 -- name: load_expired_any
 SELECT 1 FROM job INDEXED BY job_loading WHERE state = 'loading' AND target = :target AND lease_until < :now LIMIT 1;
@@ -201,7 +202,8 @@ WHERE state = 'loading' AND target = :target AND lease_until < :now ORDER BY seq
 -- name: load_take_over
 UPDATE job SET token = token + 1, worker = :worker, lease_until = :until, claimed = :now
 WHERE id = :id AND state = 'loading' AND token = :token
-RETURNING token, uid, pipeline, seq, lanes, (SELECT objects FROM job_text WHERE job_text.job = job.id);
+RETURNING token, uid, pipeline, seq, lanes,
+    (SELECT json_group_array(uri) FROM (SELECT uri FROM object WHERE object.job = job.id ORDER BY number));
 
 -- name: load_renew
 UPDATE job SET lease_until = :until WHERE id = :id AND token = :token AND state = 'loading';

@@ -236,7 +236,10 @@ static int level_fail(struct level *l, struct err *err)
     if (why && (strstr(why, "ncrypt") || strstr(why, "Crypto") || strstr(why, "assphrase")))
         return err_set(err, ERR_ARCHIVE,
                        "the %s archive is encrypted, and there are no passwords here", kind);
-    return err_set(err, ERR_ARCHIVE, "damaged %s archive: %s", kind, why ? why : "no reason given");
+    if (!why)
+        why = "no reason given";
+    /* some reasons of libarchive's end in a newline */
+    return err_set(err, ERR_ARCHIVE, "damaged %s archive: %.*s", kind, (int)strcspn(why, "\n"), why);
 }
 
 /* ---- levels ---- */

@@ -18,6 +18,7 @@ Every answer is made of knobs in the query; the path only makes the URL another 
   endless=1         no end                         raw=garbage|empty
   echo=1            the body is the request
 /count?of=PATH      how often PATH (with its query) was asked for
+/ranges?of=PATH     the Range of each of these requests, a line each; - for none
 A request in the absolute form (to a proxy) is served as if it were ours; CONNECT tunnels, but not to denied.invalid (407).
 """
 import hashlib
@@ -30,7 +31,7 @@ import time
 from email.utils import formatdate
 from urllib.parse import parse_qs, urlsplit
 
-count, lock = {}, threading.Lock()
+count, ranges, lock = {}, {}, threading.Lock()
 
 
 def body(n, version=0):
@@ -69,8 +70,11 @@ class Answer(socketserver.StreamRequestHandler):
         knobs = {k: v[-1] for k, v in parse_qs(url.query).items()}
         with lock:
             nth = count[path] = count.get(path, 0) + 1
+            ranges[path] = ranges.get(path, "") + self.head.get("range", "-") + "\n"
         if url.path == "/count":
             return self.send(200, b"%d" % count.get(url.query.partition("of=")[2], 0))
+        if url.path == "/ranges":
+            return self.send(200, ranges.get(url.query.partition("of=")[2], "").encode())
         return self.answer(knobs, nth)
 
     def start(self, status, headers):
