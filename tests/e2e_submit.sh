@@ -44,6 +44,5 @@ time_ms qetlctl submit - <"$work/many.jsonl" >"$work/out"
 like 'a hundred thousand jobs' "$(cat "$work/out")" '^100000 jobs submitted'
 diag "100000 jobs submitted in $ms ms"
 is 'each has its own uid' "$(queue_sql 'SELECT count(DISTINCT uid) FROM job')" "$(queue_sql 'SELECT count(*) FROM job')"
-# shellcheck disable=SC2046 # the ids are words
 is 'cancel of waiting ones' "$(qetlctl --json cancel $(qetlctl --json jobs --limit 3 | jq '.jobs[].id'))" '{"cancelled":3}'
 done_testing
