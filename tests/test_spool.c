@@ -337,8 +337,9 @@ struct owned {
     const char *keep, *fail;
     int asked;
 };
-static int keep_one(void *arg, const char *uid, struct err *err)
+static int keep_one(void *arg, enum spool_folder folder, const char *uid, struct err *err)
 {
+    (void)folder;
     struct owned *o = arg;
     o->asked++;
     if (o->fail && !strcmp(uid, o->fail))
@@ -360,16 +361,20 @@ TEST(spool, the_sweep_removes_what_is_old_and_nobodys)
         close(o.fd);
     }
     CHECK_EQ(mkdirat(s.staged, "lost+found", 0700), 0);
+    close(openat(s.rejects, UID_A ".jsonl", O_CREAT | O_WRONLY, 0600));
+    close(openat(s.rejects, UID_B ".jsonl", O_CREAT | O_WRONLY, 0600));
     static const char *const old[] = { "staged/" UID_A,          "staged/" UID_B,
                                        "fetch/" UID_A ".0.part", "fetch/" UID_A ".0.meta",
                                        "fetch/" UID_B ".0.part", "fetch/" UID_B ".0.meta",
+                                       "rejects/" UID_A ".jsonl", "rejects/" UID_B ".jsonl",
                                        "staged/lost+found" };
     for (size_t i = 0; i < COUNT_OF(old); i++)
         make_old(path, old[i]);
     struct owned owned = { UID_A, NULL, 0 };
     int64_t removed = -1;
     CHECK_OK(spool_sweep(&s, 60000, keep_one, &owned, &removed, &err), err);
-    CHECK_EQ(removed, 3);
+    CHECK_EQ(removed, 4);
+    CHECK(there(path, "rejects/" UID_A ".jsonl") && !there(path, "rejects/" UID_B ".jsonl"));
     CHECK(there(path, "staged/" UID_A) && there(path, "fetch/" UID_A ".0.part") &&
           there(path, "fetch/" UID_A ".0.meta"));
     CHECK(there(path, "staged/YOUNG") && there(path, "fetch/YOUNG.0.part") &&

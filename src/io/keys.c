@@ -72,7 +72,7 @@ static const struct key keys[] = {
       "staged bytes in one transaction of a target; a larger job goes alone" },
 
     { AT_LIMITS, "memory", KEY_SIZE, IN(config, limits.memory), "512M", 64 * MIB, 1024 * TIB, NULL,
-      0, "address space of a reader process" },
+      0, "address space that a reader process may take beyond what it has at its start" },
     { AT_LIMITS, "object", KEY_SIZE, IN(config, limits.object_bytes), "100G", 1, 1024 * TIB, NULL,
       0, "size of one fetched object" },
     { AT_LIMITS, "big_object", KEY_SIZE, IN(config, limits.big_object), "64M", 0, 1024 * TIB, NULL,

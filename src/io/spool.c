@@ -243,19 +243,19 @@ static bool is_dots(const char *name)
 struct sweep {
     struct spool *s;
     int64_t min_age_ms;
-    int (*keep)(void *arg, const char *uid, struct err *err);
+    int (*keep)(void *arg, enum spool_folder folder, const char *uid, struct err *err);
     void *arg;
     int64_t *removed;
 };
 
 /* The uid comes from the name up to the first '.'. What is not ours by name is left alone. */
-static int sweep_one(const struct sweep *w, int fd, const char *name, struct err *err)
+static int sweep_one(const struct sweep *w, enum spool_folder folder, int fd, const char *name, struct err *err)
 {
     char uid[SPOOL_NAME];
     snprintf(uid, sizeof uid, "%.*s", (int)strcspn(name, "."), name);
     if (!uid_fits(uid))
         return 0;
-    int keep = w->keep(w->arg, uid, err);
+    int keep = w->keep(w->arg, folder, uid, err);
     if (keep != 0)
         return keep < 0 ? -1 : 0;
     struct stat
@@ -271,27 +271,28 @@ static int sweep_one(const struct sweep *w, int fd, const char *name, struct err
     return 0;
 }
 
-static int sweep_folder(const struct sweep *w, int fd, const char *what, struct err *err)
+static int sweep_folder(const struct sweep *w, enum spool_folder folder, int fd, const char *what, struct err *err)
 {
     AUTO(dir_closep) DIR *dir = open_list(w->s, fd, what, err);
     if (!dir)
         return -1;
     for (struct dirent *e; (e = readdir(dir));)
-        if (!is_dots(e->d_name) && sweep_one(w, fd, e->d_name, err) < 0)
+        if (!is_dots(e->d_name) && sweep_one(w, folder, fd, e->d_name, err) < 0)
             return -1;
     return 0;
 }
 
 int spool_sweep(struct spool *s, int64_t min_age_ms,
-                int (*keep)(void *arg, const char *uid, struct err *err), void *arg,
-                int64_t *removed, struct err *err)
+                int (*keep)(void *arg, enum spool_folder folder, const char *uid, struct err *err),
+                void *arg, int64_t *removed, struct err *err)
 {
     int64_t n = 0;
     struct sweep w = { s, min_age_ms, keep, arg, &n };
-    int rc = sweep_folder(&w, s->staged, "staged", err) < 0 ||
-                     sweep_folder(&w, s->fetch, "fetch", err) < 0
-                 ? -1
-                 : 0;
+    int rc = sweep_folder(&w, SPOOL_STAGED, s->staged, "staged", err);
+    if (rc == 0)
+        rc = sweep_folder(&w, SPOOL_FETCH, s->fetch, "fetch", err);
+    if (rc == 0)
+        rc = sweep_folder(&w, SPOOL_REJECTS, s->rejects, "rejects", err);
     *removed = n;
     return rc;
 }

@@ -58,12 +58,14 @@ int spool_discard(struct spool *s, const char *uid, struct err *err);
 int spool_keep_rejects(struct spool *s, const char *uid, int n, struct err *err);
 
 /*
- * Remove what no job owns: `keep` says for each uid whether it may stay (1), must go (0); -1 error.
+ * Remove what no job owns: `keep` says for each uid, and the folder its files lie in, whether they
+ * may stay (1), must go (0); -1 error.
  * Files younger than min_age_ms stay. *removed counts.
  */
+enum spool_folder { SPOOL_STAGED, SPOOL_FETCH, SPOOL_REJECTS };
 int spool_sweep(struct spool *s, int64_t min_age_ms,
-                int (*keep)(void *arg, const char *uid, struct err *err), void *arg,
-                int64_t *removed, struct err *err);
+                int (*keep)(void *arg, enum spool_folder folder, const char *uid, struct err *err),
+                void *arg, int64_t *removed, struct err *err);
 /* Bytes in the spool (allocated), and free bytes of its file system. */
 int spool_usage(const struct spool *s, int64_t *used, int64_t *free_bytes, struct err *err);
 

@@ -356,7 +356,7 @@ static int row_state(void *arg, const struct job_row *r)
 }
 
 /* May what lies in the spool for this uid stay? Only while its job may still need it. */
-static int keep_uid(void *arg, const char *uid, struct err *err)
+static int keep_uid(void *arg, enum spool_folder folder, const char *uid, struct err *err)
 {
     struct loader *l = arg;
     int64_t id;
@@ -372,6 +372,8 @@ static int keep_uid(void *arg, const char *uid, struct err *err)
     struct job_filter f = { .id = id, .limit = 1 };
     if (job_list(l->queue, &f, row_state, &state, err) < 0)
         return -1;
+    if (folder == SPOOL_REJECTS)
+        return 1; /* as long as the queue knows the job: qetlctl prune ends that */
     return state == JOB_READY || state == JOB_RUNNING || state == JOB_STAGED || state == JOB_LOADING || state == JOB_DEAD;
 }
 
