@@ -64,6 +64,10 @@ is '... and has finished what can be finished in shutdown_timeout' "$(state "$sh
 start_role worker
 long=$(submit slow "$slow/100000")
 ok 'an endless job runs' wait_for 10 job_is "$long" running
+beat() { queue_sql 'SELECT max(beat) FROM worker WHERE ended IS NULL'; }
+first=$(beat)
+later_beat() { [ "$(beat)" -gt "$first" ]; }
+ok 'its worker gives signs of life meanwhile' wait_for 5 later_beat
 begin=$(now_ms)
 kill "$role_pid"
 ok 'SIGTERM: a job that takes longer is handed back' wait_for 10 ended "$role_pid"
@@ -80,7 +84,18 @@ ok 'a second SIGTERM ends it' wait_for 10 ended "$role_pid"
 ok '... at once' test $(($(now_ms) - begin)) -lt 2500
 is '... and the job is handed back too' "$(state "$long")" ready
 
+qetlctl cancel "$long" >/dev/null
+short=$(submit slow "$slow/20")
+setsid "$bin/qetl" worker 2>>"$site/worker.log" &
+role_pid=$!
+roles="$roles $role_pid"
+ok 'a worker in a terminal has a job' wait_for 10 job_is "$short" running
+kill -INT -- "-$role_pid"
+ok 'Ctrl-C ends it' wait_for 10 ended "$role_pid"
+is '... after the job, as one SIGTERM does, though a terminal tells all its processes' "$(state "$short")" staged
+
 # ---- cancel ----
+long=$(submit slow "$slow/100000")
 start_role worker
 ok 'a job runs' wait_for 10 job_is "$long" running
 begin=$(now_ms)

@@ -60,6 +60,30 @@ TEST(worker, records_what_is_done_when_it_is_closed)
     site_close();
 }
 
+TEST(worker, takes_very_many_objects)
+{
+    enum { MANY = 1500 }; /* more than the reader's sockets hold */
+    site_open(pipelines);
+    AUTO(buf_clear) struct buf objects = { 0 };
+    const char *one = site_file("one.csv", "id\n1\n");
+    for (int i = 0; i < MANY; i++)
+        buf_addf(&objects, "%s\"%s\"", i ? "," : "[", one);
+    buf_adds(&objects, "]");
+    struct job_new n = { .pipeline = "p", .target = "w", .objects = buf_str(&objects), .attempts_max = 1 };
+    int64_t id;
+    char uid[SYS_UID_LEN + 1];
+    bool made;
+    CHECK_OK(queue_begin(site_queue, &err), err);
+    CHECK_OK(job_submit(site_queue, &n, &id, uid, &made, &err), err);
+    CHECK_OK(queue_commit(site_queue, QUEUE_NOW, &err), err);
+    struct worker *w = open_worker();
+    work(w);
+    CHECK_STR(site_state(id), "staged");
+    CHECK_EQ(site_job.staged, MANY);
+    worker_close(w);
+    site_close();
+}
+
 TEST(worker, fails_for_good_or_for_now_by_the_class_of_the_error)
 {
     site_open(pipelines);
