@@ -120,7 +120,8 @@ like '... and the log says so' "$(cat "$site/worker.log")" 'a process died; it i
 supervisor=$role_pid
 start_role worker-2
 begin=$(now_ms)
-kill -9 "$supervisor" $(children "$supervisor")
+mapfile -t slots < <(children "$supervisor")
+kill -9 "$supervisor" "${slots[@]}"
 moved() { [ "$(queue_sql "SELECT name FROM worker JOIN job ON job.worker = worker.id WHERE job.id = $long")" = worker-2 ] && job_is "$long" running; }
 ok 'kill -9 of a whole supervisor: another one takes the job' wait_for 10 moved
 ok "... soon ($(($(now_ms) - begin)) ms)" test $(($(now_ms) - begin)) -lt 4000
@@ -340,7 +341,8 @@ start_role worker
 QETL_FAULT=loader-before-record:kill start_role loader
 committed() { [ "$(sql 'SELECT count(*) FROM p')" = 3 ]; }
 ok 'a loader dies behind its commit' wait_for 10 committed
-kill -9 "$role_pid" $(children "$role_pid")
+mapfile -t slots < <(children "$role_pid")
+kill -9 "$role_pid" "${slots[@]}"
 start_role loader
 crashed_once() { [ "$(queue_sql "SELECT count(*) FROM attempt WHERE kind = 'load' AND outcome = 'crashed'")" -ge 1 ]; }
 begin=$(now_ms)
