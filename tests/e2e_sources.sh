@@ -267,7 +267,7 @@ is '... and took the new one whole' "$(bodies), $(versions 2)" '100000|100000|99
 uri="$FAULTS/killed?n=3400000&cut=1500000&times=1&how=stall&version=each&range=blind"
 killed 'one whose server glues' "$uri"
 is '... the server was not believed' "$(bodies), $(versions 3)" '100000|100000|99999|1, 1'
-is 'nothing of a loaded object stays in the spool' "$(for uid in $(queue_sql "SELECT uid FROM job WHERE state = 'loaded'"); do ls "$site/spool/fetch" | grep "$uid"; done)" ''
+is 'nothing of a loaded object stays in the spool' "$(for uid in $(queue_sql "SELECT uid FROM job WHERE state = 'loaded'"); do find "$site/spool/fetch" -name "*$uid*"; done)" ''
 
 # ---- a failed parse does not fetch again ----
 awk 'BEGIN { print "id,filler"; for (i = 1; i <= 150000; i++) print i ",abcdefghij"; print "x,y" }' >"$WWW/bad.csv"
