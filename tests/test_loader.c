@@ -119,7 +119,7 @@ TEST(loader, takes_over_what_another_left_and_counts_its_rows)
     CHECK_EQ(load(), 0); /* what it writes at its start is done */
     int64_t id = site_submit("p", site_file("two.csv", "id\n1\n2\n"));
     work();
-    site_fault("queue-before-commit:3:error"); /* 1: the claim; 2: the leases before the commit; 3: the record */
+    site_fault("loader-before-record:1:error");
     int did;
     CHECK_EQ(loader_step(l, &did, &err), -1); /* committed in the target, not told */
     site_fault(NULL);
@@ -144,7 +144,7 @@ TEST(loader, commits_nothing_when_the_leases_cannot_be_kept)
     CHECK_EQ(load(), 0);
     int64_t id = site_submit("p", site_file("two.csv", "id\n1\n2\n"));
     work();
-    site_fault("queue-before-commit:2:error");
+    site_fault("loader-renew:1:error");
     CHECK_EQ(load(), 1);
     CHECK_STR(site_state(id), "staged");
     CHECK_EQ(site_count("SELECT count(*) FROM sqlite_master WHERE name = 't'"), 0);

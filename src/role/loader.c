@@ -228,7 +228,8 @@ static int ask_ledger(struct place_of *t, const struct group *g)
 /* Nothing fences the target: right before the commit every lease must be ours, and fresh. */
 static int still_held(struct loader *l, const struct group *g, struct err *err)
 {
-    int rc = job_load_renew(l->queue, g->jobs, g->n, sys_now_ms() + l->config->lease_ms, err);
+    int rc = sys_fault("loader-renew") ? err_sys(err, "renew the leases")
+                                       : job_load_renew(l->queue, g->jobs, g->n, sys_now_ms() + l->config->lease_ms, err);
     if (rc == 1)
         return 0;
     if (rc == 0)
@@ -300,7 +301,8 @@ static int record_group(struct loader *l, struct group *g, struct err *err)
     for (int i = 0; i < g->n; i++)
         if (g->finishes[i].outcome == LOAD_LOADED)
             keep_rejects(l, &g->jobs[i]);
-    (void)sys_fault("loader-before-record");
+    if (sys_fault("loader-before-record"))
+        return err_sys(err, "record what was loaded");
     if (job_load_finish(l->queue, g->finishes, g->n, err) < 0)
         return -1;
     (void)sys_fault("loader-after-record");
