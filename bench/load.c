@@ -95,7 +95,7 @@ static void stage(struct staged *s, const struct table_spec *spec, int number, i
     struct encoder *e;
     uint64_t staged = 0;
     const struct stage how = { open_staged, s, n <= 1000 ? STAGE_INLINE_MAX : 0 };
-    check(target_sqlite.encode_open(&e, spec, &how, number, &err), "encode", &err);
+    check(target_sqlite.encode_open(&e, NULL, spec, &how, number, &err), "encode", &err);
     for (int64_t at = 0; at < n; at += BATCH_ROWS) {
         uint32_t some = (uint32_t)(n - at < BATCH_ROWS ? n - at : BATCH_ROWS);
         struct value *v =
@@ -122,7 +122,7 @@ static struct target_conn *open_warehouse(const char *name, char path[300])
     snprintf(path, 300, "%s/%s", folder, name);
     snprintf(url, sizeof url, "sqlite://%s", path);
     struct target_config cfg = { target, url, false };
-    check(target_sqlite.open(&c, &cfg, true, &err), "open", &err);
+    check(target_sqlite.open(&c, NULL, &cfg, true, &err), "open", &err);
     return c;
 }
 
@@ -259,7 +259,9 @@ int main(int argc, char **argv)
         return 2;
     }
     check(columns_parse(&columns, columns_text, &err), "columns", &err);
-    const struct table_spec spec = { "bench.t", "t", &columns, MODE_APPEND, 0, NULL };
+    const struct table_spec spec = {
+        .table = "bench.t", .name = "t", .columns = &columns, .mode = MODE_APPEND, .version = -1, .deleted = -1
+    };
     make_values();
     bench_append(&spec, rows);
     bench_peer(rows / 4);

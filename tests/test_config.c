@@ -297,7 +297,8 @@ TEST(config, an_unknown_word_is_told_with_the_nearest_known_one)
     CHECK_STR(load_bad("[scanner]\n"), "bad.ini:1: [scanner]: unknown section\n");
     check_key_fault("every = 10m", "every: unknown key");
     check_key_fault("mode = upset",
-                    "mode: 'upset': expected append, replace or upsert; did you mean 'upsert'?");
+                    "mode: 'upset': expected append, replace, upsert, insert_ignore or "
+                    "history; did you mean 'upsert'?");
     CHECK_STR(load_bad("[target wh]\nurl = sqlite:///x\n[pipeline p]\ntable = hw.t\n"),
               "bad.ini:4: [pipeline p] table: there is no [target hw]; did you mean 'wh'?\n");
     struct config *c = load_ok(BASE "[pipeline orders]\ntable = w.t\n");

@@ -51,6 +51,32 @@ TEST(outputs, carry_inferred_columns)
     output_clear(&out);
 }
 
+TEST(outputs, carry_how_a_row_meets_the_one_that_is_there)
+{
+    char *key[] = { (char *)"id" };
+    struct recipe r = recipe("id:integer!, at:timestamp, gone:boolean", MODE_HISTORY, key, 1);
+    r.version = (char *)"at";
+    r.deleted = (char *)"gone";
+    r.only_if_changed = true;
+    r.missing = MISSING_DELETE;
+    r.undo_ms = 86400000;
+    r.after_load = (char *)"DELETE FROM \"x\" WHERE job = :job";
+    struct output out = { .table = "w.t" };
+    struct output_spec s;
+    CHECK_OK(output_spec_set(&out, &r, NULL, &err), err);
+    CHECK_OK(output_spec_get(&s, &out, &err), err);
+    CHECK_EQ(s.table.mode, MODE_HISTORY);
+    CHECK_EQ(s.table.version, 1);
+    CHECK_EQ(s.table.deleted, 2);
+    CHECK_EQ(s.table.only_if_changed, true);
+    CHECK_EQ(s.table.missing, MISSING_DELETE);
+    CHECK_EQ(s.table.undo_ms, 86400000);
+    CHECK_STR(s.after_load, r.after_load);
+    output_spec_clear(&s);
+    columns_clear(&r.columns);
+    output_clear(&out);
+}
+
 TEST(outputs, that_cannot_be_read_are_damaged)
 {
     static const char *const texts[] = {
@@ -66,6 +92,8 @@ TEST(outputs, that_cannot_be_read_are_damaged)
         "{\"columns\":\"a\",\"mode\":\"append\",\"table\":\"t\",\"key\":[\"b\"]}",
         "{\"columns\":\"a\",\"mode\":\"append\",\"table\":\"t\",\"key\":[1]}",
         "{\"columns\":\"a\",\"mode\":\"append\",\"table\":\"t\",\"key\":{}}",
+        "{\"columns\":\"a\",\"mode\":\"append\",\"table\":\"t\",\"key\":[],\"version\":\"b\"}",
+        "{\"columns\":\"a\",\"mode\":\"append\",\"table\":\"t\",\"key\":[],\"undo_ms\":\"x\"}",
     };
     for (size_t i = 0; i < COUNT_OF(texts); i++) {
         struct output out = { .number = 2, .spec = (char *)texts[i] };

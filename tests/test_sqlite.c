@@ -76,7 +76,14 @@ static void staged_init(struct staged *s, const char *table, const char *columns
     CHECK_OK(columns_parse(&s->columns, columns, &err), err);
     snprintf(s->table, sizeof s->table, "w.%s", table);
     s->key[0] = key;
-    s->spec = (struct table_spec){ s->table, s->table + 2, &s->columns, mode, key >= 0, s->key };
+    s->spec = (struct table_spec){ .table = s->table,
+                                   .name = s->table + 2,
+                                   .columns = &s->columns,
+                                   .mode = mode,
+                                   .nkey = key >= 0,
+                                   .key = s->key,
+                                   .version = -1,
+                                   .deleted = -1 };
 }
 
 static int no_limit_open(void *arg, int number, const char *ext, struct err *err)
@@ -105,7 +112,7 @@ static int64_t stage_rows(struct staged *s, const struct value *values, uint32_t
     rejects_init(&rejects, &for_rejects, 99, (struct reject_limit){ -1, -1 });
     rejects.table = s->table;
     rejects.object = rejects.member = "o";
-    CHECK_OK(target_sqlite.encode_open(&e, &s->spec, &stage, 0, &err), err);
+    CHECK_OK(target_sqlite.encode_open(&e, NULL, &s->spec, &stage, 0, &err), err);
     for (uint32_t at = 0; at < n; at += BATCH_ROWS) {
         uint32_t some = n - at < BATCH_ROWS ? n - at : BATCH_ROWS;
         struct rows rows = { some, cols, (struct value *)(values + (size_t)at * cols), places };
@@ -197,7 +204,7 @@ static struct target_conn *open_warehouse(void)
     struct err err;
     struct target_conn *c;
     struct target_config cfg = config_of(false);
-    CHECK_OK(target_sqlite.open(&c, &cfg, true, &err), err);
+    CHECK_OK(target_sqlite.open(&c, NULL, &cfg, true, &err), err);
     return c;
 }
 
@@ -276,7 +283,7 @@ static void check_refusal(struct target_conn *c, struct staged *s, enum err_code
     CHECK_EQ(try_load(c, uid, s, 1, &job, &err), -1);
     CHECK_STR(err_name(err.code), err_name(code));
     CHECK_HAS(err.msg, part);
-    CHECK_EQ(target_sqlite.loaded(c, uid, &err), 0);
+    CHECK_EQ(target_sqlite.loaded(c, uid, &(struct load_counts){ 0 }, &err), 0);
 }
 
 /* ---- what goes in comes out ---- */
@@ -298,8 +305,8 @@ TEST(sqlite, inline_and_staged_rows_are_the_same_rows)
     stage_plain(&in_line, "b", MODE_APPEND, -1, 1, 60, 65536);
     CHECK(in_file.output.in_file && !in_line.output.in_file);
     struct target_conn *c = open_warehouse();
-    CHECK_EQ(load(c, "u1", &in_file, 1).rows, 60);
-    CHECK_EQ(load(c, "u2", &in_line, 1).rows, 60);
+    CHECK_EQ(load(c, "u1", &in_file, 1).counts.inserted, 60);
+    CHECK_EQ(load(c, "u2", &in_line, 1).counts.inserted, 60);
     snprintf(sql, sizeof sql, "%sa", fingerprint);
     snprintf(a, sizeof a, "%s", ask(sql));
     snprintf(sql, sizeof sql, "%sb", fingerprint);
@@ -413,7 +420,7 @@ TEST(sqlite, outputs_grow_from_memory_into_a_file)
         stage_plain(&s, "t", MODE_APPEND, -1, 1, n, 4000);
         CHECK_EQ(s.output.in_file, s.output.bytes > 4000);
         struct target_conn *c = open_warehouse();
-        CHECK_EQ(load(c, "u", &s, 1).rows, n);
+        CHECK_EQ(load(c, "u", &s, 1).counts.inserted, n);
         target_sqlite.close(c);
         CHECK_EQ(atoi(ask("SELECT count(*) || CASE WHEN sum(id) = count(*) * (count(*) + 1) / 2 "
                           "THEN '' ELSE 'x' END FROM t")),
@@ -474,7 +481,7 @@ TEST(sqlite, the_slow_path_is_counted)
     struct target_conn *c = open_warehouse();
     stage_plain(&s, "t", MODE_APPEND, -1, 1, 1000, 0);
     struct load_job job = load(c, "u", &s, 1);
-    CHECK_EQ(job.rows, 1000);
+    CHECK_EQ(job.counts.inserted, 1000);
     CHECK_EQ(job.slow_rows, 1000);
     staged_clear(&s);
     target_sqlite.close(c);
@@ -525,7 +532,7 @@ TEST(sqlite, a_job_may_have_more_files_than_can_be_attached)
     for (int i = 0; i < 12; i++)
         stage_plain(&s[i], "t", MODE_APPEND, -1, i * 100, 100, 0);
     struct load_job job = load(c, "u", s, 12);
-    CHECK_EQ(job.rows, 1200);
+    CHECK_EQ(job.counts.inserted, 1200);
     CHECK_EQ(job.slow_rows, 200);
     CHECK_STR(ask("SELECT count(DISTINCT id) FROM t"), "1200");
     for (int i = 0; i < 12; i++)
@@ -581,11 +588,11 @@ TEST(sqlite, upsert_keeps_the_last_row_of_a_key)
         staged_init(&s[1], "t", columns[k / 2], MODE_UPSERT, 0);
         stage_rows(&s[0], first, 4, k % 2 * 1000);
         stage_rows(&s[1], second, 3, k % 2 * 1000);
-        CHECK_EQ(load(c, "u0", &s[0], 1).rows, 4);
+        CHECK_EQ(load(c, "u0", &s[0], 1).counts.inserted, 4);
         CHECK_STR(ask("SELECT group_concat(id || coalesce(name, '-')) FROM (SELECT * FROM t ORDER "
                       "BY id)"),
                   "3b,4-,5c");
-        CHECK_EQ(load(c, "u1", &s[1], 1).rows, 3);
+        CHECK_EQ(load(c, "u1", &s[1], 1).counts.inserted, 3);
         CHECK_STR(ask("SELECT group_concat(id || coalesce(name, '-')) FROM (SELECT * FROM t ORDER "
                       "BY id)"),
                   "3b,4d,5c,9f");
@@ -646,7 +653,7 @@ TEST(sqlite, names_of_any_kind_are_quoted)
         CHECK_STR(
             ask("SELECT group_concat(\"a \"\"b\"\" c\" || ' ' || \"rowid\") FROM \"select \"\"x\""),
             "1 10,2 21");
-        CHECK_EQ(target_sqlite.loaded(c, "u", &err), 1);
+        CHECK_EQ(target_sqlite.loaded(c, "u", &(struct load_counts){ 0 }, &err), 1);
         staged_clear(&s);
         target_sqlite.close(c);
     }
@@ -801,7 +808,7 @@ TEST(sqlite, a_refused_job_leaves_nothing_and_its_group_goes_on)
         int rc = target_sqlite.load_job(c, &jobs[i], &err);
         CHECK_EQ(rc, i % 2 ? -1 : 0);
         CHECK(rc == 0 || err.code == ERR_TARGET_REFUSED);
-        CHECK_EQ(jobs[i].rows, i % 2 ? 0 : 100);
+        CHECK_EQ(jobs[i].counts.inserted, i % 2 ? 0 : 100);
     }
     CHECK_OK(target_sqlite.commit(c, &err), err);
     CHECK_STR(ask("SELECT count(*) FROM t"), "300");
@@ -849,11 +856,11 @@ TEST(sqlite, a_job_in_the_ledger_is_not_loaded_again)
     new_warehouse();
     stage_plain(&s, "t", MODE_APPEND, -1, 1, 10, 65536);
     struct target_conn *c = open_warehouse();
-    CHECK_EQ(target_sqlite.loaded(c, "u", &err), 0); /* there is no ledger yet */
+    CHECK_EQ(target_sqlite.loaded(c, "u", &(struct load_counts){ 0 }, &err), 0); /* there is no ledger yet */
     CHECK(!load(c, "u", &s, 1).was_there);
     CHECK(load(c, "u", &s, 1).was_there);
-    CHECK_EQ(target_sqlite.loaded(c, "u", &err), 1);
-    CHECK_EQ(target_sqlite.loaded(c, "v", &err), 0);
+    CHECK_EQ(target_sqlite.loaded(c, "u", &(struct load_counts){ 0 }, &err), 1);
+    CHECK_EQ(target_sqlite.loaded(c, "v", &(struct load_counts){ 0 }, &err), 0);
     CHECK_STR(ask("SELECT count(*) FROM t"), "10");
     CHECK_STR(ask("SELECT uid || ' ' || job || ' ' || pipeline || ' ' || objects || ' ' || rows "
                   "FROM qetl_load"),
@@ -879,7 +886,7 @@ TEST(sqlite, a_group_that_is_rolled_back_leaves_nothing)
         target_sqlite.rollback(c);
         CHECK_STR(ask("SELECT count(*) FROM sqlite_schema"), "0");
     }
-    CHECK_EQ(load(c, "u", &s, 1).rows, 1000);
+    CHECK_EQ(load(c, "u", &s, 1).counts.inserted, 1000);
     target_sqlite.close(c);
     staged_clear(&s);
 }
@@ -929,7 +936,7 @@ static void check_open_refusal(const char *url, bool create, enum err_code code,
     struct err err;
     struct target_conn *c = NULL;
     struct target_config cfg = { target_name, (char *)url, false };
-    CHECK_EQ(target_sqlite.open(&c, &cfg, create, &err), -1);
+    CHECK_EQ(target_sqlite.open(&c, NULL, &cfg, create, &err), -1);
     CHECK_STR(err_name(err.code), err_name(code));
     CHECK_HAS(err.msg, part);
 }
@@ -979,7 +986,7 @@ TEST(sqlite, a_path_may_hold_any_byte)
     char url[600];
     snprintf(url, sizeof url, "sqlite://%s/a%%20b%%3Fc%%25.db", test_dir());
     struct target_config cfg = { target_name, url, false };
-    CHECK_OK(target_sqlite.open(&c, &cfg, true, &err), err);
+    CHECK_OK(target_sqlite.open(&c, NULL, &cfg, true, &err), err);
     stage_plain(&s, "t", MODE_APPEND, -1, 1, 10, 0);
     load(c, "u", &s, 1);
     target_sqlite.close(c);
@@ -1083,7 +1090,7 @@ TEST(sqlite, with_many_readers_a_reader_holds_nothing_up)
     char wal[600];
     new_warehouse();
     struct target_config cfg = config_of(true);
-    CHECK_OK(target_sqlite.open(&c, &cfg, true, &err), err);
+    CHECK_OK(target_sqlite.open(&c, NULL, &cfg, true, &err), err);
     stage_plain(&s, "t", MODE_APPEND, -1, 1, 40000, 0);
     load(c, "u1", &s, 1);
     CHECK_STR(ask("PRAGMA journal_mode"), "wal");
@@ -1143,7 +1150,7 @@ TEST(sqlite, a_disk_that_is_full_passes)
         if (err_class(err.code) != ERR_TRANSIENT)
             child_exit(12);
         target_sqlite.rollback(c);
-        if (target_sqlite.loaded(c, "u", &err) != 0)
+        if (target_sqlite.loaded(c, "u", &(struct load_counts){ 0 }, &err) != 0)
             child_exit(13);
         limit.rlim_cur = RLIM_INFINITY;
         setrlimit(RLIMIT_FSIZE, &limit);
@@ -1311,7 +1318,7 @@ TEST(sqlite, an_uncertain_commit_is_settled_by_the_ledger)
                 child_exit(11);
             target_sqlite.close(c);
             c = open_warehouse();
-            child_exit(target_sqlite.loaded(c, "u", &err));
+            child_exit(target_sqlite.loaded(c, "u", &(struct load_counts){ 0 }, &err));
         }
         CHECK_EQ(waitpid(pid, &status, 0), pid);
         CHECK(WIFEXITED(status));
@@ -1364,7 +1371,7 @@ TEST(sqlite, the_encoder_needs_no_call_but_write_and_memory)
             _exit(20);
         const struct stage stage = { given_fd, &fd, 1000 };
         struct rows rows = { 5000, COLUMNS, v, places };
-        if (target_sqlite.encode_open(&e, &s.spec, &stage, 0, &err) < 0 ||
+        if (target_sqlite.encode_open(&e, NULL, &s.spec, &stage, 0, &err) < 0 ||
             target_sqlite.encode_rows(e, &rows, NULL, &staged, &err) < 0 ||
             target_sqlite.encode_finish(e, &s.output, &err) < 0)
             _exit(21);

@@ -16,7 +16,7 @@ static int init_target(struct ctl *c, const struct target_config *tc)
 {
     const struct target *t = target_by_url(tc->url, &c->err);
     struct target_conn *conn;
-    if (!t || t->open(&conn, tc, true, &c->err) < 0)
+    if (!t || t->open(&conn, c->config, tc, true, &c->err) < 0)
         return err_in(&c->err, "target '%s'", tc->name);
     t->close(conn);
     return 0;

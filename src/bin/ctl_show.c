@@ -37,6 +37,11 @@ static const struct table_col job_cols[] = {
     { "rows_rejected", "REJECTED", CELL_NUMBER },
     { "rows_filtered", NULL, CELL_NUMBER },
     { "rows_loaded", "LOADED", CELL_NUMBER },
+    { "rows_inserted", NULL, CELL_NUMBER },
+    { "rows_updated", NULL, CELL_NUMBER },
+    { "rows_unchanged", NULL, CELL_NUMBER },
+    { "rows_deleted", NULL, CELL_NUMBER },
+    { "rows_removed", NULL, CELL_NUMBER },
     { "bytes_in", "FETCHED", CELL_SIZE },
     { "bytes_out", NULL, CELL_SIZE },
     { "worker", NULL, CELL_TEXT },
@@ -62,6 +67,11 @@ static int job_cells(void *arg, const struct job_row *r)
     table_int(t, r->rows_rejected);
     table_int(t, r->rows_filtered);
     table_int(t, r->rows_loaded);
+    table_int(t, r->counts.inserted);
+    table_int(t, r->counts.updated);
+    table_int(t, r->counts.unchanged);
+    table_int(t, r->counts.deleted);
+    table_int(t, r->counts.removed);
     table_int(t, r->bytes_in);
     table_int(t, r->bytes_out);
     table_text(t, r->worker);
@@ -406,6 +416,10 @@ static int print_job(void *arg, const struct job_row *r)
     printf("%-12s %" PRId64 " of at most %" PRId64 "\n", "tries", r->attempts, r->attempts_max);
     printf("%-12s read %" PRId64 ", staged %" PRId64 ", rejected %" PRId64 ", filtered %" PRId64 ", loaded %" PRId64 "\n",
            "rows", r->rows_read, r->rows_staged, r->rows_rejected, r->rows_filtered, r->rows_loaded);
+    if (r->rows_loaded || r->counts.removed)
+        printf("%-12s inserted %" PRId64 ", updated %" PRId64 ", unchanged %" PRId64 ", deleted %" PRId64
+               ", removed from the table %" PRId64 "\n",
+               "", r->counts.inserted, r->counts.updated, r->counts.unchanged, r->counts.deleted, r->counts.removed);
     if (r->error_code && *r->error_code) {
         printf("%-12s %s [%s]\n", "error", r->error, r->error_code);
         const char *hint = err_hint(err_by_name(r->error_code));

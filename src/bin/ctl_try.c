@@ -125,14 +125,14 @@ static void look_at_spool(struct ctl *c, struct findings *f)
     spool_close(&spool);
 }
 
-static void look_at_target(const struct target_config *tc, struct findings *f)
+static void look_at_target(const struct config *config, const struct target_config *tc, struct findings *f)
 {
     struct err err;
     struct target_conn *conn;
     char what[100];
     snprintf(what, sizeof what, "target %s", tc->name);
     const struct target *t = target_by_url(tc->url, &err);
-    if (!t || t->open(&conn, tc, false, &err) < 0) {
+    if (!t || t->open(&conn, config, tc, false, &err) < 0) {
         finding(f, what, false, "%s", err.msg);
         return;
     }
@@ -150,7 +150,7 @@ int ctl_doctor(struct ctl *c, int argc, char **argv)
     look_at_database(c, &f);
     look_at_spool(c, &f);
     for (int i = 0; i < c->config->ntargets; i++)
-        look_at_target(&c->config->targets[i], &f);
+        look_at_target(c->config, &c->config->targets[i], &f);
     finding(&f, "sqlite", true, "%s%s", sqlite3_libversion(),
             db_wal_reset_bug() ? ": has the WAL-reset race; qetl checkpoints only under its own lock. Other programs should not write to "
                                  "the database"

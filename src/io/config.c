@@ -21,7 +21,7 @@
 #include "io/ini.h"
 #include "io/keys.h"
 
-const char *const load_mode_names[MODES] = { "append", "replace", "upsert" };
+const char *const load_mode_names[MODES] = { "append", "replace", "upsert", "insert_ignore", "history" };
 
 /* ---- the state of one config_load() ---- */
 
@@ -446,8 +446,8 @@ static void check_columns(struct build *b, int i, struct recipe *r)
 
 static void check_key(struct build *b, int i, const struct recipe *r)
 {
-    if (r->mode == MODE_UPSERT && !r->nkey && !given(b, i, "key"))
-        check_fault(b, i, "mode", "upsert needs key=, the columns that name a row");
+    if (mode_has_key(r->mode) && !r->nkey && !given(b, i, "key"))
+        check_fault(b, i, "mode", "%s needs key=, the columns that name a row", load_mode_names[r->mode]);
     for (int k = 0; k < r->nkey && !failed(b); k++) {
         if (r->columns.n && columns_find(&r->columns, str_of(r->key[k])) < 0)
             check_fault(b, i, "key", "'%s' is not among the columns", r->key[k]);
@@ -455,6 +455,29 @@ static void check_key(struct build *b, int i, const struct recipe *r)
             if (strcasecmp(r->key[j], r->key[k]) == 0)
                 check_fault(b, i, "key", "'%s' is there twice", r->key[k]);
     }
+}
+
+/* Keys that say how a row meets the one that is there. */
+static void check_meeting(struct build *b, int i, const struct recipe *r)
+{
+    const struct {
+        const char *key;
+        bool given;
+    } keys[] = { { "update_only_if_changed", r->only_if_changed },
+                 { "version", r->version },
+                 { "deleted", r->deleted },
+                 { "missing", r->missing != MISSING_KEEP } };
+    for (size_t k = 0; k < COUNT_OF(keys); k++)
+        if (keys[k].given && r->mode != MODE_UPSERT && r->mode != MODE_HISTORY)
+            check_fault(b, i, keys[k].key, "expected mode = upsert or history beside it");
+    if (!r->columns.n || failed(b))
+        return;
+    int version = r->version ? columns_find(&r->columns, str_of(r->version)) : 0;
+    int deleted = r->deleted ? columns_find(&r->columns, str_of(r->deleted)) : 0;
+    if (version < 0)
+        check_fault(b, i, "version", "'%s' is not among the columns", r->version);
+    if (deleted < 0 || (r->deleted && r->columns.v[deleted].type != TYPE_BOOLEAN))
+        check_fault(b, i, "deleted", "'%s' is no boolean column", r->deleted);
 }
 
 static void check_signs(struct build *b, int i, const struct recipe *r)
@@ -481,6 +504,7 @@ static void check_recipe(struct build *b, int i)
     check_table(b, i, r);
     check_columns(b, i, r);
     check_key(b, i, r);
+    check_meeting(b, i, r);
     check_signs(b, i, r);
 }
 

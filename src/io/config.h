@@ -35,12 +35,18 @@ struct target_config {
     bool many_readers; /* readers = many: WAL */
 };
 
-enum load_mode { MODE_APPEND, MODE_REPLACE, MODE_UPSERT, MODES };
+enum load_mode { MODE_APPEND, MODE_REPLACE, MODE_UPSERT, MODE_INSERT_IGNORE, MODE_HISTORY, MODES };
 extern const char *const load_mode_names[MODES];
+/* Does the mode name rows by key=? */
+static inline bool mode_has_key(enum load_mode m)
+{
+    return m == MODE_UPSERT || m == MODE_INSERT_IGNORE || m == MODE_HISTORY;
+}
 
 enum encoding { ENC_UTF8, ENC_LATIN1, ENC_UTF16, ENC_UTF16LE, ENC_UTF16BE, ENC_UTF8_REPLACE };
 enum ragged { RAGGED_REJECT, RAGGED_FILL };
 enum infer_from { INFER_MEMBER, INFER_SAMPLE };
+enum missing_rows { MISSING_KEEP, MISSING_DELETE };
 enum json_unknown { UNKNOWN_STRICT, UNKNOWN_LAX };
 
 /* How the bytes of a member become rows, and rows become typed: keys of [pipeline NAME] and
@@ -73,6 +79,12 @@ struct recipe {
     enum load_mode mode;
     char **key;
     int nkey;
+    bool only_if_changed;      /* upsert: a row that is there as it is is not written again */
+    char *version;             /* upsert, history: column; an older version never overwrites a newer one */
+    char *deleted;             /* upsert, history: boolean column that says the row is deleted */
+    enum missing_rows missing; /* upsert, history: rows of the table that the job does not have */
+    int64_t undo_ms;           /* so long qetlctl undo can take the job out again; 0: not at all */
+    char *after_load;          /* SQL run in the target by the commit of each job, or NULL */
     struct reject_limit max_rejects;
     bool empty_ok;
 };

@@ -34,7 +34,9 @@ static const char *const encoding_words[] = { "utf-8",    "latin1",   "utf-16",
 static const char *const ragged_words[] = { "reject", "fill", NULL };
 static const char *const unknown_words[] = { "strict", "lax", NULL };
 static const char *const infer_words[] = { "member", "sample", NULL };
-static const char *const mode_words[] = { "append", "replace", "upsert", NULL };
+static const char *const mode_words[] = { "append",        "replace", "upsert",
+                                          "insert_ignore", "history", NULL };
+static const char *const missing_words[] = { "keep", "delete", NULL };
 
 static const struct key keys[] = {
 #define IN(s, f) offsetof(struct s, f)
@@ -176,10 +178,27 @@ static const struct key keys[] = {
       "of numbers: . or ," },
     { AT_RECIPE, "table", KEY_TABLE, IN(recipe, table), NULL, 0, 0, NULL, NEEDED, "TARGET.TABLE" },
     { AT_RECIPE, "mode", KEY_WORD, IN(recipe, mode), "append", 0, 0, mode_words, 0,
-      "add the rows; replace all rows of the table; or put each in the place of the row with the "
-      "same key" },
+      "add the rows; replace all rows of the table; put each in the place of the row with the same "
+      "key; leave the row with the same key as it is; or keep every version of a row, see MODES" },
     { AT_RECIPE, "key", KEY_LIST, IN(recipe, key), NULL, 0, 0, NULL, LINES,
-      "columns that name a row, with commas between; upsert needs it" },
+      "columns that name a row, with commas between; upsert, insert_ignore and history need it" },
+    { AT_RECIPE, "update_only_if_changed", KEY_YES, IN(recipe, only_if_changed), "no", 0, 0, yes_no,
+      0, "upsert: a row that is in the table as it is is not written again" },
+    { AT_RECIPE, "version", KEY_TEXT, IN(recipe, version), NULL, 0, 0, NULL, 0,
+      "upsert, history: column by which versions of a row are told; an older one never overwrites a "
+      "newer one" },
+    { AT_RECIPE, "deleted", KEY_TEXT, IN(recipe, deleted), NULL, 0, 0, NULL, 0,
+      "upsert, history: boolean column; true marks the row of that key as deleted and leaves its "
+      "other columns as they were" },
+    { AT_RECIPE, "missing", KEY_WORD, IN(recipe, missing), "keep", 0, 0, missing_words, 0,
+      "upsert, history: what becomes of rows of the table whose key the job does not have; delete "
+      "is for jobs that bring the whole table. With deleted= they are marked, else removed" },
+    { AT_RECIPE, "undo", KEY_DURATION, IN(recipe, undo_ms), "0", 0, 3650 * (int64_t)DAYS, NULL, 0,
+      "so long qetlctl undo can take the rows of a job out of the table again, see UNDO; 0: not at "
+      "all" },
+    { AT_RECIPE, "after_load", KEY_TEXT, IN(recipe, after_load), NULL, 0, 0, NULL, LINES | WHOLE,
+      "SQL that the target runs in the commit of each job, after its rows; :job stands for the job's "
+      "uid" },
     { AT_RECIPE, "max_rejects", KEY_REJECTS, IN(recipe, max_rejects), "0", 0, 0, NULL, WHOLE,
       "more refused rows than this fail the job: a number, a share such as 1%, or both with a "
       "comma between" },

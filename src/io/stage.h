@@ -35,6 +35,15 @@ static inline void output_clear(struct output *o)
     o->spec = NULL;
 }
 
+/*
+ * What the rows of a job did to their tables. inserted + updated + unchanged + deleted by a `deleted` column = rows staged:
+ * a row that brought nothing new, was older than what is there, or was overtaken by a later row of the same job is unchanged.
+ * Rows that went because the table was replaced or by `missing = delete` are in `removed`.
+ */
+struct load_counts {
+    int64_t inserted, updated, unchanged, deleted, removed;
+};
+
 struct stage {
     /* A new, empty, writable, seekable file for output `number`; -1 with *err. The caller owns the fd. */
     int (*open_file)(void *arg, int number, const char *ext, struct err *err);

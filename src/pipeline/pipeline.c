@@ -61,22 +61,13 @@ static int part_open(struct pipeline_run *r, struct part *part, const struct rec
         return -1;
     if (recipe->nkey && !(part->key = calloc((size_t)recipe->nkey, sizeof *part->key)))
         return err_nomem(err);
-    for (int i = 0; i < recipe->nkey; i++)
-        if ((part->key[i] = columns_find(part->columns, str_of(recipe->key[i]))) < 0)
-            return err_set(err, ERR_CONFIG, "pipeline '%s': key column '%s' is not among the columns", recipe->name,
-                           recipe->key[i]);
-    part->spec = (struct table_spec){
-        .table = recipe->table,
-        .name = recipe->table_name,
-        .columns = part->columns,
-        .mode = recipe->mode,
-        .nkey = recipe->nkey,
-        .key = part->key,
-    };
+    if (table_spec_of(&part->spec, recipe, part->columns, part->key, err) < 0 ||
+        part->target->check(tc, &part->spec, err) < 0)
+        return -1;
     if (batch_init(&part->batch, (uint32_t)part->columns->n, err) < 0 ||
         cast_open(&part->cast, recipe, part->columns, err) < 0)
         return -1;
-    return part->target->encode_open(&part->encoder, &part->spec, stage, number, err);
+    return part->target->encode_open(&part->encoder, tc, &part->spec, stage, number, err);
 }
 
 static void part_close(struct part *part)

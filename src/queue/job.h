@@ -113,7 +113,8 @@ enum load_outcome { LOAD_LOADED, LOAD_SUPERSEDED, LOAD_AWAY, LOAD_REFUSED };
 struct load_finish {
     const struct staged_job *job;
     enum load_outcome outcome;
-    int64_t rows;
+    int64_t rows;       /* loaded: of its outputs, and what became of them: */
+    struct load_counts counts;
     struct err err;
     int64_t backoff_ms; /* away */
     int lost;           /* out */
@@ -158,6 +159,7 @@ struct job_row {
     const char *uid, *pipeline, *state, *target, *objects, *params, *unique, *worker, *error_code, *error;
     bool due, paused;
     int64_t rows_read, rows_staged, rows_rejected, rows_filtered, rows_loaded, bytes_in, bytes_out, lease_until;
+    struct load_counts counts;
 };
 struct job_filter { const char *state, *pipeline; int64_t id, before_id, limit; }; /* 0, NULL: any; newest first */
 int job_list(struct queue *q, const struct job_filter *f, int (*row)(void *arg, const struct job_row *r), void *arg, struct err *err);

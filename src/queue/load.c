@@ -439,6 +439,11 @@ static int end_final(struct queue *q, const struct change *c, const struct load_
     db_bind(st, ":token", c->token);
     db_bind(st, ":state", job_state_name(load_ends[f->outcome].to));
     db_bind(st, ":rows", loaded ? f->rows : 0);
+    db_bind(st, ":inserted", f->counts.inserted);
+    db_bind(st, ":updated", f->counts.updated);
+    db_bind(st, ":unchanged", f->counts.unchanged);
+    db_bind(st, ":deleted", f->counts.deleted);
+    db_bind(st, ":removed", f->counts.removed);
     db_bind(st, ":now", now);
     if (db_run(st, err) < 0 || change_lanes(q, SQL_LANE_LEAVE, c, err) < 0 ||
         change_outputs_forget(q, c->id, !loaded, err) < 0)

@@ -210,7 +210,9 @@ UPDATE job SET lease_until = :until WHERE id = :id AND token = :token AND state 
 
 -- name: load_end
 -- loaded or superseded
-UPDATE job SET state = :state, lease_until = NULL, finished = :now, rows_loaded = :rows
+UPDATE job SET state = :state, lease_until = NULL, finished = :now, rows_loaded = :rows,
+    rows_inserted = :inserted, rows_updated = :updated, rows_unchanged = :unchanged, rows_deleted = :deleted,
+    rows_removed = :removed
 WHERE id = :id AND token = :token AND state = 'loading';
 
 -- name: load_away
@@ -323,7 +325,8 @@ WHERE state = 'dead' AND id < :before AND (:pipeline IS NULL OR pipeline = :pipe
 -- name: list_row
 SELECT j.id, j.seq, j.priority, j.run_at, j.created, j.started, j.finished, j.attempts, j.attempts_max, j.crashes,
        j.due, j.paused, j.rows_read, j.rows_staged, j.rows_rejected, j.rows_filtered, j.rows_loaded, j.bytes_in, j.bytes_out,
-       j.lease_until, j.uid, j.pipeline, j.state, j.target, t.objects, t.params, j.unique_key, w.name, e.code, e.message
+       j.lease_until, j.uid, j.pipeline, j.state, j.target, t.objects, t.params, j.unique_key, w.name, e.code, e.message,
+       j.rows_inserted, j.rows_updated, j.rows_unchanged, j.rows_deleted, j.rows_removed
 FROM job AS j LEFT JOIN job_text AS t ON t.job = j.id LEFT JOIN worker AS w ON w.id = j.worker
     LEFT JOIN error AS e ON e.id = (SELECT max(l.id) FROM error AS l WHERE l.job = j.id)
 WHERE j.id = :id;

@@ -68,6 +68,11 @@ static int list_one(sqlite3_stmt *st, void *to)
         .worker = text_or_null(st, 27),
         .error_code = text_or_null(st, 28),
         .error = text_or_null(st, 29),
+        .counts = { .inserted = sqlite3_column_int64(st, 30),
+                    .updated = sqlite3_column_int64(st, 31),
+                    .unchanged = sqlite3_column_int64(st, 32),
+                    .deleted = sqlite3_column_int64(st, 33),
+                    .removed = sqlite3_column_int64(st, 34) },
     };
     return sink->row(sink->arg, &r);
 }

@@ -31,6 +31,11 @@ CREATE TABLE job (
     rows_rejected INTEGER NOT NULL DEFAULT 0,
     rows_filtered INTEGER NOT NULL DEFAULT 0,
     rows_loaded  INTEGER NOT NULL DEFAULT 0,
+    rows_inserted INTEGER NOT NULL DEFAULT 0,         -- of rows_loaded: new in their tables
+    rows_updated INTEGER NOT NULL DEFAULT 0,
+    rows_unchanged INTEGER NOT NULL DEFAULT 0,
+    rows_deleted INTEGER NOT NULL DEFAULT 0,          -- marked as deleted
+    rows_removed INTEGER NOT NULL DEFAULT 0,          -- rows of others that went: replaced, or missing
     bytes_in     INTEGER NOT NULL DEFAULT 0,
     bytes_out    INTEGER NOT NULL DEFAULT 0,
     CONSTRAINT due_has_a_place CHECK (due = 0 OR seq IS NOT NULL),

@@ -87,6 +87,8 @@ static int prepare(struct loader *l, struct prepared *p, const struct staged_job
             return err_set(err, ERR_STAGED_DAMAGED, "more than %d outputs", PIPELINE_PARTS_MAX);
         if (output_spec_get(&p->specs[n], out, err) < 0)
             return -1;
+        if (p->specs[n].after_load)
+            p->job.after_load = p->specs[n].after_load;
         p->outputs[n] = (struct load_output){ .spec = p->specs[n].table, .output = out };
         p->outputs[n].spec.table = out->table;
         p->outputs[n].spec.columns = &p->specs[n].columns;
@@ -138,7 +140,7 @@ static bool drops_rows(struct loader *l, const struct staged_job *job)
 static int settle_overtaken(struct loader *l, struct place_of *t, const struct staged_job *job, struct load_finish *f,
                             struct err *err)
 {
-    int there = t->target->loaded(t->conn, job->uid, err);
+    int there = t->target->loaded(t->conn, job->uid, &f->counts, err);
     if (there < 0)
         return -1;
     if (there) {
@@ -164,9 +166,8 @@ static int load_one(struct loader *l, struct place_of *t, const struct staged_jo
     int rc = prepare(l, &p, job, &e);
     if (rc == 0)
         rc = t->target->load_job(t->conn, &p.job, &e);
-    f->rows = p.job.rows;
-    for (int i = 0; rc == 0 && p.job.was_there && i < p.job.noutputs; i++)
-        f->rows += p.outputs[i].output->rows;
+    f->rows = rc == 0 ? load_rows(&p.job) : 0;
+    f->counts = rc == 0 ? p.job.counts : (struct load_counts){ 0 };
     if (rc == 0 && p.job.slow_rows)
         log_event(LOG_WARN, "rows took the slow path into the table", "job", job->uid, "rows", log_num(p.job.slow_rows), NULL);
     prepared_clear(&p);
@@ -206,18 +207,19 @@ static void put_off(struct group *g, int64_t backoff_ms, const struct err *why)
 }
 
 /* The commit's answer was lost or bad: the ledger decides, job by job. */
-static int ask_ledger(struct place_of *t, const struct group *g)
+static int ask_ledger(struct loader *l, struct place_of *t, const struct group *g)
 {
     struct err err;
+    struct load_counts counts;
     int missing = 0;
     t->target->close(t->conn);
     t->conn = NULL;
-    if (t->target->open(&t->conn, t->config, true, &err) < 0)
+    if (t->target->open(&t->conn, l->config, t->config, true, &err) < 0)
         return -1;
     for (int i = 0; i < g->n; i++) {
         if (g->finishes[i].outcome != LOAD_LOADED)
             continue;
-        int there = t->target->loaded(t->conn, g->jobs[i].uid, &err);
+        int there = t->target->loaded(t->conn, g->jobs[i].uid, &counts, &err);
         if (there < 0)
             return -1;
         missing += !there;
@@ -241,7 +243,7 @@ static int still_held(struct loader *l, const struct group *g, struct err *err)
 /* The jobs of the group in one transaction of the target. 0: every finish has its outcome; -1 *err holds for all of them. */
 static int load_together(struct loader *l, struct place_of *t, struct group *g, struct err *err)
 {
-    if ((!t->conn && t->target->open(&t->conn, t->config, true, err) < 0) || t->target->begin(t->conn, err) < 0)
+    if ((!t->conn && t->target->open(&t->conn, l->config, t->config, true, err) < 0) || t->target->begin(t->conn, err) < 0)
         return -1;
     for (int i = 0; i < g->n; i++) {
         int rc = role_grace(&l->role) == 0 ? err_set(err, ERR_SHUTDOWN, "the loader was told to stop")
@@ -255,7 +257,7 @@ static int load_together(struct loader *l, struct place_of *t, struct group *g, 
         t->target->rollback(t->conn);
         return -1;
     }
-    return t->target->commit(t->conn, err) == 0 ? 0 : ask_ledger(t, g);
+    return t->target->commit(t->conn, err) == 0 ? 0 : ask_ledger(l, t, g);
 }
 
 /* Every finish has an outcome afterwards. */

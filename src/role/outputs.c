@@ -2,6 +2,7 @@
 #include "role/outputs.h"
 
 #include "base/json.h"
+#include "base/text.h"
 
 int output_spec_set(struct output *out, const struct recipe *recipe, const char *columns, struct err *err)
 {
@@ -22,6 +23,18 @@ int output_spec_set(struct output *out, const struct recipe *recipe, const char 
     for (int i = 0; i < recipe->nkey; i++)
         json_text(&o, str_of(recipe->key[i]));
     json_array_end(&o);
+    if (recipe->only_if_changed)
+        json_put_bool(&o, "only_if_changed", true);
+    if (recipe->version)
+        json_put_text(&o, "version", recipe->version);
+    if (recipe->deleted)
+        json_put_text(&o, "deleted", recipe->deleted);
+    if (recipe->missing == MISSING_DELETE)
+        json_put_bool(&o, "missing_delete", true);
+    if (recipe->undo_ms)
+        json_put_int(&o, "undo_ms", recipe->undo_ms);
+    if (recipe->after_load)
+        json_put_text(&o, "after_load", recipe->after_load);
     json_object_end(&o);
     if (cols.failed || text.failed)
         return err_nomem(err);
@@ -53,6 +66,21 @@ static int spec_key(struct output_spec *s, const struct json_value *list)
     return key ? 0 : -1;
 }
 
+/* What is written down only where it is given. */
+static int spec_options(struct output_spec *s, const struct json_value *object)
+{
+    struct json_value v;
+    const char *version = text_member(s, object, "version"), *deleted = text_member(s, object, "deleted");
+    s->table.version = version ? columns_find(&s->columns, str_of(version)) : -1;
+    s->table.deleted = deleted ? columns_find(&s->columns, str_of(deleted)) : -1;
+    s->table.only_if_changed = json_member(object, "only_if_changed", &v) == 1;
+    s->table.missing = json_member(object, "missing_delete", &v) == 1 ? MISSING_DELETE : MISSING_KEEP;
+    s->after_load = text_member(s, object, "after_load");
+    if (json_member(object, "undo_ms", &v) == 1 && !text_int_plain(v.raw, &s->table.undo_ms))
+        return -1;
+    return (version && s->table.version < 0) || (deleted && s->table.deleted < 0) ? -1 : 0;
+}
+
 int output_spec_get(struct output_spec *s, const struct output *out, struct err *err)
 {
     struct json_value object, key;
@@ -69,7 +97,7 @@ int output_spec_get(struct output_spec *s, const struct output *out, struct err 
         if (!strcmp(mode, load_mode_names[i]))
             s->table.mode = (enum load_mode)i;
     if (!columns || !s->table.name || s->table.mode == MODES || columns_parse(&s->columns, columns, err) < 0 ||
-        json_member(&object, "key", &key) != 1 || key.kind != JSON_ARRAY || spec_key(s, &key) < 0) {
+        json_member(&object, "key", &key) != 1 || key.kind != JSON_ARRAY || spec_key(s, &key) < 0 || spec_options(s, &object) < 0) {
         output_spec_clear(s);
         return err_set(err, ERR_STAGED_DAMAGED, "the description of output %d cannot be read", out->number);
     }

@@ -10,7 +10,7 @@
 #include "io/stage.h"
 #include "target/target.h"
 
-/* Fill out->spec (JSON: columns, mode, key, table) from the part that staged it. columns: the text of inferred columns, NULL
+/* Fill out->spec (JSON: columns, mode, key, table, and what else its recipe says of loading) from the part that staged it. columns: the text of inferred columns, NULL
  * when the recipe has its own. */
 int output_spec_set(struct output *out, const struct recipe *recipe, const char *columns, struct err *err);
 
@@ -18,6 +18,7 @@ struct output_spec {
     struct table_spec table;
     struct columns columns;
     struct arena arena;
+    const char *after_load; /* of the pipeline, or NULL */
 };
 int output_spec_get(struct output_spec *s, const struct output *out, struct err *err);
 void output_spec_clear(struct output_spec *s);

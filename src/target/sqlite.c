@@ -116,9 +116,20 @@ static void encode_close(struct encoder *e)
     free(e);
 }
 
-static int encode_open(struct encoder **out, const struct table_spec *spec,
-                       const struct stage *stage, int output_number, struct err *err)
+static int check(const struct target_config *cfg, const struct table_spec *spec, struct err *err)
 {
+    if (spec->mode > MODE_UPSERT || spec->only_if_changed || spec->version >= 0 ||
+        spec->deleted >= 0 || spec->missing != MISSING_KEEP || spec->undo_ms)
+        return err_set(err, ERR_CONFIG, "target '%s' cannot do that to table '%s'", cfg->name,
+                       spec->name);
+    return 0;
+}
+
+static int encode_open(struct encoder **out, const struct target_config *cfg,
+                       const struct table_spec *spec, const struct stage *stage, int output_number,
+                       struct err *err)
+{
+    (void)cfg; /* the staged form is the same for every SQLite warehouse */
     struct encoder *e = calloc(1, sizeof *e);
     if (!e)
         return err_nomem(err);
@@ -261,6 +272,7 @@ static int encode_finish(struct encoder *e, struct output *out, struct err *err)
 
 const struct target target_sqlite = {
     .scheme = "sqlite",
+    .check = check,
     .encode_open = encode_open,
     .encode_rows = encode_rows,
     .encode_finish = encode_finish,

@@ -40,14 +40,15 @@ void sqlite_staged_sql(struct buf *out, const struct table_spec *spec);
 uint64_t sqlite_staged_id(struct str staged_sql);
 
 /* ---- the load half, sqlite_load.c; see target.h ---- */
-int sqlite_open(struct target_conn **out, const struct target_config *cfg, bool create,
-                struct err *err);
+int sqlite_open(struct target_conn **out, const struct config *config,
+                const struct target_config *cfg, bool create, struct err *err);
 void sqlite_close(struct target_conn *c);
 int sqlite_begin(struct target_conn *c, struct err *err);
 int sqlite_load_job(struct target_conn *c, struct load_job *job, struct err *err);
 int sqlite_commit(struct target_conn *c, struct err *err);
 void sqlite_rollback(struct target_conn *c);
-int sqlite_loaded(struct target_conn *c, const char *uid, struct err *err);
+int sqlite_loaded(struct target_conn *c, const char *uid, struct load_counts *counts,
+                  struct err *err);
 enum { SQLITE_FILES = 10 }; /* SQLITE_MAX_ATTACHED as every distribution leaves it */
 
 #endif

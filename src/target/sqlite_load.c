@@ -58,11 +58,15 @@ static const char *const ledger_sql[SQLS] = {
     [SQL_RELEASE] = "RELEASE job",
     [SQL_MAKE] = ("CREATE TABLE IF NOT EXISTS main.qetl_load"
                   " (uid TEXT PRIMARY KEY NOT NULL, job INTEGER NOT NULL, pipeline TEXT NOT NULL,"
-                  " objects TEXT NOT NULL, rows INTEGER NOT NULL, loaded_at TIMESTAMP NOT NULL)"
+                  " objects TEXT NOT NULL, rows INTEGER NOT NULL, inserted INTEGER NOT NULL,"
+                  " updated INTEGER NOT NULL, unchanged INTEGER NOT NULL, deleted INTEGER NOT NULL,"
+                  " removed INTEGER NOT NULL, loaded_at TIMESTAMP NOT NULL)"
                   " WITHOUT ROWID"),
-    [SQL_FIND] = "SELECT 1 FROM main.qetl_load WHERE uid = :uid",
-    [SQL_ADD] = "INSERT INTO main.qetl_load (uid, job, pipeline, objects, rows, loaded_at)"
-                " VALUES (:uid, :job, :pipeline, :objects, :rows, :loaded_at)",
+    [SQL_FIND] = "SELECT inserted, updated, unchanged, deleted, removed FROM main.qetl_load"
+                 " WHERE uid = :uid",
+    [SQL_ADD] = "INSERT INTO main.qetl_load (uid, job, pipeline, objects, rows, inserted, updated,"
+                " unchanged, deleted, removed, loaded_at) VALUES (:uid, :job, :pipeline, :objects,"
+                " :rows, :inserted, :updated, :unchanged, :deleted, :removed, :loaded_at)",
 };
 
 struct target_conn {
@@ -88,15 +92,20 @@ static int run(struct target_conn *c, enum ledger_sql n, struct err *err)
 /* ---- jobs ---- */
 
 /* replace: empty the table, but once a job. */
-static int empty_table(struct target_conn *c, const struct table *t, const struct load_job *job,
-                       int at, struct err *err)
+static int empty_table(struct target_conn *c, const struct table *t, struct load_job *job, int at,
+                       struct err *err)
 {
     for (int i = 0; i < at; i++)
         if (!strcasecmp(job->outputs[i].spec.name, job->outputs[at].spec.name))
             return 0;
     AUTO(buf_clear) struct buf sql = { 0 };
     buf_addf(&sql, "DELETE FROM main.%s", t->quoted.p);
-    return sql.failed ? err_nomem(err) : warehouse_exec(&c->w, sql.p, "empty the table", err);
+    if (sql.failed)
+        return err_nomem(err);
+    if (warehouse_exec(&c->w, sql.p, "empty the table", err) < 0)
+        return -1;
+    job->counts.removed += sqlite3_changes64(c->w.db);
+    return 0;
 }
 
 static int load_output(struct target_conn *c, struct load_job *job, int at, struct err *err)
@@ -107,7 +116,7 @@ static int load_output(struct target_conn *c, struct load_job *job, int at, stru
         return -1;
     if (output_load(&c->w, t, o, &job->slow_rows, err) < 0)
         return err_in(err, "table '%s'", o->spec.name);
-    job->rows += o->output->rows;
+    job->counts.inserted += o->output->rows;
     return 0;
 }
 
@@ -122,7 +131,12 @@ static int add_to_ledger(struct target_conn *c, const struct load_job *job, stru
     db_bind(st, ":job", job->id);
     db_bind(st, ":pipeline", job->pipeline);
     db_bind(st, ":objects", job->objects ? job->objects : "[]");
-    db_bind(st, ":rows", job->rows);
+    db_bind(st, ":rows", load_rows(job));
+    db_bind(st, ":inserted", job->counts.inserted);
+    db_bind(st, ":updated", job->counts.updated);
+    db_bind(st, ":unchanged", job->counts.unchanged);
+    db_bind(st, ":deleted", job->counts.deleted);
+    db_bind(st, ":removed", job->counts.removed);
     db_bind(st, ":loaded_at", (const char *)now);
     int rc = warehouse_step(&c->w, st, "write the ledger", err);
     sqlite3_clear_bindings(st);
@@ -139,8 +153,9 @@ static int load_outputs(struct target_conn *c, struct load_job *job, struct err 
 
 int sqlite_load_job(struct target_conn *c, struct load_job *job, struct err *err)
 {
-    job->rows = job->slow_rows = 0;
-    int there = sqlite_loaded(c, job->uid, err);
+    job->counts = (struct load_counts){ 0 };
+    job->slow_rows = 0;
+    int there = sqlite_loaded(c, job->uid, &job->counts, err);
     job->was_there = there == 1;
     if (there != 0)
         return there < 0 ? -1 : 0;
@@ -148,7 +163,8 @@ int sqlite_load_job(struct target_conn *c, struct load_job *job, struct err *err
         return -1;
     if (load_outputs(c, job, err) == 0)
         return run(c, SQL_RELEASE, err);
-    job->rows = job->slow_rows = 0;
+    job->counts = (struct load_counts){ 0 };
+    job->slow_rows = 0;
     if (err_class(err->code) == ERR_TRANSIENT)
         return -1;
     struct err undo;
@@ -159,7 +175,8 @@ int sqlite_load_job(struct target_conn *c, struct load_job *job, struct err *err
     return -1;
 }
 
-int sqlite_loaded(struct target_conn *c, const char *uid, struct err *err)
+int sqlite_loaded(struct target_conn *c, const char *uid, struct load_counts *counts,
+                  struct err *err)
 {
     bool view;
     if (sqlite3_get_autocommit(
@@ -173,6 +190,12 @@ int sqlite_loaded(struct target_conn *c, const char *uid, struct err *err)
         return -1;
     db_bind(st, ":uid", uid);
     int rc = warehouse_step(&c->w, st, "ask the ledger", err);
+    if (rc == 1)
+        *counts = (struct load_counts){ .inserted = sqlite3_column_int64(st, 0),
+                                        .updated = sqlite3_column_int64(st, 1),
+                                        .unchanged = sqlite3_column_int64(st, 2),
+                                        .deleted = sqlite3_column_int64(st, 3),
+                                        .removed = sqlite3_column_int64(st, 4) };
     sqlite3_reset(st);
     sqlite3_clear_bindings(st);
     return rc;
@@ -374,9 +397,10 @@ static int set_journal(struct target_conn *c, bool many_readers, struct err *err
     return warehouse_exec(&c->w, sql, "set the journal mode", err);
 }
 
-int sqlite_open(struct target_conn **out, const struct target_config *cfg, bool create,
-                struct err *err)
+int sqlite_open(struct target_conn **out, const struct config *config,
+                const struct target_config *cfg, bool create, struct err *err)
 {
+    (void)config; /* a file needs no credentials */
     struct target_conn *c = calloc(1, sizeof *c);
     if (!c)
         return err_nomem(err);

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "base/mem.h"
+
 static const struct target *const targets[] = { &target_sqlite };
 
 const struct target *target_by_url(const char *url, struct err *err)
@@ -18,4 +20,45 @@ const struct target *target_by_url(const char *url, struct err *err)
                   schemes.failed ? "others" : schemes.p);
     buf_clear(&schemes);
     return NULL;
+}
+
+static int column_of(const struct recipe *recipe, const struct columns *columns, const char *key, const char *name, int *out,
+                     struct err *err)
+{
+    *out = -1;
+    if (name && (*out = columns_find(columns, str_of(name))) < 0)
+        return err_set(err, ERR_CONFIG, "pipeline '%s': %s column '%s' is not among the columns", recipe->name, key, name);
+    return 0;
+}
+
+int table_spec_of(struct table_spec *spec, const struct recipe *recipe, const struct columns *columns, int *key, struct err *err)
+{
+    *spec = (struct table_spec){
+        .table = recipe->table,
+        .name = recipe->table_name,
+        .columns = columns,
+        .mode = recipe->mode,
+        .nkey = recipe->nkey,
+        .key = key,
+        .only_if_changed = recipe->only_if_changed,
+        .missing = recipe->missing,
+        .undo_ms = recipe->undo_ms,
+    };
+    for (int i = 0; i < recipe->nkey; i++)
+        if (column_of(recipe, columns, "key", recipe->key[i], &key[i], err) < 0)
+            return -1;
+    if (column_of(recipe, columns, "version", recipe->version, &spec->version, err) < 0 ||
+        column_of(recipe, columns, "deleted", recipe->deleted, &spec->deleted, err) < 0)
+        return -1;
+    if (spec->deleted >= 0 && columns->v[spec->deleted].type != TYPE_BOOLEAN)
+        return err_set(err, ERR_CONFIG, "pipeline '%s': deleted column '%s' is not boolean", recipe->name, recipe->deleted);
+    return 0;
+}
+
+int64_t load_rows(const struct load_job *job)
+{
+    int64_t rows = 0;
+    for (int i = 0; i < job->noutputs; i++)
+        rows += job->outputs[i].output->rows;
+    return rows;
 }

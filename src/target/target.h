@@ -18,14 +18,18 @@
 #include "io/row.h"
 #include "io/stage.h"
 
-/* What an encoder must know of the table. */
+/* What encoder and loader must know of the table. Borrowed all of it. */
 struct table_spec {
     const char *table;             /* "target.table" */
     const char *name;              /* table (or schema.table) in the target */
-    const struct columns *columns; /* borrowed */
+    const struct columns *columns;
     enum load_mode mode;
     int nkey;
     const int *key;                /* indexes into columns */
+    bool only_if_changed;          /* these four: see struct recipe */
+    int version, deleted;          /* indexes into columns, or -1 */
+    enum missing_rows missing;
+    int64_t undo_ms;
 };
 
 struct encoder; /* each target has its own inside */
@@ -42,10 +46,23 @@ struct load_job {
     const char *objects;         /* JSON array of URIs, redacted, for the ledger */
     const struct load_output *outputs;
     int noutputs;
+    const char *after_load;      /* SQL to run after the rows, before the ledger row; or NULL */
     /* results */
-    int64_t rows;                /* put into the tables */
+    struct load_counts counts;   /* also of a job that was there */
     int64_t slow_rows;           /* rows staged in files for a table without key that went the slow way */
     bool was_there;              /* the ledger had it already: nothing was done */
+};
+
+/* One value of a query's answer, as text; p is NULL for null. */
+struct query_value {
+    struct str text;
+    bool number; /* may stand in JSON without quotes */
+};
+/* Takes the answer of a query as it comes. -1 with *err ends the query. */
+struct query_sink {
+    int (*columns)(void *arg, int n, const char *const *names, struct err *err);
+    int (*row)(void *arg, int n, const struct query_value *values, struct err *err);
+    void *arg;
 };
 
 struct target_conn; /* each target has its own inside */
@@ -53,9 +70,13 @@ struct target_conn; /* each target has its own inside */
 struct target {
     const char *scheme; /* "sqlite" */
 
+    /* Can this target do that to such a table? -1: ERR_CONFIG with what it cannot do, and what to do instead. Needs no
+     * connection; asked by `qetlctl check` and before anything is encoded. */
+    int (*check)(const struct target_config *cfg, const struct table_spec *spec, struct err *err);
+
     /* ---- encode ---- */
-    int (*encode_open)(struct encoder **out, const struct table_spec *spec, const struct stage *stage, int output_number,
-                       struct err *err);
+    int (*encode_open)(struct encoder **out, const struct target_config *cfg, const struct table_spec *spec,
+                       const struct stage *stage, int output_number, struct err *err);
     /* Rows into the output. A row that the target could not hold exactly goes to rejects (REJECT_TARGET_RANGE). *staged counts. */
     int (*encode_rows)(struct encoder *e, const struct rows *rows, struct rejects *rejects, uint64_t *staged, struct err *err);
     /* All bytes written and, for a file, on disk (fdatasync). *out is filled; its fd was closed. */
@@ -63,8 +84,10 @@ struct target {
     void (*encode_close)(struct encoder *e); /* NULL is fine; also after finish */
 
     /* ---- load ---- */
-    /* `create`: make the file or schema when missing. Refuses with a clear error what cannot be a warehouse. */
-    int (*open)(struct target_conn **out, const struct target_config *cfg, bool create, struct err *err);
+    /* `create`: make the file or schema when missing. Refuses with a clear error what cannot be a warehouse. `config` (borrowed
+     * as long as the connection) has the [remote] with user, password and ca_file for the target's url. */
+    int (*open)(struct target_conn **out, const struct config *config, const struct target_config *cfg, bool create,
+                struct err *err);
     void (*close)(struct target_conn *c);
     int max_files; /* outputs in files that fit into one transaction */
     int (*begin)(struct target_conn *c, struct err *err);
@@ -74,12 +97,26 @@ struct target {
     /* -1: nothing is certain; the caller asks loaded() after reopening. */
     int (*commit)(struct target_conn *c, struct err *err);
     void (*rollback)(struct target_conn *c);
-    /* 1: the ledger has uid; 0: it has not; -1 error. */
-    int (*loaded)(struct target_conn *c, const char *uid, struct err *err);
+    /* 1: the ledger has uid, and *counts is what the job did; 0: it has not; -1 error. */
+    int (*loaded)(struct target_conn *c, const char *uid, struct load_counts *counts, struct err *err);
+
+    /* ---- by people ---- */
+    /* Take out what the job of that uid put in, and its ledger row, inside the transaction. 1 done; 0 the ledger has no such
+     * job; -1: refused (ERR_STATE, with the reason: not kept, or a later job builds on it), or trouble. NULL: cannot undo. */
+    int (*undo)(struct target_conn *c, const char *uid, struct load_counts *counts, struct err *err);
+    /* Run one statement that cannot write, on a connection of its own. NULL: no SQL here. */
+    int (*query)(const struct config *config, const struct target_config *cfg, const char *sql, const struct query_sink *sink,
+                 struct err *err);
 };
 
 extern const struct target target_sqlite;
 
 const struct target *target_by_url(const char *url, struct err *err); /* NULL: uri error listing the schemes */
+
+/* The spec of a recipe's table; key: room for recipe->nkey. Errors: config (a key, version or deleted column is not among them). */
+int table_spec_of(struct table_spec *spec, const struct recipe *recipe, const struct columns *columns, int *key, struct err *err);
+
+/* How many rows the outputs of a job have. */
+int64_t load_rows(const struct load_job *job);
 
 #endif
