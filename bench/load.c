@@ -121,7 +121,7 @@ static struct target_conn *open_warehouse(const char *name, char path[300])
     char url[320], target[] = "bench";
     snprintf(path, 300, "%s/%s", folder, name);
     snprintf(url, sizeof url, "sqlite://%s", path);
-    struct target_config cfg = { target, url, false };
+    struct target_config cfg = { .name = target, .url = url };
     check(target_sqlite.open(&c, NULL, &cfg, true, &err), "open", &err);
     return c;
 }

@@ -353,6 +353,45 @@ ok '... as a crash that is written down' crashed_once
 is '... and the rows are there once' "$(sql 'SELECT count(*) FROM p') $(field "$held" rows_loaded)" '3 3'
 stop_roles
 
+# ---- several targets ----
+new_site <<INI
+[target lake]
+url = sqlite://$work/lake/lake.db
+[pipeline p]
+columns = id:integer!
+table   = warehouse.p
+[pipeline l]
+columns = id:integer!
+table   = lake.l
+INI
+ln -s /nowhere/at/all "$work/lake"
+start_role all
+here=$(submit p "$work/three.csv")
+there=$(submit l "$work/three.csv")
+ok 'a target that is away holds back only its own jobs' wait_for 15 job_is "$here" loaded
+away() { qetlctl --json status | jq -e '.targets_away | length == 1'; }
+ok '... which wait' wait_for 15 away
+is '... staged, with no try lost' "$(state "$there") $(field "$there" attempts)" 'staged 1'
+like '... status says which, since when and why' "$(qetlctl status)" '^lake +20.* 1 +target +.*lake'
+is '... and how many jobs wait' "$(qetlctl --json status | jq -r '.targets_away[0] | "\(.target) \(.staged)"')" 'lake 1'
+like '... explain says so, too' "$(qetlctl explain "$there")" "target 'lake' is away"
+is 'each target has a loader process of its own' "$(qetlctl --json workers | jq -r '[.workers[] | select(.role == "loader") | .name] | sort | join(" ")')" \
+    'loader.lake loader.warehouse'
+rm "$work/lake"
+mkdir "$work/lake"
+ok 'once it is there, the jobs go on' wait_for 15 job_is "$there" loaded
+is '... and status has nothing to say' "$(qetlctl --json status | jq '.targets_away | length')" 0
+sed -i '/^\[target lake\]/a loaders = 2' "$site/qetl.ini"
+kill -HUP "$role_pid"
+loaders() { [ "$(qetlctl --json workers | jq -r '[.workers[] | select(.role == "loader") | .name] | sort | join(" ")')" = "$1" ]; }
+ok 'a reload with loaders = 2 starts a second process' wait_for 15 loaders 'loader.lake.1 loader.lake.2 loader.warehouse'
+sed -i '/^loaders = 2/d' "$site/qetl.ini"
+kill -HUP "$role_pid"
+ok '... and one without ends it' wait_for 15 loaders 'loader.lake loader.warehouse'
+again=$(submit l "$work/three.csv")
+ok '... and jobs are loaded as before' wait_for 15 job_is "$again" loaded
+stop_roles
+
 # ---- systemd ----
 new_site <<<"$pipelines"
 qetlctl init >/dev/null

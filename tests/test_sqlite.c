@@ -185,7 +185,7 @@ static struct target_config config_of(bool many_readers)
 {
     static char url[600];
     snprintf(url, sizeof url, "sqlite://%s", warehouse);
-    return (struct target_config){ target_name, url, many_readers };
+    return (struct target_config){ .name = target_name, .url = url, .many_readers = many_readers };
 }
 
 static void new_warehouse(void)
@@ -935,7 +935,7 @@ static void check_open_refusal(const char *url, bool create, enum err_code code,
 {
     struct err err;
     struct target_conn *c = NULL;
-    struct target_config cfg = { target_name, (char *)url, false };
+    struct target_config cfg = { .name = target_name, .url = (char *)url };
     CHECK_EQ(target_sqlite.open(&c, NULL, &cfg, create, &err), -1);
     CHECK_STR(err_name(err.code), err_name(code));
     CHECK_HAS(err.msg, part);
@@ -985,7 +985,7 @@ TEST(sqlite, a_path_may_hold_any_byte)
     struct target_conn *c;
     char url[600];
     snprintf(url, sizeof url, "sqlite://%s/a%%20b%%3Fc%%25.db", test_dir());
-    struct target_config cfg = { target_name, url, false };
+    struct target_config cfg = { .name = target_name, .url = url };
     CHECK_OK(target_sqlite.open(&c, NULL, &cfg, true, &err), err);
     stage_plain(&s, "t", MODE_APPEND, -1, 1, 10, 0);
     load(c, "u", &s, 1);

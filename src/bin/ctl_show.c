@@ -271,17 +271,40 @@ static int count_alive(void *arg, const struct worker_row *r)
     return 0;
 }
 
+static const struct table_col away_cols[] = {
+    { "target", "TARGET AWAY", CELL_TEXT }, { "since", "SINCE", CELL_TIME }, { "again", "TRIED AGAIN", CELL_TIME },
+    { "staged", "JOBS WAITING", CELL_NUMBER }, { "code", "CODE", CELL_TEXT }, { "message", "WHY", CELL_TEXT },
+};
+
+static int away_cells(void *arg, const struct target_away_row *r)
+{
+    struct table *t = arg;
+    table_text(t, r->name);
+    table_int(t, r->since);
+    table_int(t, r->again);
+    table_int(t, r->staged);
+    table_text(t, r->code);
+    table_text(t, r->message);
+    return 0;
+}
+
 static int whole_status(struct ctl *c)
 {
-    struct table pipelines;
+    struct table pipelines, away;
     int alive[2] = { 0 };
     table_init(&pipelines, c->json, status_cols, COUNT_OF(status_cols));
+    table_init(&away, c->json, away_cols, COUNT_OF(away_cols));
     if (job_status(c->queue, status_cells, &pipelines, &c->err) < 0 ||
-        registry_list(c->queue, false, count_alive, alive, &c->err) < 0)
+        registry_list(c->queue, false, count_alive, alive, &c->err) < 0 ||
+        registry_targets_away(c->queue, away_cells, &away, &c->err) < 0)
         return -1;
     bool bug = db_wal_reset_bug();
     if (!c->json) {
         table_print(&pipelines, "pipelines", "no jobs yet");
+        if (away.rows) {
+            puts("");
+            table_print(&away, "targets_away", "");
+        }
         printf("\n%d workers, %d loaders; SQLite %s%s\n", alive[0], alive[1], sqlite3_libversion(),
                bug ? " (has the WAL-reset race; qetl's checkpoints keep clear of it)" : "");
         if (!alive[0] || !alive[1])
@@ -292,6 +315,8 @@ static int whole_status(struct ctl *c)
     struct json_out o;
     buf_adds(&doc, "{\"pipelines\":");
     table_json(&pipelines, &doc);
+    buf_adds(&doc, ",\"targets_away\":");
+    table_json(&away, &doc);
     buf_adds(&doc, ",\"queue\":");
     json_start(&o, &doc);
     json_object(&o);

@@ -33,6 +33,7 @@ struct remote {
 struct target_config {
     char *name, *url;
     bool many_readers; /* readers = many: WAL */
+    int64_t loaders;   /* processes that load into it */
 };
 
 enum load_mode { MODE_APPEND, MODE_REPLACE, MODE_UPSERT, MODE_INSERT_IGNORE, MODE_HISTORY, MODES };

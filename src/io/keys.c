@@ -121,6 +121,8 @@ static const struct key keys[] = {
     { AT_TARGET, "readers", KEY_YES, IN(target_config, many_readers), "one", 0, 0, readers_words, 0,
       "SQLite: many keeps the file in WAL mode, so that readers do not wait for the loader; one "
       "makes loads twice as fast" },
+    { AT_TARGET, "loaders", KEY_NUMBER, IN(target_config, loaders), "1", 1, 64, NULL, 0,
+      "processes that load into it at the same time; more than one pays for servers only" },
 
     { AT_PIPELINE, "source", KEY_URL, IN(pipeline, source), NULL, 0, 0, NULL, 0,
       "URI or path of a job's object when the submit names none; {name} is the job's parameter of "

@@ -432,3 +432,15 @@ WHERE :all OR w.ended IS NULL ORDER BY w.id;
 
 -- name: worker_sweep
 DELETE FROM worker WHERE coalesce(ended, beat) < :before;
+
+-- name: target_away
+INSERT INTO target_away (name, since, again, code, message) VALUES (:name, :now, :again, :code, :message)
+ON CONFLICT (name) DO UPDATE SET again = excluded.again, code = excluded.code, message = excluded.message;
+
+-- name: target_back
+DELETE FROM target_away WHERE name = :name;
+
+-- name: target_list
+SELECT t.name, t.since, t.again, t.code, t.message,
+    (SELECT count(*) FROM job INDEXED BY job_staged WHERE state = 'staged' AND target = t.name)
+FROM target_away AS t ORDER BY t.name;

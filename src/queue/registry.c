@@ -121,6 +121,49 @@ int registry_sweep(struct queue *q, int64_t before, struct err *err)
     return one_row(q, st, err);
 }
 
+/* ---- targets that are away ---- */
+
+int registry_target_away(struct queue *q, const char *name, int64_t again, const struct err *why, struct err *err)
+{
+    if (queue_begin(q, err) < 0)
+        return -1;
+    sqlite3_stmt *st = queue_stmt(q, SQL_TARGET_AWAY);
+    db_bind(st, ":name", name);
+    db_bind(st, ":now", sys_now_ms());
+    db_bind(st, ":again", again);
+    db_bind(st, ":code", err_name(why->code));
+    db_bind(st, ":message", (const char *)why->msg);
+    return one_row(q, st, err);
+}
+
+int registry_target_back(struct queue *q, const char *name, struct err *err)
+{
+    if (queue_begin(q, err) < 0)
+        return -1;
+    sqlite3_stmt *st = queue_stmt(q, SQL_TARGET_BACK);
+    db_bind(st, ":name", name);
+    return one_row(q, st, err);
+}
+
+int registry_targets_away(struct queue *q, int (*row)(void *arg, const struct target_away_row *r), void *arg, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_TARGET_LIST);
+    int rc, stop = 0;
+    while (!stop && (rc = db_step(st, err)) == 1) {
+        struct target_away_row r = {
+            .name = db_text(st, 0),
+            .since = sqlite3_column_int64(st, 1),
+            .again = sqlite3_column_int64(st, 2),
+            .code = db_text(st, 3),
+            .message = db_text(st, 4),
+            .staged = sqlite3_column_int64(st, 5),
+        };
+        stop = row(arg, &r);
+    }
+    sqlite3_reset(st);
+    return stop ? 0 : rc;
+}
+
 /* ---- processes that are gone ---- */
 
 static int bury(struct queue *q, int64_t id, struct err *err)

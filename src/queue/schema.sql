@@ -182,6 +182,15 @@ CREATE TABLE worker (
     bytes     INTEGER NOT NULL DEFAULT 0
 );
 
+-- Targets that could not be used when a loader tried last; a row goes when one is back.
+CREATE TABLE target_away (
+    name    TEXT PRIMARY KEY,
+    since   INTEGER NOT NULL,
+    again   INTEGER NOT NULL,    -- tried again then
+    code    TEXT NOT NULL,
+    message TEXT NOT NULL
+) WITHOUT ROWID;
+
 -- Only what is set by people: a pipeline without a row is not paused.
 CREATE TABLE pipeline (
     name   TEXT PRIMARY KEY,

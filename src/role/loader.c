@@ -40,6 +40,7 @@ struct place_of {
     struct target_conn *conn;
     int64_t away_until_mono_ms, away_ms;
     struct err why; /* it is away */
+    bool noted;     /* the queue knows that it is not away */
 };
 
 struct loader {
@@ -49,7 +50,8 @@ struct loader {
     struct queue *queue;
     struct keeper *keeper;
     int64_t id;
-    struct place_of *targets;
+    struct place_of *targets; /* those it serves */
+    int ntargets;
     int64_t beat_mono_ms, sweep_mono_ms, chores_mono_ms;
     bool blocked; /* draining: nothing but staged jobs was left when we looked last */
 };
@@ -183,8 +185,9 @@ static int load_one(struct loader *l, struct place_of *t, const struct staged_jo
 }
 
 /* The target cannot be used now: leave it alone for a while, longer each time. */
-static void target_away(struct place_of *t, const struct err *why)
+static void target_away(struct loader *l, struct place_of *t, const struct err *why)
 {
+    struct err err;
     if (t->conn)
         t->target->close(t->conn);
     t->conn = NULL;
@@ -193,15 +196,26 @@ static void target_away(struct place_of *t, const struct err *why)
         t->away_ms = AWAY_MAX_MS;
     t->away_until_mono_ms = sys_mono_ms() + t->away_ms;
     t->why = *why;
+    if (registry_target_away(l->queue, t->config->name, sys_now_ms() + t->away_ms, why, &err) < 0)
+        log_error("that a target is away could not be noted", &err, "target", t->config->name);
     log_error(err_class(why->code) == ERR_TRANSIENT ? "the target is away; its jobs wait" : "the target cannot be used", why, "target",
               t->config->name);
 }
 
-/* Jobs that were not committed: they wait for the target, or die when it is the target's settings that are wrong. */
+static void target_back(struct loader *l, struct place_of *t)
+{
+    struct err err;
+    t->noted = true;
+    t->away_ms = 0;
+    if (registry_target_back(l->queue, t->config->name, &err) < 0)
+        log_error("that a target is back could not be noted", &err, "target", t->config->name);
+}
+
+/* Jobs that were not committed wait for the target, also when it is a setting that is wrong: none of it is their fault. */
 static void put_off(struct group *g, int64_t backoff_ms, const struct err *why)
 {
     for (int i = 0; i < g->n; i++) {
-        outcome(&g->finishes[i], err_class(why->code) == ERR_TRANSIENT ? LOAD_AWAY : LOAD_REFUSED, why);
+        outcome(&g->finishes[i], LOAD_AWAY, why);
         g->finishes[i].backoff_ms = backoff_ms;
     }
 }
@@ -268,11 +282,12 @@ static void load_group(struct loader *l, struct place_of *t, struct group *g)
     if (away_ms > 0) { /* since the group before this one */
         put_off(g, away_ms, &t->why);
     } else if (load_together(l, t, g, &err) == 0) {
-        t->away_ms = 0;
+        if (t->away_ms || !t->noted) /* maybe by the loader before this one */
+            target_back(l, t);
     } else if (err.code == ERR_SHUTDOWN || err.code == ERR_LEASE_LOST) { /* not the target's fault */
         put_off(g, 0, &err);
     } else {
-        target_away(t, &err);
+        target_away(l, t, &err);
         put_off(g, t->away_ms, &err);
     }
 }
@@ -425,9 +440,13 @@ int loader_open(struct loader **out, const struct role *role, struct err *err)
     l->targets = calloc((size_t)role->config->ntargets + 1, sizeof *l->targets);
     int rc = l->targets ? 0 : err_nomem(err);
     for (int i = 0; rc == 0 && i < l->config->ntargets; i++) {
-        l->targets[i].config = &l->config->targets[i];
-        l->targets[i].target = target_by_url(l->config->targets[i].url, err);
-        rc = l->targets[i].target ? 0 : -1;
+        const struct target_config *tc = &l->config->targets[i];
+        if (role->target && strcmp(role->target, tc->name))
+            continue;
+        struct place_of *t = &l->targets[l->ntargets++];
+        t->config = tc;
+        t->target = target_by_url(tc->url, err);
+        rc = t->target ? 0 : -1;
     }
     if (rc < 0 || spool_open(&l->spool, l->config->spool, true, err) < 0 ||
         queue_open(&l->queue, l->config->database, QUEUE_CREATE, err) < 0 || keeper_start(&l->keeper, &l->role, err) < 0 ||
@@ -444,7 +463,7 @@ int loader_step(struct loader *l, int *did, struct err *err)
     *did = 0;
     if (chores(l, err) < 0)
         return -1;
-    for (int i = 0; i < l->config->ntargets && role_grace(&l->role) < 0; i++) {
+    for (int i = 0; i < l->ntargets && role_grace(&l->role) < 0; i++) {
         if (sys_mono_ms() < l->targets[i].away_until_mono_ms)
             continue;
         int n = target_round(l, &l->targets[i], err);
@@ -463,7 +482,7 @@ void loader_close(struct loader *l)
     keeper_stop(l->keeper);
     if (l->id && registry_leave(l->queue, l->id, &err) < 0)
         log_error("the loader could not leave the registry", &err, NULL, NULL);
-    for (int i = 0; l->targets && i < l->config->ntargets; i++)
+    for (int i = 0; l->targets && i < l->ntargets; i++)
         if (l->targets[i].conn)
             l->targets[i].target->close(l->targets[i].conn);
     free(l->targets);
@@ -475,7 +494,7 @@ void loader_close(struct loader *l)
 /* Is a target away that is to be tried again within the time that a drain may wait? */
 static bool away_for_now(const struct loader *l)
 {
-    for (int i = 0; i < l->config->ntargets; i++) {
+    for (int i = 0; i < l->ntargets; i++) {
         int64_t left = l->targets[i].away_until_mono_ms - sys_mono_ms();
         if (left > 0 && left <= l->role.drain_wait_ms)
             return true;

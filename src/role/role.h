@@ -13,6 +13,7 @@
 struct role {
     const struct config *config;
     const char *name;      /* "worker-2.1", in the registry and the log */
+    const char *target;    /* loader: the one it serves; NULL: all */
     int64_t *beat;         /* shared with the supervisor: mono ms of the last sign of life; may be NULL */
     bool drain;            /* end when nothing is left to do */
     int64_t drain_wait_ms; /* drain: wait for retries that are due within this time */

@@ -35,12 +35,14 @@ enum {
 
 struct child {
     int (*run)(const struct role *role, struct err *err);
-    char name[80];
+    char target[64]; /* a loader's; "" of a worker */
+    int64_t number;  /* among those of the same role and target, from 1 */
+    char name[160];
     pid_t pid; /* 0: not running */
     int64_t started_mono_ms, start_at_mono_ms, pause_ms;
     bool finished; /* not to be started again: drained, stopped or retired */
     bool renewed;  /* was told to end, to be started again with a new ini */
-    bool retired;  /* the new ini has fewer slots */
+    bool retired;  /* the new ini has no place for it */
 };
 
 struct supervisor {
@@ -65,6 +67,7 @@ static void child_main(struct supervisor *v, int i, pid_t supervisor)
     struct role role = {
         .config = v->config,
         .name = c->name,
+        .target = *c->target ? c->target : NULL,
         .beat = &v->beats[i],
         .drain = v->s->drain,
         .drain_wait_ms = v->s->drain_wait_ms,
@@ -183,42 +186,80 @@ static void stop_on_request(struct supervisor *v)
         signal_all(v, SIGTERM);
 }
 
-static void child_name(const struct supervisor *v, struct child *c, const char *role, int64_t number, int64_t slots)
+struct seat {
+    int (*run)(const struct role *role, struct err *err);
+    const char *role, *target; /* target: "" for a worker */
+    int64_t of;                /* so many of the same role and target */
+    bool alone;                /* nobody else has this role: its name needs no more */
+};
+
+static void child_name(const struct supervisor *v, struct child *c, const struct seat *p)
 {
-    const char *name = v->s->name ? v->s->name : role;
-    if (slots == 1)
-        snprintf(c->name, sizeof c->name, "%s", name);
-    else
-        snprintf(c->name, sizeof c->name, "%.50s.%" PRId64, name, number);
+    const char *name = v->s->name ? v->s->name : p->role;
+    int n = snprintf(c->name, sizeof c->name, "%.60s", name);
+    if (*p->target && !p->alone)
+        n += snprintf(c->name + n, sizeof c->name - (size_t)n, ".%s", p->target);
+    if (p->of > 1)
+        snprintf(c->name + n, sizeof c->name - (size_t)n, ".%" PRId64, c->number);
 }
 
-/* So many slots of a role. What is too much retires when it ends; names change with the next start. */
-static void plan_role(struct supervisor *v, int (*run)(const struct role *, struct err *), const char *role, int64_t slots)
+static struct child *child_of(struct supervisor *v, const struct seat *p, int64_t number)
 {
-    int64_t have = 0;
     for (int i = 0; i < v->n; i++) {
         struct child *c = &v->children[i];
-        if (c->run != run)
-            continue;
-        bool retired = ++have > slots;
-        if (retired != c->retired)
-            c->finished = retired && !c->pid;
-        c->retired = retired;
-        child_name(v, c, role, have, slots);
+        if (c->run == p->run && !strcmp(c->target, p->target) && c->number == number)
+            return c;
     }
-    while (have < slots && v->n < CHILDREN_MAX) {
-        struct child *c = &v->children[v->n++];
-        *c = (struct child){ .run = run };
-        child_name(v, c, role, ++have, slots);
+    if (v->n == CHILDREN_MAX)
+        return NULL;
+    struct child *c = &v->children[v->n++];
+    *c = (struct child){ .run = p->run, .number = number };
+    snprintf(c->target, sizeof c->target, "%s", p->target);
+    return c;
+}
+
+static void plan_seats(struct supervisor *v, const struct seat *p)
+{
+    for (int64_t number = 1; number <= p->of; number++) {
+        struct child *c = child_of(v, p, number);
+        if (!c)
+            return;
+        c->retired = false;
+        child_name(v, c, p);
     }
 }
 
+/* A loader process, or several, for each target: one that is slow or away holds up nobody else's jobs. */
+static void plan_loaders(struct supervisor *v)
+{
+    const struct config *c = v->config;
+    bool alone = c->ntargets <= 1;
+    if (c->ntargets == 0) /* it keeps the spool and the registry in order */
+        plan_seats(v, &(struct seat){ loader_run, "loader", "", 1, true });
+    for (int i = 0; i < c->ntargets; i++)
+        plan_seats(v, &(struct seat){ loader_run, "loader", c->targets[i].name, c->targets[i].loaders, alone });
+}
+
+/* Who is to run by the ini. Whoever has no place there any more ends with what it has in hand. */
 static void plan(struct supervisor *v)
 {
+    bool was_retired[CHILDREN_MAX];
+    for (int i = 0; i < v->n; i++) {
+        was_retired[i] = v->children[i].retired;
+        v->children[i].retired = true;
+    }
+    int known = v->n;
     if (v->s->what & SUPERVISE_WORKERS)
-        plan_role(v, worker_run, "worker", v->config->worker_slots);
+        plan_seats(v, &(struct seat){ worker_run, "worker", "", v->config->worker_slots, true });
     if (v->s->what & SUPERVISE_LOADERS)
-        plan_role(v, loader_run, "loader", 1);
+        plan_loaders(v);
+    for (int i = 0; i < known; i++) {
+        struct child *c = &v->children[i];
+        if (c->retired && !c->pid)
+            c->finished = true;
+        else if (!c->retired && was_retired[i])
+            c->finished = false;
+    }
 }
 
 /* The ini again: running children finish what they do and are started anew with it. A faulty ini changes nothing. */
