@@ -40,7 +40,7 @@ static void write_record(const uint8_t *p, size_t n)
         row[cols].null = p[0] >> 7;
     }
     AUTO(record_buf_clear) struct record_buf b = { 0 };
-    struct record_fault fault;
+    struct row_fault fault;
     struct str record;
     struct record_reader r;
     struct record_value v;

@@ -49,7 +49,7 @@ static struct made make_file(const uint32_t *length, int n, const struct pages_l
     for (int i = 0; i < n; i++) {
         struct value v = { .p = text + i % 1000, .n = length[i] };
         struct str record;
-        struct record_fault fault;
+        struct row_fault fault;
         CHECK_EQ(record_encode(&b, &column, 1, &v, &record, &fault), RECORD_DONE);
         CHECK_OK(pages_add(p, record, &err), err);
     }

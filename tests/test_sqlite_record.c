@@ -121,7 +121,7 @@ static void check_against_sqlite(sqlite3 *db, const struct value *row)
     unsigned char *image;
     struct str want = only_record(db, &image), got;
     AUTO(record_buf_clear) struct record_buf b = { 0 };
-    struct record_fault fault;
+    struct row_fault fault;
     CHECK_EQ(record_encode(&b, all_types, COLUMNS, row, &got, &fault), RECORD_DONE);
     CHECK_EQ(got.n, want.n);
     assert_memory_equal(got.p, want.p, got.n);
@@ -217,7 +217,7 @@ TEST(record, holds_a_header_of_any_length)
             row[i] = (struct value){ .p = text, .n = (uint32_t)(i % 11) };
         }
         struct str record;
-        struct record_fault fault;
+        struct row_fault fault;
         struct record_reader r;
         struct record_value v;
         CHECK_EQ(record_encode(&b, columns, n, row, &record, &fault), RECORD_DONE);
@@ -237,7 +237,7 @@ static void check_refused(int column, struct value v, bool not_null, enum reject
     AUTO(record_buf_clear) struct record_buf b = { 0 };
     struct value row[COLUMNS];
     struct record_column columns[COLUMNS];
-    struct record_fault fault = { -1, REJECT_REASONS };
+    struct row_fault fault = { -1, REJECT_REASONS };
     struct str out;
     memcpy(row, plain_row, sizeof row);
     memcpy(columns, all_types, sizeof columns);
@@ -275,7 +275,7 @@ TEST(record, takes_a_decimal_of_18_digits_when_it_is_integral)
     struct record_column c = { TYPE_DECIMAL, 3, true };
     struct value v = { .i = 123456789012345000 };
     struct str out;
-    struct record_fault fault;
+    struct row_fault fault;
     struct record_reader r;
     struct record_value got;
     CHECK_EQ(record_encode(&b, &c, 1, &v, &out, &fault), RECORD_DONE);
@@ -291,7 +291,7 @@ TEST(record, that_is_damaged_is_never_read_past_its_end)
 {
     AUTO(record_buf_clear) struct record_buf b = { 0 };
     struct str good;
-    struct record_fault fault;
+    struct row_fault fault;
     CHECK_EQ(record_encode(&b, all_types, COLUMNS, plain_row, &good, &fault), RECORD_DONE);
     int refused = 0;
     for (int k = 0; k < 20000; k++) {

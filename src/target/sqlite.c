@@ -18,16 +18,9 @@
 #include "io/db.h"
 #include "target/sqlite_pages.h"
 #include "target/sqlite_record.h"
+#include "target/staged.h"
 
 /* ---- declared types: sqlite_record.h has the table of them ---- */
-
-bool sqlite_not_null(const struct table_spec *spec, int i)
-{
-    for (int k = 0; k < spec->nkey; k++)
-        if (spec->key[k] == i)
-            return true;
-    return spec->columns->v[i].required;
-}
 
 bool sqlite_rowid_key(const struct table_spec *spec)
 {
@@ -55,7 +48,7 @@ static void columns_sql(struct buf *out, const struct table_spec *spec, bool row
         sqlite_column_sql(out, &spec->columns->v[i]);
         if (rowid_key && spec->key[0] == i)
             buf_adds(out, " PRIMARY KEY");
-        if (sqlite_not_null(spec, i))
+        if (column_not_null(spec, i))
             buf_adds(out, " NOT NULL");
     }
 }
@@ -150,7 +143,7 @@ static int encode_open(struct encoder **out, const struct target_config *cfg,
     }
     for (int i = 0; i < spec->columns->n; i++)
         e->plan[i] = (struct record_column){ spec->columns->v[i].type, spec->columns->v[i].scale,
-                                             sqlite_not_null(spec, i) };
+                                             column_not_null(spec, i) };
     *out = e;
     return 0;
 }
@@ -191,37 +184,6 @@ static int stage_record(struct encoder *e, struct str record, struct err *err)
     return pages_add(e->pages, record, err);
 }
 
-/* The refused value as text, for the rejects. */
-static struct str value_text(const struct column *c, const struct value *v, char out[64])
-{
-    if (v->null)
-        return (struct str){ "", 0 };
-    int n = 0;
-    switch (c->type) {
-    case TYPE_TEXT:
-    case TYPE_JSON:
-        return (struct str){ v->p, v->n };
-    case TYPE_DECIMAL:
-        n = text_put_decimal(out, v->i, c->scale);
-        break;
-    case TYPE_REAL: /* only what is not a number is refused */
-        return STR("nan");
-    default: /* days or microseconds, which have no date */
-        n = text_put_int(out, v->i);
-    }
-    return (struct str){ out, (size_t)n };
-}
-
-static int refuse(struct encoder *e, const struct record_fault *fault, const struct rows *rows,
-                  uint32_t row, struct rejects *rejects, struct err *err)
-{
-    char text[64];
-    const struct column *c = &e->columns->v[fault->column];
-    struct str value =
-        value_text(c, &rows->values[(size_t)row * rows->cols + (size_t)fault->column], text);
-    return rejects_add(rejects, fault->reason, c->name, value, rows->places[row], err);
-}
-
 enum { RECORD_KEEP = 1 << 20 }; /* a buffer that one long row made greater is not kept */
 
 static int encode_rows(struct encoder *e, const struct rows *rows, struct rejects *rejects,
@@ -229,7 +191,7 @@ static int encode_rows(struct encoder *e, const struct rows *rows, struct reject
 {
     for (uint32_t i = 0; i < rows->n; i++) {
         struct str record;
-        struct record_fault fault;
+        struct row_fault fault;
         const struct value *row = rows->values + (size_t)i * rows->cols;
         switch (record_encode(&e->record, e->plan, (int)rows->cols, row, &record, &fault)) {
         case RECORD_DONE:
@@ -239,7 +201,7 @@ static int encode_rows(struct encoder *e, const struct rows *rows, struct reject
             ++*staged;
             break;
         case RECORD_REFUSED:
-            if (refuse(e, &fault, rows, i, rejects, err) < 0)
+            if (row_refuse(e->columns, &fault, rows, i, rejects, err) < 0)
                 return -1;
             break;
         case RECORD_NO_MEMORY:

@@ -24,8 +24,6 @@
 #define INLINE_MAGIC "qsr1"
 enum { INLINE_HEAD = 12 };
 
-/* May column i be null? Not when it is required or part of the key. */
-bool sqlite_not_null(const struct table_spec *spec, int i);
 /* The key is one integer column: it is the table's rowid (INTEGER PRIMARY KEY), which loads 1.3
  * times as fast as any other. */
 bool sqlite_rowid_key(const struct table_spec *spec);

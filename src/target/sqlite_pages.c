@@ -20,6 +20,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/hash.h"
 #include "io/row.h"
 #include "target/sqlite_record.h"
 
@@ -44,60 +45,6 @@ static void put16(uint8_t *p, uint32_t v)
 static void put32(uint8_t *p, uint32_t v)
 {
     memcpy(p, &(uint32_t){ htobe32(v) }, 4);
-}
-
-/* ---- checksum ---- */
-
-/* XXH64 by its specification, https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md */
-
-static const uint64_t PRIME1 = 0x9E3779B185EBCA87, PRIME2 = 0xC2B2AE3D27D4EB4F,
-                      PRIME3 = 0x165667B19E3779F9, PRIME4 = 0x85EBCA77C2B2AE63;
-
-struct hash {
-    uint64_t lane[4];
-    uint64_t bytes;
-};
-
-static inline uint64_t rotate(uint64_t v, int by)
-{
-    return v << by | v >> (64 - by);
-}
-static inline uint64_t hash_round(uint64_t lane, uint64_t in)
-{
-    return rotate(lane + in * PRIME2, 31) * PRIME1;
-}
-
-static void hash_init(struct hash *h)
-{
-    *h = (struct hash){ { PRIME1 + PRIME2, PRIME2, 0, -PRIME1 }, 0 };
-}
-
-/* n is a multiple of 32: all input is whole pages. */
-static void hash_add(struct hash *h, const uint8_t *p, size_t n)
-{
-    uint64_t a = h->lane[0], b = h->lane[1], c = h->lane[2], d = h->lane[3];
-    for (const uint8_t *end = p + n; p < end; p += 32) {
-        uint64_t in[4];
-        memcpy(in, p, sizeof in);
-        a = hash_round(a, le64toh(in[0]));
-        b = hash_round(b, le64toh(in[1]));
-        c = hash_round(c, le64toh(in[2]));
-        d = hash_round(d, le64toh(in[3]));
-    }
-    *h = (struct hash){ { a, b, c, d }, h->bytes + n };
-}
-
-static uint64_t hash_end(const struct hash *h)
-{
-    uint64_t v = rotate(h->lane[0], 1) + rotate(h->lane[1], 7) + rotate(h->lane[2], 12) +
-                 rotate(h->lane[3], 18);
-    for (int i = 0; i < 4; i++)
-        v = (v ^ hash_round(0, h->lane[i])) * PRIME1 + PRIME4;
-    v += h->bytes;
-    v = (v ^ v >> 33) * PRIME2;
-    v = (v ^ v >> 29) * PRIME3;
-    v ^= v >> 32;
-    return v ? v : 1; /* 0 means "not taken" */
 }
 
 /* ---- pages in memory ---- */
@@ -449,7 +396,7 @@ static enum record_result schema_record(struct record_buf *b, const char *table,
                            { .p = table, .n = (uint32_t)strlen(table) },
                            { .i = root },
                            { .p = sql, .n = (uint32_t)strlen(sql) } };
-    struct record_fault fault;
+    struct row_fault fault;
     return record_encode(b, columns, COUNT_OF(columns), row, out, &fault);
 }
 

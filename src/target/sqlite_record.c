@@ -265,14 +265,14 @@ static int longest_text(const struct record_column *columns, int n, const struct
 
 enum record_result record_encode(struct record_buf *b, const struct record_column *columns, int n,
                                  const struct value *row, struct str *out,
-                                 struct record_fault *fault)
+                                 struct row_fault *fault)
 {
     /* a serial type of a text below RECORD_MAX takes at most 5 bytes; the header's own length
      * stands in front */
     size_t head = VARINT_MAX + 5 * (size_t)n;
     size_t room = record_room(columns, n, row, head);
     if (!room) {
-        *fault = (struct record_fault){ longest_text(columns, n, row), REJECT_TARGET_RANGE };
+        *fault = (struct row_fault){ longest_text(columns, n, row), REJECT_TARGET_RANGE };
         return RECORD_REFUSED;
     }
     if (!record_reserve(b, room))
@@ -283,7 +283,7 @@ enum record_result record_encode(struct record_buf *b, const struct record_colum
         if (row[i].null && !columns[i].not_null) {
             *w.head++ = SERIAL_NULL;
         } else if (row[i].null || !put_value(&w, &columns[i], &row[i])) {
-            *fault = (struct record_fault){ i, row[i].null ? REJECT_NULL : REJECT_TARGET_RANGE };
+            *fault = (struct row_fault){ i, row[i].null ? REJECT_NULL : REJECT_TARGET_RANGE };
             return RECORD_REFUSED;
         }
     }

@@ -26,6 +26,7 @@
 
 #include "base/mem.h"
 #include "io/row.h"
+#include "target/staged.h"
 
 /* Longest record that SQLite takes: SQLITE_MAX_LENGTH as every distribution leaves it,
  * https://www.sqlite.org/limits.html */
@@ -52,17 +53,12 @@ struct record_buf { /* {0} is an empty one */
 
 enum record_result { RECORD_DONE, RECORD_REFUSED, RECORD_NO_MEMORY };
 
-struct record_fault { /* why a row was refused */
-    int column;
-    enum reject_reason reason;
-};
-
 /* The record of a row of n values, into b; *out points into b until the next call. RECORD_REFUSED
  * fills *fault: a null where none may be (REJECT_NULL), or a value that the column cannot hold
  * exactly (REJECT_TARGET_RANGE). */
 enum record_result record_encode(struct record_buf *b, const struct record_column *columns, int n,
                                  const struct value *row, struct str *out,
-                                 struct record_fault *fault);
+                                 struct row_fault *fault);
 void record_buf_clear(struct record_buf *b);
 
 enum record_kind { RECORD_NULL, RECORD_INTEGER, RECORD_REAL, RECORD_TEXT, RECORD_BLOB };
