@@ -114,10 +114,10 @@ int main(int argc, char **argv)
     for (int shape = 0; shape < SHAPES; shape++) {
         struct buf b = { 0 };
         make_text(&b, (enum shape)shape, mb << 20);
-        for (int k = 0; k < CSV_SCANS; k++) {
-            csv_scan_fn *scan = csv_scan_get((enum csv_scan_kind)k);
-            const char *name = csv_scan_name((enum csv_scan_kind)k);
-            if (!scan || (shape != USUAL && k == CSV_SCAN_PLAIN))
+        for (int k = 0; k < SIMD_KINDS; k++) {
+            csv_scan_fn *scan = csv_scan_get((enum simd)k);
+            const char *name = simd_name((enum simd)k);
+            if (!scan || (shape != USUAL && k == SIMD_PLAIN))
                 continue;
             show(shape_names[shape], "scan", scan, name, buf_str(&b), NULL);
             show(shape_names[shape], "one column", scan, name, buf_str(&b), "customer");

@@ -23,10 +23,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/simd.h"
 #include "base/sys.h"
 #include "queue/job.h"
 #include "read/cast.h"
-#include "read/csv_scan.h"
 #include "read/format.h"
 #include "read/unpack.h"
 #include "target/target.h"
@@ -458,10 +458,7 @@ static int built(void)
     printf("compiler\t%s\nflags\t%s\n", __VERSION__, BUILD_FLAGS);
     printf("libc\t%s\nsqlite\t%s\n", gnu_get_libc_version(), sqlite3_libversion());
     printf("gzip\t%s\n", INFLATES);
-    csv_scan_fn *best = csv_scan_best();
-    for (int kind = 0; kind < CSV_SCANS; kind++)
-        if (csv_scan_get((enum csv_scan_kind)kind) == best)
-            printf("simd\t%s\n", csv_scan_name((enum csv_scan_kind)kind));
+    printf("simd\t%s\n", simd_name(simd_best()));
     return 0;
 }
 

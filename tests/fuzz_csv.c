@@ -33,9 +33,9 @@ static void check_scans(const uint8_t *data, size_t n)
     if (!want || !got)
         abort();
     csv_set_init(&set, (const unsigned char *)"\n,\"\\\r", 1 + (int)(n % CSV_SET_MAX));
-    size_t count = csv_scan_get(CSV_SCAN_PLAIN)(&set, (const char *)data, n, 0, want, &want_high);
-    for (int k = 1; k < CSV_SCANS; k++) {
-        csv_scan_fn *scan = csv_scan_get((enum csv_scan_kind)k);
+    size_t count = csv_scan_get(SIMD_PLAIN)(&set, (const char *)data, n, 0, want, &want_high);
+    for (int k = 1; k < SIMD_KINDS; k++) {
+        csv_scan_fn *scan = csv_scan_get((enum simd)k);
         if (scan && (scan(&set, (const char *)data, n, 0, got, &got_high) != count ||
                      memcmp(got, want, count * sizeof *got) != 0 || got_high != want_high))
             abort();
@@ -59,7 +59,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     int64_t row_max = data[1] & 16 ? 1 + data[1] / 32 * 5 : 1 << 20;
     struct str s = { (const char *)data + KNOBS, n - KNOBS };
     struct cut_input whole = cut_of(s, 0), cut = cut_of(s, data[2]);
-    struct csv_tuning plain = { .scan = csv_scan_get(CSV_SCAN_PLAIN) },
+    struct csv_tuning plain = { .scan = csv_scan_get(SIMD_PLAIN) },
                       small = { data[3], data[4], NULL };
     struct buf want = { 0 }, got = { 0 };
     dump_csv(&want, &recipe, wanted, &whole.in, row_max, &plain);

@@ -2,6 +2,7 @@
  * The table below is the dialect, case by case. Each case is read whole and cut into pieces, with windows and chunks of many sizes and by
  * every scan that this machine can run; all must give the same text, the expected one.
  */
+#include "base/text.h"
 #include "csv_dump.h"
 #include "test.h"
 
@@ -195,8 +196,8 @@ static bool holds_however_cut(const struct csv_case *c)
     for (size_t k = 0; k < COUNT_OF(cuts); k++)
         for (size_t w = 0; w < COUNT_OF(sizes); w++)
             for (size_t n = 0; n < COUNT_OF(sizes); n++)
-                for (int s = 0; s < CSV_SCANS; s++) {
-                    csv_scan_fn *scan = csv_scan_get((enum csv_scan_kind)s);
+                for (int s = 0; s < SIMD_KINDS; s++) {
+                    csv_scan_fn *scan = csv_scan_get((enum simd)s);
                     struct csv_tuning tuning = { sizes[w], sizes[n], scan };
                     if (scan && !case_holds(c, cuts[k], &tuning))
                         return false;
@@ -223,29 +224,81 @@ TEST(csv, every_scan_finds_what_the_plain_one_finds)
     static const unsigned char bytes[] = { '\n', ',', '"', '\\', '\r' };
     static const char alphabet[] = "a,\"\n\r\\\xC3 b";
     uint32_t seed = 7;
-    for (int round = 0; round < 2000; round++) {
-        size_t n = next_random(&seed) % 300;
+    for (size_t round = 0; round < 64 * 200; round++) {
+        size_t n = round % 200, off = round / 200; /* every length at every alignment */
         struct csv_set set;
         csv_set_init(&set, bytes, 1 + (int)(next_random(&seed) % CSV_SET_MAX));
-        char *p = malloc(n + 1); /* of just this size, so that a sanitizer sees a byte read too far */
-        uint32_t want[300 + CSV_SCAN_SLACK], got[300 + CSV_SCAN_SLACK];
+        char *block = malloc(off + n + 1); /* it ends there, so that a sanitizer sees a byte read too far */
+        uint32_t want[200 + CSV_SCAN_SLACK], got[200 + CSV_SCAN_SLACK];
         bool want_high, got_high;
         uint32_t rare = 1 + next_random(&seed) % 12;
-        assert_non_null(p);
-        for (size_t i = 0; i < n; i++)
-            p[i] = next_random(&seed) % rare ? 'x' : alphabet[next_random(&seed) % 9];
-        p = realloc(p, n ? n : 1);
-        size_t count = csv_scan_get(CSV_SCAN_PLAIN)(&set, p, n, 1000, want, &want_high);
-        for (int s = 1; s < CSV_SCANS; s++) {
-            csv_scan_fn *scan = csv_scan_get((enum csv_scan_kind)s);
+        assert_non_null(block);
+        for (size_t i = off; i < off + n; i++)
+            block[i] = next_random(&seed) % rare ? 'x' : alphabet[next_random(&seed) % 9];
+        block = realloc(block, off + n ? off + n : 1);
+        size_t count = csv_scan_get(SIMD_PLAIN)(&set, block + off, n, 1000, want, &want_high);
+        for (int s = 1; s < SIMD_KINDS; s++) {
+            csv_scan_fn *scan = csv_scan_get((enum simd)s);
             if (!scan)
                 continue;
-            CHECK_EQ(scan(&set, p, n, 1000, got, &got_high), count);
+            CHECK_EQ(scan(&set, block + off, n, 1000, got, &got_high), count);
             assert_memory_equal(got, want, count * sizeof *got);
             CHECK_EQ(got_high, want_high);
         }
-        free(p);
+        free(block);
     }
+}
+
+/* The rows of text, read as RFC 4180 has it without any quotes, one field a row: what must come out. */
+static struct buf rows_of(struct str text)
+{
+    struct buf out = { 0 };
+    size_t at = 0;
+    for (int line = 1; at < text.n; line++) {
+        const char *end = memchr(text.p + at, '\n', text.n - at);
+        struct str row = { text.p + at, (size_t)(end - text.p) - at };
+        size_t good = text_utf8_valid_plain(row);
+        if (good < row.n) {
+            buf_addf(&out, "%d@%zu !encoding col=-1 value=", line, at);
+            dump_bytes(&out, (struct str){ row.p + good, row.n - good < 16 ? row.n - good : 16 });
+            buf_adds(&out, " row=");
+        } else {
+            buf_addf(&out, "%d@%zu ", line, at);
+        }
+        dump_bytes(&out, row);
+        buf_addc(&out, '\n');
+        at += row.n + 1;
+    }
+    return out;
+}
+
+TEST(csv, bad_utf8_is_found_wherever_the_text_is_cut)
+{
+    static const char *const pieces[] = { "ab", "ä", "€", "😀", "\n", "\n", "\x80", "\xC3", "\xE2\x82", "\xF0\x9F", "\xED\xA0\x80" };
+    const struct recipe recipe = { .delimiter = ',', .quote = '"' };
+    uint32_t seed = 11;
+    struct columns columns;
+    struct err err;
+    CHECK_OK(columns_parse(&columns, "a", &err), err);
+    for (int round = 0; round < 3000; round++) {
+        struct buf text = { 0 }, out = { 0 };
+        for (uint32_t parts = next_random(&seed) % 80; parts; parts--) {
+            const char *piece = pieces[next_random(&seed) % (round % 2 ? 6 : COUNT_OF(pieces))];
+            buf_adds(&text, *piece == '\n' ? "x\n" : piece); /* no row is empty */
+        }
+        buf_adds(&text, "x\n");
+        struct buf want = rows_of(buf_str(&text));
+        struct csv_tuning tuning = { .window = next_random(&seed) % 100, .chunk = next_random(&seed) % 70 };
+        struct cut_input in = cut_of(buf_str(&text), 0);
+        dump_csv(&out, &recipe, &columns, &in.in, 0, &tuning);
+        buf_addc(&want, '\0');
+        if (strcmp(out.p ? out.p : "", want.p))
+            fail_msg("round %d, window %zu, chunk %zu: %s--- expected:\n%s", round, tuning.window, tuning.chunk, out.p, want.p);
+        buf_clear(&text);
+        buf_clear(&out);
+        buf_clear(&want);
+    }
+    columns_clear(&columns);
 }
 
 /* Rows made as they are read: `first`, then `line` again and again, `bytes` in all. */

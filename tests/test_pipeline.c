@@ -4,6 +4,7 @@
 #include <fcntl.h>
 
 #include "base/json.h"
+#include "base/simd.h"
 #include "io/config.h"
 #include "pipeline/pipeline.h"
 
@@ -166,6 +167,52 @@ TEST(pipeline, rows_beyond_the_inline_limit_go_to_a_file)
     CHECK(o.outputs[0].in_file);
     CHECK_EQ(o.outputs[0].rows, 50000);
     outcome_clear(&o);
+}
+
+/* Rows with all that the fast ways treat apart: quotes, umlauts, bad UTF-8, empty fields, long texts. */
+static void put_mixed(struct buf *csv, struct buf *json, unsigned i)
+{
+    static const char *const texts[] = { "plain", "Käufer 😀 in Ærøskøbing", "", "\xC3", "a text that is longer than thirty-two bytes" };
+    const char *text = texts[i % 97 ? i % 3 : i % COUNT_OF(texts)];
+    buf_addf(csv, "%u,\"%s%s\",%d.%02u,2026-11-%02uT10:%02u:07\n", i * 2654435761u, text, i % 7 ? "" : "\"\"x", (int)(i % 2000) - 1000, i % 100,
+             i % 30, i % 60);
+    buf_addf(json, "{\"id\":%u,\"b\":\"%s%s\",\"c\":%d.%02u,\"d\":\"2026-11-%02uT10:%02u:07\"}\n", i * 2654435761u, text, i % 7 ? "" : "\\n",
+             (int)(i % 2000) - 1000, i % 100, i % 30, i % 60);
+}
+
+static const char *const mixed_parts = "[pipeline p]\nmax_rejects = 10000\n"
+    "[pipeline p.a]\nmember = *.csv\ntable = w.a\ncolumns = id:integer!, b, c:real, d:timestamp\n"
+    "[pipeline p.b]\nmember = *.json\nformat = jsonl\ntable = w.b\ncolumns = id:integer!, b, c:decimal(2), d:timestamp\n";
+
+TEST(pipeline, the_kind_of_simd_changes_no_byte_of_what_is_staged)
+{
+    struct buf csv = { 0 }, json = { 0 };
+    struct { int64_t bytes; uint64_t checksum; } first[PIPELINE_PARTS_MAX + 1] = { 0 };
+    buf_adds(&csv, "id,b,c,d\n");
+    for (unsigned i = 0; i < 4000; i++)
+        put_mixed(&csv, &json, i);
+    buf_addc(&csv, '\0');
+    buf_addc(&json, '\0');
+    for (int kind = SIMD_PLAIN; kind < SIMD_KINDS; kind++) {
+        simd_limit((enum simd)kind);
+        struct outcome o = RUN(mixed_parts, "a.csv", csv.p, "b.json", json.p);
+        simd_limit(SIMD_AVX2);
+        CHECK_OK(o.rc, o.err);
+        CHECK_EQ(o.noutputs, 3);
+        assert_true(o.counts.rejected > 100);
+        for (int i = 0; i < o.noutputs; i++) {
+            if (kind == SIMD_PLAIN) {
+                first[i].bytes = o.outputs[i].bytes;
+                first[i].checksum = o.outputs[i].checksum;
+                assert_true(o.outputs[i].checksum || o.outputs[i].kind == OUTPUT_REJECTS);
+            }
+            CHECK_EQ(o.outputs[i].bytes, first[i].bytes);
+            CHECK_EQ(o.outputs[i].checksum, first[i].checksum);
+        }
+        outcome_clear(&o);
+    }
+    buf_clear(&csv);
+    buf_clear(&json);
 }
 
 TEST(pipeline, globs_of_member_match_the_whole_name_or_its_last_part)

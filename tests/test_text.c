@@ -1,3 +1,4 @@
+#include "base/simd.h"
 #include "base/text.h"
 
 #include <float.h>
@@ -898,32 +899,52 @@ TEST(text, utf8_is_taken_by_table_3_7_and_nothing_else)
     }
 }
 
-TEST(text, utf8_is_the_same_for_the_fast_and_the_plain_way)
+/* All kinds that this machine has say of s what the plain one says. */
+static void check_utf8(struct str s, const char *what, unsigned number)
 {
-    static const char *const pieces[] = { "a",
-                                          "0123456789",
-                                          "0123456789abcdef0",
-                                          "\xc3\xa4",
-                                          "\xe2\x82\xac",
-                                          "\xf0\x9f\x98\x80",
-                                          "\xed\xa0\x80",
-                                          "\x80",
-                                          "\xff",
-                                          "\xc3",
-                                          "\xe2\x82",
-                                          "\xf0\x9f\x98" };
-    char text[256];
-    for (int i = 0; i < 100000; i++) {
-        size_t n = 0, parts = next_random() % 12;
+    size_t want = text_utf8_valid_plain(s);
+    for (int kind = SIMD_PLAIN; kind < SIMD_KINDS; kind++) {
+        simd_limit((enum simd)kind);
+        size_t got = text_utf8_valid(s);
+        simd_limit(SIMD_AVX2);
+        if (got != want)
+            fail_msg("%s %u, %zu bytes, %s: %zu, not %zu", what, number, s.n, simd_name((enum simd)kind), got, want);
+    }
+}
+
+TEST(text, utf8_is_the_same_for_every_kind_on_any_text)
+{
+    static const char *const pieces[] = { "a", "0123456789", "0123456789abcdef0", "\xc3\xa4", "\xe2\x82\xac",
+                                          "\xf0\x9f\x98\x80", "\xed\xa0\x80", "\x80", "\xff", "\xc3",
+                                          "\xe2\x82", "\xf0\x9f\x98" };
+    char text[512];
+    for (unsigned i = 0; i < 100000; i++) {
+        size_t n = 0, parts = next_random() % 30;
         for (size_t k = 0; k < parts; k++) {
-            const char *p = pieces[next_random() % (next_random() % 3 ? 6 : COUNT_OF(pieces))];
+            const char *p = pieces[next_random() % (next_random() % 8 ? 6 : COUNT_OF(pieces))];
             memcpy(text + n, p, strlen(p));
             n += strlen(p);
         }
-        struct str s = { text + sizeof text - n, n }; /* at the end of the memory */
-        memmove(text + sizeof text - n, text, n);
-        if (text_utf8_valid(s) != text_utf8_valid_plain(s))
-            fail_msg("they differ at %d", i);
+        memmove(text + sizeof text - n, text, n); /* at the end of the memory, at any alignment */
+        check_utf8((struct str){ text + sizeof text - n, n }, "text", i);
+    }
+}
+
+/* Each of the bytes at which table 3-7 changes its mind, four in a row, over the edge of a block of 32. */
+TEST(text, utf8_is_the_same_for_every_kind_on_all_sequences)
+{
+    static const unsigned char edges[] = { 'a', 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xc1, 0xc2, 0xdf,
+                                           0xe0, 0xe1, 0xec, 0xed, 0xee, 0xef, 0xf0, 0xf1, 0xf3, 0xf4, 0xf5, 0xff };
+    enum { N = sizeof edges };
+    char text[96];
+    for (unsigned i = 0; i < N * N * N * N; i++) {
+        size_t at = 28 + i % 8, n = i % 5 ? sizeof text : at + 4; /* now and then it is the end */
+        if (n < 48)
+            at += 48 - n, n = 48;
+        memset(text, 'x', sizeof text);
+        for (unsigned k = 0, rest = i; k < 4; k++, rest /= N)
+            text[at + k] = (char)edges[rest % N];
+        check_utf8((struct str){ text, n }, "sequence", i);
     }
 }
 

@@ -1,5 +1,5 @@
 /*
- * Numbers, sizes, UTF-8, globs. Dates and times are in text_time.c, zones in zone.c.
+ * Numbers, sizes, globs. UTF-8 is in utf8.c, dates and times in text_time.c, zones in zone.c.
  *
  * These are the hot loops of typing, so most have a fast way beside the plain one that defines them
  * (text_*_plain): tests/test_text.c and tests/fuzz_text.c hold the two against each other.
@@ -16,9 +16,6 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
 
 static const uint64_t ten_to[20] = {
     1ull,
@@ -617,78 +614,6 @@ void text_put_size(char *out, size_t cap, int64_t bytes)
         snprintf(out, cap, fabs(v) < 99.95 ? "%.1f %ciB" : "%.0f %ciB", v, units[unit]);
 }
 
-/* ---- UTF-8 ---- */
-
-/* Length of the well-formed sequence at the front of s (s.n > 0), or 0. Unicode 15, table 3-7. */
-static inline size_t utf8_one(const unsigned char *p, size_t n)
-{
-#define NEXT(i, low, high) (n > (i) && p[i] >= (low) && p[i] <= (high))
-    if (p[0] < 0x80)
-        return 1;
-    if (p[0] < 0xc2)
-        return 0;
-    if (p[0] < 0xe0)
-        return NEXT(1, 0x80, 0xbf) ? 2 : 0;
-    if (p[0] < 0xf0)
-        return NEXT(1, p[0] == 0xe0 ? 0xa0 : 0x80, p[0] == 0xed ? 0x9f : 0xbf) &&
-                       NEXT(2, 0x80, 0xbf)
-                   ? 3
-                   : 0;
-    if (p[0] < 0xf5)
-        return NEXT(1, p[0] == 0xf0 ? 0x90 : 0x80, p[0] == 0xf4 ? 0x8f : 0xbf) &&
-                       NEXT(2, 0x80, 0xbf) && NEXT(3, 0x80, 0xbf)
-                   ? 4
-                   : 0;
-    return 0;
-#undef NEXT
-}
-
-size_t text_utf8_valid_plain(struct str s)
-{
-    size_t i = 0;
-    while (i < s.n) {
-        size_t n = utf8_one((const unsigned char *)s.p + i, s.n - i);
-        if (!n)
-            break;
-        i += n;
-    }
-    return i;
-}
-
-size_t text_utf8_valid(struct str s)
-{
-    const unsigned char *p = (const unsigned char *)s.p;
-    size_t i = 0;
-    while (i < s.n) {
-#ifdef __SSE2__
-        while (s.n - i >= 16) {
-            int high = _mm_movemask_epi8(_mm_loadu_si128((const __m128i *)(const void *)(p + i)));
-            if (high) {
-                i += (size_t)__builtin_ctz((unsigned)high);
-                break;
-            }
-            i += 16;
-        }
-#endif
-        uint64_t w;
-        while (s.n - i >= 8) {
-            memcpy(&w, p + i, 8);
-            if (w & EIGHT(0x80))
-                break;
-            i += 8;
-        }
-        while (i < s.n && p[i] < 0x80)
-            i++;
-        while (i < s.n && p[i] >= 0x80) { /* text in one script goes on like this */
-            size_t n = utf8_one(p + i, s.n - i);
-            if (!n)
-                return i;
-            i += n;
-        }
-    }
-    return i;
-}
-
 /* ---- globs ---- */
 
 /*
@@ -730,7 +655,7 @@ static void places_empty(struct places *set)
 /* One character: well-formed UTF-8, else a single byte. */
 static size_t char_length(const char *p, size_t n)
 {
-    size_t length = utf8_one((const unsigned char *)p, n);
+    size_t length = text_utf8_one((const unsigned char *)p, n);
     return length ? length : 1;
 }
 

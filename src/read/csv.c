@@ -74,7 +74,8 @@ struct reader {
     uint32_t npos, ipos;
     size_t chunk_at, scanned; /* pos has what is between them */
     size_t clip;
-    bool high, row_high; /* the bytes of this chunk, of this row, are not all ASCII */
+    size_t checked;         /* up to here chunks were looked at as UTF-8 */
+    bool doubt, row_doubt; /* this chunk, this row, may be other than UTF-8 */
 
     size_t at; /* the open row */
     uint64_t line;
@@ -103,7 +104,8 @@ static void index_reset(struct reader *r, size_t at)
 {
     r->chunk_at = r->scanned = at;
     r->npos = r->ipos = 0;
-    r->high = false;
+    r->checked = at;
+    r->doubt = false;
 }
 
 /* Walk on from here. A piece that is indexed is not scanned again: else each bad row would cost a
@@ -128,6 +130,8 @@ static void clip_at(struct reader *r, size_t clip)
         r->npos--;
     if (r->scanned > clip)
         r->scanned = clip;
+    if (r->checked > clip)
+        r->checked = clip;
 }
 
 /* The bytes from the start of a row among which its end must be: those it may have, CR and LF. */
@@ -194,18 +198,42 @@ static inline size_t walk_limit(const struct reader *r)
     return r->clip < r->len ? r->clip : r->len;
 }
 
+/*
+ * Is what was scanned, from `checked` on, UTF-8? A sequence that the end cuts is left for the next
+ * chunk: a row cannot end in it. So a row of chunks without doubt needs no look of its own.
+ */
+static bool chunk_valid(struct reader *r)
+{
+    size_t end = r->scanned;
+    for (int back = 1; back <= 3 && end - r->checked >= (size_t)back; back++) {
+        unsigned char c = (unsigned char)r->win[end - (size_t)back];
+        if (c >= 0xc0)
+            end -= (size_t)back;
+        if (c >= 0xc0 || c < 0x80)
+            break;
+    }
+    struct str s = { r->win + r->checked, end - r->checked };
+    r->checked = end;
+    return text_utf8_valid(s) == s.n;
+}
+
 /* Index the next piece of the window; false: there is none before clip. */
 static bool more(struct reader *r)
 {
     size_t limit = walk_limit(r);
     while (r->scanned < limit) {
         size_t n = limit - r->scanned < r->chunk ? limit - r->scanned : r->chunk;
+        bool high;
         r->npos = (uint32_t)r->scan(&r->set, r->win + r->scanned, n, (uint32_t)r->scanned, r->pos,
-                                    &r->high);
+                                    &high);
         r->ipos = 0;
         r->chunk_at = r->scanned;
         r->scanned += n;
-        r->row_high |= r->high;
+        high |= r->checked < r->chunk_at; /* a sequence that the last chunk cut */
+        r->doubt = high && !chunk_valid(r);
+        if (!high)
+            r->checked = r->scanned;
+        r->row_doubt |= r->doubt;
         if (r->npos)
             return true;
     }
@@ -488,7 +516,7 @@ static enum split split_row(struct reader *r, struct field *out, struct row *row
 static void begin_row(struct reader *r, struct row *row)
 {
     *row = (struct row){ .next = 0 };
-    r->row_high = r->high;
+    r->row_doubt = r->doubt;
 }
 
 /*
@@ -648,7 +676,7 @@ static bool refuse(struct reader *r, struct batch *b, const struct row *row, str
 {
     if (row->quote)
         bad_quote(r, b, row, row->end);
-    else if (r->row_high && refuse_encoding(r, b, raw))
+    else if (r->row_doubt && refuse_encoding(r, b, raw))
         return true;
     else if (row->fields != r->map.width && !count_fits(r, row))
         bad_row(r, b, REJECT_FIELD_COUNT, row->end, CSV_NONE, (struct str){ 0 });
@@ -663,7 +691,7 @@ static inline void take_row(struct reader *r, struct batch *b, struct field *out
 {
     size_t end = row->end < r->end ? row->end : r->end;
     struct str raw = { r->win + r->at, end - r->at };
-    bool good = !row->quote && !r->row_high && row->fields == r->map.width;
+    bool good = !row->quote && !r->row_doubt && row->fields == r->map.width;
     if (__builtin_expect(good, 1) || !refuse(r, b, row, raw)) {
         if (row->fields < r->map.width || r->map.nabsent || r->map.ncopies)
             set_absent(r, out, row->fields);

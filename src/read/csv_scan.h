@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/simd.h"
+
 enum { CSV_SET_MAX = 5, CSV_SCAN_SLACK = 64 };
 
 /* The bytes to look for; made by csv_set_init, which fills the unused places with one of the bytes.
@@ -31,9 +33,7 @@ void csv_set_init(struct csv_set *set, const unsigned char *bytes,
 typedef size_t csv_scan_fn(const struct csv_set *set, const char *p, size_t n, uint32_t at,
                            uint32_t *out, bool *high);
 
-enum csv_scan_kind { CSV_SCAN_PLAIN, CSV_SCAN_SSE2, CSV_SCANS };
-const char *csv_scan_name(enum csv_scan_kind kind);
-csv_scan_fn *csv_scan_get(enum csv_scan_kind kind); /* NULL: this machine cannot run it */
+csv_scan_fn *csv_scan_get(enum simd kind); /* NULL: there is none for this machine */
 csv_scan_fn *csv_scan_best(void);
 
 #endif
