@@ -274,7 +274,7 @@ static int load_step(struct queue *q, sqlite3 *t, int64_t loader, bool calm)
     struct err err;
     struct staged_job jobs[GROUP];
     struct load_finish f[GROUP];
-    int n = job_load_expired(q, "t", loader, LEASE_MS, GROUP, jobs, &err);
+    int n = job_load_expired(q, "t", loader, LEASE_MS, jobs, &err);
     if (n == 0)
         n = job_load_claim(q, "t", loader, LEASE_MS, GROUP, GROUP, 1 << 20, jobs, &err);
     if (n < 0) {

@@ -584,7 +584,7 @@ TEST(job, an_idle_worker_takes_no_lock)
     CHECK_OK(job_promote(q, &n, &next, &err), err);
     CHECK_OK(job_rescue(q, CRASHES, &n, &err), err);
     CHECK_EQ(load_claim(&j, 1), 0);
-    CHECK_EQ(job_load_expired(q, "t", worker, LEASE, 1, &j, &err), 0);
+    CHECK_EQ(job_load_expired(q, "t", worker, LEASE, &j, &err), 0);
     queue_rollback(other);
     queue_close(other);
     stop();
@@ -687,10 +687,10 @@ TEST(job, a_loader_that_lost_its_lease_records_nothing)
     struct staged_job old, now;
     CHECK_EQ(load_claim(&old, 1), 1);
     CHECK_EQ(job_load_renew(q, &old, 1, sys_now_ms() + LEASE, &err), 1);
-    CHECK_EQ(job_load_expired(q, "t", worker, LEASE, 1, &now, &err), 0);
+    CHECK_EQ(job_load_expired(q, "t", worker, LEASE, &now, &err), 0);
     sys_clock_advance(LEASE + 1);
-    CHECK_EQ(job_load_expired(q, "other", worker, LEASE, 1, &now, &err), 0);
-    CHECK_EQ(job_load_expired(q, "t", worker, LEASE, 1, &now, &err), 1);
+    CHECK_EQ(job_load_expired(q, "other", worker, LEASE, &now, &err), 0);
+    CHECK_EQ(job_load_expired(q, "t", worker, LEASE, &now, &err), 1);
     CHECK_EQ(now.id, id);
     CHECK_EQ(now.token, old.token + 1);
     CHECK_EQ(job_load_renew(q, &old, 1, sys_now_ms() + LEASE, &err), 0);
@@ -701,6 +701,39 @@ TEST(job, a_loader_that_lost_its_lease_records_nothing)
     load_end(&now, LOAD_LOADED);
     CHECK_STR(state_of(id), "loaded");
     job_staged_clear(&old);
+    stop();
+}
+
+TEST(job, one_that_a_loader_died_with_is_loaded_alone)
+{
+    start();
+    int64_t id[3];
+    for (int i = 0; i < 3; i++) {
+        id[i] = submit_plain();
+        struct lease l = claim_one();
+        CHECK(stage(&l));
+        job_lease_clear(&l);
+    }
+    struct staged_job j[3];
+    CHECK_EQ(load_claim(j, 3), 3);
+    for (int i = 0; i < 3; i++)
+        job_staged_clear(&j[i]);
+    sys_clock_advance(LEASE + 1);
+    CHECK_EQ(job_load_expired(q, "t", worker, LEASE, j, &err), 1); /* the others wait for their turn */
+    CHECK_EQ(j[0].id, id[0]);
+    CHECK_EQ(j[0].crashes, 1);
+    CHECK_EQ(one_int("SELECT count(*) FROM job WHERE crashes = 0"), 2);
+    load_end(&j[0], LOAD_AWAY);
+    CHECK_EQ(job_load_expired(q, "t", worker, LEASE, j, &err), 1);
+    CHECK_EQ(j[0].id, id[1]);
+    load_end(&j[0], LOAD_LOADED);
+    CHECK_EQ(job_load_expired(q, "t", worker, LEASE, j, &err), 1);
+    load_end(&j[0], LOAD_AWAY);
+    sys_clock_advance(LEASE);
+    CHECK_EQ(load_claim(j, 3), 1);
+    load_end(&j[0], LOAD_LOADED);
+    CHECK_EQ(load_claim(j, 3), 1);
+    load_end(&j[0], LOAD_LOADED);
     stop();
 }
 

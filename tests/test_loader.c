@@ -138,6 +138,57 @@ TEST(loader, takes_over_what_another_left_and_counts_its_rows)
     stop();
 }
 
+/* Loaders that take the oldest job and die with it, n times. */
+static void loaders_die(int n)
+{
+    struct staged_job job;
+    for (int i = 0; i < n; i++) {
+        CHECK_EQ(job_load_expired(site_queue, "w", 0, 1000, &job, &err), 1);
+        job_staged_clear(&job);
+        sys_clock_advance(1001);
+    }
+}
+
+TEST(loader, gives_up_a_job_that_its_loaders_die_of_and_loads_those_beside_it)
+{
+    struct staged_job group[2];
+    start();
+    int most = (int)site->limits.crashes;
+    int64_t bad = site_submit("p", site_file("two.csv", "id\n1\n2\n")), good = site_submit("p", site_file("two.csv", "id\n1\n2\n"));
+    work();
+    CHECK_EQ(job_load_claim(site_queue, "w", 0, 1000, 2, 10, 1 << 20, group, &err), 2);
+    job_staged_clear(&group[0]);
+    job_staged_clear(&group[1]);
+    sys_clock_advance(1001);
+    loaders_die(most - 1);
+    CHECK_EQ(load(), 1);
+    CHECK_STR(site_state(bad), "dead");
+    CHECK_STR(site_job.code, "crashed");
+    CHECK_EQ(site_job.crashes, most);
+    CHECK_EQ(load(), 1);
+    CHECK_STR(site_state(good), "loaded");
+    CHECK_EQ(site_count("SELECT count(*) FROM t"), 2);
+    stop();
+}
+
+TEST(loader, asks_the_ledger_before_it_gives_a_job_up)
+{
+    start();
+    CHECK_EQ(load(), 0);
+    int64_t id = site_submit("p", site_file("two.csv", "id\n1\n2\n"));
+    work();
+    site_fault("loader-before-record:1:error");
+    int did;
+    CHECK_EQ(loader_step(l, &did, &err), -1); /* committed in the target, not told */
+    site_fault(NULL);
+    sys_clock_advance(60001);
+    loaders_die((int)site->limits.crashes - 1);
+    CHECK_EQ(load(), 1);
+    CHECK_STR(site_state(id), "loaded");
+    CHECK_EQ(site_job.loaded, 2);
+    stop();
+}
+
 TEST(loader, commits_nothing_when_the_leases_cannot_be_kept)
 {
     start();

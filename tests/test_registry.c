@@ -268,10 +268,10 @@ TEST(registry, ends_the_leases_of_a_killed_loader)
     CHECK_EQ(job_load_claim(q, "t", loader, 60000, 2, 10, 1 << 20, jobs, &err), 1);
     job_staged_clear(&jobs[0]);
     CHECK_EQ(buried(), 0);
-    CHECK_EQ(job_load_expired(q, "t", loader, 60000, 2, jobs, &err), 0);
+    CHECK_EQ(job_load_expired(q, "t", loader, 60000, jobs, &err), 0);
     CHECK_OK(db_exec(queue_db(q), "UPDATE worker SET pid = 999999999 WHERE role = 'loader'", &err), err);
     CHECK_EQ(buried(), 1);
-    CHECK_EQ(job_load_expired(q, "t", loader, 60000, 2, jobs, &err), 1);
+    CHECK_EQ(job_load_expired(q, "t", loader, 60000, jobs, &err), 1);
     job_staged_clear(&jobs[0]);
     job_lease_clear(&l);
     queue_close(q);

@@ -53,7 +53,7 @@ static const struct err_def {
     [ERR_INFER] = { "infer", ERR_PERMANENT, 1, "give columns= in the pipeline" },
     [ERR_READER_CRASHED] = { "reader-crashed", ERR_POISON, 1, "the file took the reader down: please report it" },
     [ERR_READER_MEMORY] = { "reader-memory", ERR_PERMANENT, 1, "raise [limits] memory, or repack the file with a smaller dictionary" },
-    [ERR_CRASHED] = { "crashed", ERR_POISON, 1, "the worker died with this job; see the journal of that worker" },
+    [ERR_CRASHED] = { "crashed", ERR_POISON, 1, "a worker or loader died with this job; see the journal of it" },
     [ERR_TARGET] = { "target", ERR_TRANSIENT, 1, "check that the target can be reached and written" },
     [ERR_TARGET_REFUSED] = { "target-refused", ERR_PERMANENT, 1, "mend the table or the data, then qetlctl retry" },
     [ERR_OVERTAKEN] = { "overtaken", ERR_PERMANENT, 1, "submit it again to load it as the newest" },

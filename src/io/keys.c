@@ -94,7 +94,7 @@ static const struct key keys[] = {
       1 * SECONDS, 1 * DAYS, NULL, 0,
       "a transfer that brings nothing for so long is broken off and tried again" },
     { AT_LIMITS, "crashes", KEY_NUMBER, IN(config, limits.crashes), "3", 1, 1000, NULL, 0,
-      "a job that took so many workers down is dead, with class poison" },
+      "a job that took so many workers or loaders down is dead, with class poison" },
 
     { AT_REMOTE, "url", KEY_URL, IN(remote, url), NULL, 0, 0, NULL, NEEDED,
       "beginning of the URIs this is about" },

@@ -99,13 +99,14 @@ struct staged_job {
     int noutputs;
     bool overtaken; /* a newer job of one of its lanes was loaded already */
     bool overtaken_by_replace; /* each of its lanes was replaced by a newer job */
+    int64_t crashes; /* processes that it took down, loaders too */
 };
 void job_staged_clear(struct staged_job *j);
 /*
  * Claim staged jobs of one target in seq order, up to max_jobs, max_files outputs in files, max_bytes (but at least one job).
  * No job is claimed while another one of its lanes is being loaded by somebody else. A job that does not replace its tables waits,
  * too, while an older unfinished job that has been due is in one of its lanes, unless that one is claimed in the same call before it, or
- * a replace younger than that one was loaded (the older one will be superseded). Takes no lock when there is nothing. Returns the number.
+ * a replace younger than that one was loaded (the older one will be superseded). A job with crashes is claimed alone. Takes no lock when there is nothing. Returns the number.
  */
 int job_load_claim(struct queue *q, const char *target, int64_t worker, int64_t lease_ms, int max_jobs, int max_files,
                    int64_t max_bytes, struct staged_job *jobs, struct err *err);
@@ -123,9 +124,9 @@ struct load_finish {
  * refused jobs too, with their rejects; those of an away target stay. Rings BELL_DONE (and, for the lanes it made free, BELL_STAGED). */
 int job_load_finish(struct queue *q, struct load_finish *f, int n, struct err *err);
 int job_load_renew(struct queue *q, const struct staged_job *jobs, int n, int64_t until, struct err *err); /* 1 all, 0 some lost */
-/* Jobs in `loading` whose lease ran out: claimed like job_load_claim; the caller asks the ledger first. */
-int job_load_expired(struct queue *q, const char *target, int64_t worker, int64_t lease_ms, int max_jobs,
-                     struct staged_job *jobs, struct err *err);
+/* The oldest job in `loading` whose lease ran out becomes ours, with one crash more: 1, 0 none, -1. One at a time: those that the dead
+ * loader held beside it shall not pay for it again. The caller asks the ledger first; what is not there and has crashed too often is poison. */
+int job_load_expired(struct queue *q, const char *target, int64_t worker, int64_t lease_ms, struct staged_job *job, struct err *err);
 
 /* ---- by people ---- */
 int job_find(struct queue *q, const char *id_or_uid, int64_t *id, struct err *err); /* number, uid or a unique prefix of one (>= 4); 0 or -1 not-found */

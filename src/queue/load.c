@@ -7,7 +7,8 @@
  * job_load_finish(). (2) A job that adds to a table (upsert) is not claimed before all older ones
  * of its lanes, a job that replaces the table may overtake: the older ones that come later are
  * superseded. Dead and cancelled jobs have left their lanes; a retry brings them back to their old
- * place. If power fails: what `loaded` forgets, the ledger of the target remembers; the job is
+ * place. (3) A job that took a process down is claimed alone, so that no other job pays for the next
+ * crash. If power fails: what `loaded` forgets, the ledger of the target remembers; the job is
  * claimed again and the ledger asked first.
  */
 #include <limits.h>
@@ -142,7 +143,8 @@ struct quota {
     int64_t jobs, files, bytes;
 };
 
-/* Does the job fit into what is left? The first one always does. 1, 0, -1. */
+/* Does the job fit into what is left? The first one always does; one that took a process down fits
+ * beside no other. 1, 0, -1. */
 static int fits(struct queue *q, int64_t id, struct quota *left, const struct taken *t,
                 struct err *err)
 {
@@ -151,10 +153,11 @@ static int fits(struct queue *q, int64_t id, struct quota *left, const struct ta
     if (db_step(st, err) != 1)
         return -1;
     int64_t files = sqlite3_column_int64(st, 0), bytes = sqlite3_column_int64(st, 1);
+    bool alone = sqlite3_column_int64(st, 2) > 0;
     sqlite3_reset(st);
-    if (t->n > 0 && (left->jobs < 1 || files > left->files || bytes > left->bytes))
+    if (t->n > 0 && (alone || left->jobs < 1 || files > left->files || bytes > left->bytes))
         return 0;
-    left->jobs--;
+    left->jobs = alone ? 0 : left->jobs - 1;
     left->files -= files;
     left->bytes -= bytes;
     return 1;
@@ -228,7 +231,8 @@ static int take(struct queue *q, sqlite3_stmt *st, int64_t id, struct staged_job
     AUTO(free_charp) char *lanes = NULL;
     *j = (struct staged_job){ .id = id,
                               .token = sqlite3_column_int64(st, 0),
-                              .seq = sqlite3_column_int64(st, 3) };
+                              .seq = sqlite3_column_int64(st, 3),
+                              .crashes = sqlite3_column_int64(st, 6) };
     memcpy(j->uid, db_text(st, 1), sizeof j->uid);
     bool ok = column_dup(st, 2, &j->pipeline) && column_dup(st, 4, &lanes) &&
               column_dup(st, 5, &j->objects);
@@ -370,14 +374,14 @@ static int take_over_one(struct queue *q, int64_t id, int64_t worker, int64_t un
 }
 
 int job_load_expired(struct queue *q, const char *target, int64_t worker, int64_t lease_ms,
-                     int max_jobs, struct staged_job *jobs, struct err *err)
+                     struct staged_job *job, struct err *err)
 {
     AUTO(ids_clear) struct ids ids = { 0 };
     int64_t now = sys_now_ms();
     sqlite3_stmt *st = queue_stmt(q, SQL_LOAD_EXPIRED_ANY);
     db_bind(st, ":target", target);
     db_bind(st, ":now", now);
-    int rc = db_step(st, err), n = 0;
+    int rc = db_step(st, err);
     sqlite3_reset(st);
     if (rc <= 0)
         return rc;
@@ -386,14 +390,10 @@ int job_load_expired(struct queue *q, const char *target, int64_t worker, int64_
     st = queue_stmt(q, SQL_LOAD_EXPIRED);
     db_bind(st, ":target", target);
     db_bind(st, ":now", now);
-    db_bind(st, ":max", max_jobs);
     rc = ids_collect(&ids, st, err);
-    for (int i = 0; i < ids.n && rc >= 0; i++)
-        if ((rc = take_over_one(q, ids.v[i], worker, now + lease_ms, &jobs[n], err)) == 1)
-            n++;
-    if (rc < 0)
-        jobs_clear(jobs, n);
-    return taken_commit(q, jobs, rc < 0 ? -1 : n, err);
+    if (rc >= 0 && ids.n > 0)
+        rc = take_over_one(q, ids.v[0], worker, now + lease_ms, job, err);
+    return taken_commit(q, job, rc, err);
 }
 
 int job_load_renew(struct queue *q, const struct staged_job *jobs, int n, int64_t until,

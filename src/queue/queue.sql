@@ -184,26 +184,29 @@ SELECT j.id, j.seq, j.lanes, j.lane_replace FROM job AS j INDEXED BY job_staged
 WHERE j.state = 'staged' AND j.target = :target AND j.run_at <= :now ORDER BY j.seq;
 
 -- name: load_size
-SELECT coalesce(sum(in_file), 0), coalesce(sum(bytes), 0) FROM output WHERE job = :job;
+SELECT coalesce(sum(in_file), 0), coalesce(sum(bytes), 0), (SELECT crashes FROM job WHERE id = :job) FROM output WHERE job = :job;
 
 -- name: load_take
 UPDATE job SET state = 'loading', token = token + 1, worker = :worker, lease_until = :until, claimed = :now
 WHERE id = :id AND state = 'staged' AND run_at <= :now
 RETURNING token, uid, pipeline, seq, lanes,
-    (SELECT json_group_array(uri) FROM (SELECT uri FROM object WHERE object.job = job.id ORDER BY number));
+    (SELECT json_group_array(uri) FROM (SELECT uri FROM object WHERE object.job = job.id ORDER BY number)),
+    crashes;
 
 -- name: load_expired_any
 SELECT 1 FROM job INDEXED BY job_loading WHERE state = 'loading' AND target = :target AND lease_until < :now LIMIT 1;
 
 -- name: load_expired
+-- The oldest one.
 SELECT id FROM job INDEXED BY job_loading
-WHERE state = 'loading' AND target = :target AND lease_until < :now ORDER BY seq LIMIT :max;
+WHERE state = 'loading' AND target = :target AND lease_until < :now ORDER BY seq LIMIT 1;
 
 -- name: load_take_over
-UPDATE job SET token = token + 1, worker = :worker, lease_until = :until, claimed = :now
+UPDATE job SET token = token + 1, crashes = crashes + 1, worker = :worker, lease_until = :until, claimed = :now
 WHERE id = :id AND state = 'loading' AND token = :token
 RETURNING token, uid, pipeline, seq, lanes,
-    (SELECT json_group_array(uri) FROM (SELECT uri FROM object WHERE object.job = job.id ORDER BY number));
+    (SELECT json_group_array(uri) FROM (SELECT uri FROM object WHERE object.job = job.id ORDER BY number)),
+    crashes;
 
 -- name: load_renew
 UPDATE job SET lease_until = :until WHERE id = :id AND token = :token AND state = 'loading';

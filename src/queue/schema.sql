@@ -19,7 +19,7 @@ CREATE TABLE job (
     claimed      INTEGER,                             -- when the lease began
     attempts     INTEGER NOT NULL DEFAULT 0,          -- tries since it was submitted or retried by a person
     attempts_max INTEGER NOT NULL DEFAULT 5,
-    crashes      INTEGER NOT NULL DEFAULT 0,          -- of them: took the worker or its reader down
+    crashes      INTEGER NOT NULL DEFAULT 0,          -- took the worker, its reader or a loader down
     created      INTEGER NOT NULL,
     started      INTEGER,                             -- last claim by a worker
     finished     INTEGER,                             -- loaded, superseded, cancelled, dead

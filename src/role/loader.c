@@ -138,10 +138,17 @@ static bool drops_rows(struct loader *l, const struct staged_job *job)
     return drops;
 }
 
-/* An overtaken job is not loaded, unless it was: a loader may have died between its commit and its record. */
-static int settle_overtaken(struct loader *l, struct place_of *t, const struct staged_job *job, struct load_finish *f,
-                            struct err *err)
+/* Overtaken, or poison. */
+static bool must_not_load(struct loader *l, const struct staged_job *job)
 {
+    return job->overtaken || job->crashes >= l->config->limits.crashes;
+}
+
+/* One that must not be loaded, unless it was: a loader may have died between its commit and its record. */
+static int settle_unloaded(struct loader *l, struct place_of *t, const struct staged_job *job, struct load_finish *f,
+                           struct err *err)
+{
+    struct err e;
     int there = t->target->loaded(t->conn, job->uid, &f->counts, err);
     if (there < 0)
         return -1;
@@ -151,9 +158,11 @@ static int settle_overtaken(struct loader *l, struct place_of *t, const struct s
         outcome(f, LOAD_LOADED, NULL);
     } else if (job->overtaken_by_replace && !drops_rows(l, job)) {
         outcome(f, LOAD_SUPERSEDED, NULL);
-    } else {
-        struct err e;
+    } else if (job->overtaken) {
         err_set(&e, ERR_OVERTAKEN, "a newer job has been loaded into the same table");
+        outcome(f, LOAD_REFUSED, &e);
+    } else {
+        err_set(&e, ERR_CRASHED, "given up: %" PRId64 " processes died with this job, a loader last", job->crashes);
         outcome(f, LOAD_REFUSED, &e);
     }
     return 0;
@@ -161,8 +170,8 @@ static int settle_overtaken(struct loader *l, struct place_of *t, const struct s
 
 static int load_one(struct loader *l, struct place_of *t, const struct staged_job *job, struct load_finish *f, struct err *err)
 {
-    if (job->overtaken)
-        return settle_overtaken(l, t, job, f, err);
+    if (must_not_load(l, job))
+        return settle_unloaded(l, t, job, f, err);
     struct prepared p;
     struct err e = { 0 };
     int rc = prepare(l, &p, job, &e);
@@ -343,7 +352,7 @@ static int target_round(struct loader *l, struct place_of *t, struct err *err)
     static struct load_finish finishes[GROUP_MAX];
     const struct config *c = l->config;
     int most = c->group_jobs < GROUP_MAX ? (int)c->group_jobs : GROUP_MAX;
-    int n = job_load_expired(l->queue, t->config->name, l->id, c->lease_ms, most, jobs, err);
+    int n = job_load_expired(l->queue, t->config->name, l->id, c->lease_ms, jobs, err);
     if (n == 0)
         n = job_load_claim(l->queue, t->config->name, l->id, c->lease_ms, most, t->target->max_files, c->group_bytes, jobs, err);
     if (n <= 0)
