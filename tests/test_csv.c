@@ -163,6 +163,8 @@ static const struct csv_case cases[] = {
       "error header: line 1: a quoted name of the header is never closed, or has text behind its closing quote\n", 0 },
     { "delimiter and quote the same", CSV(.delimiter = '"'), "a", IN("a\n"), "error config: delimiter must be a byte other than quote, escape and line ends\n", 0 },
 
+    { "an empty last field before a row that opens with a quote", CSV(), "a,b", IN("a,b\n1,\n\",\",2\n"), "2@4 1|\n3@7 ','|2\n", 0 },
+
     /* all fields, for inference */
     { "all columns by the header", CSV(), NULL, IN("a,b\n1,2\n3\n"), "2@4 1|2\n3@8 !field-count col=-1 value= row=3\n", 0 },
     { "all columns by the first row", BARE_CSV(.comment = '#'), NULL, IN("#x\n\n1,2,\"3\"\n4,5,6\n"), "3@4 1|2|'3'\n4@12 4|5|6\n", 0 },

@@ -448,8 +448,52 @@ static __attribute__((noinline)) enum split bare(struct reader *r, size_t from, 
 static inline bool quoted_whole(const struct reader *r, const uint32_t *at, uint32_t left,
                                 size_t from)
 {
-    return left >= 3 && at[0] == from && at[2] == at[1] + 1 && byte_at(r, at[1]) == r->d.quote &&
+    return left >= 3 && at[0] == from && at[2] == at[1] + 1 && byte_at(r, from) == r->d.quote &&
+           byte_at(r, at[1]) == r->d.quote &&
            (byte_at(r, at[2]) == r->d.delimiter || r->win[at[2]] == '\n');
+}
+
+/* Part by part: a struct that was put together in memory costs half of the walk. */
+static inline void put_field(struct field *to, const char *p, size_t n, uint8_t kind)
+{
+    to->p = p;
+    to->n = (uint32_t)n;
+    to->kind = kind;
+}
+
+/*
+ * The fields from `from` on, of number *col and more, that the index shows whole with a delimiter
+ * behind them, bare ones or quoted; gives where the next field begins. A field that opens with a
+ * quote is never taken for a bare one: its quote is the next position. Only where bare fields need
+ * no more than a look for their end.
+ */
+static inline size_t field_run(struct reader *r, size_t from, int *col, struct field *out)
+{
+    const char *win = r->win;
+    const int delimiter = r->d.delimiter, width = r->map.width;
+    const int *slot = r->map.slot;
+    const uint32_t *at = r->pos + r->ipos, *stop = r->pos + r->npos;
+    int c = *col;
+    for (; at < stop && c < width; c++) {
+        size_t begin = from, end = *at, behind = end;
+        uint8_t kind = FIELD_BARE;
+        if ((unsigned char)win[end] != delimiter) {
+            if (!quoted_whole(r, at, (uint32_t)(stop - at), from) || win[at[2]] == '\n')
+                break;
+            begin++;
+            end = at[1];
+            behind = at[2];
+            kind = FIELD_QUOTED;
+            at += 2;
+        }
+        at++;
+        if (slot[c] >= 0)
+            put_field(&out[slot[c]], win + begin, end - begin, kind);
+        from = behind + 1;
+    }
+    r->ipos = (uint32_t)(at - r->pos);
+    *col = c;
+    return from;
 }
 
 /*
@@ -468,12 +512,14 @@ static enum split split_row(struct reader *r, struct field *out, struct row *row
     int col = 0;
 
     for (;; from = p + 1, col++) {
+        if (!slow)
+            from = field_run(r, from, &col, out);
         const uint32_t *at = r->pos + r->ipos;
         size_t begin = from, n;
         uint8_t kind = FIELD_BARE;
         struct field f = { 0 };
         bool opens = (unsigned char)win[from] == quote;
-        if (opens && quoted_whole(r, at, r->npos - r->ipos, from)) {
+        if (quoted_whole(r, at, r->npos - r->ipos, from)) {
             begin = from + 1;
             n = at[1] - begin;
             kind = FIELD_QUOTED;
@@ -496,11 +542,7 @@ static enum split split_row(struct reader *r, struct field *out, struct row *row
         if (__builtin_expect(col >= width, 0)) {
             row->extra |= n > 0;
         } else if (slot[col] >= 0) {
-            /* part by part: a struct that was put together in memory costs half of the walk */
-            struct field *to = &out[slot[col]];
-            to->p = f.p ? f.p : win + begin;
-            to->n = (uint32_t)n;
-            to->kind = kind;
+            put_field(&out[slot[col]], f.p ? f.p : win + begin, n, kind);
         }
         if ((unsigned char)win[p] != delimiter)
             break;
