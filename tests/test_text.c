@@ -364,6 +364,19 @@ TEST(text, every_day_of_ten_thousand_years_has_its_number)
         }
 }
 
+TEST(text, days_far_away_are_found_too)
+{
+    static const int years[] = { -2000000, -401, -400, -1, 0, 10000, 2939746, 2940146, 5000000 };
+    for (size_t i = 0; i < COUNT_OF(years); i++)
+        for (int64_t day = -400; day < 800; day++) {
+            int y, m, d;
+            int64_t days = text_days(years[i], 1, 1) + day;
+            text_civil(days, &y, &m, &d);
+            if (text_days(y, m, d) != days || m < 1 || m > 12 || d < 1 || d > 31)
+                fail_msg("day %lld is %d-%d-%d", (long long)days, y, m, d);
+        }
+}
+
 TEST(text, days_that_do_not_exist_are_no_dates)
 {
     static const char *const bad[] = {

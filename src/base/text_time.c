@@ -35,17 +35,29 @@ int64_t text_days(int year, int month, int day)
     return era * 146097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719468;
 }
 
+/*
+ * C. Neri, L. Schneider, "Euclidean affine functions and their application to calendar algorithms",
+ * Software: Practice and Experience 53 (4), 2023: quotient and remainder by one multiplication each,
+ * in years that begin in March. Exact for days up to some 2^30; further ones are moved there by whole
+ * eras of 400 years.
+ */
 void text_civil(int64_t days, int *year, int *month, int *day)
 {
-    days += 719468;
-    int64_t era = (days >= 0 ? days : days - 146096) / 146097;
-    int64_t of_era = days - era * 146097;
-    int64_t y = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
-    int64_t of_year = of_era - (365 * y + y / 4 - y / 100);
-    int64_t m = (5 * of_year + 2) / 153;
-    *day = (int)(of_year - (153 * m + 2) / 5 + 1);
-    *month = (int)(m < 10 ? m + 3 : m - 9);
-    *year = (int)(y + era * 400 + (*month <= 2));
+    enum { ERA_DAYS = 146097, FAR = 1 << 30 };
+    int64_t from_march = days + 719468, eras = 0; /* since 0000-03-01 */
+    if ((uint64_t)from_march >= FAR) {
+        eras = (from_march >= 0 ? from_march : from_march - (ERA_DAYS - 1)) / ERA_DAYS;
+        from_march -= eras * ERA_DAYS;
+    }
+    uint32_t quarters = 4 * (uint32_t)from_march + 3;
+    uint32_t century = quarters / ERA_DAYS, of_century = quarters % ERA_DAYS | 3;
+    uint64_t years = (uint64_t)2939745 * of_century; /* 2^32 / 1461 */
+    uint32_t of_year = (uint32_t)years / 2939745 / 4;
+    uint32_t months = 2141 * of_year + 197913; /* 2^16 / 30.6 */
+    bool next = of_year >= 306;                /* January or February */
+    *year = (int)(100 * century + (uint32_t)(years >> 32) + next + eras * 400);
+    *month = (int)(months >> 16) - (next ? 12 : 0);
+    *day = (int)((months & 0xffff) / 2141) + 1;
 }
 
 /* Days of a real date in the years 1 to 9999; false: no such day. */
@@ -425,33 +437,38 @@ bool text_fmt_valid(const char *fmt, const char **bad)
 
 /* ---- back to text ---- */
 
-static void put_two(char *out, int v)
+/* The two digits of 0 <= v < 100. */
+static inline void put_two(char *out, unsigned v)
 {
-    out[0] = (char)('0' + v / 10);
-    out[1] = (char)('0' + v % 10);
+    static const char pairs[] = "00010203040506070809101112131415161718192021222324"
+                                "25262728293031323334353637383940414243444546474849"
+                                "50515253545556575859606162636465666768697071727374"
+                                "75767778798081828384858687888990919293949596979899";
+    memcpy(out, pairs + 2 * (size_t)v, 2);
 }
 
 int text_put_date(char *out, int64_t days)
 {
     int year, month, day;
     text_civil(days, &year, &month, &day);
-    put_two(out, year / 100 % 100);
-    put_two(out + 2, year % 100);
+    put_two(out, (unsigned)year / 100 % 100);
+    put_two(out + 2, (unsigned)year % 100);
     out[4] = out[7] = '-';
-    put_two(out + 5, month);
-    put_two(out + 8, day);
+    put_two(out + 5, (unsigned)month);
+    put_two(out + 8, (unsigned)day);
     return 10;
 }
 
 int text_put_timestamp(char *out, int64_t us, char between)
 {
     int64_t second = floor_div(us, SECOND_US), part = us - second * SECOND_US;
-    int64_t days = floor_div(second, DAY_S), of_day = second - days * DAY_S;
+    int64_t days = floor_div(second, DAY_S);
+    unsigned of_day = (unsigned)(second - days * DAY_S);
     int n = text_put_date(out, days);
     out[n] = between;
-    put_two(out + 11, (int)(of_day / 3600));
-    put_two(out + 14, (int)(of_day / 60 % 60));
-    put_two(out + 17, (int)(of_day % 60));
+    put_two(out + 11, of_day / 3600);
+    put_two(out + 14, of_day / 60 % 60);
+    put_two(out + 17, of_day % 60);
     out[13] = out[16] = ':';
     n = 19;
     if (!part)
@@ -480,7 +497,7 @@ int text_put_rfc3339(char *out, int64_t ms)
     int n = text_put_timestamp(out, second * SECOND_US, 'T');
     out[n++] = '.';
     out[n++] = (char)('0' + part / 100);
-    put_two(out + n, part % 100);
+    put_two(out + n, (unsigned)part % 100);
     out[n + 2] = 'Z';
     out[n + 3] = '\0';
     return n + 3;
