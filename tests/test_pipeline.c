@@ -121,6 +121,20 @@ TEST(pipeline, one_reject_too_many_fails_the_job_with_its_place)
     CHECK_HAS(o.err.msg, "line 3");
 }
 
+TEST(pipeline, a_wrong_number_of_fields_is_told_with_the_number_expected)
+{
+    struct outcome o = RUN("[pipeline p]\nmax_rejects = 2\nheader = no\ncolumns = a, b, c:text?\ntable = w.t\n",
+                           "file:///in/a.csv", "1,2\n1\n1,2,3,4,5\n");
+    CHECK_OK(o.rc, o.err);
+    CHECK_EQ(o.outputs[0].rows, 1);
+    CHECK_HAS(o.outputs[1].inlined.p, "or the columns: 1 found, 2 expected\"");
+    CHECK_HAS(o.outputs[1].inlined.p, "or the columns: 5 found, 3 expected\"");
+    outcome_clear(&o);
+    o = RUN("[pipeline p]\ncolumns = a, b, c\ntable = w.t\n", "file:///in/a.csv", "a,b,c\n1,2,3\n1,2\n");
+    CHECK_EQ(o.err.code, ERR_REJECTS);
+    CHECK_HAS(o.err.msg, "2 found, 3 expected [field-count]");
+}
+
 static const char *const two_parts = "[pipeline p]\nmax_rejects = 1\n[pipeline p.a]\nmember = *.csv\ncolumns = id:integer!\ntable = w.a\n"
                                      "[pipeline p.b]\nmember = *.jsonl, *.json\ncolumns = n:integer!\ntable = w.b\n";
 

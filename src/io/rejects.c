@@ -12,7 +12,7 @@
 #include "base/json.h"
 #include "base/sys.h"
 
-enum { VALUE_MAX = 200, ROW_MAX = 2000, PENDING_MAX = 64 * 1024 };
+enum { VALUE_MAX = 200, ROW_MAX = 2000, PENDING_MAX = 64 * 1024, MESSAGE_MAX = 160 };
 
 void rejects_init(struct rejects *r, const struct stage *stage, int output,
                   struct reject_limit limit)
@@ -50,18 +50,29 @@ static void put_text(struct json_out *o, const char *key, struct str s)
     json_text(o, s);
 }
 
-static void write_line(struct rejects *r, enum reject_reason reason, const char *column,
-                       struct str value, const struct place *place)
+/* The reason in words; of a wrong number of fields also which: "...: 3 found, 5 expected". */
+static const char *message_of(const struct bad_row *bad, char *buf, size_t cap)
 {
+    const char *text = reject_text(bad->reason);
+    if (bad->reason != REJECT_FIELD_COUNT)
+        return text;
+    snprintf(buf, cap, "%s: %d found, %d expected", text, bad->found, bad->expected);
+    return buf;
+}
+
+static void write_line(struct rejects *r, const struct bad_row *bad, const char *column)
+{
+    const struct place *place = &bad->place;
+    char message[MESSAGE_MAX];
     bool cut = false;
     struct json_out o;
     json_start(&o, &r->out.inlined);
     json_object(&o);
     json_put_text(&o, "table", r->table);
-    json_put_text(&o, "reason", reject_name(reason));
-    json_put_text(&o, "message", reject_text(reason));
+    json_put_text(&o, "reason", reject_name(bad->reason));
+    json_put_text(&o, "message", message_of(bad, message, sizeof message));
     json_put_text(&o, "column", column);
-    put_text(&o, "value", cut_at(value, VALUE_MAX, &cut));
+    put_text(&o, "value", cut_at(bad->value, VALUE_MAX, &cut));
     json_put_text(&o, "object", r->object);
     json_put_text(&o, "member", r->member);
     json_put_int(&o, "line", (int64_t)place->line);
@@ -74,9 +85,10 @@ static void write_line(struct rejects *r, enum reject_reason reason, const char 
 }
 
 /* The first reject in words: "line 17, byte 5120, column 'id': 'x1' is refused: not an integer". */
-static void remember_first(struct rejects *r, enum reject_reason reason, const char *column,
-                           struct str value, const struct place *place)
+static void remember_first(struct rejects *r, const struct bad_row *bad, const char *column)
 {
+    const struct place *place = &bad->place;
+    char message[MESSAGE_MAX];
     bool cut = false;
     AUTO(buf_clear) struct buf b = { 0 }, shown = { 0 };
     if (r->member)
@@ -85,14 +97,15 @@ static void remember_first(struct rejects *r, enum reject_reason reason, const c
              (unsigned long long)place->offset);
     if (column)
         buf_addf(&b, ", column '%.64s'", column);
-    if (value.n) {
+    if (bad->value.n) {
         struct json_out o; /* quotes, and makes control characters visible */
         json_start(&o, &shown);
-        json_text(&o, cut_at(value, 40, &cut));
+        json_text(&o, cut_at(bad->value, 40, &cut));
         buf_addf(&b, ", value %s%s", shown.p ? shown.p : "", cut ? "..." : "");
     }
-    buf_addf(&b, ": %s [%s]", reject_text(reason), reject_name(reason));
-    snprintf(r->first, sizeof r->first, "%s", b.p ? b.p : reject_name(reason));
+    buf_addf(&b, ": %s [%s]", message_of(bad, message, sizeof message),
+             reject_name(bad->reason));
+    snprintf(r->first, sizeof r->first, "%s", b.p ? b.p : reject_name(bad->reason));
 }
 
 static int flush(struct rejects *r, struct err *err)
@@ -115,13 +128,20 @@ static int flush(struct rejects *r, struct err *err)
 int rejects_add(struct rejects *r, enum reject_reason reason, const char *column, struct str value,
                 const struct place *place, struct err *err)
 {
+    struct bad_row bad = { .place = *place, .reason = reason, .column = -1, .value = value };
+    return rejects_add_bad(r, &bad, column, err);
+}
+
+int rejects_add_bad(struct rejects *r, const struct bad_row *bad, const char *column,
+                    struct err *err)
+{
     size_t before = r->out.inlined.n;
-    write_line(r, reason, column, value, place);
+    write_line(r, bad, column);
     if (r->out.inlined.failed)
         return err_nomem(err);
     r->out.bytes += (int64_t)(r->out.inlined.n - before);
     if (r->count++ == 0)
-        remember_first(r, reason, column, value, place);
+        remember_first(r, bad, column);
     size_t keep = r->fd < 0 ? r->stage->inline_max : PENDING_MAX;
     if (r->out.inlined.n > keep && flush(r, err) < 0)
         return -1;

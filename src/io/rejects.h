@@ -40,6 +40,9 @@ void rejects_init(struct rejects *r, const struct stage *stage, int output,
  * or disk trouble. */
 int rejects_add(struct rejects *r, enum reject_reason reason, const char *column, struct str value,
                 const struct place *place, struct err *err);
+/* The same for a row that the format refused; its message tells of `found` and `expected`. */
+int rejects_add_bad(struct rejects *r, const struct bad_row *bad, const char *column,
+                    struct err *err);
 /* The end of the job: checks limit.share against rows_read; on 0 *out holds the output (kind
  * OUTPUT_REJECTS), its bytes are the caller's (output_clear), and the file is written but not
  * synced. Fault point: rejects-write. */

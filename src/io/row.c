@@ -45,7 +45,7 @@ static const struct {
 } reasons[REJECT_REASONS] = {
     [REJECT_CSV_QUOTE] = { "csv-quote",
                            "a quoted field is not closed, or text follows its closing quote" },
-    [REJECT_FIELD_COUNT] = { "field-count", "the row has more or fewer fields than the header" },
+    [REJECT_FIELD_COUNT] = { "field-count", "the row has more or fewer fields than the header or the columns" },
     [REJECT_ROW_TOO_LONG] = { "row-too-long", "the row is longer than [limits] row_bytes" },
     [REJECT_ENCODING] = { "encoding", "bytes that are not UTF-8" },
     [REJECT_JSON_SYNTAX] = { "json-syntax", "the line is not valid JSON" },

@@ -116,6 +116,8 @@ struct bad_row {
     enum reject_reason reason;
     int column;       /* index into the columns, or -1 */
     struct str value; /* the offending bytes, may be empty */
+    int found, expected; /* REJECT_FIELD_COUNT: fields in the row, and the nearest number that would
+                            have been taken */
 };
 
 enum { BATCH_ROWS = 1024 };

@@ -365,7 +365,7 @@ static int reject_bad(struct cast *c, const struct bad_row *bad, struct rejects 
     const char *column = bad->column >= 0 && (uint32_t)bad->column < c->cols
                              ? c->columns->v[bad->column].name
                              : NULL;
-    return rejects_add(rejects, bad->reason, column, bad->value, &bad->place, err);
+    return rejects_add_bad(rejects, bad, column, err);
 }
 
 static int reject_row(struct cast *c, const struct batch *in, uint32_t row, struct rejects *rejects,

@@ -714,6 +714,14 @@ static bool refuse_encoding(struct reader *r, struct batch *b, struct str raw)
     return left;
 }
 
+static void bad_count(struct reader *r, struct batch *b, const struct row *row)
+{
+    bad_row(r, b, REJECT_FIELD_COUNT, row->end, CSV_NONE, (struct str){ 0 });
+    struct bad_row *bad = &b->bad[b->nbad - 1];
+    bad->found = row->fields;
+    bad->expected = row->fields < r->map.width ? r->map.width_min : r->map.width;
+}
+
 static bool refuse(struct reader *r, struct batch *b, const struct row *row, struct str raw)
 {
     if (row->quote)
@@ -721,7 +729,7 @@ static bool refuse(struct reader *r, struct batch *b, const struct row *row, str
     else if (r->row_doubt && refuse_encoding(r, b, raw))
         return true;
     else if (row->fields != r->map.width && !count_fits(r, row))
-        bad_row(r, b, REJECT_FIELD_COUNT, row->end, CSV_NONE, (struct str){ 0 });
+        bad_count(r, b, row);
     else
         return false;
     return true;

@@ -152,7 +152,9 @@ static int window_fill(struct reader *r, struct err *err)
 static void add_bad(struct batch *b, const struct place *place, enum reject_reason reason,
                     int column, struct str value)
 {
-    b->bad[b->nbad++] = (struct bad_row){ *place, reason, column, value };
+    b->bad[b->nbad++] = (struct bad_row){
+        .place = *place, .reason = reason, .column = column, .value = value
+    };
 }
 
 static int add_row(struct reader *r, struct batch *b, struct str text, bool ascii, struct err *err)
