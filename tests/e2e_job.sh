@@ -93,6 +93,14 @@ is '... and neither table has changed' "$(sql 'SELECT (SELECT group_concat(name)
 # ---- columns found out ----
 printf 'code;price;on\n007;1,5;2026-01-01\n008;2,25;2026-01-02\n' >"$work/in/guess.csv"
 like 'infer prints a section' "$(qetlctl infer "$work/in/events.jsonl.gz" ev)" '^\[pipeline ev\]'
+printf '1;a\n2;b\n' >"$work/in/bare.csv"
+qetlctl infer "$work/in/bare.csv" bare --header no --delimiter ';' >"$work/bare.ini"
+like 'infer is told that there is no header' "$(cat "$work/bare.ini")" 'columns = [^:]*:integer!, '
+like '... and the section says so' "$(cat "$work/bare.ini")" 'header  = no'
+like '... and has the delimiter as an ini takes it' "$(cat "$work/bare.ini")" 'delimiter = semicolon'
+qetlctl infer "$work/in/bare.csv" bare --header perhaps >/dev/null 2>"$work/err"
+is 'a bad value for infer is one of the configuration' $? 3
+like '... which names the key' "$(cat "$work/err")" 'header'
 ok 'columns are inferred when none are given' qetlctl submit guessed "$work/in/guess.csv" --wait
 is '... with types' "$(sql "SELECT code, \"on\" FROM guessed WHERE code = '007'")" '007|2026-01-01'
 

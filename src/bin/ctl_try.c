@@ -164,21 +164,48 @@ int ctl_doctor(struct ctl *c, int argc, char **argv)
 
 /* ---- infer ---- */
 
-/* A pipeline that exists only for this look: it lies in an ini of its own, in a folder that goes afterwards. */
-static int scratch_config(struct ctl *c, const char *dir, const char *name, bool sample)
+/* The options that stand for a key of the pipeline; both the look and the section that is printed have them. */
+static const struct option infer_options[] = {
+    { "sample", no_argument, NULL, 's' },
+    { "comment", required_argument, NULL, 'k' },
+    { "delimiter", required_argument, NULL, 'k' },
+    { "encoding", required_argument, NULL, 'k' },
+    { "escape", required_argument, NULL, 'k' },
+    { "format", required_argument, NULL, 'k' },
+    { "header", required_argument, NULL, 'k' },
+    { "member", required_argument, NULL, 'k' },
+    { "null", required_argument, NULL, 'k' },
+    { "quote", required_argument, NULL, 'k' },
+    { "records", required_argument, NULL, 'k' },
+    { "skip_lines", required_argument, NULL, 'k' },
+    { NULL, 0, NULL, 0 },
+};
+
+/* One line "key = value" more. */
+static int infer_key(struct ctl *c, struct buf *keys, const char *key, const char *value)
 {
-    char path[300], text[1200];
+    if (strchr(value, '\n'))
+        return ctl_usage(c, "--%s: a value is one line", key);
+    /* in an ini a semicolon begins a comment */
+    buf_addf(keys, "%-7s = %s\n", key, strcmp(value, ";") ? value : "semicolon");
+    return keys->failed ? err_nomem(&c->err) : 0;
+}
+
+/* A pipeline that exists only for this look: it lies in an ini of its own, in a folder that goes afterwards. */
+static int scratch_config(struct ctl *c, const char *dir, const char *name, const char *keys, bool sample)
+{
+    char path[300];
     struct config *own = NULL;
     snprintf(path, sizeof path, "%s/qetl.ini", dir);
-    int n = snprintf(text, sizeof text,
-                     "[qetl]\ndatabase = %s/queue.db\nspool = %s/spool\n[target t]\nurl = sqlite://%s/t.db\n"
-                     "[pipeline %s]\ntable = t.t\ninfer = %s\n",
-                     dir, dir, dir, name, sample ? "sample" : "member");
     FILE *out = fopen(path, "we");
     if (!out)
         return err_sys(&c->err, "make '%s'", path);
-    fwrite(text, 1, (size_t)n, out);
-    fclose(out);
+    fprintf(out,
+            "[qetl]\ndatabase = %s/queue.db\nspool = %s/spool\n[target t]\nurl = sqlite://%s/t.db\n"
+            "[pipeline %s]\ntable = t.t\ninfer = %s\n%s",
+            dir, dir, dir, name, sample ? "sample" : "member", keys);
+    if (fclose(out) != 0)
+        return err_sys(&c->err, "write '%s'", path);
     if (config_load(&own, path, NULL, &c->err) < 0)
         return -1;
     /* the remotes of the real ini (passwords, certificates) still count, when there is one */
@@ -197,10 +224,10 @@ static int scratch_config(struct ctl *c, const char *dir, const char *name, bool
     return 0;
 }
 
-static void print_section(const char *name, const char *uri, const char *columns, bool sample)
+static void print_section(const char *name, const char *uri, const char *keys, const char *columns, bool sample)
 {
-    printf("# columns from %s of %s\n[pipeline %s]\nsource  = %s\ncolumns = %s\ntable   = warehouse.%s\n",
-           sample ? "the first megabyte" : "the whole first member", uri, name, uri, columns, name);
+    printf("# columns from %s of %s\n[pipeline %s]\nsource  = %s\n%scolumns = %s\ntable   = warehouse.%s\n",
+           sample ? "the first megabyte" : "the whole first member", uri, name, uri, keys, columns, name);
 }
 
 static void section_json(const char *name, const char *uri, const char *columns, bool sample)
@@ -232,13 +259,15 @@ static void name_from(const char *uri, char *out, size_t cap)
 
 int ctl_infer(struct ctl *c, int argc, char **argv)
 {
-    static const struct option longs[] = { { "sample", no_argument, NULL, 's' }, { NULL, 0, NULL, 0 } };
     bool sample = false;
     char name[64], dir[] = "/tmp/qetl-infer-XXXXXX";
-    for (int o; (o = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
-        if (o != 's')
+    AUTO(buf_clear) struct buf keys = { 0 };
+    for (int o, at; (o = getopt_long(argc, argv, "", infer_options, &at)) != -1;) {
+        if (o != 's' && o != 'k')
             return ctl_usage(c, "see qetlctl help infer");
-        sample = true;
+        if (o == 'k' && infer_key(c, &keys, infer_options[at].name, optarg) < 0)
+            return -1;
+        sample |= o == 's';
     }
     if (argc - optind < 1 || argc - optind > 2)
         return ctl_usage(c, "infer wants a URI, and a name for the pipeline if you like");
@@ -252,7 +281,8 @@ int ctl_infer(struct ctl *c, int argc, char **argv)
     if (!mkdtemp(dir))
         return err_sys(&c->err, "make a folder in /tmp");
     AUTO(free_charp) char *columns = NULL;
-    int rc = scratch_config(c, dir, name, sample);
+    const char *given = keys.p ? keys.p : "";
+    int rc = scratch_config(c, dir, name, given, sample);
     if (rc == 0)
         rc = worker_infer(c->scratch, name, uri, &columns, &c->err);
     config_free(c->scratch);
@@ -260,7 +290,10 @@ int ctl_infer(struct ctl *c, int argc, char **argv)
     (void)sys_remove_tree(-100, dir, &ignored);
     if (rc < 0)
         return -1;
-    (c->json ? section_json : print_section)(name, uri, columns, sample);
+    if (c->json)
+        section_json(name, uri, columns, sample);
+    else
+        print_section(name, uri, given, columns, sample);
     return 0;
 }
 

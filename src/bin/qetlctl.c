@@ -47,7 +47,10 @@ static const struct verb verbs[] = {
     { "run", "PIPELINE [URI...]", "submit one job, work it here, and print the result", ctl_run,
       "  -p K=V           a parameter (may be repeated)\n" },
     { "infer", "URI [NAME]", "look at a file and print a ready [pipeline] section", ctl_infer,
-      "  --sample         look only at the first megabyte\n" },
+      "  --sample         look only at the first megabyte\n"
+      "  --header no      the first line is data; so for other keys of a [pipeline]:\n"
+      "                   --comment --delimiter --encoding --escape --format\n"
+      "                   --member --null --quote --records --skip_lines\n" },
     { "check", "", "check the ini", ctl_check, "" },
     { "doctor", "", "check database, spool, targets and libraries", ctl_doctor, "" },
     { "help", "[VERB]", "this list, or one verb's options", ctl_help, "" },
