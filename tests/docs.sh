@@ -1,5 +1,5 @@
 #!/bin/sh
-# The manual page of the ini is what the table of keys makes of it; the ini that is installed works; the unit is hardened.
+# The manual page of the ini and the page of errors are what their tables make of them; the ini that is installed works; the unit is hardened.
 cd "$srcdir" || exit 99
 tmp=$(mktemp -d) || exit 99
 trap 'rm -rf "$tmp"' EXIT
@@ -8,12 +8,17 @@ result() { # 0 or 1, what was promised
     n=$((n + 1))
     if [ "$1" = 0 ]; then echo "ok $n - $2"; else echo "not ok $n - $2"; fi
 }
-echo 1..5
+echo 1..6
 
 "$builddir/qetl" --print-keys >"$tmp/keys"
 awk -v keys="$tmp/keys" -f build-aux/gen-docs.awk doc/qetl.ini.5.in >"$tmp/page"
 diff "$tmp/page" doc/qetl.ini.5 >&2
 result $? "doc/qetl.ini.5 is made from the table of keys (else: make update-docs)"
+
+"$builddir/qetl" --print-errors >"$tmp/errors"
+awk -v errors="$tmp/errors" -f build-aux/gen-errors.awk doc/errors.md.in >"$tmp/page"
+diff "$tmp/page" doc/errors.md >&2
+result $? "doc/errors.md is made from the tables of codes and reasons (else: make update-docs)"
 
 missing=0
 for key in $(awk '$1 == "key" { print $3 }' "$tmp/keys"); do

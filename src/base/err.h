@@ -92,6 +92,7 @@ int err_in(struct err *err, const char *fmt, ...) __attribute__((format(printf, 
 int err_nomem(struct err *err);
 
 const char *err_name(enum err_code code);      /* "disk-full"; never NULL */
+const char *err_meaning(enum err_code code);   /* what happened, in a few words; never "" */
 const char *err_hint(enum err_code code);      /* what to do; "" where there is nothing to say */
 enum err_class err_class(enum err_code code);
 const char *err_class_name(enum err_class class); /* "transient", "permanent", "poison" */

@@ -11,6 +11,7 @@
 #include "base/sys.h"
 #include "base/text.h"
 #include "io/config.h"
+#include "io/row.h"
 #include "queue/job.h"
 #include "queue/queue.h"
 #include "role/supervisor.h"
@@ -34,6 +35,7 @@ static void usage(FILE *to)
     fputs("\n  -c, --config FILE   the ini; default $QETL_CONFIG, else " QETL_CONFIG_FILE "\n"
           "      --max-wait AGE  drain: wait for retries that are due so soon; default 30s\n"
           "      --print-keys    every key of the ini with its default and meaning\n"
+          "      --print-errors  every error code and reject reason with its meaning\n"
           "\nSIGTERM: finish or hand back within [worker] shutdown_timeout; a second one: now. SIGHUP: read the ini again.\n",
           to);
 }
@@ -100,11 +102,23 @@ static int print_keys(void)
     return 0;
 }
 
+/* Lines for build-aux/gen-errors.awk: "error NAME CLASS EXIT MEANING HINT", "reject NAME MEANING", a tab between. */
+static int print_errors(void)
+{
+    for (int i = ERR_NONE + 1; i < ERR_CODES; i++)
+        printf("error\t%s\t%s\t%d\t%s\t%s\n", err_name(i), err_class_name(err_class(i)), err_exit_status(i),
+               err_meaning(i), err_hint(i));
+    for (int i = 0; i < REJECT_REASONS; i++)
+        printf("reject\t%s\t%s\n", reject_name(i), reject_text(i));
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     static const struct option longs[] = { { "config", required_argument, NULL, 'c' },
                                            { "max-wait", required_argument, NULL, 'w' },
                                            { "print-keys", no_argument, NULL, 'k' },
+                                           { "print-errors", no_argument, NULL, 'e' },
                                            { "help", no_argument, NULL, 'h' },
                                            { "version", no_argument, NULL, 'V' },
                                            { NULL, 0, NULL, 0 } };
@@ -121,6 +135,8 @@ int main(int argc, char **argv)
             return err_set(&err, ERR_USAGE, "--max-wait wants a duration such as 30s, not '%s'", optarg), complain(&err);
         else if (o == 'k')
             return print_keys();
+        else if (o == 'e')
+            return print_errors();
         else if (o == 'V')
             return puts("qetl " PACKAGE_VERSION) < 0;
         else if (o == 'h')

@@ -46,7 +46,7 @@ static const struct {
     [REJECT_CSV_QUOTE] = { "csv-quote",
                            "a quoted field is not closed, or text follows its closing quote" },
     [REJECT_FIELD_COUNT] = { "field-count", "the row has more or fewer fields than the header or the columns" },
-    [REJECT_ROW_TOO_LONG] = { "row-too-long", "the row is longer than [limits] row_bytes" },
+    [REJECT_ROW_TOO_LONG] = { "row-too-long", "the row is longer than [limits] row" },
     [REJECT_ENCODING] = { "encoding", "bytes that are not UTF-8" },
     [REJECT_JSON_SYNTAX] = { "json-syntax", "the line is not valid JSON" },
     [REJECT_JSON_DEPTH] = { "json-depth", "JSON nested too deep" },

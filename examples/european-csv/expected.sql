@@ -1,0 +1,1 @@
+SELECT receipt, sold, shop, product, amount FROM sales ORDER BY receipt;

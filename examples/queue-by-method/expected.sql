@@ -1,0 +1,1 @@
+SELECT count(*), count(DISTINCT meter), sum(kwh) FROM meter_reading;
