@@ -364,6 +364,30 @@ TEST(text, every_day_of_ten_thousand_years_has_its_number)
         }
 }
 
+/* By its places, one after the other. */
+static bool is_timestamp(const char *p)
+{
+    static const char form[] = "0000-00-00 00:00:00";
+    for (int i = 0; i < 19; i++)
+        if (form[i] == '0' ? p[i] < '0' || p[i] > '9' : form[i] != (i == 10 && (p[i] | 32) == 't' ? ' ' : p[i]))
+            return false;
+    int month = atoi(p + 5), day = atoi(p + 8);
+    return month >= 1 && month <= 12 && day >= 1 && day <= (month == 2 ? 28 : month == 4 || month == 6 || month == 9 || month == 11 ? 30 : 31) &&
+           atoi(p + 11) < 24 && atoi(p + 14) < 60 && atoi(p + 17) < 60 && atoi(p) > 0;
+}
+
+TEST(text, each_byte_of_a_timestamp_counts)
+{
+    for (int at = 0; at < 19; at++)
+        for (int byte = 0; byte < 256; byte++) {
+            char text[] = "2026-11-21 10:20:30";
+            int64_t us;
+            text[at] = (char)byte;
+            if (text_timestamp((struct str){ text, 19 }, NULL, &us) != is_timestamp(text))
+                fail_msg("byte %d is %d", at, byte);
+        }
+}
+
 TEST(text, days_far_away_are_found_too)
 {
     static const int years[] = { -2000000, -401, -400, -1, 0, 10000, 2939746, 2940146, 5000000 };

@@ -4,8 +4,9 @@
  * These are the hot loops of typing, so most have a fast way beside the plain one that defines them
  * (text_*_plain): tests/test_text.c and tests/fuzz_text.c hold the two against each other.
  *
- * Eight digits at a time in one 64-bit word: the first digit lies in the lowest byte; three
- * multiplications add up pairs, fours and the eight ("SIMD within a register"; little-endian).
+ * Eight digits at a time in one 64-bit word: the first digit lies in the lowest byte; one
+ * multiplication makes pairs of them, and two side by side add the four pairs up ("SIMD within a
+ * register"; little-endian).
  * Shorter runs are moved to the high end and filled with '0'.
  */
 #include "base/text.h"
@@ -84,14 +85,16 @@ static inline uint64_t word_of(const char *p, size_t n)
 
 static inline bool word_is_digits(uint64_t w)
 {
-    return !(((w & EIGHT(0xf0)) ^ EIGHT('0')) | (((w + EIGHT(6)) & EIGHT(0xf0)) ^ EIGHT('0')));
+    /* below '0' the difference, above '9' the sum has its high bit set; a borrow or carry comes from such a byte only */
+    return !(((w - EIGHT('0')) | (w + EIGHT(0x7f - '9'))) & EIGHT(0x80));
 }
 
 static inline uint64_t word_value(uint64_t w)
 {
-    w = (w & EIGHT(0x0f)) * (10 * (1 << 8) + 1) >> 8;
-    w = (w & 0x00ff00ff00ff00ffull) * (100 * (1ull << 16) + 1) >> 16;
-    return (w & 0x0000ffff0000ffffull) * (10000 * (1ull << 32) + 1) >> 32;
+    w -= EIGHT('0');
+    w = w * 10 + (w >> 8); /* each second byte: a pair */
+    uint64_t first = w & 0x000000ff000000ffull, second = w >> 16 & 0x000000ff000000ffull;
+    return (first * (1000000ull << 32 | 100) + second * (10000ull << 32 | 1)) >> 32;
 }
 
 /* 1 to 19 digits. */
@@ -136,8 +139,14 @@ bool text_int(struct str s, int64_t *out)
     uint64_t v;
     if (d.n - 1 > 17) /* none, or so many that they may not fit */
         return text_int_plain(s, out);
-    if (!digits_value(d.p, d.n, &v))
+    if (d.n <= 8) {
+        uint64_t w = word_of(d.p, d.n);
+        if (!word_is_digits(w))
+            return false;
+        v = word_value(w);
+    } else if (!digits_value(d.p, d.n, &v)) {
         return false;
+    }
     *out = minus ? -(int64_t)v : (int64_t)v;
     return true;
 }

@@ -4,6 +4,7 @@
  */
 #include "base/text.h"
 
+#include <endian.h>
 #include <limits.h>
 #include <stdio.h>
 
@@ -83,12 +84,30 @@ static inline unsigned two(const char *p, unsigned *bad)
     return a * 10 + b;
 }
 
+/*
+ * Eight bytes of a form, "0000-00-" or "00:00:00", at once: byte k of the result, counted from the
+ * lowest, is the number of the two digits at p[k]. `room` is what may be added to each byte's
+ * distance from the form before it reaches 0x80: 0x76 for a digit, 0x7f for a sign. *bad is not 0
+ * when a byte is further away.
+ */
+static inline uint64_t eight(const char *p, const char *form, const char *room, uint64_t *bad)
+{
+    uint64_t v, f, r;
+    memcpy(&v, p, 8);
+    memcpy(&f, form, 8);
+    memcpy(&r, room, 8);
+    v = le64toh(v ^ f);
+    *bad |= ((v + le64toh(r)) | v) & 0x8080808080808080ull;
+    return v * 10 + (v >> 8);
+}
+
 /* YYYY-MM-DD at p, 10 bytes. */
 static inline bool date_at(const char *p, int64_t *days)
 {
-    unsigned bad = (p[4] ^ '-') | (p[7] ^ '-');
-    unsigned year = two(p, &bad) * 100 + two(p + 2, &bad), month = two(p + 5, &bad),
-             day = two(p + 8, &bad);
+    uint64_t wrong = 0;
+    uint64_t pairs = eight(p, "0000-00-", "\x76\x76\x76\x76\x7f\x76\x76\x7f", &wrong);
+    unsigned bad = wrong != 0, day = two(p + 8, &bad);
+    unsigned year = (pairs & 0xff) * 100 + (pairs >> 16 & 0xff), month = pairs >> 40 & 0xff;
     return !bad && real_day(year, month, day, days);
 }
 
@@ -159,12 +178,21 @@ bool text_timestamp(struct str s, const struct zone *zone, int64_t *us)
         return false;
     if (s.n == 10)
         return to_utc(days * DAY_S, false, 0, zone, 0, us);
-    if (s.n < 16 || (s.p[10] != ' ' && (s.p[10] | 32) != 't') || s.p[13] != ':')
+    if (s.n < 16 || (s.p[10] != ' ' && (s.p[10] | 32) != 't'))
         return false;
-    unsigned bad = 0, hour = two(s.p + 11, &bad), minute = two(s.p + 14, &bad), second = 0;
+    unsigned bad, hour, minute, second = 0;
     struct str rest = { s.p + 16, s.n - 16 };
-    if (rest.n >= 3 && rest.p[0] == ':') {
-        second = two(rest.p + 1, &bad);
+    if (rest.n < 3 || rest.p[0] != ':') {
+        bad = s.p[13] != ':';
+        hour = two(s.p + 11, &bad);
+        minute = two(s.p + 14, &bad);
+    } else {
+        uint64_t wrong = 0;
+        uint64_t pairs = eight(s.p + 11, "00:00:00", "\x76\x76\x7f\x76\x76\x7f\x76\x76", &wrong);
+        bad = wrong != 0;
+        hour = pairs & 0xff;
+        minute = pairs >> 24 & 0xff;
+        second = pairs >> 48 & 0xff;
         rest.p += 3;
         rest.n -= 3;
         if (rest.n && rest.p[0] == '.') {
