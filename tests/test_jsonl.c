@@ -759,6 +759,35 @@ TEST(json_document, an_element_that_is_too_long_is_one_reject)
 
 /* ---- which of the two ---- */
 
+TEST(jsonl, one_object_around_the_rows_tells_of_records)
+{
+    static const struct {
+        const char *text, *path; /* NULL: read as a row */
+    } cases[] = {
+        { "{\"n\":2,\"items\":[{\"a\":1},{\"a\":2}]}\n", "records = items " },
+        { "{\n\"data\":{\"orders\":[{\"a\":1}]}\n}\n", "records = data.orders " },
+        { "{\"a\":0,\"items\":[{\"a\":1}]}", NULL },
+        { "{\"items\":[1,2]}", NULL },
+        { "{\"items\":[]}", NULL },
+        { "{\"items\":[{\"a\":1}]}\n{\"a\":2}\n", NULL },
+        { "{\"a\":2}\n{\"items\":[{\"a\":1}]}\n", NULL },
+        { "[{\"items\":[{\"a\":1}]}]", NULL },
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++)
+        for (size_t pieces = 0; pieces < 3; pieces++) {
+            struct reading g = read_bytes(&(struct setup){ .columns = "a", .step = pieces },
+                                          str_of(cases[i].text));
+            CHECK_EQ(g.rc, cases[i].path ? -1 : 0);
+            CHECK_EQ(g.nbad, 0);
+            if (cases[i].path) {
+                CHECK_EQ(g.nrows, 0);
+                CHECK_EQ(g.err.code, ERR_FORMAT);
+                CHECK_HAS(g.err.msg, cases[i].path);
+            }
+            reading_clear(&g);
+        }
+}
+
 TEST(jsonl, auto_tells_lines_from_documents)
 {
     static const struct {

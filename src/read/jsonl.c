@@ -50,6 +50,7 @@ struct reader {
     uint64_t offset, line; /* in the member, of window[from] */
 
     enum state state;
+    bool begun;        /* a row was seen */
     uint64_t top_line; /* where the document began */
 };
 
@@ -157,18 +158,67 @@ static void add_bad(struct batch *b, const struct place *place, enum reject_reas
     };
 }
 
+/* The path of an array of objects inside an object, as records = takes it; levels: how deep to look.
+ * Keys that a path would have to quote are passed by. */
+static bool find_records(const struct json_value *object, int levels, char *path, size_t cap)
+{
+    struct json_value v, first;
+    struct str key, none;
+    for (size_t at = 0; json_next(object, &at, &key, &v);) {
+        size_t inner = 0, n = key.n - 2;
+        if (n == 0 || n + 2 > cap || strcspn(key.p + 1, ".[]\"\\ ,") != n)
+            continue;
+        memcpy(path, key.p + 1, n);
+        path[n] = '\0';
+        if (v.kind == JSON_ARRAY && json_next(&v, &inner, &none, &first) &&
+            first.kind == JSON_OBJECT)
+            return true;
+        path[n] = '.';
+        if (v.kind == JSON_OBJECT && levels > 1 &&
+            find_records(&v, levels - 1, path + n + 1, cap - n - 1))
+            return true;
+    }
+    return false;
+}
+
+/* A member that is one object without any of the columns, but with an array of objects inside:
+ * records = was forgotten, and a row of nulls is not what was meant. */
+static int check_lone_object(const struct reader *r, const struct field *fields, uint32_t cols,
+                             struct str text, struct err *err)
+{
+    struct json_value v;
+    struct json_fault fault;
+    char path[200];
+    if (!cols || !r->eof ||
+        json_skip_space(text.p + text.n, window_end(r)) != window_end(r))
+        return 0;
+    for (uint32_t i = 0; i < cols; i++)
+        if (fields[i].kind != FIELD_ABSENT)
+            return 0;
+    if (!json_check(text, &v, &fault) || v.kind != JSON_OBJECT ||
+        !find_records(&v, 3, path, sizeof path))
+        return 0;
+    return err_set(err, ERR_FORMAT,
+                   "the file is one object that has none of the columns; records = %s would read "
+                   "the objects in its array",
+                   path);
+}
+
 static int add_row(struct reader *r, struct batch *b, struct str text, bool ascii, struct err *err)
 {
     struct place place = { r->line, r->offset, text };
     struct json_refusal no;
+    struct field *fields = &b->fields[(size_t)b->rows * b->cols];
     if (text.n > r->row_max) {
         add_bad(b, &place, REJECT_ROW_TOO_LONG, -1, (struct str){ text.p, 0 });
         return 0;
     }
-    int rc =
-        json_row_scan(r->row, text, ascii, &b->fields[(size_t)b->rows * b->cols], &b->arena, &no);
+    int rc = json_row_scan(r->row, text, ascii, fields, &b->arena, &no);
     if (rc < 0)
         return err_nomem(err);
+    if (rc && !r->begun && check_lone_object(r, fields, b->cols, text, err) < 0)
+        return -1;
+    r->begun = true;
     if (rc)
         b->places[b->rows++] = place;
     else
