@@ -737,6 +737,24 @@ TEST(job, one_that_a_loader_died_with_is_loaded_alone)
     stop();
 }
 
+TEST(job, two_loaders_do_not_take_over_jobs_of_one_lane)
+{
+    start();
+    staged_lane(false);
+    staged_lane(false);
+    struct staged_job j[2], other;
+    CHECK_EQ(load_claim(j, 2), 2);
+    job_staged_clear(&j[0]);
+    job_staged_clear(&j[1]);
+    sys_clock_advance(LEASE + 1);
+    CHECK_EQ(job_load_expired(q, "t", worker, LEASE, j, &err), 1);
+    CHECK_EQ(job_load_expired(q, "t", worker, LEASE, &other, &err), 0); /* the first one is loaded before */
+    load_end(&j[0], LOAD_LOADED);
+    CHECK_EQ(job_load_expired(q, "t", worker, LEASE, &other, &err), 1);
+    load_end(&other, LOAD_LOADED);
+    stop();
+}
+
 TEST(job, a_group_ends_at_its_limits_but_holds_at_least_one)
 {
     start();

@@ -125,7 +125,7 @@ struct load_finish {
 int job_load_finish(struct queue *q, struct load_finish *f, int n, struct err *err);
 int job_load_renew(struct queue *q, const struct staged_job *jobs, int n, int64_t until, struct err *err); /* 1 all, 0 some lost */
 /* The oldest job in `loading` whose lease ran out becomes ours, with one crash more: 1, 0 none, -1. One at a time: those that the dead
- * loader held beside it shall not pay for it again. The caller asks the ledger first; what is not there and has crashed too often is poison. */
+ * loader held beside it shall not pay for it again; and none that shares a lane with a job that is being loaded. The caller asks the ledger first; what is not there and has crashed too often is poison. */
 int job_load_expired(struct queue *q, const char *target, int64_t worker, int64_t lease_ms, struct staged_job *job, struct err *err);
 
 /* ---- by people ---- */

@@ -197,9 +197,12 @@ RETURNING token, uid, pipeline, seq, lanes,
 SELECT 1 FROM job INDEXED BY job_loading WHERE state = 'loading' AND target = :target AND lease_until < :now LIMIT 1;
 
 -- name: load_expired
--- The oldest one.
-SELECT id FROM job INDEXED BY job_loading
-WHERE state = 'loading' AND target = :target AND lease_until < :now ORDER BY seq LIMIT 1;
+-- The oldest one that has no lane in common with a job that somebody is loading now.
+SELECT j.id FROM job AS j INDEXED BY job_loading
+WHERE j.state = 'loading' AND j.target = :target AND j.lease_until < :now AND NOT EXISTS (
+    SELECT 1 FROM job AS held INDEXED BY job_loading, json_each(held.lanes) AS theirs, json_each(j.lanes) AS ours
+    WHERE held.state = 'loading' AND held.target = :target AND held.lease_until >= :now AND theirs.value = ours.value)
+ORDER BY j.seq LIMIT 1;
 
 -- name: load_take_over
 UPDATE job SET token = token + 1, crashes = crashes + 1, worker = :worker, lease_until = :until, claimed = :now
