@@ -8,12 +8,8 @@
 
 #include "base/text.h"
 
-int varint_put(uint8_t *out, uint64_t v)
+int varint_put_long(uint8_t *out, uint64_t v)
 {
-    if (v < 0x80) {
-        out[0] = (uint8_t)v;
-        return 1;
-    }
     if (v >> 56) { /* nine bytes: the last one holds 8 bits */
         out[8] = (uint8_t)v;
         v >>= 8;

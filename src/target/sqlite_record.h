@@ -35,7 +35,14 @@ enum { RECORD_MAX = 1000000000 };
 enum { VARINT_MAX = 9 };
 /* SQLite's varint (big-endian, 7 bits a byte, 8 in the ninth). out has room for VARINT_MAX; returns
  * the length. */
-int varint_put(uint8_t *out, uint64_t v);
+int varint_put_long(uint8_t *out, uint64_t v); /* v of 0x80 and above */
+static inline int varint_put(uint8_t *out, uint64_t v)
+{
+    if (v >= 0x80)
+        return varint_put_long(out, v);
+    out[0] = (uint8_t)v;
+    return 1;
+}
 /* Length of the varint at p, or 0 when it does not end before `end`. */
 int varint_get(const uint8_t *p, const uint8_t *end, uint64_t *v);
 
