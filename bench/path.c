@@ -1,12 +1,17 @@
-/* The data path of one job without processes around it: FILE through unpack, format, cast and encode into a staged file. usage: path FILE */
+/*
+ * The data path of one job without processes around it: FILE through unpack, format, cast and encode into a staged file.
+ * usage: path [-1] FILE...      -1: without the thread that unpacks ahead
+ */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include "base/mem.h"
 #include "base/sys.h"
 #include "pipeline/pipeline.h"
+#include "read/ahead.h"
 
 struct file {
     struct input input;
@@ -73,7 +78,10 @@ int main(int argc, char **argv)
     fclose(out);
     snprintf(staged, sizeof staged, "%s.staged", ini);
     int rc = config_load(&config, ini, NULL, &err);
-    for (int i = 1; i < argc && rc == 0; i++)
+    bool alone = argc > 1 && strcmp(argv[1], "-1") == 0;
+    if (rc == 0 && !alone)
+        rc = ahead_start(AHEAD_AFTER, NULL, NULL, &err);
+    for (int i = 1 + alone; i < argc && rc == 0; i++)
         rc = run(argv[i], config, staged, &err);
     if (rc < 0)
         fprintf(stderr, "%s [%s]\n", err.msg, err_name(err.code));

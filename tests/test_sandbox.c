@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
@@ -80,18 +81,50 @@ static int good_work(void)
                                                                                         : FAILED;
 }
 
-static int run_inside(int (*what)(void))
+/* ---- a second thread, made where the sandbox says that threads can be made ---- */
+
+static struct {
+    pthread_t thread;
+    pthread_mutex_t entered; /* held until the sandbox is there */
+    int (*what)(void);
+} second = { .entered = PTHREAD_MUTEX_INITIALIZER };
+
+static void *second_main(void *arg)
+{
+    (void)arg;
+    pthread_mutex_lock(&second.entered);
+    _exit(second.what());
+}
+
+static int second_make(void *arg, struct err *err)
+{
+    (void)arg;
+    pthread_mutex_lock(&second.entered);
+    return pthread_create(&second.thread, NULL, second_main, NULL) ? err_set(err, ERR_NO_MEMORY, "no thread") : 0;
+}
+
+static int in_second_thread(int (*what)(void))
+{
+    second.what = what;
+    pthread_mutex_unlock(&second.entered);
+    pthread_join(second.thread, NULL);
+    return DONE;
+}
+
+static int run_in(bool threaded, int (*what)(void))
 {
     pid_t parent = getpid(), pid = fork();
     CHECK(pid >= 0);
     if (pid == 0) {
         struct err err;
-        struct sandbox box = { NULL, 0, 64 << 20, parent };
+        struct sandbox box = { .memory = 64 << 20,
+                               .parent = parent,
+                               .threads = threaded ? second_make : NULL };
         if (sandbox_enter(&box, &err) < 0) {
             fprintf(stderr, "%s\n", err.msg);
             _exit(NO_SANDBOX);
         }
-        _exit(what());
+        _exit(threaded ? in_second_thread(what) : what());
     }
     int status;
     CHECK_EQ(waitpid(pid, &status, 0), pid);
@@ -100,13 +133,21 @@ static int run_inside(int (*what)(void))
     return status;
 }
 
+static int run_inside(int (*what)(void))
+{
+    return run_in(false, what);
+}
+
 static void refused(const char *what, int (*call)(void))
 {
-    int status = run_inside(call);
-    bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS;
-    bool failed = WIFEXITED(status) && WEXITSTATUS(status) == FAILED;
-    if (!killed && !failed)
-        fail_msg("%s was possible inside the sandbox (status %d)", what, status);
+    for (int threaded = 0; threaded < 2; threaded++) {
+        int status = run_in(threaded, call);
+        bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS;
+        bool failed = WIFEXITED(status) && WEXITSTATUS(status) == FAILED;
+        if (!killed && !failed)
+            fail_msg("%s was possible inside the sandbox (status %d, %s thread)", what, status,
+                     threaded ? "second" : "first");
+    }
 }
 
 TEST(sandbox, no_network)
@@ -170,7 +211,7 @@ TEST(sandbox, it_dies_with_its_parent)
         pid_t parent = getpid();
         if (fork() == 0) {
             struct err err;
-            struct sandbox box = { &life[1], 1, 64 << 20, parent };
+            struct sandbox box = { &life[1], 1, 64 << 20, parent, NULL, NULL };
             if (sandbox_enter(&box, &err) < 0)
                 _exit(NO_SANDBOX);
             if (write(life[1], "!", 1) != 1)

@@ -5,6 +5,7 @@
 #include <archive.h>
 #include <archive_entry.h>
 
+#include "read/ahead.h"
 #include "read/unpack.h"
 
 /* ---- an object in memory that comes in pieces ---- */
@@ -58,8 +59,8 @@ struct got {
     struct err err;
 };
 
-static struct got unpack_all(struct str bytes, enum way way, size_t piece, const char *name,
-                             struct unpack_limits limits)
+static struct got unpack_once(struct str bytes, enum way way, size_t piece, const char *name,
+                              struct unpack_limits limits)
 {
     struct got g = { 0 };
     struct memory m = memory_of(bytes, way, piece);
@@ -91,6 +92,33 @@ static void got_clear(struct got *g)
 {
     buf_clear(&g->names);
     buf_clear(&g->bytes);
+}
+
+/* With a thread that unpacks ahead and without it: nothing may differ, errors included. */
+static struct got unpack_all(struct str bytes, enum way way, size_t piece, const char *name,
+                             struct unpack_limits limits)
+{
+    static const size_t after[] = { 0, 10000 }; /* from the first byte on, and in the middle */
+    struct got g = unpack_once(bytes, way, piece, name, limits);
+    for (int i = 0; i < (g.out > 10000 ? 2 : 1); i++) {
+        struct err err;
+        CHECK_OK(ahead_start(after[i], NULL, NULL, &err), err);
+        struct got h = unpack_once(bytes, way, piece, name, limits);
+        ahead_stop();
+        CHECK_EQ(h.rc, g.rc);
+        if (g.rc < 0) {
+            CHECK_EQ(h.err.code, g.err.code);
+            CHECK_STR(h.err.msg, g.err.msg);
+        }
+        CHECK_EQ(h.members, g.members);
+        CHECK_EQ(h.in, g.in);
+        CHECK_EQ(h.out, g.out);
+        CHECK_STR(h.names.p ? h.names.p : "", g.names.p ? g.names.p : "");
+        CHECK_EQ(h.bytes.n, g.bytes.n);
+        CHECK(g.bytes.n == 0 || memcmp(h.bytes.p, g.bytes.p, g.bytes.n) == 0);
+        got_clear(&h);
+    }
+    return g;
 }
 
 static const struct unpack_limits roomy = { 1000, 1 << 30, 100000, 2 };
@@ -652,6 +680,39 @@ TEST(unpack, a_damaged_member_of_a_zip_matters_only_to_who_reads_it)
     got_clear(&g);
     buf_clear(&b);
     buf_clear(&zip);
+}
+
+/* A reader of rows may have enough at any point: the thread then stops, and serves the next object. */
+TEST(unpack, what_is_closed_early_leaves_the_thread_fit_for_the_next)
+{
+    enum { STEPS = 40 };
+    struct buf b = lines(60000, 22);
+    struct file files[] = { { "a.csv", buf_str(&b) }, { "b.csv", buf_str(&b) } };
+    struct buf objects[] = { compress_with(archive_write_add_filter_gzip, buf_str(&b)),
+                             make(archive_write_set_format_ustar, archive_write_add_filter_zstd,
+                                  NULL, files, 2),
+                             make(archive_write_set_format_zip, NULL, NULL, files, 2) };
+    struct err err;
+    CHECK_OK(ahead_start(0, NULL, NULL, &err), err);
+    for (size_t i = 0; i < COUNT_OF(objects) * STEPS; i++) {
+        struct memory in = memory_of(buf_str(&objects[i % COUNT_OF(objects)]), SEEKABLE, 5000);
+        size_t want = b.n / STEPS * (i / COUNT_OF(objects)), got = 0;
+        struct unpack *u;
+        struct member m;
+        char part[4096];
+        CHECK_OK(unpack_open(&u, &in.input, "x", &roomy, &err), err);
+        CHECK_EQ(unpack_next(u, &m, &err), 1);
+        while (got < want) {
+            ssize_t n = unpack_member(u)->read(unpack_member(u), part, sizeof part, &err);
+            CHECK(n > 0 && memcmp(part, b.p + got, (size_t)n) == 0);
+            got += (size_t)n;
+        }
+        unpack_close(u);
+    }
+    ahead_stop();
+    for (size_t i = 0; i < COUNT_OF(objects); i++)
+        buf_clear(&objects[i]);
+    buf_clear(&b);
 }
 
 TEST(unpack, rar_is_refused_by_name)

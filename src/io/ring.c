@@ -162,6 +162,11 @@ bool ring_will_wait(struct ring *r)
     return false;
 }
 
+void ring_interrupt(struct ring *r)
+{
+    event_set(r->data_event);
+}
+
 void ring_awake(struct ring *r)
 {
     atomic_store(&r->shared->reader_waits, 0);

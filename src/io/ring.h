@@ -56,5 +56,7 @@ bool ring_will_wait(struct ring *r);
 void ring_will_wait_nudge(
     struct ring *r); /* the same without a look at the bytes: only a nudge is waited for */
 void ring_awake(struct ring *r);
+/* From another thread of the reader: its wait, or its next one, ends at once. */
+void ring_interrupt(struct ring *r);
 
 #endif

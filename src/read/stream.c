@@ -233,11 +233,11 @@ int budget_take(struct budget *b, enum budget_account account, size_t n, struct 
     if (out > b->bytes)
         return err_set(err, ERR_LIMIT, "unpacks to more than %" PRId64 " bytes ([limits] unpacked)",
                        b->bytes);
-    if (out > RATIO_FROM && out / b->ratio > b->in)
+    if (out > RATIO_FROM && out / b->ratio > *b->in)
         return err_set(err, ERR_LIMIT,
                        "unpacks to more than %" PRId64 " times its size ([limits] ratio): %" PRId64
                        " bytes from %" PRId64,
-                       b->ratio, out, b->in);
+                       b->ratio, out, *b->in);
     return 0;
 }
 
@@ -298,7 +298,7 @@ void stream_closep(struct stream **s)
 struct from_input {
     struct stream s;
     struct input *in;
-    struct budget *budget;
+    int64_t *count;
     char block[BLOCK];
 };
 
@@ -308,7 +308,7 @@ static int from_input_pull(struct stream *s, struct str *block, struct err *err)
     ssize_t n = f->in->read(f->in, f->block, sizeof f->block, err);
     if (n <= 0)
         return (int)n;
-    f->budget->in += n;
+    *f->count += n;
     *block = (struct str){ f->block, (size_t)n };
     return 1;
 }
@@ -318,7 +318,7 @@ static void from_input_close(struct stream *s)
     free(s);
 }
 
-struct stream *stream_of_input(struct input *in, struct budget *budget, struct err *err)
+struct stream *stream_of_input(struct input *in, int64_t *count, struct err *err)
 {
     struct from_input *f = malloc(sizeof *f);
     if (!f)
@@ -327,7 +327,7 @@ struct stream *stream_of_input(struct input *in, struct budget *budget, struct e
     f->s.pull = from_input_pull;
     f->s.close = from_input_close;
     f->in = in;
-    f->budget = budget;
+    f->count = count;
     return &f->s;
 }
 

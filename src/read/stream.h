@@ -43,11 +43,13 @@ bool kind_is_archive(enum kind k);
 size_t kind_stem(enum kind k, const char *name);
 
 /* What one object may cost. Bytes that layers make for other layers and bytes that members give to
- * the caller are counted apart, so that a .tar.gz is not charged twice. */
+ * the caller are counted apart, so that a .tar.gz is not charged twice. What is read may be counted
+ * elsewhere, for several budgets. */
 enum budget_account { BUDGET_LAYERS, BUDGET_MEMBERS };
 struct budget {
     int64_t bytes, ratio; /* the limits */
-    int64_t in, out[2];   /* so far */
+    const int64_t *in;    /* bytes read so far */
+    int64_t out[2];       /* bytes made so far, by account */
 };
 /* 0, or -1: ERR_LIMIT. The ratio counts from 1 MiB out on. */
 int budget_take(struct budget *b, enum budget_account account, size_t n, struct err *err);
@@ -70,8 +72,8 @@ int stream_head(struct stream *s, struct str *head, struct err *err);
 void stream_close(struct stream *s); /* NULL is fine */
 void stream_closep(struct stream **s);
 
-/* The bottom layer: `in` is borrowed. The budget counts what is read. */
-struct stream *stream_of_input(struct input *in, struct budget *budget, struct err *err);
+/* The bottom layer: `in` is borrowed. What is read is added to *count. */
+struct stream *stream_of_input(struct input *in, int64_t *count, struct err *err);
 /* A layer that undoes compression k. `below` is consumed, in every case. */
 struct stream *stream_decompress(enum kind k, struct stream *below, struct budget *budget,
                                  struct err *err);

@@ -6,6 +6,10 @@
  * it becomes level 1, and so on. The open member ("leaf") is the top of a chain of streams over the
  * entry of the topmost level, or over the object itself.
  *
+ * Where the process has a thread for it (ahead.h), it works at the bottom: an object's own
+ * compressions, or the members of an object that is a zip or 7z. Those below it charge
+ * `source_budget`, so that nothing that two threads touch is shared.
+ *
  * Invariants: no end is reported before everything below has been read to its own end and checked
  * (checksums, end marks, the count in a zip's directory), and every byte that any layer makes is
  * charged to the budget first. libarchive's warnings about data are errors here: it reports a wrong
@@ -22,6 +26,7 @@
 
 #include "base/mem.h"
 #include "base/text.h"
+#include "read/ahead.h"
 #include "read/stream.h"
 
 enum {
@@ -77,7 +82,8 @@ struct entry {
 
 struct unpack {
     struct unpack_limits limits;
-    struct budget budget;
+    struct budget budget, source_budget; /* the second: of what the thread does */
+    int64_t read;                        /* bytes of src; libarchive reads some parts of a zip twice */
     int64_t members;
     struct level levels[DEPTH_MAX + 1];
     int nlevels;
@@ -200,9 +206,8 @@ static la_ssize_t level_read_seekable(struct archive *a, void *arg, const void *
     if (n < 0)
         return level_failed(l, a);
     l->at += n;
-    struct budget *b = &l->u->budget;
-    if (l->seekable == l->u->src && (b->in += n) > l->u->src->size)
-        b->in = l->u->src->size; /* libarchive reads some parts twice */
+    if (l->seekable == l->u->src && (l->u->read += n) > l->u->src->size)
+        l->u->read = l->u->src->size;
     *p = l->block;
     return n;
 }
@@ -596,7 +601,7 @@ static struct entry *entry_open(struct level *l, struct archive_entry *ae, struc
 
 /* Undo compression upon compression. name loses their endings. *kind is what is inside. *top is
  * replaced (NULL after an error). */
-static int chain_grow(struct unpack *u, struct stream **top, enum kind *kind, char *name,
+static int chain_grow(struct stream **top, struct budget *budget, enum kind *kind, char *name,
                       struct err *err)
 {
     struct str head;
@@ -610,7 +615,7 @@ static int chain_grow(struct unpack *u, struct stream **top, enum kind *kind, ch
             return err_set(err, ERR_LIMIT, "compressed more than %d times", COMPRESSIONS_MAX);
         name[kind_stem(*kind, name)] = '\0';
         struct stream *below = *top;
-        if (!(*top = stream_decompress(*kind, below, &u->budget, err)))
+        if (!(*top = stream_decompress(*kind, below, budget, err)))
             return -1;
     }
 }
@@ -670,7 +675,7 @@ static ssize_t leaf_read_some(struct unpack *u, void *buf, size_t cap, struct er
         if (u->direct && !u->leaf->ready[0].n &&
             !u->leaf->ready[1].n) { /* a plain object: no copy between */
             ssize_t n = u->src->read(u->src, buf, cap, err);
-            u->budget.in += n > 0 ? n : 0;
+            u->read += n > 0 ? n : 0;
             return n;
         }
         if ((rc = stream_next(u->leaf, &u->have, err)) <= 0)
@@ -704,7 +709,7 @@ static int member_nested(struct unpack *u, struct entry *e, enum kind kind, stru
 {
     char prefix[sizeof u->member.name];
     e->nested = true;
-    if (chain_grow(u, &u->leaf, &kind, u->member.name, err) < 0)
+    if (chain_grow(&u->leaf, &u->budget, &kind, u->member.name, err) < 0)
         return err_in(err, "'%s'", u->member.name);
     u->member.size = -1;
     u->skippable = false;
@@ -716,6 +721,15 @@ static int member_nested(struct unpack *u, struct entry *e, enum kind kind, stru
     memcpy(prefix, u->member.name, n + 1);
     snprintf(prefix + (n < sizeof prefix - 1 ? n : n - 1), 2, "/");
     return level_open(u, kind, from, prefix, err) < 0 ? err_in(err, "'%s'", u->member.name) : 0;
+}
+
+/* Members of an object that can seek are the bottom: undoing their compression is the larger half. */
+static int member_ahead(struct unpack *u, struct err *err)
+{
+    if (ahead_started() &&
+        !(u->leaf = ahead_open(u->leaf, &u->source_budget, &u->budget, err)))
+        return -1;
+    return 1;
 }
 
 static int member_open(struct unpack *u, struct archive_entry *ae, struct err *err)
@@ -740,7 +754,7 @@ static int member_open(struct unpack *u, struct archive_entry *ae, struct err *e
     enum kind kind = kind_of(head);
     if (kind_is_compression(kind) || (kind_is_archive(kind) && kind != KIND_RAR))
         return member_nested(u, e, kind, err);
-    return 1;
+    return l->seekable == u->src ? member_ahead(u, err) : 1;
 }
 
 static int next_member(struct unpack *u, struct err *err)
@@ -792,24 +806,35 @@ int unpack_next(struct unpack *u, struct member *m, struct err *err)
 
 /* ---- the object ---- */
 
+/* Undo the object's own compressions, in the thread if there is one. */
+static int object_chain(struct unpack *u, enum kind *kind, struct err *err)
+{
+    bool ahead = ahead_started() && kind_is_compression(*kind);
+    struct budget *budget = ahead ? &u->source_budget : &u->budget;
+    if (chain_grow(&u->object, budget, kind, u->member.name, err) < 0)
+        return -1;
+    if (ahead && !(u->object = ahead_open(u->object, budget, &u->budget, err)))
+        return -1;
+    return 0;
+}
+
 static int object_open(struct unpack *u, const char *object_name, struct err *err)
 {
     struct str head;
     enum kind kind;
-    if (!(u->object = stream_of_input(u->src, &u->budget, err)) ||
+    if (!(u->object = stream_of_input(u->src, &u->read, err)) ||
         stream_head(u->object, &head, err) < 0)
         return -1;
     kind = kind_of(head);
     if ((kind == KIND_ZIP || kind == KIND_7ZIP) && u->src->seek && u->src->size >= 0) {
-        u->budget.in = 0;
+        u->read = 0;
         stream_close(u->object);
         u->object = NULL;
         return level_open(u, kind, NULL, "", err);
     }
     u->direct = kind == KIND_PLAIN;
     if (name_set(u->member.name, sizeof u->member.name, "", str_of(object_name), err) < 0 ||
-        chain_grow(u, &u->object, &kind, u->member.name, err) < 0 ||
-        stream_head(u->object, &head, err) < 0)
+        object_chain(u, &kind, err) < 0 || stream_head(u->object, &head, err) < 0)
         return -1;
     if (head.n == KIND_HEAD && all_zeros(head))
         kind = KIND_TAR; /* one without members, which is nothing but its end mark */
@@ -833,6 +858,8 @@ int unpack_open(struct unpack **out, struct input *src, const char *object_name,
     u->limits.members = limits->members > 0 ? limits->members : INT64_MAX;
     u->budget.bytes = limits->bytes > 0 ? limits->bytes : INT64_MAX;
     u->budget.ratio = limits->ratio > 0 ? limits->ratio : INT64_MAX;
+    u->budget.in = &u->read;
+    u->source_budget = u->budget;
     u->src = src;
     u->input.read = leaf_read;
     if (object_open(u, object_name, err) < 0) {
@@ -849,7 +876,7 @@ struct input *unpack_member(struct unpack *u)
 }
 int64_t unpack_bytes_in(const struct unpack *u)
 {
-    return u->budget.in;
+    return *u->budget.in;
 }
 int64_t unpack_bytes_out(const struct unpack *u)
 {

@@ -343,8 +343,6 @@ int reader_begin(struct reader_child *c, const struct pipeline *p, const char *c
     c->pipeline = p;
     c->objects = 0;
     snprintf(c->uid, sizeof c->uid, "%s", uid);
-    atomic_store(&c->shared->rows, 0);
-    atomic_store(&c->shared->bytes, 0);
     m.body = buf_str(&body);
     int rc = post(c, &m, err);
     buf_clear(&body);
@@ -536,10 +534,4 @@ int reader_tick(struct reader_child *c, struct reader_result *result, struct err
         return 1;
     }
     return serve(c, result, err);
-}
-
-void reader_progress(struct reader_child *c, uint64_t *rows, uint64_t *bytes)
-{
-    *rows = c->shared ? atomic_load_explicit(&c->shared->rows, memory_order_relaxed) : 0;
-    *bytes = c->shared ? atomic_load_explicit(&c->shared->bytes, memory_order_relaxed) : 0;
 }

@@ -66,7 +66,5 @@ void reader_pollfds(struct reader_child *c, struct pollfd fds[2]);
 /* Serve what the child asked for. 1: the result is there (*result filled; cleared by the caller), 0: not yet, -1 error of our
  * side. A dead child is a result with err reader-crashed (poison), or reader-memory. */
 int reader_tick(struct reader_child *c, struct reader_result *result, struct err *err);
-/* Rows and bytes so far, from shared memory. */
-void reader_progress(struct reader_child *c, uint64_t *rows, uint64_t *bytes);
 
 #endif

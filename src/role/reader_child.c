@@ -3,6 +3,11 @@
  * bytes, which come from the ring or from a file that may still grow. A wait for bytes is a wait
  * for the worker's messages too, so the end of an object and the worker's death are seen at once.
  *
+ * A large compressed object is pulled by a second thread (read/ahead.h). Then, while the object is
+ * open, its struct feed, the ring and what comes by the control socket are that thread's, and what
+ * is sent by it and all of `reply` the main thread's. The main thread cancels a wait for bytes that
+ * it does not want any more.
+ *
  * If it dies at any point, the worker has no RESULT and takes the job for failed; files it was
  * writing are .part files that nobody publishes. Files are on the disk (fdatasync) before RESULT is
  * sent.
@@ -10,6 +15,7 @@
 #include "role/reader_child.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -20,6 +26,7 @@
 
 #include "base/sys.h"
 #include "pipeline/pipeline.h"
+#include "read/ahead.h"
 #include "read/infer.h"
 #include "read/unpack.h"
 #include "role/channel.h"
@@ -38,6 +45,7 @@ struct child {
     /* the job */
     const struct pipeline *pipeline;
     struct pipeline_run *run; /* NULL: inference */
+    struct feed *feed; /* of the open object, or NULL */
     struct stage stage;
     char *columns[PIPELINE_PARTS_MAX];  /* given */
     char *inferred[PIPELINE_PARTS_MAX]; /* found */
@@ -50,6 +58,7 @@ struct feed {
     int fd;          /* -1: the ring */
     uint64_t number; /* of the object */
     int64_t at;      /* in the file */
+    _Atomic bool cancelled; /* no more bytes are wanted */
     bool end_known;
     uint64_t end; /* ring position, or size of the file */
 };
@@ -76,7 +85,7 @@ static int feed_end(struct feed *f, struct err *err)
     return 0;
 }
 
-/* Wait for bytes or the end. The ring has been told that we wait. */
+/* Wait for bytes, the end, or feed_cancel. The ring has been told that we wait. */
 static int feed_wait(struct feed *f, struct err *err)
 {
     struct pollfd p[2] = { { f->child->ring.data_event, POLLIN, 0 },
@@ -85,18 +94,17 @@ static int feed_wait(struct feed *f, struct err *err)
     ring_awake(&f->child->ring);
     if (rc < 0 && errno != EINTR)
         return err_sys(err, "wait for bytes");
+    if (atomic_load(&f->cancelled))
+        return err_set(err, ERR_CANCELLED, "no more bytes are wanted");
     return rc > 0 && p[1].revents ? feed_end(f, err) : 0;
 }
 
-static void feed_progress(struct feed *f)
+/* From the main thread, when the other one may wait for bytes. */
+static void feed_cancel(void *arg)
 {
-    struct child *c = f->child;
-    if (!c->run)
-        return;
-    const struct pipeline_counts *counts = pipeline_counts(c->run);
-    atomic_store_explicit(&c->shared->rows, counts->read, memory_order_relaxed);
-    atomic_store_explicit(&c->shared->bytes, counts->bytes_in + (uint64_t)f->at,
-                          memory_order_relaxed);
+    struct child *c = arg;
+    atomic_store(&c->feed->cancelled, true);
+    ring_interrupt(&c->ring);
 }
 
 static ssize_t ring_read(struct input *in, void *buf, size_t cap, struct err *err)
@@ -116,7 +124,6 @@ static ssize_t ring_read(struct input *in, void *buf, size_t cap, struct err *er
             memcpy(buf, data.p, n);
             ring_consume(r, n);
             f->at += (int64_t)n;
-            feed_progress(f);
             return (ssize_t)n;
         }
         if (f->end_known)
@@ -135,7 +142,6 @@ static ssize_t file_pread(struct feed *f, void *buf, size_t cap, struct err *err
         if (n < 0)
             return err_sys(err, "read the object");
         f->at += n;
-        feed_progress(f);
         return n;
     }
 }
@@ -187,6 +193,7 @@ static int feed_rest(struct feed *f, struct err *err)
 {
     char away[4096];
     ssize_t n = 0;
+    atomic_store(&f->cancelled, false);
     while (f->fd < 0 && (n = ring_read(&f->input, away, sizeof away, err)) > 0)
         ;
     while (n == 0 && !f->end_known)
@@ -314,6 +321,7 @@ static int job_object(struct child *c, const struct message *m, bool *enough, st
     memcpy(uri, m->body.p, m->body.n);
     uri[m->body.n] = '\0';
     feed_open(&f, c, m);
+    c->feed = &f;
     if (c->run)
         rc = pipeline_object(c->run, &f.input, uri, err);
     else if ((rc = infer_object(c, &f, uri, err)) == 1)
@@ -322,6 +330,7 @@ static int job_object(struct child *c, const struct message *m, bool *enough, st
         err_in(err, "%s", uri);
     else if (rc == 0)
         rc = feed_rest(&f, err);
+    c->feed = NULL;
     free(uri);
     return rc < 0 ? -1 : 0;
 }
@@ -514,6 +523,12 @@ static void hello(struct child *c, const struct err *why)
     buf_clear(&b);
 }
 
+static int threads_start(void *arg, struct err *err)
+{
+    (void)mallopt(M_ARENA_MAX, 1); /* a second one would take 64 MiB of the address space */
+    return ahead_start(AHEAD_AFTER, feed_cancel, arg, err);
+}
+
 void reader_child_run(const struct reader_side *side)
 {
     struct child c = { .config = side->config, .ring = side->ring, .shared = side->shared };
@@ -528,7 +543,12 @@ void reader_child_run(const struct reader_side *side)
     for (int i = 0; i < OUTPUTS_MAX; i++)
         c.staged[i] = -1;
     int keep[] = { side->control, side->reply, side->ring.data_event, side->ring.room_event };
-    struct sandbox box = { keep, COUNT_OF(keep), side->config->limits.memory, side->parent };
+    struct sandbox box = { .keep = keep,
+                           .nkeep = COUNT_OF(keep),
+                           .memory = side->config->limits.memory,
+                           .parent = side->parent,
+                           .threads = threads_start,
+                           .arg = &c };
     if (sandbox_enter(&box, &err) == 0)
         err.code = ERR_NONE;
     hello(&c, &err);

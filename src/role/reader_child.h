@@ -32,9 +32,8 @@ enum reader_message {
     READER_RESULT, /* body: see result_pack */
 };
 
-/* In shared memory; only the child writes rows and bytes, only the worker writes the others. */
+/* In shared memory; only the worker writes. */
 struct reader_shared {
-    _Atomic uint64_t rows, bytes;
     _Atomic uint64_t streaming; /* number of the object whose bytes go into the ring, set before the
                                    first of them */
     _Atomic uint64_t grown;     /* READER_GROWN(object, bytes that are in its file) */

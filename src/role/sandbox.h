@@ -29,6 +29,9 @@ struct sandbox {
     int64_t memory; /* bytes of address space on top of what is mapped now; not set under
                        AddressSanitizer */
     pid_t parent;   /* this process dies with it */
+    /* Called when paths are closed and threads can still be made, or NULL. They share the sandbox. */
+    int (*threads)(void *arg, struct err *err);
+    void *arg;
 };
 
 /*
