@@ -286,7 +286,7 @@ static void beside_prune(struct queue *q)
 {
     struct err err;
     int64_t n;
-    if (job_prune(q, 1000, &n, &err) < 0)
+    if (job_prune(q, &(struct prune){ .before = 1000 }, &n, &err) < 0)
         die(&err);
     rest(100);
 }

@@ -76,4 +76,25 @@ for verb in $(qetlctl --json help | jq -r '.verbs[].verb'); do
     like "help $verb" "$(qetlctl help "$verb")" "^usage: qetlctl $verb"
     ok "the manual has $verb" grep -Eq "^\.(It|Pp)? ?(Cm|.*Cm) .*\b$verb\b|^\.It Cm .*$verb" "$srcdir/doc/qetlctl.1"
 done
+
+# ---- prune ----
+finished() { queue_sql "SELECT count(*) FROM job WHERE state IN ('loaded', 'superseded', 'cancelled')"; }
+later() { QETL_CLOCK_OFFSET_MS=$(($1 * 86400000)) "${@:2}"; } # DAYS COMMAND...
+bad=$(qetlctl --json submit p "$work/missing.csv" | jq .id)
+qetl drain 2>/dev/null
+all=$(finished)
+is 'a dead job, and finished ones' "$(state "$bad") $((all > 3))" 'dead 1'
+is 'prune --dry-run counts' "$(later 31 qetlctl --json prune --dry-run) $(finished)" "{\"to_forget\":$all} $all"
+is 'prune leaves the young' "$(later 29 qetlctl prune)" '0 jobs forgotten'
+is 'prune --keep leaves the newest' "$(qetlctl prune --keep 2) $(finished)" "$((all - 2)) jobs forgotten 2"
+later 89 qetl drain 2>/dev/null
+is 'a loader keeps jobs for keep_jobs' "$(finished)" 2
+rows=$(sql 'SELECT count(*) FROM p')
+later 91 qetl drain 2>/dev/null
+is '... then it forgets them, but not the dead one, and no row' "$(finished) $(state "$bad") $(sql 'SELECT count(*) FROM p')" "0 dead $rows"
+for wrong in '--keep 0' '--keep x' '--older x' '--nix'; do
+    qetlctl prune $wrong 2>/dev/null
+    is "prune $wrong is no usage" $? 2
+done
+
 done_testing

@@ -1201,8 +1201,23 @@ TEST(job, pruning_takes_old_final_jobs_with_all_that_is_theirs)
     sys_clock_advance(1);
     int64_t young = submit_plain();
     CHECK_OK(job_cancel(q, young, &err), err);
-    CHECK_OK(job_prune(q, limit, &n, &err), err);
+    struct prune what = { .before = limit, .dry = true };
+    CHECK_OK(job_prune(q, &what, &n, &err), err);
     CHECK_EQ(n, 250);
+    CHECK_EQ(one_int("SELECT count(*) FROM job WHERE state = 'loaded'"), 250); /* counted only */
+    what = (struct prune){ .before = limit, .keep = 1000 };
+    CHECK_OK(job_prune(q, &what, &n, &err), err);
+    CHECK_EQ(n, 0);
+    what = (struct prune){ .before = limit, .max = 70 };
+    CHECK_OK(job_prune(q, &what, &n, &err), err);
+    CHECK_EQ(n, 70);
+    what = (struct prune){ .before = limit, .keep = 101 }; /* the young one is the newest of them */
+    CHECK_OK(job_prune(q, &what, &n, &err), err);
+    CHECK_EQ(n, 80);
+    CHECK_EQ(one_int("SELECT min(id) FROM job WHERE state = 'loaded'"), dead + 151);
+    what = (struct prune){ .before = limit };
+    CHECK_OK(job_prune(q, &what, &n, &err), err);
+    CHECK_EQ(n, 100);
     CHECK_STR(state_of(dead), "dead");
     CHECK_STR(state_of(young), "cancelled");
     CHECK_EQ(one_int("SELECT (SELECT count(*) FROM output) + (SELECT count(*) FROM object) + "
@@ -1211,7 +1226,7 @@ TEST(job, pruning_takes_old_final_jobs_with_all_that_is_theirs)
     CHECK_EQ(one_int("SELECT count(*) FROM attempt WHERE job <> 1"), 0);
     CHECK_EQ(one_int("SELECT count(*) FROM error"), 1);
     CHECK_EQ(one_int("SELECT sum(rows) FROM tally"), 250 * 7); /* what was loaded stays counted */
-    CHECK_OK(job_prune(q, limit, &n, &err), err);
+    CHECK_OK(job_prune(q, &what, &n, &err), err);
     CHECK_EQ(n, 0);
     stop();
 }

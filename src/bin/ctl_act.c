@@ -116,14 +116,27 @@ int ctl_pause(struct ctl *c, int argc, char **argv)
 
 int ctl_prune(struct ctl *c, int argc, char **argv)
 {
-    static const struct option longs[] = { { "older", required_argument, NULL, 'o' }, { NULL, 0, NULL, 0 } };
-    int64_t age = 30LL * 86400000, n = 0;
-    for (int o; (o = getopt_long(argc, argv, "", longs, NULL)) != -1;)
-        if (o != 'o' || !text_duration(str_of(optarg), &age))
+    static const struct option longs[] = { { "older", required_argument, NULL, 'o' },
+                                           { "keep", required_argument, NULL, 'k' },
+                                           { "dry-run", no_argument, NULL, 'n' },
+                                           { NULL, 0, NULL, 0 } };
+    struct prune what = { 0 };
+    int64_t age = -1, n = 0;
+    for (int o; (o = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
+        if (o == 'o' && !text_duration(str_of(optarg), &age))
             return ctl_usage(c, "--older wants an age such as 30d");
+        if (o == 'k' && (!text_int(str_of(optarg), &what.keep) || what.keep < 1))
+            return ctl_usage(c, "--keep wants a number of jobs from 1");
+        if (o == '?')
+            return ctl_usage(c, "prune knows --older AGE, --keep N and --dry-run");
+        what.dry |= o == 'n';
+    }
+    if (age < 0)
+        age = what.keep ? 0 : 30LL * 86400000;
+    what.before = sys_now_ms() - age;
     if (optind < argc)
         return ctl_usage(c, "'%s' is no option of prune", argv[optind]);
-    if (ctl_queue(c, 0) < 0 || job_prune(c->queue, sys_now_ms() - age, &n, &c->err) < 0)
+    if (ctl_queue(c, 0) < 0 || job_prune(c->queue, &what, &n, &c->err) < 0)
         return -1;
-    return say_count(c, "forgotten", n);
+    return say_count(c, what.dry ? "to_forget" : "forgotten", n);
 }

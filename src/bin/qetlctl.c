@@ -43,7 +43,9 @@ static const struct verb verbs[] = {
     { "cancel", "JOB...", "stop jobs", ctl_cancel, "" },
     { "pause", "PIPELINE", "start no more jobs of a pipeline", ctl_pause, "" },
     { "resume", "PIPELINE", "end a pause", ctl_pause, "" },
-    { "prune", "", "forget finished jobs", ctl_prune, "  --older AGE      finished longer ago than this; default 30d\n" },
+    { "prune", "", "forget finished jobs", ctl_prune, "  --older AGE      finished longer ago than this; default 30d, with --keep 0s\n"
+      "  --keep N         but for the newest N finished jobs\n"
+      "  --dry-run        only count them\n" },
     { "run", "PIPELINE [URI...]", "submit one job, work it here, and print the result", ctl_run,
       "  -p K=V           a parameter (may be repeated)\n" },
     { "infer", "URI [NAME]", "look at a file and print a ready [pipeline] section", ctl_infer,

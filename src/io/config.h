@@ -115,7 +115,7 @@ struct limits {
 struct config {
     char *path; /* of the main file, for messages */
     char *database, *spool, *log_form, *log_level;
-    int64_t worker_slots, lease_ms, claim_batch, shutdown_timeout_ms, heartbeat_ms, poll_ms;
+    int64_t worker_slots, lease_ms, claim_batch, shutdown_timeout_ms, heartbeat_ms, poll_ms, keep_jobs_ms;
     int64_t group_jobs, group_bytes;
     struct limits limits;
     struct remote *remotes;

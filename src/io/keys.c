@@ -54,6 +54,8 @@ static const struct key keys[] = {
       "form of the lines on standard error" },
     { AT_QETL, "log_level", KEY_NAME, IN(config, log_level), "info", 0, 0, level_words, 0,
       "the least important kind of line that is written" },
+    { AT_QETL, "keep_jobs", KEY_DURATION, IN(config, keep_jobs_ms), "90d", 0, (int64_t)36500 * DAYS, NULL, 0,
+      "loaded, superseded and cancelled jobs are forgotten after so long, a few at a time; 0s keeps them for ever" },
 
     { AT_WORKER, "slots", KEY_NUMBER, IN(config, worker_slots), "2", 1, 256, NULL, 0,
       "jobs at the same time, each in a worker process with a reader process of its own" },

@@ -137,7 +137,16 @@ int job_retry(struct queue *q, int64_t id, struct err *err);
 /* All dead jobs that match (NULL: any). *n counts. */
 int job_retry_all(struct queue *q, const char *pipeline, const char *code, int64_t *n, struct err *err);
 int job_pause(struct queue *q, const char *pipeline, bool on, int64_t *changed, struct err *err); /* ready jobs leave or enter the claim index in chunks */
-int job_prune(struct queue *q, int64_t before, int64_t *n, struct err *err); /* final jobs finished before that time, in small batches */
+/* Which final jobs go: those finished before that time (ms), but for the newest `keep` of all final ones. */
+struct prune {
+    int64_t before, keep;
+    int64_t max; /* at most so many in this call; 0: all */
+    bool dry;    /* only count them */
+};
+/* Loaded, superseded and cancelled jobs with all that the queue has of them (attempts, errors, objects, outputs, text), oldest first, in batches of a
+ * few ms with a rest of the same length after each. What was loaded stays counted; lanes and ledgers stay. Other jobs are never touched.
+ * Freed pages are used again by later jobs; the file does not shrink. *n counts. */
+int job_prune(struct queue *q, const struct prune *what, int64_t *n, struct err *err);
 
 /* ---- housekeeping, by any role, cheap when there is nothing to do ---- */
 /* Jobs whose run_at has come become due. *next: the earliest run_at left, or 0. */

@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "io/db.h"
 #include "queue/change.h"
@@ -239,6 +240,8 @@ int job_pause(struct queue *q, const char *pipeline, bool on, int64_t *changed, 
 
 /* ---- prune ---- */
 
+enum { PRUNE_BATCH = 50 }; /* 2 to 4 ms */
+
 static int prune_one(struct queue *q, int64_t id, struct err *err)
 {
     static const enum queue_sql parts[] = { SQL_PRUNE_TEXT, SQL_PRUNE_ATTEMPTS, SQL_PRUNE_ERRORS,
@@ -261,15 +264,30 @@ static int prune_one(struct queue *q, int64_t id, struct err *err)
     return 1;
 }
 
-/* The next batch of jobs that may go, looked up without the lock: what is final stays so. */
-static int prune_find(struct queue *q, int64_t before, int64_t after, int64_t ids[CHANGE_BATCH],
-                      struct err *err)
+/* Jobs with this number and above stay, by `keep`. */
+static int prune_border(struct queue *q, int64_t keep, int64_t *border, struct err *err)
+{
+    *border = INT64_MAX;
+    if (keep == 0)
+        return 0;
+    sqlite3_stmt *st = queue_stmt(q, SQL_PRUNE_BORDER);
+    db_bind(st, ":others", keep - 1);
+    int rc = db_step(st, err);
+    *border = rc == 1 ? sqlite3_column_int64(st, 0) : 0; /* fewer than that are over */
+    sqlite3_reset(st);
+    return rc < 0 ? -1 : 0;
+}
+
+/* The next jobs that may go, looked up without the lock: what is final stays so. */
+static int prune_find(struct queue *q, const struct prune *what, int64_t border, int64_t after,
+                      int64_t ids[PRUNE_BATCH], struct err *err)
 {
     sqlite3_stmt *st = queue_stmt(q, SQL_PRUNE_WALK);
-    db_bind(st, ":before", before);
+    db_bind(st, ":before", what->before);
     db_bind(st, ":after", after);
+    db_bind(st, ":border", border);
     int n = 0, rc = 0;
-    while (n < CHANGE_BATCH && (rc = db_step(st, err)) == 1 && !sqlite3_column_int(st, 2))
+    while (n < PRUNE_BATCH && (rc = db_step(st, err)) == 1 && !sqlite3_column_int(st, 2))
         if (sqlite3_column_int(st, 1))
             ids[n++] = sqlite3_column_int64(st, 0);
     sqlite3_reset(st);
@@ -287,16 +305,38 @@ static int prune_batch(struct queue *q, const int64_t *ids, int n, int64_t *gone
     return 0;
 }
 
-int job_prune(struct queue *q, int64_t before, int64_t *n, struct err *err)
+/* The lock is not fair enough for one that always wants it: after each batch the workers have it
+ * for as long as the batch took. */
+static int prune_batch_and_rest(struct queue *q, const int64_t *ids, int n, int64_t *gone,
+                                struct err *err)
 {
-    int64_t ids[CHANGE_BATCH], after = 0;
+    if (queue_begin(q, err) < 0)
+        return -1;
+    int64_t start = sys_mono_us();
+    if (settle(q, prune_batch(q, ids, n, gone, err), QUEUE_LATER, err) < 0)
+        return err_in(err, "prune");
+    int64_t took = sys_mono_us() - start;
+    struct timespec rest = { .tv_sec = took / 1000000, .tv_nsec = took % 1000000 * 1000 };
+    (void)nanosleep(&rest, NULL); /* a signal may cut it short */
+    return 0;
+}
+
+int job_prune(struct queue *q, const struct prune *what, int64_t *n, struct err *err)
+{
+    int64_t ids[PRUNE_BATCH], after = 0, border;
     int found;
     *n = 0;
-    while ((found = prune_find(q, before, after, ids, err)) > 0) {
-        if (queue_begin(q, err) < 0)
+    if (prune_border(q, what->keep, &border, err) < 0)
+        return -1;
+    while ((found = prune_find(q, what, border, after, ids, err)) > 0) {
+        if (what->max && found > what->max - *n)
+            found = (int)(what->max - *n);
+        if (what->dry)
+            *n += found;
+        else if (prune_batch_and_rest(q, ids, found, n, err) < 0)
             return -1;
-        if (settle(q, prune_batch(q, ids, found, n, err), QUEUE_LATER, err) < 0)
-            return err_in(err, "prune");
+        if (what->max && *n >= what->max)
+            return 0;
         after = ids[found - 1];
     }
     return found;

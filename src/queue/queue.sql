@@ -271,7 +271,11 @@ UPDATE job SET paused = :on WHERE id = :id AND state = 'ready' AND due = 1 AND p
 -- name: prune_walk
 -- Jobs from a place on: may it go, and was it created too late for it and all behind it (ids grow with time)? Without the lock.
 SELECT id, state IN ('loaded', 'superseded', 'cancelled') AND finished < :before, created >= :before
-FROM job WHERE id > :after ORDER BY id;
+FROM job WHERE id > :after AND id < :border ORDER BY id;
+
+-- name: prune_border
+-- The oldest of the newest final jobs, :others of which are newer. Walks from the newest back to it. Without the lock.
+SELECT id FROM job WHERE id > 0 AND state IN ('loaded', 'superseded', 'cancelled') ORDER BY id DESC LIMIT 1 OFFSET :others;
 
 -- name: prune_job
 DELETE FROM job WHERE id = :id AND state IN ('loaded', 'superseded', 'cancelled');

@@ -28,6 +28,8 @@ enum {
     AWAY_MS = 1000,          /* first pause when a target is away; doubles up to: */
     AWAY_MAX_MS = 60000,
     SWEEP_MS = 3600000,
+    PRUNE_MS = 600000,
+    PRUNE_MAX = 200,         /* in one round; more than that are left: the next one a second later */
     REGISTRY_AGE_MS = 7 * 86400000, /* so long a worker that ended stays listed */
     CHORES_MS = 1000,
     DRAIN_POLL_MS = 100,
@@ -52,7 +54,7 @@ struct loader {
     int64_t id;
     struct place_of *targets; /* those it serves */
     int ntargets;
-    int64_t beat_mono_ms, sweep_mono_ms, chores_mono_ms;
+    int64_t beat_mono_ms, sweep_mono_ms, prune_mono_ms, chores_mono_ms;
     bool blocked; /* draining: nothing but staged jobs was left when we looked last */
 };
 
@@ -417,6 +419,16 @@ static void sweep(struct loader *l)
         log_error("the registry could not be swept", &err, NULL, NULL);
 }
 
+static int prune(struct loader *l, int64_t now, struct err *err)
+{
+    struct prune what = { .before = sys_now_ms() - l->config->keep_jobs_ms, .max = PRUNE_MAX };
+    int64_t n;
+    if (job_prune(l->queue, &what, &n, err) < 0)
+        return -1;
+    l->prune_mono_ms = now + (n == PRUNE_MAX ? CHORES_MS : PRUNE_MS);
+    return 0;
+}
+
 static int chores(struct loader *l, struct err *err)
 {
     int64_t now = sys_mono_ms(), buried;
@@ -435,6 +447,8 @@ static int chores(struct loader *l, struct err *err)
         l->sweep_mono_ms = now + SWEEP_MS;
         sweep(l);
     }
+    if (l->config->keep_jobs_ms && now >= l->prune_mono_ms && prune(l, now, err) < 0)
+        return -1;
     return 0;
 }
 
