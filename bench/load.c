@@ -5,8 +5,8 @@
  *     bench/load [ROWS [FOLDER]]      ROWS: of the big loads, 1,000,000 by default; FOLDER: on the
  * disk to measure
  *
- * Peer: INSERT with bound values in one transaction, what a program without the record transfer
- * does.
+ * Peers: INSERT with bound values in one transaction, what a program without the record transfer
+ * does; a transaction a job; the finished file copied and synced, the limit.
  */
 #include <fcntl.h>
 #include <inttypes.h>
@@ -148,6 +148,27 @@ static int64_t load(struct target_conn *c, const struct table_spec *spec, struct
     return slow;
 }
 
+/* The limit: the finished file copied and synced. */
+static void bench_copy(const char *path, int64_t rows)
+{
+    static char block[1 << 20];
+    char copy[310];
+    ssize_t n;
+    snprintf(copy, sizeof copy, "%s.copy", path);
+    int64_t start = sys_mono_us();
+    int from = open(path, O_RDONLY | O_CLOEXEC);
+    int to = open(copy, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    while ((n = read(from, block, sizeof block)) > 0 && write(to, block, (size_t)n) == n)
+        ;
+    if (n != 0 || fsync(to) < 0)
+        perror(copy);
+    else
+        print_rate("peer: cp and fsync of the result", (double)rows, sys_mono_us() - start, "rows");
+    close(from);
+    close(to);
+    unlink(copy);
+}
+
 static void bench_append(const struct table_spec *spec, int64_t rows)
 {
     static struct staged s[FILES];
@@ -164,6 +185,8 @@ static void bench_append(const struct table_spec *spec, int64_t rows)
         print_rate(round ? "staged files to committed, append to as many"
                          : "staged files to committed, append to none",
                    (double)(each * FILES), sys_mono_us() - start, "rows");
+        if (round == 0)
+            bench_copy(path, each * FILES);
     }
     if (slow)
         printf("%" PRId64 " rows went the slow way\n", slow);
@@ -182,6 +205,12 @@ static void bench_small(const struct table_spec *spec, int64_t jobs)
     for (int64_t i = 0; i < jobs; i += SMALL_GROUP)
         load(c, spec, &s, SMALL_GROUP, true);
     print_rate("inline jobs of 10 rows, 100 a transaction", (double)jobs, sys_mono_us() - start,
+               "jobs");
+    int64_t alone = jobs / 20;
+    start = sys_mono_us();
+    for (int64_t i = 0; i < alone; i++)
+        load(c, spec, &s, 1, true);
+    print_rate("inline jobs of 10 rows, one a transaction", (double)alone, sys_mono_us() - start,
                "jobs");
     target_sqlite.close(c);
     buf_clear(&s.output.inlined);
