@@ -72,6 +72,10 @@ TEST(source, a_local_file_is_opened_by_path_and_by_url)
         CHECK(mtime > 1600000000000 && mtime <= sys_now_ms() + 1000);
         CHECK(fcntl(fd, F_GETFD) & FD_CLOEXEC);
         close(fd);
+        int64_t size_now, mtime_now;
+        CHECK_OK(source_stat_local(names[i], &size_now, &mtime_now, &err), err);
+        CHECK_EQ(size_now, size);
+        CHECK_EQ(mtime_now, mtime);
     }
 }
 
@@ -83,6 +87,11 @@ static enum err_code open_fails(const char *uri, const char *says)
     CHECK_EQ(source_open_local(uri, &fd, &size, &mtime, &err), -1);
     CHECK_EQ(fd, -2);
     CHECK_HAS(err.msg, says);
+    struct err stat_err;
+    if (err.code == ERR_NOT_A_FILE) {
+        CHECK_EQ(source_stat_local(uri, &size, &mtime, &stat_err), -1);
+        CHECK_STR(stat_err.msg, err.msg);
+    }
     return err.code;
 }
 

@@ -103,6 +103,7 @@ static int sink_head(void *arg, const struct fetch_head *head, struct err *err)
 static int to_spool(struct hand *k, struct spool_object *o, bool follow, struct err *err)
 {
     k->transport = IN_SPOOL;
+    k->f->spooled = true;
     k->fd = o->fd;
     k->written = o->have;
     if (follow && reader_object_file(k->reader, k->uri, k->fd, k->head.size, false, err) < 0)
@@ -344,17 +345,14 @@ static int await_result(struct hand *k, struct err *err)
     return 0;
 }
 
-/* A reader that is alive, and nothing of an earlier run. */
+/* A reader, and nothing of an earlier run. */
 static int run_start(struct feed *f, int n, struct err *err)
 {
     feed_clear(f);
     if (!(f->objects = calloc((size_t)n, sizeof *f->objects)))
         return err_nomem(err);
-    if (reader_alive(*f->reader))
-        return 0;
-    reader_free(*f->reader);
-    *f->reader = NULL;
-    return reader_spawn(f->reader, f->config, err);
+    f->spooled |= f->resume;
+    return *f->reader ? 0 : reader_spawn(f->reader, f->config, err); /* a dead one is replaced when the job begins */
 }
 
 int feed_run(struct feed *f, char *const *uris, int n, const char *const *columns, bool infer, struct err *err)
@@ -389,12 +387,11 @@ int feed_unchanged(const struct feed *f, char *const *uris, struct err *err)
         enum source_kind kind;
         int64_t size, mtime;
         char when[32];
-        AUTO(fd_closep) int fd = -1;
         if (source_kind(uris[i], &kind, err) < 0)
             return -1;
         if (kind != SOURCE_LOCAL)
             continue;
-        if (source_open_local(uris[i], &fd, &size, &mtime, err) < 0)
+        if (source_stat_local(uris[i], &size, &mtime, err) < 0)
             return -1;
         text_put_rfc3339(when, mtime);
         if (size != f->objects[i].size || strcmp(when, f->objects[i].modified))

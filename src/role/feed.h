@@ -30,6 +30,7 @@ struct feed {
     /* what came of it */
     const char *stage;            /* what it was at, for the error log */
     struct reader_result result;
+    bool spooled;                 /* the spool may hold objects of this job */
     struct job_object *objects;   /* those that were handed over whole, in order; strings owned */
     int nobjects;
 };

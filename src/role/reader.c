@@ -56,6 +56,7 @@ struct reader_child {
     const struct pipeline *pipeline;
     uint64_t objects;
     bool streaming;      /* the open object comes by the ring */
+    bool complete;       /* ... is a file that is all there: its end needs no message */
     int64_t object_size; /* of the open file, as far as it is there */
 };
 
@@ -382,6 +383,7 @@ int reader_object_stream(struct reader_child *c, const char *uri, int64_t size, 
 {
     struct message m = { .type = READER_STREAM, .a = c->ring.head, .b = (uint64_t)size, .fd = -1 };
     c->streaming = true;
+    c->complete = false;
     if (c->shared)
         atomic_store(&c->shared->streaming, c->objects);
     return object_begin(c, &m, uri, err);
@@ -392,6 +394,7 @@ int reader_object_file(struct reader_child *c, const char *uri, int fd, int64_t 
 {
     struct message m = { .type = READER_FILE, .a = (uint64_t)size, .b = complete, .fd = fd };
     c->streaming = false;
+    c->complete = complete;
     c->object_size = complete ? size : 0;
     if (c->shared)
         atomic_store(&c->shared->grown, READER_GROWN(c->objects, 0));
@@ -421,7 +424,7 @@ int reader_object_end(struct reader_child *c, struct err *err)
     struct message m = { .type = READER_OBJECT_END,
                          .a = c->streaming ? c->ring.head : (uint64_t)c->object_size,
                          .fd = -1 };
-    return post(c, &m, err);
+    return c->complete ? 0 : post(c, &m, err);
 }
 
 int reader_end(struct reader_child *c, struct err *err)

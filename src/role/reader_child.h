@@ -2,7 +2,7 @@
  * The inside of the reader child, and what both sides say to each other.
  *
  * Worker to child, in this order for a job: BEGIN, then for each object STREAM or FILE and later
- * OBJECT_END, then FINISH. Child to worker: HELLO once; OPEN when it needs a staged file (the
+ * OBJECT_END (not for a file that is complete), then FINISH. Child to worker: HELLO once; OPEN when it needs a staged file (the
  * answer OPENED comes by a socket of its own, so that it does not queue behind objects); RESULT,
  * once a job, which may come early: when the job failed, or an inference has seen enough. What the
  * child gets after its RESULT and before the next BEGIN belongs to the job that is over, and is

@@ -49,6 +49,7 @@ struct worker {
     struct done done[CLAIM_MAX];
     struct finish finishes[CLAIM_MAX];
     int ndone;
+    struct arena arena; /* of the job in hand */
     int64_t beat_mono_ms, chores_mono_ms, promote_mono_ms, next_due;
     int64_t job_ms; /* moving average of a job's time */
 };
@@ -319,7 +320,6 @@ static void work_one(struct worker *w, int i)
 {
     struct done *d = &w->done[i];
     struct err err = { 0 };
-    AUTO(arena_clear) struct arena arena = { 0 };
     int64_t started = sys_mono_ms();
     struct work k = {
         .w = w,
@@ -339,7 +339,8 @@ static void work_one(struct worker *w, int i)
         .tick = work_tick,
         .arg = &k,
     };
-    int rc = work_job(&k, &arena, &err);
+    arena_reset(&w->arena);
+    int rc = work_job(&k, &w->arena, &err);
     if (rc < 0)
         discard(w, d);
     finish_fill(&w->finishes[i], d, &k, rc, &err);
@@ -376,7 +377,8 @@ static int settle(struct worker *w, const struct done *except, struct lease *lea
         struct err e;
         if (list[i].lost)
             log_event(LOG_WARN, "the lease was lost; the outcome was not recorded", "job", of[i]->lease.uid, NULL);
-        else if (list[i].outcome == OUT_STAGED && spool_object_discard(&w->spool, of[i]->lease.uid, &e) < 0)
+        else if (list[i].outcome == OUT_STAGED && of[i]->feed.spooled &&
+                 spool_object_discard(&w->spool, of[i]->lease.uid, &e) < 0)
             log_error("a file stays in the spool until the next sweep", &e, "job", of[i]->lease.uid);
         done_clear(of[i]);
     }
@@ -508,6 +510,7 @@ void worker_close(struct worker *w)
         log_error("the worker could not leave the registry", &err, NULL, NULL);
     for (int i = 0; i < w->ndone; i++)
         done_clear(&w->done[i]);
+    arena_clear(&w->arena);
     fetch_close(w->fetch);
     queue_close(w->queue);
     spool_close(&w->spool);

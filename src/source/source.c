@@ -172,6 +172,26 @@ static int check_regular(const char *path, const struct stat *st, struct err *er
                : err_set(err, ERR_NOT_A_FILE, "'%s' is a %s", path, file_type(st->st_mode));
 }
 
+static int64_t modified_ms(const struct stat *st)
+{
+    return (int64_t)st->st_mtim.tv_sec * 1000 + st->st_mtim.tv_nsec / 1000000;
+}
+
+int source_stat_local(const char *uri, int64_t *size, int64_t *mtime_ms, struct err *err)
+{
+    char path[PATH_MAX];
+    struct stat st;
+    if (local_path(uri, path, err) < 0)
+        return -1;
+    if (stat(path, &st) < 0)
+        return local_fault(path, err);
+    if (check_regular(path, &st, err) < 0)
+        return -1;
+    *size = st.st_size;
+    *mtime_ms = modified_ms(&st);
+    return 0;
+}
+
 int source_open_local(const char *uri, int *fd, int64_t *size, int64_t *mtime_ms, struct err *err)
 {
     char path[PATH_MAX];
@@ -190,7 +210,7 @@ int source_open_local(const char *uri, int *fd, int64_t *size, int64_t *mtime_ms
     (void)posix_fadvise(f, 0, 0, POSIX_FADV_SEQUENTIAL);
     *fd = fd_steal(&f);
     *size = st.st_size;
-    *mtime_ms = (int64_t)st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000;
+    *mtime_ms = modified_ms(&st);
     return 0;
 }
 

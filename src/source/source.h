@@ -19,6 +19,8 @@ int source_kind(const char *uri, enum source_kind *kind, struct err *err);
 /* Open a local file for reading. not-a-file for a folder or device; fetch-missing where there is
  * none; fetch-denied where we may not. A FIFO is refused. */
 int source_open_local(const char *uri, int *fd, int64_t *size, int64_t *mtime_ms, struct err *err);
+/* What the file is by now: its size and time; the errors of source_open_local, but for denied. */
+int source_stat_local(const char *uri, int64_t *size, int64_t *mtime_ms, struct err *err);
 /* Replace {name} in a template by the job's parameters (JSON object), percent-encoded as path
  * segments ("/" kept) for URLs, as they stand for local paths. A name that is not among the
  * parameters is an error. `{` is written `{{`. */
