@@ -318,6 +318,8 @@ void sys_host(char *name, size_t name_cap, char *ip, size_t ip_cap)
     if (gethostname(name, name_cap) < 0)
         snprintf(name, name_cap, "localhost");
     name[name_cap - 1] = '\0';
+    if (!ip)
+        return;
     if (!outward_address(&own) && !interface_address(&own))
         own.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     if (!inet_ntop(AF_INET, &own.sin_addr, ip, (socklen_t)ip_cap))

@@ -46,7 +46,8 @@ int64_t sys_process_start(int64_t pid);
 bool sys_process_there(int64_t pid, int64_t start);
 /* The namespace that process numbers of ours belong to (pid_namespaces(7)), 0 where /proc does not show it. */
 int64_t sys_process_namespace(void);
-/* This host's name and first non-loopback address (or 127.0.0.1), each NUL-terminated. */
+/* This host's name and first non-loopback address (or 127.0.0.1), each NUL-terminated. ip NULL: only the name, which costs
+ * nothing. */
 void sys_host(char *name, size_t name_cap, char *ip, size_t ip_cap);
 
 /*

@@ -80,8 +80,8 @@ static int alive(const struct worker_row *r, int64_t pid_start, const char *host
 int registry_list(struct queue *q, bool all, int (*row)(void *arg, const struct worker_row *r),
                   void *arg, struct err *err)
 {
-    char host[256], ip[64];
-    sys_host(host, sizeof host, ip, sizeof ip);
+    char host[256];
+    sys_host(host, sizeof host, NULL, 0);
     sqlite3_stmt *st = queue_stmt(q, SQL_WORKER_LIST);
     db_bind(st, ":all", all);
     int rc, stop = 0;
@@ -187,11 +187,11 @@ static int bury(struct queue *q, int64_t id, struct err *err)
 int registry_bury(struct queue *q, int64_t *buried, struct err *err)
 {
     enum { AT_ONCE = 64 }; /* more wait for the next call */
-    char host[256], ip[64];
+    char host[256];
     int64_t gone[AT_ONCE];
     int n = 0, rc;
     *buried = 0;
-    sys_host(host, sizeof host, ip, sizeof ip);
+    sys_host(host, sizeof host, NULL, 0);
     sqlite3_stmt *st = queue_stmt(q, SQL_LEASE_HOLDERS);
     db_bind(st, ":host", (const char *)host);
     db_bind(st, ":pid_ns", sys_process_namespace());

@@ -26,7 +26,7 @@ enum {
     PAUSE_MS = 200,         /* before a dead child is started again; doubles while it dies young */
     PAUSE_MAX_MS = 10000,
     OLD_MS = 10000,         /* a child that lived so long did not die young */
-    TICK_MS = 200,
+    TICK_MS = 200,          /* while stopping */
     SILENT_MS = 20000,      /* a child without a sign of life for so long hangs */
     WATCH_MS = 1000,
     KILL_MS = 2000,         /* after a second request to stop: so long until SIGKILL. What is killed comes back by its lease */
@@ -52,6 +52,7 @@ struct supervisor {
     int n;
     int64_t *beats; /* shared memory, one a child */
     bool stopping;
+    sigset_t mask; /* of signals, outside of supervise() */
     int signals_sent;
     int64_t kill_at_mono_ms; /* stopping: whoever is still there then is killed */
     int64_t watch_mono_ms, notify_mono_ms;
@@ -74,6 +75,8 @@ static void child_main(struct supervisor *v, int i, pid_t supervisor)
     };
     struct err err = { 0 };
     prctl(PR_SET_PDEATHSIG, SIGTERM);
+    signal(SIGCHLD, SIG_DFL);
+    sigprocmask(SIG_SETMASK, &v->mask, NULL);
     if (getppid() != supervisor) /* it died before that */
         _exit(0);
     setpgid(0, 0); /* what a terminal sends reaches the supervisor only, which says it to each child once */
@@ -308,6 +311,41 @@ static bool all_finished(const struct supervisor *v)
     return true;
 }
 
+static void on_child(int sig)
+{
+    (void)sig; /* it ends the wait, that is all */
+}
+
+/* The signals that the supervisor acts on are let in only while it waits: none can come unseen between looking and waiting,
+ * so it need not look often. */
+static void hold_signals(struct supervisor *v)
+{
+    static const int held[] = { SIGCHLD, SIGTERM, SIGINT, SIGHUP };
+    sigset_t set;
+    sigemptyset(&set);
+    for (size_t i = 0; i < COUNT_OF(held); i++)
+        sigaddset(&set, held[i]);
+    sigaction(SIGCHLD, &(struct sigaction){ .sa_handler = on_child, .sa_flags = SA_NOCLDSTOP }, NULL);
+    sigprocmask(SIG_BLOCK, &set, &v->mask);
+}
+
+/* Until a signal, the next start of a child, or the next look at their signs of life. */
+static void wait_for_change(const struct supervisor *v, int64_t watchdog_ms)
+{
+    int64_t now = sys_mono_ms(), most = v->stopping ? TICK_MS : WATCH_MS;
+    if (watchdog_ms && v->notify_mono_ms - now < most)
+        most = v->notify_mono_ms - now;
+    for (int i = 0; i < v->n && !v->stopping; i++) {
+        const struct child *c = &v->children[i];
+        if (!c->pid && !c->finished && c->start_at_mono_ms - now < most)
+            most = c->start_at_mono_ms - now;
+    }
+    if (most < 0)
+        most = 0;
+    struct timespec ts = { .tv_sec = most / 1000, .tv_nsec = most % 1000 * 1000000 };
+    (void)ppoll(NULL, 0, &ts, &v->mask);
+}
+
 static int supervise(struct supervisor *v, struct err *err)
 {
     int64_t watchdog_ms = sys_watchdog_ms();
@@ -319,7 +357,7 @@ static int supervise(struct supervisor *v, struct err *err)
                 child_start(v, i);
         }
         watch(v, watchdog_ms);
-        (void)poll(NULL, 0, v->s->drain ? 10 : TICK_MS); /* a signal ends it */
+        wait_for_change(v, watchdog_ms);
         if (sys_reload_requested()) /* before reap: who ends because of it has been told */
             reload(v);
         reap(v);
@@ -361,8 +399,10 @@ int supervisor_run(const struct supervise *s, struct config *config, struct err 
         v->error_out = pipes[1];
         plan(v);
         sys_signals_init(NULL);
+        hold_signals(v);
         sys_notify("READY=1\nSTATUS=%d processes", v->n);
         rc = supervise(v, err);
+        sigprocmask(SIG_SETMASK, &v->mask, NULL);
         close(pipes[0]);
         close(pipes[1]);
     }
