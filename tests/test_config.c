@@ -524,6 +524,10 @@ TEST(config, what_is_wrong_with_parts_is_told)
                  "[pipeline p]\nmode = replace\ntable = w.t\n[pipeline p.a]\n[pipeline p.b]\n"),
         "bad.ini:4: [pipeline p] mode: parts 'p.a' and 'p.b' would replace each other's rows in "
         "table w.t\n");
+    CHECK_STR(load_bad(BASE "[pipeline p]\nmode = upsert\nkey = id\nmissing = delete\nundo = 7d\ntable = w.t\n"
+                            "[pipeline p.a]\n[pipeline p.b]\n"),
+              "bad.ini:6: [pipeline p] missing: parts 'p.a' and 'p.b' would remove each other's rows from table w.t\n"
+              "bad.ini:7: [pipeline p] undo: parts 'p.a' and 'p.b' both change rows of table w.t; only one part may\n");
     /* a fault of an inherited key is told once, where it stands */
     CHECK_STR(load_bad(BASE "[pipeline p]\ntable = v.t\n[pipeline p.a]\n[pipeline p.b]\n"),
               "bad.ini:4: [pipeline p] table: there is no [target v]; did you mean 'w'?\n");

@@ -588,11 +588,16 @@ TEST(sqlite, upsert_keeps_the_last_row_of_a_key)
         staged_init(&s[1], "t", columns[k / 2], MODE_UPSERT, 0);
         stage_rows(&s[0], first, 4, k % 2 * 1000);
         stage_rows(&s[1], second, 3, k % 2 * 1000);
-        CHECK_EQ(load(c, "u0", &s[0], 1).counts.inserted, 4);
+        struct load_counts n = load(c, "u0", &s[0], 1).counts;
+        CHECK_EQ(n.inserted, 3);
+        CHECK_EQ(n.unchanged, 1);
         CHECK_STR(ask("SELECT group_concat(id || coalesce(name, '-')) FROM (SELECT * FROM t ORDER "
                       "BY id)"),
                   "3b,4-,5c");
-        CHECK_EQ(load(c, "u1", &s[1], 1).counts.inserted, 3);
+        n = load(c, "u1", &s[1], 1).counts;
+        CHECK_EQ(n.inserted, 1);
+        CHECK_EQ(n.updated, 1);
+        CHECK_EQ(n.unchanged, 1);
         CHECK_STR(ask("SELECT group_concat(id || coalesce(name, '-')) FROM (SELECT * FROM t ORDER "
                       "BY id)"),
                   "3b,4d,5c,9f");
@@ -600,6 +605,252 @@ TEST(sqlite, upsert_keeps_the_last_row_of_a_key)
         staged_clear(&s[1]);
         target_sqlite.close(c);
     }
+}
+
+/* ---- modes ---- */
+
+/* Rows as text: fields with commas between, rows with semicolons; "-" is null. Timestamps are seconds. */
+static void stage_text(struct staged *s, const char *rows, size_t inline_max)
+{
+    struct value v[400] = { 0 };
+    uint32_t n = 0;
+    for (const char *p = rows; *p; n++) {
+        for (int c = 0; c < s->columns.n; c++) {
+            struct value *to = &v[n * (uint32_t)s->columns.n + (uint32_t)c];
+            size_t len = strcspn(p, ",;");
+            if (len == 1 && *p == '-')
+                to->null = true;
+            else if (s->columns.v[c].type == TYPE_TEXT)
+                *to = (struct value){ .p = p, .n = (uint32_t)len };
+            else
+                to->i = strtoll(p, NULL, 10) * (s->columns.v[c].type == TYPE_TIMESTAMP ? 1000000 : 1);
+            p += len + (p[len] != 0);
+        }
+    }
+    CHECK_EQ(stage_rows(s, v, n, inline_max), 0);
+}
+
+/* How a table is loaded in a test of modes. */
+struct how {
+    const char *columns;
+    enum load_mode mode;
+    int version, deleted; /* columns, 0: none */
+    bool only_if_changed;
+    enum missing_rows missing;
+};
+
+/* Load the rows and say what became of them: "inserted updated unchanged deleted removed". */
+static const char *load_text(struct target_conn *c, const struct how *how, const char *rows, size_t inline_max)
+{
+    static char out[100];
+    static int count;
+    char uid[20];
+    struct staged s;
+    staged_init(&s, "t", how->columns, how->mode, 0);
+    s.spec.version = how->version ? how->version : -1;
+    s.spec.deleted = how->deleted ? how->deleted : -1;
+    s.spec.only_if_changed = how->only_if_changed;
+    s.spec.missing = how->missing;
+    stage_text(&s, rows, inline_max);
+    snprintf(uid, sizeof uid, "u%d", count++);
+    struct load_counts n = load(c, uid, &s, 1).counts;
+    CHECK_EQ(n.inserted + n.updated + n.unchanged + n.deleted, s.output.rows);
+    snprintf(out, sizeof out, "%d %d %d %d %d", (int)n.inserted, (int)n.updated, (int)n.unchanged, (int)n.deleted,
+             (int)n.removed);
+    staged_clear(&s);
+    return out;
+}
+
+/* Each way that rows can come: in a file, inline; the key the table's rowid, or not. */
+static const struct way {
+    size_t inline_max;
+    const char *key; /* its column */
+} ways[] = { { 0, "id:integer!" }, { 65536, "id:integer!" }, { 0, "id:text!" }, { 65536, "id:text!" } };
+
+static struct target_conn *begin_way(const struct way *way, struct how *how, const char *more, char columns[200])
+{
+    snprintf(columns, 200, "%s%s", way->key, more);
+    how->columns = columns;
+    new_warehouse();
+    return open_warehouse();
+}
+
+static const char all_rows[] = "SELECT group_concat(line, ';') FROM (SELECT id || ',' || coalesce(name, '-') || ',' ||"
+                               " coalesce(v, '-') || ',' || coalesce(gone, '-') AS line FROM t ORDER BY id)";
+static const char more_columns[] = ", name:text, v:integer, gone:boolean";
+
+#define EACH_WAY(w, how, c)                                                                         \
+    char columns_[200];                                                                             \
+    struct target_conn *c;                                                                          \
+    for (const struct way *w = ways; w < ways + COUNT_OF(ways) && (c = begin_way(w, &how, more_columns, columns_)); \
+         target_sqlite.close(c), w++)
+
+TEST(sqlite, insert_ignore_leaves_what_is_there_and_takes_the_first_of_a_job)
+{
+    struct how how = { .mode = MODE_INSERT_IGNORE };
+    EACH_WAY(w, how, c) {
+        CHECK_STR(load_text(c, &how, "2,b,1,-;1,a,1,-;2,c,1,-", w->inline_max), "2 0 1 0 0");
+        CHECK_STR(load_text(c, &how, "3,d,1,-;1,x,1,-", w->inline_max), "1 0 1 0 0");
+        CHECK_STR(ask(all_rows), "1,a,1,-;2,b,1,-;3,d,1,-");
+    }
+}
+
+TEST(sqlite, upsert_counts_what_is_new_and_what_is_overwritten)
+{
+    struct how how = { .mode = MODE_UPSERT };
+    EACH_WAY(w, how, c) {
+        CHECK_STR(load_text(c, &how, "3,c,1,-;1,a,1,-;2,b,1,-", w->inline_max), "3 0 0 0 0");
+        /* 5 is new and comes three times, 2 was there and comes twice, 1 comes as it is */
+        CHECK_STR(load_text(c, &how, "5,x,1,-;2,x,1,-;5,y,1,-;1,a,1,-;2,z,1,-;5,z,1,-", w->inline_max), "1 2 3 0 0");
+        CHECK_STR(ask(all_rows), "1,a,1,-;2,z,1,-;3,c,1,-;5,z,1,-");
+    }
+}
+
+TEST(sqlite, upsert_of_changed_rows_leaves_the_same_ones_alone)
+{
+    struct how how = { .mode = MODE_UPSERT, .only_if_changed = true };
+    EACH_WAY(w, how, c) {
+        load_text(c, &how, "1,a,1,-;2,-,1,-;3,c,1,-", w->inline_max);
+        sql_into("CREATE TRIGGER u AFTER UPDATE ON t WHEN old.name IS NOT 'c' BEGIN SELECT RAISE(ABORT, 'written again'); END");
+        /* of 1 the last row counts, which is the one there */
+        CHECK_STR(load_text(c, &how, "1,b,1,-;1,a,1,-;2,-,1,-;3,-,1,-", w->inline_max), "0 1 3 0 0");
+        CHECK_STR(ask(all_rows), "1,a,1,-;2,-,1,-;3,-,1,-");
+    }
+}
+
+TEST(sqlite, an_older_version_never_overwrites_a_newer_one)
+{
+    struct how how = { .mode = MODE_UPSERT, .version = 2 };
+    EACH_WAY(w, how, c) {
+        /* of a key the newest version counts, whatever its place */
+        CHECK_STR(load_text(c, &how, "1,new,5,-;1,old,4,-;2,-,-,-;3,a,7,-", w->inline_max), "3 0 1 0 0");
+        CHECK_STR(ask(all_rows), "1,new,5,-;2,-,-,-;3,a,7,-");
+        CHECK_STR(load_text(c, &how, "1,older,4,-;2,b,-,-;3,null,-,-", w->inline_max), "0 1 2 0 0");
+        CHECK_STR(load_text(c, &how, "1,same,5,-;2,c,1,-;3,d,8,-", w->inline_max), "0 3 0 0 0");
+        CHECK_STR(ask(all_rows), "1,same,5,-;2,c,1,-;3,d,8,-");
+    }
+}
+
+TEST(sqlite, a_row_that_says_deleted_marks_and_leaves_the_rest)
+{
+    struct how how = { .mode = MODE_UPSERT, .version = 2, .deleted = 3 };
+    EACH_WAY(w, how, c) {
+        CHECK_STR(load_text(c, &how, "1,a,1,0;2,b,5,0;9,-,1,1", w->inline_max), "2 0 0 1 0");
+        CHECK_STR(load_text(c, &how, "1,-,2,1;2,-,4,1", w->inline_max), "0 0 1 1 0");
+        CHECK_STR(ask(all_rows), "1,a,2,1;2,b,5,0;9,-,1,1");
+        CHECK_STR(load_text(c, &how, "1,back,3,0", w->inline_max), "0 1 0 0 0");
+        CHECK_STR(ask(all_rows), "1,back,3,0;2,b,5,0;9,-,1,1");
+        how.only_if_changed = true;
+        CHECK_STR(load_text(c, &how, "9,-,2,1;1,back,3,0;2,-,6,1", w->inline_max), "0 0 2 1 0");
+        CHECK_STR(ask(all_rows), "1,back,3,0;2,b,6,1;9,-,1,1");
+        how.only_if_changed = false;
+    }
+}
+
+TEST(sqlite, rows_that_a_whole_job_does_not_have_are_removed_or_marked)
+{
+    struct how how = { .mode = MODE_UPSERT, .missing = MISSING_DELETE };
+    EACH_WAY(w, how, c) {
+        how.deleted = 0;
+        CHECK_STR(load_text(c, &how, "1,a,1,0;2,b,1,0;3,c,1,1", w->inline_max), "3 0 0 0 0");
+        CHECK_STR(load_text(c, &how, "2,x,1,0;3,c,1,1", w->inline_max), "0 2 0 0 1");
+        CHECK_STR(ask(all_rows), "2,x,1,0;3,c,1,1");
+        how.deleted = 3;
+        CHECK_STR(load_text(c, &how, "4,d,1,0", w->inline_max), "1 0 0 0 1");
+        CHECK_STR(ask(all_rows), "2,x,1,1;3,c,1,1;4,d,1,0");
+        CHECK_STR(load_text(c, &how, "", w->inline_max), "0 0 0 0 1");
+        CHECK_STR(ask(all_rows), "2,x,1,1;3,c,1,1;4,d,1,1");
+    }
+}
+
+static const char all_history[] =
+    "SELECT group_concat(line, ';') FROM (SELECT id || ',' || coalesce(name, '-') || ',' || coalesce(v, '-') || ' ' ||"
+    " substr(valid_from, 12, 8) || '>' || coalesce(substr(valid_to, 12, 8), '') || CASE is_current WHEN 1 THEN '*' ELSE '' END"
+    " AS line FROM t ORDER BY id, valid_from, valid_to IS NULL)";
+
+TEST(sqlite, history_keeps_each_version_and_its_time)
+{
+    for (const struct way *w = ways; w < ways + COUNT_OF(ways); w++) {
+        char columns[200];
+        struct how how = { .mode = MODE_HISTORY, .version = 2 };
+        struct target_conn *c = begin_way(w, &how, ", name:text, v:timestamp", columns);
+        /* two versions of 1 in one job, in no order */
+        CHECK_STR(load_text(c, &how, "1,b,20;1,a,10;2,x,10", w->inline_max), "2 1 0 0 0");
+        CHECK_STR(ask("SELECT group_concat(id || name || v, ';') FROM (SELECT * FROM t ORDER BY id, v)"),
+                  "1a1970-01-01 00:00:10;1b1970-01-01 00:00:20;2x1970-01-01 00:00:10");
+        CHECK_HAS(ask(all_history), " 00:00:10>00:00:20;1,b,1970-01-01 00:00:20 00:00:20>*;2,x,");
+        /* 1: older than the current row, and equal to it; 2: twice equal, then changed */
+        CHECK_STR(load_text(c, &how, "1,z,15;1,b,30;2,x,11;2,x,12;2,y,13;2,y,14", w->inline_max), "0 1 5 0 0");
+        CHECK_STR(ask("SELECT group_concat(name || substr(v, 18) || coalesce(substr(valid_to, 18), '') || is_current, ' ')"
+                      " FROM (SELECT * FROM t ORDER BY id, v)"),
+                  "a10200 b201 x10130 y131");
+        /* one current row a key, always */
+        CHECK_STR(ask("SELECT count(*) FROM (SELECT id FROM t WHERE is_current GROUP BY id HAVING count(*) <> 1)"), "0");
+        how.missing = MISSING_DELETE;
+        CHECK_STR(load_text(c, &how, "2,y,40", w->inline_max), "0 0 1 0 1");
+        CHECK_STR(ask("SELECT group_concat(id || name, ' ') FROM t WHERE is_current"), "2y");
+        CHECK_STR(ask("SELECT count(*) FROM t WHERE NOT is_current AND valid_to IS NULL"), "0");
+        /* a key that was ended begins anew */
+        CHECK_STR(load_text(c, &how, "2,y,40;1,c,50", w->inline_max), "1 0 1 0 0");
+        target_sqlite.close(c);
+    }
+}
+
+TEST(sqlite, history_without_versions_counts_from_the_time_of_the_load)
+{
+    for (const struct way *w = ways; w < ways + COUNT_OF(ways); w++) {
+        char columns[200];
+        struct how how = { .mode = MODE_HISTORY };
+        struct target_conn *c = begin_way(w, &how, ", name:text, gone:boolean", columns);
+        CHECK_STR(load_text(c, &how, "1,a,0;1,b,0;2,x,0", w->inline_max), "2 0 1 0 0");
+        CHECK_STR(ask("SELECT group_concat(name) FROM (SELECT * FROM t ORDER BY id)"), "b,x");
+        how.deleted = 2;
+        CHECK_STR(load_text(c, &how, "1,b,1;2,x,0;3,-,1", w->inline_max), "0 0 1 2 0");
+        CHECK_STR(ask("SELECT group_concat(id || coalesce(name, '-') || gone || is_current, ' ') FROM"
+                      " (SELECT * FROM t ORDER BY id, is_current)"),
+                  "1b00 1b11 2x01 3-11");
+        CHECK_STR(ask("SELECT count(*) FROM t WHERE abs(julianday(valid_from) - julianday('now')) > 0.01"), "0");
+        CHECK_STR(ask("SELECT old.valid_to = new.valid_from FROM t old JOIN t new USING (id) WHERE id = 1 AND NOT"
+                      " old.is_current AND new.is_current"),
+                  "1");
+        target_sqlite.close(c);
+    }
+}
+
+TEST(sqlite, what_a_mode_needs_of_an_own_table_is_said)
+{
+    struct staged s;
+    new_warehouse();
+    sql_into("CREATE TABLE t (id INTEGER, name TEXT)");
+    struct target_conn *c = open_warehouse();
+    static const char *const names[] = { "a" };
+    stage_pairs(&s, "t", MODE_HISTORY, 0, 0, 1, (int64_t[]){ 1 }, names);
+    check_refusal(c, &s, ERR_TARGET_REFUSED, "has no history: it needs columns valid_from");
+    s.spec.mode = MODE_INSERT_IGNORE;
+    check_refusal(c, &s, ERR_TARGET_REFUSED, "no unique index on the key (\"id\"), which insert_ignore needs");
+    staged_clear(&s);
+    target_sqlite.close(c);
+}
+
+TEST(sqlite, what_no_recipe_can_ask_is_found_by_check)
+{
+    struct staged s;
+    struct err err;
+    struct target_config cfg = { .name = target_name };
+    staged_init(&s, "t", "id:integer!, valid_to:date", MODE_UPSERT, 0);
+    CHECK_OK(target_sqlite.check(&cfg, &s.spec, &err), err);
+    s.spec.mode = MODE_HISTORY;
+    CHECK_EQ(target_sqlite.check(&cfg, &s.spec, &err), -1);
+    CHECK_HAS(err.msg, "'valid_to' is what mode = history itself keeps");
+    s.spec.mode = MODE_UPSERT;
+    s.spec.version = 0;
+    CHECK_EQ(target_sqlite.check(&cfg, &s.spec, &err), -1);
+    CHECK_HAS(err.msg, "'id' is in the key");
+    s.spec.version = -1;
+    s.spec.name = "raw.t";
+    CHECK_EQ(target_sqlite.check(&cfg, &s.spec, &err), -1);
+    CHECK_HAS(err.msg, "no schemas; name the table w.t");
+    staged_clear(&s);
 }
 
 TEST(sqlite, upsert_takes_a_key_of_several_columns)

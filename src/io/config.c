@@ -508,6 +508,20 @@ static void check_recipe(struct build *b, int i)
     check_signs(b, i, r);
 }
 
+/* Two parts that load the same table. */
+static void check_shared(struct build *b, int i, const struct recipe *one, const struct recipe *two)
+{
+    if (two->mode == MODE_REPLACE)
+        check_fault(b, i, "mode", "parts '%s' and '%s' would replace each other's rows in table %s",
+                    one->name, two->name, two->table);
+    if (one->missing == MISSING_DELETE || two->missing == MISSING_DELETE)
+        check_fault(b, i, "missing", "parts '%s' and '%s' would remove each other's rows from table %s",
+                    one->name, two->name, two->table);
+    if ((one->undo_ms || two->undo_ms) && (one->mode == MODE_UPSERT || one->mode == MODE_HISTORY))
+        check_fault(b, i, "undo", "parts '%s' and '%s' both change rows of table %s; only one part may",
+                    one->name, two->name, two->table);
+}
+
 static void check_pipeline(struct build *b, int i)
 {
     const struct pipeline *p = b->bound[i].pipeline;
@@ -520,11 +534,8 @@ static void check_pipeline(struct build *b, int i)
             "an sftp host needs a [remote NAME] section with known_hosts or host_key_sha256");
     for (int k = 1; k < p->nparts; k++)
         for (int j = 0; j < k; j++)
-            if (p->parts[k].mode == MODE_REPLACE && p->parts[k].table && p->parts[j].table &&
-                strcasecmp(p->parts[k].table, p->parts[j].table) == 0)
-                check_fault(b, i, "mode",
-                            "parts '%s' and '%s' would replace each other's rows in table %s",
-                            p->parts[j].name, p->parts[k].name, p->parts[k].table);
+            if (p->parts[k].table && p->parts[j].table && strcasecmp(p->parts[k].table, p->parts[j].table) == 0)
+                check_shared(b, i, &p->parts[j], &p->parts[k]);
 }
 
 static void check(struct build *b)

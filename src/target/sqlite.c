@@ -13,6 +13,7 @@
 #include <endian.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <strings.h>
 
 #include "base/text.h"
 #include "io/db.h"
@@ -24,7 +25,8 @@
 
 bool sqlite_rowid_key(const struct table_spec *spec)
 {
-    return spec->nkey == 1 && spec->columns->v[spec->key[0]].type == TYPE_INTEGER;
+    return spec->nkey == 1 && spec->mode != MODE_HISTORY &&
+           spec->columns->v[spec->key[0]].type == TYPE_INTEGER;
 }
 
 void sqlite_column_sql(struct buf *out, const struct column *c)
@@ -68,6 +70,11 @@ void sqlite_table_sql(struct buf *out, const char *name, const struct table_spec
     buf_adds(out, "CREATE TABLE main.");
     buf_adds(out, name);
     columns_sql(out, spec, rowid_key);
+    if (spec->mode == MODE_HISTORY) {
+        buf_adds(out, ", " VALID_FROM " TIMESTAMP NOT NULL, " VALID_TO " TIMESTAMP, " IS_CURRENT
+                      " BOOLEAN NOT NULL)");
+        return;
+    }
     for (int k = 0; k < spec->nkey && !rowid_key; k++) {
         buf_adds(out, k ? ", " : ", PRIMARY KEY (");
         db_quote(out, spec->columns->v[spec->key[k]].name);
@@ -109,13 +116,37 @@ static void encode_close(struct encoder *e)
     free(e);
 }
 
+static int check_columns(const struct table_spec *spec, struct err *err)
+{
+    static const char *const history[] = { VALID_FROM, VALID_TO, IS_CURRENT };
+    static const char *const rowid[] = { "rowid", "_rowid_", "oid" };
+    size_t used = 0;
+    for (size_t i = 0; i < COUNT_OF(history) && spec->mode == MODE_HISTORY; i++)
+        if (columns_find(spec->columns, str_of(history[i])) >= 0)
+            return err_set(err, ERR_CONFIG,
+                           "column '%s' is what mode = history itself keeps; rename it",
+                           history[i]);
+    for (size_t i = 0; i < COUNT_OF(rowid); i++)
+        used += columns_find(spec->columns, str_of(rowid[i])) >= 0;
+    return used < COUNT_OF(rowid)
+               ? 0
+               : err_set(err, ERR_CONFIG,
+                         "the columns rowid, _rowid_ and oid cannot all be used in SQLite");
+}
+
 static int check(const struct target_config *cfg, const struct table_spec *spec, struct err *err)
 {
-    if (spec->mode > MODE_UPSERT || spec->only_if_changed || spec->version >= 0 ||
-        spec->deleted >= 0 || spec->missing != MISSING_KEEP || spec->undo_ms)
-        return err_set(err, ERR_CONFIG, "target '%s' cannot do that to table '%s'", cfg->name,
-                       spec->name);
-    return 0;
+    const char *dot = strchr(spec->name, '.');
+    if (dot && (dot - spec->name != 4 || strncasecmp(spec->name, "main", 4)))
+        return err_set(err, ERR_CONFIG, "a SQLite warehouse has no schemas; name the table %s.%s",
+                       cfg->name, dot + 1);
+    for (int k = 0; k < spec->nkey; k++)
+        if (spec->key[k] == spec->version || spec->key[k] == spec->deleted)
+            return err_set(
+                err, ERR_CONFIG,
+                "column '%s' is in the key: it cannot tell of versions or deleted rows too",
+                spec->columns->v[spec->key[k]].name);
+    return check_columns(spec, err);
 }
 
 static int encode_open(struct encoder **out, const struct target_config *cfg,

@@ -26,6 +26,7 @@
 #include "base/sys.h"
 #include "base/text.h"
 #include "io/db.h"
+#include "target/sqlite_merge.h"
 #include "target/sqlite_output.h"
 #include "target/sqlite_pages.h"
 #include "target/sqlite_table.h"
@@ -108,22 +109,21 @@ static int empty_table(struct target_conn *c, const struct table *t, struct load
     return 0;
 }
 
-static int load_output(struct target_conn *c, struct load_job *job, int at, struct err *err)
+static int load_output(struct target_conn *c, struct load_job *job, int at, const char *now,
+                       struct err *err)
 {
     const struct load_output *o = &job->outputs[at];
     struct table *t = warehouse_table(&c->w, &o->spec, err);
     if (!t || (t->mode == MODE_REPLACE && empty_table(c, t, job, at, err) < 0))
         return -1;
-    if (output_load(&c->w, t, o, &job->slow_rows, err) < 0)
+    if (output_load(&c->w, t, o, now, &job->counts, &job->slow_rows, err) < 0)
         return err_in(err, "table '%s'", o->spec.name);
-    job->counts.inserted += o->output->rows;
     return 0;
 }
 
-static int add_to_ledger(struct target_conn *c, const struct load_job *job, struct err *err)
+static int add_to_ledger(struct target_conn *c, const struct load_job *job, const char *now,
+                         struct err *err)
 {
-    char now[32];
-    now[text_put_timestamp(now, sys_now_ms() * 1000, ' ')] = '\0';
     sqlite3_stmt *st = own_stmt(c, SQL_ADD, err);
     if (!st)
         return -1;
@@ -137,7 +137,7 @@ static int add_to_ledger(struct target_conn *c, const struct load_job *job, stru
     db_bind(st, ":unchanged", job->counts.unchanged);
     db_bind(st, ":deleted", job->counts.deleted);
     db_bind(st, ":removed", job->counts.removed);
-    db_bind(st, ":loaded_at", (const char *)now);
+    db_bind(st, ":loaded_at", now);
     int rc = warehouse_step(&c->w, st, "write the ledger", err);
     sqlite3_clear_bindings(st);
     return rc;
@@ -145,10 +145,12 @@ static int add_to_ledger(struct target_conn *c, const struct load_job *job, stru
 
 static int load_outputs(struct target_conn *c, struct load_job *job, struct err *err)
 {
+    char now[32];
+    now[text_put_timestamp(now, sys_now_ms() * 1000, ' ')] = '\0';
     for (int i = 0; i < job->noutputs; i++)
-        if (load_output(c, job, i, err) < 0)
+        if (load_output(c, job, i, now, err) < 0)
             return -1;
-    return add_to_ledger(c, job, err);
+    return add_to_ledger(c, job, now, err);
 }
 
 int sqlite_load_job(struct target_conn *c, struct load_job *job, struct err *err)
@@ -415,7 +417,8 @@ int sqlite_open(struct target_conn **out, const struct config *config,
         goto fail;
     }
     sqlite3_busy_timeout(c->w.db, WAREHOUSE_BUSY_MS);
-    if (open_lock(c, err) < 0 || set_journal(c, cfg->many_readers, err) < 0) {
+    if (open_lock(c, err) < 0 || set_journal(c, cfg->many_readers, err) < 0 ||
+        merge_functions(&c->w, err) < 0) {
         err_in(err, "'%s'", c->w.path);
         goto fail;
     }
@@ -440,6 +443,7 @@ void sqlite_close(struct target_conn *c)
     for (int i = 0; i < SQLS; i++)
         sqlite3_finalize(c->st[i]);
     free(c->w.tables);
+    merge_clear(&c->w);
     db_close(&c->w.db);
     fd_closep(&c->lock);
     free(c->w.path);

@@ -86,6 +86,8 @@ static int read_schema_version(struct warehouse *w, struct err *err)
 static void table_clear(struct table *t)
 {
     sqlite3_finalize(t->insert);
+    sqlite3_finalize(t->fill);
+    buf_clear(&t->temp);
     buf_clear(&t->staged);
     buf_clear(&t->quoted);
     buf_clear(&t->columns);
@@ -98,8 +100,15 @@ static void table_clear(struct table *t)
 /* The schema may have changed: nothing is known of the tables any more. */
 void warehouse_forget(struct warehouse *w)
 {
-    for (int i = 0; i < w->ntables; i++)
-        table_clear(&w->tables[i]);
+    for (int i = 0; i < w->ntables; i++) {
+        struct table *t = &w->tables[i];
+        AUTO(buf_clear) struct buf drop = { 0 };
+        if (t->temp.n)
+            buf_addf(&drop, "DROP TABLE IF EXISTS %s", t->temp.p);
+        table_clear(t);
+        if (drop.n && !drop.failed)
+            (void)sqlite3_exec(w->db, drop.p, NULL, NULL, NULL);
+    }
     w->ntables = 0;
     w->schema = -1;
 }
@@ -128,37 +137,101 @@ static const char *free_rowid(const struct columns *columns)
     return NULL;
 }
 
+bool in_key(const struct table_spec *spec, int i)
+{
+    for (int k = 0; k < spec->nkey; k++)
+        if (spec->key[k] == i)
+            return true;
+    return false;
+}
+
+static void named(struct buf *out, const char *before, const struct table_spec *spec, int column)
+{
+    buf_adds(out, before);
+    db_quote(out, spec->columns->v[column].name);
+}
+
+/* SET "a" = excluded."a", ...: a row that says it is deleted leaves all but version and mark as
+ * they were. False: the table has no column but its key. */
+static bool set_list(struct buf *out, const struct table_spec *spec)
+{
+    bool any = false;
+    for (int i = 0; i < spec->columns->n; i++) {
+        if (in_key(spec, i))
+            continue;
+        named(out, any ? ", " : "UPDATE SET ", spec, i);
+        if (spec->deleted >= 0 && i != spec->deleted && i != spec->version) {
+            named(out, " = CASE WHEN excluded.", spec, spec->deleted);
+            named(out, " THEN qetl_t.", spec, i);
+            named(out, " ELSE excluded.", spec, i);
+            buf_adds(out, " END");
+        } else {
+            named(out, " = excluded.", spec, i);
+        }
+        any = true;
+    }
+    return any;
+}
+
+/* May the row there be overwritten by the one that comes? */
+static void may_update(struct buf *out, const struct table_spec *spec)
+{
+    const char *word = " AND NOT (";
+    buf_addc(out, '1');
+    if (spec->version >= 0) {
+        named(out, " AND (qetl_t.", spec, spec->version);
+        named(out, " IS NULL OR excluded.", spec, spec->version);
+        named(out, " >= qetl_t.", spec, spec->version);
+        buf_addc(out, ')');
+    }
+    if (!spec->only_if_changed)
+        return;
+    if (spec->deleted >= 0) {
+        named(out, " AND CASE WHEN excluded.", spec, spec->deleted);
+        named(out, " THEN qetl_t.", spec, spec->deleted);
+        buf_adds(out, " IS NOT TRUE ELSE");
+        word = " NOT (";
+    }
+    for (int i = 0; i < spec->columns->n; i++) {
+        if (in_key(spec, i))
+            continue;
+        buf_adds(out, word);
+        named(out, "qetl_t.", spec, i);
+        named(out, " IS excluded.", spec, i);
+        word = " AND ";
+    }
+    buf_adds(out, spec->deleted >= 0 ? ") END" : ")");
+}
+
+static void write_conflict(struct table *t, const struct table_spec *spec)
+{
+    AUTO(buf_clear) struct buf set = { 0 };
+    t->updates = t->mode == MODE_UPSERT && set_list(&set, spec);
+    buf_addf(&t->conflict, " ON CONFLICT (%s) DO ", t->key.p);
+    if (!t->updates) {
+        buf_adds(&t->conflict, "NOTHING");
+        return;
+    }
+    buf_addf(&t->conflict, "%s WHERE qetl_met(", set.p);
+    may_update(&t->conflict, spec);
+    if (spec->deleted >= 0)
+        named(&t->conflict, ", excluded.", spec, spec->deleted);
+    buf_adds(&t->conflict, spec->deleted >= 0 ? " IS TRUE)" : ", 0)");
+    t->conflict.failed |= set.failed;
+}
+
 static void write_texts(struct table *t, const struct table_spec *spec, const char *name)
 {
     const struct columns *columns = spec->columns;
     db_quote(&t->quoted, name);
-    for (int i = 0; i < columns->n; i++) {
-        buf_adds(&t->columns, i ? ", " : "");
-        db_quote(&t->columns, columns->v[i].name);
-    }
-    for (int k = 0; k < spec->nkey; k++) {
-        buf_adds(&t->key, k ? ", " : "");
-        db_quote(&t->key, columns->v[spec->key[k]].name);
-    }
-    if (spec->mode != MODE_UPSERT)
-        return;
-    buf_addf(&t->conflict, " ON CONFLICT (%s) DO ", t->key.p);
-    bool any = false;
-    for (int i = 0; i < columns->n; i++) {
-        bool in_key = false;
-        for (int k = 0; k < spec->nkey; k++)
-            in_key |= spec->key[k] == i;
-        if (in_key)
-            continue;
-        buf_adds(&t->conflict, any ? ", " : "UPDATE SET ");
-        db_quote(&t->conflict, columns->v[i].name);
-        buf_adds(&t->conflict, " = excluded.");
-        db_quote(&t->conflict, columns->v[i].name);
-        any = true;
-    }
-    if (!any)
-        buf_adds(&t->conflict, "NOTHING");
-    t->all_count = any;
+    for (int i = 0; i < columns->n; i++)
+        named(&t->columns, i ? ", " : "", spec, i);
+    for (int k = 0; k < spec->nkey; k++)
+        named(&t->key, k ? ", " : "", spec, spec->key[k]);
+    if (t->mode == MODE_UPSERT || t->mode == MODE_INSERT_IGNORE)
+        write_conflict(t, spec);
+    t->direct = t->conflict.n && !spec->only_if_changed && spec->version < 0 && spec->deleted < 0 &&
+                spec->missing == MISSING_KEEP;
 }
 
 /* "table" or "view" into *view; 1 found, 0 none. */
@@ -189,6 +262,17 @@ static int lacks_column(struct warehouse *w, const char *name, const struct tabl
                    w->path, column->name, t->quoted.p, add.failed ? "" : add.p);
 }
 
+static const char *const history_columns[] = { VALID_FROM, VALID_TO, IS_CURRENT };
+
+/* Which of the columns that only history has is it? -1: none. */
+static int history_column(const struct table_spec *spec, const char *name)
+{
+    for (int i = 0; spec->mode == MODE_HISTORY && i < (int)COUNT_OF(history_columns); i++)
+        if (!strcasecmp(history_columns[i], name))
+            return i;
+    return -1;
+}
+
 /* One row of pragma_table_xinfo: name, notnull, dflt_value, pk, hidden. *at counts the columns that
  * SELECT * gives. */
 static int match_column(sqlite3_stmt *st, struct table *t, const struct table_spec *spec,
@@ -197,10 +281,13 @@ static int match_column(sqlite3_stmt *st, struct table *t, const struct table_sp
     const char *column = db_text(st, 0);
     int i = columns_find(spec->columns, str_of(column));
     bool hidden = sqlite3_column_int(st, 4);
+    int of_history = history_column(spec, column);
     if (i >= 0 && hidden)
         return err_set(err, ERR_TARGET_REFUSED,
                        "column '%s' of table '%s' is generated: it takes no values", column, name);
-    if (i >= 0) {
+    if (of_history >= 0) {
+        found[spec->columns->n + of_history] = true;
+    } else if (i >= 0) {
         found[i] = true;
         t->whole &= i == *at;
     } else if (!hidden) {
@@ -221,7 +308,7 @@ static int match_table(struct warehouse *w, struct table *t, const struct table_
                        const char *name, struct err *err)
 {
     sqlite3_stmt *st;
-    bool *found = calloc((size_t)spec->columns->n, sizeof *found);
+    bool *found = calloc((size_t)spec->columns->n + COUNT_OF(history_columns), sizeof *found);
     if (!found)
         return err_nomem(err);
     int rc = warehouse_prepare(
@@ -239,6 +326,13 @@ static int match_table(struct warehouse *w, struct table *t, const struct table_
     for (int i = 0; rc == 0 && i < spec->columns->n; i++)
         if (!found[i])
             rc = lacks_column(w, name, t, &spec->columns->v[i], err);
+    for (int i = 0; rc == 0 && spec->mode == MODE_HISTORY && i < (int)COUNT_OF(history_columns);
+         i++)
+        if (!found[spec->columns->n + i])
+            rc = err_set(err, ERR_TARGET_REFUSED,
+                         "table '%s' of '%s' has no history: it needs columns " VALID_FROM
+                         " and " VALID_TO " (TIMESTAMP) and " IS_CURRENT " (BOOLEAN)",
+                         name, w->path);
     free(found);
     return rc;
 }
@@ -257,12 +351,23 @@ static int count_indexes(struct warehouse *w, struct table *t, const char *name,
     return rc < 0 ? -1 : 0;
 }
 
+/* A WITHOUT ROWID table may have a column of one of these names, but not of all. */
+static bool has_rowid(struct warehouse *w, const struct table *t)
+{
+    AUTO(buf_clear) struct buf sql = { 0 };
+    sqlite3_stmt *st = NULL;
+    buf_addf(&sql, "SELECT rowid, _rowid_, oid FROM main.%s", t->quoted.p);
+    bool has = !sql.failed && sqlite3_prepare_v2(w->db, sql.p, -1, &st, NULL) == SQLITE_OK;
+    sqlite3_finalize(st);
+    return has;
+}
+
 /* INSERT of one bound row. Here it shows whether the table has a unique index on the key. */
 static int prepare_insert(struct warehouse *w, struct table *t, const struct table_spec *spec,
                           const char *name, struct err *err)
 {
     AUTO(buf_clear) struct buf sql = { 0 };
-    buf_addf(&sql, "INSERT INTO main.%s (%s) VALUES (", t->quoted.p, t->columns.p);
+    buf_addf(&sql, "INSERT INTO main.%s AS qetl_t (%s) VALUES (", t->quoted.p, t->columns.p);
     for (int i = 0; i < spec->columns->n; i++)
         buf_adds(&sql, i ? ", ?" : "?");
     buf_addf(&sql, ")%s", t->conflict.n ? t->conflict.p : "");
@@ -273,10 +378,10 @@ static int prepare_insert(struct warehouse *w, struct table *t, const struct tab
     if (!strstr(err->msg, "ON CONFLICT clause does not match"))
         return err_in(err, "table");
     return err_set(err, ERR_TARGET_REFUSED,
-                   "table '%s' of '%s' has no unique index on the key (%s), which upsert needs; "
+                   "table '%s' of '%s' has no unique index on the key (%s), which %s needs; "
                    "run: CREATE UNIQUE INDEX \"%s_key\""
                    " ON %s (%s)",
-                   name, w->path, t->key.p, name, t->quoted.p, t->key.p);
+                   name, w->path, t->key.p, load_mode_names[t->mode], name, t->quoted.p, t->key.p);
 }
 
 static int table_open(struct warehouse *w, struct table *t, const struct table_spec *spec,
@@ -285,11 +390,10 @@ static int table_open(struct warehouse *w, struct table *t, const struct table_s
     const char *name;
     if (name_of(w, spec, &name, err) < 0)
         return -1;
-    if (spec->mode == MODE_UPSERT && !spec->nkey)
-        return err_set(err, ERR_TARGET_REFUSED,
-                       "table '%s': mode = upsert needs key =", spec->table);
+    if (mode_has_key(spec->mode) && !spec->nkey)
+        return err_set(err, ERR_TARGET_REFUSED, "table '%s': mode = %s needs key =", spec->table,
+                       load_mode_names[spec->mode]);
     t->mode = spec->mode;
-    t->all_count = true;
     if (!(t->order = free_rowid(spec->columns)))
         return err_set(err, ERR_TARGET_REFUSED,
                        "table '%s': the columns rowid, _rowid_ and oid cannot all be used", name);
@@ -306,6 +410,10 @@ static int table_open(struct warehouse *w, struct table *t, const struct table_s
     if (!there) {
         AUTO(buf_clear) struct buf sql = { 0 };
         sqlite_table_sql(&sql, t->quoted.p, spec);
+        if (spec->mode == MODE_HISTORY)
+            buf_addf(&sql,
+                     "; CREATE UNIQUE INDEX main.\"%s_current_key\" ON %s (%s) WHERE " IS_CURRENT,
+                     name, t->quoted.p, t->key.p);
         if (sql.failed)
             return err_nomem(err);
         if (warehouse_exec(w, sql.p, "make the table", err) < 0 || read_schema_version(w, err) < 0)
@@ -313,6 +421,7 @@ static int table_open(struct warehouse *w, struct table *t, const struct table_s
     }
     if (match_table(w, t, spec, name, err) < 0 || count_indexes(w, t, name, err) < 0)
         return -1;
+    t->rowid = has_rowid(w, t);
     return prepare_insert(w, t, spec, name, err);
 }
 
@@ -320,7 +429,8 @@ static int table_open(struct warehouse *w, struct table *t, const struct table_s
 struct table *warehouse_table(struct warehouse *w, const struct table_spec *spec, struct err *err)
 {
     AUTO(buf_clear) struct buf id = { 0 };
-    buf_addf(&id, "%s %d", spec->name, (int)spec->mode);
+    buf_addf(&id, "%s %d %d %d %d %d", spec->name, (int)spec->mode, spec->only_if_changed,
+             spec->version, spec->deleted, (int)spec->missing);
     for (int k = 0; k < spec->nkey; k++)
         buf_addf(&id, " %d", spec->key[k]);
     buf_addc(&id, '\n');

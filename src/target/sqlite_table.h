@@ -24,12 +24,27 @@ struct table {
     struct buf columns;  /* "a", "b" */
     struct buf key;      /* "a", "b" */
     struct buf conflict; /* ON CONFLICT ..., or empty */
+    struct buf temp;     /* temp.staged_N, for rows that are merged and lie in no file; or empty */
     const char *order;   /* name of the staged rowid that no column has */
     bool whole;          /* the table's columns are the staged ones, in their order */
-    bool all_count;      /* every row counts as a change */
+    bool direct;         /* a keyed mode whose rows may go in one by one in file order */
+    bool updates;        /* a row may be put in the place of another: conflict asks qetl_met() */
+    bool rowid;          /* it is not WITHOUT ROWID */
     int indexes;
     enum load_mode mode;
     sqlite3_stmt *insert; /* one row of bound values */
+    sqlite3_stmt *fill;   /* the same into temp */
+};
+
+/* What the functions that the SQL of a merge calls have seen; see sqlite_merge.h. */
+struct merge_tally {
+    int64_t first[2];   /* [gone]: rows that count for their key */
+    int64_t met[2][2];  /* [written][gone]: of those, rows whose key was in the table */
+    struct buf key, last; /* of the row at hand, of the one before */
+    int64_t last_integer; /* the same, where the key is one integer, or the rowid */
+    const char *table;    /* that rows go into */
+    bool any;
+    int64_t again; /* rows that went in over one of the same statement; see merge_watch() */
 };
 
 struct warehouse {
@@ -39,6 +54,8 @@ struct warehouse {
     struct table *tables;
     int ntables;
     int attached; /* staged files: s0, s1, ... */
+    int temps;    /* temporary tables so far, for their names */
+    struct merge_tally tally;
 };
 
 /* The error of the last call as a value: what the data or a table is to blame for is refused for
@@ -49,6 +66,9 @@ int warehouse_prepare(struct warehouse *w, const char *sql, sqlite3_stmt **st, c
 /* 1 a row, 0 done, -1 error; reset but after a row. */
 int warehouse_step(struct warehouse *w, sqlite3_stmt *st, const char *what, struct err *err);
 int warehouse_exec(struct warehouse *w, const char *sql, const char *what, struct err *err);
+
+/* Is column i one of the key? */
+bool in_key(const struct table_spec *spec, int i);
 
 /* 1: there is a table or view of that name (ASCII case ignored), *view says which; 0: none. */
 int warehouse_find(struct warehouse *w, const char *name, bool *view, struct err *err);
