@@ -1,11 +1,19 @@
-/* The table of targets. */
+/* The table of targets, and what they share. */
+#include "config.h"
+
 #include "target/target.h"
 
+#include <ctype.h>
 #include <string.h>
 
 #include "base/mem.h"
 
-static const struct target *const targets[] = { &target_sqlite };
+static const struct target *const targets[] = {
+    &target_sqlite,
+#ifdef HAVE_LIBPQ
+    &target_postgres,
+#endif
+};
 
 const struct target *target_by_url(const char *url, struct err *err)
 {
@@ -61,4 +69,34 @@ int64_t load_rows(const struct load_job *job)
     for (int i = 0; i < job->noutputs; i++)
         rows += job->outputs[i].output->rows;
     return rows;
+}
+
+/* The end of the quoted text, comment or word that begins at p, where SQL has no parameters. */
+static const char *sql_skip(const char *p)
+{
+    const char *end;
+    if (*p == '\'' || *p == '"' || *p == '`') {
+        for (end = p + 1; *end && *end != *p; end++)
+            ;
+        return *end ? end + 1 : end;
+    }
+    if (!strncmp(p, "--", 2))
+        return p + strcspn(p, "\n");
+    if (!strncmp(p, "/*", 2))
+        return (end = strstr(p + 2, "*/")) ? end + 2 : p + strlen(p);
+    return !strncmp(p, "::", 2) ? p + 2 : p + 1;
+}
+
+void sql_fill(struct buf *out, const char *sql, const char *word, const char *with)
+{
+    size_t n = strlen(word);
+    for (const char *p = sql, *next; *p; p = next) {
+        if (!strncmp(p, word, n) && !isalnum((unsigned char)p[n]) && p[n] != '_') {
+            buf_adds(out, with);
+            next = p + n;
+            continue;
+        }
+        next = sql_skip(p);
+        buf_add(out, p, (size_t)(next - p));
+    }
 }

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/mem.h"
 #include "io/config.h"
 #include "io/rejects.h"
 #include "io/row.h"
@@ -109,12 +110,15 @@ struct target {
                  struct err *err);
 };
 
-extern const struct target target_sqlite;
+extern const struct target target_sqlite, target_postgres;
 
 const struct target *target_by_url(const char *url, struct err *err); /* NULL: uri error listing the schemes */
 
 /* The spec of a recipe's table; key: room for recipe->nkey. Errors: config (a key, version or deleted column is not among them). */
 int table_spec_of(struct table_spec *spec, const struct recipe *recipe, const struct columns *columns, int *key, struct err *err);
+
+/* SQL with each `word` (such as ":job") that stands outside of quotes and comments replaced, behind out. "::" is no word's begin. */
+void sql_fill(struct buf *out, const char *sql, const char *word, const char *with);
 
 /* How many rows the outputs of a job have. */
 int64_t load_rows(const struct load_job *job);

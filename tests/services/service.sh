@@ -36,11 +36,13 @@ start() {
     if alive; then cat "$dir/facts"; return; fi
     for try in 1 2 3 4 5; do             # somebody else may take the port between the look and the bind
         port=$((20000 + (RANDOM * 32768 + RANDOM) % 12000))
+        [ ! -s "$dir/port" ] || [ "$try" -gt 2 ] || port=$(cat "$dir/port") # started again: where it was
         answers "$port" && continue
         (serve "$port") >>"$dir/log" 2>&1 </dev/null 3>&- &
         echo $! >"$dir/pid"
         for i in $(seq 200); do
             if alive && answers "$port" && alive; then
+                echo "$port" >"$dir/port"
                 facts "$port" | tee "$dir/facts"
                 return
             fi

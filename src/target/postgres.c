@@ -1,0 +1,178 @@
+/*
+ * The PostgreSQL target: its types, and its encoder, which runs in the reader child and needs no library.
+ *
+ * Binary forms are those of the server's own *_recv functions (src/backend/utils/adt of PostgreSQL 15): numbers in network byte
+ * order, days and microseconds since 2000-01-01, numeric in digits to the base 10000, jsonb as text behind a version byte.
+ */
+#include "target/postgres.h"
+
+#include <endian.h>
+
+#include "target/staged.h"
+
+enum { EPOCH_DAYS = 10957, DAY_MIN = -719162, DAY_MAX = 2932896 /* 0001-01-01 and 9999-12-31 */ };
+static const int64_t DAY_US = 86400000000;
+
+void postgres_type(struct buf *out, const struct column *c)
+{
+    static const char *const types[TYPES] = {
+        [TYPE_TEXT] = "text",       [TYPE_INTEGER] = "bigint", [TYPE_DECIMAL] = "numeric",
+        [TYPE_REAL] = "double precision", [TYPE_BOOLEAN] = "boolean", [TYPE_DATE] = "date",
+        [TYPE_TIMESTAMP] = "timestamp with time zone", [TYPE_JSON] = "jsonb",
+    };
+    buf_adds(out, types[c->type]);
+    if (c->type == TYPE_DECIMAL)
+        buf_addf(out, "(18,%d)", c->scale);
+}
+
+/* ---- binary forms ---- */
+
+static void put16(struct buf *out, int v) { buf_add(out, &(uint16_t){ htobe16((uint16_t)v) }, 2); }
+static void put32(struct buf *out, int64_t v) { buf_add(out, &(uint32_t){ htobe32((uint32_t)v) }, 4); }
+
+static void put64(struct buf *out, uint64_t v)
+{
+    put32(out, 8);
+    buf_add(out, &(uint64_t){ htobe64(v) }, 8);
+}
+
+static void put_text(struct buf *out, const struct value *v)
+{
+    put32(out, v->n);
+    buf_add(out, v->p, v->n);
+}
+
+static unsigned hex4(const char *p)
+{
+    unsigned v = 0;
+    for (int i = 0; i < 4; i++)
+        v = v * 16 + (unsigned)(p[i] <= '9' ? p[i] - '0' : (p[i] | 0x20) - 'a' + 10);
+    return v;
+}
+
+/* The text is valid JSON. jsonb takes neither \u0000 nor half of a surrogate pair. */
+static bool jsonb_takes(const char *p, uint32_t n)
+{
+    const char *end = p + n;
+    bool high = false;
+    for (; (p = memchr(p, '\\', (size_t)(end - p))); p += p[1] == 'u' ? 6 : 2) {
+        unsigned code = p[1] == 'u' ? hex4(p + 2) : ' ';
+        if (code == 0 || (code >= 0xdc00 && code <= 0xdfff && !high))
+            return false;
+        high = code >= 0xd800 && code <= 0xdbff;
+        if (high && (end - p < 12 || p[6] != '\\' || p[7] != 'u' || hex4(p + 8) < 0xdc00 || hex4(p + 8) > 0xdfff))
+            return false;
+    }
+    return true;
+}
+
+static bool put_json(struct buf *out, const struct value *v)
+{
+    if (!jsonb_takes(v->p, v->n))
+        return false;
+    put32(out, (int64_t)v->n + 1);
+    buf_addc(out, 1); /* version */
+    buf_add(out, v->p, v->n);
+    return true;
+}
+
+/* numeric: ndigits, weight of the first digit, sign, digits behind the point; then the digits, to the base 10000. */
+static void put_decimal(struct buf *out, int64_t value, int scale)
+{
+    enum { BASE = 10000, GROUPS = 12 };
+    int digit[GROUPS], n = 0, behind = (scale + 3) / 4, last = 0;
+    unsigned __int128 v = value < 0 ? -(unsigned __int128)value : (unsigned __int128)value;
+    for (int pad = behind * 4 - scale; pad; pad--)
+        v *= 10;
+    for (; v; v /= BASE)
+        digit[n++] = (int)(v % BASE); /* the least one first */
+    while (last < n && digit[last] == 0)
+        last++;
+    int weight = n ? n - 1 - behind : 0;
+    put32(out, 8 + 2 * (n - last));
+    put16(out, n - last);
+    put16(out, weight);
+    put16(out, value < 0 ? 0x4000 : 0);
+    put16(out, scale);
+    for (int i = n - 1; i >= last; i--)
+        put16(out, digit[i]);
+}
+
+static bool put_value(struct buf *out, const struct column *c, const struct value *v)
+{
+    uint64_t bits;
+    switch (c->type) {
+    case TYPE_TEXT:
+        put_text(out, v);
+        return true;
+    case TYPE_JSON:
+        return put_json(out, v);
+    case TYPE_INTEGER:
+        put64(out, (uint64_t)v->i);
+        return true;
+    case TYPE_DECIMAL:
+        put_decimal(out, v->i, c->scale);
+        return true;
+    case TYPE_REAL:
+        memcpy(&bits, &v->r, sizeof bits);
+        put64(out, bits);
+        return true;
+    case TYPE_BOOLEAN:
+        put32(out, 1);
+        buf_addc(out, v->i != 0);
+        return true;
+    case TYPE_DATE:
+        put32(out, 4);
+        put32(out, v->i - EPOCH_DAYS);
+        return v->i >= DAY_MIN && v->i <= DAY_MAX;
+    case TYPE_TIMESTAMP:
+        put64(out, (uint64_t)(v->i - EPOCH_DAYS * DAY_US));
+        return v->i >= DAY_MIN * DAY_US && v->i < (DAY_MAX + 1) * DAY_US;
+    case TYPES:
+        break;
+    }
+    return false;
+}
+
+static void begin_row(struct buf *out, int columns) { put16(out, columns); }
+static void put_null(struct buf *out) { put32(out, -1); }
+
+static const struct row_form tuples = { .ext = "pgc", .begin_row = begin_row, .put_null = put_null, .put = put_value };
+
+enum { COLUMNS_MAX = 1600 }; /* MaxHeapAttributeNumber */
+
+static int check(const struct target_config *cfg, const struct table_spec *spec, struct err *err)
+{
+    if (spec->columns->n > COLUMNS_MAX - 3)
+        return err_set(err, ERR_CONFIG, "target '%s': table '%s' has %d columns, and PostgreSQL takes at most %d", cfg->name,
+                       spec->name, spec->columns->n, COLUMNS_MAX - 3);
+    if (spec->undo_ms)
+        return err_set(err, ERR_CONFIG, "target '%s': there is no undo on PostgreSQL: remove undo= of table '%s'", cfg->name,
+                       spec->name);
+    return 0;
+}
+
+static int encode_open(struct encoder **out, const struct target_config *cfg, const struct table_spec *spec,
+                       const struct stage *stage, int number, struct err *err)
+{
+    (void)cfg; /* the staged form is the same for every server */
+    return row_encode_open(out, &tuples, spec, stage, number, err);
+}
+
+const struct target target_postgres = {
+    .scheme = "postgresql",
+    .check = check,
+    .encode_open = encode_open,
+    .encode_rows = row_encode_rows,
+    .encode_finish = row_encode_finish,
+    .encode_close = row_encode_close,
+    .open = postgres_open,
+    .close = postgres_close,
+    .max_files = 1000,
+    .begin = postgres_begin,
+    .load_job = postgres_load_job,
+    .commit = postgres_commit,
+    .rollback = postgres_rollback,
+    .loaded = postgres_loaded,
+    .query = postgres_query,
+};

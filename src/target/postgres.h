@@ -1,0 +1,40 @@
+/*
+ * What the halves of the PostgreSQL target share.
+ *
+ * A staged output is the tuples of COPY ... (FORMAT binary), https://www.postgresql.org/docs/15/sql-copy.html#id-1.9.3.55.9.4,
+ * without the file's header and trailer, so that many of them could travel in one COPY. Each column has one binary form, that
+ * of the type that qetl gives it in a table of its own:
+ *
+ *   text       text                 integer    bigint             real       double precision
+ *   decimal(n) numeric(18,n)        boolean    boolean            date       date
+ *   timestamp  timestamp with time zone        json       jsonb
+ *
+ * A table that somebody made with other types is loaded through a temporary table of these and a cast (postgres_table.h).
+ */
+#ifndef QETL_TARGET_POSTGRES_H
+#define QETL_TARGET_POSTGRES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "io/row.h"
+#include "target/target.h"
+
+/* The SQL type of a column in a table that qetl makes, behind out. */
+void postgres_type(struct buf *out, const struct column *c);
+
+/* ---- the load half, postgres_load.c; see target.h ---- */
+int postgres_open(struct target_conn **out, const struct config *config, const struct target_config *cfg, bool create,
+                  struct err *err);
+void postgres_close(struct target_conn *c);
+int postgres_begin(struct target_conn *c, struct err *err);
+int postgres_load_job(struct target_conn *c, struct load_job *job, struct err *err);
+int postgres_commit(struct target_conn *c, struct err *err);
+void postgres_rollback(struct target_conn *c);
+int postgres_loaded(struct target_conn *c, const char *uid, struct load_counts *counts, struct err *err);
+int postgres_query(const struct config *config, const struct target_config *cfg, const char *sql, const struct query_sink *sink,
+                   struct err *err);
+
+#endif

@@ -1,0 +1,120 @@
+/* Connections to PostgreSQL; see the header. */
+#include "target/postgres_conn.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+
+/* SQLSTATE, https://www.postgresql.org/docs/15/errcodes-appendix.html: what passes by itself, or when somebody mends the server. */
+static bool passing(const char *state)
+{
+    static const char *const begins[] = { "08" /* connection */, "25006" /* read-only: a standby */, "28" /* who are you */,
+                                          "40" /* rolled back: deadlock */, "53" /* no space, too many connections */,
+                                          "55006", "55P03" /* in use, locked */, "57" /* stopping, cancelled */, "58" /* its disk */,
+                                          "3D000" /* no such database */, "42501" /* not allowed */, "XX" };
+    for (size_t i = 0; i < COUNT_OF(begins); i++)
+        if (!strncmp(state, begins[i], strlen(begins[i])))
+            return true;
+    return false;
+}
+
+static const char *field(const PGresult *r, int code)
+{
+    const char *s = r ? PQresultErrorField(r, code) : NULL;
+    return s ? s : "";
+}
+
+int pg_error(PGconn *pg, const PGresult *r, const char *what, struct err *err)
+{
+    const char *state = field(r, PG_DIAG_SQLSTATE), *detail = field(r, PG_DIAG_MESSAGE_DETAIL),
+               *context = field(r, PG_DIAG_CONTEXT);
+    const char *message = field(r, PG_DIAG_MESSAGE_PRIMARY);
+    char own[300];
+    if (!*message) { /* the connection's: one line of it */
+        snprintf(own, sizeof own, "%.*s", (int)strcspn(PQerrorMessage(pg), "\n"), PQerrorMessage(pg));
+        message = own;
+    }
+    bool pass = !*state || PQstatus(pg) != CONNECTION_OK || passing(state);
+    return err_set(err, pass ? ERR_TARGET : ERR_TARGET_REFUSED, "%s: %s%s%.*s%s%.*s%s", what, message, *detail ? ": " : "", 200,
+                   detail, *context ? "; " : "", (int)strcspn(context, "\n"), context, *state ? "" : " (no answer)");
+}
+
+PGresult *pg_exec(PGconn *pg, const char *sql, const char *what, struct err *err)
+{
+    PGresult *r = PQexec(pg, sql);
+    ExecStatusType status = PQresultStatus(r);
+    if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK || status == PGRES_COPY_IN)
+        return r;
+    (void)pg_error(pg, r, what, err);
+    PQclear(r);
+    return NULL;
+}
+
+int pg_run(PGconn *pg, const char *sql, const char *what, struct err *err)
+{
+    AUTO(result_clearp) PGresult *r = pg_exec(pg, sql, what, err);
+    return r ? 0 : -1;
+}
+
+int64_t pg_number(const PGresult *r, int column)
+{
+    int64_t v = 0;
+    if (PQntuples(r) > 0)
+        (void)text_int_plain(str_of(PQgetvalue(r, 0, column)), &v);
+    return v;
+}
+
+void pg_literal(struct buf *out, PGconn *pg, const char *text)
+{
+    char *quoted = PQescapeLiteral(pg, text, strlen(text));
+    if (quoted)
+        buf_adds(out, quoted);
+    else
+        out->failed = true;
+    PQfreemem(quoted);
+}
+
+int pg_connect(PGconn **out, const struct config *config, const struct target_config *cfg, const char *options, struct err *err)
+{
+    enum { SETTINGS = 16 };
+    const char *keys[SETTINGS] = { 0 }, *values[SETTINGS] = { 0 };
+    int n = 0;
+    const struct remote *remote = config ? config_remote(config, cfg->url) : NULL;
+    char *password = NULL, *user = NULL, timeout[24];
+    if (remote && ((remote->password && config_secret(remote->password, &password, err) < 0) ||
+                   (remote->user && config_secret(remote->user, &user, err) < 0))) {
+        secret_clear(&password);
+        return err_in(err, "target '%s'", cfg->name);
+    }
+    snprintf(timeout, sizeof timeout, "%lld", (long long)(config ? (config->limits.connect_timeout_ms + 999) / 1000 : 20));
+#define SET(key, value) (keys[n] = (key), values[n++] = (value))
+    if (user)
+        SET("user", user);
+    SET("dbname", cfg->url); /* expanded; what it says wins over what stands before it */
+    if (password)
+        SET("password", password);
+    if (remote && remote->ca_file)
+        SET("sslrootcert", remote->ca_file);
+    SET("connect_timeout", timeout);
+    SET("client_encoding", "UTF8");
+    SET("fallback_application_name", "qetl");
+    SET("options", options);
+    SET("keepalives_idle", "30"); /* a peer that is gone is noticed */
+    SET("keepalives_interval", "10");
+    SET("tcp_user_timeout", "60000");
+#undef SET
+    PGconn *pg = PQconnectdbParams(keys, values, 1);
+    secret_clear(&password);
+    secret_clear(&user);
+    if (!pg)
+        return err_nomem(err);
+    if (PQstatus(pg) != CONNECTION_OK) {
+        (void)err_set(err, ERR_TARGET, "target '%s': %.*s", cfg->name, (int)strcspn(PQerrorMessage(pg), "\n"), PQerrorMessage(pg));
+        PQfinish(pg);
+        return -1;
+    }
+    *out = pg;
+    return 0;
+}

@@ -1,0 +1,424 @@
+/*
+ * The PostgreSQL target: its loader.
+ *
+ * Invariants
+ *   - A job lives in a savepoint. Its ledger row is written first: two loaders that hold the same job meet at the ledger's key,
+ *     where the second waits for the first and then finds the job there. Counts that are known only later are put in at the end.
+ *   - A savepoint is released together with the statement that comes next, which saves a round trip a job.
+ *   - Nothing is cached across a rollback.
+ *
+ * If the server or the network dies in the middle, the server rolls everything back. If that happens while COMMIT is under way,
+ * nobody knows: the loader asks the ledger, and a commit that is still in the server's hands then makes the next try wait at
+ * the ledger's key.
+ */
+#include "target/postgres.h"
+
+#include <arpa/inet.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/sys.h"
+#include "base/text.h"
+#include "target/postgres_conn.h"
+#include "target/postgres_table.h"
+#include "target/staged.h"
+
+struct target_conn {
+    PGconn *pg;
+    char *name;
+    bool job_open; /* a savepoint waits for its release */
+    struct pg_tables tables;
+};
+
+static const char ledger_sql[] =
+    "CREATE TABLE IF NOT EXISTS qetl_load (uid text PRIMARY KEY, job bigint NOT NULL, pipeline text NOT NULL, objects text NOT NULL,"
+    " rows bigint NOT NULL, inserted bigint NOT NULL, updated bigint NOT NULL, unchanged bigint NOT NULL, deleted bigint NOT NULL,"
+    " removed bigint NOT NULL, loaded_at timestamp with time zone NOT NULL DEFAULT clock_timestamp())";
+
+/* ---- open ---- */
+
+static int make_ledger(PGconn *pg, struct err *err)
+{
+    AUTO(result_clearp) PGresult *r = pg_exec(pg, "SELECT to_regclass('qetl_load') IS NOT NULL", "look for the ledger", err);
+    if (!r)
+        return -1;
+    if (*PQgetvalue(r, 0, 0) == 't')
+        return 0;
+    struct err first;
+    if (pg_run(pg, ledger_sql, "make the ledger qetl_load", &first) == 0 || pg_run(pg, ledger_sql, "make the ledger qetl_load", err) == 0)
+        return 0; /* two that make it at the same time: one fails, once */
+    err->code = ERR_TARGET;
+    return -1;
+}
+
+int postgres_open(struct target_conn **out, const struct config *config, const struct target_config *cfg, bool create,
+                  struct err *err)
+{
+    /* a commit that was reported must last, and a loader that hangs must not hold its locks for ever */
+    static const char options[] = "-c synchronous_commit=on -c lock_timeout=30s -c idle_in_transaction_session_timeout=10min"
+                                  " -c standard_conforming_strings=on -c timezone=UTC -c client_min_messages=error";
+    struct target_conn *c = calloc(1, sizeof *c);
+    if (!c || !(c->name = strdup(cfg->name))) {
+        free(c);
+        return err_nomem(err);
+    }
+    if (pg_connect(&c->pg, config, cfg, options, err) < 0 || (create && make_ledger(c->pg, err) < 0)) {
+        postgres_close(c);
+        return -1;
+    }
+    *out = c;
+    return 0;
+}
+
+void postgres_close(struct target_conn *c)
+{
+    if (!c)
+        return;
+    pg_tables_forget(&c->tables);
+    PQfinish(c->pg);
+    free(c->name);
+    free(c);
+}
+
+/* ---- transactions ---- */
+
+int postgres_begin(struct target_conn *c, struct err *err)
+{
+    if (PQstatus(c->pg) != CONNECTION_OK) { /* the server was started again since */
+        pg_tables_forget(&c->tables);
+        PQreset(c->pg);
+    }
+    c->job_open = false;
+    return pg_run(c->pg, "BEGIN", "begin", err) < 0 ? err_in(err, "target '%s'", c->name) : 0;
+}
+
+void postgres_rollback(struct target_conn *c)
+{
+    struct err err;
+    pg_tables_forget(&c->tables);
+    c->job_open = false;
+    if (PQstatus(c->pg) == CONNECTION_OK && PQtransactionStatus(c->pg) != PQTRANS_IDLE)
+        (void)pg_run(c->pg, "ROLLBACK", "roll back", &err);
+}
+
+int postgres_commit(struct target_conn *c, struct err *err)
+{
+    if (sys_fault("target-before-commit"))
+        return err_set(err, ERR_TARGET, "commit: fault injected");
+    AUTO(result_clearp) PGresult *r = pg_exec(c->pg, "COMMIT", "commit", err);
+    c->job_open = false;
+    if (!r)
+        return err_in(err, "target '%s'", c->name);
+    if (strcmp(PQcmdStatus(r), "COMMIT")) /* "ROLLBACK": something in it had failed */
+        return err_set(err, ERR_TARGET, "target '%s': commit: the server rolled back", c->name);
+    return sys_fault("target-after-commit") ? err_set(err, ERR_TARGET, "commit: fault injected") : 0;
+}
+
+/* ---- the ledger ---- */
+
+static void take_counts(const PGresult *r, struct load_counts *counts)
+{
+    *counts = (struct load_counts){ pg_number(r, 0), pg_number(r, 1), pg_number(r, 2), pg_number(r, 3), pg_number(r, 4) };
+}
+
+int postgres_loaded(struct target_conn *c, const char *uid, struct load_counts *counts, struct err *err)
+{
+    const char *const values[] = { uid };
+    AUTO(result_clearp) PGresult *r =
+        PQexecParams(c->pg, "SELECT inserted, updated, unchanged, deleted, removed FROM qetl_load WHERE uid = $1", 1, NULL, values, NULL,
+                     NULL, 0);
+    if (PQresultStatus(r) != PGRES_TUPLES_OK) {
+        (void)pg_error(c->pg, r, "ask the ledger", err);
+        err->code = ERR_TARGET;
+        return -1;
+    }
+    if (PQntuples(r) == 0)
+        return 0;
+    take_counts(r, counts);
+    return 1;
+}
+
+/* Opens the job's savepoint and writes its ledger row, as if all its rows were new. 1: it is there already; 0; -1. */
+static int enter(struct target_conn *c, const struct load_job *job, struct err *err)
+{
+    AUTO(buf_clear) struct buf sql = { 0 };
+    buf_adds(&sql, c->job_open ? "RELEASE SAVEPOINT job; SAVEPOINT job; " : "SAVEPOINT job; ");
+    buf_adds(&sql, "INSERT INTO qetl_load (uid, job, pipeline, objects, rows, inserted, updated, unchanged, deleted, removed, loaded_at)"
+                   " VALUES (");
+    pg_literal(&sql, c->pg, job->uid);
+    buf_addf(&sql, ", %" PRId64 ", ", job->id);
+    pg_literal(&sql, c->pg, job->pipeline);
+    buf_adds(&sql, ", ");
+    pg_literal(&sql, c->pg, job->objects ? job->objects : "[]");
+    buf_addf(&sql, ", %" PRId64 ", %" PRId64 ", 0, 0, 0, 0, clock_timestamp()) ON CONFLICT (uid) DO NOTHING", load_rows(job), load_rows(job));
+    if (sql.failed)
+        return err_nomem(err);
+    AUTO(result_clearp) PGresult *r = pg_exec(c->pg, sql.p, "write the ledger", err);
+    if (!r)
+        return -1;
+    c->job_open = true;
+    return strcmp(PQcmdTuples(r), "0") == 0;
+}
+
+static int correct_counts(struct target_conn *c, const struct load_job *job, struct err *err)
+{
+    const struct load_counts *n = &job->counts;
+    AUTO(buf_clear) struct buf sql = { 0 };
+    if (n->inserted == load_rows(job) && !n->updated && !n->unchanged && !n->deleted && !n->removed)
+        return 0;
+    buf_addf(&sql, "UPDATE qetl_load SET inserted = %" PRId64 ", updated = %" PRId64 ", unchanged = %" PRId64 ", deleted = %" PRId64
+                   ", removed = %" PRId64 " WHERE uid = ", n->inserted, n->updated, n->unchanged, n->deleted, n->removed);
+    pg_literal(&sql, c->pg, job->uid);
+    return sql.failed ? err_nomem(err) : pg_run(c->pg, sql.p, "write the ledger", err);
+}
+
+/* ---- rows ---- */
+
+static int put(struct target_conn *c, const void *p, size_t n, struct err *err)
+{
+    return PQputCopyData(c->pg, p, (int)n) == 1 ? 0 : pg_error(c->pg, NULL, "copy", err);
+}
+
+/* File header and trailer of COPY BINARY around the staged tuples. */
+static int send_rows(struct target_conn *c, const struct load_output *o, struct err *err)
+{
+    static const char head[19] = "PGCOPY\n\377\r\n\0"; /* then flags and the length of an extension: none */
+    struct staged_reader r;
+    struct str bytes;
+    if (staged_open(&r, o, err) < 0)
+        return -1;
+    int rc = put(c, head, sizeof head, err), more = 1;
+    while (rc == 0 && (more = staged_next(&r, &bytes, err)) == 1)
+        rc = put(c, bytes.p, bytes.n, err);
+    staged_close(&r);
+    return rc < 0 || more < 0 ? -1 : put(c, &(uint16_t){ 0xffff }, 2, err);
+}
+
+/* The answer to what was copied; *rows of them. */
+static int copied(struct target_conn *c, int64_t *rows, struct err *err)
+{
+    int rc = 0;
+    for (PGresult *r; (r = PQgetResult(c->pg)); PQclear(r)) {
+        if (PQresultStatus(r) == PGRES_COMMAND_OK)
+            (void)text_int_plain(str_of(PQcmdTuples(r)), rows);
+        else if (rc == 0)
+            rc = pg_error(c->pg, r, "copy", err);
+    }
+    return rc;
+}
+
+static int copy_rows(struct target_conn *c, const struct pg_table *t, const struct load_output *o, struct err *err)
+{
+    AUTO(result_clearp) PGresult *start = pg_exec(c->pg, t->copy.p, "copy", err);
+    if (!start)
+        return -1;
+    struct err server;
+    int64_t rows = 0;
+    bool sent = send_rows(c, o, err) == 0;
+    if (PQputCopyEnd(c->pg, sent ? NULL : "the staged rows cannot be read") != 1)
+        return pg_error(c->pg, NULL, "copy", err);
+    int rc = copied(c, &rows, sent ? err : &server);
+    if (!sent || rc < 0)
+        return -1;
+    /* a trigger or a rule may leave rows out */
+    return rows == o->output->rows ? 0
+                                   : err_set(err, ERR_TARGET_REFUSED, "%" PRId64 " of %" PRId64 " rows went in: has the table a trigger?",
+                                             rows, o->output->rows);
+}
+
+/* The table's SQL with the time of the load in it. */
+static PGresult *run_at(struct target_conn *c, const struct buf *sql, const char *now, const char *what, struct err *err)
+{
+    AUTO(buf_clear) struct buf text = { 0 };
+    sql_fill(&text, sql->p, ":now", now);
+    if (text.failed) {
+        (void)err_nomem(err);
+        return NULL;
+    }
+    return pg_exec(c->pg, text.p, what, err);
+}
+
+static int merge_rows(struct target_conn *c, const struct pg_table *t, const struct load_output *o, struct load_counts *counts,
+                      struct err *err)
+{
+    char now[64];
+    int n = snprintf(now, sizeof now, "'");
+    n += text_put_timestamp(now + n, sys_now_ms() * 1000, ' ');
+    snprintf(now + n, sizeof now - (size_t)n, "+00'::timestamp with time zone");
+    if (pg_run(c->pg, t->empty_stage.p, "empty the temporary table", err) < 0 || copy_rows(c, t, o, err) < 0)
+        return -1;
+    AUTO(result_clearp) PGresult *before = t->before.n ? pg_exec(c->pg, t->before.p, "count new rows", err) : NULL;
+    if (t->before.n && !before)
+        return -1;
+    AUTO(result_clearp) PGresult *merged = run_at(c, &t->merge, now, "merge the rows", err);
+    if (!merged)
+        return -1;
+    int64_t fresh = before ? pg_number(before, 0) : 0, inserted = pg_number(merged, 0) + fresh, updated = pg_number(merged, 1) - fresh,
+            deleted = pg_number(merged, 2);
+    counts->inserted += inserted;
+    counts->updated += updated;
+    counts->deleted += deleted;
+    counts->unchanged += o->output->rows - inserted - updated - deleted;
+    if (!t->missing.n)
+        return 0;
+    AUTO(result_clearp) PGresult *gone = run_at(c, &t->missing, now, "remove what is missing", err);
+    int64_t removed = 0;
+    if (!gone)
+        return -1;
+    (void)text_int_plain(str_of(PQcmdTuples(gone)), &removed);
+    counts->removed += removed;
+    return 0;
+}
+
+/* replace: empty the table, but once a job. TRUNCATE where we may: it gives the space back at once. */
+static int empty_table(struct target_conn *c, const struct pg_table *t, struct load_job *job, int at, struct err *err)
+{
+    for (int i = 0; i < at; i++)
+        if (!strcmp(job->outputs[i].spec.name, job->outputs[at].spec.name))
+            return 0;
+    AUTO(buf_clear) struct buf sql = { 0 };
+    buf_addf(&sql, "DELETE FROM %s", t->name.p);
+    if (sql.failed)
+        return err_nomem(err);
+    AUTO(result_clearp) PGresult *r = pg_exec(c->pg, sql.p, "empty the table", err);
+    int64_t removed = 0;
+    if (!r)
+        return -1;
+    (void)text_int_plain(str_of(PQcmdTuples(r)), &removed);
+    job->counts.removed += removed;
+    return 0;
+}
+
+static int load_output(struct target_conn *c, struct load_job *job, int at, struct err *err)
+{
+    const struct load_output *o = &job->outputs[at];
+    struct pg_table *t = pg_table_get(&c->tables, c->pg, &o->spec, err);
+    if (!t || (t->mode == MODE_REPLACE && empty_table(c, t, job, at, err) < 0))
+        return -1;
+    int rc = t->staged ? merge_rows(c, t, o, &job->counts, err) : copy_rows(c, t, o, err);
+    if (rc < 0)
+        return err_in(err, "table '%s'", o->spec.name);
+    if (!t->staged)
+        job->counts.inserted += o->output->rows;
+    else if (!mode_has_key(t->mode))
+        job->slow_rows += o->output->rows;
+    return 0;
+}
+
+static int after_load(struct target_conn *c, const struct load_job *job, struct err *err)
+{
+    AUTO(buf_clear) struct buf sql = { 0 }, uid = { 0 };
+    if (!job->after_load)
+        return 0;
+    pg_literal(&uid, c->pg, job->uid);
+    sql_fill(&sql, job->after_load, ":job", uid.failed ? "" : uid.p);
+    if (sql.failed || uid.failed)
+        return err_nomem(err);
+    if (pg_run(c->pg, sql.p, "after_load", err) < 0)
+        return -1;
+    return PQtransactionStatus(c->pg) == PQTRANS_INTRANS ? 0 : err_set(err, ERR_TARGET_REFUSED, "after_load ended the transaction");
+}
+
+static int load_rows_of(struct target_conn *c, struct load_job *job, struct err *err)
+{
+    for (int i = 0; i < job->noutputs; i++)
+        if (load_output(c, job, i, err) < 0)
+            return -1;
+    return after_load(c, job, err) < 0 ? -1 : correct_counts(c, job, err);
+}
+
+int postgres_load_job(struct target_conn *c, struct load_job *job, struct err *err)
+{
+    job->counts = (struct load_counts){ 0 };
+    job->slow_rows = 0;
+    int there = enter(c, job, err);
+    job->was_there = there == 1;
+    if (there == 1)
+        return postgres_loaded(c, job->uid, &job->counts, err) == 1 ? 0 : err_set(err, ERR_TARGET, "the ledger's row went away");
+    if (there == 0 && load_rows_of(c, job, err) == 0)
+        return 0;
+    job->counts = (struct load_counts){ 0 };
+    job->slow_rows = 0;
+    if (err_class(err->code) == ERR_TRANSIENT)
+        return -1;
+    struct err undo;
+    pg_tables_forget(&c->tables);
+    if (PQtransactionStatus(c->pg) == PQTRANS_IDLE || pg_run(c->pg, "ROLLBACK TO SAVEPOINT job", "roll back the job", &undo) < 0)
+        return err_set(err, ERR_TARGET, "the server gave up the whole transaction");
+    return -1;
+}
+
+/* ---- queries ---- */
+
+static bool is_number(Oid type, const char *text)
+{
+    static const Oid numbers[] = { 20, 21, 23, 26, 700, 701, 1700 }; /* int8, int2, int4, oid, float4, float8, numeric */
+    for (size_t i = 0; i < COUNT_OF(numbers); i++)
+        if (numbers[i] == type)
+            return (*text >= '0' && *text <= '9') || (*text == '-' && text[1] >= '0' && text[1] <= '9');
+    return false;
+}
+
+static int sink_columns(const struct query_sink *sink, const PGresult *r, struct err *err)
+{
+    int n = PQnfields(r);
+    const char **names = calloc((size_t)n + 1, sizeof *names);
+    if (!names)
+        return err_nomem(err);
+    for (int i = 0; i < n; i++)
+        names[i] = PQfname(r, i);
+    int rc = sink->columns(sink->arg, n, names, err);
+    free(names);
+    return rc;
+}
+
+static int sink_row(const struct query_sink *sink, const PGresult *r, int row, struct query_value *values, struct err *err)
+{
+    int n = PQnfields(r);
+    for (int i = 0; i < n; i++) {
+        const char *text = PQgetvalue(r, row, i);
+        values[i] = (struct query_value){ { text, (size_t)PQgetlength(r, row, i) }, is_number(PQftype(r, i), text) };
+        if (PQgetisnull(r, row, i))
+            values[i] = (struct query_value){ 0 };
+        else if (PQftype(r, i) == 16) /* boolean */
+            values[i] = (struct query_value){ *text == 't' ? STR("true") : STR("false"), true };
+    }
+    return sink->row(sink->arg, n, values, err);
+}
+
+static int sink_result(const struct query_sink *sink, const PGresult *r, bool *told, struct err *err)
+{
+    if (!*told && sink_columns(sink, r, err) < 0)
+        return -1;
+    *told = true;
+    struct query_value *values = calloc((size_t)PQnfields(r) + 1, sizeof *values);
+    int rc = values ? 0 : err_nomem(err);
+    for (int i = 0; rc == 0 && i < PQntuples(r); i++)
+        rc = sink_row(sink, r, i, values, err);
+    free(values);
+    return rc;
+}
+
+int postgres_query(const struct config *config, const struct target_config *cfg, const char *sql, const struct query_sink *sink,
+                   struct err *err)
+{
+    PGconn *pg;
+    if (pg_connect(&pg, config, cfg, "-c default_transaction_read_only=on -c timezone=UTC", err) < 0)
+        return -1;
+    bool told = false;
+    int rc = pg_run(pg, "BEGIN TRANSACTION READ ONLY", "begin", err);
+    /* by the extended protocol, which takes one statement: it cannot end the transaction and go on */
+    if (rc == 0 && (!PQsendQueryParams(pg, sql, 0, NULL, NULL, NULL, NULL, 0) || !PQsetSingleRowMode(pg)))
+        rc = pg_error(pg, NULL, "query", err);
+    for (PGresult *r; rc == 0 && (r = PQgetResult(pg)); PQclear(r)) {
+        ExecStatusType status = PQresultStatus(r);
+        if (status == PGRES_TUPLES_OK || status == PGRES_SINGLE_TUPLE)
+            rc = sink_result(sink, r, &told, err);
+        else if (status != PGRES_COMMAND_OK)
+            rc = pg_error(pg, r, "query", err);
+    }
+    PQfinish(pg);
+    return rc;
+}

@@ -1,0 +1,647 @@
+/* Tables of PostgreSQL; see the header. */
+#include "target/postgres_table.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "io/db.h"
+#include "target/postgres.h"
+#include "target/staged.h"
+
+/* Types by number, src/include/catalog/pg_type.dat: those that take the binary form which is staged for a column, and others. */
+enum oid { OID_BOOL = 16, OID_INT8 = 20, OID_TEXT = 25, OID_JSON = 114, OID_XML = 142, OID_FLOAT8 = 701, OID_BPCHAR = 1042,
+           OID_VARCHAR = 1043, OID_DATE = 1082, OID_TIMESTAMP = 1114, OID_TIMESTAMPTZ = 1184, OID_NUMERIC = 1700, OID_JSONB = 3802 };
+static const enum oid same_form[TYPES][4] = {
+    [TYPE_TEXT] = { OID_TEXT, OID_VARCHAR, OID_BPCHAR }, [TYPE_INTEGER] = { OID_INT8 },
+    [TYPE_DECIMAL] = { OID_NUMERIC },                    [TYPE_REAL] = { OID_FLOAT8 },
+    [TYPE_BOOLEAN] = { OID_BOOL },                       [TYPE_DATE] = { OID_DATE },
+    [TYPE_TIMESTAMP] = { OID_TIMESTAMPTZ, OID_TIMESTAMP /* UTC, as everywhere in qetl */ },
+    [TYPE_JSON] = { OID_JSONB },
+};
+
+/* What the server says of one column of the table. */
+struct found {
+    char *name, *type; /* owned by the result */
+    char *cast;        /* the type without its length: a cast to varchar(4) would cut, an assignment refuses */
+    int64_t oid, typmod;
+    bool not_null, has_default, always_identity, generated;
+};
+struct description {
+    PGresult *result; /* owns the texts */
+    struct found *v;
+    int n;
+    bool partitioned;
+};
+
+static void description_clear(struct description *d)
+{
+    PQclear(d->result);
+    free(d->v);
+}
+
+/* While the texts of one table are written. */
+struct draft {
+    PGconn *pg;
+    const struct table_spec *spec;
+    struct pg_table *t;
+    struct description *d;
+    int *at;         /* of each staged column: its place in d->v */
+    char stage[40];  /* name of the temporary table */
+};
+
+static const char *column_name(const struct draft *f, int i) { return f->d->v[f->at[i]].name; }
+
+static void table_clear(struct pg_table *t)
+{
+    free(t->id);
+    buf_clear(&t->name);
+    buf_clear(&t->copy);
+    buf_clear(&t->empty_stage);
+    buf_clear(&t->before);
+    buf_clear(&t->merge);
+    buf_clear(&t->missing);
+}
+
+void pg_tables_forget(struct pg_tables *tables)
+{
+    for (int i = 0; i < tables->n; i++)
+        table_clear(&tables->v[i]);
+    free(tables->v);
+    tables->v = NULL;
+    tables->n = 0;
+}
+
+/* "schema.table" or "table" with quotes. */
+static void qualified(struct buf *out, const char *name)
+{
+    const char *dot = strchr(name, '.');
+    if (dot) {
+        char *schema = strndup(name, (size_t)(dot - name));
+        if (schema)
+            db_quote(out, schema);
+        else
+            out->failed = true;
+        buf_addc(out, '.');
+        free(schema);
+    }
+    db_quote(out, dot ? dot + 1 : name);
+}
+
+static bool in_key(const struct table_spec *spec, int column)
+{
+    for (int k = 0; k < spec->nkey; k++)
+        if (spec->key[k] == column)
+            return true;
+    return false;
+}
+
+static void key_list(struct buf *out, const struct table_spec *spec)
+{
+    for (int k = 0; k < spec->nkey; k++) {
+        buf_adds(out, k ? ", " : "");
+        db_quote(out, spec->columns->v[spec->key[k]].name);
+    }
+}
+
+/* ---- a table that is not there is made ---- */
+
+static int make_table(PGconn *pg, const struct table_spec *spec, const char *name, struct err *err)
+{
+    AUTO(buf_clear) struct buf sql = { 0 };
+    bool history = spec->mode == MODE_HISTORY;
+    buf_addf(&sql, "CREATE TABLE %s (", name);
+    for (int i = 0; i < spec->columns->n; i++) {
+        buf_adds(&sql, i ? ", " : "");
+        db_quote(&sql, spec->columns->v[i].name);
+        buf_addc(&sql, ' ');
+        postgres_type(&sql, &spec->columns->v[i]);
+        buf_adds(&sql, column_not_null(spec, i) ? " NOT NULL" : "");
+    }
+    if (history)
+        buf_adds(&sql, ", " VALID_FROM " timestamp with time zone NOT NULL, " VALID_TO " timestamp with time zone, " IS_CURRENT
+                       " boolean NOT NULL");
+    if (spec->nkey && !history) {
+        buf_adds(&sql, ", PRIMARY KEY (");
+        key_list(&sql, spec);
+        buf_addc(&sql, ')');
+    }
+    buf_addc(&sql, ')');
+    if (history) {
+        buf_addf(&sql, "; CREATE UNIQUE INDEX ON %s (", name);
+        key_list(&sql, spec);
+        buf_adds(&sql, ") WHERE " IS_CURRENT);
+    }
+    if (sql.failed)
+        return err_nomem(err);
+    if (pg_run(pg, sql.p, "make the table", err) == 0)
+        return 0;
+    return err_in(err, "table '%s'", spec->name);
+}
+
+/* ---- a table that is there is looked at ---- */
+
+static int find_table(PGconn *pg, const struct table_spec *spec, const char *name, bool *found, struct description *d, struct err *err)
+{
+    AUTO(buf_clear) struct buf sql = { 0 };
+    buf_adds(&sql, "SELECT relkind FROM pg_class WHERE oid = to_regclass(");
+    pg_literal(&sql, pg, name);
+    buf_adds(&sql, ")");
+    if (sql.failed)
+        return err_nomem(err);
+    AUTO(result_clearp) PGresult *r = pg_exec(pg, sql.p, "look for the table", err);
+    if (!r)
+        return err_in(err, "table '%s'", spec->name);
+    *found = PQntuples(r) > 0;
+    if (!*found)
+        return 0;
+    char kind = PQgetvalue(r, 0, 0)[0];
+    if (!strchr("rpf", kind))
+        return err_set(err, ERR_TARGET_REFUSED, "'%s' is %s, and rows go into tables", spec->name,
+                       kind == 'v' ? "a view" : kind == 'm' ? "a materialized view" : "no table");
+    d->partitioned = kind == 'p';
+    return 0;
+}
+
+static int describe(PGconn *pg, const char *name, struct description *d, struct err *err)
+{
+    AUTO(buf_clear) struct buf sql = { 0 };
+    buf_adds(&sql, "SELECT attname, format_type(atttypid, atttypmod), atttypid::bigint, atttypmod, attnotnull, atthasdef,"
+                   " attidentity = 'a', attgenerated <> '', attidentity <> '', format_type(atttypid, -1)"
+                   " FROM pg_attribute WHERE attnum > 0 AND NOT attisdropped AND attrelid = to_regclass(");
+    pg_literal(&sql, pg, name);
+    buf_adds(&sql, ") ORDER BY attnum");
+    if (sql.failed)
+        return err_nomem(err);
+    PGresult *r = pg_exec(pg, sql.p, "look at the table", err);
+    if (!r)
+        return -1;
+    d->result = r;
+    d->n = PQntuples(r);
+    if (!(d->v = calloc((size_t)d->n + 1, sizeof *d->v)))
+        return err_nomem(err);
+    for (int i = 0; i < d->n; i++) {
+        struct found *f = &d->v[i];
+        f->name = PQgetvalue(r, i, 0);
+        f->type = PQgetvalue(r, i, 1);
+        f->cast = PQgetvalue(r, i, 9);
+        f->oid = atoll(PQgetvalue(r, i, 2));
+        f->typmod = atoll(PQgetvalue(r, i, 3));
+        f->not_null = *PQgetvalue(r, i, 4) == 't';
+        f->has_default = *PQgetvalue(r, i, 5) == 't' || *PQgetvalue(r, i, 8) == 't';
+        f->always_identity = *PQgetvalue(r, i, 6) == 't';
+        f->generated = *PQgetvalue(r, i, 7) == 't';
+    }
+    return 0;
+}
+
+/* The place of a staged column in the table: the same name, else the only one that is the same without regard to case. */
+static int place_of(const struct description *d, const char *name)
+{
+    int found = -1, n = 0;
+    for (int i = 0; i < d->n; i++) {
+        if (!strcmp(d->v[i].name, name))
+            return i;
+        if (!strcasecmp(d->v[i].name, name)) {
+            found = i;
+            n++;
+        }
+    }
+    return n == 1 ? found : -1;
+}
+
+static int refuse_column(const struct draft *f, const struct column *c, const struct found *found, const char *why, struct err *err)
+{
+    return err_set(err, ERR_TARGET_REFUSED, "column '%s' of table '%s' (%s) %s", c->name, f->spec->name, found->type, why);
+}
+
+static int match_column(const struct draft *f, int i, struct err *err)
+{
+    const struct column *c = &f->spec->columns->v[i];
+    AUTO(buf_clear) struct buf type = { 0 };
+    if ((f->at[i] = place_of(f->d, c->name)) < 0) {
+        postgres_type(&type, c);
+        return err_set(err, ERR_TARGET_REFUSED, "table '%s' has no column '%s'; run: ALTER TABLE %s ADD COLUMN \"%s\" %s",
+                       f->spec->name, c->name, f->t->name.p, c->name, type.failed ? "" : type.p);
+    }
+    const struct found *found = &f->d->v[f->at[i]];
+    if (found->generated)
+        return refuse_column(f, c, found, "is generated; take it out of columns=", err);
+    if (found->always_identity)
+        return refuse_column(f, c, found, "is GENERATED ALWAYS AS IDENTITY; take it out of columns=", err);
+    /* numeric(p,s): https://www.postgresql.org/docs/15/datatype-numeric.html; more digits would be rounded away */
+    int scale = found->typmod < 4 ? 1000 : (int)(((found->typmod - 4) & 0x7ff) ^ 1024) - 1024;
+    if (c->type == TYPE_DECIMAL && found->oid == OID_NUMERIC && scale < c->scale)
+        return refuse_column(f, c, found, "has fewer digits behind the point than the rows", err);
+    return 0;
+}
+
+static bool is_history_column(const char *name)
+{
+    return !strcmp(name, VALID_FROM) || !strcmp(name, VALID_TO) || !strcmp(name, IS_CURRENT);
+}
+
+static int match_columns(const struct draft *f, struct err *err)
+{
+    bool history = f->spec->mode == MODE_HISTORY;
+    for (int i = 0; i < f->spec->columns->n; i++)
+        if (match_column(f, i, err) < 0)
+            return -1;
+    for (int k = 0; k < f->d->n; k++) {
+        const struct found *found = &f->d->v[k];
+        bool given = found->has_default || found->generated || (history && is_history_column(found->name));
+        for (int i = 0; i < f->spec->columns->n && !given; i++)
+            given = f->at[i] == k;
+        if (found->not_null && !given)
+            return err_set(err, ERR_TARGET_REFUSED, "column '%s' of table '%s' is NOT NULL without a default, and the rows do not have it",
+                           found->name, f->spec->name);
+    }
+    if (history && (place_of(f->d, VALID_FROM) < 0 || place_of(f->d, VALID_TO) < 0 || place_of(f->d, IS_CURRENT) < 0))
+        return err_set(err, ERR_TARGET_REFUSED,
+                       "table '%s' has no history: it needs columns " VALID_FROM " and " VALID_TO
+                       " (timestamp with time zone) and " IS_CURRENT " (boolean)", f->spec->name);
+    return 0;
+}
+
+static bool takes_staged_form(const struct draft *f)
+{
+    for (int i = 0; i < f->spec->columns->n; i++) {
+        bool same = false;
+        for (size_t k = 0; k < COUNT_OF(same_form[0]); k++)
+            same |= (int64_t)same_form[f->spec->columns->v[i].type][k] == f->d->v[f->at[i]].oid;
+        if (!same)
+            return false;
+    }
+    return true;
+}
+
+/* ---- the SQL of a table ---- */
+
+/* All columns with `before` in front of each: the table's names, or the stage's, which are the same. */
+static void columns(struct buf *out, const struct draft *f, const char *before)
+{
+    for (int i = 0; i < f->spec->columns->n; i++) {
+        buf_adds(out, i ? ", " : "");
+        buf_adds(out, before);
+        db_quote(out, column_name(f, i));
+    }
+}
+
+/* The staged columns as the table's types. */
+static void casts(struct buf *out, const struct draft *f)
+{
+    for (int i = 0; i < f->spec->columns->n; i++) {
+        buf_adds(out, i ? ", s." : "s.");
+        db_quote(out, column_name(f, i));
+        buf_addf(out, "::%s", f->d->v[f->at[i]].cast);
+    }
+}
+
+static void key_of(struct buf *out, const struct draft *f, const char *before)
+{
+    for (int k = 0; k < f->spec->nkey; k++) {
+        buf_adds(out, k ? ", " : "");
+        buf_adds(out, before);
+        db_quote(out, column_name(f, f->spec->key[k]));
+    }
+}
+
+/* The row of t has the key of the row of s. */
+static void same_key(struct buf *out, const struct draft *f, const char *t, const char *s)
+{
+    for (int k = 0; k < f->spec->nkey; k++) {
+        const char *name = column_name(f, f->spec->key[k]);
+        buf_addf(out, "%s%s.", k ? " AND " : "", t);
+        db_quote(out, name);
+        buf_addf(out, " = %s.", s);
+        db_quote(out, name);
+        buf_addf(out, "::%s", f->d->v[f->at[f->spec->key[k]]].cast);
+    }
+}
+
+/* Columns that tell whether a row changed: not the key, nor (history) its version. */
+static bool tells_change(const struct draft *f, int i)
+{
+    return !in_key(f->spec, i) && !(f->spec->mode == MODE_HISTORY && i == f->spec->version);
+}
+
+/* (t.a, t.b) as something that can be compared. */
+static void comparable(struct buf *out, const struct draft *f, const char *before)
+{
+    bool any = false;
+    buf_adds(out, "ROW(");
+    for (int i = 0; i < f->spec->columns->n; i++) {
+        if (!tells_change(f, i))
+            continue;
+        const struct found *found = &f->d->v[f->at[i]];
+        buf_adds(out, any ? ", " : "");
+        buf_adds(out, before);
+        db_quote(out, found->name);
+        if (found->oid == OID_JSON || found->oid == OID_XML)
+            buf_adds(out, "::text");
+        any = true;
+    }
+    buf_addc(out, ')');
+}
+
+/* One staged row of each key: the last (by version, then by order), or for insert_ignore the first. */
+static void one_a_key(struct buf *out, const struct draft *f)
+{
+    buf_adds(out, "(SELECT DISTINCT ON (");
+    key_of(out, f, "");
+    buf_addf(out, ") * FROM %s ORDER BY ", f->stage);
+    key_of(out, f, "");
+    if (f->spec->version >= 0) {
+        buf_adds(out, ", ");
+        db_quote(out, column_name(f, f->spec->version));
+        buf_adds(out, " DESC NULLS LAST");
+    }
+    buf_addf(out, ", " STAGED_ORDER " %s)", f->spec->mode == MODE_INSERT_IGNORE ? "ASC" : "DESC");
+}
+
+static void named(struct buf *out, const struct draft *f, const char *before, int column)
+{
+    buf_adds(out, before);
+    db_quote(out, column_name(f, column));
+}
+
+/* SET a = EXCLUDED.a, ...; false: there is no column but the key. */
+static bool set_list(struct buf *out, const struct draft *f)
+{
+    const struct table_spec *s = f->spec;
+    bool any = false;
+    for (int i = 0; i < s->columns->n; i++) {
+        if (in_key(s, i))
+            continue;
+        buf_adds(out, any ? ", " : "");
+        named(out, f, "", i);
+        if (s->deleted >= 0 && i != s->deleted && i != s->version) {
+            named(out, f, " = CASE WHEN EXCLUDED.", s->deleted);
+            named(out, f, " THEN t.", i);
+            named(out, f, " ELSE EXCLUDED.", i);
+            buf_adds(out, " END");
+        } else {
+            named(out, f, " = EXCLUDED.", i);
+        }
+        any = true;
+    }
+    return any;
+}
+
+static void update_condition(struct buf *out, const struct draft *f)
+{
+    const struct table_spec *s = f->spec;
+    const char *word = " WHERE ";
+    if (s->version >= 0) {
+        named(out, f, " WHERE (t.", s->version);
+        named(out, f, " IS NULL OR EXCLUDED.", s->version);
+        named(out, f, " >= t.", s->version);
+        buf_addc(out, ')');
+        word = " AND ";
+    }
+    if (!s->only_if_changed)
+        return;
+    buf_adds(out, word);
+    if (s->deleted >= 0) {
+        named(out, f, "CASE WHEN EXCLUDED.", s->deleted);
+        named(out, f, " THEN t.", s->deleted);
+        buf_adds(out, " IS NOT TRUE ELSE ");
+    }
+    comparable(out, f, "t.");
+    buf_adds(out, " IS DISTINCT FROM ");
+    comparable(out, f, "EXCLUDED.");
+    buf_adds(out, s->deleted >= 0 ? " END" : "");
+}
+
+static void upsert_sql(const struct draft *f)
+{
+    struct buf *out = &f->t->merge;
+    bool gone = f->spec->deleted >= 0, ignore = f->spec->mode == MODE_INSERT_IGNORE;
+    AUTO(buf_clear) struct buf set = { 0 };
+    bool any = set_list(&set, f) && !ignore;
+    buf_addf(out, "WITH merged AS (INSERT INTO %s AS t (", f->t->name.p);
+    columns(out, f, "");
+    buf_adds(out, ") SELECT ");
+    casts(out, f);
+    buf_adds(out, " FROM ");
+    one_a_key(out, f);
+    buf_adds(out, " s ON CONFLICT (");
+    key_of(out, f, "");
+    buf_addf(out, ") DO %s%s", any ? "UPDATE SET " : "NOTHING", any ? set.p : "");
+    if (any)
+        update_condition(out, f);
+    /* xmax is 0 in a row that is new, and the lock of this transaction in one that was there */
+    buf_addf(out, " RETURNING %s AS fresh, ", !any ? "true" : f->d->partitioned ? "false" : "t.xmax = 0");
+    if (gone)
+        named(out, f, "t.", f->spec->deleted);
+    buf_addf(out, "%s AS gone) SELECT count(*) FILTER (WHERE fresh AND NOT gone), count(*) FILTER (WHERE NOT fresh AND NOT gone),"
+                  " count(*) FILTER (WHERE gone) FROM merged", gone ? " IS TRUE" : "false");
+    out->failed |= set.failed;
+    if (!f->d->partitioned || !any)
+        return;
+    /* a partitioned table does not show xmax: its new keys are counted before */
+    out = &f->t->before;
+    buf_adds(out, "SELECT count(*) FILTER (WHERE NOT gone) FROM (SELECT ");
+    if (gone)
+        named(out, f, "s.", f->spec->deleted);
+    buf_adds(out, gone ? " IS TRUE AS gone FROM " : "false AS gone FROM ");
+    one_a_key(out, f);
+    buf_addf(out, " s WHERE NOT EXISTS (SELECT 1 FROM %s t WHERE ", f->t->name.p);
+    same_key(out, f, "t", "s");
+    buf_adds(out, ")) fresh");
+}
+
+static void append_sql(const struct draft *f)
+{
+    struct buf *out = &f->t->merge;
+    buf_addf(out, "WITH merged AS (INSERT INTO %s (", f->t->name.p);
+    columns(out, f, "");
+    buf_adds(out, ") SELECT ");
+    casts(out, f);
+    buf_addf(out, " FROM %s s ORDER BY " STAGED_ORDER " RETURNING 1) SELECT count(*), 0, 0 FROM merged", f->stage);
+}
+
+/* The time from which a staged row holds: its version, where that is a time. */
+static void valid_from(struct buf *out, const struct draft *f)
+{
+    int v = f->spec->version;
+    enum type type = v >= 0 ? f->spec->columns->v[v].type : TYPE_TEXT;
+    if (type == TYPE_TIMESTAMP || type == TYPE_DATE) {
+        named(out, f, "coalesce(", v);
+        buf_adds(out, "::timestamp with time zone, :now)");
+    } else {
+        buf_adds(out, ":now");
+    }
+}
+
+/*
+ * All staged rows of a key and the row that is current now, in the order of their versions: what stands before the current one
+ * came too late; what is equal to the one before it is no change. The rest close each other's time, the first one that of the
+ * current row.
+ */
+static void history_sql(const struct draft *f)
+{
+    struct buf *out = &f->t->merge;
+    AUTO(buf_clear) struct buf key = { 0 }, order = { 0 }, all = { 0 }, from = { 0 };
+    key_of(&key, f, "");
+    columns(&all, f, "");
+    valid_from(&from, f);
+    if (f->spec->version >= 0) {
+        named(&order, f, "", f->spec->version);
+        buf_adds(&order, " NULLS FIRST, ");
+    }
+    buf_adds(&order, STAGED_ORDER);
+    buf_addf(out, "DROP TABLE IF EXISTS %s_changed; CREATE TEMP TABLE %s_changed ON COMMIT DROP AS WITH known AS (SELECT ", f->stage, f->stage);
+    casts(out, f);
+    buf_adds(out, ", " STAGED_ORDER " FROM ");
+    if (f->spec->version >= 0)
+        buf_adds(out, f->stage);
+    else /* without versions all would begin at the same time: the last one counts */
+        one_a_key(out, f);
+    buf_adds(out, " s UNION ALL SELECT ");
+    columns(out, f, "t.");
+    buf_addf(out, ", 0 FROM %s t WHERE " IS_CURRENT " AND EXISTS (SELECT 1 FROM %s s WHERE ", f->t->name.p, f->stage);
+    same_key(out, f, "t", "s");
+    buf_addf(out, ")), marked AS (SELECT *, bool_or(" STAGED_ORDER " = 0) OVER (PARTITION BY %s) AS has_current,"
+                  " bool_or(" STAGED_ORDER " = 0) OVER (PARTITION BY %s ORDER BY %s ROWS UNBOUNDED PRECEDING) AS is_later FROM known),",
+             key.p, key.p, order.p);
+    buf_adds(out, " kept AS (SELECT *, lag(");
+    comparable(out, f, "");
+    buf_addf(out, ") OVER w AS was, row_number() OVER w AS place FROM marked WHERE is_later OR NOT has_current"
+                  " WINDOW w AS (PARTITION BY %s ORDER BY %s)), changed AS (SELECT *, %s AS since FROM kept WHERE " STAGED_ORDER
+                  " > 0 AND (place = 1 OR ", key.p, order.p, from.p);
+    comparable(out, f, "");
+    buf_addf(out, " IS DISTINCT FROM was)) SELECT %s, since, lead(since) OVER w AS until, row_number() OVER w = 1 AS is_first,"
+                  " has_current FROM changed WINDOW w AS (PARTITION BY %s ORDER BY %s);", all.p, key.p, order.p);
+    buf_addf(out, "UPDATE %s t SET " VALID_TO " = s.since, " IS_CURRENT " = false FROM %s_changed s WHERE s.is_first AND t." IS_CURRENT
+                  " AND ", f->t->name.p, f->stage);
+    same_key(out, f, "t", "s");
+    buf_addf(out, ";INSERT INTO %s (%s, " VALID_FROM ", " VALID_TO ", " IS_CURRENT ") SELECT %s, since, until, until IS NULL FROM %s_changed;",
+             f->t->name.p, all.p, all.p, f->stage);
+    buf_adds(out, "WITH counted AS (SELECT is_first AND NOT has_current AS fresh, ");
+    if (f->spec->deleted >= 0)
+        named(out, f, "", f->spec->deleted);
+    buf_addf(out, "%s AS gone FROM %s_changed) SELECT count(*) FILTER (WHERE fresh AND NOT gone),"
+                  " count(*) FILTER (WHERE NOT fresh AND NOT gone), count(*) FILTER (WHERE gone) FROM counted",
+             f->spec->deleted >= 0 ? " IS TRUE" : "false", f->stage);
+    out->failed |= key.failed || order.failed || all.failed || from.failed;
+}
+
+static void missing_sql(const struct draft *f)
+{
+    struct buf *out = &f->t->missing;
+    const struct table_spec *s = f->spec;
+    if (s->mode == MODE_HISTORY)
+        buf_addf(out, "UPDATE %s t SET " VALID_TO " = :now, " IS_CURRENT " = false WHERE " IS_CURRENT, f->t->name.p);
+    else if (s->deleted >= 0) {
+        buf_addf(out, "UPDATE %s t SET ", f->t->name.p);
+        named(out, f, "", s->deleted);
+        named(out, f, " = true WHERE t.", s->deleted);
+        buf_adds(out, " IS NOT TRUE");
+    } else {
+        buf_addf(out, "DELETE FROM %s t WHERE true", f->t->name.p);
+    }
+    buf_addf(out, " AND NOT EXISTS (SELECT 1 FROM %s s WHERE ", f->stage);
+    same_key(out, f, "t", "s");
+    buf_addc(out, ')');
+}
+
+static int make_stage(const struct draft *f, struct err *err)
+{
+    AUTO(buf_clear) struct buf sql = { 0 };
+    buf_addf(&sql, "CREATE TEMP TABLE %s (", f->stage);
+    for (int i = 0; i < f->spec->columns->n; i++) {
+        db_quote(&sql, column_name(f, i));
+        buf_addc(&sql, ' ');
+        postgres_type(&sql, &f->spec->columns->v[i]);
+        buf_adds(&sql, ", ");
+    }
+    buf_adds(&sql, STAGED_ORDER " bigint GENERATED ALWAYS AS IDENTITY)");
+    return sql.failed ? err_nomem(err) : pg_run(f->pg, sql.p, "make the temporary table", err);
+}
+
+static void write_texts(const struct draft *f)
+{
+    struct pg_table *t = f->t;
+    buf_adds(&t->copy, "COPY ");
+    buf_adds(&t->copy, t->staged ? f->stage : t->name.p);
+    buf_adds(&t->copy, " (");
+    columns(&t->copy, f, "");
+    buf_adds(&t->copy, ") FROM STDIN (FORMAT binary)");
+    if (!t->staged)
+        return;
+    buf_addf(&t->empty_stage, "TRUNCATE %s", f->stage);
+    if (t->mode == MODE_HISTORY)
+        history_sql(f);
+    else if (t->mode == MODE_UPSERT || t->mode == MODE_INSERT_IGNORE)
+        upsert_sql(f);
+    else
+        append_sql(f);
+    if (f->spec->missing == MISSING_DELETE)
+        missing_sql(f);
+}
+
+static int draft_table(struct draft *f, struct err *err)
+{
+    struct pg_table *t = f->t;
+    bool found = false;
+    qualified(&t->name, f->spec->name);
+    if (t->name.failed)
+        return err_nomem(err);
+    if (find_table(f->pg, f->spec, t->name.p, &found, f->d, err) < 0 ||
+        (!found && make_table(f->pg, f->spec, t->name.p, err) < 0) || describe(f->pg, t->name.p, f->d, err) < 0 ||
+        match_columns(f, err) < 0)
+        return -1;
+    t->mode = f->spec->mode;
+    t->staged = mode_has_key(t->mode) || !takes_staged_form(f);
+    if (t->staged && make_stage(f, err) < 0)
+        return -1;
+    write_texts(f);
+    return t->copy.failed || t->empty_stage.failed || t->before.failed || t->merge.failed || t->missing.failed ? err_nomem(err) : 0;
+}
+
+/* ---- tables by what outputs say ---- */
+
+static char *id_of(const struct table_spec *spec)
+{
+    struct buf id = { 0 };
+    buf_addf(&id, "%s\n%d %d %d %d %d\n", spec->name, (int)spec->mode, spec->only_if_changed, spec->version, spec->deleted,
+             (int)spec->missing);
+    for (int k = 0; k < spec->nkey; k++)
+        buf_addf(&id, "%d,", spec->key[k]);
+    columns_print(spec->columns, &id);
+    if (id.failed)
+        buf_clear(&id);
+    return id.p;
+}
+
+struct pg_table *pg_table_get(struct pg_tables *tables, PGconn *pg, const struct table_spec *spec, struct err *err)
+{
+    char *id = id_of(spec);
+    for (int i = 0; id && i < tables->n; i++)
+        if (!strcmp(tables->v[i].id, id)) {
+            free(id);
+            return &tables->v[i];
+        }
+    struct pg_table *more = id ? realloc(tables->v, (size_t)(tables->n + 1) * sizeof *more) : NULL;
+    if (!more) {
+        free(id);
+        (void)err_nomem(err);
+        return NULL;
+    }
+    tables->v = more;
+    struct pg_table *t = &more[tables->n];
+    struct description d = { 0 };
+    struct draft f = { .pg = pg, .spec = spec, .t = t, .d = &d, .at = calloc((size_t)spec->columns->n, sizeof(int)) };
+    *t = (struct pg_table){ .id = id };
+    snprintf(f.stage, sizeof f.stage, "pg_temp.qetl_stage_%d", ++tables->made);
+    int rc = f.at ? draft_table(&f, err) : err_nomem(err);
+    free(f.at);
+    description_clear(&d);
+    if (rc < 0) {
+        table_clear(t);
+        return NULL;
+    }
+    tables->n++;
+    return t;
+}

@@ -1,0 +1,41 @@
+/*
+ * A table of a PostgreSQL warehouse as outputs meet it: made, matched by name, or refused; and the SQL that puts rows into it.
+ *
+ * Rows go straight into the table (COPY) when its mode is append or replace and each column takes the binary form that was
+ * staged. Else they go into a temporary table with the types of postgres_type() and a column STAGED_ORDER that counts them, and
+ * from there by one or a few statements ("merge") into the table.
+ */
+#ifndef QETL_TARGET_POSTGRES_TABLE_H
+#define QETL_TARGET_POSTGRES_TABLE_H
+
+#include "target/postgres_conn.h"
+
+struct pg_table {
+    char *id;              /* what outputs are known by: name, mode, options, key and columns */
+    struct buf name;       /* "schema"."table" */
+    struct buf copy;       /* COPY ... FROM STDIN (FORMAT binary) */
+    bool staged;           /* the rows go by the temporary table: */
+    struct buf empty_stage; /* TRUNCATE of it */
+    struct buf before;     /* upsert into a partitioned table: counts keys that are new; or empty */
+    struct buf merge;      /* gives three counts: inserted, updated, deleted. :now stands for the time of the load */
+    struct buf missing;    /* missing = delete; or empty */
+    enum load_mode mode;
+};
+
+struct pg_tables {
+    struct pg_table *v;
+    int n, made; /* made: temporary tables so far, for their names */
+};
+
+#define STAGED_ORDER "qetl_order"
+#define VALID_FROM "valid_from"
+#define VALID_TO "valid_to"
+#define IS_CURRENT "is_current"
+
+/* The table for an output: known already, or looked at (and made when missing) now. Inside a transaction. Valid until the next
+ * call or pg_tables_forget(). NULL: target-refused with what to do, or trouble. */
+struct pg_table *pg_table_get(struct pg_tables *tables, PGconn *pg, const struct table_spec *spec, struct err *err);
+/* After a rollback: what was made is gone. */
+void pg_tables_forget(struct pg_tables *tables);
+
+#endif
