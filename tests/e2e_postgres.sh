@@ -22,6 +22,8 @@ run_load() { job=''; end=$(load "$1"); job=$(qetlctl --json jobs | jq '.jobs | m
 error_of() { qetlctl --json errors | jq -r '.errors[0].message'; }
 
 new_site <<INI
+[limits]
+crashes = 1000
 [remote pg]
 url = postgresql://127.0.0.1:$PGPORT/
 password = @file:$work/password
@@ -235,7 +237,7 @@ for fault in loader-before-record loader-after-record target-before-commit targe
         small=$work/small.csv
         printf 'id,n\n1,1\n' >"$small"
         jobs=$(for f in "$work/in.csv" "$small" "$small"; do qetlctl --json submit once "$f" | jq .id; done)
-        QETL_FAULT=$fault:1:$how timeout 60 qetl drain --max-wait 1s 2>/dev/null
+        QETL_FAULT=$fault:1:$how timeout 4 qetl drain --max-wait 1s 2>/dev/null
         timeout 60 qetl drain --max-wait 20s 2>"$work/drain"
         expected=$((expected + 20002))
         is "$how at $fault: each job once" "$(for j in $jobs; do state "$j"; done | xargs) $(pg 'SELECT count(*) FROM once')" "loaded loaded loaded $expected"
