@@ -271,6 +271,23 @@ TEST(fetch, a_host_that_does_not_answer_is_a_passing_fault_without_secrets)
     CHECK(strstr(err.msg, "hidden") == NULL);
 }
 
+TEST(fetch, a_host_that_is_not_known_spoils_no_later_fetch)
+{
+    struct limits limits = { .connect_timeout_ms = 5000, .stall_timeout_ms = 5000 };
+    struct fetch_sink sink = { NULL, sink_head, sink_write, sink_tick, NULL, 0 };
+    struct fetch *f;
+    struct err err;
+    int64_t got;
+    CHECK_OK(fetch_open(&f, &limits, &err), err);
+    for (int i = 0; i < 3; i++) { /* no resolver is asked for a name with an empty label */
+        CHECK_EQ(fetch_get(f, "http://a..invalid/x", NULL, NULL, &sink, &got, &err), -1);
+        CHECK_HAS(err.msg, "resolve");
+        CHECK_EQ(fetch_get(f, "http://127.0.0.1:1/x", NULL, NULL, &sink, &got, &err), -1);
+        CHECK_HAS(err.msg, "connect");
+    }
+    fetch_close(f);
+}
+
 TEST(fetch, ftps_without_a_port_means_tls_at_once_on_990)
 {
     struct err err;

@@ -531,7 +531,6 @@ static CURLcode set_common(struct transfer *t)
     bad |= curl_easy_setopt(e, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     bad |= curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
     bad |= curl_easy_setopt(e, CURLOPT_FILETIME, 1L);
-    bad |= curl_easy_setopt(e, CURLOPT_BUFFERSIZE, (long)BUFFER);
     bad |= curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)t->f->limits.connect_timeout_ms);
     bad |= curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
     bad |= curl_easy_setopt(e, CURLOPT_HEADERDATA, t);
@@ -589,10 +588,29 @@ static CURLcode set_ssh(struct transfer *t)
     return bad ? CURLE_OUT_OF_MEMORY : CURLE_OK;
 }
 
+/*
+ * A handle that knows nothing of the last request. libcurl 7.88 leaves the buffer of a transfer that
+ * got no connection (its host was not resolved) on the handle, even over a reset, and then refuses
+ * to size it: such a handle is replaced. Connections belong to the multi handle and stay.
+ */
+static bool clean_handle(struct fetch *f)
+{
+    curl_easy_reset(f->easy);
+    if (curl_easy_setopt(f->easy, CURLOPT_BUFFERSIZE, (long)BUFFER) == CURLE_OK)
+        return true;
+    CURL *fresh = curl_easy_init();
+    if (!fresh)
+        return false;
+    curl_easy_cleanup(f->easy);
+    f->easy = fresh;
+    return curl_easy_setopt(fresh, CURLOPT_BUFFERSIZE, (long)BUFFER) == CURLE_OK;
+}
+
 static int set_request(struct transfer *t)
 {
+    if (!clean_handle(t->f))
+        return fail(t, ERR_NO_MEMORY, "out of memory");
     CURL *e = t->f->easy;
-    curl_easy_reset(e);
     if (set_common(t) || set_security(t) || (t->transport->ssh && set_ssh(t)) ||
         curl_easy_setopt(e, CURLOPT_URL, t->url))
         return fail(t, ERR_NO_MEMORY,
