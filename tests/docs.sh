@@ -39,11 +39,11 @@ result $? "the ini that is installed is free of faults"
 if command -v systemd-analyze >/dev/null; then
     bad=0
     cp "$builddir/systemd/qetl@.service" "$tmp/qetl@worker.service"
-    { cat "$tmp/qetl@worker.service"; cat 'systemd/qetl@loader.conf'; } >"$tmp/qetl@loader.service"
+    { cat "$tmp/qetl@worker.service"; cat 'systemd/loader-without-network.conf'; } >"$tmp/qetl@loader.service"
     systemd-analyze security --offline=true --threshold=12 "$tmp/qetl@worker.service" >"$tmp/worker" 2>&1 || bad=1
     systemd-analyze security --offline=true --threshold=4 "$tmp/qetl@loader.service" >"$tmp/loader" 2>&1 || bad=1
     tail -n 1 "$tmp/worker" "$tmp/loader" >&2
-    result $bad "exposure by systemd-analyze security: a worker at most 1.2, a loader 0.4"
+    result $bad "exposure by systemd-analyze security: a worker at most 1.2, a loader without network 0.4"
 else
     n=$((n + 1)); echo "ok $n - exposure by systemd-analyze security # SKIP systemd is not installed"
 fi
