@@ -853,6 +853,64 @@ TEST(sqlite, what_no_recipe_can_ask_is_found_by_check)
     staged_clear(&s);
 }
 
+TEST(sqlite, after_load_knows_its_job_and_nothing_of_transactions)
+{
+    static const struct {
+        const char *sql, *refusal;
+    } bad[] = {
+        { "COMMIT", "after_load: it may not begin or end transactions" },
+        { "INSERT INTO log VALUES ('x'); ROLLBACK", "after_load: it may not begin or end transactions" },
+        { "SAVEPOINT a", "savepoints" },
+        { "ATTACH ':memory:' AS m", "attach" },
+        { "PRAGMA synchronous = OFF", "PRAGMA" },
+        { "DELETE FROM qetl_load", "tables of qetl itself" },
+        { "INSERT INTO log VALUES ('x'); SELEC", "after_load: near \"SELEC\"" },
+    };
+    struct staged s;
+    struct load_job job;
+    struct load_output outputs[JOB_OUTPUTS];
+    struct err err;
+    new_warehouse();
+    sql_into("CREATE TABLE log (line TEXT)");
+    struct target_conn *c = open_warehouse();
+    stage_plain(&s, "t", MODE_APPEND, -1, 1, 5, 65536);
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+        CHECK_OK(target_sqlite.begin(c, &err), err);
+        job = job_of("bad", outputs, &s, 1);
+        job.after_load = bad[i].sql;
+        CHECK_EQ(target_sqlite.load_job(c, &job, &err), -1);
+        CHECK_STR(err_name(err.code), "target-refused");
+        CHECK_HAS(err.msg, bad[i].refusal);
+        CHECK_OK(target_sqlite.commit(c, &err), err);
+        CHECK_STR(ask("SELECT count(*) FROM log"), "0");
+    }
+    CHECK_OK(target_sqlite.begin(c, &err), err);
+    job = job_of("good", outputs, &s, 1);
+    job.after_load = "-- :job\nINSERT INTO log SELECT :job || ' :job ' || count(*) /* :job */ || \":jobs\" FROM (SELECT '' AS"
+                     " \":jobs\", 1 FROM t); CREATE TABLE more (a); INSERT INTO more VALUES (1)";
+    CHECK_OK(target_sqlite.load_job(c, &job, &err), err);
+    CHECK_OK(target_sqlite.commit(c, &err), err);
+    CHECK_STR(ask("SELECT line FROM log"), "good :job 5");
+    CHECK_STR(ask("SELECT count(*) FROM more"), "1");
+    /* what was there is not done again */
+    CHECK_OK(target_sqlite.begin(c, &err), err);
+    job = job_of("good", outputs, &s, 1);
+    job.after_load = "INSERT INTO log VALUES ('again')";
+    CHECK_OK(target_sqlite.load_job(c, &job, &err), err);
+    CHECK(job.was_there);
+    CHECK_OK(target_sqlite.commit(c, &err), err);
+    CHECK_STR(ask("SELECT count(*) FROM log"), "1");
+    staged_clear(&s);
+    target_sqlite.close(c);
+}
+
+TEST(sqlite, words_in_sql_are_filled_in_outside_of_quotes_and_comments)
+{
+    AUTO(buf_clear) struct buf out = { 0 };
+    sql_fill(&out, "a::jobs :job ::job ':job' \":job\" `:job` -- :job\n:job/* :job */:jobs:job_:job", ":job", "'u'");
+    CHECK_STR(out.p, "a::jobs 'u' ::job ':job' \":job\" `:job` -- :job\n'u'/* :job */:jobs:job_'u'");
+}
+
 TEST(sqlite, upsert_takes_a_key_of_several_columns)
 {
     struct staged s;

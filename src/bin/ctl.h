@@ -49,6 +49,7 @@ int ctl_retry(struct ctl *c, int argc, char **argv);
 int ctl_cancel(struct ctl *c, int argc, char **argv);
 int ctl_pause(struct ctl *c, int argc, char **argv); /* and resume */
 int ctl_prune(struct ctl *c, int argc, char **argv);
+int ctl_query(struct ctl *c, int argc, char **argv);
 int ctl_check(struct ctl *c, int argc, char **argv);
 int ctl_doctor(struct ctl *c, int argc, char **argv);
 int ctl_infer(struct ctl *c, int argc, char **argv);

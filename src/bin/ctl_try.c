@@ -45,6 +45,38 @@ static void check_json(const struct buf *faults, bool ok)
     puts(doc.p);
 }
 
+/* Can its target do what the recipe asks? Of columns that are found out from the data nothing is known yet. */
+static int check_recipe(const struct config *config, const struct recipe *r, struct err *err)
+{
+    struct table_spec spec;
+    const struct target_config *tc = config_target(config, r->target);
+    const struct target *t = tc ? target_by_url(tc->url, err) : NULL;
+    AUTO(free_charp) char *key = calloc((size_t)r->nkey + 1, sizeof(int));
+    if (!key)
+        return err_nomem(err);
+    if (!t)
+        return tc ? -1 : 0;
+    if (!r->columns.n)
+        return 0;
+    return table_spec_of(&spec, r, &r->columns, (int *)(void *)key, err) < 0 ? -1 : t->check(tc, &spec, err);
+}
+
+/* A line of faults for each recipe whose target cannot do it; -1 when there is one. */
+static int check_targets(const struct config *config, struct buf *faults)
+{
+    int rc = 0;
+    struct err err;
+    for (int i = 0; i < config->npipelines; i++)
+        for (int k = 0; k < config->pipelines[i].nparts; k++) {
+            const struct recipe *r = &config->pipelines[i].parts[k];
+            if (check_recipe(config, r, &err) == 0)
+                continue;
+            buf_addf(faults, "%s: [pipeline %s] mode: %s\n", r->place, r->name, err.msg);
+            rc = -1;
+        }
+    return rc;
+}
+
 int ctl_check(struct ctl *c, int argc, char **argv)
 {
     AUTO(buf_clear) struct buf faults = { 0 };
@@ -53,6 +85,8 @@ int ctl_check(struct ctl *c, int argc, char **argv)
     int rc = config_load(&c->config, c->config_file, &faults, &c->err);
     if (rc < 0 && faults.n == 0)
         return -1; /* the file cannot be read at all */
+    if (rc == 0)
+        rc = check_targets(c->config, &faults);
     if (c->json)
         check_json(&faults, rc == 0);
     else if (rc < 0)

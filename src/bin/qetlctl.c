@@ -53,6 +53,8 @@ static const struct verb verbs[] = {
       "  --header no      the first line is data; so for other keys of a [pipeline]:\n"
       "                   --comment --delimiter --encoding --escape --format\n"
       "                   --member --null --quote --records --skip_lines\n" },
+    { "query", "TARGET 'SELECT…'", "ask a target; nothing can be changed by it", ctl_query,
+      "  --csv            instead of a table; null is nothing, an empty text is \"\"\n" },
     { "check", "", "check the ini", ctl_check, "" },
     { "doctor", "", "check database, spool, targets and libraries", ctl_doctor, "" },
     { "help", "[VERB]", "this list, or one verb's options", ctl_help, "" },

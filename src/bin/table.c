@@ -14,8 +14,7 @@ void table_init(struct table *t, bool json, const struct table_col *cols, int nc
         t->width[i] = cols[i].head ? strlen(cols[i].head) : 0;
 }
 
-/* Columns of characters, not bytes: UTF-8 continuation bytes take no room. */
-static size_t shown_width(const char *s)
+size_t table_width(const char *s)
 {
     size_t n = 0;
     for (; *s; s++)
@@ -46,7 +45,7 @@ static void shown_cell(struct table *t, const char *text)
 {
     if (!t->cols[t->at].head)
         return;
-    size_t w = shown_width(text);
+    size_t w = table_width(text);
     if (w > t->width[t->at])
         t->width[t->at] = w;
     for (; *text; text++) /* one line a row, whatever the text holds */
@@ -131,7 +130,7 @@ static void print_cell(const struct table *t, int col, const char *text, bool la
 {
     enum cell kind = t->cols[col].kind;
     bool right = kind == CELL_NUMBER || kind == CELL_SIZE;
-    size_t room = t->width[col] - shown_width(text);
+    size_t room = t->width[col] - table_width(text);
     if (right)
         pad(room);
     fputs(text, stdout);

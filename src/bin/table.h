@@ -38,4 +38,7 @@ void table_print(struct table *t, const char *name, const char *none);
 /* Append the rows as a JSON array to out, for a document of several lists, and free. */
 void table_json(struct table *t, struct buf *out);
 
+/* Columns that a text takes: of characters, not bytes. UTF-8 continuation bytes take no room. */
+size_t table_width(const char *s);
+
 #endif

@@ -498,9 +498,23 @@ static void check_signs(struct build *b, int i, const struct recipe *r)
         check_fault(b, i, "decimal_point", "expected . or ,");
 }
 
+static void keep_place(struct build *b, int i, struct recipe *r)
+{
+    const struct ini_section *s = &b->ini.sections[i];
+    const struct ini_entry *e = entry_find(b, i, "mode", NULL);
+    struct buf place = { 0 };
+    if (!e && b->bound[i].parent >= 0)
+        e = entry_find(b, b->bound[i].parent, "mode", NULL);
+    buf_addf(&place, "%s:%d", b->ini.files[e ? e->file : s->file], e ? e->line : s->line);
+    r->place = place.failed ? NULL : keep(b, buf_str(&place));
+    b->ini.failed |= place.failed;
+    buf_clear(&place);
+}
+
 static void check_recipe(struct build *b, int i)
 {
     struct recipe *r = b->bound[i].recipe;
+    keep_place(b, i, r);
     check_table(b, i, r);
     check_columns(b, i, r);
     check_key(b, i, r);

@@ -54,6 +54,7 @@ enum json_unknown { UNKNOWN_STRICT, UNKNOWN_LAX };
  * [pipeline NAME.PART]. */
 struct recipe {
     char *name;     /* NAME, or NAME.PART */
+    char *place;    /* FILE:LINE of mode=, or of the section without one: for faults found later */
     char *member;   /* globs separated by commas, or NULL: every member */
     char *format;   /* "csv", "tsv", "json", "jsonl", or "auto" */
     char delimiter; /* 0: by format (',' or tab) or found out when format = auto */

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <ctype.h>
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -193,16 +194,16 @@ static const struct key keys[] = {
       "newer one" },
     { AT_RECIPE, "deleted", KEY_TEXT, IN(recipe, deleted), NULL, 0, 0, NULL, 0,
       "upsert, history: boolean column; true marks the row of that key as deleted and leaves its "
-      "other columns as they were" },
+      "other columns as they were; in history it begins a version" },
     { AT_RECIPE, "missing", KEY_WORD, IN(recipe, missing), "keep", 0, 0, missing_words, 0,
       "upsert, history: what becomes of rows of the table whose key the job does not have; delete "
       "is for jobs that bring the whole table. With deleted= they are marked, else removed" },
     { AT_RECIPE, "undo", KEY_DURATION, IN(recipe, undo_ms), "0", 0, 3650 * (int64_t)DAYS, NULL, 0,
       "so long qetlctl undo can take the rows of a job out of the table again, see UNDO; 0: not at "
       "all" },
-    { AT_RECIPE, "after_load", KEY_TEXT, IN(recipe, after_load), NULL, 0, 0, NULL, LINES | WHOLE,
-      "SQL that the target runs in the commit of each job, after its rows; :job stands for the job's "
-      "uid" },
+    { AT_RECIPE, "after_load", KEY_SQL, IN(recipe, after_load), NULL, 0, 0, NULL, LINES | WHOLE,
+      "SQL that the target runs in the commit of each job, after its rows, or @file:PATH of it; :job "
+      "stands for the job's uid" },
     { AT_RECIPE, "max_rejects", KEY_REJECTS, IN(recipe, max_rejects), "0", 0, 0, NULL, WHOLE,
       "more refused rows than this fail the job: a number, a share such as 1%, or both with a "
       "comma between" },
@@ -579,6 +580,36 @@ static bool parse_rejects(struct key_reader *kr, const struct key *k, const char
     return true;
 }
 
+enum { SQL_MAX = 1 << 20 };
+
+/* SQL, or the content of @file:PATH. */
+static bool parse_sql(struct key_reader *kr, const struct key *k, const char *text, void *base)
+{
+    if (strncmp(text, "@file:", 6) != 0)
+        return parse_text(kr, k, text, base);
+    struct buf path = { 0 }, sql = { 0 };
+    if (text[6] != '/')
+        buf_addf(&path, "%s/", kr->folder);
+    buf_adds(&path, text + 6);
+    FILE *f = path.failed ? NULL : fopen(path.p, "re");
+    char block[4096];
+    for (size_t n; f && sql.n <= SQL_MAX && (n = fread(block, 1, sizeof block, f)) > 0;)
+        buf_add(&sql, block, n);
+    bool good = f && !ferror(f);
+    if (!good && !path.failed)
+        want(kr, "a file that can be read behind @file: (%s: %s)", path.p, strerror(errno));
+    else if (sql.n > SQL_MAX || !sql.n || memchr(sql.p, 0, sql.n))
+        good = want(kr, "SQL in the file, at most 1M of it and without NUL bytes");
+    if (good)
+        *PLACE(char *) = sql.failed ? NULL : keep(kr, buf_str(&sql));
+    kr->failed |= path.failed || sql.failed;
+    if (f)
+        fclose(f);
+    buf_clear(&path);
+    buf_clear(&sql);
+    return good;
+}
+
 static const struct type_def {
     const char *name; /* in the manual */
     bool (*parse)(struct key_reader *, const struct key *, const char *text, void *base);
@@ -600,6 +631,7 @@ static const struct type_def {
     [KEY_ZONE] = { "zone", parse_zone },
     [KEY_TABLE] = { "table", parse_table },
     [KEY_REJECTS] = { "number, share", parse_rejects },
+    [KEY_SQL] = { "SQL", parse_sql },
 };
 
 /* ---- finding keys ---- */

@@ -53,6 +53,7 @@ enum key_type {
     KEY_ZONE,
     KEY_TABLE,
     KEY_REJECTS,
+    KEY_SQL,
     KEY_TYPES
 };
 

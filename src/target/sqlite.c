@@ -278,4 +278,5 @@ const struct target target_sqlite = {
     .commit = sqlite_commit,
     .rollback = sqlite_rollback,
     .loaded = sqlite_loaded,
+    .query = sqlite_query,
 };

@@ -18,6 +18,7 @@
 #include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <strings.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -143,6 +144,59 @@ static int add_to_ledger(struct target_conn *c, const struct load_job *job, cons
     return rc;
 }
 
+/* What after_load may not do, for it would break the transaction of the job or the ledger. */
+static int allow(void *arg, int action, const char *a, const char *b, const char *schema,
+                 const char *trigger)
+{
+    static const struct {
+        int action;
+        const char *why;
+    } never[] = {
+        { SQLITE_TRANSACTION, "it may not begin or end transactions: it runs in that of the job" },
+        { SQLITE_SAVEPOINT, "it may not use savepoints: it runs in one of the job" },
+        { SQLITE_ATTACH, "it may not attach databases" },
+        { SQLITE_DETACH, "it may not detach databases" },
+        { SQLITE_PRAGMA, "it may not use PRAGMA" },
+    };
+    static const int writes[] = { SQLITE_INSERT, SQLITE_UPDATE, SQLITE_DELETE, SQLITE_DROP_TABLE,
+                                  SQLITE_DROP_INDEX };
+    (void)b;
+    (void)schema;
+    (void)trigger;
+    const char **why = arg;
+    for (size_t i = 0; i < COUNT_OF(never); i++)
+        if (never[i].action == action) {
+            *why = never[i].why;
+            return SQLITE_DENY;
+        }
+    for (size_t i = 0; i < COUNT_OF(writes); i++)
+        if (writes[i] == action && a && !strncasecmp(a, "qetl_", 5)) {
+            *why = "it may not change the tables of qetl itself";
+            return SQLITE_DENY;
+        }
+    return SQLITE_OK;
+}
+
+/* The job's SQL behind its rows. */
+static int after_load(struct target_conn *c, const struct load_job *job, struct err *err)
+{
+    AUTO(buf_clear) struct buf sql = { 0 };
+    char uid[64];
+    const char *why = NULL;
+    if (!job->after_load)
+        return 0;
+    snprintf(uid, sizeof uid, "'%s'", job->uid);
+    sql_fill(&sql, job->after_load, ":job", uid);
+    if (sql.failed)
+        return err_nomem(err);
+    sqlite3_set_authorizer(c->w.db, allow, &why);
+    int rc = warehouse_exec(&c->w, sql.p, "after_load", err);
+    sqlite3_set_authorizer(c->w.db, NULL, NULL);
+    if (rc < 0)
+        return why ? err_set(err, ERR_TARGET_REFUSED, "after_load: %s", why) : -1;
+    return warehouse_check_schema(&c->w, err);
+}
+
 static int load_outputs(struct target_conn *c, struct load_job *job, struct err *err)
 {
     char now[32];
@@ -150,7 +204,7 @@ static int load_outputs(struct target_conn *c, struct load_job *job, struct err 
     for (int i = 0; i < job->noutputs; i++)
         if (load_output(c, job, i, now, err) < 0)
             return -1;
-    return add_to_ledger(c, job, now, err);
+    return after_load(c, job, err) < 0 ? -1 : add_to_ledger(c, job, now, err);
 }
 
 int sqlite_load_job(struct target_conn *c, struct load_job *job, struct err *err)
@@ -292,9 +346,7 @@ void sqlite_rollback(struct target_conn *c)
 
 /* ---- open ---- */
 
-/* The path of sqlite:///path or sqlite:path, percent escapes taken out; NULL: no memory, or not
- * such a URL. */
-static char *path_of(const char *url, struct err *err)
+char *sqlite_path(const char *url, struct err *err)
 {
     const char *p = url + strlen("sqlite:");
     if (!strncmp(p, "//", 2) && p[2] != '/') {
@@ -408,7 +460,7 @@ int sqlite_open(struct target_conn **out, const struct config *config,
         return err_nomem(err);
     c->lock = -1;
     c->w.schema = -1;
-    if (!(c->w.path = path_of(cfg->url, err)) || check_folder(c->w.path, err) < 0 ||
+    if (!(c->w.path = sqlite_path(cfg->url, err)) || check_folder(c->w.path, err) < 0 ||
         check_file(c->w.path, create, err) < 0)
         goto fail;
     if (db_open(&c->w.db, c->w.path, DB_URI | (create ? DB_CREATE : 0), err) < 0) {

@@ -1,0 +1,228 @@
+#!/bin/bash
+# Modes of loading on the SQLite target: what becomes of rows and their counts, order, kills, after_load, query, and what check says.
+. "${srcdir:-.}/tests/lib.sh"
+. "$srcdir/tests/qetl.sh"
+need sqlite3 sqlite3
+need jq jq
+SLOTS=1 LEASE=5s HEARTBEAT=200ms
+counts() { # JOB: inserted updated unchanged deleted removed
+    qetlctl --json show "$1" | jq -r '.job | "\(.rows_inserted) \(.rows_updated) \(.rows_unchanged) \(.rows_deleted) \(.rows_removed)"'
+}
+load() { # PIPELINE ROWS (";" between): runs a job of them and gives its number
+    { echo id,name,v,gone && tr ';' '\n' <<<"$2"; } >"$work/rows.csv"
+    cp "$work/rows.csv" "$work/rows$((++loads)).csv"
+    qetlctl --json run "$1" "$work/rows$loads.csv" | jq .job.id
+}
+loads=0
+
+# ---- a story of each mode ----
+new_site <<INI
+[pipeline customers]
+columns = id:integer!, name:text, v:timestamp, gone:boolean
+table   = warehouse.customers
+mode    = upsert
+key     = id
+version = v
+deleted = gone
+update_only_if_changed = yes
+[pipeline whole]
+columns = id:integer!, name:text, v:timestamp, gone:boolean
+table   = warehouse.customers
+mode    = upsert
+key     = id
+missing = delete
+[pipeline past]
+columns = id:integer!, name:text, v:timestamp, gone:boolean
+table   = warehouse.past
+mode    = history
+key     = id
+version = v
+[pipeline first]
+columns = id:integer!, name:text, v:timestamp, gone:boolean
+table   = warehouse.first
+mode    = insert_ignore
+key     = id
+INI
+qetlctl init >/dev/null
+a=2026-01-01T00:00:00Z b=2026-01-02T00:00:00Z c=2026-01-03T00:00:00Z
+job=$(load customers "1,Ann,$a,0;2,Bob,$b,0;3,Cy,$a,0")
+is 'new rows are inserted' "$(counts "$job")" '3 0 0 0 0'
+job=$(load customers "1,Anna,$b,0;2,Rob,$a,0;3,,$b,1;3,Cy,$a,0")
+is 'a newer version updates, an older does not, a deleted one marks' "$(counts "$job")" '0 1 2 1 0'
+is '... and leaves what else the row has' "$(sql 'SELECT id, name, gone FROM customers' | tr '\n' ' ')" '1|Anna|0 2|Bob|0 3|Cy|1 '
+job=$(load whole "1,Anna,$b,0;9,Zoe,$c,0")
+is 'a whole delivery removes the rest' "$(counts "$job") $(sql 'SELECT group_concat(id) FROM customers')" '1 1 0 0 2 1,9'
+load past "1,Ann,$a,0" >/dev/null
+job=$(load past "1,Anna,$c,0;1,Ann,$b,0;2,Bob,$a,0")
+is 'history adds versions' "$(counts "$job")" '1 1 1 0 0'
+is '... and ends the ones before' "$(sql 'SELECT name, valid_from, valid_to, is_current FROM past WHERE id = 1 ORDER BY valid_from' | tr '\n' ' ')" \
+    'Ann|2026-01-01 00:00:00|2026-01-03 00:00:00|0 Anna|2026-01-03 00:00:00||1 '
+load first "1,Ann,$a,0" >/dev/null
+job=$(load first "1,Eve,$b,0;2,Bob,$b,0")
+is 'insert_ignore leaves what is there' "$(counts "$job") $(sql 'SELECT group_concat(name) FROM first')" '1 0 1 0 0 Ann,Bob'
+
+# ---- jobs that finish out of order are loaded in order ----
+new_site <<INI
+[pipeline h1]
+columns = id:integer!, name:text
+table   = warehouse.h
+mode    = history
+key     = id
+[pipeline h2]
+columns = id:integer!, name:text
+table   = warehouse.h
+mode    = history
+key     = id
+[pipeline i1]
+columns = id:integer!, name:text
+table   = warehouse.i
+mode    = insert_ignore
+key     = id
+[pipeline i2]
+columns = id:integer!, name:text
+table   = warehouse.i
+mode    = insert_ignore
+key     = id
+INI
+qetlctl init >/dev/null
+printf 'id,name\n1,first\n' >"$work/one.csv"
+printf 'id,name\n1,second\n' >"$work/two.csv"
+for p in h i; do
+    qetlctl submit ${p}1 "$work/one.csv" >/dev/null
+    qetlctl pause ${p}1 >/dev/null
+    qetlctl submit ${p}2 "$work/two.csv" >/dev/null
+done
+start_role worker
+start_role loader
+ok 'the newer jobs are staged first' wait_for 20 bash -c '[ "$(qetlctl --json jobs --state staged | jq ".jobs | length")" = 2 ]'
+is '... and wait' "$(queue_sql 'SELECT group_concat(state) FROM (SELECT state FROM job ORDER BY id)')" 'ready,staged,ready,staged'
+qetlctl resume h1 >/dev/null
+qetlctl resume i1 >/dev/null
+ok '... for the older ones' wait_for 20 bash -c '[ "$(qetlctl --json jobs --state loaded | jq ".jobs | length")" = 4 ]'
+stop_roles
+is 'history has the versions in their order' "$(sql 'SELECT group_concat(name || is_current) FROM (SELECT * FROM h ORDER BY is_current)')" 'first0,second1'
+is 'insert_ignore has the first' "$(sql 'SELECT group_concat(name) FROM i')" first
+
+# ---- kill -9 around the commit: each mode exactly once ----
+for n in 1 2 3; do
+    { echo id,name,v && for i in $(seq $((n * 3)) $((n * 3 + 40))); do echo "$i,n$n-$((i % 2 * n)),2026-01-0$n"; done; } >"$work/small$n.csv"
+    { echo id,name,v && seq $((n * 1000)) $((n * 1000 + 6000)) | sed "s/.*/&,n$n,2026-01-0$n/"; } >"$work/large$n.csv"
+done
+modes_site() {
+    local mode
+    new_site <<<"$(printf '[limits]\ncrashes = 100\n'
+        for mode in upsert history insert_ignore replace; do
+            printf '[pipeline %s]\ncolumns = id:integer!, name:text, v:timestamp\ntable = warehouse.%s\nmode = %s\nkey = id\nbackoff = 100ms\n' $mode $mode $mode
+            case $mode in upsert | history) printf 'version = v\n' ;; esac
+            [ $mode != upsert ] || printf 'update_only_if_changed = yes\nmissing = delete\nafter_load = INSERT INTO audit VALUES (:job)\n'
+        done)"
+    sqlite3 "$site/warehouse.db" 'CREATE TABLE audit (uid TEXT)'
+    qetlctl init >/dev/null
+    for n in 1 2 3; do
+        for mode in upsert history insert_ignore replace; do
+            qetlctl submit $mode "$work/small$n.csv" >/dev/null
+            qetlctl submit $mode "$work/large$n.csv" >/dev/null
+        done
+    done
+}
+tables() { # all rows, and what the ledger says of each job; a replace that was overtaken has none there
+    local mode
+    for mode in upsert insert_ignore replace; do sql "SELECT * FROM \"$mode\" ORDER BY id"; done
+    sql 'SELECT id, name, v, valid_from, valid_to, is_current FROM history ORDER BY id, v'
+    sql "SELECT pipeline, rows, inserted, updated, unchanged, deleted, removed FROM qetl_load WHERE pipeline <> 'replace' ORDER BY job"
+    sql 'SELECT count(*), count(DISTINCT uid) FROM audit'
+}
+over() { [ "$(queue_sql "SELECT count(*) FROM job WHERE state NOT IN ('loaded', 'superseded')")" = 0 ]; }
+modes_site
+qetl drain 2>/dev/null
+ok 'without a kill all is loaded' over
+tables >"$work/want"
+is '... the last replace is what is there' "$(sql 'SELECT count(*), min(id), max(id) FROM replace')" '6001|3000|9000'
+for point in target-before-commit target-after-commit loader-before-record loader-after-record; do
+    modes_site
+    start_role worker
+    QETL_FAULT="$point:kill" start_role loader
+    ok "$point: the fault was met" wait_for 20 grep -q 'a process died' "$site/loader.log"
+    kill -9 "$role_pid"
+    start_role loader
+    ok "$point: all jobs are over afterwards" wait_for 40 over
+    tables >"$work/got"
+    ok "$point: each row is there as without it" cmp "$work/want" "$work/got"
+    stop_roles
+done
+
+# ---- after_load ----
+cat >"$work/after.sql" <<'SQL'
+-- :job in a comment, ':job' in a text
+INSERT INTO audit SELECT :job, count(*), ':job' FROM t;
+UPDATE t SET done = 1;
+SQL
+new_site <<INI
+[pipeline good]
+columns = id:integer!
+table   = warehouse.t
+after_load = @file:../after.sql
+[pipeline bad]
+columns = id:integer!
+table   = warehouse.t
+after_load = INSERT INTO audit VALUES (:job, 0, 'bad'); INSERT INTO missing VALUES (1)
+[pipeline ends]
+columns = id:integer!
+table   = warehouse.t
+after_load = COMMIT
+INI
+qetlctl init >/dev/null
+sqlite3 "$site/warehouse.db" 'CREATE TABLE t (id INTEGER, done INTEGER); CREATE TABLE audit (uid TEXT, n INTEGER, t TEXT)'
+printf 'id\n1\n2\n' >"$work/ids.csv"
+qetlctl run good "$work/ids.csv" >/dev/null
+is 'after_load runs behind the rows' "$(sql 'SELECT uid, n, t FROM audit')" "$(field 1 uid)|2|:job"
+is '... and may change them' "$(sql 'SELECT sum(done) FROM t')" 2
+qetlctl run bad "$work/ids.csv" >/dev/null
+is 'when it fails the job is refused' "$? $(state 2) $(sql 'SELECT count(*) FROM audit'), $(sql 'SELECT count(*) FROM t')" '1 dead 1, 2'
+like '... with its error' "$(qetlctl errors 2)" 'target-refused.*after_load: no such table: (main\.)?missing'
+qetlctl run ends "$work/ids.csv" >/dev/null
+like 'it cannot end the transaction' "$(qetlctl errors 3)" 'target-refused.*after_load: it may not begin or end transactions'
+is '... nothing of it stays' "$(sql 'SELECT count(*) FROM t')" 2
+
+# ---- query ----
+sqlite3 "$site/warehouse.db" "CREATE TABLE q (id INTEGER, name TEXT, x REAL); INSERT INTO q VALUES (1, 'a,b', 0.5), (22, '', NULL), (NULL, 'é', -1e300)"
+is 'a table' "$(qetlctl query warehouse 'SELECT id, name, x FROM q WHERE id')" "$(printf 'id  name    x\n 1  a,b   0.5\n22           ')"
+is 'csv' "$(qetlctl query warehouse 'SELECT * FROM q' --csv | tr '\n' ' ')" 'id,name,x 1,"a,b",0.5 22,"", ,é,-1.0e+300 '
+is 'json' "$(qetlctl --json query warehouse 'SELECT * FROM q' | jq -c '[.columns, .rows[1:]]')" \
+    '[["id","name","x"],[{"id":22,"name":"","x":null},{"id":null,"name":"é","x":-1e+300}]]'
+is '... of nothing' "$(qetlctl --json query warehouse 'SELECT * FROM q WHERE 0')" '{"columns":["id","name","x"],"rows":[]}'
+many='WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 5000) SELECT i, i * 1000000 AS more FROM n'
+is 'what comes later than the widths is there too' "$(qetlctl query warehouse "$many" | awk '{ s += $1 } END { print NR, s }')" '5001 12502500'
+is 'a program that stops reading stops it' "$(qetlctl query warehouse "${many/5000/100000000}" --csv | head -n 2 | tail -n 1)" '1,1000000'
+refused() { # STATUS TEXT SQL
+    qetlctl query warehouse "$3" >"$work/out" 2>"$work/err"
+    is "$3: refused" "$?" "$1"
+    like '... saying why' "$(cat "$work/err")" "$2"
+}
+refused 2 'a query may only read' 'DELETE FROM q'
+refused 2 'a query may only read' "ATTACH '$work/new.db' AS n"
+refused 2 'a query may only read' 'PRAGMA query_only = 0'
+refused 2 'a query may only read' 'PRAGMA journal_mode = wal'
+refused 2 'one statement' 'SELECT 1; DELETE FROM q'
+refused 2 'no such table: missing' 'SELECT * FROM missing'
+is 'nothing was changed' "$(sql 'SELECT count(*) FROM q') $(ls "$work/new.db" 2>/dev/null)" '3 '
+qetlctl query nowhere 'SELECT 1' 2>/dev/null
+is 'no such target: 5' "$?" 5
+
+# ---- check ----
+new_site <<INI
+[pipeline a]
+columns = id:integer!, valid_from:date
+table   = warehouse.a
+key     = id
+mode    = history
+[pipeline b]
+columns = id:integer!
+table   = warehouse.raw.b
+INI
+qetlctl check 2>"$work/err"
+is 'check: what a target cannot do is a fault' "$?" 3
+is '... with its line and what to do' "$(cat "$work/err")" \
+    "$(printf '%s\n' "$site/qetl.ini:17: [pipeline a] mode: column 'valid_from' is what mode = history itself keeps; rename it" \
+        "$site/qetl.ini:18: [pipeline b] mode: a SQLite warehouse has no schemas; name the table warehouse.b")"
+done_testing
