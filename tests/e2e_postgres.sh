@@ -284,6 +284,13 @@ is '... and a table in order' "$(pg 'SELECT name FROM people WHERE id = 1')" v8
 # ---- the connection ----
 verdict() { qetlctl doctor 2>&1 | grep 'target pg'; }
 ok 'doctor: the target can be opened' verdict
+printf '[here]\nhost=127.0.0.1\nport=%s\nuser=%s\npassword=%s\ndbname=%s\n' "$PGPORT" "$PGUSER" "$PGPASSWORD" "$PGDATABASE" >"$work/services"
+printf '[qetl]\ndatabase = %s/q2.db\nspool = %s/spool2\n[target s]\nurl = postgresql:///?service=here\n' "$work" "$work" >"$work/service.ini"
+is 'PGSERVICE: the url names a service' \
+    "$(PGSERVICEFILE=$work/services PGPASSWORD='' qetlctl -c "$work/service.ini" query s 'SELECT count(*) FROM people' --csv)" "$(printf 'count\n4')"
+like 'a query cannot write' "$(qetlctl query pg 'DELETE FROM people' 2>&1)" 'read-only'
+like '... nor by a second statement' "$(qetlctl query pg 'COMMIT; DELETE FROM people' 2>&1)" 'multiple commands'
+is '... and the rows are there' "$(pg 'SELECT count(*) FROM people')" 4
 printf 'wrong\n' >"$work/password"
 like 'a wrong password is said, not shown' "$(verdict)" 'authentication failed'
 unlike '... not shown' "$(verdict)" 'wrong'

@@ -120,7 +120,7 @@ static const struct key keys[] = {
       "bytes a second of one transfer; 0: no limit" },
 
     { AT_TARGET, "url", KEY_URL, IN(target_config, url), NULL, 0, 0, NULL, NEEDED,
-      "the warehouse, such as sqlite:///var/lib/qetl/warehouse.db" },
+      "the warehouse: sqlite:///path, or postgresql://user@host:port/database" },
     { AT_TARGET, "readers", KEY_YES, IN(target_config, many_readers), "one", 0, 0, readers_words, 0,
       "SQLite: many keeps the file in WAL mode, so that readers do not wait for the loader; one "
       "makes loads twice as fast" },
