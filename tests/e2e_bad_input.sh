@@ -106,11 +106,24 @@ if [ "$(id -u)" = 0 ]; then
         is 'a read-only spool: exit 4' "$(QETL_SPOOL=$work/small/spool code qetl drain)" 4
         like '... says so' "$(cat "$work/out")" '[Rr]ead-only'
         umount "$work/small"
+        mount -t tmpfs -o size=2m tmpfs "$work/small"
+        export QETL_DATABASE=$work/small/queue.db
+        qetlctl init >/dev/null
+        truncate -s 0 "$QETL_DATABASE-bell" && truncate -s 4096 "$QETL_DATABASE-bell" # a copy that keeps holes
+        head -c 2m /dev/zero >"$work/small/filler" 2>/dev/null
+        for verb in submit run; do
+            is "a full disk under the queue: $verb, exit 4" "$(code qetlctl "$verb" orders "$work/many.csv")" 4
+            like '... says so' "$(cat "$work/out")" 'disk-full'
+        done
+        rm "$work/small/filler"
+        is '... with room again a job is taken' "$(code qetlctl submit orders "$work/many.csv")" 0
+        unset QETL_DATABASE
+        umount "$work/small"
     else
-        skip 'no tmpfs can be mounted here' 5
+        skip 'no tmpfs can be mounted here' 10
     fi
 else
-    skip 'a full disk needs root for a tmpfs' 5
+    skip 'a full disk needs root for a tmpfs' 10
 fi
 
 # ---- two loaders: each row once ----

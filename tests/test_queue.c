@@ -405,6 +405,38 @@ TEST(queue, many_writers_see_no_lock_error_and_each_gets_its_share)
 
 /* ---- the bell ---- */
 
+static int open_on_a_full_disk(const char *path)
+{
+    struct err err = { 0 };
+    struct queue *q;
+    fault("queue-bell:1:enospc");
+    if (queue_open(&q, path, 0, &err) == 0 || err.code != ERR_DISK_FULL)
+        return 2;
+    fault("queue-bell:1:enospc");
+    if (queue_open(&q, path, QUEUE_READONLY, &err) < 0) /* who only reads rings no bell */
+        return complain(&err);
+    queue_ring(q, BELL_READY, 1);
+    queue_close(q);
+    return 0;
+}
+
+TEST(queue, the_page_of_the_bell_has_its_room_on_the_disk)
+{
+    struct err err = { 0 };
+    struct queue *q = open_queue("room.db");
+    struct stat st;
+    queue_close(q);
+    CHECK_EQ(stat(test_file("room.db-bell"), &st), 0);
+    CHECK(st.st_blocks > 0);
+    CHECK_EQ(truncate(test_file("room.db-bell"), 0), 0); /* as a copy that keeps holes */
+    CHECK_EQ(truncate(test_file("room.db-bell"), 4096), 0);
+    CHECK_EQ(in_child(open_on_a_full_disk, test_file("room.db")), 0);
+    CHECK_OK(queue_open(&q, test_file("room.db"), 0, &err), err);
+    CHECK_EQ(stat(test_file("room.db-bell"), &st), 0);
+    CHECK(st.st_blocks > 0);
+    queue_close(q);
+}
+
 static int sleep_until_rung(const char *path)
 {
     struct err err = { 0 };

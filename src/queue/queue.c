@@ -128,17 +128,35 @@ static int beside(struct queue *q, const char *suffix, int flags, struct err *er
     return fd < 0 ? err_sys(err, "open '%s'", name.p) : fd;
 }
 
-/* A reader without the right to write gets a page of its own: its bells never ring, and it looks by
- * the clock. */
+/*
+ * Give the bell its blocks. A mapped page that the disk has no room for would end us by SIGBUS
+ * where an error belongs, so a file that is too short or has holes (a sparse copy) is filled. Where
+ * the file system cannot, glibc writes a zero into each block, at its end, where we keep nothing.
+ */
+static int bell_fill(const struct queue *q, int fd, struct err *err)
+{
+    struct stat st;
+    if (fstat(fd, &st) < 0)
+        return err_sys(err, "look at '%s-bell'", q->path);
+    if (st.st_size >= BELL_BYTES && st.st_blocks * 512 >= BELL_BYTES)
+        return 0;
+    if (sys_fault("queue-bell"))
+        return err_sys(err, "make room for '%s-bell'", q->path);
+    while ((errno = posix_fallocate(fd, 0, BELL_BYTES)) != 0)
+        if (errno != EINTR)
+            return err_sys(err, "make room for '%s-bell'", q->path);
+    return 0;
+}
+
+/* A reader without the right to write, or without room on the disk, gets a page of its own: its
+ * bells never ring, and it looks by the clock. */
 static int bell_map(struct queue *q, struct err *err)
 {
     AUTO(fd_closep) int fd = beside(q, "-bell", O_RDWR | O_CREAT, err);
-    struct stat st;
+    if (fd >= 0 && bell_fill(q, fd, err) < 0)
+        fd_closep(&fd);
     if (fd < 0 && !q->readonly)
         return -1;
-    if (fd >= 0 &&
-        (fstat(fd, &st) < 0 || (st.st_size < BELL_BYTES && ftruncate(fd, BELL_BYTES) < 0)))
-        return err_sys(err, "size '%s-bell'", q->path);
     void *p = fd >= 0 ? mmap(NULL, BELL_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)
                       : mmap(NULL, BELL_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
                              -1, 0);
