@@ -38,6 +38,29 @@ refused 'objects no array' '{"pipeline":"a","objects":"x"}' 'must be an array'
 refused 'a scheme nobody knows' '{"pipeline":"a","objects":["gopher://x/y"]}' 'gopher'
 refused 'a password' '{"pipeline":"a","objects":["http://u:p@x/y"]}' 'password'
 
+refused 'a misspelt parameter' '{"pipeline":"a","params":{"nam":"x"}}' "wants the parameter 'name'.*the source has: name"
+refused 'a priority that no pipeline may have' '{"pipeline":"a","params":{"name":"x"},"priority":-1001}' 'from -1000 to 1000'
+qetlctl submit a -p nam=x >"$work/out" 2>&1
+is 'the same on the command line: exit 2' $? 2
+qetlctl submit a -p name=x --priority 1001 >"$work/out" 2>&1
+is 'and a priority of 1001' $? 2
+
+# what is queued means the same in every folder
+cat >>"$site/qetl.ini" <<INI
+[pipeline rel]
+source  = in/{name}.csv
+columns = n:integer!
+table   = warehouse.rel
+INI
+mkdir "$site/in" "$work/caller"
+printf 'n\n5\n' >"$site/in/s.csv"
+printf 'n\n7\n' >"$work/caller/c.csv"
+(cd "$work/caller" && qetlctl submit rel c.csv && echo '{"pipeline":"rel","objects":["./c.csv"]}' | qetlctl submit - &&
+    qetlctl submit rel -p name=s) >/dev/null
+(cd / && qetl drain 2>/dev/null)
+is 'paths of the caller and of the ini are found by a worker elsewhere' "$(sql 'SELECT count(*), sum(n) FROM rel')" '3|19'
+is 'and the queue has them whole' "$(queue_sql "SELECT DISTINCT uri FROM object WHERE uri LIKE '%/_.csv' ORDER BY uri" | grep -v x.csv | sed "s|$work||")" \
+    "$(printf '%s\n' /caller/c.csv "${site#"$work"}/in/s.csv")"
 time_ms() { local a b; a=$(date +%s%3N); "$@"; b=$(date +%s%3N); ms=$((b - a)); }
 seq 100000 | sed 's/.*/{"method":"a","params":{"name":"x"},"at":"2h"}/' >"$work/many.jsonl"
 time_ms qetlctl submit - <"$work/many.jsonl" >"$work/out"

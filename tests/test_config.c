@@ -380,6 +380,7 @@ TEST(config, a_bad_value_says_what_was_expected)
     check_key_fault("columns = id:number", "columns: ");
     check_key_fault("columns = at:timestamp(%E)", "columns: ");
     check_key_fault("source = https://joe:pw@host/x", "source: expected no password here");
+    check_key_fault("source = file://in/x.csv", "source: expected an absolute path behind file:");
 }
 
 TEST(config, signs_are_told_apart)
@@ -475,6 +476,26 @@ TEST(config, a_heartbeat_has_two_chances_in_a_lease)
               "bad.ini:3: [worker] heartbeat: expected heartbeat to be at most half of lease\n");
     CHECK_STR(load_bad("[worker]\nlease = 15s\n"),
               "bad.ini:2: [worker] lease: expected heartbeat to be at most half of lease\n");
+}
+
+TEST(config, a_source_is_taken_from_the_folder_of_the_ini)
+{
+    static const struct {
+        const char *given, *want;
+        bool behind_folder;
+    } cases[] = { { "in/{day}.csv", "/in/{day}.csv", true }, { "./x.csv", "/x.csv", true },
+                  { "{{a}.csv", "/{{a}.csv", true },         { "/in/{day}.csv", "/in/{day}.csv", false },
+                  { "{file}", "{file}", false },             { "http://h/{x}", "http://h/{x}", false },
+                  { "file:/x", "file:/x", false },           { "FILE:///{x}", "FILE:///{x}", false } };
+    AUTO(free_charp) char *folder = realpath(test_dir(), NULL);
+    char key[200], want[5000];
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        snprintf(key, sizeof key, "source = %s", cases[i].given);
+        snprintf(want, sizeof want, "%s%s", cases[i].behind_folder ? folder : "", cases[i].want);
+        struct config *c = load_recipe(key);
+        CHECK_STR(c->pipelines[0].source, want);
+        config_free(c);
+    }
 }
 
 /* ---- parts ---- */

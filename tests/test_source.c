@@ -34,6 +34,18 @@ TEST(source, schemes_are_local_or_fetched)
     }
 }
 
+TEST(source, a_file_url_names_a_path_of_this_host)
+{
+    static const char *const bad[] = { "file://ok.csv", "file://host/x", "file:x", "file:", "file:////x" };
+    struct err err;
+    enum source_kind kind;
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+        CHECK_EQ(source_kind(bad[i], &kind, &err), -1);
+        CHECK_EQ(err.code, ERR_URI);
+        CHECK_HAS(err.msg, "file:///PATH");
+    }
+}
+
 TEST(source, an_unknown_scheme_is_refused_with_the_nearest_one)
 {
     static const struct {
@@ -159,6 +171,8 @@ TEST(source, a_template_that_cannot_be_filled_is_an_error)
         const char *template, *params, *says;
     } table[] = {
         { "/in/{day}", "{\"month\":1}", "the parameter 'day'" },
+        { "/in/{{x}/{a}-{day}", "{\"a\":1}", "the source has: a, day" },
+        { "{p}", "{\"p\":\"x.csv\"}", "'x.csv'" },
         { "/in/{day", "{}", "without '}'" },
         { "/in/{}", "{}", "no parameter's name" },
         { "/in/{a}", "{\"a\":[1]}", "text or a number" },

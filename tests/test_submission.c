@@ -41,7 +41,7 @@ TEST(submission, takes_the_bare_message_and_what_the_pipeline_says)
     AUTO(submission_clear) struct submission s = { 0 };
     site_open(pipelines);
     CHECK_OK(parse(&s, "{\"pipeline\":\"p\",\"priority\":9}"), err);
-    CHECK_OK(parse(&s, "{\"method\": \"p\", \"params\": {}}"), err); /* nothing of the one before is left */
+    CHECK_OK(parse(&s, "{\"method\": \"p\", \"params\": {\"day\":5}}"), err); /* nothing of the one before is left */
     CHECK_OK(submission_resolve(&s, site, &err), err);
     CHECK_EQ(s.job.priority, 4);
     CHECK_EQ(s.job.run_at, 0);
@@ -81,7 +81,9 @@ TEST(submission, says_what_is_wrong_with_a_message)
         { "{\"pipeline\":\"p\",\"colour\":1}", "\"colour\"", ERR_USAGE },
         { "{\"pipeline\":\"p\",\"priority\":1.5}", "whole number", ERR_USAGE },
         { "{\"pipeline\":\"p\",\"at\":\"soon\"}", "soon", ERR_USAGE },
+        { "{\"pipeline\":\"p\",\"priority\":1001}", "from -1000 to 1000", ERR_USAGE },
         { "{\"pipeline\":\"p\",\"params\":[]}", "object", ERR_USAGE },
+        { "{\"pipeline\":\"p\",\"objects\":[\"file://ok.csv\"]}", "file:///PATH", ERR_URI },
         { "{\"pipeline\":\"p\",\"objects\":\"/x\"}", "array", ERR_USAGE },
         { "{\"pipeline\":\"p\",\"objects\":[\"http://me:secret@h/x\"]}", "password", ERR_USAGE },
     };
@@ -94,10 +96,42 @@ TEST(submission, says_what_is_wrong_with_a_message)
     }
 }
 
+TEST(submission, wants_the_parameters_of_the_source)
+{
+    static const struct {
+        const char *params, *part;
+    } cases[] = { { "{\"dya\":1}", "'day', which the job does not have; the source has: day" }, { "{\"day\":[]}", "text or a number" } };
+    AUTO(submission_clear) struct submission s = { 0 };
+    char line[200];
+    site_open(pipelines);
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        snprintf(line, sizeof line, "{\"pipeline\":\"p\",\"params\":%s}", cases[i].params);
+        CHECK_OK(parse(&s, line), err);
+        CHECK_EQ(submission_resolve(&s, site, &err), -1);
+        CHECK_EQ(err.code, ERR_USAGE);
+        CHECK_HAS(err.msg, cases[i].part);
+        CHECK_HAS(err.msg, "pipeline 'p'");
+    }
+    CHECK_OK(parse(&s, "{\"pipeline\":\"p\",\"objects\":[\"/x\"]}"), err); /* the source is not used */
+    CHECK_OK(submission_resolve(&s, site, &err), err);
+    site_close();
+}
+
+TEST(submission, takes_relative_paths_from_the_folder_of_the_caller)
+{
+    AUTO(submission_clear) struct submission s = { 0 };
+    AUTO(free_charp) char *here = getcwd(NULL, 0);
+    char want[5000];
+    CHECK_OK(parse(&s, "{\"pipeline\":\"p\",\"objects\":[\"/a\", \"b\\u00e4/c.csv\",\"http://h/x\"]}"), err);
+    snprintf(want, sizeof want, "[\"/a\",\"%s/bä/c.csv\",\"http://h/x\"]", strcmp(here, "/") ? here : "");
+    CHECK_STR(s.job.objects.p, want);
+}
+
 TEST(submission, wants_an_object_where_the_pipeline_has_no_source)
 {
-    AUTO(submission_clear) struct submission s = { .job = { .pipeline = "bare", .objects = str_of("[]") } };
+    AUTO(submission_clear) struct submission s = { 0 };
     site_open(pipelines);
+    CHECK_OK(parse(&s, "{\"pipeline\":\"bare\",\"objects\":[ ]}"), err);
     CHECK_EQ(submission_resolve(&s, site, &err), -1);
     CHECK_EQ(err.code, ERR_USAGE);
     CHECK_HAS(err.msg, "no source");

@@ -156,7 +156,7 @@ static int submit_option(struct ctl *c, int opt, struct ctl_submission *s, struc
         return ctl_param(c, params, optarg);
     case 'P':
         s->has_priority = true;
-        return ctl_int(c, "--priority", optarg, &s->priority);
+        return ctl_int(c, "--priority", optarg, &s->priority) < 0 ? -1 : submission_priority(s->priority, &c->err);
     case 'a':
         return submission_time(optarg, &s->run_at, &c->err);
     case 'u':

@@ -127,7 +127,7 @@ static const struct key keys[] = {
     { AT_TARGET, "loaders", KEY_NUMBER, IN(target_config, loaders), "1", 1, 64, NULL, 0,
       "processes that load into it at the same time; more than one pays for servers only" },
 
-    { AT_PIPELINE, "source", KEY_URL, IN(pipeline, source), NULL, 0, 0, NULL, 0,
+    { AT_PIPELINE, "source", KEY_SOURCE, IN(pipeline, source), NULL, 0, 0, NULL, 0,
       "URI or path of a job's object when the submit names none; {name} is the job's parameter of "
       "that name, {{ a brace" },
     { AT_PIPELINE, "nested", KEY_NUMBER, IN(pipeline, nested), "1", 0, 8, NULL, 0,
@@ -297,6 +297,38 @@ static bool parse_url(struct key_reader *kr, const struct key *k, const char *te
                     k->scope == AT_TARGET ? "sqlite:///var/lib/qetl/warehouse.db"
                                           : "https://data.example.org/");
     return parse_text(kr, k, text, base);
+}
+
+/* Does it begin with file: and name a file of this host (RFC 8089)? */
+static bool file_url_ok(const char *text)
+{
+    const char *rest = text + strlen("file:");
+    return rest[0] == '/' &&
+           (rest[1] != '/' || rest[2] == '/' || !strncmp(rest, "//localhost/", 12));
+}
+
+/* A URL or an absolute path as it is; a relative path from the folder of the ini, whose braces are
+ * no parameters. What begins with a parameter is whole when the job gives it. */
+static bool parse_source(struct key_reader *kr, const struct key *k, const char *text, void *base)
+{
+    bool file = !strncasecmp(text, "file:", 5);
+    if (file && !file_url_ok(text))
+        return want(kr, "an absolute path behind file:, such as file:///data/orders.csv");
+    if (file || text[0] == '/' || uri_behind_scheme(text) || (text[0] == '{' && text[1] != '{'))
+        return parse_url(kr, k, text, base);
+    struct buf path = { 0 };
+    for (const char *p = kr->folder; *p; p++) {
+        buf_addc(&path, *p);
+        if (*p == '{')
+            buf_addc(&path, '{');
+    }
+    while (!strncmp(text, "./", 2))
+        text += 2 + strspn(text + 2, "/");
+    buf_addf(&path, "%s%s", strcmp(kr->folder, "/") ? "/" : "", text);
+    *PLACE(char *) = path.failed ? NULL : keep(kr, buf_str(&path));
+    kr->failed |= path.failed;
+    buf_clear(&path);
+    return true;
 }
 
 static bool parse_secret(struct key_reader *kr, const struct key *k, const char *text, void *base)
@@ -617,6 +649,7 @@ static const struct type_def {
     [KEY_TEXT] = { "text", parse_text },
     [KEY_PATH] = { "path", parse_path },
     [KEY_URL] = { "URI", parse_url },
+    [KEY_SOURCE] = { "URI", parse_source },
     [KEY_SECRET] = { "secret", parse_secret },
     [KEY_NUMBER] = { "number", parse_number },
     [KEY_SIZE] = { "size", parse_size },
@@ -689,7 +722,8 @@ void key_defaults(struct key_reader *kr, enum scope scope, void *base)
 
 bool key_is_private(const struct key *k)
 {
-    return k->type == KEY_SECRET || k->type == KEY_URL || k->type == KEY_HEADER;
+    return k->type == KEY_SECRET || k->type == KEY_URL || k->type == KEY_SOURCE ||
+           k->type == KEY_HEADER;
 }
 
 /* ---- the manual ---- */

@@ -39,6 +39,7 @@ enum key_type {
     KEY_TEXT,
     KEY_PATH,
     KEY_URL,
+    KEY_SOURCE,
     KEY_SECRET,
     KEY_NUMBER,
     KEY_SIZE,

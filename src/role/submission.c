@@ -65,6 +65,13 @@ int submission_time(const char *text, int64_t *ms, struct err *err)
     return 0;
 }
 
+int submission_priority(int64_t priority, struct err *err)
+{
+    if (priority < -PRIORITY_MAX || priority > PRIORITY_MAX)
+        return err_set(err, ERR_USAGE, "a priority is a whole number from -%d to %d", PRIORITY_MAX, PRIORITY_MAX);
+    return 0;
+}
+
 /* ---- the message ---- */
 
 static int text_of(struct submission *s, const char *key, const struct json_value *v, const char **out, struct err *err)
@@ -88,18 +95,35 @@ static int take_params(struct submission *s, const char *key, const struct json_
     return v->kind == JSON_OBJECT ? 0 : err_set(err, ERR_USAGE, "\"%s\" must be an object", key);
 }
 
+/* The same array with absolute paths: what is queued means the same to every process. */
+static int absolute_objects(struct submission *s, const struct json_value *v, struct err *err)
+{
+    AUTO(buf_clear) struct buf objects = { 0 };
+    struct json_value item;
+    struct str none;
+    const char *uri;
+    for (size_t at = 0; json_next(v, &at, &none, &item);)
+        if (text_of(s, "objects", &item, &uri, err) < 0 || submission_object(s, &objects, uri, err) < 0)
+            return -1;
+    s->job.objects.p = arena_dup(&s->arena, buf_str(&objects));
+    return s->job.objects.p ? 0 : err_nomem(err);
+}
+
 static int take_objects(struct submission *s, const char *key, const struct json_value *v, struct err *err)
 {
     struct json_value item;
     struct str none;
     const char *uri;
+    bool relative = false, any = false;
     if (v->kind != JSON_ARRAY)
         return err_set(err, ERR_USAGE, "\"%s\" must be an array of URIs", key);
-    s->job.objects = v->raw;
-    for (size_t at = 0; json_next(v, &at, &none, &item);)
+    for (size_t at = 0; json_next(v, &at, &none, &item); any = true) {
         if (text_of(s, key, &item, &uri, err) < 0 || check_uri(uri, err) < 0)
             return -1;
-    return 0;
+        relative |= source_is_relative(uri);
+    }
+    s->job.objects = any ? v->raw : (struct str){ 0 };
+    return relative ? absolute_objects(s, v, err) : 0;
 }
 
 static int take_unique(struct submission *s, const char *key, const struct json_value *v, struct err *err)
@@ -112,7 +136,7 @@ static int take_priority(struct submission *s, const char *key, const struct jso
     s->has_priority = true;
     if (v->kind != JSON_NUMBER || !text_int(v->raw, &s->job.priority))
         return err_set(err, ERR_USAGE, "\"%s\" must be a whole number", key);
-    return 0;
+    return submission_priority(s->job.priority, err);
 }
 
 static int take_at(struct submission *s, const char *key, const struct json_value *v, struct err *err)
@@ -158,14 +182,26 @@ int submission_parse(struct submission *s, struct str line, struct err *err)
     return s->job.pipeline ? 0 : err_set(err, ERR_USAGE, "no \"pipeline\" (or \"method\")");
 }
 
+/* Does the source become a URI with the parameters that the job has? Asked here, so that a misspelt one is not found out by a
+ * worker. */
+static int check_source(const struct pipeline *p, struct str params, struct err *err)
+{
+    AUTO(buf_clear) struct buf uri = { 0 };
+    if (source_expand(p->source, params.n ? params : STR("{}"), &uri, err) < 0 || check_uri(uri.p, err) < 0)
+        return err_in(err, "source of pipeline '%s'", p->name);
+    return 0;
+}
+
 int submission_resolve(struct submission *s, const struct config *config, struct err *err)
 {
     struct job_new *n = &s->job;
     const struct pipeline *p = config_pipeline(config, n->pipeline);
     if (!p)
         return config_no_pipeline(config, n->pipeline, err);
-    if (n->objects.n <= 2 && !p->source) /* nothing, or "[]" */
+    if (!n->objects.n && !p->source)
         return err_set(err, ERR_USAGE, "pipeline '%s' has no source: name at least one URI", p->name);
+    if (!n->objects.n && check_source(p, n->params, err) < 0)
+        return -1;
     n->target = p->parts[0].target;
     n->attempts_max = p->attempts;
     if (!s->has_priority)

@@ -13,7 +13,7 @@
 #include "io/config.h"
 #include "queue/job.h"
 
-enum { SUBMISSION_LANES = 16 };
+enum { SUBMISSION_LANES = 16, PRIORITY_MAX = 1000 /* as priority= of a pipeline */ };
 
 struct submission {
     struct job_new job;
@@ -25,13 +25,16 @@ struct submission {
 void submission_reset(struct submission *s); /* empty, memory kept for the next */
 void submission_clear(struct submission *s);
 
-/* Read a message; slices of `line` are kept. Errors are `usage` (or `uri`) and say what is wrong in it. */
+/* Read a message; slices of `line` are kept, relative paths are made absolute. Errors are `usage` (or `uri`) and say what is wrong in it. */
 int submission_parse(struct submission *s, struct str line, struct err *err);
 /* A URI as a person typed it, one more object of the job. Refused: an unknown scheme, a password (it would lie in the database). */
 int submission_object(struct submission *s, struct buf *objects, const char *typed, struct err *err);
 /* "2026-11-21T…Z", or a duration from now, to ms since 1970. */
 int submission_time(const char *text, int64_t *ms, struct err *err);
-/* What follows from the pipeline: target, lanes, priority, attempts. not-found with the nearest name where there is none. */
+/* Is it within what a pipeline's priority= may be? 0, or -1: usage. */
+int submission_priority(int64_t priority, struct err *err);
+/* What follows from the pipeline: target, lanes, priority, attempts. not-found with the nearest name where there is none; usage
+ * where the job names no object and the source cannot be filled with its parameters. */
 int submission_resolve(struct submission *s, const struct config *config, struct err *err);
 
 #endif

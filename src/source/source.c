@@ -71,6 +71,21 @@ static int unknown_scheme(struct str name, struct err *err)
                    given, list);
 }
 
+/* The path that a file: URL names (RFC 8089: file:/path, file:///path, file://localhost/path), still
+ * percent-encoded. */
+static int file_url_path(const char *uri, const char **path, struct err *err)
+{
+    const char *p = uri + scheme_of(uri).n + 1;
+    if (!strncmp(p, "//localhost/", 12))
+        p += 11;
+    else if (!strncmp(p, "///", 3))
+        p += 2;
+    if (p[0] != '/' || p[1] == '/')
+        return err_set(err, ERR_URI, "'%s' names another host; a local file is file:///PATH", uri);
+    *path = p;
+    return 0;
+}
+
 int source_kind(const char *uri, enum source_kind *kind, struct err *err)
 {
     if (!*uri)
@@ -87,6 +102,9 @@ int source_kind(const char *uri, enum source_kind *kind, struct err *err)
         (strncmp(uri + name.n, "://", 3) || strchr("/?#", uri[name.n + 3])))
         return err_set(err, ERR_URI, "the URI names no host; it should look like %s://HOST/PATH",
                        s->name);
+    const char *path;
+    if (s->kind == SOURCE_LOCAL && file_url_path(uri, &path, err) < 0)
+        return -1;
     *kind = s->kind;
     return 0;
 }
@@ -115,21 +133,14 @@ static size_t percent_decode(struct str s, char *out)
 
 /* ---- local files ---- */
 
-/* The path that a plain path or file: URL names (RFC 8089: file:/path, file:///path,
- * file://localhost/path). */
+/* The path that a plain path or file: URL names. */
 static int local_path(const char *uri, char out[PATH_MAX], struct err *err)
 {
     struct str path = str_of(uri);
     bool url = is_url(uri);
     if (url) {
-        path.p = uri + scheme_of(uri).n + 1;
-        if (!strncmp(path.p, "//localhost/", 12))
-            path.p += 11;
-        else if (!strncmp(path.p, "///", 3))
-            path.p += 2;
-        if (path.p[0] != '/' || path.p[1] == '/')
-            return err_set(err, ERR_URI, "'%s' names another host; a local file is file:///PATH",
-                           uri);
+        if (file_url_path(uri, &path.p, err) < 0)
+            return -1;
         path.n = strlen(path.p);
     }
     if (path.n >= PATH_MAX)
@@ -216,15 +227,29 @@ int source_open_local(const char *uri, int *fd, int64_t *size, int64_t *mtime_ms
 
 /* ---- templates and names ---- */
 
+static int param_missing(const char *template, const char *name, struct err *err)
+{
+    AUTO(buf_clear) struct buf all = { 0 };
+    for (const char *p = template; (p = strchr(p, '{'));) {
+        size_t n = strcspn(++p, "}{");
+        if (p[n] == '}')
+            buf_addf(&all, "%s%.*s", all.n ? ", " : "", (int)n, p);
+        p += n + (p[n] != '\0');
+    }
+    return err_set(err, ERR_USAGE,
+                   "the source wants the parameter '%s', which the job does not have; the source "
+                   "has: %s",
+                   name, all.p && !all.failed ? all.p : name);
+}
+
 /* Value of a parameter as text. */
-static int param_text(const struct json_value *params, const char *name, struct arena *arena,
-                      struct str *out, struct err *err)
+static int param_text(const char *template, const struct json_value *params, const char *name,
+                      struct arena *arena, struct str *out, struct err *err)
 {
     struct json_value v;
     int rc = json_member(params, name, &v);
     if (rc == 0)
-        return err_set(err, ERR_USAGE,
-                       "the source wants the parameter '%s', which the job does not have", name);
+        return param_missing(template, name, err);
     if (rc < 0)
         return err_set(err, ERR_USAGE, "the parameter '%s' is given twice", name);
     if (v.kind == JSON_OBJECT || v.kind == JSON_ARRAY || v.kind == JSON_NULL)
@@ -264,8 +289,8 @@ static void put_encoded(struct buf *out, struct str v)
     }
 }
 
-static int put_param(const struct json_value *params, struct str name, bool url, struct buf *out,
-                     struct err *err)
+static int put_param(const char *template, const struct json_value *params, struct str name,
+                     struct buf *out, struct err *err)
 {
     AUTO(arena_clear) struct arena arena = { 0 };
     struct str v;
@@ -274,9 +299,9 @@ static int put_param(const struct json_value *params, struct str name, bool url,
         return err_set(err, ERR_USAGE, "the source has a '{' with no parameter's name behind it");
     memcpy(key, name.p, name.n);
     key[name.n] = '\0';
-    if (param_text(params, key, &arena, &v, err) < 0 || param_check(key, v, err) < 0)
+    if (param_text(template, params, key, &arena, &v, err) < 0 || param_check(key, v, err) < 0)
         return -1;
-    if (url)
+    if (is_url(template))
         put_encoded(out, v);
     else
         buf_add(out, v.p, v.n);
@@ -287,7 +312,6 @@ int source_expand(const char *template, struct str params, struct buf *out, stru
 {
     struct json_value object;
     struct json_fault fault;
-    bool url = is_url(template);
     if (!json_check(params, &object, &fault) || object.kind != JSON_OBJECT)
         return err_set(err, ERR_USAGE, "the parameters are not a JSON object");
     for (const char *p = template; *p;) {
@@ -301,12 +325,19 @@ int source_expand(const char *template, struct str params, struct buf *out, stru
             const char *end = strchr(p, '}');
             if (!end)
                 return err_set(err, ERR_USAGE, "the source has a '{' without '}'");
-            if (put_param(&object, (struct str){ p + 1, (size_t)(end - p - 1) }, url, out, err) < 0)
+            if (put_param(template, &object, (struct str){ p + 1, (size_t)(end - p - 1) }, out,
+                          err) < 0)
                 return -1;
             p = end + 1;
         }
     }
-    return out->failed ? err_nomem(err) : 0;
+    buf_adds(out, "");
+    if (out->failed)
+        return err_nomem(err);
+    if (source_is_relative(out->p))
+        return err_set(err, ERR_USAGE,
+                       "the source becomes '%s', which neither is a URI nor begins with '/'", out->p);
+    return 0;
 }
 
 void source_basename(const char *uri, char *out, size_t cap)
@@ -337,9 +368,14 @@ void source_basename(const char *uri, char *out, size_t cap)
     snprintf(out, cap, "%s", last.n ? name : "object");
 }
 
+bool source_is_relative(const char *typed)
+{
+    return *typed && typed[0] != '/' && !is_url(typed);
+}
+
 char *source_absolute(const char *typed)
 {
-    if (!*typed || typed[0] == '/' || is_url(typed))
+    if (!source_is_relative(typed))
         return strdup(typed);
     AUTO(free_charp) char *here = getcwd(NULL, 0);
     char *out;

@@ -23,11 +23,14 @@ int source_open_local(const char *uri, int *fd, int64_t *size, int64_t *mtime_ms
 int source_stat_local(const char *uri, int64_t *size, int64_t *mtime_ms, struct err *err);
 /* Replace {name} in a template by the job's parameters (JSON object), percent-encoded as path
  * segments ("/" kept) for URLs, as they stand for local paths. A name that is not among the
- * parameters is an error. `{` is written `{{`. */
+ * parameters is an error, and so is a result that is a relative path: nobody knows the folder that
+ * it is taken from. `{` is written `{{`. */
 int source_expand(const char *template, struct str params, struct buf *out, struct err *err);
 /* The name of the object: last path segment, percent-decoded, without query; "object" when empty.
  */
 void source_basename(const char *uri, char *out, size_t cap);
+/* Is it a path that does not begin with a slash? */
+bool source_is_relative(const char *typed);
 /* Make a URI from what a person typed: a relative path becomes absolute; everything else stays.
  * malloc'ed; NULL no memory. */
 char *source_absolute(const char *typed);
