@@ -108,6 +108,9 @@ is '... with types' "$(sql "SELECT code, \"on\" FROM guessed WHERE code = '007'"
 is 'status counts' "$(qetlctl --json status | jq -c '.pipelines[] | select(.pipeline == "orders") | [.loaded, .dead, .rows_loaded]')" '[2,0,5]'
 is 'jobs lists newest first' "$(qetlctl --json jobs --limit 1 | jq -r '.jobs[0].pipeline')" guessed
 is 'errors has the failed one' "$(qetlctl --json errors | jq -r '.errors[0].code')" rejects
+died=$(qetlctl --json jobs --state dead --pipeline shop | jq '.jobs[0].id')
+is 'its rejects can be looked at' "$(qetlctl rejects "$died" | jq -r .reason | wc -l) $(qetlctl --json rejects "$died" | jq '.rejects | length')" '1 1'
+is '... show counts them, and that nothing was staged' "$(qetlctl --json show "$died" | jq -c '[.job.rows_rejected, .job.rows_staged, .outputs[0].kind, .outputs[0].rows]')" '[1,0,"rejects",1]'
 is 'workers are registered' "$(qetlctl --json workers | jq -c '[.workers[] | select(.alive) | .role] | sort')" '["loader","worker"]'
 is '... with what they did' "$(qetlctl --json workers | jq '[.workers[] | select(.role == "worker") | .processed] | add')" 6
 like 'a table for people' "$(qetlctl jobs)" 'JOB +PIPELINE +STATE'

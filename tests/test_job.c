@@ -590,6 +590,48 @@ TEST(job, an_idle_worker_takes_no_lock)
     stop();
 }
 
+static int count_output(void *arg, const struct output *o)
+{
+    int *n = arg;
+    CHECK_EQ(o->kind, OUTPUT_REJECTS);
+    CHECK_EQ(o->rows, 2);
+    ++*n;
+    return 0;
+}
+
+static int count_rejected(void *arg, const struct job_row *r)
+{
+    *(int64_t *)arg = r->rows_rejected;
+    return 0;
+}
+
+TEST(job, the_rejects_of_a_dead_job_stay_until_it_is_retried)
+{
+    struct err e = { 0 };
+    start();
+    int64_t id = submit(&(struct job_new){ .pipeline = "p", .target = "t" }), rejected = -1;
+    struct job_filter filter = { .id = id, .limit = 1 };
+    int n = 0;
+    struct lease l = claim_one();
+    struct output out = { .kind = OUTPUT_REJECTS, .number = 1, .ext = "jsonl", .rows = 2, .bytes = 4 };
+    buf_add(&out.inlined, "{}\n\n", 4);
+    struct finish f = { .lease = &l, .outcome = OUT_FAILED, .outputs = &out, .noutputs = 1, .rows_read = 9, .rows_rejected = 2 };
+    err_set(&f.err, ERR_REJECTS, "too many");
+    finish(&f);
+    job_lease_clear(&l);
+    buf_clear(&out.inlined);
+    CHECK_OK(job_outputs(q, id, count_output, &n, &e), e);
+    CHECK_EQ(n, 1);
+    CHECK_OK(job_list(q, &filter, count_rejected, &rejected, &e), e);
+    CHECK_EQ(rejected, 2);
+    CHECK_OK(job_retry(q, id, &e), e);
+    CHECK_OK(job_outputs(q, id, count_output, &n, &e), e);
+    CHECK_EQ(n, 1);
+    CHECK_OK(job_list(q, &filter, count_rejected, &rejected, &e), e);
+    CHECK_EQ(rejected, 0);
+    stop();
+}
+
 /* ---- stage and load ---- */
 
 TEST(job, outputs_reach_the_loader_as_they_were_staged)

@@ -161,11 +161,39 @@ TEST(rejects, one_more_than_the_limit_fails_the_job_and_shows_the_first)
     CHECK_HAS(err.msg, "member 'a.csv', line 17, byte 5120, column 'id', value \"x\\n1\": not an "
                        "integer [not-integer]");
     CHECK_EQ(r.count, 3);
+    struct output head;
+    rejects_head(&r, &head); /* what a person can look at */
+    CHECK_EQ(head.rows, 3);
+    CHECK_EQ(head.bytes, (int64_t)head.inlined.n);
+    CHECK_HAS(head.inlined.p, "\"line\":17");
+    output_clear(&head);
     rejects_clear(&r);
 
     rejects_init(&r, &stage, 0, (struct reject_limit){ 0, -1 });
     CHECK_EQ(rejects_add(&r, REJECT_NULL, NULL, (struct str){ 0 }, &later, &err), -1);
     CHECK_EQ(err.code, ERR_REJECTS);
+    rejects_clear(&r);
+}
+
+TEST(rejects, the_first_of_many_can_be_shown)
+{
+    struct err err = { 0 };
+    struct opener file = { .path = test_file("many.jsonl") };
+    struct stage stage = { open_file, &file, 1000 };
+    struct rejects r;
+    struct output head;
+    rejects_init(&r, &stage, 0, (struct reject_limit){ 5000, -1 });
+    for (int i = 0; i < 5000; i++)
+        CHECK_OK(rejects_add(&r, REJECT_NULL, "c", (struct str){ 0 }, &at_17, &err), err);
+    CHECK_EQ(rejects_add(&r, REJECT_NULL, "c", (struct str){ 0 }, &at_17, &err), -1);
+    rejects_head(&r, &head);
+    CHECK(!head.in_file && head.rows > 1 && head.rows < 20);
+    int64_t lines = 0;
+    for (size_t i = 0; i < head.inlined.n; i++)
+        lines += head.inlined.p[i] == '\n';
+    CHECK_EQ(lines, head.rows); /* whole lines */
+    CHECK_EQ(head.inlined.p[head.inlined.n - 1], '\n');
+    output_clear(&head);
     rejects_clear(&r);
 }
 

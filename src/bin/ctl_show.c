@@ -545,6 +545,8 @@ struct rejects_of {
     struct ctl *c;
     const char *uid;
     int64_t lines; /* begun */
+    int64_t kept;  /* rows that the queue has */
+    int outputs;
     bool at_line_start;
 };
 
@@ -586,6 +588,8 @@ static int print_rejects(void *arg, const struct output *out)
     if (out->kind != OUTPUT_REJECTS)
         return 0;
     r->at_line_start = true;
+    r->kept += out->rows;
+    r->outputs++;
     if (!out->in_file) {
         put_lines(r, out->inlined.p, out->inlined.n);
         return 0;
@@ -597,7 +601,7 @@ static int print_rejects(void *arg, const struct output *out)
 struct of_job {
     char uid[SYS_UID_LEN + 1];
     char state[16];
-    int64_t rows_loaded;
+    int64_t rows_rejected;
 };
 
 static int take_job(void *arg, const struct job_row *r)
@@ -605,7 +609,7 @@ static int take_job(void *arg, const struct job_row *r)
     struct of_job *j = arg;
     snprintf(j->uid, sizeof j->uid, "%s", r->uid);
     snprintf(j->state, sizeof j->state, "%s", r->state);
-    j->rows_loaded = r->rows_loaded;
+    j->rows_rejected = r->rows_rejected;
     return 0;
 }
 
@@ -623,17 +627,22 @@ int ctl_rejects(struct ctl *c, int argc, char **argv)
         return ctl_usage(c, "rejects wants one job");
     if (ctl_queue(c, 0) < 0 || ctl_job(c, argv[1], &id) < 0 || job_of(c, id, &j) < 0)
         return -1;
-    if (job_state_by_name(j.state) != JOB_LOADED)
-        return err_set(&c->err, ERR_STATE,
-                       "job %" PRId64 " is %s; its rejects can be seen when it is loaded (qetlctl errors shows why a job failed)",
-                       id, j.state);
-    struct rejects_of r = { c, j.uid, 0, true };
+    int state = job_state_by_name(j.state);
+    if (state != JOB_LOADED && state != JOB_DEAD)
+        return err_set(&c->err, ERR_STATE, "job %" PRId64 " is %s; its rejects can be seen when it is loaded, or dead of them", id,
+                       j.state);
+    struct rejects_of r = { .c = c, .uid = j.uid, .at_line_start = true };
     if (c->json)
         fputs("{\"rejects\":[", stdout);
     if (job_outputs(c->queue, id, print_rejects, &r, &c->err) < 0)
         return -1;
     if (c->json)
         puts("]}");
+    if (r.kept < j.rows_rejected)
+        fprintf(stderr, "qetlctl: the first %" PRId64 " of at least %" PRId64 " refused rows; the job died of them\n", r.kept,
+                j.rows_rejected);
+    else if (state == JOB_DEAD && !r.outputs)
+        fprintf(stderr, "qetlctl: job %" PRId64 " did not die of rejects; qetlctl errors %" PRId64 " shows why\n", id, id);
     return 0;
 }
 

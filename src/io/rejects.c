@@ -27,6 +27,7 @@ void rejects_clear(struct rejects *r)
 {
     fd_closep(&r->fd);
     output_clear(&r->out);
+    output_clear(&r->head);
     r->count = 0;
 }
 
@@ -111,6 +112,12 @@ static void remember_first(struct rejects *r, const struct bad_row *bad, const c
 static int flush(struct rejects *r, struct err *err)
 {
     if (r->fd < 0) {
+        r->head = r->out;
+        r->head.rows = r->count;
+        r->head.inlined = (struct buf){ 0 };
+        buf_add(&r->head.inlined, r->out.inlined.p, r->out.inlined.n);
+        if (r->head.inlined.failed)
+            return err_nomem(err);
         int fd = r->stage->open_file(r->stage->arg, r->output, r->out.ext, err);
         if (fd < 0)
             return err_in(err, "rejects");
@@ -149,6 +156,15 @@ int rejects_add_bad(struct rejects *r, const struct bad_row *bad, const char *co
         return err_set(err, ERR_REJECTS, "more than %lld rows rejected; the first: %s",
                        (long long)r->limit.count, r->first);
     return 0;
+}
+
+void rejects_head(struct rejects *r, struct output *out)
+{
+    struct output *from = r->fd < 0 ? &r->out : &r->head;
+    if (r->fd < 0)
+        from->rows = r->count;
+    *out = *from;
+    from->inlined = (struct buf){ 0 };
 }
 
 int rejects_finish(struct rejects *r, uint64_t rows_read, struct output *out, struct err *err)

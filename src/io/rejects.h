@@ -28,6 +28,7 @@ struct rejects {
     struct reject_limit limit;
     int64_t count;
     struct output out; /* inline bytes so far, or the file */
+    struct output head; /* once there is a file: its first lines, for rejects_head() */
     int fd;            /* -1 while inline */
     /* where we are, borrowed, set by the pipeline */
     const char *table, *object, *member;
@@ -47,6 +48,9 @@ int rejects_add_bad(struct rejects *r, const struct bad_row *bad, const char *co
  * OUTPUT_REJECTS), its bytes are the caller's (output_clear), and the file is written but not
  * synced. Fault point: rejects-write. */
 int rejects_finish(struct rejects *r, uint64_t rows_read, struct output *out, struct err *err);
+/* What can be shown of the rejects of a job that fails: the first of them, whole lines inline, up to about inline_max bytes. *out
+ * is the caller's (output_clear); its rows may be fewer than count. */
+void rejects_head(struct rejects *r, struct output *out);
 void rejects_clear(struct rejects *r);
 
 #endif

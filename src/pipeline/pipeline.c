@@ -320,3 +320,10 @@ fail:
         buf_clear(&outputs[i].inlined);
     return -1;
 }
+
+void pipeline_refused(struct pipeline_run *r, struct output *outputs, int *noutputs)
+{
+    r->counts.rejected = (uint64_t)r->rejects.count; /* of the batch in hand too */
+    rejects_head(&r->rejects, &outputs[0]);
+    *noutputs = 1;
+}

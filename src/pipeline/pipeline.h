@@ -30,6 +30,8 @@ int pipeline_start(struct pipeline_run **out, const struct config *config, const
 int pipeline_object(struct pipeline_run *r, struct input *in, const char *uri, struct err *err);
 /* All objects are through: finishes the encoders and rejects, checks the counts. outputs: room for PIPELINE_PARTS_MAX + 1. */
 int pipeline_finish(struct pipeline_run *r, struct output *outputs, int *noutputs, struct err *err);
+/* The job failed by ERR_REJECTS: the refused rows that can be shown, as its only output, inline. */
+void pipeline_refused(struct pipeline_run *r, struct output *outputs, int *noutputs);
 const struct pipeline_counts *pipeline_counts(const struct pipeline_run *r); /* so far */
 void pipeline_end(struct pipeline_run *r);
 

@@ -271,6 +271,22 @@ static int attempt_failed(struct queue *q, const struct change *c, bool crashed,
     return change_dead(q, c, err);
 }
 
+/* A job that died of its rejects: what they are, with the counts. */
+static int keep_rejects(struct queue *q, const struct finish *f, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_DEAD_REJECTS);
+    db_bind(st, ":id", f->lease->id);
+    db_bind(st, ":rows_read", f->rows_read);
+    db_bind(st, ":rows_rejected", f->rows_rejected);
+    db_bind(st, ":bytes_in", f->bytes_in);
+    db_bind(st, ":bytes_out", f->bytes_out);
+    int dead = change_run(q, st, err);
+    for (int i = 0; dead > 0 && i < f->noutputs; i++)
+        if (write_output(q, f->lease->id, &f->outputs[i], err) < 0)
+            return err_in(err, "rejects");
+    return dead < 0 ? -1 : 0;
+}
+
 static int finish_unstaged(struct queue *q, struct finish *f, int64_t crashes_max,
                            struct settled *s, struct err *err)
 {
@@ -290,8 +306,10 @@ static int finish_unstaged(struct queue *q, struct finish *f, int64_t crashes_ma
     c.crashes += crashed;
     s->count.processed++;
     s->count.failed++;
-    return attempt_failed(q, &c, crashed, crashes_max, &f->err, f->stage, f->signal, f->peak_rss,
-                          f->backoff_ms, s, err);
+    if (attempt_failed(q, &c, crashed, crashes_max, &f->err, f->stage, f->signal, f->peak_rss,
+                       f->backoff_ms, s, err) < 0)
+        return -1;
+    return f->noutputs ? keep_rejects(q, f, err) : 0;
 }
 
 static int finish_one(struct queue *q, struct finish *f, int64_t crashes_max, struct settled *s,

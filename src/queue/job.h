@@ -60,7 +60,7 @@ enum outcome { OUT_STAGED, OUT_FAILED, OUT_HANDED_BACK };
 struct finish {
     struct lease *lease;
     enum outcome outcome;
-    const struct output *outputs; /* staged */
+    const struct output *outputs; /* staged; failed for good: rejects to look at, all inline, and rows_read, rows_rejected */
     int noutputs;
     int64_t rows_read, rows_staged, rows_rejected, rows_filtered, bytes_in, bytes_out;
     struct err err;               /* failed */

@@ -135,7 +135,8 @@ static int retry_inside(struct queue *q, int64_t id, struct err *err)
     sqlite3_stmt *st = queue_stmt(q, SQL_RETRY);
     db_bind(st, ":id", id);
     db_bind(st, ":now", sys_now_ms());
-    if (db_run(st, err) < 0 || change_lanes(q, SQL_LANE_ENTER, &c, err) < 0)
+    if (db_run(st, err) < 0 || change_lanes(q, SQL_LANE_ENTER, &c, err) < 0 ||
+        change_outputs_forget(q, id, true, err) < 0) /* the rejects that it died of */
         return -1;
     change_tally(q, &c, JOB_READY, 0);
     return 0;

@@ -123,6 +123,10 @@ WHERE id = :id AND token = :token AND state = 'running';
 UPDATE job SET state = 'dead', lease_until = NULL, finished = :now, crashes = :crashes
 WHERE id = :id AND token = :token AND state IN ('running', 'loading');
 
+-- name: dead_rejects
+UPDATE job SET rows_read = :rows_read, rows_rejected = :rows_rejected, bytes_in = :bytes_in, bytes_out = :bytes_out
+WHERE id = :id AND state = 'dead';
+
 -- name: attempt
 INSERT INTO attempt (job, token, number, kind, worker, started, finished, outcome, signal, peak_rss)
 VALUES (:job, :token, :number, :kind, :worker, :started, :now, :outcome, :signal, :peak_rss);
@@ -244,6 +248,7 @@ WHERE id = :id AND state IN ('ready', 'running', 'staged', 'dead');
 
 -- name: retry
 UPDATE job SET state = 'ready', due = 1, run_at = :now, attempts = 0, crashes = 0, finished = NULL,
+               rows_read = 0, rows_staged = 0, rows_rejected = 0, rows_filtered = 0,
                paused = EXISTS (SELECT 1 FROM pipeline AS p WHERE p.name = job.pipeline AND p.paused = 1)
 WHERE id = :id AND state = 'dead';
 

@@ -25,7 +25,9 @@ struct reader_result {
     int rc;                                    /* 0, or -1 with err */
     struct err err;
     struct pipeline_counts counts;
-    struct output outputs[PIPELINE_PARTS_MAX + 1]; /* inline bytes owned by the result; files are <n>.part in the spool, synced */
+    /* inline bytes owned by the result; files are <n>.part in the spool, synced. Of a job that failed by ERR_REJECTS: what can be
+     * shown of its rejects, inline; of any other that failed: none. */
+    struct output outputs[PIPELINE_PARTS_MAX + 1];
     int noutputs;
     int signal;                                /* the child died of it, or 0 */
     int64_t peak_rss;                          /* of the child, bytes */

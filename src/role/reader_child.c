@@ -370,6 +370,8 @@ static int job_pipeline(struct child *c, struct output *outputs, int *noutputs,
     int rc = job_objects(c, err);
     if (rc == 0)
         rc = pipeline_finish(c->run, outputs, noutputs, err);
+    if (rc < 0 && err->code == ERR_REJECTS)
+        pipeline_refused(c->run, outputs, noutputs);
     *counts = *pipeline_counts(c->run);
     pipeline_end(c->run);
     c->run = NULL;
@@ -460,7 +462,7 @@ static void job_run(struct child *c, const struct message *m)
         err_in(&err, "the reader may use %lld MiB ([limits] memory)",
                (long long)(c->config->limits.memory >> 20));
     }
-    result_send(c, rc, &err, &counts, outputs, rc < 0 ? 0 : noutputs);
+    result_send(c, rc, &err, &counts, outputs, noutputs);
     for (int i = 0; i < noutputs; i++)
         output_clear(&outputs[i]);
     job_clear(c);

@@ -261,11 +261,12 @@ static int64_t backoff_ms(const struct pipeline *p, const struct lease *l, const
 static void finish_fill(struct finish *f, struct done *d, const struct work *k, int rc, const struct err *err)
 {
     const struct reader_result *r = &d->feed.result;
+    bool has_outputs = rc == 0 || err->code == ERR_REJECTS; /* the rejects of a job that dies of them can be looked at */
     *f = (struct finish){
         .lease = &d->lease,
         .outcome = rc == 0 ? OUT_STAGED : err->code == ERR_SHUTDOWN ? OUT_HANDED_BACK : OUT_FAILED,
-        .outputs = rc == 0 ? r->outputs : NULL,
-        .noutputs = rc == 0 ? r->noutputs : 0,
+        .outputs = has_outputs ? r->outputs : NULL,
+        .noutputs = has_outputs ? r->noutputs : 0,
         .rows_read = (int64_t)r->counts.read,
         .rows_staged = (int64_t)r->counts.staged,
         .rows_rejected = (int64_t)r->counts.rejected,
