@@ -25,7 +25,7 @@ at_point() {
     qetlctl submit t "$work/large.csv" >/dev/null
     start_role $other
     QETL_FAULT="$point:kill" start_role "$role"
-    ok "$point: the fault was met" wait_for 20 grep -q 'a process died' "$site/$role.log"
+    ok "$point: the fault was met" wait_for 60 grep -q 'a process died' "$site/$role.log"
     kill -9 "$role_pid"
     start_role "$role"
     ok "$point: all jobs are loaded afterwards" wait_for 40 bash -c "[ \$(sqlite3 -readonly $site/queue.db \"SELECT count(*) FROM job WHERE state <> 'loaded'\") = 0 ]"

@@ -126,7 +126,7 @@ sleep 0.5 # long enough for an idle worker to have taken it
 is 'a paused pipeline starts nothing' "$(state "$id")" ready
 like '... and explain says why' "$(qetlctl explain "$id")" 'pause'
 ok 'resume' qetlctl resume events
-ok '... and the job runs' wait_for 10 bash -c "qetlctl --json show $id | jq -e '.job.state == \"loaded\"'"
+ok '... and the job runs' wait_for 60 bash -c "qetlctl --json show $id | jq -e '.job.state == \"loaded\"'"
 id=$(qetlctl --json submit events "$work/in/events.jsonl.gz" --at 1h | jq .id)
 is 'a job for later waits' "$(qetlctl --json status | jq '.pipelines[] | select(.pipeline == "events") | .waiting')" 1
 ok 'cancel' qetlctl cancel "$id"
@@ -138,7 +138,7 @@ is 'a missing file: exit 1' $? 1
 mv "$work/in/away.csv" "$work/in/guess.csv"
 id=$(qetlctl --json jobs --state dead --pipeline guessed | jq '.jobs[0].id')
 ok 'retry' qetlctl retry "$id"
-ok '... and it is loaded' wait_for 10 bash -c "qetlctl --json show $id | jq -e '.job.state == \"loaded\"'"
+ok '... and it is loaded' wait_for 60 bash -c "qetlctl --json show $id | jq -e '.job.state == \"loaded\"'"
 is 'unique: the second is the first' "$(qetlctl --json submit orders -p day=x --at 1h --unique k | jq .id)" "$(qetlctl --json submit orders -p day=x --at 1h --unique k | jq .id)"
 stop_roles
 

@@ -94,11 +94,11 @@ for p in h i; do
 done
 start_role worker
 start_role loader
-ok 'the newer jobs are staged first' wait_for 20 bash -c '[ "$(qetlctl --json jobs --state staged | jq ".jobs | length")" = 2 ]'
+ok 'the newer jobs are staged first' wait_for 60 bash -c '[ "$(qetlctl --json jobs --state staged | jq ".jobs | length")" = 2 ]'
 is '... and wait' "$(queue_sql 'SELECT group_concat(state) FROM (SELECT state FROM job ORDER BY id)')" 'ready,staged,ready,staged'
 qetlctl resume h1 >/dev/null
 qetlctl resume i1 >/dev/null
-ok '... for the older ones' wait_for 20 bash -c '[ "$(qetlctl --json jobs --state loaded | jq ".jobs | length")" = 4 ]'
+ok '... for the older ones' wait_for 60 bash -c '[ "$(qetlctl --json jobs --state loaded | jq ".jobs | length")" = 4 ]'
 stop_roles
 is 'history has the versions in their order' "$(sql 'SELECT group_concat(name || is_current) FROM (SELECT * FROM h ORDER BY is_current)')" 'first0,second1'
 is 'insert_ignore has the first' "$(sql 'SELECT group_concat(name) FROM i')" first
@@ -142,7 +142,7 @@ for point in target-before-commit target-after-commit loader-before-record loade
     modes_site
     start_role worker
     QETL_FAULT="$point:kill" start_role loader
-    ok "$point: the fault was met" wait_for 20 grep -q 'a process died' "$site/loader.log"
+    ok "$point: the fault was met" wait_for 60 grep -q 'a process died' "$site/loader.log"
     kill -9 "$role_pid"
     start_role loader
     ok "$point: all jobs are over afterwards" wait_for 40 over

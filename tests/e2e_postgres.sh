@@ -261,9 +261,9 @@ expected=$((expected + 40 * 20001))
 is '... each once' "$(pg 'SELECT count(*) FROM once') $(pg "SELECT sum(rows) FROM qetl_load WHERE pipeline = 'once'")" "$expected $expected"
 stop_service postgres
 held=$(qetlctl --json submit once "$small" | jq .id)
-ok 'a server that is away: the job waits, staged' wait_for 20 job_is "$held" staged
+ok 'a server that is away: the job waits, staged' wait_for 60 job_is "$held" staged
 away() { qetlctl --json status | jq -e '.targets_away[0].target == "pg"'; }
-ok '... and status says so' wait_for 20 away
+ok '... and status says so' wait_for 60 away
 start_service postgres
 ok '... until it is back' wait_for 70 job_is "$held" loaded
 stop_roles

@@ -28,7 +28,7 @@ for command in "${commands[@]}"; do
     case $command in
     'qetl all')
         start_role all
-        ok "$command" wait_for 20 bash -c '[ "$(qetlctl --json jobs | jq -r ".jobs[0].state")" = loaded ]'
+        ok "$command" wait_for 60 bash -c '[ "$(qetlctl --json jobs | jq -r ".jobs[0].state")" = loaded ]'
         ;;
     *) ok "$command" bash -c "$command" ;;
     esac
