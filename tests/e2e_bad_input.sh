@@ -79,8 +79,9 @@ ini_fault 'a bad value' 'bad.ini:2: .*slots' <<<$'[worker]\nslots = many'
 
 # ---- database and spool ----
 code() { "$@" >"$work/out" 2>&1; echo $?; }
-is 'no database yet: exit 4 or 5' "$(QETL_DATABASE=$work/none.db code qetlctl status | grep -c '[45]')" 1
+is 'no database yet: exit 4' "$(QETL_DATABASE=$work/none.db code qetlctl status)" 4
 like '... says to run init' "$(cat "$work/out")" 'qetlctl init'
+is '... submit makes it' "$(QETL_DATABASE=$work/made/queue.db code qetlctl submit orders "$work/good.csv") $(QETL_DATABASE=$work/made/queue.db qetlctl --json jobs | jq -c '[.jobs[].state]')" '0 ["ready"]'
 cp "$site/queue.db" "$work/newer.db"
 sqlite3 "$work/newer.db" 'PRAGMA journal_mode = DELETE; PRAGMA user_version = 9999' >/dev/null
 is 'a database of a newer version: exit 4' "$(QETL_DATABASE=$work/newer.db code qetlctl status)" 4
@@ -92,6 +93,10 @@ is 'a text where the database should be: exit 4' "$(QETL_DATABASE=$work/text.db 
 : >"$work/plain"
 is 'a file where the spool should be: exit 4' "$(QETL_SPOOL=$work/plain code qetl drain)" 4
 like '... names it' "$(cat "$work/out")" "$work/plain"
+for verb in init status 'submit orders x.csv'; do
+    # shellcheck disable=SC2086
+    is "a file where the database's folder should be: $verb, exit 4" "$(QETL_DATABASE=$work/plain/q.db code qetlctl $verb)" 4
+done
 
 if [ "$(id -u)" = 0 ]; then
     mkdir "$work/small"
@@ -105,6 +110,10 @@ if [ "$(id -u)" = 0 ]; then
         mount -o remount,ro "$work/small"
         is 'a read-only spool: exit 4' "$(QETL_SPOOL=$work/small/spool code qetl drain)" 4
         like '... says so' "$(cat "$work/out")" '[Rr]ead-only'
+        is 'no database where none can be made: exit 4' "$(QETL_DATABASE=$work/small/sub/q.db code qetlctl status)" 4
+        like '... says why' "$(cat "$work/out")" "cannot make it: '$work/small': Read-only"
+        unlike '... and not to make it' "$(cat "$work/out")" 'qetlctl init'
+        is '... init: exit 4' "$(QETL_DATABASE=$work/small/sub/q.db code qetlctl init)" 4
         umount "$work/small"
         mount -t tmpfs -o size=2m tmpfs "$work/small"
         export QETL_DATABASE=$work/small/queue.db
@@ -120,10 +129,10 @@ if [ "$(id -u)" = 0 ]; then
         unset QETL_DATABASE
         umount "$work/small"
     else
-        skip 'no tmpfs can be mounted here' 10
+        skip 'no tmpfs can be mounted here' 14
     fi
 else
-    skip 'a full disk needs root for a tmpfs' 10
+    skip 'a full disk needs root for a tmpfs' 14
 fi
 
 # ---- two loaders: each row once ----

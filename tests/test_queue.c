@@ -88,7 +88,7 @@ TEST(queue, a_missing_database_says_to_run_init_and_leaves_no_file)
     struct err err = { 0 };
     struct queue *q = NULL;
     CHECK_EQ(queue_open(&q, test_file("missing.db"), 0, &err), -1);
-    CHECK_EQ(err.code, ERR_NOT_FOUND);
+    CHECK_EQ(err.code, ERR_DATABASE_MISSING);
     CHECK_HAS(err.msg, "qetlctl init");
     CHECK(access(test_file("missing.db-lock"), F_OK) < 0);
     CHECK(!q);

@@ -28,6 +28,7 @@ enum err_code {
     ERR_STATE,
     /* queue.db and spool */
     ERR_DATABASE,
+    ERR_DATABASE_MISSING,
     ERR_DATABASE_NEWER,
     ERR_NETWORK_FS,
     ERR_SPOOL,

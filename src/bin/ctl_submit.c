@@ -185,7 +185,7 @@ int ctl_submit(struct ctl *c, int argc, char **argv)
             return -1;
     if (optind == argc)
         return ctl_usage(c, "submit which pipeline? See qetlctl help submit");
-    if (ctl_queue(c, 0) < 0)
+    if (ctl_queue(c, QUEUE_CREATE) < 0)
         return -1;
     if (!strcmp(argv[optind], "-"))
         return submit_stream(c);

@@ -236,6 +236,19 @@ static int open_locked(struct queue *q, int flags, struct err *err)
     return prepare_all(q, err);
 }
 
+/* Who cannot make it is not told to. Takes the end of folder away. */
+static int no_database(const char *path, char *folder, struct err *err)
+{
+    char *slash;
+    while (access(folder, F_OK) < 0 && (slash = strrchr(folder, '/')))
+        slash[slash == folder] = '\0';
+    if (access(folder, W_OK | X_OK) < 0)
+        return err_set(err, ERR_DATABASE,
+                       "there is no database '%s', and this user cannot make it: '%s': %s", path,
+                       folder, strerror(errno));
+    return err_set(err, ERR_DATABASE_MISSING, "there is no database '%s': run qetlctl init", path);
+}
+
 /* Is there a place for the file: a folder on a local disk, and the file itself unless it may be
  * made? */
 static int check_place(const char *path, int flags, struct err *err)
@@ -253,7 +266,7 @@ static int check_place(const char *path, int flags, struct err *err)
         if (errno != ENOENT)
             return err_sys(err, "look at '%s'", path);
         if (!(flags & QUEUE_CREATE))
-            return err_set(err, ERR_NOT_FOUND, "there is no database '%s': run qetlctl init", path);
+            return no_database(path, folder, err);
         if (slash && sys_mkdirs(folder, err) < 0)
             return -1;
     }
@@ -266,11 +279,19 @@ static int check_place(const char *path, int flags, struct err *err)
     return rc;
 }
 
+/* A file or folder that cannot be opened is a database that cannot be used. */
+static int unusable(struct err *err)
+{
+    if (err->code == ERR_IO)
+        err->code = ERR_DATABASE;
+    return -1;
+}
+
 int queue_open(struct queue **out, const char *path, int flags, struct err *err)
 {
     assert(*path);
     if (check_place(path, flags, err) < 0)
-        return -1;
+        return unusable(err);
     struct queue *q = calloc(1, sizeof *q);
     if (!q)
         return err_nomem(err);
@@ -292,7 +313,7 @@ int queue_open(struct queue **out, const char *path, int flags, struct err *err)
         }
     }
     queue_close(q);
-    return -1;
+    return unusable(err);
 }
 
 static void tally_clear(struct queue *q)

@@ -24,7 +24,7 @@ struct queue;
 
 enum queue_flags { QUEUE_CREATE = 1, QUEUE_READONLY = 2 };
 /* With QUEUE_CREATE the file and its folder are made where they are missing, by any number of processes at once.
- * Errors: database, database-newer, network-fs, not-found (no file and no QUEUE_CREATE: "run qetlctl init"). An older schema is
+ * Errors: database, database-newer, network-fs, database-missing (no file and no QUEUE_CREATE: "run qetlctl init"). An older schema is
  * migrated after an online backup beside it (queue.db.v<N>.bak). */
 int queue_open(struct queue **out, const char *path, int flags, struct err *err);
 void queue_close(struct queue *q);
