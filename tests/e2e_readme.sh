@@ -48,7 +48,7 @@ for file in quickstart runtests; do ok "./$file can be run" test -x "$srcdir/$fi
 for page in $(grep -o '(doc/[a-z.]*)' "$readme" | tr -d '()'); do ok "$page is there" test -s "$srcdir/$page"; done
 # what configure asks pkg-config for, quickstart installs
 for pair in sqlite3:libsqlite3-dev libcurl:libcurl4-openssl-dev libarchive:libarchive-dev zlib:zlib1g-dev inih:libinih-dev \
-    libseccomp:libseccomp-dev libisal:libisal-dev; do
+    libseccomp:libseccomp-dev libisal:libisal-dev libcrypto:libssl-dev; do
     ok "quickstart installs ${pair#*:}" grep -q "${pair#*:}" "$srcdir/quickstart"
     ok "... because configure asks for ${pair%:*}" grep -q "\[${pair%:*} *[]>]" "$srcdir/configure.ac"
 done

@@ -21,11 +21,16 @@
 #include "io/rejects.h"
 #include "io/row.h"
 
+/* Where an s3 store has the bucket: in the path, or in the host's name; auto: in the path of an endpoint. */
+enum path_style { PATH_STYLE_AUTO, PATH_STYLE_YES, PATH_STYLE_NO };
+
 struct remote {
     char *name, *url;
     char *user, *password; /* secrets may be references */
     char *header;          /* one "Name: value" a line; references allowed in the value */
     char *ca_file, *proxy, *known_hosts, *host_key_sha256, *private_key;
+    char *endpoint, *region, *access_key, *secret_key, *session_token; /* s3 */
+    enum path_style path_style;
     bool insecure;      /* no such thing for TLS: always false; kept out of the key table */
     int64_t rate_bytes; /* bytes a second for one transfer, 0: none */
 };

@@ -24,6 +24,7 @@ const struct section_def section_defs[SECTION_DEFS] = {
     [AT_PIPELINE] = { "pipeline", true, "where from, how to read, where to" },
 };
 
+static const char *const path_style_words[] = { "auto", "yes", "no", NULL };
 static const char *const yes_no[] = { "no", "yes", NULL };
 static const char *const readers_words[] = { "one", "many", NULL };
 static const char *const empty_words[] = { "fail", "ok", NULL };
@@ -116,6 +117,16 @@ static const struct key keys[] = {
       "SFTP: the host key's SHA-256 in base64, as ssh-keygen -l shows it" },
     { AT_REMOTE, "private_key", KEY_PATH, IN(remote, private_key), NULL, 0, 0, NULL, 0,
       "SFTP: file of the private key (ed25519 or ecdsa)" },
+    { AT_REMOTE, "endpoint", KEY_TEXT, IN(remote, endpoint), NULL, 0, 0, NULL, 0,
+      "S3: the store, such as https://minio.example.org:9000; AWS when not given" },
+    { AT_REMOTE, "region", KEY_TEXT, IN(remote, region), "us-east-1", 0, 0, NULL, 0, "S3: the store's region" },
+    { AT_REMOTE, "access_key", KEY_SECRET, IN(remote, access_key), NULL, 0, 0, NULL, 0,
+      "S3: name of the key; without one requests are not signed" },
+    { AT_REMOTE, "secret_key", KEY_SECRET, IN(remote, secret_key), NULL, 0, 0, NULL, 0, "S3: the key" },
+    { AT_REMOTE, "session_token", KEY_SECRET, IN(remote, session_token), NULL, 0, 0, NULL, 0,
+      "S3: token of a key that is lent for a time" },
+    { AT_REMOTE, "path_style", KEY_WORD, IN(remote, path_style), "auto", 0, 0, path_style_words, 0,
+      "S3: is the bucket in the path of the URL (yes) or in the host's name (no)? auto: in the path where endpoint is given" },
     { AT_REMOTE, "rate", KEY_SIZE, IN(remote, rate_bytes), "0", 0, TIB, NULL, 0,
       "bytes a second of one transfer; 0: no limit" },
 
