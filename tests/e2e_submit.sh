@@ -61,6 +61,57 @@ printf 'n\n7\n' >"$work/caller/c.csv"
 is 'paths of the caller and of the ini are found by a worker elsewhere' "$(sql 'SELECT count(*), sum(n) FROM rel')" '3|19'
 is 'and the queue has them whole' "$(queue_sql "SELECT DISTINCT uri FROM object WHERE uri LIKE '%/_.csv' ORDER BY uri" | grep -v x.csv | sed "s|$work||")" \
     "$(printf '%s\n' /caller/c.csv "${site#"$work"}/in/s.csv")"
+# ---- run works its own job and no other ----
+cat >>"$site/qetl.ini" <<INI
+[pipeline up]
+columns = n:integer!
+table   = warehouse.up
+mode    = upsert
+key     = n
+[target gone]
+url = sqlite://$site/gone/w.db
+[pipeline away]
+columns = n:integer!
+table   = gone.t
+INI
+says() { # REGEX: run says so; for as long as it runs
+    for _ in $(seq 600); do
+        grep -Eq "$1" "$work/said" && return
+        kill -0 "$run" 2>/dev/null || return
+        sleep 0.1
+    done
+    return 1
+}
+id_of() { qetlctl --json submit "$@" | jq .id; }
+start_role worker
+staged=$(id_of a -p name=x)
+for _ in $(seq 600); do [ "$(state "$staged")" = staged ] && break; sleep 0.1; done
+stop_roles
+ready=$(id_of a -p name=x)
+like 'run loads its own job' "$(qetlctl run a "$work/x.csv")" 'loaded: 2 rows read, 2 loaded'
+is '... and leaves those of others' "$(state "$staged") $(state "$ready")" 'staged ready'
+qetlctl pause a >/dev/null
+qetlctl run a "$work/x.csv" >"$work/out" 2>"$work/said" &
+run=$!
+ok 'run says that its pipeline is paused' says 'job [0-9]+ waits: Its pipeline is paused'
+qetlctl resume a >/dev/null
+wait "$run"
+is '... and goes on' "$? $(state "$ready")" '0 ready'
+older=$(id_of up "$work/x.csv")
+qetlctl run up "$work/x.csv" >"$work/out" 2>"$work/said" &
+run=$!
+ok 'run says which older job stands before it' says "waits: The older job $older must be loaded"
+qetl drain 2>/dev/null
+wait "$run"
+is '... and goes on' "$? $(state "$older")" '0 loaded'
+qetlctl run away "$work/x.csv" >"$work/out" 2>"$work/said" &
+run=$!
+ok 'run says that the target is away, and why' says "waits: Its target 'gone' is away.*/gone'"
+is '... once, whatever the seconds' "$(grep -c away "$work/said")" 1
+mkdir "$site/gone"
+wait "$run"
+is '... and goes on' $? 0
+
 time_ms() { local a b; a=$(date +%s%3N); "$@"; b=$(date +%s%3N); ms=$((b - a)); }
 seq 100000 | sed 's/.*/{"method":"a","params":{"name":"x"},"at":"2h"}/' >"$work/many.jsonl"
 time_ms qetlctl submit - <"$work/many.jsonl" >"$work/out"

@@ -1491,6 +1491,40 @@ TEST(job, explain_names_the_gate_that_holds_it)
     stop();
 }
 
+TEST(job, one_job_can_be_claimed_past_all_others_but_not_past_its_gates)
+{
+    struct lease l;
+    struct staged_job j;
+    int64_t changed;
+    start();
+    int64_t first = submit_lane(false), second = submit_lane(false);
+    CHECK_EQ(job_claim_one(q, second, worker, LEASE, &l, &err), 1);
+    CHECK_EQ(l.id, second);
+    CHECK_STR(state_of(first), "ready");
+    struct lease again;
+    CHECK_EQ(job_claim_one(q, second, worker, LEASE, &again, &err), 0);
+    CHECK_EQ(job_load_claim_one(q, second, "t", worker, LEASE, &j, &err), 0);
+    CHECK(stage(&l));
+    CHECK_EQ(job_load_claim_one(q, second, "t", worker, LEASE, &j, &err), 0); /* the older one is not loaded */
+    CHECK_OK(job_pause(q, "p", true, &changed, &err), err);
+    CHECK_EQ(job_claim_one(q, first, worker, LEASE, &l, &err), 0);
+    CHECK_OK(job_pause(q, "p", false, &changed, &err), err);
+    CHECK_EQ(job_claim_one(q, first, worker, LEASE, &l, &err), 1);
+    CHECK(stage(&l));
+    CHECK_EQ(job_load_claim_one(q, second, "other", worker, LEASE, &j, &err), 0);
+    CHECK_EQ(job_load_claim_one(q, first, "t", worker, LEASE, &j, &err), 1);
+    CHECK_STR(state_of(second), "staged");
+    job_staged_clear(&j); /* its loader dies */
+    sys_clock_advance(LEASE + 1);
+    CHECK_EQ(job_load_claim_one(q, second, "t", worker, LEASE, &j, &err), 0);
+    CHECK_STR(state_of(first), "loading");
+    CHECK_EQ(job_load_claim_one(q, first, "t", worker, LEASE, &j, &err), 1);
+    load_end(&j, LOAD_LOADED);
+    CHECK_EQ(job_load_claim_one(q, second, "t", worker, LEASE, &j, &err), 1);
+    load_end(&j, LOAD_LOADED);
+    stop();
+}
+
 TEST(job, the_first_inferred_columns_win)
 {
     AUTO(free_charp) char *columns = NULL;

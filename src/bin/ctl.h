@@ -70,6 +70,13 @@ int ctl_submit_one(struct ctl *c, const struct ctl_submission *s, int64_t *id, c
 int ctl_param(struct ctl *c, struct buf *params, char *text);
 /* Is the job final or dead (or superseded, cancelled)? 1, 0, -1. */
 int ctl_over(struct ctl *c, int64_t id);
+/* Somebody waits for a job that makes no progress: say on standard error what holds it, after a second, and again when it is
+ * another thing. */
+struct ctl_patience {
+    int64_t since_mono_ms; /* 0: it just made progress */
+    char said[400];
+};
+int ctl_waits(struct ctl *c, struct ctl_patience *p, int64_t id);
 /* Print what became of the job; sets c->status to 1 unless it was loaded. */
 int ctl_outcome(struct ctl *c, int64_t id);
 

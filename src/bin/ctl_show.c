@@ -19,6 +19,8 @@
 #include "io/spool.h"
 #include "queue/registry.h"
 
+enum { PATIENCE_MS = 1000 };
+
 /* ---- jobs ---- */
 
 static const struct table_col job_cols[] = {
@@ -655,6 +657,36 @@ int ctl_over(struct ctl *c, int64_t id)
         return -1;
     int s = job_state_by_name(j.state);
     return s == JOB_LOADED || s == JOB_SUPERSEDED || s == JOB_DEAD || s == JOB_CANCELLED;
+}
+
+/* The same gate, whatever the seconds that are left? */
+static bool same_reason(const char *a, const char *b)
+{
+    for (;; a++, b++) {
+        a += strspn(a, "0123456789");
+        b += strspn(b, "0123456789");
+        if (*a != *b || !*a)
+            return *a == *b;
+    }
+}
+
+int ctl_waits(struct ctl *c, struct ctl_patience *p, int64_t id)
+{
+    AUTO(buf_clear) struct buf why = { 0 };
+    int64_t now = sys_mono_ms();
+    if (!p->since_mono_ms)
+        p->since_mono_ms = now;
+    if (now - p->since_mono_ms < PATIENCE_MS)
+        return 0;
+    if (job_explain(c->queue, id, &why, &c->err) < 0)
+        return -1;
+    char reason[sizeof p->said];
+    snprintf(reason, sizeof reason, "%s", why.p);
+    if (same_reason(reason, p->said))
+        return 0;
+    memcpy(p->said, reason, sizeof reason);
+    fprintf(stderr, "qetlctl: job %" PRId64 " waits: %s\n", id, p->said);
+    return 0;
 }
 
 static int print_outcome(void *arg, const struct job_row *r)

@@ -120,9 +120,12 @@ static int submit_stream(struct ctl *c)
 
 static int wait_for(struct ctl *c, int64_t id)
 {
+    struct ctl_patience patience = { 0 };
     for (int over = 0; !over;) {
         uint32_t bell = queue_bell(c->queue, BELL_DONE);
         if ((over = ctl_over(c, id)) < 0)
+            return -1;
+        if (!over && ctl_waits(c, &patience, id) < 0)
             return -1;
         if (!over)
             queue_sleep(c->queue, BELL_DONE, bell, 200);

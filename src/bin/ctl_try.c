@@ -335,6 +335,7 @@ int ctl_infer(struct ctl *c, int argc, char **argv)
 
 static int work_until_over(struct ctl *c, struct worker *w, struct loader *l, int64_t id)
 {
+    struct ctl_patience patience = { 0 };
     for (;;) {
         uint32_t bell = queue_bell(c->queue, BELL_DONE);
         int worked, loaded, over;
@@ -342,7 +343,11 @@ static int work_until_over(struct ctl *c, struct worker *w, struct loader *l, in
             return -1;
         if (over)
             return 0;
-        if (!worked && !loaded)
+        if (worked || loaded)
+            patience.since_mono_ms = 0;
+        else if (ctl_waits(c, &patience, id) < 0)
+            return -1;
+        else
             queue_sleep(c->queue, BELL_DONE, bell, 50);
         if (sys_stop_requested())
             return err_set(&c->err, ERR_SHUTDOWN, "stopped; job %" PRId64 " stays in the queue", id);
@@ -351,7 +356,7 @@ static int work_until_over(struct ctl *c, struct worker *w, struct loader *l, in
 
 int ctl_run(struct ctl *c, int argc, char **argv)
 {
-    struct ctl_submission s = { .has_priority = true, .priority = INT32_MAX };
+    struct ctl_submission s = { 0 };
     AUTO(buf_clear) struct buf params = { 0 };
     struct worker *w = NULL;
     struct loader *l = NULL;
@@ -376,6 +381,8 @@ int ctl_run(struct ctl *c, int argc, char **argv)
     if (worker_open(&w, &worker, &c->err) == 0 && loader_open(&l, &loader, &c->err) == 0 && ctl_queue(c, 0) == 0 &&
         ctl_submit_one(c, &s, &id, uid, &made) == 0) {
         sys_signals_init(NULL);
+        worker_only(w, id);
+        loader_only(l, id);
         rc = work_until_over(c, w, l, id);
     }
     worker_close(w);

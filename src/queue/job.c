@@ -331,11 +331,9 @@ void job_lease_clear(struct lease *l)
     *l = (struct lease){ 0 };
 }
 
-static int claim_read(struct queue *q, int64_t until, struct lease *leases, int max,
-                      struct err *err)
+/* st gives the jobs, at most as many as leases has room for. */
+static int claim_read(sqlite3_stmt *st, int64_t until, struct lease *leases, struct err *err)
 {
-    sqlite3_stmt *st = queue_stmt(q, SQL_CLAIM_NEXT);
-    db_bind(st, ":max", max);
     int n = 0, rc;
     while ((rc = db_step(st, err)) == 1) {
         struct lease *l = &leases[n++];
@@ -394,7 +392,11 @@ static int finish_claim_inside(struct queue *q, struct finish *finishes, int nfi
             return -1;
     if (change_worker(q, worker, &s->count, err) < 0)
         return -1;
-    int n = max > 0 ? claim_read(q, s->now + lease_ms, leases, max, err) : 0;
+    if (max <= 0)
+        return 0;
+    sqlite3_stmt *st = queue_stmt(q, SQL_CLAIM_NEXT);
+    db_bind(st, ":max", max);
+    int n = claim_read(st, s->now + lease_ms, leases, err);
     for (int i = 0; i < n; i++)
         if (claim_take(q, worker, &leases[i], s->now, err) < 0) {
             claim_forget(leases, n);
@@ -444,6 +446,31 @@ int job_finish_claim(struct queue *q, struct finish *finishes, int nfinishes, in
         return -1;
     }
     ring_settled(q, &s);
+    return n;
+}
+
+int job_claim_one(struct queue *q, int64_t id, int64_t worker, int64_t lease_ms,
+                  struct lease *lease, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_CLAIM_ONE);
+    db_bind(st, ":id", id);
+    int n = any(q, st, err);
+    if (n <= 0)
+        return n;
+    if (queue_begin(q, err) < 0)
+        return -1;
+    int64_t now = sys_now_ms();
+    st = queue_stmt(q, SQL_CLAIM_ONE);
+    db_bind(st, ":id", id);
+    n = claim_read(st, now + lease_ms, lease, err);
+    if (n < 0 || (n > 0 && claim_take(q, worker, lease, now, err) < 0)) {
+        queue_rollback(q);
+        n = -1;
+    } else if (queue_commit(q, QUEUE_LATER, err) < 0) {
+        n = -1;
+    }
+    if (n < 0)
+        job_lease_clear(lease);
     return n;
 }
 

@@ -85,6 +85,8 @@ struct job_object { const char *uri; int64_t size; const char *etag, *modified; 
  */
 int job_finish_claim(struct queue *q, struct finish *finishes, int nfinishes, int64_t worker, int64_t lease_ms, int64_t crashes_max,
                      struct lease *leases, int max, struct err *err);
+/* Claim this job and no other: 1, 0 it is not to be had now, -1. */
+int job_claim_one(struct queue *q, int64_t id, int64_t worker, int64_t lease_ms, struct lease *lease, struct err *err);
 /* 1 renewed, 0 lost, -1 database. */
 int job_renew(struct queue *q, const struct lease *l, int64_t until, struct err *err);
 /* 1: the lease holds and nobody cancelled; 0: stop working. Reader; cheap. */
@@ -110,6 +112,9 @@ void job_staged_clear(struct staged_job *j);
  */
 int job_load_claim(struct queue *q, const char *target, int64_t worker, int64_t lease_ms, int max_jobs, int max_files,
                    int64_t max_bytes, struct staged_job *jobs, struct err *err);
+/* The same for this job and no other, staged or of a loader whose lease ran out: 1, 0 it is not to be had now, -1. */
+int job_load_claim_one(struct queue *q, int64_t id, const char *target, int64_t worker, int64_t lease_ms, struct staged_job *job,
+                       struct err *err);
 enum load_outcome { LOAD_LOADED, LOAD_SUPERSEDED, LOAD_AWAY, LOAD_REFUSED };
 struct load_finish {
     const struct staged_job *job;

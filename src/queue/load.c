@@ -171,14 +171,17 @@ static void taken_clear(struct taken *t)
     *t = (struct taken){ 0 };
 }
 
-/* Choose without the lock: what waits may be much, and nobody shall wait for us meanwhile. */
-static int choose(struct queue *q, const char *target, int64_t now, struct quota left,
+/* Choose without the lock: what waits may be much, and nobody shall wait for us meanwhile. only: 0, or the one job
+ * to look at. */
+static int choose(struct queue *q, int64_t only, const char *target, int64_t now, struct quota left,
                   struct taken *t, struct err *err)
 {
     AUTO(busy_clear) struct busy busy = { 0 };
     if (busy_read(q, target, &busy, err) < 0)
         return -1;
-    sqlite3_stmt *st = queue_stmt(q, SQL_LOAD_CANDIDATES);
+    sqlite3_stmt *st = queue_stmt(q, only ? SQL_LOAD_CANDIDATE : SQL_LOAD_CANDIDATES);
+    if (only)
+        db_bind(st, ":id", only);
     db_bind(st, ":target", target);
     db_bind(st, ":now", now);
     int rc = 0, room = (int)left.jobs;
@@ -332,21 +335,27 @@ static int taken_commit(struct queue *q, struct staged_job *jobs, int n, struct 
     return rc < 0 ? -1 : n;
 }
 
-int job_load_claim(struct queue *q, const char *target, int64_t worker, int64_t lease_ms,
-                   int max_jobs, int max_files, int64_t max_bytes, struct staged_job *jobs,
-                   struct err *err)
+static int claim(struct queue *q, int64_t only, const char *target, int64_t worker,
+                 int64_t lease_ms, struct quota left, struct staged_job *jobs, struct err *err)
 {
-    AUTO(taken_clear) struct taken t = { .v = calloc((size_t)max_jobs, sizeof *t.v) };
-    struct quota left = { max_jobs, max_files, max_bytes };
+    AUTO(taken_clear) struct taken t = { .v = calloc((size_t)left.jobs, sizeof *t.v) };
     if (!t.v)
         return err_nomem(err);
-    if (choose(q, target, sys_now_ms(), left, &t, err) < 0)
+    if (choose(q, only, target, sys_now_ms(), left, &t, err) < 0)
         return err_in(err, "choose what to load into '%s'", target);
     if (t.n == 0)
         return 0;
     if (queue_begin(q, err) < 0)
         return -1;
     return taken_commit(q, jobs, take_staged(q, target, worker, lease_ms, &t, jobs, err), err);
+}
+
+int job_load_claim(struct queue *q, const char *target, int64_t worker, int64_t lease_ms,
+                   int max_jobs, int max_files, int64_t max_bytes, struct staged_job *jobs,
+                   struct err *err)
+{
+    struct quota left = { max_jobs, max_files, max_bytes };
+    return claim(q, 0, target, worker, lease_ms, left, jobs, err);
 }
 
 /* ---- a loader that died ---- */
@@ -373,8 +382,8 @@ static int take_over_one(struct queue *q, int64_t id, int64_t worker, int64_t un
     return take(q, st, id, j, err);
 }
 
-int job_load_expired(struct queue *q, const char *target, int64_t worker, int64_t lease_ms,
-                     struct staged_job *job, struct err *err)
+static int take_expired(struct queue *q, int64_t only, const char *target, int64_t worker,
+                        int64_t lease_ms, struct staged_job *job, struct err *err)
 {
     AUTO(ids_clear) struct ids ids = { 0 };
     int64_t now = sys_now_ms();
@@ -388,12 +397,27 @@ int job_load_expired(struct queue *q, const char *target, int64_t worker, int64_
     if (queue_begin(q, err) < 0)
         return -1;
     st = queue_stmt(q, SQL_LOAD_EXPIRED);
+    db_bind(st, ":only", only);
     db_bind(st, ":target", target);
     db_bind(st, ":now", now);
     rc = ids_collect(&ids, st, err);
     if (rc >= 0 && ids.n > 0)
         rc = take_over_one(q, ids.v[0], worker, now + lease_ms, job, err);
     return taken_commit(q, job, rc, err);
+}
+
+int job_load_expired(struct queue *q, const char *target, int64_t worker, int64_t lease_ms,
+                     struct staged_job *job, struct err *err)
+{
+    return take_expired(q, 0, target, worker, lease_ms, job, err);
+}
+
+int job_load_claim_one(struct queue *q, int64_t id, const char *target, int64_t worker,
+                       int64_t lease_ms, struct staged_job *job, struct err *err)
+{
+    struct quota one = { 1, INT_MAX, INT64_MAX };
+    int n = take_expired(q, id, target, worker, lease_ms, job, err);
+    return n ? n : claim(q, id, target, worker, lease_ms, one, job, err);
 }
 
 int job_load_renew(struct queue *q, const struct staged_job *jobs, int n, int64_t until,

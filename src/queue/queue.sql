@@ -93,6 +93,12 @@ SELECT j.id, j.uid, j.pipeline, j.token + 1, j.attempts + 1, j.attempts_max, j.c
 FROM job AS j INDEXED BY job_claim LEFT JOIN job_text AS t ON t.job = j.id
 WHERE j.state = 'ready' AND j.due = 1 AND j.paused = 0 ORDER BY j.priority DESC, j.seq LIMIT :max;
 
+-- name: claim_one
+-- The same for one job.
+SELECT j.id, j.uid, j.pipeline, j.token + 1, j.attempts + 1, j.attempts_max, j.crashes, t.objects, t.params
+FROM job AS j LEFT JOIN job_text AS t ON t.job = j.id
+WHERE j.id = :id AND j.state = 'ready' AND j.due = 1 AND j.paused = 0;
+
 -- name: claim_take
 UPDATE job SET state = 'running', token = token + 1, attempts = attempts + 1, worker = :worker, lease_until = :until,
                claimed = :now, started = :now
@@ -187,6 +193,11 @@ ORDER BY lease_until LIMIT :max;
 SELECT j.id, j.seq, j.lanes, j.lane_replace FROM job AS j INDEXED BY job_staged
 WHERE j.state = 'staged' AND j.target = :target AND j.run_at <= :now ORDER BY j.seq;
 
+-- name: load_candidate
+-- The same for one job.
+SELECT j.id, j.seq, j.lanes, j.lane_replace FROM job AS j
+WHERE j.id = :id AND j.state = 'staged' AND j.target = :target AND j.run_at <= :now;
+
 -- name: load_size
 SELECT coalesce(sum(in_file), 0), coalesce(sum(bytes), 0), (SELECT crashes FROM job WHERE id = :job) FROM output WHERE job = :job;
 
@@ -201,9 +212,9 @@ RETURNING token, uid, pipeline, seq, lanes,
 SELECT 1 FROM job INDEXED BY job_loading WHERE state = 'loading' AND target = :target AND lease_until < :now LIMIT 1;
 
 -- name: load_expired
--- The oldest one that has no lane in common with a job that somebody is loading now.
+-- The oldest one, or the one, that has no lane in common with a job that somebody is loading now.
 SELECT j.id FROM job AS j INDEXED BY job_loading
-WHERE j.state = 'loading' AND j.target = :target AND j.lease_until < :now AND NOT EXISTS (
+WHERE j.state = 'loading' AND j.target = :target AND j.lease_until < :now AND (:only = 0 OR j.id = :only) AND NOT EXISTS (
     SELECT 1 FROM job AS held INDEXED BY job_loading, json_each(held.lanes) AS theirs, json_each(j.lanes) AS ours
     WHERE held.state = 'loading' AND held.target = :target AND held.lease_until >= :now AND theirs.value = ours.value)
 ORDER BY j.seq LIMIT 1;
@@ -400,7 +411,8 @@ SELECT state, due, paused, priority, run_at, seq, target, lanes, lane_replace, u
        (SELECT name FROM worker WHERE worker.id = job.worker),
        (SELECT code FROM error WHERE error.job = job.id ORDER BY error.id DESC LIMIT 1),
        (SELECT count(*) FROM worker WHERE ended IS NULL AND role = 'worker'),
-       (SELECT count(*) FROM worker WHERE ended IS NULL AND role = 'loader')
+       (SELECT count(*) FROM worker WHERE ended IS NULL AND role = 'loader'),
+       (SELECT message FROM target_away WHERE name = job.target)
 FROM job WHERE id = :id;
 
 -- ---- worker registry ----

@@ -340,7 +340,7 @@ struct explain {
     enum job_state state;
     bool due, paused, replace;
     int64_t id, priority, run_at, seq, lease_until, attempts, attempts_max, workers, loaders;
-    const char *target, *lanes, *worker, *code; /* of the statement */
+    const char *target, *lanes, *worker, *code, *away; /* of the statement */
 };
 
 static int count_before(sqlite3_stmt *st, int64_t *n, struct err *err)
@@ -420,7 +420,7 @@ static int explain_staged(struct queue *q, const struct explain *e, struct buf *
     if (e->run_at > now) {
         buf_addf(out, "Its target '%s' is away; the loader tries again in ", e->target);
         seconds(out, e->run_at - now);
-        buf_adds(out, ".");
+        buf_addf(out, e->away ? ": %s." : ".", e->away);
         return 0;
     }
     int rc = e->lanes && !e->replace ? explain_lane(q, e, out, err) : 0;
@@ -494,6 +494,7 @@ int job_explain(struct queue *q, int64_t id, struct buf *out, struct err *err)
         .code = db_text(st, 14),
         .workers = sqlite3_column_int64(st, 15),
         .loaders = sqlite3_column_int64(st, 16),
+        .away = text_or_null(st, 17),
         .id = id,
     };
     rc = explain_state(q, &e, out, err);

@@ -52,6 +52,7 @@ struct loader {
     struct queue *queue;
     struct keeper *keeper;
     int64_t id;
+    int64_t only; /* the one job to load, or 0 */
     struct place_of *targets; /* those it serves */
     int ntargets;
     int64_t beat_mono_ms, sweep_mono_ms, prune_mono_ms, chores_mono_ms;
@@ -347,16 +348,26 @@ static int record_group(struct loader *l, struct group *g, struct err *err)
     return 0;
 }
 
+/* The next jobs of a target; their number. */
+static int claim(struct loader *l, const struct place_of *t, struct staged_job *jobs, struct err *err)
+{
+    const struct config *c = l->config;
+    const char *target = t->config->name;
+    if (l->only)
+        return job_load_claim_one(l->queue, l->only, target, l->id, c->lease_ms, jobs, err);
+    int n = job_load_expired(l->queue, target, l->id, c->lease_ms, jobs, err);
+    if (n)
+        return n;
+    int most = c->group_jobs < GROUP_MAX ? (int)c->group_jobs : GROUP_MAX;
+    return job_load_claim(l->queue, target, l->id, c->lease_ms, most, t->target->max_files, c->group_bytes, jobs, err);
+}
+
 /* Claim and load once for one target. Gives the number of jobs settled, -1 when the queue cannot be used. */
 static int target_round(struct loader *l, struct place_of *t, struct err *err)
 {
     static struct staged_job jobs[GROUP_MAX];
     static struct load_finish finishes[GROUP_MAX];
-    const struct config *c = l->config;
-    int most = c->group_jobs < GROUP_MAX ? (int)c->group_jobs : GROUP_MAX;
-    int n = job_load_expired(l->queue, t->config->name, l->id, c->lease_ms, jobs, err);
-    if (n == 0)
-        n = job_load_claim(l->queue, t->config->name, l->id, c->lease_ms, most, t->target->max_files, c->group_bytes, jobs, err);
+    int n = claim(l, t, jobs, err);
     if (n <= 0)
         return n;
     keeper_hold(l->keeper, jobs, n);
@@ -480,6 +491,8 @@ int loader_open(struct loader **out, const struct role *role, struct err *err)
     *out = l;
     return 0;
 }
+
+void loader_only(struct loader *l, int64_t job) { l->only = job; }
 
 int loader_step(struct loader *l, int *did, struct err *err)
 {

@@ -11,6 +11,8 @@ struct loader;
 
 /* Opens spool and queue, joins the registry, sweeps the spool. Targets are opened when they have jobs. */
 int loader_open(struct loader **out, const struct role *role, struct err *err);
+/* From now on it claims this job and no other; its chores stay those of all. */
+void loader_only(struct loader *l, int64_t job);
 /* One group for each target. *did: jobs settled. -1: the queue or the spool cannot be used. */
 int loader_step(struct loader *l, int *did, struct err *err);
 void loader_close(struct loader *l); /* NULL is fine */

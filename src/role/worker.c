@@ -46,6 +46,7 @@ struct worker {
     struct queue *queue;
     struct fetch *fetch;
     int64_t id; /* in the registry */
+    int64_t only; /* the one job to work on, or 0 */
     struct done done[CLAIM_MAX];
     struct finish finishes[CLAIM_MAX];
     int ndone;
@@ -436,6 +437,18 @@ int worker_open(struct worker **out, const struct role *role, struct err *err)
     return 0;
 }
 
+void worker_only(struct worker *w, int64_t job) { w->only = job; }
+
+/* Report what is done, claim what is next; the number claimed. */
+static int claim(struct worker *w, struct lease *leases, int max, struct err *err)
+{
+    if (!w->only)
+        return settle(w, NULL, leases, max, err);
+    if (settle(w, NULL, NULL, 0, err) < 0)
+        return -1;
+    return job_claim_one(w->queue, w->only, w->id, w->config->lease_ms, leases, err);
+}
+
 int worker_step(struct worker *w, int *did, struct err *err)
 {
     struct lease leases[CLAIM_MAX];
@@ -445,7 +458,7 @@ int worker_step(struct worker *w, int *did, struct err *err)
     *did = 0;
     if (chores(w, err) < 0)
         return -1;
-    int n = settle(w, NULL, leases, max, err);
+    int n = claim(w, leases, max, err);
     if (n < 0)
         return -1;
     w->ndone = n;

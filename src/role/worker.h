@@ -15,6 +15,8 @@ struct worker;
 
 /* Forks the reader child first, while this process is small; then opens spool, queue and network, and joins the registry. */
 int worker_open(struct worker **out, const struct role *role, struct err *err);
+/* From now on it claims this job and no other; its chores stay those of all. */
+void worker_only(struct worker *w, int64_t job);
 /* Record what is done, claim, work. *did: number of jobs worked. -1: the queue or spool cannot be used. */
 int worker_step(struct worker *w, int *did, struct err *err);
 /* Hand back what was claimed and not begun, leave the registry. NULL is fine. */
