@@ -184,7 +184,139 @@ qetlctl run ends "$work/ids.csv" >/dev/null
 like 'it cannot end the transaction' "$(qetlctl errors 3)" 'target-refused.*after_load: it may not begin or end transactions'
 is '... nothing of it stays' "$(sql 'SELECT count(*) FROM t')" 2
 
+# ---- undo ----
+new_site <<INI
+[pipeline plain]
+columns = id:integer!, name:text
+table   = warehouse.plain
+undo    = 7d
+[pipeline inferred]
+table   = warehouse.inferred
+undo    = 7d
+[pipeline never]
+columns = id:integer!, name:text
+table   = warehouse.plain
+[pipeline first]
+columns = id:integer!, name:text
+table   = warehouse.first
+mode    = insert_ignore
+key     = id
+undo    = 7d
+[pipeline all]
+columns = id:integer!, name:text
+table   = warehouse.all
+mode    = replace
+undo    = 7d
+[pipeline up]
+columns = id:integer!, name:text
+table   = warehouse.up
+mode    = upsert
+key     = id
+undo    = 7d
+[pipeline whole]
+columns = id:integer!, name:text
+table   = warehouse.up
+mode    = upsert
+key     = id
+missing = delete
+undo    = 7d
+[pipeline up2]
+columns = id:integer!, name:text
+table   = warehouse.up
+mode    = upsert
+key     = id
+[pipeline past]
+columns = id:integer!, name:text, v:timestamp
+table   = warehouse.past
+mode    = history
+key     = id
+version = v
+undo    = 1s
+INI
+qetlctl init >/dev/null
+put() { # PIPELINE ROWS: runs a job of them (more than fit inline when BIG is set) and gives its number
+    { echo id,name,v && tr ';' '\n' <<<"$2" && [ -z "${BIG:-}" ] || seq -f '%.0f,many,2026-01-01' 100000 110000; } >"$work/put$((++loads)).csv"
+    sed -i 's/,v$//; /^[0-9]*,many/!b; s/,2026.*//' "$work/put$loads.csv"
+    [ "$1" != past ] || sed -i 's/^id,name$/id,name,v/' "$work/put$loads.csv"
+    qetlctl --json run "$1" "$work/put$loads.csv" | jq .job.id
+}
+undo() { qetlctl undo "$1" 2>&1; }
+rows() { sql "SELECT group_concat(id || name, ' ') FROM (SELECT * FROM \"$1\" ORDER BY id) WHERE id < 1000"; }
+no_undo() { # NAME JOB REASON TABLE: refused, and nothing has changed
+    local before
+    before=$(sql "SELECT count(*), group_concat(id) FROM \"$4\"; SELECT count(*) FROM qetl_load")
+    said=$(undo "$2")
+    is "$1: refused" $? 1
+    like '... saying why' "$said" "$3.*\[state\]"
+    is '... and nothing has changed' "$(sql "SELECT count(*), group_concat(id) FROM \"$4\"; SELECT count(*) FROM qetl_load")" "$before"
+}
+for BIG in '' yes; do
+    a=$(put plain '1,a;2,b') b=$(put plain '3,c')
+    is "append${BIG:+, in files}: undone" "$(undo "$a")" "job $a undone: $((2 + ${#BIG} / 3 * 10001)) rows removed, 0 rows put back"
+    is '... the other rows stay' "$(rows plain)" 3c
+    is '... and so does their mark' "$(sql 'SELECT count(DISTINCT _job), min(_job) FROM plain')" "1|$(field "$b" uid)"
+    is '... the ledger has it no more' "$(sql "SELECT count(*) FROM qetl_load WHERE uid = '$(field "$a" uid)'")" 0
+    like '... the queue shows it' "$(field "$a" undone) $(state "$a")" '^20.*Z loaded$'
+    like '... jobs too' "$(qetlctl jobs)" "^ *$a +plain +undone "
+    is '... once more changes nothing' "$(undo "$a"), $(rows plain)" "job $a undone: 0 rows removed, 0 rows put back, 3c"
+    undo "$b" >/dev/null
+    is '... an empty table is left' "$(sql 'SELECT count(*) FROM plain')" 0
+
+    a=$(put all '1,a;2,b') b=$(put all '3,c')
+    no_undo 'replace: a later one stands on it' "$a" "job $b was loaded into table 'all' later" all
+    undo "$b" >/dev/null
+    is '... the later one undone: the rows before are back' "$(rows all)" '1a 2b'
+    undo "$a" >/dev/null
+    is '... and then none' "$(sql 'SELECT count(*) FROM "all"')" 0
+
+    a=$(put up '1,a;2,b') b=$(put up '2,c;3,d')
+    no_undo 'upsert: a later one changed the same rows' "$a" "job $b was loaded into table 'up' later, and changed the same rows" up
+    is '... the later one undone' "$(undo "$b" | cut -d ' ' -f 1-3) $(rows up)" "job $b undone: 1a 2b"
+    c=$(BIG='' put whole '2,x')
+    no_undo '... rows that were missing are changed, too' "$a" "job $c was loaded" up
+    undo "$c" >/dev/null
+    is '... they come back' "$(rows up)" '1a 2b'
+    d=$(BIG='' put up '7,g')
+    undo "$a" >/dev/null
+    is '... one that touched other rows is no matter' "$(rows up)" 7g
+    undo "$d" >/dev/null
+done
+BIG=''
+is 'nothing is kept any longer' "$(sql 'SELECT count(*) FROM qetl_undo_up; SELECT count(*) FROM qetl_undo_all')" "$(printf '0\n0')"
+a=$(put up '1,a') b=$(put up2 '1,b')
+no_undo 'a later job without undo' "$a" "may have changed the same rows: what it changed was not kept" up
+no_undo '... which itself' "$b" 'undo= was not set' up
+a=$(put never '9,z')
+no_undo 'a job whose pipeline has no undo' "$a" 'undo= was not set' plain
+a=$(put first '1,a;2,b') b=$(put first '2,x;3,c')
+no_undo 'insert_ignore: a later one left rows out' "$a" "left rows out because others were there" first
+undo "$b" >/dev/null
+undo "$a" >/dev/null
+is '... after it' "$(sql 'SELECT count(*) FROM first')" 0
+a=$(put inferred '1,a')
+is 'with columns that were found out' "$(sql 'SELECT _job FROM inferred') $(undo "$a" | cut -d ' ' -f 3) $(sql 'SELECT count(*) FROM inferred')" "$(field "$a" uid) undone: 0"
+a=$(put past '1,a,2026-01-01') b=$(put past '1,b,2026-01-02;2,x,2026-01-02')
+undo "$b" >/dev/null
+is 'history: the row before is current again' "$(sql "SELECT name, is_current, valid_to IS NULL FROM past")" 'a|1|1'
+is '... its age counts' "$(QETL_CLOCK_OFFSET_MS=10000 qetlctl undo "$a" 2>&1 | grep -c 'too late: it could be undone.*\[state\]') $(sql 'SELECT count(*) FROM past')" '1 1'
+QETL_CLOCK_OFFSET_MS=20000 put past '5,e,2026-01-03' >/dev/null
+is '... and what is too old is not kept' "$(sql "SELECT state FROM qetl_undo WHERE job = '$(field "$a" uid)'; SELECT count(*) FROM qetl_undo_past")" "$(printf 'expired\n1')"
+a=$(put plain '5,e')
+for point in target-before-commit target-after-commit undo-before-record; do
+    QETL_FAULT=$point:kill qetlctl undo "$a" >/dev/null 2>&1
+    is "killed at $point: all or nothing" "$(sql "SELECT (SELECT count(*) FROM plain WHERE id = 5) = (SELECT count(*) FROM qetl_load WHERE uid = '$(field "$a" uid)')") $(field "$a" undone)" '1 null'
+    undo "$a" >/dev/null
+    is '... and done by calling it again' "$? $(sql 'SELECT count(*) FROM plain WHERE id = 5') $(field "$a" undone | cut -c 1-2)" '0 0 20'
+    a=$(put plain '5,e')
+done
+qetlctl undo 1 >/dev/null 2>&1
+sqlite3 "$site/warehouse.db" 'DROP TABLE plain'
+like 'a table that is gone' "$(undo "$a")" "table 'plain' is gone \[state\]"
+b=$(qetlctl --json submit plain "$work/put1.csv" | jq .id)
+like 'a job that is not loaded' "$(undo "$b")" 'it is ready, not loaded \[state\]'
+
 # ---- query ----
+rm -f "$site/warehouse.db"
 sqlite3 "$site/warehouse.db" "CREATE TABLE q (id INTEGER, name TEXT, x REAL); INSERT INTO q VALUES (1, 'a,b', 0.5), (22, '', NULL), (NULL, 'é', -1e300)"
 is 'a table' "$(qetlctl query warehouse 'SELECT id, name, x FROM q WHERE id')" "$(printf 'id  name    x\n 1  a,b   0.5\n22           ')"
 is 'csv' "$(qetlctl query warehouse 'SELECT * FROM q' --csv | tr '\n' ' ')" 'id,name,x 1,"a,b",0.5 22,"", ,é,-1.0e+300 '

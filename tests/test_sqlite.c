@@ -853,6 +853,59 @@ TEST(sqlite, what_no_recipe_can_ask_is_found_by_check)
     staged_clear(&s);
 }
 
+static int try_undo(struct target_conn *c, const char *uid, struct load_counts *n, struct err *err)
+{
+    struct err other;
+    CHECK_OK(target_sqlite.begin(c, &other), other);
+    int rc = target_sqlite.undo(c, uid, n, err);
+    CHECK_OK(target_sqlite.commit(c, &other), other);
+    return rc;
+}
+
+TEST(sqlite, undo_puts_back_every_byte_of_an_own_table)
+{
+    static const int64_t ids[] = { 1, 2 }, other[] = { 9 };
+    static const char *const names[] = { "new", "added" };
+    static const char all[] = "SELECT group_concat(quote(id) || quote(name) || quote(extra) || quote(r) || quote(twice), ';') FROM"
+                              " (SELECT * FROM t ORDER BY id)";
+    for (size_t inline_max = 0; inline_max < 2000; inline_max += 1000) {
+        struct staged s, late;
+        struct load_counts n;
+        struct err err;
+        char before[4096];
+        new_warehouse();
+        sql_into("CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT, extra, r REAL, twice AS (id * 2) STORED);"
+                 "INSERT INTO t (id, name, extra, r) VALUES (1, 'old', x'00ff', 0.1), (5, NULL, 1e300, NULL)");
+        snprintf(before, sizeof before, "%s", ask(all));
+        struct target_conn *c = open_warehouse();
+        stage_pairs(&s, "t", MODE_UPSERT, 0, inline_max, 2, ids, names);
+        stage_pairs(&late, "t", MODE_UPSERT, 0, inline_max, 1, other, names);
+        s.spec.undo_ms = late.spec.undo_ms = 3600000;
+        load(c, "u1", &s, 1);
+        CHECK(strcmp(before, ask(all)) != 0);
+        CHECK_EQ(try_undo(c, "nobody", &n, &err), 0);
+        CHECK_EQ(try_undo(c, "u1", &n, &err), 1);
+        CHECK_EQ(n.removed, 2);
+        CHECK_EQ(n.inserted, 1);
+        CHECK_STR(ask(all), before);
+        CHECK_EQ(target_sqlite.loaded(c, "u1", &n, &err), 0);
+        CHECK_EQ(try_undo(c, "u1", &n, &err), 1); /* the queue may not know that it is done */
+        CHECK_EQ(n.removed, 0);
+        CHECK_STR(ask(all), before);
+        /* what was kept of a table that has other columns now does not fit it */
+        load(c, "u2", &s, 1);
+        sql_into("ALTER TABLE t ADD COLUMN more TEXT");
+        load(c, "u3", &late, 1);
+        CHECK_EQ(try_undo(c, "u2", &n, &err), -1);
+        CHECK_STR(err_name(err.code), "state");
+        CHECK_HAS(err.msg, "too late");
+        CHECK_EQ(try_undo(c, "u3", &n, &err), 1);
+        target_sqlite.close(c);
+        staged_clear(&s);
+        staged_clear(&late);
+    }
+}
+
 TEST(sqlite, after_load_knows_its_job_and_nothing_of_transactions)
 {
     static const struct {

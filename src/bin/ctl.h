@@ -47,6 +47,7 @@ int ctl_explain(struct ctl *c, int argc, char **argv);
 int ctl_init(struct ctl *c, int argc, char **argv);
 int ctl_retry(struct ctl *c, int argc, char **argv);
 int ctl_cancel(struct ctl *c, int argc, char **argv);
+int ctl_undo(struct ctl *c, int argc, char **argv);
 int ctl_pause(struct ctl *c, int argc, char **argv); /* and resume */
 int ctl_prune(struct ctl *c, int argc, char **argv);
 int ctl_query(struct ctl *c, int argc, char **argv);

@@ -1,4 +1,4 @@
-/* The verbs that change something: init, retry, cancel, pause, resume, prune. */
+/* The verbs that change something: init, retry, cancel, undo, pause, resume, prune. */
 #include "bin/ctl.h"
 
 #include <getopt.h>
@@ -36,6 +36,75 @@ int ctl_init(struct ctl *c, int argc, char **argv)
         printf("{\"ok\":true}\n");
     else
         printf("ready: database %s, spool %s, %d targets\n", c->config->database, c->config->spool, c->config->ntargets);
+    return 0;
+}
+
+/* ---- undo ---- */
+
+struct undo {
+    char uid[SYS_UID_LEN + 1], state[20], target[80];
+    int64_t undone;
+};
+
+static int undo_row(void *arg, const struct job_row *r)
+{
+    struct undo *u = arg;
+    snprintf(u->uid, sizeof u->uid, "%s", r->uid);
+    snprintf(u->state, sizeof u->state, "%s", r->state);
+    snprintf(u->target, sizeof u->target, "%s", r->target);
+    u->undone = r->undone;
+    return 0;
+}
+
+/* In one transaction of the target. When its end is not known, the verb is called again: what is done stays done. */
+static int undo_in_target(struct ctl *c, const struct undo *u, struct load_counts *counts)
+{
+    const struct target_config *tc = config_target(c->config, u->target);
+    if (!tc)
+        return err_set(&c->err, ERR_NOT_FOUND, "there is no [target %s]", u->target);
+    const struct target *t = target_by_url(tc->url, &c->err);
+    struct target_conn *conn;
+    if (!t)
+        return -1;
+    if (!t->undo)
+        return err_set(&c->err, ERR_STATE, "target '%s' (%s:) cannot undo jobs", tc->name, t->scheme);
+    if (t->open(&conn, c->config, tc, false, &c->err) < 0)
+        return -1;
+    int rc = t->begin(conn, &c->err);
+    if (rc == 0 && (rc = t->undo(conn, u->uid, counts, &c->err)) == 0)
+        rc = err_set(&c->err, ERR_STATE, "target '%s' does not know it (any more)", tc->name);
+    if (rc == 1)
+        rc = t->commit(conn, &c->err);
+    t->close(conn); /* rolls back what was not committed */
+    return rc;
+}
+
+int ctl_undo(struct ctl *c, int argc, char **argv)
+{
+    struct undo u = { 0 };
+    struct load_counts counts = { 0 };
+    int64_t id;
+    if (argc != 2)
+        return ctl_usage(c, "undo wants one job");
+    if (ctl_queue(c, 0) < 0 || ctl_job(c, argv[1], &id) < 0)
+        return -1;
+    struct job_filter f = { .id = id, .limit = 1 };
+    if (job_list(c->queue, &f, undo_row, &u, &c->err) < 0)
+        return -1;
+    int rc = strcmp(u.state, "loaded") ? err_set(&c->err, ERR_STATE, "it is %s, not loaded", u.state)
+             : u.undone                ? 0
+                                       : undo_in_target(c, &u, &counts);
+    if (rc < 0)
+        return err_in(&c->err, "undo job %" PRId64, id);
+    if (sys_fault("undo-before-record"))
+        return err_sys(&c->err, "record that it is undone");
+    if (!u.undone && job_undone(c->queue, id, &c->err) < 0)
+        return -1;
+    if (c->json)
+        printf("{\"job\":%" PRId64 ",\"uid\":\"%s\",\"rows_removed\":%" PRId64 ",\"rows_restored\":%" PRId64 "}\n", id, u.uid,
+               counts.removed, counts.inserted);
+    else
+        printf("job %" PRId64 " undone: %" PRId64 " rows removed, %" PRId64 " rows put back\n", id, counts.removed, counts.inserted);
     return 0;
 }
 

@@ -34,6 +34,7 @@ static const struct table_col job_cols[] = {
     { "run_at", NULL, CELL_TIME },
     { "started", NULL, CELL_TIME },
     { "finished", "FINISHED", CELL_TIME },
+    { "undone", NULL, CELL_TIME },
     { "rows_read", NULL, CELL_NUMBER },
     { "rows_staged", "STAGED", CELL_NUMBER },
     { "rows_rejected", "REJECTED", CELL_NUMBER },
@@ -57,13 +58,14 @@ static int job_cells(void *arg, const struct job_row *r)
     table_int(t, r->id);
     table_text(t, r->uid);
     table_text(t, r->pipeline);
-    table_text(t, r->state);
+    table_text(t, r->undone && !t->json ? "undone" : r->state); /* in JSON a state is one of the eight */
     table_int(t, r->priority);
     table_int(t, r->attempts);
     table_int(t, r->created);
     table_int(t, r->run_at);
     table_int(t, r->started);
     table_int(t, r->finished);
+    table_int(t, r->undone);
     table_int(t, r->rows_read);
     table_int(t, r->rows_staged);
     table_int(t, r->rows_rejected);
@@ -440,6 +442,7 @@ static int print_job(void *arg, const struct job_row *r)
     time_line("created", r->created);
     time_line("run at", r->run_at);
     time_line("finished", r->finished);
+    time_line("undone", r->undone);
     printf("%-12s %" PRId64 " of at most %" PRId64 "\n", "tries", r->attempts, r->attempts_max);
     printf("%-12s read %" PRId64 ", staged %" PRId64 ", rejected %" PRId64 ", filtered %" PRId64 ", loaded %" PRId64 "\n",
            "rows", r->rows_read, r->rows_staged, r->rows_rejected, r->rows_filtered, r->rows_loaded);

@@ -58,7 +58,14 @@ static int check_recipe(const struct config *config, const struct recipe *r, str
         return tc ? -1 : 0;
     if (!r->columns.n)
         return 0;
-    return table_spec_of(&spec, r, &r->columns, (int *)(void *)key, err) < 0 ? -1 : t->check(tc, &spec, err);
+    struct columns marked = { 0 };
+    if (recipe_marks_rows(r) && recipe_marked_columns(&marked, r, &r->columns, err) < 0)
+        return -1;
+    int rc = table_spec_of(&spec, r, marked.n ? &marked : &r->columns, (int *)(void *)key, err);
+    if (rc == 0)
+        rc = t->check(tc, &spec, err);
+    columns_clear(&marked);
+    return rc;
 }
 
 /* A line of faults for each recipe whose target cannot do it; -1 when there is one. */

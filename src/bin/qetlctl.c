@@ -41,6 +41,7 @@ static const struct verb verbs[] = {
     { "retry", "JOB...", "try dead jobs again", ctl_retry,
       "  --dead           all of them, or those that match:\n  --pipeline NAME\n  --code CODE\n" },
     { "cancel", "JOB...", "stop jobs", ctl_cancel, "" },
+    { "undo", "JOB", "take the rows of a loaded job out of its target again", ctl_undo, "" },
     { "pause", "PIPELINE", "start no more jobs of a pipeline", ctl_pause, "" },
     { "resume", "PIPELINE", "end a pause", ctl_pause, "" },
     { "prune", "", "forget finished jobs", ctl_prune, "  --older AGE      finished longer ago than this; default 30d, with --keep 0s\n"

@@ -23,6 +23,8 @@ struct part {
     struct columns own;            /* from the override; empty when the recipe has columns */
     const struct columns *columns;
     const struct target *target;
+    struct columns marked;         /* with JOB_COLUMN, where the rows get it */
+    struct value *marked_values;   /* of a batch, with it */
     struct table_spec spec;
     int *key;
     struct encoder *encoder;
@@ -37,6 +39,7 @@ struct pipeline_run {
     struct part parts[PIPELINE_PARTS_MAX];
     int nparts;
     struct rejects rejects;
+    const char *uid;
     struct pipeline_counts counts;
     char *first_uri; /* for the error about no rows */
     struct buf seen; /* names of members nobody wanted, for the error */
@@ -61,7 +64,14 @@ static int part_open(struct pipeline_run *r, struct part *part, const struct rec
         return -1;
     if (recipe->nkey && !(part->key = calloc((size_t)recipe->nkey, sizeof *part->key)))
         return err_nomem(err);
-    if (table_spec_of(&part->spec, recipe, part->columns, part->key, err) < 0 ||
+    if (recipe_marks_rows(recipe)) {
+        if (recipe_marked_columns(&part->marked, recipe, part->columns, err) < 0)
+            return -1;
+        if (!(part->marked_values = calloc(BATCH_ROWS, mem_product((size_t)part->marked.n, sizeof *part->marked_values))))
+            return err_nomem(err);
+    }
+    const struct columns *columns_staged = part->marked_values ? &part->marked : part->columns;
+    if (table_spec_of(&part->spec, recipe, columns_staged, part->key, err) < 0 ||
         part->target->check(tc, &part->spec, err) < 0)
         return -1;
     if (batch_init(&part->batch, (uint32_t)part->columns->n, err) < 0 ||
@@ -77,10 +87,12 @@ static void part_close(struct part *part)
     cast_close(part->cast);
     batch_clear(&part->batch);
     columns_clear(&part->own);
+    columns_clear(&part->marked);
+    free(part->marked_values);
     free(part->key);
 }
 
-int pipeline_start(struct pipeline_run **out, const struct config *config, const struct pipeline *p,
+int pipeline_start(struct pipeline_run **out, const struct config *config, const struct pipeline *p, const char *uid,
                    const char *const *columns_override, const struct stage *stage, struct err *err)
 {
     struct pipeline_run *r = calloc(1, sizeof *r);
@@ -88,6 +100,7 @@ int pipeline_start(struct pipeline_run **out, const struct config *config, const
         return err_nomem(err);
     r->config = config;
     r->pipeline = p;
+    r->uid = uid;
     rejects_init(&r->rejects, stage, p->nparts, p->parts[0].max_rejects);
     for (int i = 0; i < p->nparts; i++) {
         r->nparts++;
@@ -144,6 +157,19 @@ static int peek_open(struct peek *p, struct input *from, struct err *err)
     return 0;
 }
 
+/* The uid of the job behind each row. */
+static void mark_rows(const struct pipeline_run *r, struct part *part, struct rows *rows)
+{
+    uint32_t cols = rows->cols + 1;
+    struct value job = { .p = r->uid, .n = (uint32_t)strlen(r->uid) };
+    for (uint32_t i = 0; i < rows->n; i++) {
+        memcpy(part->marked_values + (size_t)i * cols, rows->values + (size_t)i * rows->cols, rows->cols * sizeof *rows->values);
+        part->marked_values[(size_t)i * cols + rows->cols] = job;
+    }
+    rows->values = part->marked_values;
+    rows->cols = cols;
+}
+
 static int part_batch(struct pipeline_run *r, struct part *part, struct err *err)
 {
     struct rows rows;
@@ -151,6 +177,8 @@ static int part_batch(struct pipeline_run *r, struct part *part, struct err *err
     r->counts.read += batch_read(&part->batch);
     if (cast_batch(part->cast, &part->batch, &rows, &r->rejects, err) < 0)
         return -1;
+    if (part->marked_values)
+        mark_rows(r, part, &rows);
     if (part->target->encode_rows(part->encoder, &rows, &r->rejects, &staged, err) < 0)
         return -1;
     r->counts.staged += staged;

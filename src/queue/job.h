@@ -137,6 +137,8 @@ int job_load_expired(struct queue *q, const char *target, int64_t worker, int64_
 int job_find(struct queue *q, const char *id_or_uid, int64_t *id, struct err *err); /* number, uid or a unique prefix of one (>= 4); 0 or -1 not-found */
 /* At once, also of a running job: its worker has lost the lease and learns by job_still_ours(). -1: state, with the reason. */
 int job_cancel(struct queue *q, int64_t id, struct err *err);
+/* Its rows were taken out of the target. The state stays loaded; noted before is no error. */
+int job_undone(struct queue *q, int64_t id, struct err *err);
 /* A dead job is ready again, with all its tries, at its old place in the order. -1: state, with the reason. */
 int job_retry(struct queue *q, int64_t id, struct err *err);
 /* All dead jobs that match (NULL: any). *n counts. */
@@ -170,7 +172,7 @@ int job_columns_set(struct queue *q, const char *recipe, const char *columns, co
 
 /* ---- reading, for status and the like: one row at a time through a callback, in stable order ---- */
 struct job_row {
-    int64_t id, seq, priority, run_at, created, started, finished, attempts, attempts_max, crashes;
+    int64_t id, seq, priority, run_at, created, started, finished, undone, attempts, attempts_max, crashes;
     const char *uid, *pipeline, *state, *target, *objects, *params, *unique, *worker, *error_code, *error;
     bool due, paused;
     int64_t rows_read, rows_staged, rows_rejected, rows_filtered, rows_loaded, bytes_in, bytes_out, lease_until;

@@ -123,6 +123,16 @@ int job_cancel(struct queue *q, int64_t id, struct err *err)
     return 0;
 }
 
+int job_undone(struct queue *q, int64_t id, struct err *err)
+{
+    if (queue_begin(q, err) < 0)
+        return -1;
+    sqlite3_stmt *st = queue_stmt(q, SQL_JOB_UNDONE);
+    db_bind(st, ":id", id);
+    db_bind(st, ":now", sys_now_ms());
+    return settle(q, db_run(st, err), QUEUE_NOW, err);
+}
+
 static int retry_inside(struct queue *q, int64_t id, struct err *err)
 {
     AUTO(change_clear) struct change c = { 0 };

@@ -348,11 +348,15 @@ WHERE state = 'loading' AND id < :before AND (:pipeline IS NULL OR pipeline = :p
 SELECT id FROM job INDEXED BY job_dead
 WHERE state = 'dead' AND id < :before AND (:pipeline IS NULL OR pipeline = :pipeline) ORDER BY id DESC LIMIT :max;
 
+-- name: job_undone
+-- 0 rows: it is not loaded, or was noted before.
+UPDATE job SET undone = :now WHERE id = :id AND state = 'loaded' AND undone IS NULL;
+
 -- name: list_row
 SELECT j.id, j.seq, j.priority, j.run_at, j.created, j.started, j.finished, j.attempts, j.attempts_max, j.crashes,
        j.due, j.paused, j.rows_read, j.rows_staged, j.rows_rejected, j.rows_filtered, j.rows_loaded, j.bytes_in, j.bytes_out,
        j.lease_until, j.uid, j.pipeline, j.state, j.target, t.objects, t.params, j.unique_key, w.name, e.code, e.message,
-       j.rows_inserted, j.rows_updated, j.rows_unchanged, j.rows_deleted, j.rows_removed
+       j.rows_inserted, j.rows_updated, j.rows_unchanged, j.rows_deleted, j.rows_removed, j.undone
 FROM job AS j LEFT JOIN job_text AS t ON t.job = j.id LEFT JOIN worker AS w ON w.id = j.worker
     LEFT JOIN error AS e ON e.id = (SELECT max(l.id) FROM error AS l WHERE l.job = j.id)
 WHERE j.id = :id;

@@ -73,6 +73,7 @@ static int list_one(sqlite3_stmt *st, void *to)
                     .unchanged = sqlite3_column_int64(st, 32),
                     .deleted = sqlite3_column_int64(st, 33),
                     .removed = sqlite3_column_int64(st, 34) },
+        .undone = sqlite3_column_int64(st, 35),
     };
     return sink->row(sink->arg, &r);
 }

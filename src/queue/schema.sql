@@ -23,6 +23,7 @@ CREATE TABLE job (
     created      INTEGER NOT NULL,
     started      INTEGER,                             -- last claim by a worker
     finished     INTEGER,                             -- loaded, superseded, cancelled, dead
+    undone       INTEGER,                             -- loaded, and taken out of the target again by a person
     unique_key   TEXT,                                -- --unique: one open job a pipeline and key
     lanes        TEXT,                                -- JSON array: tables where order counts ("target.table")
     lane_replace INTEGER NOT NULL DEFAULT 0 CHECK (lane_replace IN (0, 1)),  -- those tables are replaced as a whole

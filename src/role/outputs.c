@@ -12,6 +12,8 @@ int output_spec_set(struct output *out, const struct recipe *recipe, const char 
         columns_print(&recipe->columns, &cols);
     else
         buf_adds(&cols, columns);
+    if (recipe_marks_rows(recipe))
+        buf_adds(&cols, ", " JOB_COLUMN ":text");
     json_start(&o, &text);
     json_object(&o);
     json_key(&o, "columns");

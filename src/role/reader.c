@@ -332,6 +332,7 @@ int reader_begin(struct reader_child *c, const struct pipeline *p, const char *c
         if (child_start(c, err) < 0)
             return -1;
     }
+    pack_bytes(&body, uid, strlen(uid));
     for (int i = 0; i < p->nparts; i++)
         pack_text(&body, columns ? columns[i] : NULL);
     if (body.failed) {

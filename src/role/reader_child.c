@@ -47,6 +47,7 @@ struct child {
     struct pipeline_run *run; /* NULL: inference */
     struct feed *feed; /* of the open object, or NULL */
     struct stage stage;
+    char uid[SYS_UID_LEN + 1];
     char *columns[PIPELINE_PARTS_MAX];  /* given */
     char *inferred[PIPELINE_PARTS_MAX]; /* found */
 };
@@ -364,7 +365,7 @@ static int job_objects(struct child *c, struct err *err)
 static int job_pipeline(struct child *c, struct output *outputs, int *noutputs,
                         struct pipeline_counts *counts, struct err *err)
 {
-    if (pipeline_start(&c->run, c->config, c->pipeline, (const char *const *)c->columns, &c->stage,
+    if (pipeline_start(&c->run, c->config, c->pipeline, c->uid, (const char *const *)c->columns, &c->stage,
                        err) < 0)
         return -1;
     int rc = job_objects(c, err);
@@ -454,6 +455,7 @@ static void job_run(struct child *c, const struct message *m)
     struct unpacker u = { m->body, false };
     int noutputs = 0;
     c->pipeline = &c->config->pipelines[m->a];
+    take_field(&u, c->uid, sizeof c->uid);
     for (int i = 0; i < c->pipeline->nparts; i++)
         c->columns[i] = take_text(&u);
     int rc = m->b ? job_infer(c, &err) : job_pipeline(c, outputs, &noutputs, &counts, &err);

@@ -19,8 +19,8 @@
 #include "io/ring.h"
 
 enum reader_message {
-    READER_BEGIN,  /* a: pipeline number, b: infer?; body: columns, a text a part
-                    */
+    READER_BEGIN,  /* a: pipeline number, b: infer?; body: uid of the job, and columns, a
+                      text a part */
     READER_STREAM, /* a: ring position of its first byte, b: size, c: number of the object; body:
                       URI */
     READER_FILE,   /* a: size or -1, b: complete?, c: number of the object; body: URI; descriptor */

@@ -278,5 +278,6 @@ const struct target target_sqlite = {
     .commit = sqlite_commit,
     .rollback = sqlite_rollback,
     .loaded = sqlite_loaded,
+    .undo = sqlite_undo,
     .query = sqlite_query,
 };

@@ -31,6 +31,7 @@
 #include "target/sqlite_output.h"
 #include "target/sqlite_pages.h"
 #include "target/sqlite_table.h"
+#include "target/sqlite_undo.h"
 
 enum {
     CACHE_KIB = 16384, /* 32 and 64 MiB loaded and upserted no faster; a sort takes as much again */
@@ -104,6 +105,9 @@ static int empty_table(struct target_conn *c, const struct table *t, struct load
     buf_addf(&sql, "DELETE FROM main.%s", t->quoted.p);
     if (sql.failed)
         return err_nomem(err);
+    const struct table_spec *spec = &job->outputs[at].spec;
+    if (spec->undo_ms && undo_keep(&c->w, t, spec, NULL, job->uid, err) < 0)
+        return -1;
     if (warehouse_exec(&c->w, sql.p, "empty the table", err) < 0)
         return -1;
     job->counts.removed += sqlite3_changes64(c->w.db);
@@ -115,9 +119,10 @@ static int load_output(struct target_conn *c, struct load_job *job, int at, cons
 {
     const struct load_output *o = &job->outputs[at];
     struct table *t = warehouse_table(&c->w, &o->spec, err);
-    if (!t || (t->mode == MODE_REPLACE && empty_table(c, t, job, at, err) < 0))
+    if (!t || undo_note(&c->w, job, at, t, now, err) < 0 ||
+        (t->mode == MODE_REPLACE && empty_table(c, t, job, at, err) < 0))
         return -1;
-    if (output_load(&c->w, t, o, now, &job->counts, &job->slow_rows, err) < 0)
+    if (output_load(&c->w, t, o, job->uid, now, &job->counts, &job->slow_rows, err) < 0)
         return err_in(err, "table '%s'", o->spec.name);
     return 0;
 }
@@ -255,6 +260,19 @@ int sqlite_loaded(struct target_conn *c, const char *uid, struct load_counts *co
     sqlite3_reset(st);
     sqlite3_clear_bindings(st);
     return rc;
+}
+
+int sqlite_undo(struct target_conn *c, const char *uid, struct load_counts *counts, struct err *err)
+{
+    char now[32];
+    now[text_put_timestamp(now, sys_now_ms() * 1000, ' ')] = '\0';
+    if (run(c, SQL_SAVEPOINT, err) < 0)
+        return -1;
+    int rc = undo_job(&c->w, uid, now, counts, err);
+    struct err ignored;
+    if (rc < 0 && err_class(err->code) != ERR_TRANSIENT && !sqlite3_get_autocommit(c->w.db))
+        (void)run(c, SQL_ROLLBACK_TO, &ignored);
+    return rc < 0 ? -1 : run(c, SQL_RELEASE, err) < 0 ? -1 : rc;
 }
 
 /* ---- transactions ---- */

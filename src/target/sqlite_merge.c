@@ -440,8 +440,8 @@ static int history(struct warehouse *w, const struct table *t, const struct tabl
 
 /* ---- missing = delete ---- */
 
-static void missing_where(struct buf *sql, const struct table *t, const struct table_spec *spec,
-                          const char *source)
+void merge_missing(struct buf *sql, const struct table *t, const struct table_spec *spec,
+                   const char *source)
 {
     if (spec->mode == MODE_HISTORY) {
         buf_adds(sql, IS_CURRENT);
@@ -470,7 +470,7 @@ static int remove_missing(struct warehouse *w, const struct table *t, const stru
     } else {
         buf_addf(&sql, "DELETE FROM main.%s WHERE ", t->quoted.p);
     }
-    missing_where(&sql, t, spec, source);
+    merge_missing(&sql, t, spec, source);
     if (run_at(w, &sql, now, "remove what is missing", &removed, err) < 0)
         return -1;
     counts->removed += removed;

@@ -42,6 +42,10 @@ int merge_rows(struct warehouse *w, const struct table *t, const struct table_sp
 /* Does the table take all rows in the order of their keys, without a look at each? */
 bool merge_is_plain(const struct table *t);
 
+/* Which rows of t miss their key in source: a condition of a WHERE. */
+void merge_missing(struct buf *sql, const struct table *t, const struct table_spec *spec,
+                   const char *source);
+
 /* What the keys of one inline output were so far; {0} is empty. */
 struct key_set {
     struct buf keys;

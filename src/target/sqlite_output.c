@@ -21,6 +21,7 @@
 #include "target/sqlite_merge.h"
 #include "target/sqlite_pages.h"
 #include "target/sqlite_record.h"
+#include "target/sqlite_undo.h"
 
 enum {
     /* VM steps a row: 4 or 5 by record transfer, + 3 an index; 14 + columns without */
@@ -403,10 +404,13 @@ static int merge_source(struct warehouse *w, struct table *t, const struct load_
 }
 
 static int load_merged(struct warehouse *w, struct table *t, const struct load_output *o,
-                       const char *now, struct load_counts *counts, struct err *err)
+                       const char *uid, const char *now, struct load_counts *counts,
+                       struct err *err)
 {
     char source[SOURCE_NAME];
     if (merge_source(w, t, o, source, err) < 0)
+        return -1;
+    if (keeps_rows(&o->spec) && undo_keep(w, t, &o->spec, source, uid, err) < 0)
         return -1;
     int rc = merge_rows(w, t, &o->spec, source, o->output->rows, now, counts, err);
     if (rc < 0 && (err->sys & 0xff) == SQLITE_CONSTRAINT && t->conflict.n)
@@ -414,14 +418,14 @@ static int load_merged(struct warehouse *w, struct table *t, const struct load_o
     return rc;
 }
 
-int output_load(struct warehouse *w, struct table *t, const struct load_output *o, const char *now,
-                struct load_counts *counts, int64_t *slow, struct err *err)
+int output_load(struct warehouse *w, struct table *t, const struct load_output *o, const char *uid,
+                const char *now, struct load_counts *counts, int64_t *slow, struct err *err)
 {
     bool in_file = o->output->in_file;
     if (in_file && pages_verify(o->path, o->output->bytes, o->output->checksum, err) < 0)
         return -1;
     if (mode_has_key(t->mode) && (in_file || !t->direct))
-        return load_merged(w, t, o, now, counts, err);
+        return load_merged(w, t, o, uid, now, counts, err);
     if (!in_file)
         return load_inline(w, t, o, t->insert, counts, err);
     bool apart = w->attached >= SQLITE_FILES;

@@ -231,7 +231,7 @@ static void write_texts(struct table *t, const struct table_spec *spec, const ch
     if (t->mode == MODE_UPSERT || t->mode == MODE_INSERT_IGNORE)
         write_conflict(t, spec);
     t->direct = t->conflict.n && !spec->only_if_changed && spec->version < 0 && spec->deleted < 0 &&
-                spec->missing == MISSING_KEEP;
+                spec->missing == MISSING_KEEP && !keeps_rows(spec);
 }
 
 /* "table" or "view" into *view; 1 found, 0 none. */
@@ -429,8 +429,8 @@ static int table_open(struct warehouse *w, struct table *t, const struct table_s
 struct table *warehouse_table(struct warehouse *w, const struct table_spec *spec, struct err *err)
 {
     AUTO(buf_clear) struct buf id = { 0 };
-    buf_addf(&id, "%s %d %d %d %d %d", spec->name, (int)spec->mode, spec->only_if_changed,
-             spec->version, spec->deleted, (int)spec->missing);
+    buf_addf(&id, "%s %d %d %d %d %d %d", spec->name, (int)spec->mode, spec->only_if_changed,
+             spec->version, spec->deleted, (int)spec->missing, spec->undo_ms > 0);
     for (int k = 0; k < spec->nkey; k++)
         buf_addf(&id, " %d", spec->key[k]);
     buf_addc(&id, '\n');

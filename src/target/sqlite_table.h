@@ -67,6 +67,11 @@ int warehouse_prepare(struct warehouse *w, const char *sql, sqlite3_stmt **st, c
 int warehouse_step(struct warehouse *w, sqlite3_stmt *st, const char *what, struct err *err);
 int warehouse_exec(struct warehouse *w, const char *sql, const char *what, struct err *err);
 
+/* Must rows of the table be kept before the job changes them? */
+static inline bool keeps_rows(const struct table_spec *spec)
+{
+    return spec->undo_ms && spec->mode != MODE_APPEND && spec->mode != MODE_INSERT_IGNORE;
+}
 /* Is column i one of the key? */
 bool in_key(const struct table_spec *spec, int i);
 

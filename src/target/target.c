@@ -63,6 +63,22 @@ int table_spec_of(struct table_spec *spec, const struct recipe *recipe, const st
     return 0;
 }
 
+bool recipe_marks_rows(const struct recipe *recipe)
+{
+    return recipe->undo_ms && (recipe->mode == MODE_APPEND || recipe->mode == MODE_INSERT_IGNORE);
+}
+
+int recipe_marked_columns(struct columns *out, const struct recipe *recipe, const struct columns *columns, struct err *err)
+{
+    AUTO(buf_clear) struct buf text = { 0 };
+    if (columns_find(columns, str_of(JOB_COLUMN)) >= 0)
+        return err_set(err, ERR_CONFIG, "pipeline '%s': with undo= there can be no column " JOB_COLUMN
+                       ": the uid of the job stands there", recipe->name);
+    columns_print(columns, &text);
+    buf_adds(&text, ", " JOB_COLUMN ":text");
+    return text.failed ? err_nomem(err) : columns_parse(out, text.p, err);
+}
+
 int64_t load_rows(const struct load_job *job)
 {
     int64_t rows = 0;

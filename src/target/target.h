@@ -33,6 +33,13 @@ struct table_spec {
     int64_t undo_ms;
 };
 
+/* Where undo= is set, appended rows (modes append, insert_ignore) have the uid of their job in this column, a text behind the
+ * columns of the recipe. */
+#define JOB_COLUMN "_job"
+bool recipe_marks_rows(const struct recipe *recipe);
+/* The columns of such a recipe with JOB_COLUMN. Errors: config (the recipe has one of that name itself). */
+int recipe_marked_columns(struct columns *out, const struct recipe *recipe, const struct columns *columns, struct err *err);
+
 struct encoder; /* each target has its own inside */
 
 struct load_output {
