@@ -169,6 +169,44 @@ TEST(config, a_whole_ini_is_read)
     config_free(c);
 }
 
+TEST(config, a_sqlite_url_may_be_a_path_from_the_folder_of_the_ini)
+{
+    static const struct {
+        const char *url, *behind;
+    } of[] = { { "sqlite:shop.db", "/shop.db" }, { "sqlite:./a/b.db", "/a/b.db" }, { "sqlite:a%20b.db", "/a%20b.db" } };
+    char text[200], want[4500];
+    for (size_t i = 0; i < COUNT_OF(of); i++) {
+        snprintf(text, sizeof text, "[target w]\nurl = %s\n", of[i].url);
+        snprintf(want, sizeof want, "sqlite://%s%s", test_dir(), of[i].behind);
+        struct config *c = load_ok(text);
+        CHECK_STR(config_target(c, "w")->url, want);
+        config_free(c);
+    }
+    struct config *c = load_ok("[target w]\nurl = sqlite:/var/w.db\n");
+    CHECK_STR(config_target(c, "w")->url, "sqlite:///var/w.db");
+    config_free(c);
+    CHECK_HAS(load_bad("[target w]\nurl = sqlite:\n"), "url: expected scheme://...");
+}
+
+TEST(config, a_folder_means_itself_in_a_url_and_in_a_source)
+{
+    struct err err = { 0 };
+    struct config *c;
+    char ini[4500], want[4600];
+    snprintf(ini, sizeof ini, "%s/100%%41{x}", test_dir());
+    assert_int_equal(mkdir(ini, 0700), 0);
+    const char *path = write_ini("100%41{x}/q.ini", "[target w]\nurl = sqlite:w.db\n[pipeline p]\ntable = w.t\nsource = {{a}.csv\n"
+                                                    "[pipeline q]\ntable = w.t\nsource = in/{day}.csv\n");
+    CHECK_OK(config_load(&c, path, NULL, &err), err);
+    snprintf(want, sizeof want, "sqlite://%s/100%%2541{x}/w.db", test_dir());
+    CHECK_STR(config_target(c, "w")->url, want);
+    snprintf(want, sizeof want, "%s/100%%41{{x}/{{a}.csv", test_dir());
+    CHECK_STR(config_pipeline(c, "p")->source, want);
+    snprintf(want, sizeof want, "%s/100%%41{{x}/in/{day}.csv", test_dir());
+    CHECK_STR(config_pipeline(c, "q")->source, want);
+    config_free(c);
+}
+
 /* ---- the language ---- */
 
 static void check_value(const char *text, const char *value)

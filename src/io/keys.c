@@ -131,7 +131,8 @@ static const struct key keys[] = {
       "bytes a second of one transfer; 0: no limit" },
 
     { AT_TARGET, "url", KEY_URL, IN(target_config, url), NULL, 0, 0, NULL, NEEDED,
-      "the warehouse: sqlite:///path, or postgresql://user@host:port/database" },
+      "the warehouse: sqlite:///path, or postgresql://user@host:port/database; sqlite:shop.db lies in the "
+      "folder of the main file" },
     { AT_TARGET, "readers", KEY_YES, IN(target_config, many_readers), "one", 0, 0, readers_words, 0,
       "SQLite: many keeps the file in WAL mode, so that readers do not wait for the loader; one "
       "makes loads twice as fast" },
@@ -140,7 +141,7 @@ static const struct key keys[] = {
 
     { AT_PIPELINE, "source", KEY_SOURCE, IN(pipeline, source), NULL, 0, 0, NULL, 0,
       "URI or path of a job's object when the submit names none; {name} is the job's parameter of "
-      "that name, {{ a brace" },
+      "that name, {{ a brace. A path that begins with neither a slash nor a parameter is taken from the folder of the main file" },
     { AT_PIPELINE, "nested", KEY_NUMBER, IN(pipeline, nested), "1", 0, 8, NULL, 0,
       "archives are opened inside archives to this depth" },
     { AT_PIPELINE, "priority", KEY_NUMBER, IN(pipeline, priority), "0", -1000, 1000, NULL, 0,
@@ -152,8 +153,8 @@ static const struct key keys[] = {
     { AT_PIPELINE, "backoff_max", KEY_DURATION, IN(pipeline, backoff_max_ms), "1h", 0,
       30 * (int64_t)DAYS, NULL, 0, "the longest such pause" },
 
-    { AT_RECIPE, "member", KEY_TEXT, IN(recipe, member), NULL, 0, 0, NULL, LINES,
-      "globs with commas between: the members to read; all when not given" },
+    { AT_RECIPE, "member", KEY_GLOBS, IN(recipe, member), NULL, 0, 0, NULL, LINES,
+      "the members to read, such as *.csv, *.txt; each glob is tried on the whole name and on its last part; all when not given" },
     { AT_RECIPE, "format", KEY_NAME, IN(recipe, format), "auto", 0, 0, format_words, 0,
       "auto looks at the first bytes of a member" },
     { AT_RECIPE, "delimiter", KEY_CHAR, IN(recipe, delimiter), NULL, 1, 0, NULL, 0,
@@ -266,16 +267,33 @@ static bool parse_text(struct key_reader *kr, const struct key *k, const char *t
     return true;
 }
 
+/* Keep `path`, from the ini's folder unless it is absolute, behind `front`. `special` is what the kept form has two characters for,
+ * `twice`; the folder is taken as it stands. */
+static bool keep_path(struct key_reader *kr, const char *front, const char *path, char special, const char *twice, char **out)
+{
+    struct buf whole = { 0 };
+    buf_adds(&whole, front);
+    if (*path != '/') {
+        for (const char *p = kr->folder; *p; p++)
+            if (special && *p == special)
+                buf_adds(&whole, twice);
+            else
+                buf_addc(&whole, *p);
+        if (strcmp(kr->folder, "/"))
+            buf_addc(&whole, '/');
+        while (!strncmp(path, "./", 2))
+            path += 2 + strspn(path + 2, "/");
+    }
+    buf_adds(&whole, path);
+    *out = whole.failed ? NULL : keep(kr, buf_str(&whole));
+    kr->failed |= whole.failed;
+    buf_clear(&whole);
+    return true;
+}
+
 static bool parse_path(struct key_reader *kr, const struct key *k, const char *text, void *base)
 {
-    struct buf path = { 0 };
-    if (text[0] != '/')
-        buf_addf(&path, "%s/", kr->folder);
-    buf_adds(&path, text);
-    *PLACE(char *) = path.failed ? NULL : keep(kr, buf_str(&path));
-    kr->failed |= path.failed;
-    buf_clear(&path);
-    return true;
+    return keep_path(kr, "", text, '\0', "", PLACE(char *));
 }
 
 const char *uri_behind_scheme(const char *uri)
@@ -303,6 +321,9 @@ static bool parse_url(struct key_reader *kr, const struct key *k, const char *te
                         "password= in a [remote NAME] section");
     if (k->scope == AT_REMOTE && user)
         return want(kr, "no user in the url; set user=");
+    /* a file of this machine, whatever folder a process was started in */
+    if (k->scope == AT_TARGET && strncmp(text, "sqlite:", 7) == 0 && text[7] && strncmp(text + 7, "//", 2) != 0)
+        return keep_path(kr, "sqlite://", text + 7, '%', "%25", PLACE(char *));
     if (k->scope != AT_PIPELINE && !authority)
         return want(kr, "scheme://..., such as %s",
                     k->scope == AT_TARGET ? "sqlite:///var/lib/qetl/warehouse.db"
@@ -327,19 +348,7 @@ static bool parse_source(struct key_reader *kr, const struct key *k, const char 
         return want(kr, "an absolute path behind file:, such as file:///data/orders.csv");
     if (file || text[0] == '/' || uri_behind_scheme(text) || (text[0] == '{' && text[1] != '{'))
         return parse_url(kr, k, text, base);
-    struct buf path = { 0 };
-    for (const char *p = kr->folder; *p; p++) {
-        buf_addc(&path, *p);
-        if (*p == '{')
-            buf_addc(&path, '{');
-    }
-    while (!strncmp(text, "./", 2))
-        text += 2 + strspn(text + 2, "/");
-    buf_addf(&path, "%s%s", strcmp(kr->folder, "/") ? "/" : "", text);
-    *PLACE(char *) = path.failed ? NULL : keep(kr, buf_str(&path));
-    kr->failed |= path.failed;
-    buf_clear(&path);
-    return true;
+    return keep_path(kr, "", text, '{', "{{", PLACE(char *));
 }
 
 static bool parse_secret(struct key_reader *kr, const struct key *k, const char *text, void *base)
@@ -658,6 +667,7 @@ static const struct type_def {
     bool (*parse)(struct key_reader *, const struct key *, const char *text, void *base);
 } types[KEY_TYPES] = {
     [KEY_TEXT] = { "text", parse_text },
+    [KEY_GLOBS] = { "list of globs", parse_text },
     [KEY_PATH] = { "path", parse_path },
     [KEY_URL] = { "URI", parse_url },
     [KEY_SOURCE] = { "URI", parse_source },

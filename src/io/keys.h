@@ -37,6 +37,7 @@ extern const struct section_def
 
 enum key_type {
     KEY_TEXT,
+    KEY_GLOBS,
     KEY_PATH,
     KEY_URL,
     KEY_SOURCE,
