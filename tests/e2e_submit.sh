@@ -61,6 +61,27 @@ printf 'n\n7\n' >"$work/caller/c.csv"
 is 'paths of the caller and of the ini are found by a worker elsewhere' "$(sql 'SELECT count(*), sum(n) FROM rel')" '3|19'
 is 'and the queue has them whole' "$(queue_sql "SELECT DISTINCT uri FROM object WHERE uri LIKE '%/_.csv' ORDER BY uri" | grep -v x.csv | sed "s|$work||")" \
     "$(printf '%s\n' /caller/c.csv "${site#"$work"}/in/s.csv")"
+# ---- many jobs at once ----
+printf 'n\nnot a number\n' >"$work/bad.csv"
+printf '{"pipeline":"a","params":{"name":"%s"}}\n' x bad x | qetlctl --json submit - --wait >"$work/out" 2>"$work/said" &
+waits=$!
+until queue_sql "SELECT id FROM job WHERE state = 'ready'" | grep -q . || ! kill -0 "$waits" 2>/dev/null; do sleep 0.1; done
+qetl drain 2>/dev/null
+wait "$waits"
+is 'submit - --wait waits for all: exit 1 when one died' "$? $(cat "$work/out")" \
+    '1 {"submitted":3,"existing":0,"loaded":2,"superseded":0,"dead":1,"cancelled":0}'
+like '... and says which' "$(cat "$work/said")" '^qetlctl: job [0-9]+ dead: .*bad.csv'
+qetlctl submit - --priority 3 </dev/null 2>"$work/said"
+is 'what the lines say is not said on the command line: exit 2' $? 2
+dead=$(qetlctl --json jobs --state dead | jq '.jobs[0].id')
+loaded=$(qetlctl --json jobs --state loaded | jq '.jobs[0].id')
+qetlctl retry 99999 "$loaded" "$dead" >"$work/out" 2>"$work/said"
+is 'retry of several: what can be done is done, exit 1' "$? $(cat "$work/out") $(state "$dead")" '1 1 jobs ready ready'
+is '... each of the others is told' "$(grep -Eo "no job '99999'|job $loaded is loaded" "$work/said" | wc -l)" 2
+qetlctl cancel 99999 99998 >"$work/out" 2>"$work/said"
+is 'cancel of none that is there: exit 5, each told' "$? $(grep -c 'no job' "$work/said")" '5 2'
+qetl drain 2>/dev/null
+
 # ---- run works its own job and no other ----
 cat >>"$site/qetl.ini" <<INI
 [pipeline up]

@@ -33,6 +33,7 @@ int ctl_config(struct ctl *c);
 int ctl_queue(struct ctl *c, int flags); /* config too */
 int ctl_job(struct ctl *c, const char *name, int64_t *id); /* a job by number or uid, as a person gave it */
 int ctl_usage(struct ctl *c, const char *fmt, ...) __attribute__((format(printf, 2, 3))); /* -1 */
+void ctl_complain(const struct err *err); /* one error and its hint, on standard error */
 int ctl_int(struct ctl *c, const char *what, const char *text, int64_t *out);
 int ctl_no_args(struct ctl *c, int argc, char **argv, int most); /* -1 when there are more than `most` */
 

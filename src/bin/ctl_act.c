@@ -117,15 +117,23 @@ static int say_count(struct ctl *c, const char *what, int64_t n)
     return 0;
 }
 
-/* The same change for each job that is named; the first that cannot be changed ends it. */
+/* The same change for each job that is named. What cannot be changed is told, and the others are changed all the same. */
 static int each_job(struct ctl *c, char **names, int n, int (*change)(struct queue *, int64_t, struct err *), const char *done)
 {
+    int changed = 0, missing = 0;
     for (int i = 0; i < n; i++) {
         int64_t id;
-        if (ctl_job(c, names[i], &id) < 0 || change(c->queue, id, &c->err) < 0)
+        if (ctl_job(c, names[i], &id) == 0 && change(c->queue, id, &c->err) == 0) {
+            changed++;
+            continue;
+        }
+        if (n == 1 || (c->err.code != ERR_NOT_FOUND && c->err.code != ERR_STATE))
             return -1;
+        missing += c->err.code == ERR_NOT_FOUND;
+        ctl_complain(&c->err);
     }
-    return say_count(c, done, n);
+    c->status = changed == n ? 0 : err_exit_status(missing == n ? ERR_NOT_FOUND : ERR_STATE);
+    return say_count(c, done, changed);
 }
 
 int ctl_retry(struct ctl *c, int argc, char **argv)

@@ -659,7 +659,7 @@ int ctl_over(struct ctl *c, int64_t id)
     if (job_of(c, id, &j) < 0)
         return -1;
     int s = job_state_by_name(j.state);
-    return s == JOB_LOADED || s == JOB_SUPERSEDED || s == JOB_DEAD || s == JOB_CANCELLED;
+    return s >= 0 && job_is_over((enum job_state)s);
 }
 
 /* The same gate, whatever the seconds that are left? */

@@ -44,7 +44,8 @@ struct stream {
     struct ctl *c;
     struct submission message; /* of the line in hand */
     int64_t line, jobs, existing, in_batch;
-    bool open;
+    bool open, wait;
+    struct buf ids; /* to wait for: int64_t */
 };
 
 static int submit_line(struct stream *s, struct str line)
@@ -62,6 +63,10 @@ static int submit_line(struct stream *s, struct str line)
         return err_in(err, "line %" PRId64, s->line);
     s->in_batch++;
     s->existing += !made;
+    if (s->wait)
+        buf_add(&s->ids, &id, sizeof id);
+    if (s->ids.failed)
+        return err_nomem(err);
     return 0;
 }
 
@@ -97,9 +102,62 @@ static int submit_lines(struct stream *s)
     return end_batch(s);
 }
 
-static int submit_stream(struct ctl *c)
+/* ---- waiting ---- */
+
+static int until_over(struct ctl *c, int64_t id)
 {
-    struct stream s = { .c = c };
+    struct ctl_patience patience = { 0 };
+    for (int over = 0; !over;) {
+        uint32_t bell = queue_bell(c->queue, BELL_DONE);
+        if ((over = ctl_over(c, id)) < 0 || (!over && ctl_waits(c, &patience, id) < 0))
+            return -1;
+        if (!over)
+            queue_sleep(c->queue, BELL_DONE, bell, 200);
+    }
+    return 0;
+}
+
+struct ends {
+    int64_t of[JOB_STATES];
+};
+
+static int take_end(void *arg, const struct job_row *r)
+{
+    struct ends *e = arg;
+    int state = job_state_by_name(r->state);
+    if (state >= 0)
+        e->of[state]++;
+    if (state == JOB_DEAD || state == JOB_CANCELLED)
+        fprintf(stderr, "qetlctl: job %" PRId64 " %s%s%s\n", r->id, r->state, r->error ? ": " : "", r->error ? r->error : "");
+    return 0;
+}
+
+/* All of them, and what became of how many. */
+static int wait_for_all(struct stream *s, struct ends *e)
+{
+    struct ctl *c = s->c;
+    const char *p = s->ids.p;
+    for (size_t at = 0; at < s->ids.n; at += sizeof(int64_t)) {
+        struct job_filter f = { .limit = 1 };
+        memcpy(&f.id, p + at, sizeof f.id);
+        if (until_over(c, f.id) < 0 || job_list(c->queue, &f, take_end, e, &c->err) < 0)
+            return -1;
+    }
+    c->status = e->of[JOB_DEAD] + e->of[JOB_CANCELLED] > 0;
+    return 0;
+}
+
+static void say_ends(const struct ctl *c, const struct ends *e)
+{
+    for (int s = 0; s < JOB_STATES; s++)
+        if (job_is_over((enum job_state)s))
+            printf(c->json ? ",\"%s\":%" PRId64 : "%s %" PRId64 "\n", job_state_name((enum job_state)s), e->of[s]);
+}
+
+static int submit_stream(struct ctl *c, bool wait)
+{
+    struct stream s = { .c = c, .wait = wait };
+    struct ends ends = { 0 };
     int rc = submit_lines(&s);
     if (rc < 0) {
         struct err why = c->err; /* the good lines before the bad one count */
@@ -108,30 +166,22 @@ static int submit_stream(struct ctl *c)
     }
     submission_clear(&s.message);
     if (rc < 0)
-        return err_in(&c->err, "%" PRId64 " jobs were submitted, then", s.jobs);
+        rc = err_in(&c->err, "%" PRId64 " jobs were submitted, then", s.jobs);
+    else if (wait)
+        rc = wait_for_all(&s, &ends);
+    buf_clear(&s.ids);
+    if (rc < 0)
+        return -1;
+    printf(c->json ? "{\"submitted\":%" PRId64 ",\"existing\":%" PRId64 : "%" PRId64 " jobs submitted, %" PRId64 " were there already\n",
+           s.jobs - s.existing, s.existing);
+    if (wait)
+        say_ends(c, &ends);
     if (c->json)
-        printf("{\"submitted\":%" PRId64 ",\"existing\":%" PRId64 "}\n", s.jobs - s.existing, s.existing);
-    else
-        printf("%" PRId64 " jobs submitted, %" PRId64 " were there already\n", s.jobs - s.existing, s.existing);
+        puts("}");
     return 0;
 }
 
 /* ---- the verb ---- */
-
-static int wait_for(struct ctl *c, int64_t id)
-{
-    struct ctl_patience patience = { 0 };
-    for (int over = 0; !over;) {
-        uint32_t bell = queue_bell(c->queue, BELL_DONE);
-        if ((over = ctl_over(c, id)) < 0)
-            return -1;
-        if (!over && ctl_waits(c, &patience, id) < 0)
-            return -1;
-        if (!over)
-            queue_sleep(c->queue, BELL_DONE, bell, 200);
-    }
-    return ctl_outcome(c, id);
-}
 
 int ctl_param(struct ctl *c, struct buf *params, char *text)
 {
@@ -188,10 +238,12 @@ int ctl_submit(struct ctl *c, int argc, char **argv)
             return -1;
     if (optind == argc)
         return ctl_usage(c, "submit which pipeline? See qetlctl help submit");
+    if (!strcmp(argv[optind], "-") && (argc > optind + 1 || params.n || s.has_priority || s.run_at || s.unique))
+        return ctl_usage(c, "submit - takes URIs, parameters, priority, at and unique from its lines, not from the command line");
     if (ctl_queue(c, QUEUE_CREATE) < 0)
         return -1;
     if (!strcmp(argv[optind], "-"))
-        return submit_stream(c);
+        return submit_stream(c, wait);
     s.pipeline = argv[optind];
     s.uris = argv + optind + 1;
     s.nuris = argc - optind - 1;
@@ -199,7 +251,7 @@ int ctl_submit(struct ctl *c, int argc, char **argv)
     if (ctl_submit_one(c, &s, &id, uid, &made) < 0)
         return -1;
     if (wait)
-        return wait_for(c, id);
+        return until_over(c, id) < 0 ? -1 : ctl_outcome(c, id);
     if (c->json)
         printf("{\"id\":%" PRId64 ",\"uid\":\"%s\",\"made\":%s}\n", id, uid, made ? "true" : "false");
     else

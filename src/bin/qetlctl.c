@@ -25,7 +25,7 @@ static const struct verb verbs[] = {
       "  --at TIME        not before: RFC 3339, or a duration from now such as 10m\n"
       "  --unique KEY     no second open job of the pipeline with this key\n"
       "  --wait           wait until it is loaded; exit 1 when it died\n"
-      "  submit -         JSON lines on standard input: {\"pipeline\":…,\"objects\":[…],\"params\":{…},\n"
+      "  submit -         JSON lines on standard input (--wait: for all of them): {\"pipeline\":…,\"objects\":[…],\"params\":{…},\n"
       "                   \"priority\":…,\"at\":…,\"unique\":…}, or {\"method\":…,\"params\":{…}}\n" },
     { "status", "[JOB]", "pipelines and their jobs in numbers", ctl_status, "" },
     { "jobs", "", "list jobs, newest first", ctl_jobs,
@@ -172,10 +172,10 @@ int ctl_queue(struct ctl *c, int flags)
 
 int ctl_job(struct ctl *c, const char *name, int64_t *id) { return job_find(c->queue, name, id, &c->err); }
 
-static void complain(const struct ctl *c)
+void ctl_complain(const struct err *err)
 {
-    const char *hint = err_hint(c->err.code);
-    fprintf(stderr, "qetlctl: %s [%s]\n", c->err.msg, err_name(c->err.code));
+    const char *hint = err_hint(err->code);
+    fprintf(stderr, "qetlctl: %s [%s]\n", err->msg, err_name(err->code));
     if (*hint)
         fprintf(stderr, "hint: %s\n", hint);
 }
@@ -226,7 +226,7 @@ int main(int argc, char **argv)
     const struct verb *v = verb_by_name(argv[0]);
     int rc = v ? v->run(&c, argc, argv) : no_verb(&c, argv[0]);
     if (rc < 0)
-        complain(&c);
+        ctl_complain(&c.err);
     queue_close(c.queue);
     config_free(c.config);
     if (rc == 0 && (fflush(stdout) != 0 || ferror(stdout))) {

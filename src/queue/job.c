@@ -46,6 +46,11 @@ int job_state_by_name(const char *name)
     return -1;
 }
 
+bool job_is_over(enum job_state s)
+{
+    return s == JOB_DEAD || job_states[s].next == 0;
+}
+
 bool job_may(enum job_state from, enum job_state to)
 {
     return job_states[from].next >> to & 1;

@@ -25,6 +25,7 @@
 enum job_state { JOB_READY, JOB_RUNNING, JOB_STAGED, JOB_LOADING, JOB_LOADED, JOB_SUPERSEDED, JOB_DEAD, JOB_CANCELLED, JOB_STATES };
 const char *job_state_name(enum job_state s);
 int job_state_by_name(const char *name); /* -1: none */
+bool job_is_over(enum job_state s); /* final, or dead */
 bool job_may(enum job_state from, enum job_state to);
 
 /* ---- submit ---- */
