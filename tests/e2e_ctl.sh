@@ -63,6 +63,21 @@ quiet 'no queue' env QETL_DATABASE="$work/none/queue.db" qetlctl status
 like '... and says what to do' "$(cat "$work/err")" 'qetlctl init'
 quiet 'no role' qetl wrker
 
+# ---- names to choose by ----
+for call in 'jobs' 'errors' 'retry --dead'; do
+    qetlctl $call --pipeline q >"$work/out" 2>"$work/err"
+    is "$call of a pipeline that is nowhere: exit 5, no list" "$? $(cat "$work/out")" '5 '
+    like '... and the known one is named' "$(cat "$work/err")" "no \\[pipeline q\\].*'?p'?"
+done
+for call in 'errors' 'retry --dead'; do
+    qetlctl $call --code fecth >"$work/out" 2>"$work/err"
+    is "$call by a code that is none: exit 2, no list" "$? $(cat "$work/out")" '2 '
+    like '... and the nearest is named' "$(cat "$work/err")" "did you mean 'fetch'"
+done
+like '... or all of them' "$(qetlctl errors --code zzzzzzzz 2>&1)" 'known: .*fetch'
+sed 's/^\[pipeline p\]/[pipeline renamed]/' "$site/qetl.ini" >"$site/renamed.ini"
+ok 'a pipeline that only the queue knows can be chosen' qetlctl -c "$site/renamed.ini" jobs --pipeline p
+
 # ---- help ----
 ini=$(sed -n 's/^sysconfdir = //p' "$builddir/Makefile" | sed "s|\${prefix}|$(sed -n 's/^prefix = //p' "$builddir/Makefile")|")/qetl/qetl.ini
 # whatever the folder that the build was configured for

@@ -35,6 +35,10 @@ int ctl_job(struct ctl *c, const char *name, int64_t *id); /* a job by number or
 int ctl_usage(struct ctl *c, const char *fmt, ...) __attribute__((format(printf, 2, 3))); /* -1 */
 void ctl_complain(const struct err *err); /* one error and its hint, on standard error */
 int ctl_int(struct ctl *c, const char *what, const char *text, int64_t *out);
+/* A name to choose jobs or errors by, NULL being fine: a pipeline of the ini or of jobs in the queue (else not-found), an error code
+ * (else usage); the message names the nearest. */
+int ctl_known_pipeline(struct ctl *c, const char *name); /* after ctl_queue() */
+int ctl_known_code(struct ctl *c, const char *name);
 int ctl_no_args(struct ctl *c, int argc, char **argv, int most); /* -1 when there are more than `most` */
 
 int ctl_submit(struct ctl *c, int argc, char **argv);

@@ -158,9 +158,7 @@ int ctl_retry(struct ctl *c, int argc, char **argv)
     }
     if (many ? optind < argc : optind == argc)
         return ctl_usage(c, "retry wants jobs, or --dead with --pipeline and --code to choose");
-    if (code && err_by_name(code) == ERR_NONE)
-        return ctl_usage(c, "'%s' is no error code; qetlctl errors shows them", code);
-    if (ctl_queue(c, 0) < 0)
+    if (ctl_known_code(c, code) < 0 || ctl_queue(c, 0) < 0 || ctl_known_pipeline(c, pipeline) < 0)
         return -1;
     if (!many)
         return each_job(c, argv + optind, argc - optind, job_retry, "ready");

@@ -105,7 +105,7 @@ int ctl_jobs(struct ctl *c, int argc, char **argv)
         return ctl_usage(c, "'%s' is no option of jobs; for one job: qetlctl show %s", argv[optind], argv[optind]);
     if (f.state && job_state_by_name(f.state) < 0)
         return ctl_usage(c, "'%s' is no state; see qetlctl help jobs", f.state);
-    if (ctl_queue(c, 0) < 0)
+    if (ctl_queue(c, 0) < 0 || ctl_known_pipeline(c, f.pipeline) < 0)
         return -1;
     struct table t;
     table_init(&t, c->json, job_cols, COUNT_OF(job_cols));
@@ -157,7 +157,8 @@ int ctl_errors(struct ctl *c, int argc, char **argv)
     }
     if (argc - optind > 1)
         return ctl_usage(c, "errors takes one job at most");
-    if (ctl_queue(c, 0) < 0 || (optind < argc && ctl_job(c, argv[optind], &f.job) < 0))
+    if (ctl_known_code(c, f.code) < 0 || ctl_queue(c, 0) < 0 || ctl_known_pipeline(c, f.pipeline) < 0 ||
+        (optind < argc && ctl_job(c, argv[optind], &f.job) < 0))
         return -1;
     struct table t;
     table_init(&t, c->json, error_cols, COUNT_OF(error_cols));

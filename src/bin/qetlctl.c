@@ -140,7 +140,7 @@ static int ctl_help(struct ctl *c, int argc, char **argv)
 
 int ctl_usage(struct ctl *c, const char *fmt, ...)
 {
-    char text[400];
+    char text[sizeof c->err.msg];
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
@@ -168,6 +168,50 @@ int ctl_queue(struct ctl *c, int flags)
     if (ctl_config(c) < 0)
         return -1;
     return c->queue ? 0 : queue_open(&c->queue, c->config->database, flags, &c->err);
+}
+
+struct sought {
+    const char *name;
+    bool found;
+};
+
+static int seek_pipeline(void *arg, const struct status_row *r)
+{
+    struct sought *s = arg;
+    s->found |= !strcmp(r->pipeline, s->name);
+    return s->found;
+}
+
+int ctl_known_pipeline(struct ctl *c, const char *name)
+{
+    struct sought s = { .name = name };
+    if (!name || config_pipeline(c->config, name))
+        return 0;
+    if (job_status(c->queue, seek_pipeline, &s, &c->err) < 0)
+        return -1;
+    return s.found ? 0 : config_no_pipeline(c->config, name, &c->err);
+}
+
+int ctl_known_code(struct ctl *c, const char *name)
+{
+    const char *near = NULL;
+    int best = 4;
+    if (!name || err_by_name(name) != ERR_NONE)
+        return 0;
+    for (int i = ERR_NONE + 1; i < ERR_CODES; i++) {
+        const char *code = err_name((enum err_code)i);
+        int d = text_distance(name, code, best);
+        if (d < best) {
+            best = d;
+            near = code;
+        }
+    }
+    if (near)
+        return ctl_usage(c, "'%s' is no error code; did you mean '%s'?", name, near);
+    AUTO(buf_clear) struct buf known = { 0 };
+    for (int i = ERR_NONE + 1; i < ERR_CODES; i++)
+        buf_addf(&known, "%s%s", known.n ? " " : "", err_name((enum err_code)i));
+    return ctl_usage(c, "'%s' is no error code; known: %s", name, known.failed ? "see doc/errors.md" : known.p);
 }
 
 int ctl_job(struct ctl *c, const char *name, int64_t *id) { return job_find(c->queue, name, id, &c->err); }
