@@ -17,8 +17,24 @@ one_document() { # NAME COMMAND...: its output is one JSON document, nothing is 
     is "$name: 0, one document, no talk" "$? $(jq -s length "$work/out" 2>&1) $(cat "$work/err")" '0 1 '
 }
 
+# ---- the ini ----
+faulty() { # NAME URL PIPELINE-LINE REGEX
+    printf '[qetl]\ndatabase = %s/f.db\nspool = %s/f\n[target w]\nurl = %s\n[pipeline x]\ncolumns = id:integer\n%s\n' "$work" "$work" "$2" "$3" >"$work/faulty.ini"
+    qetlctl -c "$work/faulty.ini" check >"$work/out" 2>"$work/err"
+    is "check: $1: exit 3" "$? $(cat "$work/out")" '3 '
+    like '... names the pipeline and says why' "$(cat "$work/err")" "$4"
+}
+faulty 'a target of no known kind' oracle://h/db 'table = w.t' "faulty.ini: \[target w\] url: 'oracle://h/db' is no target"
+faulty 'a table that the target cannot have' sqlite:w.db 'table = w.a.b' 'faulty.ini:[0-9]+: \[pipeline x\] .*a SQLite warehouse has no schemas'
+
 # ---- empty ----
 one_document 'check' qetlctl --json check
+printf 'id\n7\n' >"$work/first.csv"
+one_document 'submit, before there is a queue' qetlctl --json submit p "$work/first.csv"
+is '... makes it, with the job' "$(queue_sql 'SELECT count(*) FROM job')" 1
+rm -rf "$site"/queue.db*
+one_document 'submit -, before there is a queue' qetlctl --json submit - <<<'{"pipeline":"p","objects":["'"$work"'/first.csv"]}'
+rm -rf "$site"/queue.db*
 one_document 'init' qetlctl --json init
 for verb in status jobs errors workers doctor help 'help submit' 'prune --older 1d' 'retry --dead' 'jobs --state dead' 'errors --code io' 'workers --all'; do
     one_document "$verb, of nothing" qetlctl --json $verb
@@ -46,6 +62,30 @@ is 'rejects: a list, the same as the lines without --json' "$(qetlctl --json rej
 is '... of none: an empty list' "$(qetlctl --json rejects 2)" '{"rejects":[]}'
 is '... of many: all of them' "$(qetlctl --json rejects 3 | jq '.rejects | length')" 3000
 
+# ---- what --unique and --wait promise ----
+again() { qetlctl --json submit p "$1" --unique key --at 1h | jq -c '[.id, .made]'; }
+first=$(qetlctl --json submit p "$work/none.csv" --unique key --at 1h | jq .id)
+is '--unique: the job that is there, as it is, exit 0' "$(again "$work/some.csv") $?" "[$first,false] 0"
+is '... with words for people' "$(qetlctl submit p "$work/none.csv" --unique key | grep -c "^job $first .* was there already$")" 1
+qetlctl --json cancel "$first" >/dev/null
+second=$(again "$work/none.csv")
+is '... a cancelled job gives the key back' "$second" "[$((first + 1)),true]"
+qetlctl --json cancel "$((first + 1))" >/dev/null
+qetlctl submit p "$work/none.csv" --at 1h --wait >"$work/out" 2>"$work/err" &
+waiting=$!
+wait_for 20 bash -c "[ \"\$(sqlite3 -readonly $site/queue.db 'SELECT max(id) FROM job')\" = $((first + 2)) ]"
+qetlctl --json cancel "$((first + 2))" >/dev/null
+wait "$waiting"
+is '--wait: 1 when the job is cancelled' "$? $(cut -d: -f1 "$work/out")" "1 job $((first + 2)) cancelled"
+dead=$(qetlctl --json submit p "$work/missing.csv" --unique key | jq .id)
+qetl drain 2>/dev/null
+is '... a dead job holds the key' "$(again "$work/none.csv")" "[$dead,false]"
+qetlctl submit p "$work/none.csv" --unique key --wait >/dev/null 2>"$work/err"
+is '... and ends --wait at once, with its error' "$? $(grep -c 'fetch-missing' "$work/err")" '1 1'
+like 'an attempt of a loader has no peak' "$(qetlctl show 1 | grep ' load ')" ' -$'
+is 'one of a thing is said so' "$(qetlctl cancel "$dead")" '1 job cancelled'
+like '... in status too' "$(qetlctl status | tail -n 2 | head -n 1)" '^0 workers, 0 loaders$'
+
 # ---- streams ----
 quiet() { # NAME COMMAND...: it fails, says so on standard error only
     local name=$1
@@ -58,6 +98,13 @@ quiet 'no such job' qetlctl --json show 999
 quiet 'a wrong verb' qetlctl --json shwo
 quiet 'no such pipeline' qetlctl submit nix x.csv
 quiet 'a word too many' qetlctl status 1 2
+quiet 'a wrong option' qetlctl submit p --prioritty 3
+like '... with the nearest right one' "$(cat "$work/err")" '^qetlctl: --prioritty is no option of submit; did you mean --priority\? \[usage\]$'
+quiet 'an option that wants a value' qetlctl submit p --at
+like '... is told so' "$(cat "$work/err")" '^qetlctl: --at wants a value'
+quiet 'a wrong letter' qetlctl submit p -x
+like '... is told so' "$(cat "$work/err")" '^qetlctl: -x is no option of submit'
+quiet 'no such code' qetlctl errors --code nix
 quiet 'no ini' qetlctl -c "$work/none.ini" status
 quiet 'no queue' env QETL_DATABASE="$work/none/queue.db" qetlctl status
 like '... and says what to do' "$(cat "$work/err")" 'qetlctl init'
@@ -89,6 +136,7 @@ env -u QETL_CONFIG qetlctl status 2>"$work/err" && rm "$work/err"
 ok '... and that is what it reads' test "$([ -e "$ini" ] || grep -cF "$ini" "$work/err")" != 0
 for verb in $(qetlctl --json help | jq -r '.verbs[].verb'); do
     like "help $verb" "$(qetlctl help "$verb")" "^usage: qetlctl $verb"
+    is "... is what $verb --help says, whatever the ini" "$(qetlctl -c "$work/none.ini" "$verb" --help)" "$(qetlctl help "$verb")"
     ok "the manual has $verb" grep -Eq "^\.(It|Pp)? ?(Cm|.*Cm) .*\b$verb\b|^\.It Cm .*$verb" "$srcdir/doc/qetlctl.1"
 done
 

@@ -38,7 +38,7 @@ table = warehouse.guessed
 INI
 
 # ---- first things ----
-like 'check says the ini is good' "$(qetlctl check)" 'good; 4 pipelines, 1 targets'
+like 'check says the ini is good' "$(qetlctl check)" 'good; 4 pipelines, 1 target, 0 remotes'
 like 'init makes everything' "$(qetlctl init)" '^ready: '
 is 'init twice is fine' "$(qetlctl init >/dev/null; echo $?)" 0
 is 'status of an empty queue' "$(qetlctl --json status | jq -c .pipelines)" '[]'

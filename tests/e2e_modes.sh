@@ -252,13 +252,13 @@ no_undo() { # NAME JOB REASON TABLE: refused, and nothing has changed
 }
 for BIG in '' yes; do
     a=$(put plain '1,a;2,b') b=$(put plain '3,c')
-    is "append${BIG:+, in files}: undone" "$(undo "$a")" "job $a undone: $((2 + ${#BIG} / 3 * 10001)) rows removed, 0 rows put back"
+    is "append${BIG:+, in files}: undone" "$(undo "$a")" "job $a undone: $((2 + ${#BIG} / 3 * 10001)) rows removed, 0 put back"
     is '... the other rows stay' "$(rows plain)" 3c
     is '... and so does their mark' "$(sql 'SELECT count(DISTINCT _job), min(_job) FROM plain')" "1|$(field "$b" uid)"
     is '... the ledger has it no more' "$(sql "SELECT count(*) FROM qetl_load WHERE uid = '$(field "$a" uid)'")" 0
     like '... the queue shows it' "$(field "$a" undone) $(state "$a")" '^20.*Z loaded$'
     like '... jobs too' "$(qetlctl jobs)" "^ *$a +plain +undone "
-    is '... once more changes nothing' "$(undo "$a"), $(rows plain)" "job $a undone: 0 rows removed, 0 rows put back, 3c"
+    is '... once more changes nothing' "$(undo "$a"), $(rows plain)" "job $a undone: 0 rows removed, 0 put back, 3c"
     undo "$b" >/dev/null
     is '... an empty table is left' "$(sql 'SELECT count(*) FROM plain')" 0
 

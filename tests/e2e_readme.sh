@@ -38,7 +38,7 @@ is 'both days are in the table, once' "$(sql 'SELECT id, customer, amount FROM o
 21|Ann|1.5'
 message=$(sed -n 's/^`\({"method": "orders".*}\)`\.$/\1/p' "$readme")
 like 'the page has a message' "$message" '"day"'
-like '... that submit takes as it stands' "$(qetlctl submit - <<<"$message")" '^1 jobs submitted'
+like '... that submit takes as it stands' "$(qetlctl submit - <<<"$message")" '^1 job submitted'
 like 'infer prints a section' "$(qetlctl infer "$work/o.csv")" '^\[pipeline o\]'
 for verb in $(block 'qetlctl check' | sed -n 's/^qetlctl status *# *//p' | grep -o '[a-z]*' | sort -u); do
     ok "the verb $verb is there" qetlctl help "$verb"

@@ -203,7 +203,7 @@ is 'drain of a job that is loaded: 0' $? 0
 submit p "$work/nowhere.csv" >/dev/null
 drain
 is 'drain of a job that dies: 1' $? 1
-like '... and says how many' "$(cat "$work/drain")" '1 jobs died, 0 still wait'
+like '... and says how many' "$(cat "$work/drain")" '1 job died, 0 still wait'
 drain
 is 'what died before it does not count' $? 0
 (sleep 0.7; cp "$work/three.csv" "$WWW/soon.csv") &

@@ -28,7 +28,7 @@ refused() { # NAME LINE REGEX
     is "$1: exit 2 or 5" "$(case $? in 2 | 5) echo yes ;; esac)" yes
     like "$1: says the line and why" "$out" "$3"
 }
-refused 'not JSON' '{"method":' '1 jobs were submitted, then: line 2: byte'
+refused 'not JSON' '{"method":' '1 job was submitted, then: line 2: byte'
 refused 'no object' '[1]' 'line 2: a JSON object'
 refused 'unknown key' '{"pipeline":"a","parms":{}}' 'line 2: unknown key "parms"'
 refused 'unknown pipeline' '{"pipeline":"b"}' "line 2: there is no .pipeline b"
@@ -76,7 +76,7 @@ is 'what the lines say is not said on the command line: exit 2' $? 2
 dead=$(qetlctl --json jobs --state dead | jq '.jobs[0].id')
 loaded=$(qetlctl --json jobs --state loaded | jq '.jobs[0].id')
 qetlctl retry 99999 "$loaded" "$dead" >"$work/out" 2>"$work/said"
-is 'retry of several: what can be done is done, exit 1' "$? $(cat "$work/out") $(state "$dead")" '1 1 jobs ready ready'
+is 'retry of several: what can be done is done, exit 1' "$? $(cat "$work/out") $(state "$dead")" '1 1 job ready ready'
 is '... each of the others is told' "$(grep -Eo "no job '99999'|job $loaded is loaded" "$work/said" | wc -l)" 2
 qetlctl cancel 99999 99998 >"$work/out" 2>"$work/said"
 is 'cancel of none that is there: exit 5, each told' "$? $(grep -c 'no job' "$work/said")" '5 2'

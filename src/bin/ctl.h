@@ -5,6 +5,7 @@
 #ifndef QETL_BIN_CTL_H
 #define QETL_BIN_CTL_H
 
+#include <getopt.h>
 #include <stdbool.h>
 
 #include "base/err.h"
@@ -34,6 +35,9 @@ int ctl_queue(struct ctl *c, int flags); /* config too */
 int ctl_job(struct ctl *c, const char *name, int64_t *id); /* a job by number or uid, as a person gave it */
 int ctl_usage(struct ctl *c, const char *fmt, ...) __attribute__((format(printf, 2, 3))); /* -1 */
 void ctl_complain(const struct err *err); /* one error and its hint, on standard error */
+/* The next option of a verb as getopt_long() gives it, -1 at the end. '?': c->err names the wrong word, and the nearest right one. at: its place in longs, or NULL. */
+int ctl_option(struct ctl *c, int argc, char **argv, const char *shorts, const struct option *longs, int *at);
+const char *ctl_s(int64_t n); /* "s" but for one */
 int ctl_int(struct ctl *c, const char *what, const char *text, int64_t *out);
 /* A name to choose jobs or errors by, NULL being fine: a pipeline of the ini or of jobs in the queue (else not-found), an error code
  * (else usage); the message names the nearest. */

@@ -1,7 +1,6 @@
 /* The verbs that change something: init, retry, cancel, undo, pause, resume, prune. */
 #include "bin/ctl.h"
 
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -35,7 +34,8 @@ int ctl_init(struct ctl *c, int argc, char **argv)
     if (c->json)
         printf("{\"ok\":true}\n");
     else
-        printf("ready: database %s, spool %s, %d targets\n", c->config->database, c->config->spool, c->config->ntargets);
+        printf("ready: database %s, spool %s, %d target%s\n", c->config->database, c->config->spool, c->config->ntargets,
+               ctl_s(c->config->ntargets));
     return 0;
 }
 
@@ -104,16 +104,18 @@ int ctl_undo(struct ctl *c, int argc, char **argv)
         printf("{\"job\":%" PRId64 ",\"uid\":\"%s\",\"rows_removed\":%" PRId64 ",\"rows_restored\":%" PRId64 "}\n", id, u.uid,
                counts.removed, counts.inserted);
     else
-        printf("job %" PRId64 " undone: %" PRId64 " rows removed, %" PRId64 " rows put back\n", id, counts.removed, counts.inserted);
+        printf("job %" PRId64 " undone: %" PRId64 " row%s removed, %" PRId64 " put back\n", id, counts.removed, ctl_s(counts.removed),
+               counts.inserted);
     return 0;
 }
 
-static int say_count(struct ctl *c, const char *what, int64_t n)
+/* `key` in JSON, and `what` became of n jobs. */
+static int say_count(struct ctl *c, const char *key, const char *what, int64_t n)
 {
     if (c->json)
-        printf("{\"%s\":%" PRId64 "}\n", what, n);
+        printf("{\"%s\":%" PRId64 "}\n", key, n);
     else
-        printf("%" PRId64 " jobs %s\n", n, what);
+        printf("%" PRId64 " job%s %s\n", n, ctl_s(n), what);
     return 0;
 }
 
@@ -133,7 +135,7 @@ static int each_job(struct ctl *c, char **names, int n, int (*change)(struct que
         ctl_complain(&c->err);
     }
     c->status = changed == n ? 0 : err_exit_status(missing == n ? ERR_NOT_FOUND : ERR_STATE);
-    return say_count(c, done, changed);
+    return say_count(c, done, done, changed);
 }
 
 int ctl_retry(struct ctl *c, int argc, char **argv)
@@ -147,9 +149,9 @@ int ctl_retry(struct ctl *c, int argc, char **argv)
     const char *code = NULL, *pipeline = NULL;
     bool many = false;
     int64_t n = 0;
-    for (int o; (o = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
+    for (int o; (o = ctl_option(c, argc, argv, "", longs, NULL)) != -1;) {
         if (o == '?')
-            return ctl_usage(c, "see qetlctl help retry");
+            return -1;
         many = true;
         if (o == 'k')
             code = optarg;
@@ -164,13 +166,13 @@ int ctl_retry(struct ctl *c, int argc, char **argv)
         return each_job(c, argv + optind, argc - optind, job_retry, "ready");
     if (job_retry_all(c->queue, pipeline, code, &n, &c->err) < 0)
         return -1;
-    return say_count(c, "ready", n);
+    return say_count(c, "ready", "ready", n);
 }
 
 int ctl_cancel(struct ctl *c, int argc, char **argv)
 {
     if (argc < 2)
-        return ctl_usage(c, "cancel which job?");
+        return ctl_usage(c, "cancel which job? qetlctl jobs lists them");
     return ctl_queue(c, 0) < 0 ? -1 : each_job(c, argv + 1, argc - 1, job_cancel, "cancelled");
 }
 
@@ -179,14 +181,14 @@ int ctl_pause(struct ctl *c, int argc, char **argv)
     bool on = !strcmp(argv[0], "pause");
     int64_t changed;
     if (argc != 2)
-        return ctl_usage(c, "%s wants one pipeline", argv[0]);
+        return ctl_usage(c, "%s wants one pipeline; qetlctl status lists them", argv[0]);
     if (ctl_queue(c, 0) < 0)
         return -1;
     if (!config_pipeline(c->config, argv[1]))
         return config_no_pipeline(c->config, argv[1], &c->err);
     if (job_pause(c->queue, argv[1], on, &changed, &c->err) < 0)
         return -1;
-    return say_count(c, on ? "held" : "released", changed);
+    return say_count(c, on ? "held" : "released", on ? "held" : "released", changed);
 }
 
 int ctl_prune(struct ctl *c, int argc, char **argv)
@@ -197,13 +199,13 @@ int ctl_prune(struct ctl *c, int argc, char **argv)
                                            { NULL, 0, NULL, 0 } };
     struct prune what = { 0 };
     int64_t age = -1, n = 0;
-    for (int o; (o = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
+    for (int o; (o = ctl_option(c, argc, argv, "", longs, NULL)) != -1;) {
         if (o == 'o' && !text_duration(str_of(optarg), &age))
             return ctl_usage(c, "--older wants an age such as 30d");
         if (o == 'k' && (!text_int(str_of(optarg), &what.keep) || what.keep < 1))
             return ctl_usage(c, "--keep wants a number of jobs from 1");
         if (o == '?')
-            return ctl_usage(c, "prune knows --older AGE, --keep N and --dry-run");
+            return -1;
         what.dry |= o == 'n';
     }
     if (age < 0)
@@ -213,5 +215,5 @@ int ctl_prune(struct ctl *c, int argc, char **argv)
         return ctl_usage(c, "'%s' is no option of prune", argv[optind]);
     if (ctl_queue(c, 0) < 0 || job_prune(c->queue, &what, &n, &c->err) < 0)
         return -1;
-    return say_count(c, what.dry ? "to_forget" : "forgotten", n);
+    return say_count(c, what.dry ? "to_forget" : "forgotten", what.dry ? "would be forgotten" : "forgotten", n);
 }

@@ -6,7 +6,6 @@
  */
 #include "bin/ctl.h"
 
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -237,13 +236,13 @@ int ctl_query(struct ctl *c, int argc, char **argv)
 {
     static const struct option longs[] = { { "csv", no_argument, NULL, 'v' }, { NULL, 0, NULL, 0 } };
     bool csv = false;
-    for (int o; (o = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
+    for (int o; (o = ctl_option(c, argc, argv, "", longs, NULL)) != -1;) {
         if (o != 'v')
-            return ctl_usage(c, "see qetlctl help query");
+            return -1; /* ctl_option() has said it */
         csv = true;
     }
     if (argc - optind != 2)
-        return ctl_usage(c, "query wants a target and one SQL statement in quotes");
+        return ctl_usage(c, "query wants a target and one SQL statement in quotes; qetlctl help query");
     if (csv && c->json)
         return ctl_usage(c, "--csv or --json, not both");
     return ctl_config(c) < 0 ? -1 : query_target(c, argv[optind], argv[optind + 1], csv);

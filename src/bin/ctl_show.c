@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -91,13 +90,13 @@ int ctl_jobs(struct ctl *c, int argc, char **argv)
                                            { "limit", required_argument, NULL, 'n' },
                                            { NULL, 0, NULL, 0 } };
     struct job_filter f = { .limit = 50 };
-    for (int o; (o = getopt_long(argc, argv, "n:", longs, NULL)) != -1;) {
+    for (int o; (o = ctl_option(c, argc, argv, "n:", longs, NULL)) != -1;) {
         if (o == 's')
             f.state = optarg;
         else if (o == 'l')
             f.pipeline = optarg;
         else if (o != 'n')
-            return ctl_usage(c, "see qetlctl help jobs");
+            return -1; /* ctl_option() has said it */
         else if (ctl_int(c, "--limit", optarg, &f.limit) < 0)
             return -1;
     }
@@ -145,13 +144,13 @@ int ctl_errors(struct ctl *c, int argc, char **argv)
                                            { "limit", required_argument, NULL, 'n' },
                                            { NULL, 0, NULL, 0 } };
     struct error_filter f = { .limit = 50 };
-    for (int o; (o = getopt_long(argc, argv, "n:", longs, NULL)) != -1;) {
+    for (int o; (o = ctl_option(c, argc, argv, "n:", longs, NULL)) != -1;) {
         if (o == 'k')
             f.code = optarg;
         else if (o == 'l')
             f.pipeline = optarg;
         else if (o != 'n')
-            return ctl_usage(c, "see qetlctl help errors");
+            return -1; /* ctl_option() has said it */
         else if (ctl_int(c, "--limit", optarg, &f.limit) < 0)
             return -1;
     }
@@ -303,15 +302,13 @@ static int whole_status(struct ctl *c)
         registry_list(c->queue, false, count_alive, alive, &c->err) < 0 ||
         registry_targets_away(c->queue, away_cells, &away, &c->err) < 0)
         return -1;
-    bool bug = db_wal_reset_bug();
     if (!c->json) {
         table_print(&pipelines, "pipelines", "no jobs yet");
         if (away.rows) {
             puts("");
             table_print(&away, "targets_away", "");
         }
-        printf("\n%d workers, %d loaders; SQLite %s%s\n", alive[0], alive[1], sqlite3_libversion(),
-               bug ? " (has the WAL-reset race; qetl's checkpoints keep clear of it)" : "");
+        printf("\n%d worker%s, %d loader%s\n", alive[0], ctl_s(alive[0]), alive[1], ctl_s(alive[1]));
         if (!alive[0] || !alive[1])
             printf("start what is missing: qetl %s\n", alive[0] ? "loader" : alive[1] ? "worker" : "all");
         return 0;
@@ -330,7 +327,7 @@ static int whole_status(struct ctl *c)
     json_put_int(&o, "workers", alive[0]);
     json_put_int(&o, "loaders", alive[1]);
     json_put_text(&o, "sqlite", sqlite3_libversion());
-    json_put_bool(&o, "sqlite_wal_reset_bug", bug);
+    json_put_bool(&o, "sqlite_wal_reset_bug", db_wal_reset_bug());
     json_object_end(&o);
     printf("%s}\n", doc.p);
     return 0;
@@ -348,7 +345,7 @@ int ctl_status(struct ctl *c, int argc, char **argv)
 static const struct table_col attempt_cols[] = {
     { "attempt", "TRY", CELL_NUMBER },      { "kind", "KIND", CELL_TEXT },         { "worker", "WORKER", CELL_TEXT },
     { "started", "STARTED", CELL_TIME },    { "finished", "FINISHED", CELL_TIME }, { "outcome", "OUTCOME", CELL_TEXT },
-    { "signal", NULL, CELL_NUMBER },        { "peak_rss", "PEAK RSS", CELL_SIZE },
+    { "signal", NULL, CELL_NUMBER },        { "peak_rss", "PEAK RSS", CELL_PEAK },
 };
 
 static int attempt_cells(void *arg, const struct attempt_row *r)
@@ -699,8 +696,8 @@ static int print_outcome(void *arg, const struct job_row *r)
     bool dead = !strcmp(r->state, job_state_name(JOB_DEAD));
     printf("job %" PRId64 " %s", r->id, r->state);
     if (!dead)
-        printf(": %" PRId64 " rows read, %" PRId64 " loaded, %" PRId64 " rejected", r->rows_read, r->rows_loaded,
-               r->rows_rejected);
+        printf(": %" PRId64 " row%s read, %" PRId64 " loaded, %" PRId64 " rejected", r->rows_read, ctl_s(r->rows_read),
+               r->rows_loaded, r->rows_rejected);
     putchar('\n');
     if (dead) {
         fprintf(stderr, "qetlctl: %s [%s]\n", r->error ? r->error : "", r->error_code ? r->error_code : "");

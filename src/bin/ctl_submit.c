@@ -2,7 +2,6 @@
 #include "bin/ctl.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -166,14 +165,17 @@ static int submit_stream(struct ctl *c, bool wait)
     }
     submission_clear(&s.message);
     if (rc < 0)
-        rc = err_in(&c->err, "%" PRId64 " jobs were submitted, then", s.jobs);
+        rc = err_in(&c->err, "%" PRId64 " job%s submitted, then", s.jobs, s.jobs == 1 ? " was" : "s were");
     else if (wait)
         rc = wait_for_all(&s, &ends);
     buf_clear(&s.ids);
     if (rc < 0)
         return -1;
-    printf(c->json ? "{\"submitted\":%" PRId64 ",\"existing\":%" PRId64 : "%" PRId64 " jobs submitted, %" PRId64 " were there already\n",
-           s.jobs - s.existing, s.existing);
+    if (c->json)
+        printf("{\"submitted\":%" PRId64 ",\"existing\":%" PRId64, s.jobs - s.existing, s.existing);
+    else
+        printf("%" PRId64 " job%s submitted, %" PRId64 " there already\n", s.jobs - s.existing, ctl_s(s.jobs - s.existing),
+               s.existing);
     if (wait)
         say_ends(c, &ends);
     if (c->json)
@@ -218,8 +220,8 @@ static int submit_option(struct ctl *c, int opt, struct ctl_submission *s, struc
     case 'w':
         *wait = true;
         return 0;
-    default:
-        return ctl_usage(c, "see qetlctl help submit");
+    default: /* ctl_option() has said it */
+        return -1;
     }
 }
 
@@ -233,11 +235,11 @@ int ctl_submit(struct ctl *c, int argc, char **argv)
     bool wait = false, made;
     int64_t id;
     char uid[SYS_UID_LEN + 1];
-    for (int opt; (opt = getopt_long(argc, argv, "p:", longs, NULL)) != -1;)
+    for (int opt; (opt = ctl_option(c, argc, argv, "p:", longs, NULL)) != -1;)
         if (submit_option(c, opt, &s, &params, &wait) < 0)
             return -1;
     if (optind == argc)
-        return ctl_usage(c, "submit which pipeline? See qetlctl help submit");
+        return ctl_usage(c, "submit to which pipeline? qetlctl help submit");
     if (!strcmp(argv[optind], "-") && (argc > optind + 1 || params.n || s.has_priority || s.run_at || s.unique))
         return ctl_usage(c, "submit - takes URIs, parameters, priority, at and unique from its lines, not from the command line");
     if (ctl_queue(c, QUEUE_CREATE) < 0)

@@ -3,7 +3,6 @@
 
 #include <archive.h>
 #include <curl/curl.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,10 +53,8 @@ static int check_recipe(const struct config *config, const struct recipe *r, str
     AUTO(free_charp) char *key = calloc((size_t)r->nkey + 1, sizeof(int));
     if (!key)
         return err_nomem(err);
-    if (!t)
-        return tc ? -1 : 0;
-    if (!r->columns.n)
-        return 0;
+    if (!t || !r->columns.n)
+        return 0; /* check_targets() has said what is wrong with the target */
     struct columns marked = { 0 };
     if (recipe_marks_rows(r) && recipe_marked_columns(&marked, r, &r->columns, err) < 0)
         return -1;
@@ -68,11 +65,16 @@ static int check_recipe(const struct config *config, const struct recipe *r, str
     return rc;
 }
 
-/* A line of faults for each recipe whose target cannot do it; -1 when there is one. */
+/* A line of faults for each target of no known kind, and for each recipe whose target cannot do it; -1 when there is one. */
 static int check_targets(const struct config *config, struct buf *faults)
 {
     int rc = 0;
     struct err err;
+    for (int i = 0; i < config->ntargets; i++)
+        if (!target_by_url(config->targets[i].url, &err)) {
+            buf_addf(faults, "%s: [target %s] url: %s\n", config->path, config->targets[i].name, err.msg);
+            rc = -1;
+        }
     for (int i = 0; i < config->npipelines; i++)
         for (int k = 0; k < config->pipelines[i].nparts; k++) {
             const struct recipe *r = &config->pipelines[i].parts[k];
@@ -99,8 +101,9 @@ int ctl_check(struct ctl *c, int argc, char **argv)
     else if (rc < 0)
         fputs(faults.p, stderr);
     else
-        printf("%s: good; %d pipelines, %d targets, %d remotes\n", c->config->path, c->config->npipelines, c->config->ntargets,
-               c->config->nremotes);
+        printf("%s: good; %d pipeline%s, %d target%s, %d remote%s\n", c->config->path, c->config->npipelines,
+               ctl_s(c->config->npipelines), c->config->ntargets, ctl_s(c->config->ntargets), c->config->nremotes,
+               ctl_s(c->config->nremotes));
     c->status = rc < 0 ? err_exit_status(ERR_CONFIG) : 0;
     return 0;
 }
@@ -303,9 +306,9 @@ int ctl_infer(struct ctl *c, int argc, char **argv)
     bool sample = false;
     char name[64], dir[] = "/tmp/qetl-infer-XXXXXX";
     AUTO(buf_clear) struct buf keys = { 0 };
-    for (int o, at; (o = getopt_long(argc, argv, "", infer_options, &at)) != -1;) {
+    for (int o, at; (o = ctl_option(c, argc, argv, "", infer_options, &at)) != -1;) {
         if (o != 's' && o != 'k')
-            return ctl_usage(c, "see qetlctl help infer");
+            return -1; /* ctl_option() has said it */
         if (o == 'k' && infer_key(c, &keys, infer_options[at].name, optarg) < 0)
             return -1;
         sample |= o == 's';
@@ -363,6 +366,7 @@ static int work_until_over(struct ctl *c, struct worker *w, struct loader *l, in
 
 int ctl_run(struct ctl *c, int argc, char **argv)
 {
+    static const struct option longs[] = { { "param", required_argument, NULL, 'p' }, { NULL, 0, NULL, 0 } };
     struct ctl_submission s = { 0 };
     AUTO(buf_clear) struct buf params = { 0 };
     struct worker *w = NULL;
@@ -370,11 +374,11 @@ int ctl_run(struct ctl *c, int argc, char **argv)
     int64_t id;
     char uid[SYS_UID_LEN + 1];
     bool made;
-    for (int o; (o = getopt(argc, argv, "p:")) != -1;)
+    for (int o; (o = ctl_option(c, argc, argv, "p:", longs, NULL)) != -1;)
         if (o != 'p' || ctl_param(c, &params, optarg) < 0)
-            return o == 'p' ? -1 : ctl_usage(c, "see qetlctl help run");
+            return -1;
     if (optind == argc)
-        return ctl_usage(c, "run which pipeline?");
+        return ctl_usage(c, "run which pipeline? qetlctl help run");
     if (ctl_config(c) < 0)
         return -1;
     s.pipeline = argv[optind];

@@ -29,7 +29,7 @@ static const struct role_def {
 
 static void usage(FILE *to)
 {
-    fputs("usage: qetl [-c FILE] ROLE[-NAME]\n\n", to);
+    fputs("usage: qetl [-c FILE] [--max-wait AGE] ROLE[-NAME]\n       qetl --print-keys | --print-errors\n\n", to);
     for (size_t i = 0; i < COUNT_OF(roles); i++)
         fprintf(to, "  %-8s %s\n", roles[i].name, roles[i].help);
     fputs("\n  -c, --config FILE   the ini; default $QETL_CONFIG, else " QETL_CONFIG_FILE "\n"
@@ -89,8 +89,8 @@ static int drain_verdict(const char *database, int64_t since, struct err *err)
         return -1;
     int64_t waiting = left.ready + left.running + left.staged + left.loading + left.later;
     if (d.n || waiting)
-        fprintf(stderr, "qetl: drained; %lld jobs died, %lld still wait (qetlctl errors, qetlctl jobs)\n", (long long)d.n,
-                (long long)waiting);
+        fprintf(stderr, "qetl: drained; %lld job%s died, %lld still wait%s (qetlctl errors, qetlctl jobs)\n", (long long)d.n,
+                d.n == 1 ? "" : "s", (long long)waiting, waiting == 1 ? "s" : "");
     return d.n || waiting ? 1 : 0;
 }
 

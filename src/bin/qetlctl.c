@@ -23,10 +23,11 @@ static const struct verb verbs[] = {
       "  -p K=V           a parameter (may be repeated)\n"
       "  --priority N     greater goes first\n"
       "  --at TIME        not before: RFC 3339, or a duration from now such as 10m\n"
-      "  --unique KEY     no second open job of the pipeline with this key\n"
-      "  --wait           wait until it is loaded; exit 1 when it died\n"
-      "  submit -         JSON lines on standard input (--wait: for all of them): {\"pipeline\":…,\"objects\":[…],\"params\":{…},\n"
-      "                   \"priority\":…,\"at\":…,\"unique\":…}, or {\"method\":…,\"params\":{…}}\n" },
+      "  --unique KEY     where the pipeline has a job with this key that waits, runs or is dead: that one is\n"
+      "                   printed, nothing is added; exit 0\n"
+      "  --wait           wait for its end: 0 loaded or superseded, 1 dead or cancelled\n"
+      "  submit -         JSON lines on standard input (--wait: for all of them): {\"pipeline\":…,\"objects\":[…],\n"
+      "                   \"params\":{…},\"priority\":…,\"at\":…,\"unique\":…}, or {\"method\":…,\"params\":{…}}\n" },
     { "status", "[JOB]", "pipelines and their jobs in numbers", ctl_status, "" },
     { "jobs", "", "list jobs, newest first", ctl_jobs,
       "  --state STATE    ready, running, staged, loading, loaded, superseded, dead, cancelled\n"
@@ -35,16 +36,18 @@ static const struct verb verbs[] = {
     { "show", "JOB", "all about one job", ctl_show, "" },
     { "explain", "JOB", "say what a waiting job waits for", ctl_explain, "" },
     { "errors", "[JOB]", "the error log, newest first", ctl_errors,
-      "  --pipeline NAME\n  --code CODE\n  --limit N        default 50; 0 is all\n" },
+      "  --pipeline NAME\n  --code CODE      such as fetch-missing; qetl --print-errors lists the codes\n"
+      "  --limit N        default 50; 0 is all\n" },
     { "rejects", "JOB", "the rows of a job that were refused, as JSON lines", ctl_rejects, "" },
     { "workers", "", "who works, on what", ctl_workers, "  --all            also those that ended\n" },
     { "retry", "JOB...", "try dead jobs again", ctl_retry,
-      "  --dead           all of them, or those that match:\n  --pipeline NAME\n  --code CODE\n" },
-    { "cancel", "JOB...", "stop jobs", ctl_cancel, "" },
+      "  --dead           all dead jobs, or those that match:\n  --pipeline NAME\n"
+      "  --code CODE      of their last error, such as fetch-missing; qetl --print-errors lists the codes\n" },
+    { "cancel", "JOB...", "stop jobs that are not loaded yet", ctl_cancel, "" },
     { "undo", "JOB", "take the rows of a loaded job out of its target again", ctl_undo, "" },
     { "pause", "PIPELINE", "start no more jobs of a pipeline", ctl_pause, "" },
     { "resume", "PIPELINE", "end a pause", ctl_pause, "" },
-    { "prune", "", "forget finished jobs", ctl_prune, "  --older AGE      finished longer ago than this; default 30d, with --keep 0s\n"
+    { "prune", "", "forget finished jobs", ctl_prune, "  --older AGE      finished longer ago than this; default 30d, or any age with --keep\n"
       "  --keep N         but for the newest N finished jobs\n"
       "  --dry-run        only count them\n" },
     { "run", "PIPELINE [URI...]", "submit one job, work it here, and print the result", ctl_run,
@@ -71,7 +74,7 @@ static void usage(FILE *to)
     }
     fputs("\n  -c, --config FILE        the ini; default $QETL_CONFIG, else " QETL_CONFIG_FILE "\n"
           "  --json                   one JSON document instead of tables\n"
-          "\nA JOB is its number, or its uid or the first letters of it. `qetlctl help VERB` shows options.\n",
+          "\nA JOB is its number, or its uid or the first letters of it. `qetlctl VERB --help` shows options.\n",
           to);
 }
 
@@ -147,6 +150,41 @@ int ctl_usage(struct ctl *c, const char *fmt, ...)
     va_end(ap);
     return err_set(&c->err, ERR_USAGE, "%s", text);
 }
+
+/* What getopt_long() did not take: the word itself, for a short option its letter. */
+static int bad_option(struct ctl *c, int got, char **argv, const struct option *longs)
+{
+    const char *word = argv[optind - 1], *near = NULL;
+    int best = 3;
+    if (got == ':')
+        return ctl_usage(c, "%s wants a value; qetlctl help %s", word, argv[0]);
+    if (optopt && optopt < 256 && strncmp(word, "--", 2))
+        return ctl_usage(c, "-%c is no option of %s; qetlctl help %s", optopt, argv[0], argv[0]);
+    if (optopt) /* a value was given to one that takes none */
+        return ctl_usage(c, "%s takes no value; qetlctl help %s", word, argv[0]);
+    for (; longs->name; longs++) {
+        int d = text_distance(word + strspn(word, "-"), longs->name, best);
+        if (d < best) {
+            best = d;
+            near = longs->name;
+        }
+    }
+    return near ? ctl_usage(c, "%s is no option of %s; did you mean --%s?", word, argv[0], near)
+                : ctl_usage(c, "%s is no option of %s; qetlctl help %s", word, argv[0], argv[0]);
+}
+
+int ctl_option(struct ctl *c, int argc, char **argv, const char *shorts, const struct option *longs, int *at)
+{
+    char silent[16];
+    snprintf(silent, sizeof silent, ":%s", shorts); /* a value that is missing is told from an option that is none */
+    int o = getopt_long(argc, argv, silent, longs, at);
+    if (o != '?' && o != ':')
+        return o;
+    (void)bad_option(c, o, argv, longs);
+    return '?';
+}
+
+const char *ctl_s(int64_t n) { return n == 1 ? "" : "s"; }
 
 int ctl_no_args(struct ctl *c, int argc, char **argv, int most)
 {
@@ -224,18 +262,34 @@ void ctl_complain(const struct err *err)
         fprintf(stderr, "hint: %s\n", hint);
 }
 
-/* --json is welcome behind the verb too. Gives the new argc. */
-static int take_json(struct ctl *c, int argc, char **argv)
+/* --json and --help are welcome behind the verb too, up to a "--". Gives the new argc; *help: it was asked for. */
+static int take_common(struct ctl *c, int argc, char **argv, bool *help)
 {
-    int n = 1;
-    for (int i = 1; i < argc; i++) {
+    int n = 1, i = 1;
+    for (; i < argc && strcmp(argv[i], "--"); i++) {
         if (!strcmp(argv[i], "--json"))
             c->json = true;
+        else if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))
+            *help = true;
         else
             argv[n++] = argv[i];
     }
+    while (i < argc)
+        argv[n++] = argv[i++];
     argv[n] = NULL;
     return n;
+}
+
+static int run_verb(struct ctl *c, int argc, char **argv)
+{
+    bool help = false;
+    argc = take_common(c, argc, argv, &help);
+    optind = 0; /* glibc: start anew for the verb's own options */
+    const struct verb *v = verb_by_name(argv[0]);
+    if (!v)
+        return no_verb(c, argv[0]);
+    char *wanted[] = { (char[]){ "help" }, argv[0], NULL };
+    return help ? ctl_help(c, 2, wanted) : v->run(c, argc, argv);
 }
 
 int main(int argc, char **argv)
@@ -264,11 +318,7 @@ int main(int argc, char **argv)
         usage(stderr);
         return 2;
     }
-    argv += optind;
-    argc = take_json(&c, argc - optind, argv);
-    optind = 0; /* glibc: start anew for the verb's own options */
-    const struct verb *v = verb_by_name(argv[0]);
-    int rc = v ? v->run(&c, argc, argv) : no_verb(&c, argv[0]);
+    int rc = run_verb(&c, argc - optind, argv + optind);
     if (rc < 0)
         ctl_complain(&c.err);
     queue_close(c.queue);

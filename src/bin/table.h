@@ -9,7 +9,15 @@
 
 #include "base/mem.h"
 
-enum cell { CELL_TEXT, CELL_NUMBER, CELL_TIME, CELL_SIZE, CELL_BOOL, CELL_JSON };
+enum cell {
+    CELL_TEXT,
+    CELL_NUMBER,
+    CELL_TIME,
+    CELL_SIZE,
+    CELL_PEAK, /* bytes; 0 was not measured */
+    CELL_BOOL,
+    CELL_JSON
+};
 enum { TABLE_COLS = 32 };
 
 struct table_col {
@@ -32,7 +40,7 @@ struct table {
 void table_init(struct table *t, bool json, const struct table_col *cols, int ncols);
 /* The cells of a row in the order of the columns. A NULL text and a time of 0 are nothing (null). */
 void table_text(struct table *t, const char *v);
-void table_int(struct table *t, int64_t v); /* NUMBER, TIME (ms since 1970), SIZE (bytes), BOOL */
+void table_int(struct table *t, int64_t v); /* NUMBER, TIME (ms since 1970), SIZE and PEAK (bytes), BOOL */
 /* Print {"<name>": [...]} or the table (`none` when there are no rows), and free. */
 void table_print(struct table *t, const char *name, const char *none);
 /* Append the rows as a JSON array to out, for a document of several lists, and free. */
