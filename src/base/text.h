@@ -56,6 +56,10 @@ void zone_close(struct zone *z); /* NULL is fine */
 /* Local civil time (seconds as if UTC) to UTC seconds. A time that the clock showed twice takes the
  * first; one that it skipped is false. */
 bool zone_to_utc(const struct zone *z, int64_t local, int64_t *utc);
+/* The same, and for a time that the clock skipped the moment at which it jumped over it. Never runs backwards. */
+int64_t zone_to_utc_at_once(const struct zone *z, int64_t local);
+/* What the clock shows (seconds as if UTC) at that moment (UTC seconds). */
+int64_t zone_to_local(const struct zone *z, int64_t utc);
 
 /* ISO 8601 / RFC 3339: YYYY-MM-DD[T| ]HH:MM[:SS[.f{1,9}]][Z|+HH:MM|+HHMM|+HH]; also a date alone
  * (midnight). Out: microseconds since 1970 UTC; digits behind the sixth must be 0. zone may be NULL

@@ -430,21 +430,53 @@ static size_t segment_at(const struct zone *z, int64_t utc)
     return low;
 }
 
-bool zone_to_utc(const struct zone *z, int64_t local, int64_t *utc)
+/* Whole 400 years that a time lies behind the first ones that the table spells out. */
+static int64_t repeats(const struct zone *z, int64_t seconds)
 {
-    int64_t shift = 0;
-    if (z->repeat_from != INT64_MAX && local >= z->repeat_from + cycle)
-        shift = (local - z->repeat_from) / cycle * cycle;
+    return z->repeat_from != INT64_MAX && seconds >= z->repeat_from + cycle ? (seconds - z->repeat_from) / cycle * cycle : 0;
+}
+
+/* zone_to_utc(); where it says no, *utc is the jump. */
+static bool to_utc(const struct zone *z, int64_t local, int64_t *utc)
+{
+    int64_t shift = repeats(z, local);
     local -= shift;
     /* offsets are below 26 hours: the first segment that this clock time fits into gives the
      * earlier of two */
     for (size_t i = segment_at(z, local - 26 * 3600);
          i < z->n && z->v[i].start <= local + 26 * 3600; i++) {
         int64_t at = local - z->v[i].offset;
-        if (at >= z->v[i].start && (i + 1 == z->n || at < z->v[i + 1].start)) {
+        bool begun = at >= z->v[i].start;
+        if (begun && (i + 1 == z->n || at < z->v[i + 1].start)) {
             *utc = at + shift;
             return true;
         }
+        if (!begun) {
+            *utc = z->v[i].start + shift;
+            return false;
+        }
     }
+    *utc = local + shift; /* no table of zones comes here */
     return false;
+}
+
+bool zone_to_utc(const struct zone *z, int64_t local, int64_t *utc)
+{
+    int64_t at;
+    if (!to_utc(z, local, &at))
+        return false;
+    *utc = at;
+    return true;
+}
+
+int64_t zone_to_utc_at_once(const struct zone *z, int64_t local)
+{
+    int64_t at;
+    (void)to_utc(z, local, &at);
+    return at;
+}
+
+int64_t zone_to_local(const struct zone *z, int64_t utc)
+{
+    return utc + z->v[segment_at(z, utc - repeats(z, utc))].offset;
 }
