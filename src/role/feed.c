@@ -16,7 +16,8 @@
 
 enum {
     HEAD_BYTES = 512,                /* enough to know a format that must seek */
-    MEMORY_OBJECT = 8 * 1024 * 1024, /* seekable objects up to this size stay in memory */
+    MEMORY_OBJECT = 8 * 1024 * 1024, /* seekable objects up to this size stay in memory, */
+    MEMORY_AHEAD = 32 * 1024 * 1024, /* while no more than this waits for the reader in all */
     POLL_MS = 100,
 };
 
@@ -115,7 +116,9 @@ static int choose_transport(struct hand *k, struct err *err)
 {
     bool seeks = unpack_wants_seek(k->first, k->nfirst);
     bool big = k->head.size > k->f->config->limits.big_object || k->f->config->limits.big_object == 0;
-    if (seeks && k->head.size >= 0 && k->head.size <= MEMORY_OBJECT) {
+    bool small = k->head.size >= 0 && k->head.size <= MEMORY_OBJECT &&
+                 k->head.size <= MEMORY_AHEAD - reader_ahead_bytes(k->reader);
+    if (seeks && small) {
         k->transport = IN_MEMORY;
         k->fd = memfd_create("object", MFD_CLOEXEC);
         return k->fd < 0 ? err_sys(err, "make a memory file") : 0;

@@ -58,6 +58,7 @@ struct reader_child {
     bool streaming;      /* the open object comes by the ring */
     bool complete;       /* ... is a file that is all there: its end needs no message */
     int64_t object_size; /* of the open file, as far as it is there */
+    uint64_t whole_bytes; /* of the job's complete files */
 };
 
 /* ---- birth and death ---- */
@@ -343,7 +344,8 @@ int reader_begin(struct reader_child *c, const struct pipeline *p, const char *c
     c->busy = true;
     c->spool = spool;
     c->pipeline = p;
-    c->objects = 0;
+    c->objects = c->whole_bytes = 0;
+    atomic_store(&c->shared->taken, 0);
     snprintf(c->uid, sizeof c->uid, "%s", uid);
     m.body = buf_str(&body);
     int rc = post(c, &m, err);
@@ -354,6 +356,12 @@ int reader_begin(struct reader_child *c, const struct pipeline *p, const char *c
 bool reader_full(const struct reader_child *c)
 {
     return c->busy && !c->early && c->pid > 0 && c->control.waiting >= AHEAD_MAX;
+}
+
+int64_t reader_ahead_bytes(const struct reader_child *c)
+{
+    uint64_t taken = c->shared ? atomic_load(&c->shared->taken) : c->whole_bytes;
+    return taken < c->whole_bytes ? (int64_t)(c->whole_bytes - taken) : 0;
 }
 
 /* Serve the child while very many objects are ahead of it. A result that comes meanwhile is kept
@@ -397,6 +405,7 @@ int reader_object_file(struct reader_child *c, const char *uri, int fd, int64_t 
     c->streaming = false;
     c->complete = complete;
     c->object_size = complete ? size : 0;
+    c->whole_bytes += complete ? (uint64_t)size : 0;
     if (c->shared)
         atomic_store(&c->shared->grown, READER_GROWN(c->objects, 0));
     return object_begin(c, &m, uri, err);

@@ -63,6 +63,9 @@ int reader_abort(struct reader_child *c, struct err *err);
 /* So many objects are ahead of the child that the next one would have to wait: poll and tick until there is room. */
 bool reader_full(const struct reader_child *c);
 
+/* Bytes of the complete files that were given to this job and that the child is not done with. */
+int64_t reader_ahead_bytes(const struct reader_child *c);
+
 /* Descriptors to poll for POLLIN: control socket and "room in the ring" event; always 2. */
 void reader_pollfds(struct reader_child *c, struct pollfd fds[2]);
 /* Serve what the child asked for. 1: the result is there (*result filled; cleared by the caller), 0: not yet, -1 error of our

@@ -333,6 +333,8 @@ static int job_object(struct child *c, const struct message *m, bool *enough, st
         err_in(err, "%s", uri);
     else if (rc == 0)
         rc = feed_rest(&f, err);
+    if (m->type == READER_FILE && m->b)
+        atomic_fetch_add(&c->shared->taken, m->a);
     c->feed = NULL;
     free(uri);
     return rc < 0 ? -1 : 0;

@@ -32,11 +32,12 @@ enum reader_message {
     READER_RESULT, /* body: see result_pack */
 };
 
-/* In shared memory; only the worker writes. */
+/* In shared memory; the worker writes all but `taken`. */
 struct reader_shared {
     _Atomic uint64_t streaming; /* number of the object whose bytes go into the ring, set before the
                                    first of them */
     _Atomic uint64_t grown;     /* READER_GROWN(object, bytes that are in its file) */
+    _Atomic uint64_t taken; /* by the child: bytes of the job's complete files that it is done with */
 };
 enum { READER_GROWN_BITS = 48 };
 #define READER_GROWN(object, bytes) ((uint64_t)(object) << READER_GROWN_BITS | (uint64_t)(bytes))
