@@ -58,6 +58,7 @@ static void write_record(const uint8_t *p, size_t n)
     need(record_next(&r, &v) == 0);
 }
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     read_record((struct str){ (const char *)data, size });
