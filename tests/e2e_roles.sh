@@ -117,6 +117,7 @@ took=$(($(now_ms) - begin))
 ok "... long before the lease runs out ($took ms)" test "$took" -lt 20000
 is '... in another process' "$(children "$role_pid" | grep -c "^$slot$")" 0
 like '... and the log says so' "$(cat "$site/worker.log")" 'a process died; it is started again'
+like '... and the job too' "$(qetlctl errors "$long")" "its worker '[^']+' \(process $slot on .*\) died with the job: it was killed"
 supervisor=$role_pid
 start_role worker-2
 begin=$(now_ms)

@@ -479,6 +479,9 @@ TEST(job, one_that_takes_its_workers_down_dies_as_poison)
     CHECK_STR(state_of(id), "dead");
     CHECK_EQ(one_int("SELECT count(*) FROM error WHERE class = 'poison' AND code = 'crashed'"),
              CRASHES);
+    CHECK_EQ(one_int("SELECT count(*) FROM error WHERE message LIKE "
+                     "'its worker ''worker-1'' (process %) was not heard of%'"),
+             CRASHES);
     CHECK_EQ(one_int("SELECT count(*) FROM attempt WHERE outcome = 'crashed'"), CRASHES);
     stop();
 }

@@ -138,7 +138,7 @@ static const struct err_def {
         "raise [limits] memory, or repack the file with a smaller dictionary" },
     [ERR_CRASHED] = { "crashed", ERR_POISON, 1,
         "a worker or loader process died while it had this job",
-        "a worker or loader died with this job; see the journal of it" },
+        "the log of that process, or the kernel's (out of memory), tells why; too short a [worker] lease can look like it too" },
     [ERR_TARGET] = { "target", ERR_TRANSIENT, 1,
         "the target could not be reached or written",
         "check that the target can be reached and written" },

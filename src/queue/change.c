@@ -2,6 +2,7 @@
  * business of queue.c. */
 #include "queue/change.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "io/db.h"
@@ -83,6 +84,25 @@ int change_error(struct queue *q, const struct change *c, const char *stage, con
     db_bind(st, ":message", why->msg);
     db_bind(st, ":now", sys_now_ms());
     return db_run(st, err);
+}
+
+int change_crashed(struct queue *q, int64_t id, struct err *why, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_LEASE_HOLDER);
+    db_bind(st, ":id", id);
+    if (db_step(st, err) != 1)
+        return -1;
+    bool gone = sqlite3_column_int(st, 0), known = sqlite3_column_type(st, 2) != SQLITE_NULL;
+    char who[200] = "its worker";
+    if (known)
+        snprintf(who, sizeof who, "its %s '%s' (process %lld on %s)", db_text(st, 1), db_text(st, 2),
+                 (long long)sqlite3_column_int64(st, 3), db_text(st, 4));
+    sqlite3_reset(st);
+    if (gone)
+        err_set(why, ERR_CRASHED, "%s died with the job: it was killed, or crashed", who);
+    else
+        err_set(why, ERR_CRASHED, "%s was not heard of for longer than its lease", who);
+    return 0;
 }
 
 int change_lanes(struct queue *q, enum queue_sql enter_or_leave, const struct change *c,

@@ -28,6 +28,9 @@ int change_attempt(struct queue *q, const struct change *c, const char *kind, co
                    int signal, int64_t peak_rss, struct err *err);
 int change_error(struct queue *q, const struct change *c, const char *stage, const struct err *why,
                  struct err *err);
+/* Why the lease of a job that nobody ended is over, for its error log: its process is gone, or was
+ * not heard of. */
+int change_crashed(struct queue *q, int64_t id, struct err *why, struct err *err);
 int change_lanes(struct queue *q, enum queue_sql enter_or_leave, const struct change *c,
                  struct err *err); /* SQL_LANE_ENTER, _LEAVE */
 int change_outputs_forget(struct queue *q, int64_t id, bool all,

@@ -582,9 +582,8 @@ static int rescue_one(struct queue *q, int64_t id, int64_t crashes_max, struct s
     if (rc <= 0)
         return rc;
     struct err why;
-    err_set(&why, ERR_CRASHED,
-            "the lease ran out: worker %lld died with the job or did not renew it",
-            (long long)c.worker);
+    if (change_crashed(q, id, &why, err) < 0)
+        return -1;
     c.crashes++;
     struct work_count count = { .processed = 1, .failed = 1 };
     if (change_worker(q, c.worker, &count, err) < 0)

@@ -368,10 +368,7 @@ static int take_over_one(struct queue *q, int64_t id, int64_t worker, int64_t un
     if (rc <= 0)
         return rc;
     struct err why;
-    err_set(&why, ERR_CRASHED,
-            "the lease ran out: loader %lld died with the job or did not renew it",
-            (long long)c.worker);
-    if (change_attempt(q, &c, "load", "crashed", 0, 0, err) < 0 ||
+    if (change_crashed(q, id, &why, err) < 0 || change_attempt(q, &c, "load", "crashed", 0, 0, err) < 0 ||
         change_error(q, &c, "load", &why, err) < 0)
         return -1;
     sqlite3_stmt *st = queue_stmt(q, SQL_LOAD_TAKE_OVER);

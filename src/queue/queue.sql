@@ -441,6 +441,10 @@ WHERE host = :host AND pid_ns = :pid_ns AND id IN
 -- name: worker_gone
 UPDATE worker SET ended = :now WHERE id = :id AND ended IS NULL;
 
+-- name: lease_holder
+-- Who held the job last, and is its process known to be gone (see lease_end_running)?
+SELECT j.lease_until = 0, w.role, w.name, w.pid, w.host FROM job AS j LEFT JOIN worker AS w ON w.id = j.worker WHERE j.id = :id;
+
 -- name: lease_end_running
 -- The leases of a process that is gone run out now; the token stays, and the next claim adds to it.
 UPDATE job INDEXED BY job_running SET lease_until = 0 WHERE state = 'running' AND worker = :id;
