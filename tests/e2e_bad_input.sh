@@ -77,6 +77,25 @@ ini_fault 'an unknown section' 'bad.ini:1: .*pipelin' <<<$'[pipelin x]\na = b'
 ini_fault 'a missing target' 'bad.ini:[0-9]+: .*nowhere' <<<$'[pipeline x]\ncolumns = a:text\ntable = nowhere.t'
 ini_fault 'a bad value' 'bad.ini:2: .*slots' <<<$'[worker]\nslots = many'
 
+ini_fault 'a SQLite url with a host' 'bad.ini:2: .*sqlite:///absolute/path, or sqlite:relative/path from the folder' <<<$'[target w]\nurl = sqlite://./w.db'
+
+# ---- check: what is right and cannot be reached ----
+cat >"$work/away.ini" <<INI
+[qetl]
+database = $work/no/folder/queue.db
+spool = $work/good.csv
+[target warehouse]
+url = sqlite:away.db
+[target lost]
+url = sqlite://$work/lost/w.db
+INI
+qetlctl -c "$work/away.ini" check >"$work/out" 2>"$work/err"
+is 'check warns of what cannot be reached, and the ini is good: exit 0' "$? $(grep -c . "$work/err")" '0 3'
+like '... a folder of the database that is not there' "$(cat "$work/err")" "warning: \\[qetl\\] database: there is no folder for '$work/no/folder/queue.db' yet in '$work'"
+is '... a target' "$(grep -c "warning: target 'lost': there is no folder '$work/lost'" "$work/err")" 1
+is '... for programs, too' "$(qetlctl -c "$work/away.ini" --json check | jq -c '[.ok, (.faults | length), (.warnings | length)]')" '[true,0,3]'
+is '... and it makes nothing' "$(ls -d "$work/no" "$work/away.db"* 2>/dev/null)" ''
+
 # ---- database and spool ----
 code() { "$@" >"$work/out" 2>&1; echo $?; }
 is 'no database yet: exit 4' "$(QETL_DATABASE=$work/none.db code qetlctl status)" 4

@@ -489,6 +489,18 @@ TEST(config, reject_limits_are_a_count_a_share_or_both)
     }
 }
 
+TEST(config, every_fault_of_the_columns_is_told)
+{
+    CHECK_STR(load_bad(BASE "[pipeline p]\ntable = w.t\ncolumns = a:integre!, :text, at:timestamp(\"%E,\"), b:txt, ok:text, \"a\",\n"
+                            "  c:decimal(x)\n"),
+              "bad.ini:5: [pipeline p] columns: column 1: 'integre' is no type; did you mean 'integer'?\n"
+              "bad.ini:5: [pipeline p] columns: column 2: a name was expected at ':text, at:timestamp('\n"
+              "bad.ini:5: [pipeline p] columns: column 3: '%E,' is no part of a time format, or lacks its %I or %p\n"
+              "bad.ini:5: [pipeline p] columns: column 4: 'txt' is no type; did you mean 'text'?\n"
+              "bad.ini:5: [pipeline p] columns: column 6: the name 'a' is there twice\n"
+              "bad.ini:5: [pipeline p] columns: column 7: decimal needs its digits behind the point, 0 to 18, such as decimal(2)\n");
+}
+
 TEST(config, keys_must_be_columns_and_upsert_needs_one)
 {
     check_key_fault("mode = upsert", "mode: upsert needs key=");

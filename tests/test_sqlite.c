@@ -1322,7 +1322,7 @@ TEST(sqlite, what_cannot_be_a_warehouse_is_refused)
     check_open_refusal(url_of("text"), true, ERR_TARGET, "not a database");
     check_open_refusal(url_of("readonly.db"), true, ERR_TARGET, "is read-only");
     check_open_refusal(url_of("missing.db"), false, ERR_TARGET, "does not exist");
-    check_open_refusal(url_of("missing/x.db"), true, ERR_IO, "missing");
+    check_open_refusal(url_of("missing/x.db"), true, ERR_TARGET, "there is no folder");
     check_open_refusal("sqlite://host/x.db", true, ERR_CONFIG, "expected sqlite:///");
     check_open_refusal("sqlite:", true, ERR_CONFIG, "expected sqlite:///");
     setenv("QETL_TEST_FS", "nfs", 1);

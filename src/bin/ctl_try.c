@@ -3,10 +3,13 @@
 
 #include <archive.h>
 #include <curl/curl.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/json.h"
 #include "base/log.h"
@@ -23,23 +26,30 @@
 
 /* ---- check ---- */
 
-static void check_json(const struct buf *faults, bool ok)
+/* Each line of a text as a member of a list. */
+static void json_lines(struct json_out *o, const char *key, const struct buf *text)
+{
+    json_key(o, key);
+    json_array(o);
+    const char *end = text->p + text->n;
+    for (const char *at = text->p, *nl; at && at < end; at = nl + 1) {
+        nl = memchr(at, '\n', (size_t)(end - at));
+        if (!nl)
+            nl = end;
+        json_text(o, (struct str){ at, (size_t)(nl - at) });
+    }
+    json_array_end(o);
+}
+
+static void check_json(const struct buf *faults, const struct buf *warnings, bool ok)
 {
     AUTO(buf_clear) struct buf doc = { 0 };
     struct json_out o;
     json_start(&o, &doc);
     json_object(&o);
     json_put_bool(&o, "ok", ok);
-    json_key(&o, "faults");
-    json_array(&o);
-    const char *end = faults->p + faults->n;
-    for (const char *at = faults->p, *nl; at && at < end; at = nl + 1) {
-        nl = memchr(at, '\n', (size_t)(end - at));
-        if (!nl)
-            nl = end;
-        json_text(&o, (struct str){ at, (size_t)(nl - at) });
-    }
-    json_array_end(&o);
+    json_lines(&o, "faults", faults);
+    json_lines(&o, "warnings", warnings);
     json_object_end(&o);
     puts(doc.p);
 }
@@ -86,9 +96,57 @@ static int check_targets(const struct config *config, struct buf *faults)
     return rc;
 }
 
+/* Can the file or folder at path be written, or made? How: what access() asks for when it is there. */
+static void warn_place(struct buf *warnings, const char *key, const char *path, int how)
+{
+    char folder[4096];
+    struct stat st;
+    if (stat(path, &st) == 0) {
+        if (S_ISDIR(st.st_mode) != !!(how & X_OK))
+            buf_addf(warnings, "[qetl] %s: '%s' is %s folder\n", key, path, how & X_OK ? "no" : "a");
+        else if (access(path, how) < 0)
+            buf_addf(warnings, "[qetl] %s: '%s' cannot be written: %s\n", key, path, strerror(errno));
+        return;
+    }
+    snprintf(folder, sizeof folder, "%s", path);
+    bool missing = false;
+    for (char *slash; (slash = strrchr(folder, '/')); missing = true) {
+        slash[slash == folder] = '\0';
+        if (access(folder, F_OK) == 0)
+            break;
+    }
+    if (access(folder, W_OK | X_OK) < 0)
+        buf_addf(warnings, "[qetl] %s: '%s' is not there and cannot be made: '%s': %s\n", key, path, folder, strerror(errno));
+    else if (missing)
+        buf_addf(warnings, "[qetl] %s: there is no folder for '%s' yet in '%s'; qetlctl init makes it\n", key, path, folder);
+}
+
+/* What the ini names and cannot be reached now: no fault of the ini. A file that init makes is not missed. */
+static void check_places(const struct config *config, struct buf *warnings)
+{
+    struct err err;
+    struct target_conn *conn;
+    warn_place(warnings, "database", config->database, R_OK | W_OK);
+    warn_place(warnings, "spool", config->spool, W_OK | X_OK);
+    for (int i = 0; i < config->ntargets; i++) {
+        const struct target_config *tc = &config->targets[i];
+        const struct target *t = target_by_url(tc->url, &err);
+        if (t && t->open(&conn, config, tc, false, &err) == 0)
+            t->close(conn);
+        else if (err.code != ERR_TARGET || err.sys != ENOENT)
+            buf_addf(warnings, "%s\n", err.msg);
+    }
+}
+
+static void say_warnings(struct buf *warnings)
+{
+    for (char *at = warnings->p, *line; (line = strsep(&at, "\n")) && *line;)
+        fprintf(stderr, "warning: %s\n", line);
+}
+
 int ctl_check(struct ctl *c, int argc, char **argv)
 {
-    AUTO(buf_clear) struct buf faults = { 0 };
+    AUTO(buf_clear) struct buf faults = { 0 }, warnings = { 0 };
     if (ctl_no_args(c, argc, argv, 0) < 0)
         return -1;
     int rc = config_load(&c->config, c->config_file, &faults, &c->err);
@@ -96,8 +154,12 @@ int ctl_check(struct ctl *c, int argc, char **argv)
         return -1; /* the file cannot be read at all */
     if (rc == 0)
         rc = check_targets(c->config, &faults);
+    if (rc == 0)
+        check_places(c->config, &warnings);
+    if (!c->json)
+        say_warnings(&warnings);
     if (c->json)
-        check_json(&faults, rc == 0);
+        check_json(&faults, &warnings, rc == 0);
     else if (rc < 0)
         fputs(faults.p, stderr);
     else

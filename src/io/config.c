@@ -428,16 +428,27 @@ static void check_table(struct build *b, int i, const struct recipe *r)
     check_fault(b, i, "table", "there is no [target %s]%s", r->target, hint);
 }
 
+struct columns_of {
+    struct build *b;
+    int i;
+};
+
+static bool columns_fault(void *arg, const struct err *fault)
+{
+    const struct columns_of *o = arg;
+    check_fault(o->b, o->i, "columns", "%s", fault->msg);
+    return true;
+}
+
 static void check_columns(struct build *b, int i, struct recipe *r)
 {
+    struct columns_of here = { b, i };
     struct err err;
     const char *bad;
     if (!r->columns_text)
         return;
-    if (columns_parse(&r->columns, r->columns_text, &err) < 0) {
-        check_fault(b, i, "columns", "%s", err.msg);
+    if (columns_parse_all(&r->columns, r->columns_text, columns_fault, &here, &err) < 0)
         return;
-    }
     for (int c = 0; c < r->columns.n; c++)
         if (r->columns.v[c].format && !text_fmt_valid(r->columns.v[c].format, &bad))
             check_fault(b, i, "columns", "%s: the format has '%.2s', which is not one of its parts",

@@ -321,6 +321,8 @@ static bool parse_url(struct key_reader *kr, const struct key *k, const char *te
                         "password= in a [remote NAME] section");
     if (k->scope == AT_REMOTE && user)
         return want(kr, "no user in the url; set user=");
+    if (k->scope == AT_TARGET && strncmp(text, "sqlite://", 9) == 0 && text[9] != '/')
+        return want(kr, "sqlite:///absolute/path, or sqlite:relative/path from the folder of the main file");
     /* a file of this machine, whatever folder a process was started in */
     if (k->scope == AT_TARGET && strncmp(text, "sqlite:", 7) == 0 && text[7] && strncmp(text + 7, "//", 2) != 0)
         return keep_path(kr, "sqlite://", text + 7, '%', "%25", PLACE(char *));

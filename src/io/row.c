@@ -306,27 +306,68 @@ static struct column *columns_add(struct columns *c, int *cap, struct err *err)
     return col;
 }
 
-int columns_parse(struct columns *out, const char *text, struct err *err)
+/* The comma that ends the column at `at`, or the end of the text. */
+static const char *column_end(const char *at)
+{
+    bool quoted = false, inside = false;
+    for (; *at && (quoted || inside || *at != ','); at++) {
+        quoted ^= *at == '"';
+        if (!quoted && (*at == '(' || *at == ')'))
+            inside = *at == '(';
+    }
+    return at;
+}
+
+static int next_column(struct parser *p, struct columns *c, int *cap, struct err *err)
+{
+    struct column *col = columns_add(c, cap, err);
+    if (!col || parse_column(p, col, err) < 0)
+        return -1;
+    struct columns before = { c->v, c->n - 1 };
+    if (columns_find(&before, str_of(col->name)) >= 0)
+        return err_set(err, ERR_CONFIG, "column %d: the name '%s' is there twice", p->number,
+                       col->name);
+    return 0;
+}
+
+/* A fault keeps its column, so that the number of columns is bounded by what is wrong, too. */
+int columns_parse_all(struct columns *out, const char *text,
+                      bool (*told)(void *arg, const struct err *fault), void *arg, struct err *err)
 {
     AUTO(columns_clear) struct columns c = { 0 };
     struct parser p = { text, 0 };
-    int cap = 0;
+    int cap = 0, rc = 0;
     for (skip_space(&p); *p.at; skip_space(&p)) {
+        const char *begin = p.at;
         p.number++;
-        struct column *col = columns_add(&c, &cap, err);
-        if (!col || parse_column(&p, col, err) < 0)
-            return -1;
-        struct columns before = { c.v, c.n - 1 };
-        if (columns_find(&before, str_of(col->name)) >= 0)
-            return err_set(err, ERR_CONFIG, "column %d: the name '%s' is there twice", p.number,
-                           col->name);
+        if (next_column(&p, &c, &cap, err) < 0) {
+            rc = -1;
+            if (!told(arg, err) || err->code != ERR_CONFIG || p.number > COLUMNS_MAX)
+                return -1;
+            p.at = column_end(begin);
+        }
         p.at += *p.at == ',';
     }
-    if (!c.n)
-        return err_set(err, ERR_CONFIG, "no columns are named");
+    if (!p.number) {
+        rc = err_set(err, ERR_CONFIG, "no columns are named");
+        (void)told(arg, err);
+    }
+    if (rc < 0)
+        return -1;
     *out = c;
     c = (struct columns){ 0 };
     return 0;
+}
+
+static bool first_is_enough(void *arg, const struct err *fault)
+{
+    (void)arg, (void)fault;
+    return false;
+}
+
+int columns_parse(struct columns *out, const char *text, struct err *err)
+{
+    return columns_parse_all(out, text, first_is_enough, NULL, err);
 }
 
 void columns_clear(struct columns *c)

@@ -52,6 +52,9 @@ struct columns {
  * the column by its number, or ERR_NO_MEMORY; then *out is as it was.
  */
 int columns_parse(struct columns *out, const char *text, struct err *err);
+/* The same; each fault is told, and those behind it are looked for as long as told() gives true. */
+int columns_parse_all(struct columns *out, const char *text,
+                      bool (*told)(void *arg, const struct err *fault), void *arg, struct err *err);
 void columns_clear(struct columns *c);
 int columns_find(const struct columns *c,
                  struct str name); /* by table name, ASCII case ignored; -1: none */

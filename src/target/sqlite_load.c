@@ -404,8 +404,11 @@ static int check_folder(const char *path, struct err *err)
     if (!copy)
         return err_nomem(err);
     const char *folder = dirname(copy), *fs;
-    int network = sys_network_fs(folder, &fs, err);
-    if (network == 1)
+    bool missing = access(folder, F_OK) < 0 && errno == ENOENT;
+    int network = missing ? -1 : sys_network_fs(folder, &fs, err);
+    if (missing)
+        err_set(err, ERR_TARGET, "there is no folder '%s' for the database", folder);
+    else if (network == 1)
         err_set(err, ERR_NETWORK_FS,
                 "'%s' lies on a network file system (%s), where SQLite's locks do not hold", path,
                 fs);
@@ -428,7 +431,11 @@ static int check_file(const char *path, bool create, struct err *err)
     if (stat(path, &st) < 0) {
         if (errno != ENOENT)
             return err_set(err, ERR_TARGET, "open '%s': %s", path, strerror(errno));
-        return create ? 0 : err_set(err, ERR_TARGET, "'%s' does not exist", path);
+        if (create)
+            return 0;
+        err_set(err, ERR_TARGET, "'%s' does not exist", path);
+        err->sys = ENOENT;
+        return -1;
     }
     if (!S_ISREG(st.st_mode))
         return err_set(err, ERR_TARGET, "'%s' is %s, not a database file", path,
