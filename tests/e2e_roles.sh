@@ -351,6 +351,7 @@ ok 'the next one takes over' wait_for 60 job_is "$held" loaded
 took=$(($(now_ms) - begin))
 ok "... long before the lease runs out ($took ms)" test "$took" -lt 20000
 ok '... as a crash that is written down' crashed_once
+unlike '... which is no trouble of the loaded job any more' "$(qetlctl show "$held" | head -n 12; qetlctl jobs | grep "^ *$held ")" '^error|crashed$'
 is '... and the rows are there once' "$(sql 'SELECT count(*) FROM p') $(field "$held" rows_loaded)" '3 3'
 stop_roles
 

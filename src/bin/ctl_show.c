@@ -51,6 +51,12 @@ static const struct table_col job_cols[] = {
     { "error", NULL, CELL_TEXT },
 };
 
+/* What went wrong in an earlier try is no trouble of its any more; errors still lists it. */
+static bool is_done(const struct job_row *r)
+{
+    return !strcmp(r->state, job_state_name(JOB_LOADED)) || !strcmp(r->state, job_state_name(JOB_SUPERSEDED));
+}
+
 static int job_cells(void *arg, const struct job_row *r)
 {
     struct table *t = arg;
@@ -78,7 +84,7 @@ static int job_cells(void *arg, const struct job_row *r)
     table_int(t, r->bytes_in);
     table_int(t, r->bytes_out);
     table_text(t, r->worker);
-    table_text(t, r->error_code);
+    table_text(t, t->json || !is_done(r) ? r->error_code : NULL);
     table_text(t, r->error);
     return 0;
 }
@@ -448,7 +454,7 @@ static int print_job(void *arg, const struct job_row *r)
         printf("%-12s inserted %" PRId64 ", updated %" PRId64 ", unchanged %" PRId64 ", deleted %" PRId64
                ", removed from the table %" PRId64 "\n",
                "", r->counts.inserted, r->counts.updated, r->counts.unchanged, r->counts.deleted, r->counts.removed);
-    if (r->error_code && *r->error_code) {
+    if (r->error_code && *r->error_code && !is_done(r)) {
         printf("%-12s %s [%s]\n", "error", r->error, r->error_code);
         const char *hint = err_hint(err_by_name(r->error_code));
         if (*hint)
