@@ -1,0 +1,90 @@
+#!/bin/bash
+# doc/output.md has each key that qetlctl --json prints, verb by verb, and no other: the page against what the programs print.
+. "${srcdir:-.}/tests/lib.sh"
+. "$srcdir/tests/qetl.sh"
+need sqlite3 sqlite3
+need jq jq
+new_site <<INI
+[target lake]
+url = sqlite://$work/lake/lake.db
+[pipeline p]
+columns = id:integer!
+table   = warehouse.p
+max_rejects = 10
+undo    = 1d
+[pipeline l]
+columns = id:integer!
+table   = lake.l
+INI
+page=$srcdir/doc/output.md
+
+# "SECTION KEY" for each row of its tables; a job and an error are put in where a key is one.
+awk -F '|' '
+    /^## / { section = $0; gsub(/^## |`/, "", section); known[section] = 1; next }
+    /^\| `/ { key = $2; gsub(/[ `]/, "", key); keys[section, ++n[section]] = key; type[section, n[section]] = $3 }
+    END {
+        for (s in known)
+            for (i = 1; i <= n[s]; i++) {
+                of = type[s, i] ~ /#a-job/ ? "A job" : type[s, i] ~ /#an-error/ ? "An error" : ""
+                if (!of) print s "\t" keys[s, i]
+                for (k = 1; of && k <= n[of]; k++) print s "\t" keys[s, i] "." keys[of, k]
+            }
+    }' "$page" | grep -v '^A job\|^An error' | sort >"$work/documented"
+
+# What a call prints, as such lines.
+: >"$work/printed"
+prints() { # SECTION ARGUMENTS...
+    local section=$1
+    shift
+    qetlctl --json "$@" 2>>"$work/said" | jq -r --arg section "$section" '
+        paths(type != "object" and type != "array") | reduce .[] as $step (""; if $step | type == "number" then . + "[]" else . + "." + $step end)
+        | $section + "\t" + ltrimstr(".")' >>"$work/printed"
+}
+
+printf 'id\n1\n2\n' >"$work/good.csv"
+{ printf 'id\nx\n' && head -c 100000 /dev/zero | tr '\0' y && echo; } >"$work/some.csv"
+ln -s /nowhere/at/all "$work/lake"
+prints check check
+printf '[qetl]\nnix = 1\n' >"$work/faulty.ini"
+QETL_CONFIG=$work/faulty.ini prints check check
+qetlctl init 2>/dev/null # a target is away, and that is said; the queue is there
+printf '[qetl]\ndatabase = %s/q.db\nspool = %s/s\n' "$work" "$work" >"$work/small.ini"
+QETL_CONFIG=$work/small.ini prints init init
+prints submit submit p "$work/good.csv"
+prints 'submit -' submit - <<<'{"pipeline":"p","objects":["'"$work"'/good.csv"]}'
+there=$(qetlctl --json submit l "$work/good.csv" | jq .id)
+start_role all
+away() { qetlctl --json status | jq -e '.targets_away | length == 1'; }
+ok 'a target is away' wait_for 60 away
+prints status status
+prints workers workers
+prints 'submit --wait' submit p "$work/some.csv" --wait
+prints 'submit -' submit - --wait <<<'{"pipeline":"p","objects":["'"$work"'/good.csv"]}'
+stop_roles
+prints run run p "$work/good.csv"
+last=$(qetlctl --json jobs --limit 1 | jq '.jobs[0].id')
+qetlctl run p "$work/none.csv" 2>/dev/null
+for verb in jobs errors doctor help; do prints "$verb" "$verb"; done
+prints show show "$last"        # objects
+prints show show "$((last - 2))" # rejects
+prints show show "$((last + 1))" # errors
+prints explain explain "$there"
+prints rejects rejects "$((last - 2))"
+prints query query warehouse 'SELECT 1 AS a'
+prints infer infer "$work/good.csv"
+prints retry retry --dead
+prints cancel cancel "$((last + 1))"
+prints undo undo "$last"
+prints pause pause p
+prints resume resume p
+prints prune prune --dry-run
+prints prune prune
+sed -i 's/^query\trows\[\]\..*/query\trows[]/' "$work/printed" # named by who asks
+sort -u -o "$work/printed" "$work/printed"
+
+is 'each key that is printed is in the page' "$(comm -13 "$work/documented" "$work/printed")" ''
+is 'each key of the page is printed' "$(comm -23 "$work/documented" "$work/printed")" ''
+is 'each verb has its part of the page' \
+    "$(qetlctl --json help | jq -r '.verbs[].verb' | sort | comm -23 - <(cut -f1 "$work/documented" | sort -u))" ''
+[ "$tests_failed" = 0 ] || diag "$(cat "$work/said")"
+done_testing
