@@ -444,7 +444,7 @@ static void forget_present(void)
         db_exec(queue_db(q),
                 "DELETE FROM job_text; DELETE FROM attempt WHERE job > (SELECT coalesce(max(id), 0) "
                 "FROM job WHERE created = 1); DELETE FROM job WHERE id IN (SELECT id FROM job "
-                "WHERE state = 'ready' AND due = 1 AND paused = 0 UNION ALL SELECT id FROM job "
+                "WHERE state = 'ready' AND due = 1 UNION ALL SELECT id FROM job "
                 "WHERE state = 'running' UNION ALL SELECT id FROM job WHERE state = 'staged')",
                 &err) < 0 ||
         queue_commit(q, QUEUE_NOW, &err) < 0)

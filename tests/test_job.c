@@ -1467,8 +1467,8 @@ TEST(job, explain_names_the_gate_that_holds_it)
     start();
     int64_t a = submit_plain(), b = submit_plain(),
             late = submit(&(struct job_new){ .pipeline = "p", .run_at = sys_now_ms() + 60000 });
-    explains(a, "next that a worker takes");
-    explains(b, "1 job is before it");
+    explains(a, "next of its pipeline that a worker takes");
+    explains(b, "1 job of its pipeline is before it");
     explains(late, "waits for its time");
     CHECK_OK(job_pause(q, "p", true, &changed, &err), err);
     explains(a, "paused");

@@ -298,21 +298,44 @@ static int away_cells(void *arg, const struct target_away_row *r)
     return 0;
 }
 
+static const struct table_col remote_cols[] = {
+    { "remote", "REMOTE", CELL_TEXT },          { "running", "RUNNING", CELL_NUMBER }, { "connections", "CONNECTIONS", CELL_NUMBER },
+    { "held_until", "HELD UNTIL", CELL_TIME }, { "message", "WHY", CELL_TEXT },
+};
+
+static int remote_cells(void *arg, const struct remote_row *r)
+{
+    struct table *t = arg;
+    bool held = r->held_until > sys_now_ms();
+    table_text(t, r->name);
+    table_int(t, r->running);
+    table_int(t, r->connections);
+    table_int(t, held ? r->held_until : 0);
+    table_text(t, held ? r->held_why : t->json ? NULL : "");
+    return 0;
+}
+
 static int whole_status(struct ctl *c)
 {
-    struct table pipelines, away;
+    struct table pipelines, away, remotes;
     int alive[2] = { 0 };
     table_init(&pipelines, c->json, status_cols, COUNT_OF(status_cols));
     table_init(&away, c->json, away_cols, COUNT_OF(away_cols));
+    table_init(&remotes, c->json, remote_cols, COUNT_OF(remote_cols));
     if (job_status(c->queue, status_cells, &pipelines, &c->err) < 0 ||
         registry_list(c->queue, false, count_alive, alive, &c->err) < 0 ||
-        registry_targets_away(c->queue, away_cells, &away, &c->err) < 0)
+        registry_targets_away(c->queue, away_cells, &away, &c->err) < 0 ||
+        job_remotes(c->queue, remote_cells, &remotes, &c->err) < 0)
         return -1;
     if (!c->json) {
         table_print(&pipelines, "pipelines", "no jobs yet");
         if (away.rows) {
             puts("");
             table_print(&away, "targets_away", "");
+        }
+        if (remotes.rows) {
+            puts("");
+            table_print(&remotes, "remotes", "");
         }
         printf("\n%d worker%s, %d loader%s\n", alive[0], ctl_s(alive[0]), alive[1], ctl_s(alive[1]));
         if (!alive[0] || !alive[1])
@@ -325,6 +348,8 @@ static int whole_status(struct ctl *c)
     table_json(&pipelines, &doc);
     buf_adds(&doc, ",\"targets_away\":");
     table_json(&away, &doc);
+    buf_adds(&doc, ",\"remotes\":");
+    table_json(&remotes, &doc);
     buf_adds(&doc, ",\"queue\":");
     json_start(&o, &doc);
     json_object(&o);

@@ -750,3 +750,20 @@ const struct remote *config_remote(const struct config *c, const char *uri)
     }
     return best;
 }
+
+const char *config_remote_name(const struct config *c, const char *uri, char *buf, size_t cap)
+{
+    const char *authority = uri_behind_scheme(uri), *host;
+    if (!authority || !strncasecmp(uri, "file:", 5))
+        return NULL;
+    const struct remote *r = config_remote(c, uri);
+    if (r)
+        return r->name;
+    (void)uri_userinfo(authority, &host);
+    int n = snprintf(buf, cap, "%.*s%.*s", (int)(authority - uri), uri, (int)strcspn(host, "/?#"), host);
+    if (n < 0 || (size_t)n >= cap)
+        return NULL;
+    for (char *p = buf; *p; p++)
+        *p = (char)tolower((unsigned char)*p);
+    return buf;
+}

@@ -33,6 +33,8 @@ struct remote {
     enum path_style path_style;
     bool insecure;      /* no such thing for TLS: always false; kept out of the key table */
     int64_t rate_bytes; /* bytes a second for one transfer, 0: none */
+    int64_t connections; /* jobs at the same time, of all workers; 0: any number */
+    int64_t interval_ms; /* from the start of one job to that of the next, of all workers */
 };
 
 struct target_config {
@@ -103,6 +105,7 @@ struct pipeline {
     char *source;     /* URI template with {param}, or NULL */
     int64_t nested;   /* archives inside archives: depth, default 1 */
     int64_t priority; /* default of its jobs; greater first */
+    int64_t weight;   /* share of the workers beside other pipelines */
     int64_t attempts; /* tries before a transient error makes the job dead */
     int64_t backoff_ms, backoff_max_ms;
     struct recipe *parts; /* one, or one for each [pipeline NAME.PART] */
@@ -151,6 +154,9 @@ const struct target_config *config_target(const struct config *c, const char *na
  * same as a whole (without regard to case, and to a user@ in the uri), so that credentials of
  * https://a.org never go to https://a.org.evil.net; the path is compared as text. */
 const struct remote *config_remote(const struct config *c, const char *uri);
+/* Whose limits bind a job that reads uri: the name of its [remote], or scheme://host[:port] in buf; NULL for what is on this
+ * machine, and for more than cap bytes. */
+const char *config_remote_name(const struct config *c, const char *uri, char *buf, size_t cap);
 
 /* The secret behind a value: the text itself, or the content (without a newline at its end) of
  * @file: or

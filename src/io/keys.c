@@ -129,6 +129,11 @@ static const struct key keys[] = {
       "S3: is the bucket in the path of the URL (yes) or in the host's name (no)? auto: in the path where endpoint is given" },
     { AT_REMOTE, "rate", KEY_SIZE, IN(remote, rate_bytes), "0", 0, TIB, NULL, 0,
       "bytes a second of one transfer; 0: no limit" },
+    { AT_REMOTE, "connections", KEY_NUMBER, IN(remote, connections), "0", 0, 100000, NULL, 0,
+      "jobs that may use it at the same time, of all workers together; 0: no limit" },
+    { AT_REMOTE, "interval", KEY_DURATION, IN(remote, interval_ms), "0", 0, 1 * DAYS, NULL, 0,
+      "time from the start of one job to that of the next, of all workers together; a job of "
+      "several objects takes as many; 0: none" },
 
     { AT_TARGET, "url", KEY_URL, IN(target_config, url), NULL, 0, 0, NULL, NEEDED,
       "the warehouse: sqlite:///path, or postgresql://user@host:port/database; sqlite:shop.db lies in the "
@@ -146,6 +151,8 @@ static const struct key keys[] = {
       "archives are opened inside archives to this depth" },
     { AT_PIPELINE, "priority", KEY_NUMBER, IN(pipeline, priority), "0", -1000, 1000, NULL, 0,
       "of its jobs; the greater goes first" },
+    { AT_PIPELINE, "weight", KEY_NUMBER, IN(pipeline, weight), "1", 1, 1000, NULL, 0,
+      "its share of the workers while other pipelines of the same priority have jobs, too" },
     { AT_PIPELINE, "attempts", KEY_NUMBER, IN(pipeline, attempts), "8", 1, 1000, NULL, 0,
       "tries before an error that may pass makes the job dead" },
     { AT_PIPELINE, "backoff", KEY_DURATION, IN(pipeline, backoff_ms), "5s", 0, 30 * (int64_t)DAYS,

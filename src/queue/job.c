@@ -17,6 +17,8 @@
 #include "base/text.h"
 #include "io/db.h"
 #include "queue/change.h"
+#include "queue/claim.h"
+#include "queue/gate.h"
 
 #define TO(s) (1u << JOB_##s)
 static const struct {
@@ -115,6 +117,7 @@ int job_submit(struct queue *q, const struct job_new *n, int64_t *id, char uid[S
     db_bind(st, ":uid", (const char *)uid);
     db_bind(st, ":pipeline", n->pipeline);
     db_bind(st, ":target", n->target ? n->target : "");
+    db_bind(st, ":remote", n->remote ? n->remote : "");
     db_bind(st, ":due", due);
     db_bind(st, ":priority", n->priority);
     db_bind(st, ":run_at", n->run_at ? n->run_at : now);
@@ -276,6 +279,18 @@ static int attempt_failed(struct queue *q, const struct change *c, bool crashed,
     return change_dead(q, c, err);
 }
 
+/* The server asked to be left alone for a while. */
+static int hold_remote(struct queue *q, const struct finish *f, const struct settled *s, struct err *err)
+{
+    if (f->err.retry_after_ms <= 0)
+        return 0;
+    sqlite3_stmt *st = queue_stmt(q, SQL_REMOTE_HOLD);
+    db_bind(st, ":job", f->lease->id);
+    db_bind(st, ":until", s->now + (int64_t)f->err.retry_after_ms);
+    db_bind(st, ":why", (const char *)f->err.msg);
+    return db_run(st, err);
+}
+
 /* A job that died of its rejects: what they are, with the counts. */
 static int keep_rejects(struct queue *q, const struct finish *f, struct err *err)
 {
@@ -312,7 +327,8 @@ static int finish_unstaged(struct queue *q, struct finish *f, int64_t crashes_ma
     s->count.processed++;
     s->count.failed++;
     if (attempt_failed(q, &c, crashed, crashes_max, &f->err, f->stage, f->signal, f->peak_rss,
-                       f->backoff_ms, s, err) < 0)
+                       f->backoff_ms, s, err) < 0 ||
+        hold_remote(q, f, s, err) < 0)
         return -1;
     return f->noutputs ? keep_rejects(q, f, err) : 0;
 }
@@ -326,65 +342,7 @@ static int finish_one(struct queue *q, struct finish *f, int64_t crashes_max, st
     return rc < 0 ? err_in(err, "finish job %s", f->lease->uid) : 0;
 }
 
-/* ---- claim ---- */
-
-void job_lease_clear(struct lease *l)
-{
-    free(l->pipeline);
-    free(l->objects);
-    free(l->params);
-    *l = (struct lease){ 0 };
-}
-
-/* st gives the jobs, at most as many as leases has room for. */
-static int claim_read(sqlite3_stmt *st, int64_t until, struct lease *leases, struct err *err)
-{
-    int n = 0, rc;
-    while ((rc = db_step(st, err)) == 1) {
-        struct lease *l = &leases[n++];
-        *l = (struct lease){
-            .id = sqlite3_column_int64(st, 0),
-            .token = sqlite3_column_int64(st, 3),
-            .attempt = sqlite3_column_int64(st, 4),
-            .attempts_max = sqlite3_column_int64(st, 5),
-            .crashes = sqlite3_column_int64(st, 6),
-            .until = until,
-        };
-        memcpy(l->uid, db_text(st, 1), sizeof l->uid); /* 26 characters: the schema checks it */
-        if (!column_dup(st, 2, &l->pipeline) || !column_dup(st, 7, &l->objects) ||
-            !column_dup(st, 8, &l->params)) {
-            sqlite3_reset(st);
-            rc = err_nomem(err);
-            break;
-        }
-    }
-    if (rc == 0)
-        return n;
-    for (int i = 0; i < n; i++)
-        job_lease_clear(&leases[i]);
-    return -1;
-}
-
-static int claim_take(struct queue *q, int64_t worker, const struct lease *l, int64_t now,
-                      struct err *err)
-{
-    sqlite3_stmt *st = queue_stmt(q, SQL_CLAIM_TAKE);
-    db_bind(st, ":id", l->id);
-    db_bind(st, ":worker", worker);
-    db_bind(st, ":until", l->until);
-    db_bind(st, ":now", now);
-    if (db_run(st, err) < 0)
-        return err_in(err, "claim job %s", l->uid);
-    struct change c = { .state = JOB_READY, .pipeline = l->pipeline };
-    change_tally(q, &c, JOB_RUNNING, 0);
-    return 0;
-}
-
-static void claim_forget(struct lease *leases, int n)
-{
-    for (int i = 0; i < n; i++)
-        job_lease_clear(&leases[i]);
-}
+/* ---- finish and claim ---- */
 
 /* Finishes and claims, inside the transaction. The number claimed, or -1 with all leases cleared.
  */
@@ -397,17 +355,7 @@ static int finish_claim_inside(struct queue *q, struct finish *finishes, int nfi
             return -1;
     if (change_worker(q, worker, &s->count, err) < 0)
         return -1;
-    if (max <= 0)
-        return 0;
-    sqlite3_stmt *st = queue_stmt(q, SQL_CLAIM_NEXT);
-    db_bind(st, ":max", max);
-    int n = claim_read(st, s->now + lease_ms, leases, err);
-    for (int i = 0; i < n; i++)
-        if (claim_take(q, worker, &leases[i], s->now, err) < 0) {
-            claim_forget(leases, n);
-            return -1;
-        }
-    return n;
+    return max > 0 ? claim_jobs(q, worker, s->now, s->now + lease_ms, leases, max, err) : 0;
 }
 
 static int any(struct queue *q, sqlite3_stmt *st, struct err *err)
@@ -433,7 +381,8 @@ int job_finish_claim(struct queue *q, struct finish *finishes, int nfinishes, in
                      struct err *err)
 {
     if (nfinishes == 0) {
-        int rc = max > 0 ? any(q, queue_stmt(q, SQL_CLAIM_ANY), err) : 0;
+        int64_t opens;
+        int rc = max > 0 ? job_claimable(q, &opens, err) : 0;
         if (rc <= 0)
             return rc;
     }
@@ -457,25 +406,18 @@ int job_finish_claim(struct queue *q, struct finish *finishes, int nfinishes, in
 int job_claim_one(struct queue *q, int64_t id, int64_t worker, int64_t lease_ms,
                   struct lease *lease, struct err *err)
 {
-    sqlite3_stmt *st = queue_stmt(q, SQL_CLAIM_ONE);
-    db_bind(st, ":id", id);
-    int n = any(q, st, err);
-    if (n <= 0)
-        return n;
     if (queue_begin(q, err) < 0)
         return -1;
     int64_t now = sys_now_ms();
-    st = queue_stmt(q, SQL_CLAIM_ONE);
-    db_bind(st, ":id", id);
-    n = claim_read(st, now + lease_ms, lease, err);
-    if (n < 0 || (n > 0 && claim_take(q, worker, lease, now, err) < 0)) {
+    int n = claim_job(q, id, worker, now, now + lease_ms, lease, err);
+    if (n < 0) {
         queue_rollback(q);
-        n = -1;
-    } else if (queue_commit(q, QUEUE_LATER, err) < 0) {
-        n = -1;
+        return -1;
     }
-    if (n < 0)
-        job_lease_clear(lease);
+    if (queue_commit(q, QUEUE_LATER, err) < 0) {
+        claim_forget(lease, n);
+        return -1;
+    }
     return n;
 }
 
@@ -629,6 +571,27 @@ int job_rescue(struct queue *q, int64_t crashes_max, int64_t *rescued, struct er
     }
 }
 
+/* Jobs that are due: those that a worker can take before `until`, and those of closed gates. */
+static int left_ready(struct queue *q, int64_t until, struct job_left *out, struct err *err)
+{
+    AUTO(runs_clear) struct runs runs = { 0 };
+    if (runs_read(q, &runs, err) < 0)
+        return -1;
+    for (int i = 0; i < runs.n; i++) {
+        int64_t opens;
+        enum gate gate = gate_of(&runs.v[i], sys_now_ms(), &opens);
+        sqlite3_stmt *st = queue_stmt(q, SQL_RUN_COUNT);
+        db_bind(st, ":pipeline", (const char *)runs.v[i].pipeline);
+        db_bind(st, ":remote", (const char *)runs.v[i].remote);
+        if (db_step(st, err) != 1)
+            return -1;
+        bool later = gate == GATE_PAUSED || opens >= until;
+        *(later ? &out->later : &out->ready) += sqlite3_column_int64(st, 0);
+        sqlite3_reset(st);
+    }
+    return 0;
+}
+
 int job_left(struct queue *q, int64_t until, struct job_left *out, struct err *err)
 {
     sqlite3_stmt *st = queue_stmt(q, SQL_LEFT);
@@ -645,7 +608,7 @@ int job_left(struct queue *q, int64_t until, struct job_left *out, struct err *e
         .staged_soon = sqlite3_column_int64(st, 5),
     };
     sqlite3_reset(st);
-    return 0;
+    return left_ready(q, until, out, err);
 }
 
 /* ---- columns inferred once ---- */

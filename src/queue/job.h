@@ -36,6 +36,7 @@ struct job_new {
     const char *unique;     /* or NULL; a second job with the same key of the same pipeline that is not final is not made */
     int64_t priority;       /* greater first */
     int64_t run_at;         /* 0: now */
+    const char *remote;     /* whose limits bind it (gate.h): name of a [remote], or scheme://host[:port]; NULL: this machine */
     const char *target;     /* name of the target its outputs go to: the loader claims by it */
     const char *const *lanes; /* "target.table" of each table in mode replace or upsert: jobs of a lane are loaded in order */
     int nlanes;
@@ -88,6 +89,8 @@ int job_finish_claim(struct queue *q, struct finish *finishes, int nfinishes, in
                      struct lease *leases, int max, struct err *err);
 /* Claim this job and no other: 1, 0 it is not to be had now, -1. */
 int job_claim_one(struct queue *q, int64_t id, int64_t worker, int64_t lease_ms, struct lease *lease, struct err *err);
+/* Is there a job to claim now? 1, 0, -1. Takes no lock. *opens: when the next of the gates that hold ready jobs back opens by itself, or 0. */
+int job_claimable(struct queue *q, int64_t *opens, struct err *err);
 /* 1 renewed, 0 lost, -1 database. */
 int job_renew(struct queue *q, const struct lease *l, int64_t until, struct err *err);
 /* 1: the lease holds and nobody cancelled; 0: stop working. Reader; cheap. */
@@ -144,7 +147,7 @@ int job_undone(struct queue *q, int64_t id, struct err *err);
 int job_retry(struct queue *q, int64_t id, struct err *err);
 /* All dead jobs that match (NULL: any). *n counts. */
 int job_retry_all(struct queue *q, const char *pipeline, const char *code, int64_t *n, struct err *err);
-int job_pause(struct queue *q, const char *pipeline, bool on, int64_t *changed, struct err *err); /* ready jobs leave or enter the claim index in chunks */
+int job_pause(struct queue *q, const char *pipeline, bool on, int64_t *held, struct err *err); /* *held: jobs that are due, which it holds or lets go */
 /* Which final jobs go: those finished before that time (ms), but for the newest `keep` of all final ones. */
 struct prune {
     int64_t before, keep;
@@ -189,6 +192,13 @@ int job_errors(struct queue *q, const struct error_filter *f, int (*row)(void *a
 struct object_row { const char *uri, *etag, *modified; int64_t size; };
 int job_objects(struct queue *q, int64_t id, int (*row)(void *arg, const struct object_row *r), void *arg, struct err *err);
 int job_outputs(struct queue *q, int64_t id, int (*row)(void *arg, const struct output *o), void *arg, struct err *err);
+/* What the ini says of places and shares; written where it is not so yet, for all workers. Limits that are not named any more go. */
+struct remote_limits { const char *name; int64_t connections, interval_ms; };
+struct pipeline_weight { const char *name; int64_t weight; };
+int job_limits_set(struct queue *q, const struct remote_limits *remotes, int nremotes, const struct pipeline_weight *weights, int nweights,
+                   struct err *err);
+struct remote_row { const char *name, *held_why; int64_t connections, held_until, running; };
+int job_remotes(struct queue *q, int (*row)(void *arg, const struct remote_row *r), void *arg, struct err *err);
 struct status_row { const char *pipeline; bool paused; int64_t count[JOB_STATES], waiting, oldest_ready, rows_loaded; };
 int job_status(struct queue *q, int (*row)(void *arg, const struct status_row *r), void *arg, struct err *err);
 /* Why does it wait, in one sentence with the one gate that holds it. */

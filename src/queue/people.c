@@ -200,53 +200,24 @@ int job_retry_all(struct queue *q, const char *pipeline, const char *code, int64
 
 /* ---- pause ---- */
 
-static int pause_flag(struct queue *q, const char *pipeline, bool on, struct err *err)
+int job_pause(struct queue *q, const char *pipeline, bool on, int64_t *held, struct err *err)
 {
     if (queue_begin(q, err) < 0)
         return -1;
     sqlite3_stmt *st = queue_stmt(q, SQL_PAUSE_SET);
     db_bind(st, ":pipeline", pipeline);
     db_bind(st, ":on", on);
-    return settle(q, db_run(st, err), QUEUE_NOW, err);
-}
-
-static int pause_batch(struct queue *q, const struct ids *ids, int from, int to, bool on,
-                       int64_t *changed, struct err *err)
-{
-    for (int i = from; i < to; i++) {
-        sqlite3_stmt *st = queue_stmt(q, SQL_PAUSE_JOB);
-        db_bind(st, ":id", ids->v[i]);
-        db_bind(st, ":on", on);
-        int n = change_run(q, st, err);
-        if (n < 0)
-            return -1;
-        *changed += n;
-    }
-    return 0;
-}
-
-/* The flag first: jobs that become ready from then on have it from the start, so that one walk over
- * the others is enough. */
-int job_pause(struct queue *q, const char *pipeline, bool on, int64_t *changed, struct err *err)
-{
-    AUTO(ids_clear) struct ids ids = { 0 };
-    *changed = 0;
-    if (pause_flag(q, pipeline, on, err) < 0)
+    if (settle(q, db_run(st, err), QUEUE_NOW, err) < 0)
         return -1;
-    sqlite3_stmt *st = queue_stmt(q, on ? SQL_PAUSE_IDS : SQL_RESUME_IDS);
+    st = queue_stmt(q, SQL_PAUSE_HELD);
     db_bind(st, ":pipeline", pipeline);
-    if (ids_collect(&ids, st, err) < 0)
+    if (db_step(st, err) != 1)
         return -1;
-    for (int from = 0; from < ids.n; from += CHANGE_BATCH) {
-        int to = from + CHANGE_BATCH < ids.n ? from + CHANGE_BATCH : ids.n;
-        if (queue_begin(q, err) < 0)
-            return -1;
-        if (settle(q, pause_batch(q, &ids, from, to, on, changed, err), QUEUE_LATER, err) < 0)
-            return -1;
-    }
-    if (!on && *changed)
+    *held = sqlite3_column_int64(st, 0);
+    sqlite3_reset(st);
+    if (!on && *held)
         queue_ring(q, BELL_READY, INT_MAX);
-    return queue_sync(q, err);
+    return 0;
 }
 
 /* ---- prune ---- */

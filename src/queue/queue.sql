@@ -32,9 +32,8 @@ SELECT id, uid FROM job WHERE pipeline = :pipeline AND unique_key = :key
 
 -- name: submit
 -- A job that is due takes its own id as its place (seq): the number behind the last one given.
-INSERT INTO job (uid, pipeline, target, due, paused, priority, run_at, seq, attempts_max, created, unique_key, lanes, lane_replace)
-VALUES (:uid, :pipeline, :target, :due,
-        :due AND EXISTS (SELECT 1 FROM pipeline AS p WHERE p.name = :pipeline AND p.paused = 1), :priority, :run_at,
+INSERT INTO job (uid, pipeline, target, remote, due, priority, run_at, seq, attempts_max, created, unique_key, lanes, lane_replace)
+VALUES (:uid, :pipeline, :target, :remote, :due, :priority, :run_at,
         CASE WHEN :due THEN (SELECT seq + 1 FROM sqlite_sequence WHERE name = 'job') END,
         :attempts_max, :now, :key, :lanes, :lane_replace);
 
@@ -84,20 +83,71 @@ SELECT token, state, worker, claimed, attempts, attempts_max, crashes, seq, lane
 
 -- ---- claim ----
 
--- name: claim_any
--- Is there anything to claim? Asked without the lock.
-SELECT 1 FROM job INDEXED BY job_claim WHERE state = 'ready' AND due = 1 AND paused = 0 LIMIT 1;
+-- name: run_next
+-- The next run of ready jobs, behind that of a pipeline and remote: its first job, and what its gates depend on.
+SELECT j.pipeline, j.remote, j.priority, j.seq, p.paused, coalesce(p.weight, 1), coalesce(p.pass, 0),
+       r.connections, r.interval, r.next_at, r.held_until,
+       CASE WHEN r.connections > 0 THEN
+           (SELECT count(*) FROM job AS busy INDEXED BY job_running WHERE busy.state = 'running' AND busy.remote = j.remote) END
+FROM job AS j LEFT JOIN pipeline AS p ON p.name = j.pipeline LEFT JOIN remote AS r ON r.name = j.remote
+WHERE j.id = coalesce(
+    -- (not as one comparison of rows: SQLite would walk over all jobs of the run before)
+    (SELECT id FROM job INDEXED BY job_claim WHERE state = 'ready' AND due = 1 AND pipeline = :pipeline AND remote > :remote
+     ORDER BY pipeline, remote, priority DESC, seq LIMIT 1),
+    (SELECT id FROM job INDEXED BY job_claim WHERE state = 'ready' AND due = 1 AND pipeline > :pipeline
+     ORDER BY pipeline, remote, priority DESC, seq LIMIT 1));
 
--- name: claim_next
-SELECT j.id, j.uid, j.pipeline, j.token + 1, j.attempts + 1, j.attempts_max, j.crashes, t.objects, t.params
+-- name: run_count
+SELECT count(*) FROM job INDEXED BY job_claim
+WHERE state = 'ready' AND due = 1 AND pipeline = :pipeline AND remote = :remote;
+
+-- name: run_jobs
+SELECT j.id, j.uid, j.token + 1, j.attempts + 1, j.attempts_max, j.crashes, j.priority, j.seq, t.objects, t.params
 FROM job AS j INDEXED BY job_claim LEFT JOIN job_text AS t ON t.job = j.id
-WHERE j.state = 'ready' AND j.due = 1 AND j.paused = 0 ORDER BY j.priority DESC, j.seq LIMIT :max;
+WHERE j.state = 'ready' AND j.due = 1 AND j.pipeline = :pipeline AND j.remote = :remote
+ORDER BY j.priority DESC, j.seq LIMIT :max;
 
 -- name: claim_one
--- The same for one job.
-SELECT j.id, j.uid, j.pipeline, j.token + 1, j.attempts + 1, j.attempts_max, j.crashes, t.objects, t.params
+-- The same for one job, with its run.
+SELECT j.id, j.uid, j.token + 1, j.attempts + 1, j.attempts_max, j.crashes, j.priority, j.seq, t.objects, t.params, j.pipeline, j.remote
 FROM job AS j LEFT JOIN job_text AS t ON t.job = j.id
-WHERE j.id = :id AND j.state = 'ready' AND j.due = 1 AND j.paused = 0;
+WHERE j.id = :id AND j.state = 'ready' AND j.due = 1;
+
+-- name: pipeline_passed
+INSERT INTO pipeline (name, pass) VALUES (:pipeline, :pass) ON CONFLICT (name) DO UPDATE SET pass = excluded.pass;
+
+-- name: remote_asked
+UPDATE remote SET next_at = max(next_at, :now) + interval * :requests WHERE name = :remote AND interval > 0;
+
+-- name: remote_hold
+-- A server asked to be left alone: that goes for all jobs of its remote.
+INSERT INTO remote (name, held_until, held_why) SELECT remote, :until, :why FROM job WHERE id = :job AND remote <> ''
+ON CONFLICT (name) DO UPDATE SET held_until = excluded.held_until, held_why = excluded.held_why
+    WHERE excluded.held_until > held_until;
+
+-- name: remote_list
+SELECT name, connections, interval, held_until, held_why,
+       (SELECT count(*) FROM job INDEXED BY job_running WHERE state = 'running' AND job.remote = remote.name)
+FROM remote ORDER BY name;
+
+-- name: remote_limits_forget
+UPDATE remote SET connections = 0, interval = 0 WHERE connections <> 0 OR interval <> 0;
+
+-- name: remote_set
+INSERT INTO remote (name, connections, interval) VALUES (:name, :connections, :interval)
+ON CONFLICT (name) DO UPDATE SET connections = excluded.connections, interval = excluded.interval;
+
+-- name: remote_sweep
+DELETE FROM remote WHERE connections = 0 AND interval = 0 AND held_until < :now;
+
+-- name: weight_list
+SELECT name, weight FROM pipeline WHERE weight <> 1 ORDER BY name;
+
+-- name: weight_forget
+UPDATE pipeline SET weight = 1 WHERE weight <> 1;
+
+-- name: weight_set
+INSERT INTO pipeline (name, weight) VALUES (:name, :weight) ON CONFLICT (name) DO UPDATE SET weight = excluded.weight;
 
 -- name: claim_take
 UPDATE job SET state = 'running', token = token + 1, attempts = attempts + 1, worker = :worker, lease_until = :until,
@@ -121,8 +171,7 @@ RETURNING worker, claimed;
 
 -- name: finish_ready
 -- Back to ready: now (due = 1), or at run_at.
-UPDATE job SET state = 'ready', lease_until = NULL, due = :due, run_at = :run_at, attempts = :attempts, crashes = :crashes,
-               paused = :due AND EXISTS (SELECT 1 FROM pipeline AS p WHERE p.name = job.pipeline AND p.paused = 1)
+UPDATE job SET state = 'ready', lease_until = NULL, due = :due, run_at = :run_at, attempts = :attempts, crashes = :crashes
 WHERE id = :id AND token = :token AND state = 'running';
 
 -- name: finish_dead
@@ -171,8 +220,7 @@ SELECT id FROM job INDEXED BY job_later
 WHERE state = 'ready' AND due = 0 AND run_at <= :now ORDER BY run_at LIMIT :max;
 
 -- name: later_promote
-UPDATE job SET due = 1, seq = :seq,
-               paused = EXISTS (SELECT 1 FROM pipeline AS p WHERE p.name = job.pipeline AND p.paused = 1)
+UPDATE job SET due = 1, seq = :seq
 WHERE id = :id AND state = 'ready' AND due = 0;
 
 -- name: place_draw
@@ -259,8 +307,7 @@ WHERE id = :id AND state IN ('ready', 'running', 'staged', 'dead');
 
 -- name: retry
 UPDATE job SET state = 'ready', due = 1, run_at = :now, attempts = 0, crashes = 0, finished = NULL,
-               rows_read = 0, rows_staged = 0, rows_rejected = 0, rows_filtered = 0,
-               paused = EXISTS (SELECT 1 FROM pipeline AS p WHERE p.name = job.pipeline AND p.paused = 1)
+               rows_read = 0, rows_staged = 0, rows_rejected = 0, rows_filtered = 0
 WHERE id = :id AND state = 'dead';
 
 -- name: dead_ids
@@ -273,16 +320,9 @@ ORDER BY id LIMIT :max;
 -- name: pause_set
 INSERT INTO pipeline (name, paused) VALUES (:pipeline, :on) ON CONFLICT (name) DO UPDATE SET paused = excluded.paused;
 
--- name: pause_ids
-SELECT id FROM job INDEXED BY job_claim
-WHERE state = 'ready' AND due = 1 AND paused = 0 AND pipeline = :pipeline;
-
--- name: resume_ids
-SELECT id FROM job INDEXED BY job_paused
-WHERE state = 'ready' AND due = 1 AND paused = 1 AND pipeline = :pipeline;
-
--- name: pause_job
-UPDATE job SET paused = :on WHERE id = :id AND state = 'ready' AND due = 1 AND paused <> :on;
+-- name: pause_held
+-- How many jobs that are due the pause holds.
+SELECT count(*) FROM job INDEXED BY job_claim WHERE state = 'ready' AND due = 1 AND pipeline = :pipeline;
 
 -- name: prune_walk
 -- Jobs from a place on: may it go, and was it created too late for it and all behind it (ids grow with time)? Without the lock.
@@ -306,14 +346,12 @@ DELETE FROM attempt WHERE job = :id;
 DELETE FROM error WHERE job = :id;
 
 -- name: left
-SELECT (SELECT count(*) FROM job INDEXED BY job_claim WHERE state = 'ready' AND due = 1 AND paused = 0)
-     + (SELECT count(*) FROM job INDEXED BY job_later WHERE state = 'ready' AND due = 0 AND run_at < :until
+SELECT (SELECT count(*) FROM job INDEXED BY job_later WHERE state = 'ready' AND due = 0 AND run_at < :until
             AND pipeline NOT IN (SELECT name FROM pipeline WHERE paused = 1)),
        (SELECT count(*) FROM job INDEXED BY job_running WHERE state = 'running'),
        (SELECT count(*) FROM job INDEXED BY job_staged WHERE state = 'staged' AND run_at < :until),
        (SELECT count(*) FROM job INDEXED BY job_loading WHERE state = 'loading'),
-       (SELECT count(*) FROM job INDEXED BY job_paused WHERE state = 'ready' AND due = 1 AND paused = 1)
-     + (SELECT count(*) FROM job INDEXED BY job_later WHERE state = 'ready' AND due = 0 AND (run_at >= :until
+       (SELECT count(*) FROM job INDEXED BY job_later WHERE state = 'ready' AND due = 0 AND (run_at >= :until
             OR pipeline IN (SELECT name FROM pipeline WHERE paused = 1)))
      + (SELECT count(*) FROM job INDEXED BY job_staged WHERE state = 'staged' AND run_at >= :until),
        (SELECT count(*) FROM job INDEXED BY job_staged WHERE state = 'staged' AND run_at < :until AND run_at > :now);
@@ -354,7 +392,8 @@ UPDATE job SET undone = :now WHERE id = :id AND state = 'loaded' AND undone IS N
 
 -- name: list_row
 SELECT j.id, j.seq, j.priority, j.run_at, j.created, j.started, j.finished, j.attempts, j.attempts_max, j.crashes,
-       j.due, j.paused, j.rows_read, j.rows_staged, j.rows_rejected, j.rows_filtered, j.rows_loaded, j.bytes_in, j.bytes_out,
+       j.due, j.state = 'ready' AND j.due AND EXISTS (SELECT 1 FROM pipeline AS p WHERE p.name = j.pipeline AND p.paused),
+       j.rows_read, j.rows_staged, j.rows_rejected, j.rows_filtered, j.rows_loaded, j.bytes_in, j.bytes_out,
        j.lease_until, j.uid, j.pipeline, j.state, j.target, t.objects, t.params, j.unique_key, w.name, e.code, e.message,
        j.rows_inserted, j.rows_updated, j.rows_unchanged, j.rows_deleted, j.rows_removed, j.undone
 FROM job AS j LEFT JOIN job_text AS t ON t.job = j.id LEFT JOIN worker AS w ON w.id = j.worker
@@ -388,7 +427,7 @@ SELECT uri, size, etag, modified FROM object WHERE job = :job ORDER BY number;
 
 -- name: status_tally
 SELECT n.name, coalesce(p.paused, 0), t.state, t.jobs, t.rows
-FROM (SELECT pipeline AS name FROM tally UNION SELECT name FROM pipeline) AS n
+FROM (SELECT pipeline AS name FROM tally UNION SELECT name FROM pipeline WHERE paused = 1) AS n
     LEFT JOIN tally AS t ON t.pipeline = n.name LEFT JOIN pipeline AS p ON p.name = n.name
 ORDER BY n.name;
 
@@ -398,12 +437,14 @@ SELECT pipeline, count(*) FROM job INDEXED BY job_later WHERE state = 'ready' AN
 -- name: status_oldest
 -- The oldest job of each pipeline in the claim index: seq grows with time.
 SELECT pipeline, run_at, min(seq) FROM job INDEXED BY job_claim
-WHERE state = 'ready' AND due = 1 AND paused = 0 GROUP BY pipeline;
+WHERE state = 'ready' AND due = 1 AND NOT EXISTS (SELECT 1 FROM pipeline AS p WHERE p.name = job.pipeline AND p.paused)
+GROUP BY pipeline;
 
 -- name: ready_before
--- How many jobs a claim takes before this one.
+-- How many jobs of its run a claim takes before this one.
 SELECT count(*) FROM (SELECT 1 FROM job INDEXED BY job_claim
-    WHERE state = 'ready' AND due = 1 AND paused = 0 AND priority >= :priority AND (priority > :priority OR seq < :seq)
+    WHERE state = 'ready' AND due = 1 AND pipeline = :pipeline AND remote = :remote AND priority >= :priority
+        AND (priority > :priority OR seq < :seq)
     LIMIT 1000);
 
 -- name: staged_before
@@ -411,7 +452,7 @@ SELECT count(*) FROM (SELECT 1 FROM job INDEXED BY job_staged
     WHERE state = 'staged' AND target = :target AND seq < :seq AND run_at <= :now LIMIT 1000);
 
 -- name: explain_row
-SELECT state, due, paused, priority, run_at, seq, target, lanes, lane_replace, uid, lease_until, attempts, attempts_max,
+SELECT state, due, pipeline, remote, priority, run_at, seq, target, lanes, lane_replace, uid, lease_until, attempts, attempts_max,
        (SELECT name FROM worker WHERE worker.id = job.worker),
        (SELECT code FROM error WHERE error.job = job.id ORDER BY error.id DESC LIMIT 1),
        (SELECT count(*) FROM worker WHERE ended IS NULL AND role = 'worker'),

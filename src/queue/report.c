@@ -5,6 +5,7 @@
 
 #include "io/db.h"
 #include "queue/change.h"
+#include "queue/gate.h"
 
 enum { LIST_CHUNK = 500 };
 
@@ -339,9 +340,9 @@ int job_status(struct queue *q, int (*row)(void *arg, const struct status_row *r
 
 struct explain {
     enum job_state state;
-    bool due, paused, replace;
+    bool due, replace;
     int64_t id, priority, run_at, seq, lease_until, attempts, attempts_max, workers, loaders;
-    const char *target, *lanes, *worker, *code, *away; /* of the statement */
+    const char *pipeline, *remote, *target, *lanes, *worker, *code, *away; /* of the statement */
 };
 
 static int count_before(sqlite3_stmt *st, int64_t *n, struct err *err)
@@ -357,6 +358,45 @@ static void seconds(struct buf *out, int64_t ms)
     buf_addf(out, "%" PRId64 ".%" PRId64 " s", ms / 1000, ms % 1000 / 100);
 }
 
+static void gate_print(const struct run *r, struct buf *out)
+{
+    int64_t opens, now = sys_now_ms();
+    switch (gate_of(r, now, &opens)) {
+    case GATE_OPEN:
+        break;
+    case GATE_PAUSED:
+        buf_adds(out, "Its pipeline is paused: qetlctl resume lets it go on.");
+        break;
+    case GATE_HELD:
+        buf_addf(out, "'%s' asked to be left alone; it will be asked again in ", r->remote);
+        seconds(out, opens - now);
+        buf_addc(out, '.');
+        break;
+    case GATE_CONNECTIONS:
+        buf_addf(out, "%" PRId64 " of %" PRId64 " jobs that '%s' may have at the same time (connections=) run.",
+                 r->busy, r->connections, r->remote);
+        break;
+    case GATE_INTERVAL:
+        buf_addf(out, "'%s' is not asked more often than interval= says; its turn is in ", r->remote);
+        seconds(out, opens - now);
+        buf_addc(out, '.');
+        break;
+    }
+}
+
+/* The gate that holds a ready job: 1, 0 none, -1. */
+static int explain_gate(struct queue *q, const struct explain *e, struct buf *out, struct err *err)
+{
+    AUTO(runs_clear) struct runs runs = { 0 };
+    size_t before = out->n;
+    if (runs_read(q, &runs, err) < 0)
+        return -1;
+    for (int i = 0; i < runs.n; i++)
+        if (!strcmp(runs.v[i].pipeline, e->pipeline) && !strcmp(runs.v[i].remote, e->remote))
+            gate_print(&runs.v[i], out);
+    return out->n > before;
+}
+
 static int explain_ready(struct queue *q, const struct explain *e, struct buf *out, struct err *err)
 {
     int64_t now = sys_now_ms(), before;
@@ -370,11 +410,12 @@ static int explain_ready(struct queue *q, const struct explain *e, struct buf *o
         buf_adds(out, ".");
         return 0;
     }
-    if (e->paused) {
-        buf_adds(out, "Its pipeline is paused: qetlctl resume lets it go on.");
-        return 0;
-    }
+    int rc = explain_gate(q, e, out, err);
+    if (rc)
+        return rc < 0 ? -1 : 0;
     sqlite3_stmt *st = queue_stmt(q, SQL_READY_BEFORE);
+    db_bind(st, ":pipeline", e->pipeline);
+    db_bind(st, ":remote", e->remote);
     db_bind(st, ":priority", e->priority);
     db_bind(st, ":seq", e->seq);
     if (count_before(st, &before, err) < 0)
@@ -382,10 +423,10 @@ static int explain_ready(struct queue *q, const struct explain *e, struct buf *o
     if (e->workers == 0)
         buf_adds(out, "No worker is running: start qetl worker.");
     else if (before == 0)
-        buf_adds(out, "It is the next that a worker takes.");
+        buf_adds(out, "It is the next of its pipeline that a worker takes.");
     else
-        buf_addf(out, "%s%" PRId64 " %s before it.", before == 1000 ? "At least " : "", before,
-                 before == 1 ? "job is" : "jobs are");
+        buf_addf(out, "%s%" PRId64 " %s of its pipeline %s before it.", before == 1000 ? "At least " : "",
+                 before, before == 1 ? "job" : "jobs", before == 1 ? "is" : "are");
     return 0;
 }
 
@@ -481,24 +522,47 @@ int job_explain(struct queue *q, int64_t id, struct buf *out, struct err *err)
     struct explain e = {
         .state = state < 0 ? JOB_STATES : (enum job_state)state,
         .due = sqlite3_column_int(st, 1),
-        .paused = sqlite3_column_int(st, 2),
-        .priority = sqlite3_column_int64(st, 3),
-        .run_at = sqlite3_column_int64(st, 4),
-        .seq = sqlite3_column_int64(st, 5),
-        .target = db_text(st, 6),
-        .lanes = text_or_null(st, 7),
-        .replace = sqlite3_column_int(st, 8),
-        .lease_until = sqlite3_column_int64(st, 10),
-        .attempts = sqlite3_column_int64(st, 11),
-        .attempts_max = sqlite3_column_int64(st, 12),
-        .worker = db_text(st, 13),
-        .code = db_text(st, 14),
-        .workers = sqlite3_column_int64(st, 15),
-        .loaders = sqlite3_column_int64(st, 16),
-        .away = text_or_null(st, 17),
+        .pipeline = db_text(st, 2),
+        .remote = db_text(st, 3),
+        .priority = sqlite3_column_int64(st, 4),
+        .run_at = sqlite3_column_int64(st, 5),
+        .seq = sqlite3_column_int64(st, 6),
+        .target = db_text(st, 7),
+        .lanes = text_or_null(st, 8),
+        .replace = sqlite3_column_int(st, 9),
+        .lease_until = sqlite3_column_int64(st, 11),
+        .attempts = sqlite3_column_int64(st, 12),
+        .attempts_max = sqlite3_column_int64(st, 13),
+        .worker = db_text(st, 14),
+        .code = db_text(st, 15),
+        .workers = sqlite3_column_int64(st, 16),
+        .loaders = sqlite3_column_int64(st, 17),
+        .away = text_or_null(st, 18),
         .id = id,
     };
     rc = explain_state(q, &e, out, err);
     sqlite3_reset(st);
     return rc < 0 ? -1 : out->failed ? err_nomem(err) : 0;
+}
+
+/* ---- remotes ---- */
+
+int job_remotes(struct queue *q, int (*row)(void *arg, const struct remote_row *r), void *arg,
+                struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_REMOTE_LIST);
+    int rc;
+    while ((rc = db_step(st, err)) == 1) {
+        struct remote_row r = {
+            .name = db_text(st, 0),
+            .connections = sqlite3_column_int64(st, 1),
+            .held_until = sqlite3_column_int64(st, 3),
+            .held_why = db_text(st, 4),
+            .running = sqlite3_column_int64(st, 5),
+        };
+        if (row(arg, &r))
+            break;
+    }
+    sqlite3_reset(st);
+    return rc < 0 ? -1 : 0;
 }

@@ -9,7 +9,7 @@ CREATE TABLE job (
     target       TEXT NOT NULL DEFAULT '',            -- whose loader commits it
     state        TEXT NOT NULL DEFAULT 'ready',       -- one of those below
     due          INTEGER NOT NULL DEFAULT 1 CHECK (due IN (0, 1)),     -- ready: 0 waits for run_at
-    paused       INTEGER NOT NULL DEFAULT 0 CHECK (paused IN (0, 1)),  -- ready and due: its pipeline is paused
+    remote       TEXT NOT NULL DEFAULT '',            -- whose limits bind it, see table remote; '': this machine
     priority     INTEGER NOT NULL DEFAULT 0,          -- greater first
     run_at       INTEGER NOT NULL,                    -- ready, staged: not before
     seq          INTEGER,                             -- its place in its lanes; set when it becomes due for the first time
@@ -53,12 +53,12 @@ CREATE TABLE job (
         ELSE 0 END)
 );
 
--- What a claim reads: due jobs of pipelines that are not paused, greatest priority first, then oldest.
-CREATE INDEX job_claim ON job (priority DESC, seq, pipeline) WHERE state = 'ready' AND due = 1 AND paused = 0;
+-- What a claim reads: due jobs, in one run for each pipeline and remote, greatest priority first, then oldest. What holds a
+-- pipeline or a remote back (queue/gate.h) is asked once for its run, so that a million jobs behind it cost a claim nothing.
+CREATE INDEX job_claim ON job (pipeline, remote, priority DESC, seq) WHERE state = 'ready' AND due = 1;
 -- Each state that somebody waits on has an index of its own; jobs that are over are in none of them.
 CREATE INDEX job_later ON job (run_at, pipeline) WHERE state = 'ready' AND due = 0;
-CREATE INDEX job_paused ON job (pipeline) WHERE state = 'ready' AND due = 1 AND paused = 1;
-CREATE INDEX job_running ON job (lease_until, worker) WHERE state = 'running';
+CREATE INDEX job_running ON job (lease_until, worker, remote) WHERE state = 'running';
 CREATE INDEX job_staged ON job (target, seq) WHERE state = 'staged';
 CREATE INDEX job_loading ON job (target, lease_until, worker) WHERE state = 'loading';
 CREATE INDEX job_dead ON job (pipeline) WHERE state = 'dead';
@@ -192,10 +192,22 @@ CREATE TABLE target_away (
     message TEXT NOT NULL
 ) WITHOUT ROWID;
 
--- Only what is set by people: a pipeline without a row is not paused.
+-- What binds the jobs of a pipeline. One without a row is not paused, has weight 1 and was never served beside another.
 CREATE TABLE pipeline (
     name   TEXT PRIMARY KEY,
-    paused INTEGER NOT NULL DEFAULT 0 CHECK (paused IN (0, 1))
+    paused INTEGER NOT NULL DEFAULT 0 CHECK (paused IN (0, 1)),  -- by people
+    weight INTEGER NOT NULL DEFAULT 1 CHECK (weight > 0),        -- of the ini: its share where pipelines compete
+    pass   INTEGER NOT NULL DEFAULT 0                            -- what it was given; the least goes first
+) WITHOUT ROWID;
+
+-- How a place is to be treated by all workers together: what the ini says of a [remote], and what a server asked for.
+CREATE TABLE remote (
+    name        TEXT PRIMARY KEY,             -- of the section; scheme://host[:port] where there is none
+    connections INTEGER NOT NULL DEFAULT 0,   -- jobs at the same time; 0: any number
+    interval    INTEGER NOT NULL DEFAULT 0,   -- ms from the start of a job to that of the next
+    next_at     INTEGER NOT NULL DEFAULT 0,   -- by interval, the next job not before
+    held_until  INTEGER NOT NULL DEFAULT 0,   -- by Retry-After, no job before
+    held_why    TEXT NOT NULL DEFAULT ''
 ) WITHOUT ROWID;
 
 -- How many jobs of a pipeline are in each state, kept by every change of a job, and the rows they ever loaded.

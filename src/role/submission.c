@@ -184,11 +184,33 @@ int submission_parse(struct submission *s, struct str line, struct err *err)
 
 /* Does the source become a URI with the parameters that the job has? Asked here, so that a misspelt one is not found out by a
  * worker. */
-static int check_source(const struct pipeline *p, struct str params, struct err *err)
+static int fill_source(const struct pipeline *p, struct str params, struct buf *uri, struct err *err)
 {
-    AUTO(buf_clear) struct buf uri = { 0 };
-    if (source_expand(p->source, params.n ? params : STR("{}"), &uri, err) < 0 || check_uri(uri.p, err) < 0)
+    if (source_expand(p->source, params.n ? params : STR("{}"), uri, err) < 0 || check_uri(uri->p, err) < 0)
         return err_in(err, "source of pipeline '%s'", p->name);
+    return 0;
+}
+
+static int first_object(struct submission *s, const char **uri, struct err *err)
+{
+    struct json_value list, item;
+    struct json_fault fault;
+    struct str key;
+    size_t at = 0;
+    if (!json_check(s->job.objects, &list, &fault) || !json_next(&list, &at, &key, &item))
+        return err_set(err, ERR_INTERNAL, "the objects are not a JSON array");
+    return text_of(s, "objects", &item, uri, err);
+}
+
+/* A job that names several places is bound by the first one's limits. */
+static int resolve_remote(struct submission *s, const struct config *config, const struct pipeline *p, struct err *err)
+{
+    AUTO(buf_clear) struct buf source = { 0 };
+    struct job_new *n = &s->job;
+    const char *uri;
+    if (n->objects.n ? first_object(s, &uri, err) < 0 : fill_source(p, n->params, &source, err) < 0)
+        return -1;
+    n->remote = config_remote_name(config, n->objects.n ? uri : source.p, s->remote, sizeof s->remote);
     return 0;
 }
 
@@ -200,7 +222,7 @@ int submission_resolve(struct submission *s, const struct config *config, struct
         return config_no_pipeline(config, n->pipeline, err);
     if (!n->objects.n && !p->source)
         return err_set(err, ERR_USAGE, "pipeline '%s' has no source: name at least one URI", p->name);
-    if (!n->objects.n && check_source(p, n->params, err) < 0)
+    if (resolve_remote(s, config, p, err) < 0)
         return -1;
     n->target = p->parts[0].target;
     n->attempts_max = p->attempts;

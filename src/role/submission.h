@@ -13,12 +13,13 @@
 #include "io/config.h"
 #include "queue/job.h"
 
-enum { SUBMISSION_LANES = 16, PRIORITY_MAX = 1000 /* as priority= of a pipeline */ };
+enum { SUBMISSION_LANES = 16, PRIORITY_MAX = 1000 /* as priority= of a pipeline */, REMOTE_MAX = 256 };
 
 struct submission {
     struct job_new job;
     bool has_priority;
     const char *lanes[SUBMISSION_LANES];
+    char remote[REMOTE_MAX];
     struct arena arena;
 };
 
@@ -33,7 +34,7 @@ int submission_object(struct submission *s, struct buf *objects, const char *typ
 int submission_time(const char *text, int64_t *ms, struct err *err);
 /* Is it within what a pipeline's priority= may be? 0, or -1: usage. */
 int submission_priority(int64_t priority, struct err *err);
-/* What follows from the pipeline: target, lanes, priority, attempts. not-found with the nearest name where there is none; usage
+/* What follows from the pipeline and the first object: target, lanes, priority, attempts, remote. not-found with the nearest name where there is none; usage
  * where the job names no object and the source cannot be filled with its parameters. */
 int submission_resolve(struct submission *s, const struct config *config, struct err *err);
 

@@ -417,6 +417,22 @@ static int chores(struct worker *w, struct err *err)
     return 0;
 }
 
+/* The ini's limits that bind all workers together. */
+static int tell_limits(struct worker *w, struct err *err)
+{
+    const struct config *c = w->config;
+    size_t nr = (size_t)c->nremotes, np = (size_t)c->npipelines;
+    struct remote_limits *remotes = arena_alloc(&w->arena, (nr + 1) * sizeof *remotes);
+    struct pipeline_weight *weights = arena_alloc(&w->arena, (np + 1) * sizeof *weights);
+    if (!remotes || !weights)
+        return err_nomem(err);
+    for (size_t i = 0; i < nr; i++)
+        remotes[i] = (struct remote_limits){ c->remotes[i].name, c->remotes[i].connections, c->remotes[i].interval_ms };
+    for (size_t i = 0; i < np; i++)
+        weights[i] = (struct pipeline_weight){ c->pipelines[i].name, c->pipelines[i].weight };
+    return job_limits_set(w->queue, remotes, (int)nr, weights, (int)np, err);
+}
+
 int worker_open(struct worker **out, const struct role *role, struct err *err)
 {
     struct worker *w = calloc(1, sizeof *w);
@@ -429,7 +445,7 @@ int worker_open(struct worker **out, const struct role *role, struct err *err)
     if (reader_spawn(&w->reader, w->config, err) < 0 || spool_open(&w->spool, w->config->spool, true, err) < 0 ||
         queue_open(&w->queue, w->config->database, QUEUE_CREATE, err) < 0 ||
         fetch_open(&w->fetch, &w->config->limits, err) < 0 ||
-        registry_join(w->queue, "worker", role->name, &w->id, err) < 0) {
+        tell_limits(w, err) < 0 || registry_join(w->queue, "worker", role->name, &w->id, err) < 0) {
         worker_close(w);
         return -1;
     }
@@ -481,11 +497,14 @@ static int work_left(struct worker *w, struct err *err)
     return left.ready || left.running;
 }
 
-/* How long to sleep when there is nothing to do: until a job becomes due, or a chore. */
-static int64_t idle_ms(const struct worker *w)
+/* How long to sleep when there is nothing to do: until a job becomes due, a gate opens, or a chore. */
+static int64_t idle_ms(struct worker *w)
 {
-    int64_t most = w->config->poll_ms < CHORES_MS ? w->config->poll_ms : CHORES_MS;
-    int64_t wait = w->next_due ? w->next_due - sys_now_ms() : most;
+    struct err ignored;
+    int64_t most = w->config->poll_ms < CHORES_MS ? w->config->poll_ms : CHORES_MS, opens = 0;
+    (void)job_claimable(w->queue, &opens, &ignored); /* the next claim tells what is wrong */
+    int64_t next = w->next_due && (!opens || w->next_due < opens) ? w->next_due : opens;
+    int64_t wait = next ? next - sys_now_ms() : most;
     if (w->role.drain && most > DRAIN_POLL_MS)
         most = DRAIN_POLL_MS;
     return wait < 0 ? 0 : wait > most ? most : wait;

@@ -1,0 +1,287 @@
+/* Gates and turns: see gate.h. */
+#include "queue/gate.h"
+
+#include <limits.h>
+#include <stdlib.h>
+
+#include "io/db.h"
+#include "queue/change.h"
+
+enum {
+    PASS_STRIDE = 1 << 20,
+    PASS_LAG = 8 * PASS_STRIDE, /* who was away gets so much more than its share when it is back */
+};
+
+void runs_clear(struct runs *runs)
+{
+    for (int i = 0; i < runs->n; i++) {
+        free(runs->v[i].pipeline);
+        free(runs->v[i].remote);
+    }
+    free(runs->v);
+    *runs = (struct runs){ 0 };
+}
+
+static int run_add(struct runs *runs, sqlite3_stmt *st, struct err *err)
+{
+    if (runs->n == runs->cap) {
+        int cap = runs->cap ? runs->cap * 2 : 4;
+        struct run *more = realloc(runs->v, mem_product((size_t)cap, sizeof *more));
+        if (!more)
+            return err_nomem(err);
+        runs->v = more;
+        runs->cap = cap;
+    }
+    struct run *r = &runs->v[runs->n];
+    *r = (struct run){
+        .priority = sqlite3_column_int64(st, 2),
+        .seq = sqlite3_column_int64(st, 3),
+        .paused = sqlite3_column_int(st, 4),
+        .weight = sqlite3_column_int64(st, 5),
+        .pass = sqlite3_column_int64(st, 6),
+        .connections = sqlite3_column_int64(st, 7),
+        .interval = sqlite3_column_int64(st, 8),
+        .next_at = sqlite3_column_int64(st, 9),
+        .held_until = sqlite3_column_int64(st, 10),
+        .busy = sqlite3_column_int64(st, 11),
+    };
+    bool ok = column_dup(st, 0, &r->pipeline) && column_dup(st, 1, &r->remote);
+    runs->n++;
+    return ok ? 0 : err_nomem(err);
+}
+
+int runs_read(struct queue *q, struct runs *runs, struct err *err)
+{
+    const char *pipeline = "", *remote = "";
+    for (;;) {
+        sqlite3_stmt *st = queue_stmt(q, SQL_RUN_NEXT);
+        db_bind(st, ":pipeline", pipeline);
+        db_bind(st, ":remote", remote);
+        int rc = db_step(st, err);
+        if (rc == 1 && run_add(runs, st, err) < 0)
+            rc = -1;
+        sqlite3_reset(st);
+        if (rc <= 0)
+            return rc;
+        pipeline = runs->v[runs->n - 1].pipeline;
+        remote = runs->v[runs->n - 1].remote;
+    }
+}
+
+enum gate gate_of(const struct run *r, int64_t now, int64_t *opens)
+{
+    *opens = 0;
+    if (r->paused)
+        return GATE_PAUSED;
+    if (r->held_until > now) {
+        *opens = r->held_until;
+        return GATE_HELD;
+    }
+    if (r->connections && r->busy >= r->connections)
+        return GATE_CONNECTIONS;
+    if (r->interval && r->next_at > now) {
+        *opens = r->next_at;
+        return GATE_INTERVAL;
+    }
+    return GATE_OPEN;
+}
+
+static bool is_open(const struct run *r, int64_t now)
+{
+    int64_t opens;
+    return !r->empty && gate_of(r, now, &opens) == GATE_OPEN;
+}
+
+/* The pass of its pipeline, as if it had not been away for long. */
+static int64_t turn(const struct run *r, int64_t latest)
+{
+    return r->pass > latest - PASS_LAG ? r->pass : latest - PASS_LAG;
+}
+
+static bool goes_before(const struct run *a, const struct run *b, int64_t latest)
+{
+    if (a->priority != b->priority)
+        return a->priority > b->priority;
+    int64_t ours = turn(a, latest), theirs = turn(b, latest);
+    return ours != theirs ? ours < theirs : a->seq < b->seq;
+}
+
+/* The latest pass of the pipelines that may go; how many runs those are; and whether they are of
+ * several pipelines. */
+static int64_t latest_pass(struct runs *runs, int64_t now, int *open)
+{
+    const struct run *first = NULL;
+    int64_t latest = INT64_MIN + PASS_LAG;
+    *open = 0;
+    for (int i = 0; i < runs->n; i++) {
+        const struct run *r = &runs->v[i];
+        if (!is_open(r, now))
+            continue;
+        ++*open;
+        if (r->pass > latest)
+            latest = r->pass;
+        if (!first)
+            first = r;
+        runs->compete |= strcmp(first->pipeline, r->pipeline) != 0;
+    }
+    return latest;
+}
+
+struct run *runs_choose(struct runs *runs, int64_t now, int64_t *most)
+{
+    struct run *best = NULL;
+    int open;
+    int64_t latest = latest_pass(runs, now, &open);
+    for (int i = 0; i < runs->n; i++)
+        if (is_open(&runs->v[i], now) && (!best || goes_before(&runs->v[i], best, latest)))
+            best = &runs->v[i];
+    if (!best)
+        return NULL;
+    best->pass = turn(best, latest);
+    *most = open > 1 || best->connections || best->interval ? 1 : INT64_MAX;
+    return best;
+}
+
+void runs_took(struct runs *runs, struct run *r, int64_t requests, int64_t now)
+{
+    int64_t pass = r->pass + PASS_STRIDE / r->weight;
+    int64_t next_at = (r->next_at > now ? r->next_at : now) + r->interval * requests;
+    for (int i = 0; i < runs->n; i++) {
+        struct run *other = &runs->v[i];
+        if (!strcmp(other->pipeline, r->pipeline)) {
+            other->pass = pass;
+            other->taken = true;
+        }
+        if (*r->remote && !strcmp(other->remote, r->remote)) {
+            other->busy++;
+            other->next_at = next_at;
+        }
+    }
+}
+
+int runs_write(struct queue *q, const struct runs *runs, struct err *err)
+{
+    const char *last = "";
+    for (int i = 0; runs->compete && i < runs->n; i++) {
+        const struct run *r = &runs->v[i];
+        if (!r->taken || !strcmp(r->pipeline, last))
+            continue;
+        last = r->pipeline;
+        sqlite3_stmt *st = queue_stmt(q, SQL_PIPELINE_PASSED);
+        db_bind(st, ":pipeline", last);
+        db_bind(st, ":pass", r->pass);
+        if (db_run(st, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* ---- limits of the ini ---- */
+
+struct limits {
+    const struct remote_limits *remotes;
+    int nremotes;
+    const struct pipeline_weight *weights;
+    int nweights;
+};
+
+static bool limited(const struct remote_limits *r)
+{
+    return r->connections || r->interval_ms;
+}
+
+static bool has_remote(const struct limits *l, const struct remote_limits *row)
+{
+    for (int i = 0; i < l->nremotes; i++)
+        if (!strcmp(l->remotes[i].name, row->name))
+            return l->remotes[i].connections == row->connections &&
+                   l->remotes[i].interval_ms == row->interval_ms;
+    return false;
+}
+
+static bool has_weight(const struct limits *l, const char *name, int64_t weight)
+{
+    for (int i = 0; i < l->nweights; i++)
+        if (!strcmp(l->weights[i].name, name))
+            return l->weights[i].weight == weight;
+    return false;
+}
+
+/* How many limits there are and have to be, and how many of them are the same. */
+struct compared {
+    int are, must, same;
+};
+
+static int compare_remotes(struct queue *q, const struct limits *l, struct compared *c, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_REMOTE_LIST);
+    int rc;
+    for (int i = 0; i < l->nremotes; i++)
+        c->must += limited(&l->remotes[i]);
+    while ((rc = db_step(st, err)) == 1) {
+        struct remote_limits row = { db_text(st, 0), sqlite3_column_int64(st, 1),
+                                     sqlite3_column_int64(st, 2) };
+        c->are += limited(&row);
+        c->same += limited(&row) && has_remote(l, &row);
+    }
+    return rc;
+}
+
+static int compare_weights(struct queue *q, const struct limits *l, struct compared *c, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_WEIGHT_LIST);
+    int rc;
+    for (int i = 0; i < l->nweights; i++)
+        c->must += l->weights[i].weight != 1;
+    while ((rc = db_step(st, err)) == 1) {
+        c->are++;
+        c->same += has_weight(l, db_text(st, 0), sqlite3_column_int64(st, 1));
+    }
+    return rc;
+}
+
+static int limits_write(struct queue *q, const struct limits *l, struct err *err)
+{
+    sqlite3_stmt *sweep = queue_stmt(q, SQL_REMOTE_SWEEP);
+    db_bind(sweep, ":now", sys_now_ms());
+    if (db_run(queue_stmt(q, SQL_REMOTE_LIMITS_FORGET), err) < 0 || db_run(sweep, err) < 0 ||
+        db_run(queue_stmt(q, SQL_WEIGHT_FORGET), err) < 0)
+        return -1;
+    for (int i = 0; i < l->nremotes; i++) {
+        sqlite3_stmt *st = queue_stmt(q, SQL_REMOTE_SET);
+        db_bind(st, ":name", l->remotes[i].name);
+        db_bind(st, ":connections", l->remotes[i].connections);
+        db_bind(st, ":interval", l->remotes[i].interval_ms);
+        if (limited(&l->remotes[i]) && db_run(st, err) < 0)
+            return -1;
+    }
+    for (int i = 0; i < l->nweights; i++) {
+        sqlite3_stmt *st = queue_stmt(q, SQL_WEIGHT_SET);
+        db_bind(st, ":name", l->weights[i].name);
+        db_bind(st, ":weight", l->weights[i].weight);
+        if (l->weights[i].weight != 1 && db_run(st, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+int job_limits_set(struct queue *q, const struct remote_limits *remotes, int nremotes,
+                   const struct pipeline_weight *weights, int nweights, struct err *err)
+{
+    struct limits l = { remotes, nremotes, weights, nweights };
+    struct compared c = { 0 };
+    if (compare_remotes(q, &l, &c, err) < 0 || compare_weights(q, &l, &c, err) < 0)
+        return -1;
+    if (c.are == c.must && c.same == c.must)
+        return 0;
+    if (queue_begin(q, err) < 0)
+        return -1;
+    if (limits_write(q, &l, err) < 0) {
+        queue_rollback(q);
+        return err_in(err, "limits of remotes and pipelines");
+    }
+    if (queue_commit(q, QUEUE_LATER, err) < 0)
+        return -1;
+    queue_ring(q, BELL_READY, INT_MAX);
+    return 0;
+}

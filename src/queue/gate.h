@@ -1,0 +1,54 @@
+/*
+ * What keeps ready jobs from being claimed, and whose turn it is. Ready jobs stand in runs, one for
+ * each pipeline and remote; a gate closes or opens for a whole run, and one function decides, for
+ * the claim as for whoever asks why a job waits:
+ *
+ *   its pipeline is paused; a server asked to be left alone (Retry-After); its remote has as many
+ *   jobs as it may have at a time (connections=); its remote was asked just now (interval=).
+ *
+ * The remotes' limits stand in queue.db, so that they bind all workers together. Of the runs whose
+ * gate is open the greatest priority goes first; between pipelines of the same priority those with
+ * the least `pass` (stride scheduling, Waldspurger and Weihl 1995: each job taken adds
+ * PASS_STRIDE / weight), so that a million jobs of one pipeline do not starve the others; then the
+ * oldest job.
+ *
+ * If power fails a pass or a place in the interval is forgotten: a turn too many.
+ */
+#ifndef QETL_QUEUE_GATE_H
+#define QETL_QUEUE_GATE_H
+
+#include "queue/job.h"
+
+enum gate { GATE_OPEN, GATE_PAUSED, GATE_HELD, GATE_CONNECTIONS, GATE_INTERVAL };
+
+/* The ready jobs of a pipeline at a remote. */
+struct run {
+    char *pipeline, *remote;           /* owned */
+    int64_t priority, seq;             /* of its first job */
+    int64_t weight, pass;              /* of its pipeline */
+    int64_t connections, busy;         /* most and current jobs of its remote; 0: any number */
+    int64_t interval, next_at, held_until; /* of its remote */
+    bool paused;
+    bool empty; /* all its jobs are taken */
+    bool taken; /* jobs of its pipeline were */
+};
+/* In the order of pipelines and remotes. */
+struct runs {
+    struct run *v;
+    int n, cap;
+    bool compete; /* pipelines had to take turns */
+};
+int runs_read(struct queue *q, struct runs *runs, struct err *err);
+void runs_clear(struct runs *runs);
+
+/* What holds the run now. *opens: when that passes, if time alone does it; else 0. */
+enum gate gate_of(const struct run *r, int64_t now, int64_t *opens);
+/* The run that a claim takes from next, or NULL. *most: how many jobs may be taken before another
+ * run could have its turn. */
+struct run *runs_choose(struct runs *runs, int64_t now, int64_t *most);
+/* A job of the run was claimed that makes so many requests; what that changes for the other runs. */
+void runs_took(struct runs *runs, struct run *r, int64_t requests, int64_t now);
+/* Write what the claims changed: the passes, where pipelines compete. */
+int runs_write(struct queue *q, const struct runs *runs, struct err *err);
+
+#endif

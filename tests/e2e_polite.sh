@@ -1,0 +1,124 @@
+#!/bin/bash
+# Limits of a place bind all workers together: connections=, interval=, and what a server asks for by Retry-After.
+. "${srcdir:-.}/tests/lib.sh"
+. "$srcdir/tests/qetl.sh"
+need sqlite3 sqlite3
+need jq jq
+need python3 python3
+
+job_is() { [ "$(state "$1")" = "$2" ]; }
+submit() { qetlctl --json submit "$@" | jq .id; }
+all_loaded() { [ "$(qetlctl --json jobs --state loaded | jq '.jobs | length')" = "$1" ]; }
+
+# /slow answers after 0.3 s; /busy says once that it is (Retry-After: 4). A line a request: ms, how many are under way.
+cat >"$work/server.py" <<'PY'
+import http.server, os, sys, threading, time
+lock, under_way, refused = threading.Lock(), 0, set()
+class H(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        global under_way
+        with lock:
+            under_way += 1
+            print(int(time.time() * 1000), under_way, self.path, flush=True)
+            first = self.path.startswith("/busy") and not refused
+            if first:
+                refused.add(self.path)
+        if first:
+            self.send_response(503)
+            self.send_header("Retry-After", "4")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+        else:
+            time.sleep(0.3)
+            body = b"id\n1\n"
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            with lock:
+                under_way -= 1
+            self.end_headers()
+            self.wfile.write(body)
+            return
+        with lock:
+            under_way -= 1
+    def log_message(self, *a): pass
+s = http.server.ThreadingHTTPServer(("127.0.0.1", 0), H)
+s.daemon_threads = True
+open(sys.argv[1] + ".new", "w").write(str(s.server_port))
+os.rename(sys.argv[1] + ".new", sys.argv[1])
+s.serve_forever()
+PY
+serve() { # gives $url and $log
+    log=$work/log.$1
+    python3 "$work/server.py" "$work/port.$1" >"$log" &
+    servers="${servers-} $!"
+    wait_for 60 test -s "$work/port.$1" || bail 'the server does not start'
+    url=http://127.0.0.1:$(cat "$work/port.$1")
+}
+trap 'stop_roles; kill ${servers-} 2>/dev/null; cleanup' EXIT
+
+site_with() { # LINES of [remote place]
+    SLOTS=3 new_site <<INI
+[remote place]
+url = $url/
+$1
+[pipeline p]
+columns = id:integer!
+table   = warehouse.p
+backoff = 100ms
+INI
+    qetlctl init >/dev/null
+}
+most_at_once() { awk '{ if ($2 > most) most = $2 } END { print most }' "$log"; }
+least_gap() { queue_sql 'SELECT min(b.started - a.started) FROM job AS a JOIN job AS b WHERE b.started > a.started'; }
+
+# ---- connections ----
+serve none
+site_with ''
+for i in 1 2 3 4 5 6; do submit p "$url/slow$i" >/dev/null; done
+start_role all
+ok 'without a limit all jobs are loaded' wait_for 60 all_loaded 6
+ok '... by several workers at once' test "$(most_at_once)" -gt 1
+stop_roles
+
+serve connections
+site_with 'connections = 1'
+for i in 1 2 3 4 5 6; do submit p "$url/slow$i" >/dev/null; done
+printf 'id\n9\n' >"$work/local.csv"
+local=$(submit p "$work/local.csv")
+start_role worker
+start_role worker-2
+start_role loader
+ok 'a job of this machine does not wait for them' wait_for 60 job_is "$local" loaded
+ok 'connections = 1: all jobs are loaded' wait_for 60 all_loaded 7
+is '... one after the other, though six slots are free' "$(most_at_once)" 1
+is '... status knows the place' "$(qetlctl --json status | jq -c '.remotes[] | [.remote, .connections]')" '["place",1]'
+stop_roles
+
+# ---- interval ----
+serve interval
+site_with 'interval = 700ms'
+for i in 1 2 3 4; do submit p "$url/slow$i" >/dev/null; done
+start_role all
+ok 'interval = 700ms: all jobs are loaded' wait_for 60 all_loaded 4
+ok "... no two of them were begun closer to each other ($(least_gap) ms)" test "$(least_gap)" -ge 700
+stop_roles
+
+# ---- Retry-After ----
+serve busy
+site_with ''
+sed -i '/^\[remote place\]/,/^url/d' "$site/qetl.ini" # a place without a section is one, too
+jobs=$(for i in 1 2 3 4; do submit p "$url/busy$i"; done)
+start_role worker
+# shellcheck disable=SC2016
+ok 'a server that is busy is left alone' wait_for 60 bash -c 'qetlctl --json status | jq -e ".remotes[0].held_until"'
+is '... under its name' "$(qetlctl --json status | jq -r '.remotes[0].remote')" "$url"
+like '... and status says why' "$(qetlctl status)" "$url +[0-9] +0 +20[0-9-]+ [0-9:]+Z +.*503"
+like '... explain, too' "$(qetlctl explain "$(tail -n 1 <<<"$jobs")")" 'asked to be left alone'
+stop_roles
+start_role all
+ok 'it is asked again later, also by a worker that was started meanwhile' wait_for 60 all_loaded 4
+asked=$(awk '{ print $1 }' "$log" | head -n 5 | paste -sd' ')
+gap=$(awk 'NR == 1 { first = $1 } $2 >= 1 && $1 - first > 1500 { print $1 - first; exit }' "$log")
+ok "... after the time that it asked for ($gap ms: $asked)" test "$gap" -ge 3500
+stop_roles
+done_testing

@@ -1,0 +1,324 @@
+/* What holds ready jobs back, and whose turn it is. Time is moved, never slept for. */
+#include "test.h"
+
+#include "io/db.h"
+#include "queue/job.h"
+#include "queue/registry.h"
+
+enum { LEASE = 60000, CRASHES = 3 };
+
+static struct queue *q;
+static struct err err;
+static int64_t worker;
+
+static void start(void)
+{
+    static int n;
+    char name[32];
+    snprintf(name, sizeof name, "gate%d.db", n++);
+    CHECK_OK(queue_open(&q, test_file(name), QUEUE_CREATE, &err), err);
+    CHECK_OK(registry_join(q, "worker", "worker-1", &worker, &err), err);
+}
+
+static void stop(void)
+{
+    queue_close(q);
+}
+
+static int64_t submit(const char *pipeline, const char *remote, int64_t priority)
+{
+    char uid[SYS_UID_LEN + 1];
+    bool made;
+    int64_t id = 0;
+    struct job_new n = {
+        .pipeline = pipeline, .remote = remote, .priority = priority, .attempts_max = 3
+    };
+    CHECK_OK(queue_begin(q, &err), err);
+    CHECK_OK(job_submit(q, &n, &id, uid, &made, &err), err);
+    CHECK_OK(queue_commit(q, QUEUE_LATER, &err), err);
+    return id;
+}
+
+static void submit_many(const char *pipeline, const char *remote, int n)
+{
+    while (n-- > 0)
+        submit(pipeline, remote, 0);
+}
+
+static int claim(struct lease *leases, int max)
+{
+    int n = job_finish_claim(q, NULL, 0, worker, LEASE, CRASHES, leases, max, &err);
+    CHECK_OK(n, err);
+    return n;
+}
+
+/* Claim n jobs, `at_once` a call, and forget them: the pipelines' first letters, in order. */
+static const char *turns(int n, int at_once)
+{
+    static char letters[256];
+    struct lease l[16];
+    int have = 0;
+    while (have < n) {
+        int got = claim(l, at_once < n - have ? at_once : n - have);
+        CHECK(got > 0);
+        for (int i = 0; i < got; i++) {
+            letters[have++] = *l[i].pipeline;
+            job_lease_clear(&l[i]);
+        }
+    }
+    letters[have] = 0;
+    return letters;
+}
+
+static int count(const char *letters, char c)
+{
+    int n = 0;
+    for (; *letters; letters++)
+        n += *letters == c;
+    return n;
+}
+
+static void busy(struct lease *l, int64_t retry_after_ms)
+{
+    struct finish f = { .lease = l, .outcome = OUT_FAILED, .stage = "fetch", .backoff_ms = 1 };
+    err_set(&f.err, ERR_FETCH_BUSY, "HTTP 503");
+    f.err.retry_after_ms = retry_after_ms;
+    CHECK_OK(job_finish_claim(q, &f, 1, worker, LEASE, CRASHES, NULL, 0, &err), err);
+    job_lease_clear(l);
+}
+
+static void stage(struct lease *l)
+{
+    struct finish f = { .lease = l, .outcome = OUT_STAGED };
+    CHECK_OK(job_finish_claim(q, &f, 1, worker, LEASE, CRASHES, NULL, 0, &err), err);
+    job_lease_clear(l);
+}
+
+static void limit(const char *name, int64_t connections, int64_t interval_ms)
+{
+    struct remote_limits r = { name, connections, interval_ms };
+    CHECK_OK(job_limits_set(q, &r, 1, NULL, 0, &err), err);
+}
+
+static void explains(int64_t id, const char *part)
+{
+    AUTO(buf_clear) struct buf out = { 0 };
+    CHECK_OK(job_explain(q, id, &out, &err), err);
+    CHECK_HAS(out.p, part);
+}
+
+/* In how many seconds the next gate opens by itself, while none is open; -1: none does. */
+static int64_t opens_in_s(void)
+{
+    int64_t at;
+    CHECK_EQ(job_claimable(q, &at, &err), 0);
+    return at ? (at - sys_now_ms() + 999) / 1000 : -1;
+}
+
+/* ---- whose turn ---- */
+
+TEST(gate, a_burst_of_one_pipeline_does_not_starve_the_others)
+{
+    start();
+    submit_many("a", NULL, 100);
+    submit_many("b", NULL, 3);
+    CHECK_STR(turns(8, 1), "abababaa");
+    submit_many("b", NULL, 4);
+    CHECK_EQ(count(turns(8, 8), 'b'), 4); /* several at once the same */
+    stop();
+}
+
+TEST(gate, shares_are_as_the_weights)
+{
+    struct pipeline_weight w[] = { { "a", 1 }, { "b", 3 } };
+    start();
+    CHECK_OK(job_limits_set(q, NULL, 0, w, 2, &err), err);
+    submit_many("a", NULL, 100);
+    submit_many("b", NULL, 100);
+    CHECK_EQ(count(turns(40, 1), 'b'), 30);
+    CHECK_EQ(count(turns(40, 10), 'b'), 30);
+    CHECK_OK(job_limits_set(q, NULL, 0, NULL, 0, &err), err); /* the ini says nothing of it any more */
+    CHECK_EQ(count(turns(40, 10), 'b'), 20);
+    stop();
+}
+
+TEST(gate, who_was_away_has_no_claim_to_all_that_was_done_meanwhile)
+{
+    start();
+    submit_many("a", NULL, 60);
+    submit_many("b", NULL, 60);
+    turns(100, 10); /* 50 of each */
+    submit_many("c", NULL, 100);
+    submit_many("a", NULL, 100);
+    CHECK(count(turns(40, 1), 'c') <= 24);
+    stop();
+}
+
+TEST(gate, priority_goes_before_turns)
+{
+    struct lease l;
+    start();
+    submit("a", NULL, 0);
+    int64_t urgent = submit("a", NULL, 9);
+    submit("b", NULL, 0);
+    CHECK_EQ(claim(&l, 1), 1);
+    CHECK_EQ(l.id, urgent);
+    job_lease_clear(&l);
+    stop();
+}
+
+TEST(gate, a_lone_pipeline_is_written_no_pass)
+{
+    int64_t rows;
+    start();
+    submit_many("a", "r", 5);
+    turns(5, 2);
+    CHECK_OK(db_int(queue_db(q), "SELECT count(*) FROM pipeline", &rows, &err), err);
+    CHECK_EQ(rows, 0);
+    stop();
+}
+
+/* ---- connections ---- */
+
+TEST(gate, a_remote_has_no_more_jobs_than_connections_at_a_time)
+{
+    struct lease l[8];
+    start();
+    limit("r", 2, 0);
+    int64_t free_one = submit("q", NULL, 0);
+    submit_many("p", "r", 3);
+    int64_t last = submit("p", "r", 0);
+    CHECK_EQ(claim(l, 8), 3); /* two of them, and the one that needs no remote */
+    int of_r = (l[0].id != free_one) + (l[1].id != free_one) + (l[2].id != free_one);
+    CHECK_EQ(of_r, 2);
+    explains(last, "2 of 2 jobs that 'r' may have");
+    CHECK_EQ(opens_in_s(), -1);
+    stage(&l[l[0].id == free_one]); /* one of r */
+    for (int i = 0; i < 3; i++)
+        job_lease_clear(&l[i]);
+    CHECK_EQ(claim(l, 8), 1);
+    job_lease_clear(&l[0]);
+    stop();
+}
+
+TEST(gate, limits_are_written_once_and_go_with_the_ini)
+{
+    struct lease l[8];
+    int64_t changes;
+    start();
+    limit("r", 1, 0);
+    submit_many("p", "r", 3);
+    CHECK_OK(db_int(queue_db(q), "SELECT total_changes()", &changes, &err), err);
+    int64_t before = changes;
+    limit("r", 1, 0);
+    CHECK_OK(db_int(queue_db(q), "SELECT total_changes()", &changes, &err), err);
+    CHECK_EQ(changes, before);
+    CHECK_EQ(claim(l, 8), 1);
+    job_lease_clear(&l[0]);
+    CHECK_OK(job_limits_set(q, NULL, 0, NULL, 0, &err), err);
+    CHECK_EQ(claim(l, 8), 2);
+    job_lease_clear(&l[0]);
+    job_lease_clear(&l[1]);
+    stop();
+}
+
+/* ---- interval ---- */
+
+TEST(gate, requests_keep_their_interval_of_all_workers_together)
+{
+    struct lease l[8];
+    start();
+    limit("r", 0, 50000);
+    submit_many("p", "r", 3);
+    CHECK_EQ(claim(l, 8), 1);
+    CHECK_EQ(opens_in_s(), 50);
+    explains(l[0].id + 1, "not asked more often than interval= says");
+    job_lease_clear(&l[0]);
+    sys_clock_advance(40000);
+    CHECK_EQ(claim(l, 8), 0);
+    sys_clock_advance(10000);
+    CHECK_EQ(claim(l, 8), 1);
+    job_lease_clear(&l[0]);
+    stop();
+}
+
+TEST(gate, a_job_of_many_objects_is_as_many_requests)
+{
+    struct lease l[8];
+    char uid[SYS_UID_LEN + 1];
+    bool made;
+    int64_t id;
+    start();
+    limit("r", 0, 50000);
+    struct job_new n = { .pipeline = "p", .remote = "r", .objects = STR("[\"a\",\"b\",\"c\"]") };
+    CHECK_OK(queue_begin(q, &err), err);
+    CHECK_OK(job_submit(q, &n, &id, uid, &made, &err), err);
+    CHECK_OK(queue_commit(q, QUEUE_LATER, &err), err);
+    submit("p", "r", 0);
+    CHECK_EQ(claim(l, 8), 1);
+    CHECK_EQ(opens_in_s(), 150);
+    job_lease_clear(&l[0]);
+    stop();
+}
+
+/* ---- Retry-After ---- */
+
+TEST(gate, a_server_that_asks_to_be_left_alone_is_by_all)
+{
+    struct lease l[8];
+    struct job_left left;
+    start();
+    submit_many("p", "r", 3);
+    submit_many("p", "s", 1);
+    CHECK_EQ(claim(l, 1), 1);
+    int64_t failed = l[0].id;
+    busy(&l[0], 30000);
+    CHECK_EQ(claim(l, 8), 1); /* that of s */
+    job_lease_clear(&l[0]);
+    explains(failed + 1, "'r' asked to be left alone; it will be asked again in ");
+    CHECK_EQ(opens_in_s(), 30);
+    CHECK_OK(job_left(q, sys_now_ms() + 1000, &left, &err), err);
+    CHECK_EQ(left.ready, 1); /* the one that failed, soon */
+    CHECK_EQ(left.later, 2);
+    CHECK_OK(job_left(q, sys_now_ms() + 60000, &left, &err), err);
+    CHECK_EQ(left.ready, 3);
+    sys_clock_advance(30000);
+    CHECK_EQ(claim(l, 8), 2);
+    job_lease_clear(&l[0]);
+    job_lease_clear(&l[1]);
+    stop();
+}
+
+TEST(gate, a_job_without_a_remote_holds_nobody)
+{
+    struct lease l[8];
+    start();
+    submit_many("p", NULL, 2);
+    CHECK_EQ(claim(l, 1), 1);
+    busy(&l[0], 30000);
+    CHECK_EQ(claim(l, 1), 1);
+    job_lease_clear(&l[0]);
+    stop();
+}
+
+/* ---- many ---- */
+
+TEST(gate, a_claim_asks_once_for_a_run_however_long_it_is)
+{
+    struct lease l[2];
+    int64_t steps[2];
+    start();
+    limit("r", 1, 0);
+    submit("p", "r", 0);
+    CHECK_EQ(claim(l, 1), 1); /* the gate of r is closed now */
+    for (int i = 0; i < 2; i++) {
+        submit_many("p", "r", i ? 3000 : 10);
+        sqlite3_stmt *st = queue_stmt(q, SQL_RUN_NEXT);
+        (void)sqlite3_stmt_status(st, SQLITE_STMTSTATUS_VM_STEP, 1);
+        CHECK_EQ(opens_in_s(), -1);
+        steps[i] = sqlite3_stmt_status(st, SQLITE_STMTSTATUS_VM_STEP, 1);
+    }
+    CHECK_EQ(steps[0], steps[1]);
+    job_lease_clear(&l[0]);
+    stop();
+}
