@@ -394,4 +394,54 @@ else
     diag "$why"
     skip "$why" 13
 fi
+
+# ---- S3 ----
+if try_service s3; then
+    put() { # FILE KEY, as it stands in a URL
+        curl -sf --aws-sigv4 "aws:amz:$S3_REGION:s3" --user "$S3_ACCESS:$S3_SECRET" --path-as-is -T "$1" \
+            -H "x-amz-content-sha256: $(sha256sum "$1" | cut -d' ' -f1)" "$S3/bucket/$2" >/dev/null
+    }
+    head -c 3000000 /dev/urandom >big
+    cp big new
+    printf x | dd of=new conv=notrunc status=none
+    at=("endpoint=$S3" "region=$S3_REGION" "access_key=$S3_ACCESS" "secret_key=$S3_SECRET")
+    put big 'in/a%20b%2Bc%25%C3%BC/big'
+    fresh "${at[@]}" 's3://bucket/in/a b+c%25ü/big'
+    whole "s3: an object is fetched" big
+    is "s3: its head is told" "$heads $size $got" "1 3000000 3000000"
+    like "s3: its ETag is kept" "$etag" '^"[0-9a-f]{32}"$'
+    fresh "${at[@]}" 's3://bucket/in/a%20b%2bc%25%C3%BC/big'
+    whole "s3: a key may be written with escapes" big
+    fresh "${at[@]}" session_token=lent 's3://bucket/in/a b+c%25ü/big'
+    whole "s3: a session token is signed too" big
+    echo 'GET 2 cut' >"$S3_FAULTS"
+    fresh "${at[@]}" 's3://bucket/in/a b+c%25ü/big'
+    whole "s3: what breaks off goes on where it was" big
+    is "s3: all three times" "$(tail -n 3 "$S3_LOG" | cut -d' ' -f4 | xargs)" "cut cut -"
+    head -c 1000000 big >out
+    get "${at[@]}" offset=1000000 size=3000000 "etag=$etag" 's3://bucket/in/a b+c%25ü/big'
+    whole "s3: what is left is gone on with" big
+    is "s3: from there" "$got $offset" "2000000 1000000"
+    put new 'in/a%20b%2Bc%25%C3%BC/big'
+    head -c 1000000 big >out
+    get "${at[@]}" offset=1000000 size=3000000 "etag=$etag" 's3://bucket/in/a b+c%25ü/big'
+    whole "s3: a changed one starts over" new
+    fresh "${at[@]}" s3://bucket/none
+    fails "s3: what is not there is missing" fetch-missing '404 NoSuchKey'
+    fresh "${at[@]}" s3://nobody/none
+    fails "s3: so is what is in no bucket" fetch-missing '404 NoSuchBucket'
+    fresh "${at[@]}" s3://bucket/
+    fails "s3: a bucket is not an object" not-a-file 'bucket'
+    fresh "${at[@]}" secret_key=hunter2 s3://bucket/none
+    fails "s3: a wrong key is denied" fetch-denied '403 SignatureDoesNotMatch'
+    unlike "s3: and not shown" "$facts" 'hunter2'
+    fresh "endpoint=$S3" s3://bucket/none
+    fails "s3: without a key nothing is signed" fetch-denied '403 AccessDenied'
+    echo 'GET 1 503' >"$S3_FAULTS"
+    fresh "${at[@]}" s3://bucket/none
+    fails "s3: a store that is busy says so" fetch-busy '503 SlowDown'
+else
+    diag "$why"
+    skip "$why" 17
+fi
 done_testing

@@ -52,7 +52,7 @@ TEST(source, an_unknown_scheme_is_refused_with_the_nearest_one)
         const char *uri, *says;
     } table[] = {
         { "htps://h/x", "did you mean https://" },
-        { "s3://b/x", "there are file, http, https, ftp, ftps, sftp" },
+        { "gopher://b/x", "there are file, http, https, ftp, ftps, sftp, s3" },
         { "http:/h/x", "names no host" },
         { "http:///x", "names no host" },
         { "", "empty" },

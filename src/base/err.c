@@ -93,7 +93,7 @@ static const struct err_def {
         "the object changed while it was fetched; it is fetched again from the start" },
     [ERR_URI] = { "uri", ERR_PERMANENT, 2,
         "the URI has no form that qetl knows",
-        "give http://, https://, ftp://, ftps://, sftp://, file:// or a path" },
+        "give http://, https://, ftp://, ftps://, sftp://, s3://, file:// or a path" },
     [ERR_NOT_A_FILE] = { "not-a-file", ERR_PERMANENT, 1,
         "the path names a folder, a device or a FIFO",
         "name a regular file" },

@@ -15,7 +15,6 @@
 #include "io/fetch.h"
 
 #include <config.h>
-#include <curl/curl.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -27,6 +26,7 @@
 #include "base/sys.h"
 #include "base/text.h"
 #include "io/http_head.h"
+#include "io/s3_place.h"
 
 enum {
     TICK_MS = 100,
@@ -41,6 +41,7 @@ enum {
     WINDOW_BYTES = 1024,     /* fewer in a stall_timeout is a stall */
     HEAD_MAX = 256 * 1024,   /* all header lines of an answer */
     REFUSAL_MAX = 64 * 1024, /* body of an error that is read over to keep the connection */
+    REFUSAL_KEPT = 1024,
     SHOWN = 256,             /* of a URI in a message */
 };
 
@@ -55,16 +56,18 @@ struct transport {
     const char *scheme, *protocols;
     bool http, ssh, tls;
 };
+#define IS_S3(t) ((t)->secrets.s3.base != NULL)
 static const struct transport transports[] = {
     { "http", "http", true, false, false }, { "https", "https", true, false, true },
     { "ftp", "ftp", false, false, false },  { "ftps", "ftp,ftps", false, false, true },
-    { "sftp", "sftp", false, true, false },
+    { "sftp", "sftp", false, true, false }, { "s3", "http,https", true, false, false },
 };
 
 /* Secrets of a remote, read when the transfer starts and wiped when it ends. */
 struct secrets {
     char *user, *password, *proxy;
     struct curl_slist *headers;
+    struct s3_place s3; /* where the transport is s3 */
 };
 
 enum verdict { V_DONE, V_AGAIN, V_BROKEN, V_FAILED };
@@ -92,6 +95,7 @@ struct transfer {
     struct http_head head;
     size_t head_bytes, refusal_bytes;
     int64_t from, skip; /* first byte asked for; bytes of the body that the sink has already */
+    char refusal[REFUSAL_KEPT + 1]; /* begin of the body of an error */
     bool judged, again, failed, paused, head_over;
     bool probing, folder; /* is_folder() */
     int64_t window_ms, window_bytes, window_limit_ms;
@@ -383,6 +387,10 @@ static size_t on_body(char *p, size_t one, size_t n, void *arg)
         return 0;
     }
     if (!good_status(t)) {
+        if (t->refusal_bytes < REFUSAL_KEPT) {
+            size_t some = REFUSAL_KEPT - t->refusal_bytes;
+            memcpy(t->refusal + t->refusal_bytes, p, n < some ? n : some);
+        }
         t->refusal_bytes += n;
         t->window_bytes += (int64_t)n;
         return t->refusal_bytes > REFUSAL_MAX ? 0 : n;
@@ -406,13 +414,6 @@ static size_t on_body(char *p, size_t one, size_t n, void *arg)
 }
 
 /* ---- the request of a try ---- */
-
-static void wipe_headers(struct curl_slist *list)
-{
-    for (struct curl_slist *h = list; h; h = h->next)
-        explicit_bzero(h->data, strlen(h->data));
-    curl_slist_free_all(list);
-}
 
 static bool add_header(struct curl_slist **list, const char *text)
 {
@@ -465,9 +466,23 @@ static int read_secret(struct transfer *t, const char *what, const char *referen
     return err_in(t->err, "%s: %s of the remote", t->shown, what);
 }
 
+static int read_place(struct transfer *t)
+{
+    struct str bucket, key;
+    if (strcmp(t->transport->scheme, "s3") != 0)
+        return 0;
+    if (s3_split(t->uri, &bucket, &key, t->err) < 0)
+        return -1;
+    if (!key.n)
+        return fail(t, ERR_NOT_A_FILE, "this names a bucket");
+    return s3_place_open(&t->secrets.s3, t->remote, bucket, t->err) < 0 ? err_in(t->err, "%s", t->shown) : 0;
+}
+
 static int secrets_read(struct transfer *t)
 {
     const struct remote *r = t->remote;
+    if (read_place(t) < 0)
+        return -1;
     if (!r)
         return 0;
     if (read_secret(t, "user", r->user, &t->secrets.user) < 0 ||
@@ -489,15 +504,17 @@ static void secrets_clear(struct secrets *s)
     secret_clear(&s->user);
     secret_clear(&s->password);
     secret_clear(&s->proxy);
-    wipe_headers(s->headers);
+    s3_headers_free(s->headers);
     s->headers = NULL;
+    s3_place_clear(&s->s3);
 }
 
 static int request_headers(struct transfer *t)
 {
     char line[320];
-    bool ok = add_header(
-        &t->headers, "Accept-Encoding: identity"); /* the bytes as they are stored are the object */
+    /* The bytes as they are stored are the object. Some S3 stores change this header on its way, so that its signature breaks. */
+    bool ok = IS_S3(t) ? s3_place_headers(&t->secrets.s3, S3_NO_BODY, &t->headers)
+                       : add_header(&t->headers, "Accept-Encoding: identity");
     for (struct curl_slist *h = t->same_place ? t->secrets.headers : NULL; ok && h; h = h->next)
         ok = add_header(&t->headers, h->data);
     if (ok && t->from > 0) {
@@ -553,9 +570,11 @@ static CURLcode set_security(struct transfer *t)
         bad |= curl_easy_setopt(e, CURLOPT_HTTPPROXYTUNNEL, 1L);
     if (t->secrets.proxy)
         bad |= curl_easy_setopt(e, CURLOPT_PROXY, t->secrets.proxy);
-    if (t->same_place && t->secrets.user)
+    if (IS_S3(t))
+        bad |= s3_place_sign(&t->secrets.s3, e);
+    else if (t->same_place && t->secrets.user)
         bad |= curl_easy_setopt(e, CURLOPT_USERNAME, t->secrets.user);
-    if (t->same_place && t->secrets.password)
+    if (!IS_S3(t) && t->same_place && t->secrets.password)
         bad |= curl_easy_setopt(e, CURLOPT_PASSWORD, t->secrets.password);
     if (r && r->ca_file) {
         bad |= curl_easy_setopt(e, CURLOPT_CAINFO, r->ca_file);
@@ -699,6 +718,7 @@ static CURLcode run(struct transfer *t)
     CURLcode code = CURLE_FAILED_INIT;
     t->head = (struct http_head){ 0 };
     t->head_bytes = t->refusal_bytes = 0;
+    memset(t->refusal, 0, sizeof t->refusal);
     t->skip = 0;
     t->judged = t->again = t->failed = t->paused = t->head_over = false;
     t->fault[0] = '\0';
@@ -729,7 +749,7 @@ static void run_end(struct transfer *t)
 {
     (void)curl_multi_remove_handle(t->f->multi, t->f->easy);
     (void)curl_easy_setopt(t->f->easy, CURLOPT_HTTPHEADER, NULL);
-    wipe_headers(t->headers);
+    s3_headers_free(t->headers);
     t->headers = NULL;
 }
 
@@ -744,6 +764,14 @@ static const struct status_def {
     { 425, ERR_FETCH_BUSY },    { 429, ERR_FETCH_BUSY },    { 503, ERR_FETCH_BUSY },
 };
 
+/* What an S3 store calls its reason; empty where it gave none. */
+static struct str refusal_code(const struct transfer *t)
+{
+    const char *from = IS_S3(t) ? strstr(t->refusal, "<Code>") : NULL;
+    size_t n = from ? strspn(from + 6, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz") : 0;
+    return (struct str){ from ? from + 6 : "", n };
+}
+
 static int fail_status(struct transfer *t)
 {
     int status = t->head.status;
@@ -751,7 +779,8 @@ static int fail_status(struct transfer *t)
     for (size_t i = 0; i < COUNT_OF(statuses); i++)
         if (statuses[i].status == status)
             code = statuses[i].code;
-    fail(t, code, "the server answered %d", status);
+    struct str why = refusal_code(t);
+    fail(t, code, "the server answered %d%s%.*s", status, why.n ? " " : "", (int)why.n, why.p);
     t->err->sys = status;
     t->err->retry_after_ms = http_retry_after_ms(&t->head, sys_now_ms());
     return -1;
@@ -982,13 +1011,29 @@ static bool explicit_tls(const struct transfer *t, const char *host)
     return !t->transport->http && t->transport->tls && colon && strtol(colon + 1, NULL, 10) != 990;
 }
 
-/* One request, with the redirects on its way. */
-static enum verdict one_try(struct transfer *t)
+/* t->url of the uri, before redirects. */
+static bool first_url(struct transfer *t)
 {
     const char *host = strstr(t->uri, "://") + 3;
     free(t->url);
-    if (asprintf(&t->url, "%s://%s", explicit_tls(t, host) ? "ftp" : t->transport->scheme, host) <
-        0) {
+    t->url = NULL;
+    if (!IS_S3(t))
+        return asprintf(&t->url, "%s://%s", explicit_tls(t, host) ? "ftp" : t->transport->scheme, host) >= 0;
+    struct buf url = { 0 };
+    AUTO(buf_clear) struct buf key = { 0 };
+    s3_decode(&key, str_of(host + strcspn(host, "/") + 1));
+    if (key.failed || !s3_place_url(&t->secrets.s3, buf_str(&key), NULL, &url)) {
+        buf_clear(&url);
+        return false;
+    }
+    t->url = url.p;
+    return true;
+}
+
+/* One request, with the redirects on its way. */
+static enum verdict one_try(struct transfer *t)
+{
+    if (!first_url(t)) {
         t->url = NULL;
         fail(t, ERR_NO_MEMORY, "out of memory");
         return V_FAILED;
@@ -997,7 +1042,7 @@ static enum verdict one_try(struct transfer *t)
     t->from = t->pos > 0 && !t->no_range && can_resume(t, &t->known) ? t->pos : 0;
     for (int hop = 0;; hop++) {
         CURLcode code = run(t);
-        bool redirect = t->transport->http && code == CURLE_OK && !t->failed && !t->again &&
+        bool redirect = t->transport->http && !IS_S3(t) && code == CURLE_OK && !t->failed && !t->again &&
                         t->head.status >= 300 && t->head.status < 400 && t->head.status != 304;
         int rc = redirect ? follow(t, hop) : 0;
         enum verdict v = rc < 0 ? V_FAILED : redirect ? V_AGAIN : judge_end(t, code);
@@ -1094,7 +1139,7 @@ static int check_uri(struct transfer *t)
         if (str_eq_nocase((struct str){ t->uri, n }, str_of(transports[i].scheme)))
             t->transport = &transports[i];
     if (!t->transport || strncmp(t->uri + n, "://", 3))
-        return fail(t, ERR_URI, "a fetched object has the scheme http, https, ftp, ftps or sftp");
+        return fail(t, ERR_URI, "a fetched object has the scheme http, https, ftp, ftps, sftp or s3");
     if (t->transport->http)
         return 0;
     const char *path = t->uri + n + 3 + strcspn(t->uri + n + 3, "/?#");

@@ -1,5 +1,5 @@
 /*
- * One transfer at a time by libcurl: http(s), ftp(s), sftp. Bytes are pushed into a sink as they
+ * One transfer at a time by libcurl: http(s), ftp(s), sftp, s3. Bytes are pushed into a sink as they
  * come; a sink that is full pauses the transfer (back-pressure down to the socket). One struct
  * fetch per process keeps connections alive between objects.
  *
@@ -16,6 +16,8 @@
  * does not count. ftps:// means TLS, required and verified: from the first byte on port 990, the
  * default; by AUTH TLS before the login on any other port. The bytes are the object: no content
  * coding is asked for, and none is undone.
+ *
+ * s3://BUCKET/KEY is a signed GET (io/s3_place.h); "%XX" in KEY is a byte.
  *
  * Secrets never appear in messages: every URI in an error passes through fetch_redact().
  */

@@ -1,14 +1,14 @@
 /*
  * S3 by libcurl and expat. See s3.h.
  *
- * A call fills a struct request and hands it to send(), which alone builds, signs, repeats and judges.
+ * A call fills a struct request and hands it to send_request(), which alone builds, repeats and judges;
+ * io/s3_place signs.
  * If power fails in the middle of a put, the store has the old object or the new one, never a part.
  */
 #include "io/s3.h"
 
 #include <config.h>
 
-#include <curl/curl.h>
 #include <expat.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -29,11 +29,8 @@ enum {
 struct s3 {
     CURL *easy;
     struct limits limits;
-    char *base; /* URL of the bucket, without a '/' at its end */
-    char *name; /* for messages */
-    char *provider; /* of CURLOPT_AWS_SIGV4 */
-    char *ca_file;
-    char *access_key, *secret_key, *token, *proxy;
+    struct s3_place place;
+    char *ca_file, *proxy;
 };
 
 enum method { GET, HEAD, PUT, POST, DELETE };
@@ -62,31 +59,6 @@ struct request {
     char hash[SHA256_HEX + 1];
     char fault[CURL_ERROR_SIZE];
 };
-
-/* ---- names ---- */
-
-int s3_split(const char *uri, struct str *bucket, struct str *key, struct err *err)
-{
-    if (strncasecmp(uri, "s3://", 5) != 0)
-        return err_set(err, ERR_URI, "'%s': expected s3://BUCKET/PREFIX", uri);
-    size_t n = strcspn(uri + 5, "/");
-    if (!n || strspn(uri + 5, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_") < n)
-        return err_set(err, ERR_URI, "'%s': the name of a bucket has letters, digits, '.', '-' and '_'", uri);
-    *bucket = (struct str){ uri + 5, n };
-    *key = str_of(uri + 5 + n + (uri[5 + n] == '/'));
-    return 0;
-}
-
-void s3_encode(struct buf *out, struct str s, bool keep_slash)
-{
-    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~";
-    for (size_t i = 0; i < s.n; i++) {
-        if ((s.p[i] && strchr(plain, s.p[i])) || (keep_slash && s.p[i] == '/'))
-            buf_addc(out, s.p[i]);
-        else
-            buf_addf(out, "%%%02X", (unsigned char)s.p[i]);
-    }
-}
 
 /* ---- answers in XML ---- */
 
@@ -207,7 +179,7 @@ static size_t on_body(char *p, size_t one, size_t n, void *arg)
     if (r->sink && r->status / 100 == 2) {
         if (r->status != 206 && asks_range(r)) {
             r->failed = true;
-            err_set(r->err, ERR_FETCH_REFUSED, "%s/%.200s: the store does not serve ranges", r->s->name, r->key);
+            err_set(r->err, ERR_FETCH_REFUSED, "%s/%.200s: the store does not serve ranges", r->s->place.name, r->key);
             return 0;
         }
         if (r->sink(r->arg, (struct str){ p, n }, r->err) < 0) {
@@ -242,48 +214,21 @@ static int on_seek(void *arg, curl_off_t to, int whence)
     return CURL_SEEKFUNC_OK;
 }
 
-static bool add_header(struct curl_slist **list, const char *fmt, const char *value)
-{
-    AUTO(buf_clear) struct buf line = { 0 };
-    buf_adds(&line, fmt);
-    buf_adds(&line, value);
-    struct curl_slist *more = line.failed ? NULL : curl_slist_append(*list, line.p);
-    if (line.p)
-        explicit_bzero(line.p, line.n);
-    if (more)
-        *list = more;
-    return more != NULL;
-}
-
 static bool headers_of(struct request *r, struct curl_slist **list)
 {
-    bool good = add_header(list, "x-amz-content-sha256: ", r->hash);
-    if (r->s->token)
-        good = good && add_header(list, "x-amz-security-token: ", r->s->token);
+    bool good = s3_place_headers(&r->s->place, r->hash, list);
     if (r->condition)
-        good = good && add_header(list, "", r->condition);
+        good = good && s3_header(list, "", r->condition);
     if (r->given > 0 && *r->object.etag && !r->condition) /* going on: of the same object */
-        good = good && add_header(list, "If-Match: ", r->object.etag);
+        good = good && s3_header(list, "If-Match: ", r->object.etag);
     char range[64];
     if (r->bytes >= 0)
         snprintf(range, sizeof range, "bytes=%" PRId64 "-%" PRId64, r->start, r->from + r->bytes - 1);
     else
         snprintf(range, sizeof range, "bytes=%" PRId64 "-", r->start);
     if (asks_range(r))
-        good = good && add_header(list, "Range: ", range);
+        good = good && s3_header(list, "Range: ", range);
     return good;
-}
-
-static bool url_of(struct request *r, struct buf *url)
-{
-    buf_adds(url, r->s->base);
-    buf_addc(url, '/');
-    s3_encode(url, str_of(r->key), true);
-    if (r->query) {
-        buf_addc(url, '?');
-        buf_adds(url, r->query);
-    }
-    return !url->failed;
 }
 
 static int set_common(struct request *r, const char *url, struct curl_slist *headers)
@@ -291,12 +236,10 @@ static int set_common(struct request *r, const char *url, struct curl_slist *hea
     CURL *e = r->s->easy;
     int bad = 0;
     bad |= curl_easy_setopt(e, CURLOPT_URL, url);
-    bad |= curl_easy_setopt(e, CURLOPT_PATH_AS_IS, 1L); /* a key may hold ".." */
     bad |= curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
     bad |= curl_easy_setopt(e, CURLOPT_ERRORBUFFER, r->fault);
     bad |= curl_easy_setopt(e, CURLOPT_USERAGENT, PACKAGE_NAME "/" PACKAGE_VERSION);
     bad |= curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
-    bad |= curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
     bad |= curl_easy_setopt(e, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
     bad |= curl_easy_setopt(e, CURLOPT_HTTP_CONTENT_DECODING, 0L);
     bad |= curl_easy_setopt(e, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
@@ -343,19 +286,7 @@ static int set_security(struct s3 *s)
         bad |= curl_easy_setopt(e, CURLOPT_CAINFO, s->ca_file);
     if (s->proxy)
         bad |= curl_easy_setopt(e, CURLOPT_PROXY, s->proxy);
-    if (s->access_key) {
-        bad |= curl_easy_setopt(e, CURLOPT_AWS_SIGV4, s->provider);
-        bad |= curl_easy_setopt(e, CURLOPT_USERNAME, s->access_key);
-        bad |= curl_easy_setopt(e, CURLOPT_PASSWORD, s->secret_key);
-    }
-    return bad;
-}
-
-static void wipe(struct curl_slist *list)
-{
-    for (struct curl_slist *h = list; h; h = h->next)
-        explicit_bzero(h->data, strlen(h->data));
-    curl_slist_free_all(list);
+    return bad | s3_place_sign(&s->place, e);
 }
 
 static CURLcode try_once(struct request *r)
@@ -369,7 +300,7 @@ static CURLcode try_once(struct request *r)
     r->code[0] = r->words[0] = r->fault[0] = '\0';
     buf_reset(&r->answer);
     curl_easy_reset(r->s->easy);
-    if (url_of(r, &url) && headers_of(r, &headers) && !set_common(r, url.p, headers) && !set_method(r) &&
+    if (s3_place_url(&r->s->place, str_of(r->key), r->query, &url) && headers_of(r, &headers) && !set_common(r, url.p, headers) && !set_method(r) &&
         !set_security(r->s)) {
         r->object = (struct s3_object){ .size = -1 };
         code = curl_easy_perform(r->s->easy);
@@ -379,7 +310,7 @@ static CURLcode try_once(struct request *r)
         r->object.size = size < 0 || r->bytes >= 0 ? size : size + r->start;
         (void)curl_easy_setopt(r->s->easy, CURLOPT_HTTPHEADER, NULL);
     }
-    wipe(headers);
+    s3_headers_free(headers);
     return code;
 }
 
@@ -399,7 +330,7 @@ static int fail_status(struct request *r)
     for (size_t i = 0; i < COUNT_OF(statuses); i++)
         if (statuses[i].status == r->status)
             code = statuses[i].code;
-    err_set(r->err, code, "%s %s/%.200s: the store answered %ld%s%s%s%s", methods[r->method], r->s->name, r->key,
+    err_set(r->err, code, "%s %s/%.200s: the store answered %ld%s%s%s%s", methods[r->method], r->s->place.name, r->key,
             r->status, *r->code ? " " : "", r->code, *r->words ? ": " : "", r->words);
     r->err->sys = (int)r->status;
     return -1;
@@ -415,7 +346,7 @@ static int fail_curl(struct request *r, CURLcode curl)
                                                               : ERR_FETCH;
     for (size_t i = 0; i < COUNT_OF(tls); i++)
         code = curl == tls[i] ? ERR_TLS : code;
-    err_set(r->err, code, "%s %s/%.200s: %s", methods[r->method], r->s->name, r->key,
+    err_set(r->err, code, "%s %s/%.200s: %s", methods[r->method], r->s->place.name, r->key,
             *r->fault ? r->fault : curl_easy_strerror(curl));
     r->err->sys = (int)curl;
     return -1;
@@ -765,61 +696,9 @@ int s3_upload_abort(struct s3 *s, const char *key, const char *id, struct err *e
 
 /* ---- open ---- */
 
-static int read_secret(const char *what, const char *reference, char **out, struct err *err)
-{
-    if (!reference || config_secret(reference, out, err) == 0)
-        return 0;
-    return err_in(err, "%s of the remote", what);
-}
-
-static int read_secrets(struct s3 *s, const struct remote *r, struct err *err)
-{
-    if (!r)
-        return 0;
-    if (!r->access_key != !r->secret_key)
-        return err_set(err, ERR_CONFIG, "[remote %s]: access_key and secret_key are given together, or not at all",
-                       r->name);
-    if (read_secret("access_key", r->access_key, &s->access_key, err) < 0 ||
-        read_secret("secret_key", r->secret_key, &s->secret_key, err) < 0 ||
-        read_secret("session_token", r->session_token, &s->token, err) < 0 ||
-        read_secret("proxy", r->proxy, &s->proxy, err) < 0)
-        return -1;
-    if (s->token && strpbrk(s->token, "\r\n"))
-        return err_set(err, ERR_CONFIG, "[remote %s]: session_token holds a line end", r->name);
-    return 0;
-}
-
-/* The bucket as a host of its own, or as the first part of the path. */
-static int set_base(struct s3 *s, const struct remote *r, struct str bucket, const char *region, struct err *err)
-{
-    AUTO(buf_clear) struct buf base = { 0 };
-    AUTO(buf_clear) struct buf endpoint = { 0 };
-    bool in_path = r && (r->path_style == PATH_STYLE_AUTO ? r->endpoint != NULL : r->path_style == PATH_STYLE_YES);
-    if (r && r->endpoint)
-        buf_adds(&endpoint, r->endpoint);
-    else
-        buf_addf(&endpoint, "https://s3.%s.amazonaws.com", region);
-    if (endpoint.failed)
-        return err_nomem(err);
-    while (endpoint.n && endpoint.p[endpoint.n - 1] == '/')
-        endpoint.p[--endpoint.n] = '\0';
-    const char *host = strstr(endpoint.p, "://");
-    if (!host || (strncasecmp(endpoint.p, "http://", 7) != 0 && strncasecmp(endpoint.p, "https://", 8) != 0))
-        return err_set(err, ERR_CONFIG, "[remote %s]: endpoint begins with http:// or https://", r ? r->name : "");
-    host += 3;
-    if (in_path)
-        buf_addf(&base, "%s/%.*s", endpoint.p, (int)bucket.n, bucket.p);
-    else
-        buf_addf(&base, "%.*s%.*s.%s", (int)(host - endpoint.p), endpoint.p, (int)bucket.n, bucket.p, host);
-    s->base = base.p;
-    base.p = NULL;
-    return base.failed ? err_nomem(err) : 0;
-}
-
 int s3_open(struct s3 **out, const struct remote *remote, struct str bucket, const struct limits *limits,
             struct err *err)
 {
-    const char *region = remote && remote->region ? remote->region : "us-east-1";
     struct s3 *s = calloc(1, sizeof *s);
     if (!s)
         return err_nomem(err);
@@ -829,14 +708,14 @@ int s3_open(struct s3 **out, const struct remote *remote, struct str bucket, con
     }
     s->limits = *limits;
     s->easy = curl_easy_init();
-    if (asprintf(&s->name, "s3://%.*s", (int)bucket.n, bucket.p) < 0)
-        s->name = NULL;
-    if (asprintf(&s->provider, "aws:amz:%s:s3", region) < 0)
-        s->provider = NULL;
     if (remote && remote->ca_file)
         s->ca_file = strdup(remote->ca_file);
-    int rc = !s->easy || !s->name || !s->provider || (remote && remote->ca_file && !s->ca_file) ? err_nomem(err) : 0;
-    if (rc < 0 || set_base(s, remote, bucket, region, err) < 0 || read_secrets(s, remote, err) < 0) {
+    int rc = !s->easy || (remote && remote->ca_file && !s->ca_file) ? err_nomem(err) : 0;
+    if (rc == 0)
+        rc = s3_place_open(&s->place, remote, bucket, err);
+    if (rc == 0 && remote && remote->proxy && (rc = config_secret(remote->proxy, &s->proxy, err)) < 0)
+        err_in(err, "proxy of the remote");
+    if (rc < 0) {
         s3_close(s);
         return -1;
     }
@@ -849,13 +728,8 @@ void s3_close(struct s3 *s)
     if (!s)
         return;
     curl_easy_cleanup(s->easy);
-    secret_clear(&s->access_key);
-    secret_clear(&s->secret_key);
-    secret_clear(&s->token);
+    s3_place_clear(&s->place);
     secret_clear(&s->proxy);
-    free(s->base);
-    free(s->name);
-    free(s->provider);
     free(s->ca_file);
     free(s);
     curl_global_cleanup();

@@ -2,11 +2,7 @@
  * A small client of S3 and of the stores that speak like it, for targets and sources: one bucket, one
  * request at a time, on one connection that is kept.
  *
- * Requests are signed by libcurl (Signature Version 4), and one function builds all of them, within
- * the rules that make libcurl 7.85 to 7.88 sign as the stores do: an x-amz-content-sha256 header of
- * our own with the body's hash, every byte of a path and a query percent-encoded but the unreserved
- * ones (and '/' in a path), parameters in order and each with a '=', no two headers where one's name
- * begins the other's, redirects off. Without access_key and secret_key requests are not signed.
+ * Requests are signed by io/s3_place, whose rules one function keeps for all of them.
  *
  * A request that breaks off or is answered 429, 5xx or SlowDown is sent again up to three times, 200 ms
  * to 1.6 s apart. Every request here may be sent twice: a put writes the same bytes, and one with a
@@ -24,13 +20,9 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "io/config.h"
+#include "io/s3_place.h"
 
-enum { S3_KEY_MAX = 1024, S3_ETAG = 128, S3_UPLOAD_ID = 1024, S3_PART_MAX = 10000 };
-
-/* Bucket and key of s3://BUCKET/KEY; the key is as written, and may be empty. -1: uri. */
-int s3_split(const char *uri, struct str *bucket, struct str *key, struct err *err);
-/* Percent-encoding of RFC 3986 as Signature Version 4 wants it, behind out. */
-void s3_encode(struct buf *out, struct str s, bool keep_slash);
+enum { S3_ETAG = 128, S3_UPLOAD_ID = 1024, S3_PART_MAX = 10000 };
 
 struct s3;
 /* remote: of the bucket's URI; NULL is a bucket of the public on AWS. Secrets are read here. */

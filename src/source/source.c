@@ -23,6 +23,7 @@ static const struct scheme {
 } schemes[] = {
     { "file", SOURCE_LOCAL },  { "http", SOURCE_FETCHED }, { "https", SOURCE_FETCHED },
     { "ftp", SOURCE_FETCHED }, { "ftps", SOURCE_FETCHED }, { "sftp", SOURCE_FETCHED },
+    { "s3", SOURCE_FETCHED },
 };
 
 /* The scheme of "scheme:" (RFC 3986, 3.1), empty where there is none. */
