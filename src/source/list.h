@@ -1,0 +1,76 @@
+/*
+ * What lies in a source: one small interface, one file an implementation (list_dir.c, …), one line a scheme in the table of
+ * list.c. A lister says what is there; it knows nothing of jobs, of what was seen before, or of when a file is whole.
+ *
+ * A lister walks below one glob of a pattern (io/pattern.h) and gives every object that the glob matches to the sink, one by
+ * one, in any order, and in memory that does not grow with their number. What vanishes while it looks is passed over.
+ * A listing that fails in the middle has given what it found: objects are told from each other by what they are, so that
+ * hearing of one twice does no harm.
+ *
+ * Resuming: a lister whose place gives pages calls sink->page() behind each one with a cursor, a text of its own from which a
+ * later call goes on (list_ask.cursor). One that cannot calls it never, and begins again.
+ */
+#ifndef QETL_SOURCE_LIST_H
+#define QETL_SOURCE_LIST_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "io/config.h"
+#include "io/pattern.h"
+
+enum { LIST_DEPTH_MAX = 64 }; /* folders inside of folders, below the literal beginning */
+
+/* One object of a listing; all of it borrowed until the sink returns. */
+struct listed {
+    const char *uri;  /* as a job names it: UTF-8 without control characters, a path or a URL */
+    struct str path;  /* the bytes that the glob matched */
+    struct str name;  /* its last part */
+    int64_t size;     /* bytes; -1: the place does not say */
+    int64_t mtime_ms; /* ms since 1970 UTC by the clock of the place; 0: it does not say */
+    const char *etag; /* "": it has none */
+    struct str captures[PATTERN_CAPTURES];
+};
+
+struct list_ask {
+    const struct config *config; /* remotes, time limits */
+    const char *base;            /* pattern_base() */
+    const struct glob *glob;
+    const char *cursor;  /* from page() of an earlier call with the same glob; "": from the beginning */
+    bool (*go_on)(void *arg); /* asked now and then, at least every few seconds; NULL: always */
+};
+
+struct list_sink {
+    /* 0: go on; 1: enough; -1: *err is given back as the listing's own. */
+    int (*object)(void *arg, const struct listed *o, struct err *err);
+    int (*page)(void *arg, const char *cursor, struct err *err); /* the same; NULL: nobody asks */
+    void *arg;
+};
+
+struct lister {
+    const char *const *schemes; /* NULL at the end; "" is a local path */
+    bool local;                 /* inotify can watch it, and after= can move and delete */
+    /* 0: all was given, or the sink had enough; -1. Errors: fetch-missing (the folder is not there, where the place tells that
+     * from an empty one), fetch-denied, limit, shutdown (go_on said no), and what the network gives. */
+    int (*list)(const struct list_ask *ask, const struct list_sink *sink, struct err *err);
+    /* Is there an object (a done-marker) of that path? 1, 0, -1. */
+    int (*exists)(const struct list_ask *ask, struct str path, struct err *err);
+};
+
+extern const struct lister list_dir;
+
+/* The lister of a pattern_base(); NULL and ERR_URI: nobody can list that scheme. */
+const struct lister *list_by_base(const char *base, struct err *err);
+
+/* ---- for listers ---- */
+
+/* Give the object to the sink if the glob matches its path. captures, name and path are filled here. As sink->object. */
+int list_offer(const struct list_ask *ask, const struct list_sink *sink, struct glob_work *work, struct str path, struct listed *o,
+               struct err *err);
+/* The path as a URI: `base` and the path percent-encoded (RFC 3986, 2.3: unreserved characters and the slash stay). A local
+ * path (base "") stays as it is where it is UTF-8 without control characters, else it becomes a file: URL. */
+void list_uri(const char *base, struct str path, struct buf *out);
+
+#endif
