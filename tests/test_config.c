@@ -3,6 +3,7 @@
 
 #include <sys/stat.h>
 
+#include "base/text.h"
 #include "io/config.h"
 #include "io/ini.h"
 
@@ -487,6 +488,16 @@ TEST(config, reject_limits_are_a_count_a_share_or_both)
         CHECK(c->pipelines[0].parts[0].max_rejects.share == limits[i].share);
         config_free(c);
     }
+}
+
+TEST(config, a_glob_that_could_match_nothing_is_refused)
+{
+    char text[5000] = BASE "[pipeline p]\ntable = w.t\nmember = *.csv, ";
+    size_t n = strlen(text);
+    memset(text + n, 'x', TEXT_GLOB_MAX);
+    CHECK_HAS(load_bad(text), "[pipeline p] member: ");
+    text[n + TEXT_GLOB_MAX - 1] = '\0';
+    config_free(load_ok(text));
 }
 
 TEST(config, every_fault_of_the_columns_is_told)

@@ -310,6 +310,34 @@ static int mute_server(char uri[64])
     return s;
 }
 
+TEST(fetch, a_server_that_takes_no_connection_is_not_said_to_be_slow)
+{
+    enum { CALLERS = 8 };
+    char uri[64];
+    AUTO(fd_closep) int s = mute_server(uri);
+    struct sockaddr_in a;
+    socklen_t n = sizeof a;
+    int callers[CALLERS];
+    struct limits limits = { .connect_timeout_ms = 100, .stall_timeout_ms = 5000 };
+    struct fetch_sink sink = { NULL, sink_head, sink_write, sink_tick, NULL, 0 };
+    struct fetch *f;
+    struct err err;
+    int64_t got;
+    CHECK_EQ(listen(s, 0), 0);
+    CHECK_EQ(getsockname(s, (struct sockaddr *)(void *)&a, &n), 0);
+    for (int i = 0; i < CALLERS; i++) { /* until its queue is full: then Linux drops every SYN (listen(2)) */
+        callers[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        (void)connect(callers[i], (struct sockaddr *)(void *)&a, n);
+    }
+    CHECK_OK(fetch_open(&f, &limits, &err), err);
+    CHECK_EQ(fetch_get(f, uri, NULL, NULL, &sink, &got, &err), -1);
+    CHECK_HAS(err.msg, "no connection within 100 ms ([limits] connect_timeout)");
+    CHECK_EQ(err.code, ERR_FETCH);
+    fetch_close(f);
+    for (int i = 0; i < CALLERS; i++)
+        close(callers[i]);
+}
+
 TEST(fetch, the_sink_is_asked_in_time_while_nothing_comes)
 {
     char uri[64];

@@ -236,6 +236,14 @@ TEST(pipeline, globs_of_member_match_the_whole_name_or_its_last_part)
     CHECK(!pipeline_wants(&r, "other/a.csv"));
     CHECK(pipeline_wants(&r, "deep/x2.txt"));
     CHECK(!pipeline_wants(&r, "x3.txt"));
+    AUTO(buf_clear) struct buf many = { 0 }; /* a list of any length */
+    for (int i = 0; i < 1000; i++)
+        buf_addf(&many, "no%d.csv, ", i);
+    buf_adds(&many, " {a,b}.last ,");
+    r.member = many.p;
+    CHECK(pipeline_wants(&r, "no7.csv"));
+    CHECK(pipeline_wants(&r, "b.last"));
+    CHECK(!pipeline_wants(&r, "c.last"));
     r.member = NULL;
     CHECK(pipeline_wants(&r, "anything"));
 }

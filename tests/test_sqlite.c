@@ -1336,7 +1336,7 @@ TEST(sqlite, a_target_is_found_by_its_url)
     struct err err;
     CHECK(target_by_url("sqlite:///x.db", &err) == &target_sqlite);
     CHECK(target_by_url("sqlitex:///x.db", &err) == NULL);
-    CHECK_EQ(err.code, ERR_URI);
+    CHECK_EQ(err.code, ERR_CONFIG);
     CHECK_HAS(err.msg, "sqlite:");
 }
 

@@ -630,19 +630,17 @@ void text_put_size(char *out, size_t cap, int64_t bytes)
  * construction, without a compiled form), so that the time is at most length of the pattern times
  * length of the name.
  */
-enum { GLOB_MAX = 4096 };
-
 struct glob {
     const char *text;
     /* of a { or a , inside braces: the next , of that level, 0: none. Of a , or } inside braces:
      * behind that } */
-    uint16_t next[GLOB_MAX + 1], end[GLOB_MAX + 1];
+    uint16_t next[TEXT_GLOB_MAX + 1], end[TEXT_GLOB_MAX + 1];
 };
 
 /* The places reached so far: each once, `todo` of the list not looked at yet. */
 struct places {
-    uint8_t in[GLOB_MAX + 1];
-    uint16_t list[GLOB_MAX + 1];
+    uint8_t in[TEXT_GLOB_MAX + 1];
+    uint16_t list[TEXT_GLOB_MAX + 1];
     size_t n;
 };
 
@@ -796,7 +794,7 @@ static size_t glob_take(const struct glob *g, size_t at, uint32_t code)
 bool text_glob(const char *glob, struct str name)
 {
     size_t length = strlen(glob);
-    if (length >= GLOB_MAX)
+    if (length >= TEXT_GLOB_MAX)
         return false;
     struct glob g = { .text = glob };
     struct places sets[2], *now = &sets[0], *then = &sets[1];
@@ -819,6 +817,19 @@ bool text_glob(const char *glob, struct str name)
         then = old;
     }
     return now->in[length];
+}
+
+bool text_globs_next(const char **list, struct str *glob)
+{
+    int depth = 0; /* commas inside {a,b} belong to the glob */
+    const char *at = *list;
+    if (!*at)
+        return false;
+    for (; *at && (*at != ',' || depth > 0); at++)
+        depth += *at == '{' ? 1 : *at == '}' ? -1 : 0;
+    *glob = str_trim((struct str){ *list, (size_t)(at - *list) });
+    *list = at + (*at == ',');
+    return true;
 }
 
 /* ---- did you mean ---- */

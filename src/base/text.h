@@ -112,9 +112,12 @@ size_t text_utf8_one(const unsigned char *p, size_t n);
 
 /* Does name match the glob? * ? [a-z] [!x] and {a,b}, \ before a sign takes it as it is; none but
  * ** crosses '/', and "**" with a '/' behind it also stands for no folder at all. Characters are
- * UTF-8 (a stray byte is one). Time at most length of glob times length of name; a glob of 4096
- * bytes or more matches nothing. */
+ * UTF-8 (a stray byte is one). Time at most length of glob times length of name; a glob of
+ * TEXT_GLOB_MAX bytes or more matches nothing. */
+enum { TEXT_GLOB_MAX = 4096 };
 bool text_glob(const char *glob, struct str name);
+/* The next glob of a list with commas between, maybe an empty one; *list moves behind it. */
+bool text_globs_next(const char **list, struct str *glob);
 
 /* Edit distance (two swapped letters are one step), for "did you mean": at most cap. */
 int text_distance(const char *a, const char *b, int cap);

@@ -858,6 +858,14 @@ static enum err_code code_of(struct transfer *t, CURLcode curl)
     return def ? def->code : ERR_FETCH;
 }
 
+/* Is the connection made, with its handshakes and login? */
+static bool connected(struct transfer *t)
+{
+    curl_off_t us = 0;
+    (void)curl_easy_getinfo(t->f->easy, CURLINFO_PRETRANSFER_TIME_T, &us);
+    return us > 0;
+}
+
 static int fail_curl(struct transfer *t, CURLcode curl)
 {
     const struct curl_def *def = curl_def(curl);
@@ -865,7 +873,9 @@ static int fail_curl(struct transfer *t, CURLcode curl)
     (void)curl_easy_getinfo(t->f->easy, CURLINFO_RESPONSE_CODE, &number);
     const struct reply_def *reply = reply_def(t, number);
     enum err_code code = code_of(t, curl);
-    if (reply)
+    if (curl == CURLE_OPERATION_TIMEDOUT && !connected(t))
+        fail(t, ERR_FETCH, "no connection within %" PRId64 " ms ([limits] connect_timeout)", t->f->limits.connect_timeout_ms);
+    else if (reply)
         fail(t, reply->code, "%s (reply %ld)", reply->says, number);
     else if (code == ERR_HOST_KEY && !t->fault[0])
         fail(t, code, "the host's key is not the one in known_hosts, or the host is not there");

@@ -274,6 +274,15 @@ static bool parse_text(struct key_reader *kr, const struct key *k, const char *t
     return true;
 }
 
+static bool parse_globs(struct key_reader *kr, const struct key *k, const char *text, void *base)
+{
+    const char *list = text;
+    for (struct str glob; text_globs_next(&list, &glob);)
+        if (glob.n >= TEXT_GLOB_MAX)
+            return want(kr, "globs of fewer than %d bytes each", TEXT_GLOB_MAX);
+    return parse_text(kr, k, text, base);
+}
+
 /* Keep `path`, from the ini's folder unless it is absolute, behind `front`. `special` is what the kept form has two characters for,
  * `twice`; the folder is taken as it stands. */
 static bool keep_path(struct key_reader *kr, const char *front, const char *path, char special, const char *twice, char **out)
@@ -676,7 +685,7 @@ static const struct type_def {
     bool (*parse)(struct key_reader *, const struct key *, const char *text, void *base);
 } types[KEY_TYPES] = {
     [KEY_TEXT] = { "text", parse_text },
-    [KEY_GLOBS] = { "list of globs", parse_text },
+    [KEY_GLOBS] = { "list of globs", parse_globs },
     [KEY_PATH] = { "path", parse_path },
     [KEY_URL] = { "URI", parse_url },
     [KEY_SOURCE] = { "URI", parse_source },

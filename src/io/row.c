@@ -47,7 +47,7 @@ static const struct {
                            "a quoted field is not closed, or text follows its closing quote" },
     [REJECT_FIELD_COUNT] = { "field-count", "the row has more or fewer fields than the header or the columns" },
     [REJECT_ROW_TOO_LONG] = { "row-too-long", "the row is longer than [limits] row" },
-    [REJECT_ENCODING] = { "encoding", "bytes that are not UTF-8" },
+    [REJECT_ENCODING] = { "encoding", "bytes that are not UTF-8; in another encoding, such as encoding = latin1?" },
     [REJECT_JSON_SYNTAX] = { "json-syntax", "the line is not valid JSON" },
     [REJECT_JSON_DEPTH] = { "json-depth", "JSON nested too deep" },
     [REJECT_JSON_NOT_OBJECT] = { "json-not-object", "JSON, but no object where one is needed" },

@@ -230,25 +230,17 @@ bool pipeline_wants(const struct recipe *recipe, const char *name)
         return true;
     const char *slash = strrchr(name, '/');
     struct str whole = str_of(name), last = slash ? str_of(slash + 1) : whole;
-    char globs[1024];
-    if (strlen(recipe->member) >= sizeof globs)
-        return false;
-    strcpy(globs, recipe->member);
-    int depth = 0; /* commas inside {a,b} belong to the glob */
-    for (char *at = globs, *glob = globs;; at++) {
-        depth += *at == '{' ? 1 : *at == '}' ? -1 : 0;
-        if (*at && (*at != ',' || depth > 0))
+    const char *list = recipe->member;
+    for (struct str g; text_globs_next(&list, &g);) {
+        char glob[TEXT_GLOB_MAX]; /* the ini takes no longer one */
+        if (!g.n || g.n >= sizeof glob)
             continue;
-        bool end = !*at;
-        *at = '\0';
-        struct str g = str_trim(str_of(glob));
-        glob[(g.p - glob) + (ptrdiff_t)g.n] = '\0';
-        if (g.n && (text_glob(g.p, whole) || text_glob(g.p, last)))
+        memcpy(glob, g.p, g.n);
+        glob[g.n] = '\0';
+        if (text_glob(glob, whole) || text_glob(glob, last))
             return true;
-        if (end)
-            return false;
-        glob = at + 1;
     }
+    return false;
 }
 
 static struct part *part_for(struct pipeline_run *r, const char *member)

@@ -24,7 +24,7 @@ const struct target *target_by_url(const char *url, struct err *err)
             return targets[i];
         buf_addf(&schemes, "%s%s:", i ? ", " : "", targets[i]->scheme);
     }
-    (void)err_set(err, ERR_URI, "'%s' is no target that this qetl knows: it knows %s", url,
+    (void)err_set(err, ERR_CONFIG, "'%s' is no target that this qetl knows: it knows %s", url,
                   schemes.failed ? "others" : schemes.p);
     buf_clear(&schemes);
     return NULL;
