@@ -105,7 +105,13 @@ like '... is told so' "$(cat "$work/err")" '^qetlctl: --at wants a value'
 quiet 'a wrong letter' qetlctl submit p -x
 like '... is told so' "$(cat "$work/err")" '^qetlctl: -x is no option of submit'
 quiet 'no such code' qetlctl errors --code nix
-quiet 'no ini' qetlctl -c "$work/none.ini" status
+for verb in status check init; do
+    quiet "$verb, no ini" qetlctl -c "$work/none.ini" $verb
+    is '... is told where to name one: exit 3' "$(qetlctl -c "$work/none.ini" $verb 2>&1 >/dev/null | tail -n 1; qetlctl -c "$work/none.ini" $verb 2>/dev/null; echo $?)" \
+        'hint: name yours with -c FILE or QETL_CONFIG
+3'
+done
+is 'no line of status ends in blanks' "$(qetlctl status | grep -c ' $')" 0
 quiet 'no queue' env QETL_DATABASE="$work/none/queue.db" qetlctl status
 like '... and says what to do' "$(cat "$work/err")" 'qetlctl init'
 quiet 'no role' qetl wrker

@@ -774,9 +774,9 @@ TEST(config, a_file_that_cannot_be_read_is_told)
     struct config *c = NULL;
     struct buf faults = { 0 };
     CHECK_EQ(config_load(&c, "/no/such.ini", &faults, &err), -1);
-    CHECK_EQ(err.code, ERR_CONFIG);
-    CHECK_STR(err.msg, "read the ini '/no/such.ini': No such file or directory");
-    CHECK_STR(faults.p, "read the ini '/no/such.ini': No such file or directory\n");
+    CHECK_EQ(err.code, ERR_CONFIG_MISSING);
+    CHECK_STR(err.msg, "there is no ini '/no/such.ini'");
+    CHECK_STR(faults.p, "there is no ini '/no/such.ini'\n");
     buf_clear(&faults);
     CHECK_EQ(config_load(&c, test_dir(), NULL, &err), -1);
     CHECK_HAS(err.msg, "Is a directory");

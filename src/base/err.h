@@ -24,6 +24,7 @@ enum err_code {
     /* wrong calls and settings */
     ERR_USAGE,
     ERR_CONFIG,
+    ERR_CONFIG_MISSING,
     ERR_NOT_FOUND,
     ERR_STATE,
     /* queue.db and spool */

@@ -150,7 +150,7 @@ int ctl_check(struct ctl *c, int argc, char **argv)
     if (ctl_no_args(c, argc, argv, 0) < 0)
         return -1;
     int rc = config_load(&c->config, c->config_file, &faults, &c->err);
-    if (rc < 0 && faults.n == 0)
+    if (rc < 0 && (faults.n == 0 || c->err.code == ERR_CONFIG_MISSING))
         return -1; /* the file cannot be read at all */
     if (rc == 0)
         rc = check_targets(c->config, &faults);

@@ -334,6 +334,8 @@ int ini_read(struct ini *ini, const char *file, struct err *err)
 {
     FILE *f = fopen(file, "re");
     if (!f) {
+        if (errno == ENOENT)
+            return err_set(err, ERR_CONFIG_MISSING, "there is no ini '%s'", file);
         err_sys(err, "read the ini '%s'", file);
         err->code = ERR_CONFIG;
         return -1;
