@@ -469,7 +469,8 @@ static int print_job(void *arg, const struct job_row *r)
     line("params", r->params);
     line("unique", r->unique);
     time_line("created", r->created);
-    time_line("run at", r->run_at);
+    if (!r->finished)
+        time_line("run at", r->run_at);
     time_line("finished", r->finished);
     time_line("undone", r->undone);
     printf("%-12s %" PRId64 " of at most %" PRId64 "\n", "tries", r->attempts, r->attempts_max);

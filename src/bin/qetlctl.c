@@ -57,7 +57,7 @@ static const struct verb verbs[] = {
       "  --header no      the first line is data; so for other keys of a [pipeline]:\n"
       "                   --comment --delimiter --encoding --escape --format\n"
       "                   --member --null --quote --records --skip_lines\n" },
-    { "query", "TARGET 'SELECT…'", "ask a target; nothing can be changed by it", ctl_query,
+    { "query", "TARGET SQL", "ask a target; nothing can be changed by it", ctl_query,
       "  --csv            instead of a table; null is nothing, an empty text is \"\"\n" },
     { "check", "", "check the ini, and what it asks of the targets", ctl_check, "" },
     { "doctor", "", "check database, spool, targets and libraries", ctl_doctor, "" },
@@ -70,10 +70,10 @@ static void usage(FILE *to)
     for (size_t i = 0; i < COUNT_OF(verbs); i++) {
         char call[64];
         snprintf(call, sizeof call, "%s %s", verbs[i].name, verbs[i].args);
-        fprintf(to, "  %-24s %s\n", call, verbs[i].help);
+        fprintf(to, "  %-26s %s\n", call, verbs[i].help);
     }
-    fputs("\n  -c, --config FILE        the ini; default $QETL_CONFIG, else " QETL_CONFIG_FILE "\n"
-          "  --json                   one JSON document instead of tables\n"
+    fputs("\n  -c, --config FILE          the ini; default $QETL_CONFIG, else " QETL_CONFIG_FILE "\n"
+          "  --json                     one JSON document instead of tables\n"
           "\nA JOB is its number, or its uid or the first letters of it. `qetlctl VERB --help` shows options.\n",
           to);
 }

@@ -144,7 +144,7 @@ static void print_rows(const struct table *t)
 {
     bool bold = isatty(STDOUT_FILENO);
     int last = t->ncols - 1;
-    while (last > 0 && !t->cols[last].head)
+    while (last > 0 && (!t->cols[last].head || !t->width[last])) /* a note that no row has */
         last--;
     if (bold)
         fputs("\033[1m", stdout);
@@ -154,10 +154,11 @@ static void print_rows(const struct table *t)
     fputs(bold ? "\033[0m\n" : "\n", stdout);
     const char *at = t->cells.p;
     for (int64_t r = 0; r < t->rows; r++) {
-        for (int i = 0; i <= last; i++) {
+        for (int i = 0; i < t->ncols; i++) {
             if (!t->cols[i].head)
                 continue;
-            print_cell(t, i, at, i == last);
+            if (i <= last)
+                print_cell(t, i, at, i == last);
             at += strlen(at) + 1;
         }
         putchar('\n');
