@@ -5,6 +5,7 @@
 #include <archive.h>
 #include <archive_entry.h>
 
+#include "base/text.h"
 #include "read/ahead.h"
 #include "read/unpack.h"
 
@@ -373,6 +374,77 @@ TEST(unpack, zips_of_other_makers_are_read)
         buf_clear(&packed);
     }
     buf_clear(&b);
+}
+
+static size_t last_of(const struct buf *b, const char *sign)
+{
+    size_t at = b->n - 4;
+    while (at && memcmp(b->p + at, sign, 4) != 0)
+        at--;
+    return at;
+}
+
+static void zip_twice(struct buf *zip)
+{
+    AUTO(buf_clear) struct buf copy = { 0 };
+    buf_add(&copy, zip->p, zip->n);
+    buf_add(zip, copy.p, copy.n);
+}
+static void zip_more(struct buf *zip)
+{
+    buf_adds(zip, "more");
+}
+static void zip_same_place(struct buf *zip) /* the second member of the directory is the first */
+{
+    memset(zip->p + last_of(zip, "PK\1\2") + 42, 0, 4);
+}
+static void zip_count_more(struct buf *zip)
+{
+    char *end = zip->p + last_of(zip, "PK\5\6");
+    end[8]++; /* on this disk */
+    end[10]++;
+}
+static void zip_pad(struct buf *zip)
+{
+    static const char zeros[512];
+    buf_add(zip, zeros, sizeof zeros);
+}
+static void zip_mark(struct buf *zip)
+{
+    buf_adds(zip, "PK00");
+    memmove(zip->p + 4, zip->p, zip->n - 4);
+    memcpy(zip->p, "PK00", 4);
+}
+
+/* libarchive reads what it finds of these and is content. */
+TEST(unpack, a_zip_that_holds_more_or_less_than_its_directory_says_is_refused)
+{
+    static const struct {
+        void (*change)(struct buf *zip);
+        const char *why; /* NULL: it is fine */
+    } table[] = {
+        { zip_twice, "one behind the other" },
+        { zip_more, "foreign bytes" },
+        { zip_same_place, "lists 2 members, 1 were found" },
+        { zip_count_more, "lists 3 members, 2 were found" },
+        { zip_pad, NULL },
+        { zip_mark, NULL },
+    };
+    struct file files[] = { { "a.csv", STR("1\n") }, { "b.csv", STR("2\n") } };
+    for (size_t i = 0; i < 2 * COUNT_OF(table); i++) {
+        struct buf zip = make(archive_write_set_format_zip, NULL, NULL, files, 2);
+        table[i / 2].change(&zip);
+        struct got g = unpack_all(buf_str(&zip), i % 2 ? STREAMED : SEEKABLE, 0, "x", roomy);
+        if (table[i / 2].why) {
+            CHECK_EQ(g.rc, -1);
+            CHECK_EQ(g.err.code, ERR_ARCHIVE);
+            CHECK_HAS(g.err.msg, table[i / 2].why);
+        } else if (g.rc < 0) {
+            fail_msg("%s", g.err.msg);
+        }
+        got_clear(&g);
+        buf_clear(&zip);
+    }
 }
 
 TEST(unpack, archives_without_members_have_none)
@@ -1033,6 +1105,24 @@ TEST(unpack, names_are_printable_text_and_long_ones_lose_their_middle)
     CHECK_HAS(g.names.p, "nnn...nnn");
     CHECK_HAS(g.names.p, "last.csv\n");
     got_clear(&g);
+    buf_clear(&packed);
+}
+
+TEST(unpack, a_long_name_stays_text_where_a_member_of_it_has_one_too)
+{
+    char name[700] = "";
+    for (int i = 0; i < 345; i++)
+        strcat(name, "\xc3\xa9");
+    struct buf inner = make_one(archive_write_set_format_ustar, NULL, "a", STR("1\n"));
+    struct buf packed = make_one(archive_write_set_format_gnutar, NULL, name, buf_str(&inner));
+    struct got g = unpack_all(buf_str(&packed), STREAMED, 0, "x", roomy);
+    if (g.rc < 0)
+        fail_msg("%s", g.err.msg);
+    CHECK_EQ(g.members, 1);
+    CHECK_EQ(text_utf8_valid(buf_str(&g.names)), g.names.n);
+    CHECK_HAS(g.names.p, "/a\n");
+    got_clear(&g);
+    buf_clear(&inner);
     buf_clear(&packed);
 }
 

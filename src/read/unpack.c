@@ -35,6 +35,7 @@ enum {
     HELD_MAX =
         16 << 20, /* a nested zip or 7z up to this size is held in memory, so that it can seek */
     BLOCK = 64 * 1024,
+    PREFIX_MAX = sizeof((struct member *)0)->name + 1, /* a name and a '/' */
     ZIP_TAIL =
         22 + 65535 +
         20 /* end of central directory record with the longest comment (APPNOTE.TXT 4.3.16) */
@@ -51,7 +52,7 @@ struct level {
     struct unpack *u;
     enum kind kind;
     struct archive *a;
-    char prefix[sizeof((struct member *)0)->name];
+    char prefix[PREFIX_MAX];
     struct stream
         *from; /* bytes come one after the other; owned; NULL when they are read from `seekable` */
     struct input *seekable;
@@ -64,6 +65,7 @@ struct level {
     struct err from_err;
     bool empty;
     int64_t headers;
+    int64_t listed;  /* members of a zip, by the end of its directory (16 bits of their number) */
     struct buf tail; /* the last bytes of a zip that cannot seek */
 };
 
@@ -365,18 +367,41 @@ static const uint8_t *zip_end(struct str tail)
     return NULL;
 }
 
-static int64_t zip_count(const uint8_t *end)
-{
-    enum { COUNT_AT = 10 };
-    return end[COUNT_AT] | end[COUNT_AT + 1] << 8;
-}
-
-static uint64_t le64(const uint8_t *p)
+static uint64_t little(const uint8_t *p, int bytes)
 {
     uint64_t v = 0;
-    for (int i = 7; i >= 0; i--)
-        v = v << 8 | p[i];
+    while (bytes-- > 0)
+        v = v << 8 | p[bytes];
     return v;
+}
+
+/*
+ * What the last bytes of a zip say of it. A zip that is not the whole of its bytes is refused:
+ * libarchive takes the last of several zips one behind the other and does not tell of the others.
+ * Where a locator of the zip64 kind stands, the directory's place is in another record.
+ */
+static int zip_judge(struct level *l, struct str tail, int64_t size, struct err *err)
+{
+    enum { COUNT_AT = 10, LENGTH_AT = 12, START_AT = 16, COMMENT_AT = 20, END_LEN = 22, LOCATOR = 20 };
+    enum { MARK = 4 }; /* "PK00" in front, which its maker may not have counted */
+    const uint8_t *end = zip_end(tail);
+    if (!end)
+        return err_set(
+            err, ERR_TRUNCATED,
+            "the zip archive ends too early: its directory, which comes last, is missing");
+    size_t at = (size_t)((const char *)end - tail.p);
+    size_t behind = at + END_LEN + (size_t)little(end + COMMENT_AT, 2);
+    bool zip64 = at >= LOCATOR && memcmp(end - LOCATOR, "PK\6\7", 4) == 0;
+    uint64_t stands = (uint64_t)size - tail.n + at;
+    uint64_t before = stands - little(end + START_AT, 4) - little(end + LENGTH_AT, 4);
+    if (!zip64 && before != 0 && before != MARK)
+        return err_set(err, ERR_ARCHIVE,
+                       "damaged zip archive: its directory is not where it should be; these may be "
+                       "several archives one behind the other");
+    if (!all_zeros((struct str){ tail.p + behind, tail.n - behind }))
+        return err_set(err, ERR_ARCHIVE, "foreign bytes follow the end of the zip archive");
+    l->listed = (int64_t)little(end + COUNT_AT, 2);
+    return 0;
 }
 
 /* A zip and a 7z say where they end: one that was cut is told from one that is damaged before
@@ -390,15 +415,10 @@ static int level_whole(struct level *l, struct err *err)
         if (!tail)
             return err_nomem(err);
         ssize_t n = read_at(in, size > ZIP_TAIL ? size - ZIP_TAIL : 0, tail, ZIP_TAIL, err);
-        const uint8_t *end = n > 0 ? zip_end((struct str){ tail, (size_t)n }) : NULL;
-        bool found = end;
-        l->empty = end && zip_count(end) == 0; /* libarchive does not take these for archives */
+        int rc = n < 0 ? -1 : zip_judge(l, (struct str){ tail, (size_t)n }, size, err);
+        l->empty = l->listed == 0; /* libarchive does not take these for archives */
         free(tail);
-        if (n >= 0 && !found)
-            return err_set(
-                err, ERR_TRUNCATED,
-                "the zip archive ends too early: its directory, which comes last, is missing");
-        return n < 0 ? -1 : 0;
+        return rc;
     }
     enum { START = 32, OFFSET_AT = 12, LENGTH_AT = 20 }; /* 7zFormat.txt, SignatureHeader */
     uint8_t head[START];
@@ -406,7 +426,7 @@ static int level_whole(struct level *l, struct err *err)
     if (n < 0)
         return -1;
     uint64_t end;
-    if (n < START || __builtin_add_overflow(le64(head + OFFSET_AT), le64(head + LENGTH_AT), &end) ||
+    if (n < START || __builtin_add_overflow(little(head + OFFSET_AT, 8), little(head + LENGTH_AT, 8), &end) ||
         end > (uint64_t)(size - START))
         return err_set(
             err, ERR_TRUNCATED,
@@ -464,24 +484,20 @@ static int level_open(struct unpack *u, enum kind kind, struct stream *from, con
     return l->empty ? 0 : level_libarchive(l, err);
 }
 
-/* A zip that was read as a stream: libarchive steps over what it does not understand, so the
- * directory has the last word. */
+/* libarchive steps over what it does not understand, and over members that lie in the same place:
+ * the directory has the last word. */
 static int zip_counted(struct level *l, struct err *err)
 {
     enum { ZIP64 = 0xffff };
-    const uint8_t *end = l->tail.n ? zip_end(buf_str(&l->tail)) : NULL;
     if (l->tail.failed)
         return err_nomem(err);
-    if (!end)
-        return err_set(
-            err, ERR_TRUNCATED,
-            "the zip archive ends too early: its directory, which comes last, is missing");
-    int64_t count = zip_count(end);
-    if (count != ZIP64 && count != l->headers)
+    if (!l->seekable && zip_judge(l, buf_str(&l->tail), l->in, err) < 0)
+        return -1;
+    if (l->listed != ZIP64 && l->listed != (l->headers & ZIP64))
         return err_set(err, ERR_ARCHIVE,
                        "damaged zip archive: its directory lists %" PRId64 " members, %" PRId64
                        " were found",
-                       count, l->headers);
+                       l->listed, l->headers);
     return 0;
 }
 
@@ -491,14 +507,13 @@ static int level_end(struct level *l, struct err *err)
 {
     bool padded = l->kind != KIND_ZIP && !l->seekable;
     struct str block;
-    int rc;
-    if (!l->from)
-        return 0;
+    int rc = 0;
     bool foreign =
         padded && !all_zeros(stream_unused(l->fed, l->in - archive_filter_bytes(l->a, 0)));
-    while (!foreign && (rc = stream_next(l->from, &block, err)) == 1) {
+    while (l->from && !foreign && (rc = stream_next(l->from, &block, err)) == 1) {
         if (l->kind == KIND_ZIP)
             tail_keep(&l->tail, block);
+        l->in += (int64_t)block.n;
         foreign = padded && !all_zeros(block);
     }
     if (foreign)
@@ -506,7 +521,7 @@ static int level_end(struct level *l, struct err *err)
                        kind_name(l->kind));
     if (rc < 0)
         return -1;
-    return l->kind == KIND_ZIP && !l->seekable ? zip_counted(l, err) : 0;
+    return l->kind == KIND_ZIP ? zip_counted(l, err) : 0;
 }
 
 /* 1 an entry, 0 the end. */
@@ -707,7 +722,7 @@ static ssize_t leaf_read(struct input *in, void *buf, size_t cap, struct err *er
 /* The member's own bytes may be an archive or compressed. 1 a leaf is open, 0 a level was added. */
 static int member_nested(struct unpack *u, struct entry *e, enum kind kind, struct err *err)
 {
-    char prefix[sizeof u->member.name];
+    char prefix[PREFIX_MAX];
     e->nested = true;
     if (chain_grow(&u->leaf, &u->budget, &kind, u->member.name, err) < 0)
         return err_in(err, "'%s'", u->member.name);
@@ -717,9 +732,7 @@ static int member_nested(struct unpack *u, struct entry *e, enum kind kind, stru
         return 1;
     struct stream *from = u->leaf;
     u->leaf = NULL;
-    size_t n = strlen(u->member.name);
-    memcpy(prefix, u->member.name, n + 1);
-    snprintf(prefix + (n < sizeof prefix - 1 ? n : n - 1), 2, "/");
+    snprintf(prefix, sizeof prefix, "%s/", u->member.name);
     return level_open(u, kind, from, prefix, err) < 0 ? err_in(err, "'%s'", u->member.name) : 0;
 }
 
