@@ -8,7 +8,7 @@ result() { # 0 or 1, what was promised
     n=$((n + 1))
     if [ "$1" = 0 ]; then echo "ok $n - $2"; else echo "not ok $n - $2"; fi
 }
-echo 1..6
+echo 1..9
 
 "$builddir/qetl" --print-keys >"$tmp/keys"
 awk -v keys="$tmp/keys" -f build-aux/gen-docs.awk doc/qetl.ini.5.in >"$tmp/page"
@@ -47,3 +47,34 @@ if command -v systemd-analyze >/dev/null; then
 else
     n=$((n + 1)); echo "ok $n - exposure by systemd-analyze security # SKIP systemd is not installed"
 fi
+
+# ---- the manual pages of the programs are whole ----
+missing=0
+for page in doc/qetl.1 doc/qetlctl.1; do
+    for section in SYNOPSIS OPTIONS ENVIRONMENT FILES 'EXIT STATUS' EXAMPLES; do
+        grep -qx "\.Sh $section" $page || { echo "# $page has no $section" >&2; missing=1; }
+    done
+done
+result $missing "both manual pages have their options, environment, files, exit status, examples"
+
+missing=0
+{ "$builddir/qetl" --help; echo; } >"$tmp/qetl.1"
+{ "$builddir/qetlctl" --help; for verb in $("$builddir/qetlctl" --help | sed -n 's/^  \([a-z][a-z]*\) .*/\1/p'); do "$builddir/qetlctl" help "$verb"; done; } |
+    sed 's/qetl --print-errors//' >"$tmp/qetlctl.1"
+for page in qetl.1 qetlctl.1; do
+    for option in $(grep -Eo -e '--[a-z][a-z_-]+' "$tmp/$page" | sort -u); do
+        # qetlctl infer: --KEY, and the keys in a list
+        grep -Eq -e "Fl -?(.* , |.* \| )?-${option#--}\b" doc/$page || grep -Eq "(^| )${option#--}(,|\.)" doc/$page ||
+            { echo "# $page has no $option" >&2; missing=1; }
+    done
+done
+result $missing "they have every option that --help shows"
+
+missing=0
+tested='QETL_CLOCK_OFFSET_MS QETL_FAULT QETL_TEST_FS' # for tests alone
+for name in $(grep -rhoE 'getenv\("[A-Z_]+"' src | sed 's/.*"\(.*\)"/\1/' | sort -u) \
+    $(awk '$1 == "key" && $2 == "qetl" { print "QETL_" toupper($3) }' "$tmp/keys"); do
+    case " $tested " in *" $name "*) continue ;; esac
+    grep -Eq "^\.It Ev (.* , )?$name( ,|\$)" doc/qetl.1 || { echo "# qetl.1 has no $name" >&2; missing=1; }
+done
+result $missing "qetl(1) has every variable of the environment that is read"
