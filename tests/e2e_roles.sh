@@ -375,7 +375,7 @@ ok 'a target that is away holds back only its own jobs' wait_for 60 job_is "$her
 away() { qetlctl --json status | jq -e '.targets_away | length == 1'; }
 ok '... which wait' wait_for 60 away
 is '... staged, with no try lost' "$(state "$there") $(field "$there" attempts)" 'staged 1'
-like '... status says which, since when and why' "$(qetlctl status)" '^lake +20.* 1 +io +.*lake'
+like '... status says which, since when and why' "$(qetlctl status)" '^lake +20.* 1 +target +.*lake'
 is '... and how many jobs wait' "$(qetlctl --json status | jq -r '.targets_away[0] | "\(.target) \(.staged)"')" 'lake 1'
 like '... explain says so, too' "$(qetlctl explain "$there")" "target 'lake' is away"
 is 'each target has a loader process of its own' "$(qetlctl --json workers | jq -r '[.workers[] | select(.role == "loader") | .name] | sort | join(" ")')" \

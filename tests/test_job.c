@@ -3,6 +3,7 @@
 #include "test.h"
 
 #include <errno.h>
+#include <inttypes.h>
 
 #include "io/db.h"
 #include "queue/job.h"
@@ -1491,6 +1492,32 @@ TEST(job, explain_names_the_gate_that_holds_it)
     AUTO(buf_clear) struct buf out = { 0 };
     CHECK_EQ(job_explain(q, 999, &out, &err), -1);
     CHECK_EQ(err.code, ERR_NOT_FOUND);
+    stop();
+}
+
+TEST(job, explain_names_the_job_that_overtook_it)
+{
+    char part[80];
+    start();
+    int64_t a = submit_lane(false), b = submit_lane(false);
+    struct lease first = claim_one(), second = claim_one();
+    int64_t c = staged_lane(true), d = staged_lane(false);
+    struct staged_job j[2];
+    for (int i = 0; i < 2; i++) {
+        CHECK_EQ(load_claim(j, 1), 1);
+        load_end(&j[0], LOAD_LOADED);
+    }
+    CHECK(stage(&first) && stage(&second));
+    CHECK_EQ(load_claim(j, 2), 2);
+    load_end(&j[0], LOAD_SUPERSEDED);
+    struct load_finish f = { .job = &j[1], .outcome = LOAD_REFUSED };
+    err_set(&f.err, ERR_OVERTAKEN, "too late");
+    CHECK_OK(job_load_finish(q, &f, 1, &err), err);
+    job_staged_clear(&j[1]);
+    snprintf(part, sizeof part, "The newer job %" PRId64 " replaced 't.a' before it", c);
+    explains(a, part);
+    snprintf(part, sizeof part, "The newer job %" PRId64 " was loaded into 't.a' before it", d);
+    explains(b, part);
     stop();
 }
 

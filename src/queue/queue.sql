@@ -60,6 +60,13 @@ ON CONFLICT (lane) DO UPDATE SET loaded_seq = max(loaded_seq, excluded.loaded_se
 SELECT max(coalesce(d.loaded_seq, 0) > :seq), min(coalesce(d.replaced_seq, 0) > :seq)
 FROM json_each(:lanes) AS l LEFT JOIN lane_done AS d ON d.lane = l.value;
 
+-- name: lane_overtaker
+-- A lane that a newer job was loaded into (:replace: that replaced it), and that job, where the queue still knows it by its place.
+SELECT l.value, (SELECT id FROM job WHERE id = d.done AND seq = d.done)
+FROM json_each(:lanes) AS l
+    JOIN (SELECT lane, CASE WHEN :replace THEN replaced_seq ELSE loaded_seq END AS done FROM lane_done) AS d ON d.lane = l.value
+WHERE d.done > :seq LIMIT 1;
+
 -- name: lane_names
 SELECT value FROM json_each(:lanes);
 

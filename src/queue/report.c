@@ -479,6 +479,28 @@ static int explain_staged(struct queue *q, const struct explain *e, struct buf *
     return 0;
 }
 
+/* Which newer job came first: by its number, where it is still known. */
+static int explain_overtaken(struct queue *q, const struct explain *e, bool replaced,
+                             struct buf *out, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_LANE_OVERTAKER);
+    db_bind(st, ":lanes", e->lanes);
+    db_bind(st, ":replace", replaced);
+    db_bind(st, ":seq", e->seq);
+    int rc = db_step(st, err);
+    int64_t by = rc == 1 ? sqlite3_column_int64(st, 1) : 0;
+    buf_adds(out, by ? "The newer job " : "A newer job ");
+    if (by)
+        buf_addf(out, "%" PRId64 " ", by);
+    buf_adds(out, replaced ? "replaced " : "was loaded into ");
+    buf_addf(out, "'%s'", rc == 1 ? db_text(st, 0) : e->target);
+    buf_adds(out, replaced ? " before it: it is superseded, and its rows are not there."
+                           : " before it: it is dead by overtaken, and its rows are not there. "
+                             "Submit it again to load it as the newest.");
+    sqlite3_reset(st);
+    return rc < 0 ? -1 : 0;
+}
+
 static int explain_state(struct queue *q, const struct explain *e, struct buf *out, struct err *err)
 {
     switch (e->state) {
@@ -493,6 +515,8 @@ static int explain_state(struct queue *q, const struct explain *e, struct buf *o
         buf_adds(out, ".");
         return 0;
     case JOB_DEAD:
+        if (!strcmp(e->code, err_name(ERR_OVERTAKEN)))
+            return explain_overtaken(q, e, false, out, err);
         buf_addf(out, "It is dead by %s: qetlctl errors shows why, qetlctl retry tries again.",
                  e->code);
         return 0;
@@ -500,8 +524,7 @@ static int explain_state(struct queue *q, const struct explain *e, struct buf *o
         buf_adds(out, "It is loaded.");
         return 0;
     case JOB_SUPERSEDED:
-        buf_adds(out, "A newer job replaced the table first: it is superseded.");
-        return 0;
+        return explain_overtaken(q, e, true, out, err);
     case JOB_CANCELLED:
         buf_adds(out, "It was cancelled.");
         return 0;
