@@ -569,6 +569,16 @@ TEST(unpack, foreign_bytes_behind_compressed_data_are_an_error)
     buf_clear(&b);
 }
 
+TEST(unpack, foreign_bytes_behind_a_7z_are_an_error_and_zeros_are_not)
+{
+    struct buf b = make_one(archive_write_set_format_7zip, NULL, "a", STR("1"));
+    buf_add(&b, (char[70000]){ 0 }, 70000);
+    expect(buf_str(&b), "x", "a\n", STR("1"));
+    buf_adds(&b, "7z");
+    expect_error(buf_str(&b), "x", roomy, ERR_ARCHIVE, "foreign bytes follow");
+    buf_clear(&b);
+}
+
 TEST(unpack, foreign_bytes_behind_a_cpio_are_an_error)
 {
     struct buf b = make_one(archive_write_set_format_cpio_newc, NULL, "a", STR("1"));

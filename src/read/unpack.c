@@ -404,34 +404,57 @@ static int zip_judge(struct level *l, struct str tail, int64_t size, struct err 
     return 0;
 }
 
-/* A zip and a 7z say where they end: one that was cut is told from one that is damaged before
- * libarchive looks at it. */
-static int level_whole(struct level *l, struct err *err)
+static int zip_whole(struct level *l, struct err *err)
 {
-    struct input *in = l->seekable;
-    int64_t size = in->size;
-    if (l->kind == KIND_ZIP) {
-        char *tail = malloc(ZIP_TAIL);
-        if (!tail)
-            return err_nomem(err);
-        ssize_t n = read_at(in, size > ZIP_TAIL ? size - ZIP_TAIL : 0, tail, ZIP_TAIL, err);
-        int rc = n < 0 ? -1 : zip_judge(l, (struct str){ tail, (size_t)n }, size, err);
-        l->empty = l->listed == 0; /* libarchive does not take these for archives */
-        free(tail);
-        return rc;
+    int64_t size = l->seekable->size;
+    AUTO(free_charp) char *tail = malloc(ZIP_TAIL);
+    if (!tail)
+        return err_nomem(err);
+    ssize_t n = read_at(l->seekable, size > ZIP_TAIL ? size - ZIP_TAIL : 0, tail, ZIP_TAIL, err);
+    if (n < 0 || zip_judge(l, (struct str){ tail, (size_t)n }, size, err) < 0)
+        return -1;
+    l->empty = l->listed == 0; /* libarchive does not take these for archives */
+    return 0;
+}
+
+/* Only zeros may follow from `at` on. */
+static int seven_padding(struct input *in, int64_t at, struct err *err)
+{
+    AUTO(free_charp) char *block = malloc(BLOCK);
+    if (!block)
+        return err_nomem(err);
+    for (ssize_t n; at < in->size; at += n) {
+        if ((n = read_at(in, at, block, BLOCK, err)) <= 0)
+            return (int)n;
+        if (!all_zeros((struct str){ block, (size_t)n }))
+            return err_set(err, ERR_ARCHIVE, "foreign bytes follow the end of the 7z archive");
     }
+    return 0;
+}
+
+static int seven_whole(struct level *l, struct err *err)
+{
     enum { START = 32, OFFSET_AT = 12, LENGTH_AT = 20 }; /* 7zFormat.txt, SignatureHeader */
+    struct input *in = l->seekable;
     uint8_t head[START];
+    uint64_t end;
     ssize_t n = read_at(in, 0, head, sizeof head, err);
     if (n < 0)
         return -1;
-    uint64_t end;
-    if (n < START || __builtin_add_overflow(little(head + OFFSET_AT, 8), little(head + LENGTH_AT, 8), &end) ||
-        end > (uint64_t)(size - START))
+    if (n < START ||
+        __builtin_add_overflow(little(head + OFFSET_AT, 8), little(head + LENGTH_AT, 8), &end) ||
+        end > (uint64_t)(in->size - START))
         return err_set(
             err, ERR_TRUNCATED,
             "the 7z archive ends too early: its directory, which comes last, is missing");
-    return 0;
+    return seven_padding(in, START + (int64_t)end, err);
+}
+
+/* A zip and a 7z say where they end: one that was cut, or that is not alone, is told from one that
+ * is damaged before libarchive looks at it. */
+static int level_whole(struct level *l, struct err *err)
+{
+    return l->kind == KIND_ZIP ? zip_whole(l, err) : seven_whole(l, err);
 }
 
 static int level_libarchive(struct level *l, struct err *err)

@@ -11,7 +11,7 @@
  *   directory. Only .Z has no end of its own.
  * - `archive`: damaged, encrypted, or foreign bytes behind the end. Zeros behind the end are padding. Several gz, bz2, xz, zst,
  *   lz4 or tar one behind the other are all read. Checksums of zip and gz are errors before the member ends.
- *   A zip must be all of its bytes, and have as many members as its directory says; several one behind the other are refused.
+ *   A zip and a 7z must be all of their bytes, and a zip has as many members as its directory says.
  * - `limit`: members (folders and links count too), bytes unpacked and their ratio to the bytes read (checked above 1 MiB out)
  *   hold on every path, also for a single .gz, for members that nobody reads, and for what is unpacked only to be unpacked
  *   again. The message names the limit and its key.
