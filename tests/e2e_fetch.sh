@@ -55,6 +55,8 @@ like "the bytes are asked for as they are stored" "$(cat out)" '^Accept-Encoding
 expect 100000
 fresh "$FAULTS/x?encoding=gzip"
 whole "an encoding that the server claims is not undone" want
+fresh "$FAULTS/x?encoding=br"
+fails "an encoding that the bytes do not show is refused" fetch-refused 'br or deflate'
 fresh "$FAULTS/x?length=chunked"
 whole "a body in chunks is fetched" want
 fresh "$FAULTS/x?length=close"

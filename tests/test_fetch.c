@@ -96,6 +96,22 @@ TEST(http_head, a_new_status_line_starts_over)
     CHECK_EQ(h.range_first, -1);
 }
 
+TEST(http_head, content_codings_that_the_bytes_do_not_show_are_noted)
+{
+    static const struct {
+        const char *coding;
+        bool hidden;
+    } table[] = { { "gzip", false },     { "br", true },        { "gzip, BR", true }, { "deflate ", true },
+                  { "identity", false }, { "broken", false },   { "", false },        { "zstd,,br", true },
+                  { "utf-8", false },    { "x-deflate", false } };
+    for (size_t i = 0; i < COUNT_OF(table); i++) {
+        char text[100];
+        snprintf(text, sizeof text, "HTTP/1.1 200 x\r\nContent-Encoding: %s\r\n", table[i].coding);
+        struct http_head h = head_of(text);
+        CHECK_EQ(h.hidden_coding, table[i].hidden);
+    }
+}
+
 TEST(http_head, what_breaks_the_grammar_counts_as_not_said)
 {
     static const char *const ranges[] = { "bytes 5-3/100",

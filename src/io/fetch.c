@@ -273,6 +273,9 @@ static int judge_http(struct transfer *t)
     curl_off_t length = -1;
     (void)curl_easy_getinfo(t->f->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
     struct fetch_head now = { .size = length };
+    if (h->hidden_coding)
+        return fail(t, ERR_FETCH_REFUSED,
+                    "the server sent it in a content coding (br or deflate) that nobody asked for");
     snprintf(now.etag, sizeof now.etag, "%s", h->etag);
     snprintf(now.modified, sizeof now.modified, "%s", h->modified);
     if (h->status != 206) {

@@ -15,7 +15,8 @@
  * Fewer than 1 KB within limits.stall_timeout is a stall (timeout); time in which the sink is full
  * does not count. ftps:// means TLS, required and verified: from the first byte on port 990, the
  * default; by AUTH TLS before the login on any other port. The bytes are the object: no content
- * coding is asked for, and none is undone.
+ * coding is asked for, and none is undone; one that the bytes do not show (br, deflate) is refused,
+ * for it would be taken for text.
  *
  * s3://BUCKET/KEY is a signed GET (io/s3_place.h); "%XX" in KEY is a byte.
  *

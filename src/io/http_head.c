@@ -80,6 +80,21 @@ static void take_etag(struct http_head *h, struct str v)
     take_text(h->etag, sizeof h->etag, good ? v : STR(""));
 }
 
+/* gzip, compress and zstd begin with marks of their own, so that unpacking undoes them. */
+static bool has_hidden_coding(struct str v)
+{
+    while (v.n) {
+        const char *comma = memchr(v.p, ',', v.n);
+        size_t n = comma ? (size_t)(comma - v.p) : v.n;
+        struct str coding = str_trim((struct str){ v.p, n });
+        if (str_eq_nocase(coding, STR("br")) || str_eq_nocase(coding, STR("deflate")))
+            return true;
+        n += comma != NULL;
+        v = (struct str){ v.p + n, v.n - n };
+    }
+    return false;
+}
+
 static void start_over(struct http_head *h, struct str line)
 {
     const char *space = memchr(line.p, ' ', line.n);
@@ -115,6 +130,8 @@ void http_head_line(struct http_head *h, struct str line)
         take_date(h->date, v);
     else if (str_eq_nocase(name, STR("Content-Range")))
         take_range(h, v);
+    else if (str_eq_nocase(name, STR("Content-Encoding")))
+        h->hidden_coding |= has_hidden_coding(v);
     else if (str_eq_nocase(name, STR("Retry-After")))
         take_retry_after(h, v);
 }

@@ -21,6 +21,7 @@ struct http_head {
     int64_t range_bytes;              /* last - first + 1; -1 none */
     int64_t retry_after_s,
         retry_at_s; /* Retry-After as seconds, or as a date in seconds since 1970; -1 none */
+    bool hidden_coding; /* Content-Encoding has one that the bytes do not show: br, deflate */
 };
 
 /* One line of the head, with or without its line end. A status line starts over (100 Continue, 103
