@@ -18,7 +18,7 @@ table   = lake.l
 INI
 page=$srcdir/doc/output.md
 
-# "SECTION KEY" for each row of its tables; a job and an error are put in where a key is one.
+# "SECTION KEY" and "SECTION KEY TYPE", the type as jq has it, for each row of its tables; a job and an error are put in where a key is one.
 awk -F '|' '
     /^## / { section = $0; gsub(/^## |`/, "", section); known[section] = 1; next }
     /^\| `/ { key = $2; gsub(/[ `]/, "", key); keys[section, ++n[section]] = key; type[section, n[section]] = $3 }
@@ -26,10 +26,15 @@ awk -F '|' '
         for (s in known)
             for (i = 1; i <= n[s]; i++) {
                 of = type[s, i] ~ /#a-job/ ? "A job" : type[s, i] ~ /#an-error/ ? "An error" : ""
-                if (!of) print s "\t" keys[s, i]
-                for (k = 1; of && k <= n[of]; k++) print s "\t" keys[s, i] "." keys[of, k]
+                if (!of) tell(s, keys[s, i], type[s, i])
+                for (k = 1; of && k <= n[of]; k++) tell(s, keys[s, i] "." keys[of, k], type[of, k])
             }
-    }' "$page" | grep -v '^A job\|^An error' | sort >"$work/documented"
+    }
+    function tell(s, key, type) {
+        gsub(/ /, "", type)
+        print s "\t" key "\t" (type ~ /^(number|size)$/ ? "number" : type ~ /^(boolean|true)$/ ? "boolean" : type ~ /^(text|time)$/ ? "string" : type)
+    }' "$page" | grep -v '^A job\|^An error' | sort >"$work/types"
+cut -f1,2 "$work/types" | sort >"$work/documented"
 
 # What a call prints, as such lines.
 : >"$work/printed"
@@ -37,8 +42,8 @@ prints() { # SECTION ARGUMENTS...
     local section=$1
     shift
     qetlctl --json "$@" 2>>"$work/said" | jq -r --arg section "$section" '
-        paths(type != "object" and type != "array") | reduce .[] as $step (""; if $step | type == "number" then . + "[]" else . + "." + $step end)
-        | $section + "\t" + ltrimstr(".")' >>"$work/printed"
+        . as $all | paths(type != "object" and type != "array") | . as $at | reduce .[] as $step (""; if $step | type == "number" then . + "[]" else . + "." + $step end)
+        | $section + "\t" + ltrimstr(".") + "\t" + ($all | getpath($at) | type)' >>"$work/printed"
 }
 
 printf 'id\n1\n2\n' >"$work/good.csv"
@@ -79,11 +84,13 @@ prints pause pause p
 prints resume resume p
 prints prune prune --dry-run
 prints prune prune
-sed -i 's/^query\trows\[\]\..*/query\trows[]/' "$work/printed" # named by who asks
-sort -u -o "$work/printed" "$work/printed"
+sed -i 's/^query\trows\[\]\..*/query\trows[]\tobject/' "$work/printed" # named by who asks
+sort -u "$work/printed" | grep -v '	null$' >"$work/printed.types" # nothing: any key may be
+cut -f1,2 "$work/printed" | sort -u -o "$work/printed"
 
 is 'each key that is printed is in the page' "$(comm -13 "$work/documented" "$work/printed")" ''
 is 'each key of the page is printed' "$(comm -23 "$work/documented" "$work/printed")" ''
+is 'each is of the type that the page has' "$(sort "$work/types" | comm -13 - "$work/printed.types")" ''
 is 'each verb has its part of the page' \
     "$(qetlctl --json help | jq -r '.verbs[].verb' | sort | comm -23 - <(cut -f1 "$work/documented" | sort -u))" ''
 [ "$tests_failed" = 0 ] || diag "$(cat "$work/said")"

@@ -43,6 +43,10 @@ for verb in $(grep -o 'qetlctl [a-z]*' "$readme" | sed 's/.* //' | sort -u); do
     ok "the verb $verb is there" qetlctl help "$verb"
 done
 
+# ---- quickstart: what it says when nobody watches ----
+is 'quickstart has no colour and no ticker for a pipe' "$(sh -c "$(sed -n '/^bold=/,/^say()/p' "$srcdir/quickstart")"' && say word && printf "%s" "$tick"' | od -c)" \
+    "$(printf '\n== word\n' | od -c)"
+
 # ---- quickstart: its last words, when its web server is gone; its ini and its lines as they stand ----
 demo=$work/demo
 export demo build="$builddir" top="$srcdir" port=1
