@@ -101,6 +101,13 @@ like '... and has the delimiter as an ini takes it' "$(cat "$work/bare.ini")" 'd
 qetlctl infer "$work/in/bare.csv" bare --header perhaps >/dev/null 2>"$work/err"
 is 'a bad value for infer is one of the configuration' $? 3
 like '... which names the key' "$(cat "$work/err")" 'header'
+printf '{"page":1,"data":{"orders":[{"id":1,"who":"a"},{"id":2,"who":null}]}}' >"$work/in/page.json"
+{ cat "$QETL_CONFIG" && qetlctl infer "$work/in/page.json" page; } >"$work/page.ini"
+like 'infer of one object around the records: proposes records =' "$(grep '^records' "$work/page.ini")" '^records = data.orders$'
+like '... and says what it would be as one row' "$(cat "$work/page.ini")" '^# .*columns = page:integer!, data.*orders:json!$'
+is '... for programs, too' "$(qetlctl --json infer "$work/in/page.json" | jq -c '[.records, .columns]')" '["data.orders","id:integer!, who:text"]'
+QETL_DATABASE=$work/page.db QETL_SPOOL=$work/page-spool qetlctl -c "$work/page.ini" run page >"$work/out" 2>&1
+like '... and the section loads them' "$(cat "$work/out")" 'loaded: 2 rows read, 2 loaded'
 ok 'columns are inferred when none are given' qetlctl submit guessed "$work/in/guess.csv" --wait
 is '... with types' "$(sql "SELECT code, \"on\" FROM guessed WHERE code = '007'")" '007|2026-01-01'
 

@@ -507,3 +507,20 @@ TEST(infer, the_examples_of_doc_json_md_are_true)
     fclose(page);
     CHECK_EQ(n, 2);
 }
+
+TEST(infer, one_object_around_records_is_told)
+{
+    static const struct {
+        const char *text, *records;
+    } cases[] = {
+        { "{\"a\":1,\"b\":{\"c\":[{\"x\":1}]}}", "b.c" },
+        { "{\"a\":[{\"x\":1}]}\n{\"a\":[{\"x\":2}]}", "" }, /* two rows */
+        { "{\"a\":[1,2]}", "" },
+        { "[{\"a\":[{\"x\":1}]},{\"a\":[]}]", "" },
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct inferred got = infer(&plain, str_of(cases[i].text), 0);
+        CHECK_STR(got.records, cases[i].records);
+        inferred_clear(&got);
+    }
+}

@@ -330,22 +330,66 @@ static int scratch_config(struct ctl *c, const char *dir, const char *name, cons
     return 0;
 }
 
-static void print_section(const char *name, const char *uri, const char *keys, const char *columns, bool sample)
+struct look {
+    const char *dir, *name, *uri;
+    bool sample;
+    char *columns;
+    char *records; /* the way to them in a member that is one object around them, or NULL */
+    char *lone;    /* then: its columns as one row, when those of the records were found, too */
+};
+
+static void print_section(const struct look *l, const char *keys)
 {
-    printf("# columns from %s of %s\n[pipeline %s]\nsource  = %s\n%scolumns = %s\ntable   = warehouse.%s\n",
-           sample ? "the first megabyte" : "the whole first member", uri, name, uri, keys, columns, name);
+    printf("# columns from %s of %s\n", l->sample ? "the first megabyte" : "the whole first member", l->uri);
+    if (l->lone)
+        printf("# the file is one object around these records; without records= it is one row: columns = %s\n", l->lone);
+    printf("[pipeline %s]\nsource  = %s\n%scolumns = %s\ntable   = warehouse.%s\n", l->name, l->uri, keys, l->columns, l->name);
 }
 
-static void section_json(const char *name, const char *uri, const char *columns, bool sample)
+static int look_once(struct ctl *c, const struct look *l, const char *keys, char **columns, char **records)
+{
+    int rc = scratch_config(c, l->dir, l->name, keys, l->sample);
+    if (rc == 0)
+        rc = worker_infer(c->scratch, l->name, l->uri, columns, records, &c->err);
+    config_free(c->scratch);
+    config_free(c->config);
+    c->scratch = c->config = NULL;
+    return rc;
+}
+
+/* Once more with the records of an object that is the whole file: one row is seldom what was meant. */
+static int look(struct ctl *c, struct look *l, struct buf *keys)
+{
+    AUTO(free_charp) char *none = NULL, *inside = NULL;
+    if (look_once(c, l, keys->p ? keys->p : "", &l->columns, &l->records) < 0)
+        return -1;
+    if (!l->records)
+        return 0;
+    size_t n = keys->n;
+    if (infer_key(c, keys, "records", l->records) < 0)
+        return -1;
+    if (look_once(c, l, keys->p, &inside, &none) == 0) {
+        l->lone = l->columns;
+        l->columns = inside;
+        inside = NULL;
+    } else {
+        keys->n = n;
+        keys->p[n] = '\0';
+    }
+    return 0;
+}
+
+static void section_json(const struct look *l)
 {
     AUTO(buf_clear) struct buf doc = { 0 };
     struct json_out o;
     json_start(&o, &doc);
     json_object(&o);
-    json_put_text(&o, "pipeline", name);
-    json_put_text(&o, "source", uri);
-    json_put_text(&o, "columns", columns);
-    json_put_bool(&o, "whole_member", !sample);
+    json_put_text(&o, "pipeline", l->name);
+    json_put_text(&o, "source", l->uri);
+    json_put_text(&o, "records", l->lone ? l->records : NULL);
+    json_put_text(&o, "columns", l->columns);
+    json_put_bool(&o, "whole_member", !l->sample);
     json_object_end(&o);
     puts(doc.p);
 }
@@ -386,21 +430,18 @@ int ctl_infer(struct ctl *c, int argc, char **argv)
         name_from(uri, name, sizeof name);
     if (!mkdtemp(dir))
         return err_sys(&c->err, "make a folder in /tmp");
-    AUTO(free_charp) char *columns = NULL;
-    const char *given = keys.p ? keys.p : "";
-    int rc = scratch_config(c, dir, name, given, sample);
-    if (rc == 0)
-        rc = worker_infer(c->scratch, name, uri, &columns, &c->err);
-    config_free(c->scratch);
+    struct look l = { .dir = dir, .name = name, .uri = uri, .sample = sample };
+    int rc = look(c, &l, &keys);
     struct err ignored; /* a folder in /tmp that stays is no reason to fail */
     (void)sys_remove_tree(-100, dir, &ignored);
-    if (rc < 0)
-        return -1;
-    if (c->json)
-        section_json(name, uri, columns, sample);
-    else
-        print_section(name, uri, given, columns, sample);
-    return 0;
+    if (rc == 0 && c->json)
+        section_json(&l);
+    else if (rc == 0)
+        print_section(&l, keys.p ? keys.p : "");
+    free(l.columns);
+    free(l.records);
+    free(l.lone);
+    return rc;
 }
 
 /* ---- run ---- */

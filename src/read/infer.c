@@ -471,6 +471,7 @@ struct tree {
     uint64_t row;
     int nodes;
     bool unsure; /* a row was left in the middle */
+    char records[200]; /* of the first row: the way to an array of objects */
 };
 
 static void tree_close(struct tree *t)
@@ -572,6 +573,8 @@ static int tree_row(struct tree *t, struct str raw, struct err *err)
         return err_set(err, ERR_INTERNAL, "a row that was taken is no JSON: %s", fault.what);
     arena_reset(&t->row_mem);
     t->row++;
+    if (t->row == 1 && (v.kind != JSON_OBJECT || !jsonl_records(&v, t->records, sizeof t->records)))
+        t->records[0] = '\0';
     return node_add(t, &t->root, &v, 0, err);
 }
 
@@ -630,6 +633,8 @@ static int infer_json(struct inferred *out, struct result *r, const struct look 
         return -1;
     strcpy(out->format, jsonl_form(t.reader));
     r->sure = !in->cut && !t.unsure;
+    if (t.row == 1 && !in->cut && !k->recipe->records)
+        memcpy(out->records, t.records, sizeof out->records);
     return t.root.child ? tree_columns(r, &t.root, &path, &title, err) : 0;
 }
 

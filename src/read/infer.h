@@ -22,6 +22,7 @@ struct inferred {
     char format[16]; /* csv, tsv, jsonl, json */
     char delimiter;  /* csv */
     bool header;
+    char records[200]; /* the member is one JSON object around an array of objects: the way there, for records =; else empty */
     int64_t rows; /* looked at */
     int64_t bytes;
     bool whole; /* the whole member was read; false: a sample */

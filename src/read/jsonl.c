@@ -158,8 +158,6 @@ static void add_bad(struct batch *b, const struct place *place, enum reject_reas
     };
 }
 
-/* The path of an array of objects inside an object, as records = takes it; levels: how deep to look.
- * Keys that a path would have to quote are passed by. */
 static bool find_records(const struct json_value *object, int levels, char *path, size_t cap)
 {
     struct json_value v, first;
@@ -181,6 +179,11 @@ static bool find_records(const struct json_value *object, int levels, char *path
     return false;
 }
 
+bool jsonl_records(const struct json_value *object, char *path, size_t cap)
+{
+    return find_records(object, 3, path, cap);
+}
+
 /* A member that is one object without any of the columns, but with an array of objects inside:
  * records = was forgotten, and a row of nulls is not what was meant. */
 static int check_lone_object(const struct reader *r, const struct field *fields, uint32_t cols,
@@ -196,7 +199,7 @@ static int check_lone_object(const struct reader *r, const struct field *fields,
         if (fields[i].kind != FIELD_ABSENT)
             return 0;
     if (!json_check(text, &v, &fault) || v.kind != JSON_OBJECT ||
-        !find_records(&v, 3, path, sizeof path))
+        !jsonl_records(&v, path, sizeof path))
         return 0;
     return err_set(err, ERR_FORMAT,
                    "the file is one object that has none of the columns; records = %s would read "

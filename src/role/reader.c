@@ -229,6 +229,7 @@ void reader_result_clear(struct reader_result *r)
         output_clear(&r->outputs[i]);
     for (int i = 0; i < PIPELINE_PARTS_MAX; i++)
         free(r->inferred[i]);
+    free(r->records);
     *r = (struct reader_result){ 0 };
 }
 
@@ -276,6 +277,8 @@ static bool result_take(struct reader_child *c, struct str body, struct reader_r
         take_output(&u, &r->outputs[r->noutputs++]);
     for (int i = 0; i < PIPELINE_PARTS_MAX && !u.bad; i++)
         r->inferred[i] = take_text(&u);
+    if (!u.bad)
+        r->records = take_text(&u);
     if (u.bad)
         reader_result_clear(r);
     return !u.bad;

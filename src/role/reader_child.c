@@ -50,6 +50,7 @@ struct child {
     char uid[SYS_UID_LEN + 1];
     char *columns[PIPELINE_PARTS_MAX];  /* given */
     char *inferred[PIPELINE_PARTS_MAX]; /* found */
+    char *records;                      /* what the first of them would need; NULL: nothing */
 };
 
 /* The bytes of one object. */
@@ -280,6 +281,10 @@ static int infer_part(struct child *c, struct unpack *u, const struct recipe *re
     if (infer_member(&found, recipe, unpack_member(u),
                      recipe->infer == INFER_SAMPLE ? SAMPLE_BYTES : 0, err) < 0)
         return -1;
+    if (!c->records && *found.records && !(c->records = strdup(found.records))) {
+        inferred_clear(&found);
+        return err_nomem(err);
+    }
     c->inferred[number] = found.columns;
     found.columns = NULL;
     inferred_clear(&found);
@@ -424,6 +429,7 @@ static void result_send(struct child *c, int rc, const struct err *job_err,
         pack_output(&b, &outputs[i]);
     for (int i = 0; i < PIPELINE_PARTS_MAX; i++)
         pack_text(&b, c->inferred[i]);
+    pack_text(&b, c->records);
     if (b.failed) {
         buf_clear(&b);
         if (rc < 0)
@@ -445,6 +451,7 @@ static void job_clear(struct child *c)
         free_charp(&c->columns[i]);
         free_charp(&c->inferred[i]);
     }
+    free_charp(&c->records);
     for (int i = 0; i < OUTPUTS_MAX; i++)
         fd_closep(&c->staged[i]);
 }

@@ -557,7 +557,7 @@ static int infer_tick(void *arg, struct err *err)
     return 0;
 }
 
-int worker_infer(const struct config *config, const char *name, const char *uri, char **columns, struct err *err)
+int worker_infer(const struct config *config, const char *name, const char *uri, char **columns, char **records, struct err *err)
 {
     struct reader_child *reader = NULL;
     struct spool spool = SPOOL_CLOSED;
@@ -572,7 +572,10 @@ int worker_infer(const struct config *config, const char *name, const char *uri,
         rc = feed_run(&f, uris, 1, NULL, true, err);
         if (rc == 0 && !(*columns = f.result.inferred[0]))
             rc = err_set(err, ERR_INFER, "no member to take columns from");
-        f.result.inferred[0] = rc == 0 ? NULL : f.result.inferred[0];
+        if (rc == 0) {
+            *records = f.result.records;
+            f.result.inferred[0] = f.result.records = NULL;
+        }
         feed_clear(&f);
     }
     fetch_close(fetch);
