@@ -876,10 +876,11 @@ static int fail_curl(struct transfer *t, CURLcode curl)
     (void)curl_easy_getinfo(t->f->easy, CURLINFO_RESPONSE_CODE, &number);
     const struct reply_def *reply = reply_def(t, number);
     enum err_code code = code_of(t, curl);
-    if (curl == CURLE_OPERATION_TIMEDOUT && !connected(t))
-        fail(t, ERR_FETCH, "no connection within %" PRId64 " ms ([limits] connect_timeout)", t->f->limits.connect_timeout_ms);
-    else if (reply)
+    if (reply)
         fail(t, reply->code, "%s (reply %ld)", reply->says, number);
+    else if (curl == CURLE_OPERATION_TIMEDOUT && !connected(t))
+        fail(t, ERR_FETCH, "no connection within %" PRId64 " ms ([limits] connect_timeout)",
+             t->f->limits.connect_timeout_ms);
     else if (code == ERR_HOST_KEY && !t->fault[0])
         fail(t, code, "the host's key is not the one in known_hosts, or the host is not there");
     else
