@@ -41,6 +41,10 @@ struct target_config {
     char *name, *url;
     bool many_readers; /* readers = many: WAL */
     int64_t loaders;   /* processes that load into it */
+    /* object stores and directories: */
+    char *format;      /* "csv" or "jsonl" */
+    char *compress;    /* "none", "gz" or "zst" */
+    char *path;        /* template of an object's name, see target/object_name.h */
 };
 
 enum load_mode { MODE_APPEND, MODE_REPLACE, MODE_UPSERT, MODE_INSERT_IGNORE, MODE_HISTORY, MODES };

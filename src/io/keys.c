@@ -25,6 +25,8 @@ const struct section_def section_defs[SECTION_DEFS] = {
 };
 
 static const char *const path_style_words[] = { "auto", "yes", "no", NULL };
+static const char *const object_format_words[] = { "csv", "jsonl", NULL };
+static const char *const compress_words[] = { "none", "gz", "zst", NULL };
 static const char *const yes_no[] = { "no", "yes", NULL };
 static const char *const readers_words[] = { "one", "many", NULL };
 static const char *const empty_words[] = { "fail", "ok", NULL };
@@ -136,13 +138,20 @@ static const struct key keys[] = {
       "several objects takes as many; 0: none" },
 
     { AT_TARGET, "url", KEY_URL, IN(target_config, url), NULL, 0, 0, NULL, NEEDED,
-      "the warehouse: sqlite:///path, or postgresql://user@host:port/database; sqlite:shop.db lies in the "
-      "folder of the main file" },
+      "the warehouse: sqlite:///path, postgresql://user@host:port/database, s3://bucket/prefix or "
+      "file:///directory; sqlite:shop.db lies in the folder of the main file" },
     { AT_TARGET, "readers", KEY_YES, IN(target_config, many_readers), "one", 0, 0, readers_words, 0,
       "SQLite: many keeps the file in WAL mode, so that readers do not wait for the loader; one "
       "makes loads twice as fast" },
     { AT_TARGET, "loaders", KEY_NUMBER, IN(target_config, loaders), "1", 1, 64, NULL, 0,
       "processes that load into it at the same time; more than one pays for servers only" },
+    { AT_TARGET, "format", KEY_NAME, IN(target_config, format), "csv", 0, 0, object_format_words, 0,
+      "object stores and directories: form of the objects; csv has a header" },
+    { AT_TARGET, "compress", KEY_NAME, IN(target_config, compress), "gz", 0, 0, compress_words, 0,
+      "object stores and directories: of the objects" },
+    { AT_TARGET, "path", KEY_TEXT, IN(target_config, path), "{table}/{uid}-{part}.{ext}", 0, 0, NULL, 0,
+      "object stores and directories: name of an object; {table}, {uid}, {part}, {ext} and columns, {COLUMN} or "
+      "{COLUMN:%Y-%m-%d} of a date, which make partitions" },
 
     { AT_PIPELINE, "source", KEY_SOURCE, IN(pipeline, source), NULL, 0, 0, NULL, 0,
       "URI or path of a job's object when the submit names none; {name} is the job's parameter of "

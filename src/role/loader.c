@@ -232,10 +232,22 @@ static void put_off(struct group *g, int64_t backoff_ms, const struct err *why)
     }
 }
 
-/* The commit's answer was lost or bad: the ledger decides, job by job. */
-static int ask_ledger(struct loader *l, struct place_of *t, const struct group *g)
+/* The target committed some jobs of the group only: those that the ledger lacks wait for it. */
+static void put_off_missing(struct loader *l, struct place_of *t, struct group *g, const bool *missing, const struct err *why)
+{
+    target_away(l, t, why);
+    for (int i = 0; i < g->n; i++)
+        if (missing[i]) {
+            outcome(&g->finishes[i], LOAD_AWAY, why);
+            g->finishes[i].backoff_ms = t->away_ms;
+        }
+}
+
+/* The commit's answer was lost or bad: the ledger decides, job by job. 0: every finish has its outcome. */
+static int ask_ledger(struct loader *l, struct place_of *t, struct group *g, const struct err *why)
 {
     struct err err;
+    bool lacks[GROUP_MAX] = { false };
     struct load_counts counts;
     int missing = 0;
     t->target->close(t->conn);
@@ -248,9 +260,15 @@ static int ask_ledger(struct loader *l, struct place_of *t, const struct group *
         int there = t->target->loaded(t->conn, g->jobs[i].uid, &counts, &err);
         if (there < 0)
             return -1;
+        lacks[i] = !there;
         missing += !there;
     }
-    return missing ? -1 : 0; /* a transaction: all of them or none */
+    if (!missing)
+        return 0;
+    if (!t->target->one_by_one)
+        return -1; /* a transaction: all of them or none */
+    put_off_missing(l, t, g, lacks, why);
+    return 0;
 }
 
 /* Nothing fences the target: right before the commit every lease must be ours, and fresh. */
@@ -283,7 +301,7 @@ static int load_together(struct loader *l, struct place_of *t, struct group *g, 
         t->target->rollback(t->conn);
         return -1;
     }
-    return t->target->commit(t->conn, err) == 0 ? 0 : ask_ledger(l, t, g);
+    return t->target->commit(t->conn, err) == 0 ? 0 : ask_ledger(l, t, g, err);
 }
 
 /* Every finish has an outcome afterwards. */
@@ -294,7 +312,7 @@ static void load_group(struct loader *l, struct place_of *t, struct group *g)
     if (away_ms > 0) { /* since the group before this one */
         put_off(g, away_ms, &t->why);
     } else if (load_together(l, t, g, &err) == 0) {
-        if (t->away_ms || !t->noted) /* maybe by the loader before this one */
+        if (t->conn && (t->away_ms || !t->noted)) /* maybe by the loader before this one */
             target_back(l, t);
     } else if (err.code == ERR_SHUTDOWN || err.code == ERR_LEASE_LOST) { /* not the target's fault */
         put_off(g, 0, &err);

@@ -13,11 +13,15 @@ static const struct target *const targets[] = {
 #ifdef HAVE_LIBPQ
     &target_postgres,
 #endif
+    &target_directory,
+#ifdef HAVE_S3
+    &target_s3,
+#endif
 };
 
 const struct target *target_by_url(const char *url, struct err *err)
 {
-    struct buf schemes = { 0 };
+    AUTO(buf_clear) struct buf schemes = { 0 };
     for (size_t i = 0; i < COUNT_OF(targets); i++) {
         size_t n = strlen(targets[i]->scheme);
         if (!strncmp(url, targets[i]->scheme, n) && url[n] == ':')
@@ -26,7 +30,6 @@ const struct target *target_by_url(const char *url, struct err *err)
     }
     (void)err_set(err, ERR_CONFIG, "'%s' is no target that this qetl knows: it knows %s", url,
                   schemes.failed ? "others" : schemes.p);
-    buf_clear(&schemes);
     return NULL;
 }
 

@@ -98,6 +98,7 @@ struct target {
                 struct err *err);
     void (*close)(struct target_conn *c);
     int max_files; /* outputs in files that fit into one transaction */
+    bool one_by_one; /* commit() commits job by job: after a -1 the ledger may have some of the group, and not others */
     int (*begin)(struct target_conn *c, struct err *err);
     /* One job inside the transaction. 0: its rows and ledger row are in. -1 with a permanent error: undone to its savepoint, the
      * group goes on without it. -1 with a transient error: the caller must roll the group back. */
@@ -118,6 +119,7 @@ struct target {
 };
 
 extern const struct target target_sqlite, target_postgres;
+extern const struct target target_directory, target_s3; /* target/object.c */
 
 const struct target *target_by_url(const char *url, struct err *err); /* NULL: uri error listing the schemes */
 

@@ -1,0 +1,83 @@
+/*
+ * What a store knows of jobs and tables: the object-store form of the ledger.
+ *
+ * _manifest/UID.json   one a job, put whole and once, after all its objects: with it the job's rows are
+ *                      there, all tables at once; without it they are not. It names each object with rows,
+ *                      bytes and SHA-256.
+ * _table/TABLE.json    only of a table that a replace has been loaded into: the seq (place in the job
+ *                      order) and uid of the newest one, the uids whose objects are the table now, and
+ *                      those whose objects of it are to be deleted.
+ *
+ * The manifests alone are the truth: rows of a table are those of its newest replace (greatest seq) and
+ * of the appends behind it, or of all appends where there was no replace. _table follows them; what a
+ * killed loader left undone of it, ledger_settle() and the next load of the table make good.
+ */
+#ifndef QETL_TARGET_OBJECT_LEDGER_H
+#define QETL_TARGET_OBJECT_LEDGER_H
+
+#include "target/object_store.h"
+#include "target/target.h"
+
+/* ---- one job's part of a manifest ---- */
+
+struct manifest_object {
+    char *name, *sha256;
+    int64_t rows, bytes;
+};
+struct manifest_table {
+    char *name, *columns, *ext; /* columns: as columns_print gives them */
+    enum load_mode mode;        /* append or replace */
+    struct manifest_object *objects;
+    int nobjects;
+    int64_t rows;
+};
+struct manifest {
+    char *uid, *pipeline, *source; /* source: JSON array of URIs */
+    int64_t job, seq;
+    struct load_counts counts;
+    struct manifest_table *tables; /* one an output; two may name one table */
+    int ntables;
+    struct arena arena; /* owns all of it */
+};
+/* 1: *out is read (manifest_clear); 0: there is none; -1: target (damaged, or trouble). */
+int manifest_get(struct manifest *out, struct store *store, const char *uid, struct err *err);
+/* Put it, if there is none yet; one that is there already is the same job's. */
+int manifest_put(struct store *store, const struct manifest *m, struct err *err);
+int manifest_remove(struct store *store, const char *uid, struct err *err);
+void manifest_clear(struct manifest *m);
+
+/* ---- tables ---- */
+
+struct table_state {
+    char *name;
+    bool replaced;        /* there is a _table document: */
+    char tag[STORE_TAG];  /* of it */
+    bool there;           /* it can be read in the store */
+    int64_t seq, last;    /* of the newest replace; of the newest job of `now` */
+    char uid[40];         /* of it */
+    struct buf now, old;  /* uids, each with a line end behind it */
+    int64_t rows;         /* of those in now; of all manifests where there was no replace and one comes */
+    bool counted, dirty;
+    /* with the jobs of this transaction that are not committed yet */
+    int64_t seq_next, last_next, rows_next;
+};
+struct ledger {
+    struct store *store;
+    struct table_state *tables;
+    int ntables;
+};
+
+/* The state of a table, read at its first use since ledger_forget(). whole: with the rows and uids of
+ * appends in a table without a replace, for which all manifests are read. Valid until the next call. */
+int ledger_table(struct ledger *l, const char *name, bool whole, struct table_state **out, struct err *err);
+void ledger_forget(struct ledger *l);
+/* The manifest is in the store: its tables are as it says. Nothing is written yet. */
+int ledger_apply(struct ledger *l, const struct manifest *m, struct err *err);
+/* Write the tables that changed, then delete the objects that are no longer of them. */
+int ledger_write(struct ledger *l, struct err *err);
+/* The job's manifest is in the store: is all that follows from it done? Does it, where not. */
+int ledger_settle(struct ledger *l, const struct manifest *m, struct err *err);
+/* Take an append out again: its manifest, then its objects. -1: state (with the reason), target. */
+int ledger_undo(struct ledger *l, const struct manifest *m, struct err *err);
+
+#endif

@@ -1,0 +1,168 @@
+#!/bin/bash
+# Directories and S3 stores as warehouses: every job's rows exactly once, whatever dies on either side.
+. "${srcdir:-.}/tests/lib.sh"
+. "$srcdir/tests/qetl.sh"
+. "$srcdir/tests/object.sh"
+
+# shellcheck disable=SC2034 # of qetl.sh
+LEASE=2s HEARTBEAT=200ms
+
+# ---- jobs, and what becomes of them ----
+
+sent=0
+send() { # N jobs of two rows each, with their own names
+    local i
+    for i in $(seq "$1"); do
+        sent=$((sent + 1))
+        printf 'id,job\n1,job%s\n2,job%s\n' $sent $sent >"$work/in$sent.csv"
+        submit add "$work/in$sent.csv" >/dev/null
+    done
+}
+wanted() { { for i in $(seq "$sent"); do printf '["1", "job%s"]\n["2", "job%s"]\n' "$i" "$i"; done; } | LC_ALL=C sort; }
+staged() { qetlctl --json jobs | jq -e 'all(.jobs[]; .state != "ready" and .state != "running")'; }
+all_done() { qetlctl --json jobs | jq -e 'all(.jobs[]; .state == "loaded" or .state == "dead")'; }
+stop_loader() { # SIGNAL
+    kill -"$1" "$role_pid"
+    wait "$role_pid" 2>/dev/null
+}
+# A loader that meets no fault, until all is done.
+settle() {
+    start_role loader
+    wait_for 60 all_done || diag "not all jobs are done: $(qetlctl jobs)"
+    stop_loader TERM
+}
+# An error that the ledger settles is no news.
+met() { grep -q 'a process died\|fault injected\|record what was loaded' "$site/loader.log" || { [ "${1##*:}" = error ] && all_done; }; }
+# What is staged meets a loader with the fault, which then is killed with all that it holds; another one goes on. The worker is there.
+with_fault() { # POINT:N:HOW
+    wait_for 60 staged
+    rm -f "$site/loader.log"
+    QETL_FAULT=$1 start_role loader
+    wait_for 60 met "$1" || diag "$1 was never met"
+    stop_loader KILL
+    settle
+}
+once() { # PIPELINE LINE…
+    printf '%s\n' id,job "${@:2}" >"$work/in.csv"
+    job=$(submit "$1" "$work/in.csv")
+}
+loaded() { # PIPELINE LINE…
+    once "$@"
+    settle
+}
+
+faults() { # KIND POINT:N:HOW…
+    local fault
+    for fault in "${@:2}"; do
+        send 3
+        with_fault "$fault"
+        is "$1: $fault: each job's rows once" "$(rows t)" "$(wanted)"
+    done
+    is "$1: ... and nothing else" "$(read_back extra)" ''
+}
+
+swap_faults() { # KIND POINT:N:HOW…; n counts the replaces
+    local fault n=0
+    for fault in "${@:2}"; do
+        n=$((n + 1))
+        loaded swap "1,old$n"
+        once swap "1,swap$n"
+        with_fault "$fault"
+        is "$1: replace, $fault" "$(state "$job") $(rows t)" "loaded [\"1\", \"swap$n\"]"
+        once add "2,more$n"
+        loaded swap "1,last$n"
+        is "$1: ... and the next one leaves nothing of it" "$(rows t)$(read_back stale)$(read_back extra)" "[\"1\", \"last$n\"]"
+    done
+}
+
+# ---- a directory ----
+
+new_site <<INI
+$(targets "file://$work/lake")
+INI
+qetlctl init >/dev/null
+start_role worker
+place=$work/lake/plain
+faults file target-before-commit:1:kill target-before-commit:1:error target-after-manifest:1:kill target-after-manifest:2:error \
+    target-after-manifest:2:kill target-after-manifest:3:error target-after-commit:1:kill target-after-commit:1:error \
+    loader-before-record:1:kill loader-before-record:1:error loader-after-record:1:kill
+rm -rf "$work/lake/plain"
+swap_faults file target-before-commit:1:kill target-after-manifest:1:kill target-after-manifest:1:error target-before-delete:1:kill \
+    target-before-delete:1:error target-after-commit:1:kill
+stop_roles
+
+# ---- an S3 store ----
+
+[ $s3 = yes ] || { done_testing; exit 0; }
+new_site <<INI
+$(targets s3://bucket/lake)
+$(remote "$S3" "$S3_SECRET")
+INI
+qetlctl init >/dev/null
+start_role worker
+place=$S3_DATA/bucket//lake/plain/
+empty_bucket() { rm -f "$S3_DATA"/bucket/*; sent=0; }
+empty_bucket
+faults s3 target-before-commit:1:kill target-after-manifest:2:error target-after-manifest:2:kill target-after-commit:1:error \
+    loader-before-record:1:kill
+empty_bucket
+swap_faults s3 target-after-manifest:1:kill target-before-delete:1:kill target-before-delete:1:error
+
+# the store's own faults: none may cost or double a row
+empty_bucket
+used_up() { ! grep -q ' [1-9][0-9]* ' "$S3_FAULTS" || all_done; }
+for fault in 'PUT 3 503' 'PUT.*_manifest 1 503' 'PUT.*_manifest 1 drop' 'PUT.*_manifest 6 drop' 'PUT.*/t/ 2 drop' 'GET.*_manifest 2 503' \
+    'GET.*_manifest 1 cut' 'PUT.*_manifest 5 503' 'PUT.*_manifest 3 501' 'PUT 2 late' 'PUT.*_manifest 2 500'; do
+    send 3
+    wait_for 60 staged
+    echo "$fault" >"$S3_FAULTS"
+    start_role loader
+    wait_for 60 used_up || diag "not used up: $(cat "$S3_FAULTS")"
+    : >"$S3_FAULTS"
+    wait_for 60 all_done
+    stop_loader TERM
+    is "s3: the store answers $fault: each job's rows once" "$(rows t)" "$(wanted)"
+done
+
+# the store dies in the middle of a put, of the end of an upload in parts, of a manifest, and comes back
+alive() { kill -0 "$(cat "$work/s3/pid")"; }
+dead() { ! alive; }
+back() {
+    stop_service s3
+    start_service s3
+    : >"$S3_FAULTS"
+}
+for at in 'PUT.*/t/' 'PUT.*_manifest'; do
+    for when in exit exit-after; do
+        send 3
+        wait_for 60 staged
+        echo "$at 1 $when" >"$S3_FAULTS"
+        start_role loader
+        ok "s3: the store dies ($at, $when)" wait_for 60 dead
+        back
+        wait_for 60 all_done
+        stop_loader TERM
+        is "s3: ... each job's rows once" "$(rows t)" "$(wanted)"
+    done
+done
+is 's3: ... and nothing else is there' "$(read_back extra)" ''
+
+{ echo id,text; seq 200000 | sed 's/.*/&,the text of the row number & which is not so very short/'; } >"$work/big.csv"
+place=$S3_DATA/bucket//lake/big/
+all_rows=0
+for fault in 'PUT.*partNumber=2 1 exit' 'POST.*uploadId 1 exit' 'POST.*uploadId 1 exit-after' 'POST.*uploadId 2 error200'; do
+    submit heavy "$work/big.csv" >/dev/null
+    wait_for 60 staged
+    echo "$fault" >"$S3_FAULTS"
+    start_role loader
+    case $fault in
+    *exit*) wait_for 60 dead; back ;;
+    *) wait_for 60 used_up ;;
+    esac
+    wait_for 60 all_done
+    stop_loader TERM
+    all_rows=$((all_rows + 200000))
+    is "s3: parts, $fault: the rows are there once" "$(rows t | wc -l)" $all_rows
+done
+is 's3: ... and nothing else is there' "$(read_back extra)" ''
+done_testing

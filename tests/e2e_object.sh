@@ -1,0 +1,203 @@
+#!/bin/bash
+# Directories and S3 stores as warehouses: forms, partitions, big objects, replace, undo, and what is refused. Rows are read back by
+# tests/object_read.py from the manifests alone.
+. "${srcdir:-.}/tests/lib.sh"
+. "$srcdir/tests/qetl.sh"
+. "$srcdir/tests/object.sh"
+
+# ---- forms ----
+
+forms() { # KIND, the folder of all
+    local form pack
+    csv id,name,price,weight,sold,day,at,extra \
+        '1,Zoë,12.50,0.1,true,2024-02-29,2024-02-29T12:34:56.789012Z,"{""a"": [1, 2]}"' \
+        '2,NA,-0.05,-1e300,false,0001-01-01,9999-12-31T23:59:59Z,"""x"""' \
+        '3,"two
+lines, ""quoted""",NA,3,no,NA,NA,NA' \
+        '-9223372036854775808,,0,0,yes,1970-01-01,1970-01-01T00:00:00Z,null' \
+        '5, spaces ,1,1,1,2000-01-01,2000-01-01T00:00:00Z,"[1,
+2]"'
+    printf '%s\n' '["-9223372036854775808", "", "0.00", "0", "true", "1970-01-01", "1970-01-01T00:00:00Z", "null"]' \
+        '["1", "Zoë", "12.50", "0.1", "true", "2024-02-29", "2024-02-29T12:34:56.789012Z", "{\"a\": [1, 2]}"]' \
+        '["2", "", "-0.05", "-1e+300", "false", "0001-01-01", "9999-12-31T23:59:59Z", "\"x\""]' \
+        '["3", "two\nlines, \"quoted\"", "", "3", "false", "", "", ""]' \
+        '["5", " spaces ", "1.00", "1", "true", "2000-01-01", "2000-01-01T00:00:00Z", "[1,\n2]"]' >"$work/csv.wanted"
+    printf '%s\n' '{"id":-9223372036854775808,"name":"","price":0.00,"weight":0,"sold":true,"day":"1970-01-01","at":"1970-01-01T00:00:00Z","extra":null}' \
+        '{"id":1,"name":"Zoë","price":12.50,"weight":0.1,"sold":true,"day":"2024-02-29","at":"2024-02-29T12:34:56.789012Z","extra":{"a": [1, 2]}}' \
+        '{"id":2,"name":null,"price":-0.05,"weight":-1e+300,"sold":false,"day":"0001-01-01","at":"9999-12-31T23:59:59Z","extra":"x"}' \
+        '{"id":3,"name":"two\nlines, \"quoted\"","price":null,"weight":3,"sold":false,"day":null,"at":null,"extra":null}' \
+        '{"id":5,"name":" spaces ","price":1.00,"weight":1,"sold":true,"day":"2000-01-01","at":"2000-01-01T00:00:00Z","extra":[1, 2]}' >"$work/jsonl.wanted"
+    for form in csv jsonl; do
+        for pack in none gz zst; do
+            if [ $pack$zst = zstno ]; then skip 'no zstd' 2; continue; fi
+            load ${form}_$pack
+            place=$2${form}_$pack
+            [ "$1" != s3 ] || place=$place/
+            is "$1: every type goes into $form, $pack" "$(counts "$job")" 'loaded 5 0'
+            is "$1: ... and comes back" "$(rows t)" "$(cat "$work/$form.wanted")"
+        done
+    done
+}
+
+partitions() { # KIND
+    csv id,placed,city '1,2024-02-29T23:59:59Z,Berlin' '2,2024-03-01,São Paulo/x' '3,2024-02-29,Berlin' '4,NA,NA' '5,2024-02-29,' \
+        '6,2024-02-29,..' '7,2024-02-29,__null__' "8,2024-02-29,$(printf 'x%.0s' $(seq 300))" '9,1969-12-31T23:00:00Z,a%b{uid}'
+    load parted
+    local uid
+    uid=$(uid_of "$job")
+    is "$1: rows are parted by date and value" "$(counts "$job")" 'loaded 8 0'
+    is "$1: ... into names that are safe" "$(read_back names visits)" "$(printf '%s\n' \
+        "visits/day=1969-12-31/city=a%25b%7Buid%7D/$uid-0.csv" \
+        "visits/day=2024-02-29/city=%2E%2E/$uid-0.csv" \
+        "visits/day=2024-02-29/city=%5F_null__/$uid-0.csv" \
+        "visits/day=2024-02-29/city=Berlin/$uid-0.csv" \
+        "visits/day=2024-02-29/city=__empty__/$uid-0.csv" \
+        "visits/day=2024-03-01/city=S%C3%A3o%20Paulo%2Fx/$uid-0.csv" \
+        "visits/day=__null__/city=__null__/$uid-0.csv" | LC_ALL=C sort)"
+    is "$1: ... a value that is too long for a name is rejected" "$(field "$job" rows_rejected)" 1
+    is "$1: ... and every row comes back" "$(rows visits | jq -r '.[0]' | sort | xargs)" '1 2 3 4 5 6 7 9'
+    { echo id,placed,city; seq 1001 | sed 's/.*/&,2024-01-01,c&/'; } >"$work/in.csv"
+    load parted
+    is "$1: more than 1000 objects are refused" "$(state "$job")" dead
+    like "$1: ... with the reason" "$(error_of)" 'more than 1000 objects'
+    { echo id,placed,city; seq 60000 | sed 's/.*/&,2024-01-01,c&/; s/c\(.*\)\(..\)$/c\2/'; } >"$work/in.csv"
+    load parted
+    is "$1: 60,000 rows into 100 objects" "$(counts "$job") $(rows visits | wc -l)" 'loaded 60000 0 60008'
+}
+
+# ---- append, replace, undo ----
+
+modes() { # KIND
+    csv id,job 1,one
+    load add
+    csv id,job 2,two 3,two
+    load add
+    is "$1: appends stand side by side" "$(rows t)" "$(printf '["1", "one"]\n["2", "two"]\n["3", "two"]')"
+    csv id,job 9,swap
+    load swap
+    is "$1: a replace says what it removed" "$(counts "$job")" 'loaded 1 3'
+    is "$1: ... its rows are the table" "$(rows t)" '["9", "swap"]'
+    is "$1: ... and the older objects are deleted" "$(read_back stale)$(read_back extra)" ''
+    csv id,job 10,more
+    load add
+    last_append=$job
+    is "$1: an append behind it adds" "$(rows t)" "$(printf '["10", "more"]\n["9", "swap"]')"
+    csv id,job 11,again
+    load swap
+    is "$1: the next replace removes both" "$(counts "$job") $(rows t)" 'loaded 1 2 ["11", "again"]'
+    csv id,job
+    load swap
+    is "$1: a replace by nothing empties the table" "$(state "$job")" dead
+    csv id,job 1,both
+    cp "$work/in.csv" "$work/a.csv" && cp "$work/in.csv" "$work/b.csv"
+    (cd "$work" && rm -f both.zip && python3 -m zipfile -c both.zip a.csv b.csv)
+    submit two "$work/both.zip" >/dev/null
+    drain
+    is "$1: a job's tables are loaded together" "$(rows a) $(rows b)" '["1", "both"] ["1", "both"]'
+    if qetlctl --help | grep -q '^ *undo'; then
+        csv id,job 12,undone
+        load add
+        ok "$1: an append is taken out again" qetlctl undo "$job"
+        is "$1: ... and nothing of it is left" "$(rows t)$(read_back extra)" '["11", "again"]'
+        like "$1: one that was replaced since is not" "$(qetlctl undo "$last_append" 2>&1)" 'replaced since'
+    else
+        skip 'no qetlctl undo' 3
+    fi
+}
+
+# ---- a directory ----
+
+new_site <<INI
+$(targets "file://$work/lake")
+INI
+qetlctl init >/dev/null
+forms file "$work/lake/"
+place=$work/lake/lake
+partitions file
+place=$work/lake/plain
+modes file
+
+# what cannot be done is refused before anything is staged
+for mode in 'upsert
+key = id' 'insert_ignore
+key = id' 'history
+key = id'; do
+    new_site <<INI
+[target o]
+url = file://$work/refused
+[pipeline p]
+columns = id:integer!, job:text
+table = o.t
+mode = $mode
+INI
+    qetlctl init >/dev/null
+    load p
+    is "mode ${mode%%
+*} is refused" "$(state "$job")" dead
+    like '... with the reason' "$(error_of)" 'never read again'
+done
+for path in 'x/{part}.csv' '../{uid}' '{table}/{nobody}/{uid}' '{table}/{id:%Y}/{uid}' '_manifest/{uid}' '{uid'; do
+    new_site <<INI
+[target o]
+url = file://$work/refused
+path = $path
+[pipeline p]
+columns = id:integer!, job:text
+table = o.t
+INI
+    qetlctl init >/dev/null
+    load p
+    is "path = $path is refused" "$(state "$job") $(error_of | grep -c path:)" 'dead 1'
+done
+
+# ---- an S3 store ----
+
+[ $s3 = yes ] || { done_testing; exit 0; }
+new_site <<INI
+$(targets s3://bucket/lake)
+$(remote "$S3" "$S3_SECRET")
+INI
+qetlctl init >/dev/null
+forms s3 "$S3_DATA/bucket//lake/"
+place=$S3_DATA/bucket//lake/lake/
+partitions s3
+place=$S3_DATA/bucket//lake/plain/
+modes s3
+wanted="$(rows t)"
+job=$(submit add "s3://bucket/lake/plain/$(read_back names t)")
+drain
+is 's3: an object of the store is a source too' "$(state "$job") $(rows t)" "loaded $(printf '%s\n' "$wanted" "$wanted" | sort)"
+
+# 50 MB in parts
+{ echo id,text; seq 700000 | sed 's/.*/&,the text of the row number & which is not so very short/'; } >"$work/in.csv"
+place=$S3_DATA/bucket//lake/big/
+echo 'PUT.*partNumber=3 1 503' >"$S3_FAULTS"
+load heavy
+parts=$(($(read_back bytes t) / (8 << 20) + 1)) # and one of them twice
+is 's3: 50 MB go up in parts' "$(counts "$job") $(grep -c 'PUT .*partNumber=' "$S3_LOG")" "loaded 700000 0 $((parts + 1))"
+is 's3: ... and come back' "$(rows t | wc -l) $(rows t | md5sum)" \
+    "700000 $(tail -n +2 "$work/in.csv" | sed 's/\(.*\),\(.*\)/["\1", "\2"]/' | LC_ALL=C sort | md5sum)"
+rm -f "$work/in.csv"
+
+# a wrong key, and no store at all: jobs wait, and people read why
+new_site <<INI
+$(targets s3://bucket/other)
+$(remote "$S3" wrong-and-private)
+INI
+qetlctl init >/dev/null
+csv id,job 1,x
+job=$(submit add "$work/in.csv")
+timeout 60 qetl drain --max-wait 1s 2>"$site/drain.log"
+is 'a wrong key leaves the job waiting' "$(state "$job")" staged
+like '... says why' "$(cat "$site/drain.log")" 'SignatureDoesNotMatch'
+unlike '... and is not shown' "$(cat "$site/drain.log" "$site/queue.db" <(qetlctl --json status 2>&1) | tr -d '\0')" 'wrong-and-private'
+sed -i "s|^secret_key = .*|secret_key = $S3_SECRET|" "$site/qetl.ini"
+stop_service s3
+timeout 60 qetl drain --max-wait 1s 2>"$site/drain.log"
+is 'while the store is away the job waits' "$(state "$job")" staged
+start_service s3
+drain
+place=$S3_DATA/bucket//other/plain/
+is '... and is loaded when it is back' "$(state "$job") $(rows t)" 'loaded ["1", "x"]'
+
+done_testing

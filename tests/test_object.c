@@ -1,0 +1,171 @@
+/* Names of objects and the index of staged ones: what a row may make of a name, and what the loader believes. */
+#include "target/object.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "target/object_name.h"
+#include "target/object_pack.h"
+#include "test.h"
+
+static struct err err;
+static struct column column_defs[] = { { .name = (char[]){ "city" }, .type = TYPE_TEXT },
+                                       { .name = (char[]){ "day" }, .type = TYPE_DATE },
+                                       { .name = (char[]){ "at" }, .type = TYPE_TIMESTAMP },
+                                       { .name = (char[]){ "n" }, .type = TYPE_INTEGER } };
+static const struct columns columns = { .v = column_defs, .n = COUNT_OF(column_defs) };
+static const struct table_spec spec = { .name = "t x", .columns = &columns };
+
+static struct value text_value(const char *s)
+{
+    return (struct value){ .p = s, .n = strlen(s) };
+}
+
+/* The name that the template makes of a row with that city and time (us; days of it as the date); "(none)" where it refuses. */
+static const char *name_of(const char *path, struct value city, int64_t us)
+{
+    static struct buf out;
+    struct value row[] = { city, { .i = us / 86400000000 - (us % 86400000000 < 0) }, { .i = us }, { .i = -7 } };
+    struct object_name *n;
+    int column = -1;
+    buf_reset(&out);
+    CHECK_OK(object_name_parse(&n, path, &spec, "csv.gz", 3, &err), err);
+    bool good = object_name_put(&out, n, row, &column);
+    object_name_free(n);
+    CHECK(good || column == 0);
+    return good ? out.p : "(none)";
+}
+
+TEST(object_name, a_template_is_filled_by_the_output_and_the_row)
+{
+    struct value city = text_value("Berlin"), null = { .null = true };
+    CHECK_STR(name_of("{table}/{uid}-{part}.{ext}", city, 0), "t%20x/{uid}-3.csv.gz");
+    CHECK_STR(name_of("{city}/{day}/{n}/{uid}", city, -1), "Berlin/1969-12-31/-7/{uid}");
+    CHECK_STR(name_of("y={at:%Y-%m-%d}/{at:%H.%M}/{at:%j}{at:%y%%}/{uid}", city, 951827696789012),
+              "y=2000-02-29/12.34/06000%25/{uid}");
+    CHECK_STR(name_of("{city}/{uid}", null, 0), "__null__/{uid}");
+}
+
+TEST(object_name, no_value_makes_or_leaves_a_folder)
+{
+    static const struct {
+        const char *city, *name;
+    } table[] = {
+        { "..", "%2E%2E/{uid}" },       { ".", "%2E/{uid}" },          { "...", ".../{uid}" },
+        { "a/b", "a%2Fb/{uid}" },       { "", "__empty__/{uid}" },     { "__null__", "%5F_null__/{uid}" },
+        { "{uid}", "%7Buid%7D/{uid}" }, { "_manifest", "(none)" },     { "_table", "(none)" },
+        { "\n\x7f\xff\\", "%0A%7F%FF%5C/{uid}" },
+    };
+    for (size_t i = 0; i < COUNT_OF(table); i++)
+        CHECK_STR(name_of("{city}/{uid}", text_value(table[i].city), 0), table[i].name);
+    char longer[1000];
+    memset(longer, 'x', sizeof longer);
+    longer[sizeof longer - 1] = '\0';
+    CHECK_STR(name_of("{city}/{uid}", text_value(longer), 0), "(none)");
+}
+
+TEST(object_name, a_template_that_is_none_is_refused)
+{
+    static const struct {
+        const char *path, *says;
+    } table[] = {
+        { "a/{part}", "lacks {uid}" },      { "{uid", "brace" },           { "uid}", "brace" },
+        { "{uid}/{nobody}", "{nobody}" },   { "{n:%Y}/{uid}", "no date" }, { "{day:%Q}/{uid}", "%Q" },
+        { "{day:%}/{uid}", "not taken" },   { "../{uid}", "no name" },     { "/{uid}", "no name" },
+        { "a//{uid}", "no name" },          { "{uid}/", "no name" },       { "{uid}/{uid}", "no name" },
+        { "_manifest/{uid}", "no name" },   { "a\\{uid}", "no place" },    { "", "lacks {uid}" },
+    };
+    for (size_t i = 0; i < COUNT_OF(table); i++) {
+        struct object_name *n;
+        CHECK_EQ(object_name_parse(&n, table[i].path, &spec, "csv", 0, &err), -1);
+        CHECK_EQ(err.code, ERR_CONFIG);
+        CHECK_HAS(err.msg, table[i].says);
+    }
+}
+
+/* ---- the index ---- */
+
+static void put_sample(struct buf *out, int64_t at)
+{
+    struct object_block blocks[] = { { 0, 10 }, { 20, 5 }, { 10, 10 } };
+    const struct object_part parts[] = { { .name = (char[]){ "a/{uid}" }, .rows = 3, .blocks = blocks, .nblocks = 2 },
+                                         { .name = (char[]){ "b/{uid}" }, .rows = 1, .blocks = blocks + 2, .nblocks = 1 } };
+    object_index_put(out, at, "csv", parts, 2);
+}
+
+TEST(object_index, what_was_written_is_read)
+{
+    struct object_index x;
+    struct buf out = { 0 };
+    put_sample(&out, 25);
+    CHECK_EQ(object_index_at(out.p + out.n - OBJECT_TRAILER, 25 + (int64_t)out.n, &err), 25);
+    CHECK_OK(object_index_read(&x, buf_str(&out), 25, &err), err);
+    CHECK_STR(x.ext, "csv");
+    CHECK_EQ(x.n, 2);
+    CHECK_STR(x.parts[0].name, "a/{uid}");
+    CHECK_EQ(x.parts[0].rows, 3);
+    CHECK_EQ(x.parts[0].bytes, 15);
+    CHECK_EQ(x.parts[0].blocks[1].offset, 20);
+    CHECK_EQ(x.parts[1].nblocks, 1);
+    object_index_clear(&x);
+    buf_clear(&out);
+}
+
+/* Whatever a byte of it becomes, nothing beyond the staged bytes is named, and no name that is not one. */
+TEST(object_index, a_damaged_one_names_nothing_outside)
+{
+    struct buf out = { 0 };
+    static const unsigned char others[] = { 0, 1, '/', '.', 0x7f, 0x80, 0xff };
+    put_sample(&out, 25);
+    for (size_t i = 0; i < out.n; i++)
+        for (size_t k = 0; k < COUNT_OF(others); k++) {
+            struct object_index x;
+            char was = out.p[i];
+            out.p[i] = (char)others[k];
+            int64_t at = object_index_at(out.p + out.n - OBJECT_TRAILER, 25 + (int64_t)out.n, &err);
+            CHECK(at <= 25 + (int64_t)out.n - OBJECT_TRAILER);
+            if (object_index_read(&x, buf_str(&out), 25, &err) == 0) {
+                for (int p = 0; p < x.n; p++) {
+                    CHECK(object_name_good(str_of(x.parts[p].name)));
+                    for (int b = 0; b < x.parts[p].nblocks; b++)
+                        CHECK(x.parts[p].blocks[b].offset >= 0 && x.parts[p].blocks[b].bytes >= 0 &&
+                              x.parts[p].blocks[b].offset + x.parts[p].blocks[b].bytes <= 25);
+                }
+                object_index_clear(&x);
+            } else {
+                CHECK_EQ(err.code, ERR_STAGED_DAMAGED);
+            }
+            out.p[i] = was;
+        }
+    for (size_t n = 0; n < out.n; n++) { /* cut */
+        struct object_index x;
+        AUTO(free_charp) char *copy = malloc(n + 1); /* so that a sanitizer sees a byte behind it */
+        memcpy(copy, out.p, n);
+        if (object_index_read(&x, (struct str){ copy, n }, 25, &err) == 0)
+            object_index_clear(&x);
+    }
+    buf_clear(&out);
+}
+
+TEST(object_pack, blocks_that_do_not_compress_have_room)
+{
+    static const char *const names[] = { "none", "gz", "zst" };
+    char noise[70000];
+    unsigned x = 1;
+    for (size_t i = 0; i < sizeof noise; i++)
+        noise[i] = (char)((x = x * 1664525 + 1013904223) >> 24);
+    for (size_t k = 0; k < COUNT_OF(names); k++) {
+        struct pack *p;
+        struct buf out = { 0 };
+        if (!pack_known(names[k]))
+            continue;
+        CHECK_OK(pack_open(&p, names[k], &err), err);
+        for (size_t n = 0; n <= sizeof noise; n = n * 7 + 1) {
+            size_t before = out.n;
+            CHECK_OK(pack_block(p, &out, (struct str){ noise, n }, &err), err);
+            CHECK(out.n >= before + n || n < 100);
+        }
+        pack_close(p);
+        buf_clear(&out);
+    }
+}
