@@ -5,6 +5,9 @@
 need sqlite3 sqlite3
 need jq jq
 new_site <<INI
+[remote place]
+url = http://127.0.0.1:9/
+connections = 1
 [target lake]
 url = sqlite://$work/lake/lake.db
 [pipeline p]

@@ -121,4 +121,43 @@ asked=$(awk '{ print $1 }' "$log" | head -n 5 | paste -sd' ')
 gap=$(awk 'NR == 1 { first = $1 } $2 >= 1 && $1 - first > 1500 { print $1 - first; exit }' "$log")
 ok "... after the time that it asked for ($gap ms: $asked)" test "$gap" -ge 3500
 stop_roles
+
+# ---- the spool ----
+SLOTS=2 new_site <<INI
+[limits]
+spool = 3M
+[pipeline p]
+columns = id:integer!, a:text, b:text
+table   = warehouse.p
+INI
+qetlctl init >/dev/null
+seq 60000 | awk 'BEGIN { print "id,a,b" } { print $1 ",some text of the row,and more of it" }' >"$work/big.csv"
+submit p "$work/big.csv" >/dev/null
+start_role worker
+ok 'a job of a pipeline that is not known yet is begun' wait_for 60 bash -c "qetlctl --json status | jq -e '.pipelines[0].staged == 1'"
+held=$(submit p "$work/big.csv")
+# shellcheck disable=SC2016
+ok 'the spool has no room for another one: it waits' wait_for 60 bash -c 'qetlctl explain '"$held"' | grep -q "The spool has no room: .* of 3[.0]* MiB"'
+is '... ready' "$(state "$held")" ready
+start_role loader
+ok '... and goes on when the loader has made room' wait_for 60 job_is "$held" loaded
+stop_roles
+if [ "$(id -u)" = 0 ] && mkdir -p "$work/disk" && mount -t tmpfs -o size=80m tmpfs "$work/disk" 2>/dev/null; then
+    trap 'stop_roles; kill ${servers-} 2>/dev/null; umount "$work/disk"; cleanup' EXIT
+    sed -i "s|^spool = .*|spool = $work/disk/spool|" "$site/qetl.ini"
+    sed -i '/^\[limits\]/,/^spool/d' "$site/qetl.ini"
+    head -c 30m /dev/zero >"$work/disk/filler"
+    held=$(submit p "$work/big.csv")
+    timeout 60 qetl drain 2>"$work/said"
+    is 'a disk that is nearly full: drain ends, 1' $? 1
+    like '... and says so' "$(cat "$work/said")" 'nearly full; no job is begun'
+    like '... as explain does' "$(qetlctl explain "$held")" 'MiB free; below 64.0 MiB'
+    like '... and status' "$(qetlctl status)" 'MiB free; below 64.0 MiB'
+    start_role all
+    rm "$work/disk/filler"
+    ok 'with room again it goes on by itself' wait_for 60 job_is "$held" loaded
+    stop_roles
+else
+    skip 'a full disk needs root for a tmpfs' 5
+fi
 done_testing

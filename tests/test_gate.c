@@ -232,6 +232,10 @@ TEST(gate, requests_keep_their_interval_of_all_workers_together)
     submit_many("p", "r", 3);
     CHECK_EQ(claim(l, 8), 1);
     CHECK_EQ(opens_in_s(), 50);
+    struct remote_limits others = { "s", 1, 0 };
+    CHECK_OK(job_limits_set(q, &others, 1, NULL, 0, &err), err); /* another ini, and this one again: */
+    limit("r", 0, 50000);
+    CHECK_EQ(opens_in_s(), 50); /* the last request is not forgotten */
     explains(l[0].id + 1, "not asked more often than interval= says");
     job_lease_clear(&l[0]);
     sys_clock_advance(40000);
@@ -298,6 +302,76 @@ TEST(gate, a_job_without_a_remote_holds_nobody)
     busy(&l[0], 30000);
     CHECK_EQ(claim(l, 1), 1);
     job_lease_clear(&l[0]);
+    stop();
+}
+
+/* ---- the spool ---- */
+
+enum { MB = 1 << 20 };
+
+static void stage_file(struct lease *l, int64_t bytes)
+{
+    struct output o = { .number = 0, .kind = OUTPUT_ROWS, .table = "t", .ext = "db", .in_file = true, .bytes = bytes };
+    struct finish f = { .lease = l, .outcome = OUT_STAGED, .outputs = &o, .noutputs = 1 };
+    CHECK_OK(job_finish_claim(q, &f, 1, worker, LEASE, CRASHES, NULL, 0, &err), err);
+    job_lease_clear(l);
+}
+
+TEST(gate, a_claim_reserves_what_its_pipeline_needed_and_loads_make_room)
+{
+    struct lease l[8];
+    struct staged_job j;
+    struct job_left left;
+    start();
+    queue_spool_set(q, &(struct queue_spool){ .quota = 100 * (int64_t)MB });
+    submit_many("p", NULL, 6);
+    CHECK_EQ(claim(l, 8), 1); /* nobody knows yet what they need */
+    stage_file(&l[0], 30 * MB);
+    CHECK_EQ(claim(l, 8), 2); /* 30 are there, and 30 are reserved for each */
+    explains(l[1].id + 1, "The spool has no room: 90.0 MiB of 100 MiB");
+    CHECK_OK(job_left(q, sys_now_ms() + 1000, &left, &err), err);
+    CHECK_EQ(left.ready, 0);
+    CHECK_EQ(left.no_room, 3);
+    CHECK_EQ(left.later, 3);
+    stage(&l[0]); /* nothing in files: its room is free again */
+    struct lease next;
+    CHECK_EQ(claim(&next, 8), 1);
+    job_lease_clear(&next);
+    CHECK_EQ(claim(&next, 8), 0);
+    CHECK_EQ(job_load_claim(q, "", worker, LEASE, 1, 10, 1 << 30, &j, &err), 1);
+    CHECK_EQ(claim(&next, 8), 0);
+    struct load_finish f = { .job = &j, .outcome = LOAD_LOADED };
+    CHECK_OK(job_load_finish(q, &f, 1, &err), err);
+    job_staged_clear(&j);
+    CHECK_EQ(claim(&next, 8), 1);
+    job_lease_clear(&next);
+    job_lease_clear(&l[1]);
+    stop();
+}
+
+TEST(gate, a_job_greater_than_the_quota_goes_alone)
+{
+    struct lease l[8];
+    start();
+    queue_spool_set(q, &(struct queue_spool){ .quota = 10 * MB });
+    submit_many("p", NULL, 3);
+    CHECK_EQ(claim(l, 8), 1);
+    CHECK_EQ(claim(l + 1, 7), 0);
+    job_lease_clear(&l[0]);
+    stop();
+}
+
+TEST(gate, a_disk_that_is_nearly_full_begins_no_job)
+{
+    struct lease l;
+    start();
+    int64_t id = submit("p", NULL, 0);
+    queue_spool_set(q, &(struct queue_spool){ .free = 63 * MB, .keep = 64 * MB });
+    CHECK_EQ(claim(&l, 1), 0);
+    explains(id, "63.0 MiB free; below 64.0 MiB");
+    queue_spool_set(q, &(struct queue_spool){ .free = 64 * MB, .keep = 64 * MB });
+    CHECK_EQ(claim(&l, 1), 1);
+    job_lease_clear(&l);
     stop();
 }
 

@@ -315,6 +315,16 @@ static int remote_cells(void *arg, const struct remote_row *r)
     return 0;
 }
 
+/* Why no job is begun, when the disk is full. */
+static void say_disk(const struct queue_spool *s)
+{
+    char have[32], keep[32];
+    text_put_size(have, sizeof have, s->free);
+    text_put_size(keep, sizeof keep, s->keep);
+    if (s->free < s->keep)
+        printf("\nthe spool's file system has %s free; below %s ([limits] spool_free) no job is begun\n", have, keep);
+}
+
 static int whole_status(struct ctl *c)
 {
     struct table pipelines, away, remotes;
@@ -337,6 +347,7 @@ static int whole_status(struct ctl *c)
             puts("");
             table_print(&remotes, "remotes", "");
         }
+        say_disk(queue_spool(c->queue));
         printf("\n%d worker%s, %d loader%s\n", alive[0], ctl_s(alive[0]), alive[1], ctl_s(alive[1]));
         if (!alive[0] || !alive[1])
             printf("start what is missing: qetl %s\n", alive[0] ? "loader" : alive[1] ? "worker" : "all");
@@ -355,6 +366,8 @@ static int whole_status(struct ctl *c)
     json_object(&o);
     json_put_text(&o, "database", c->config->database);
     json_put_int(&o, "wal_bytes", queue_wal_bytes(c->queue));
+    json_put_int(&o, "spool_free_bytes", queue_spool(c->queue)->free);
+    json_put_bool(&o, "spool_full", queue_spool(c->queue)->free < queue_spool(c->queue)->keep);
     json_put_int(&o, "workers", alive[0]);
     json_put_int(&o, "loaders", alive[1]);
     json_put_text(&o, "sqlite", sqlite3_libversion());

@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "base/sys.h"
 #include "base/text.h"
+#include "role/role.h"
 
 static int ctl_help(struct ctl *c, int argc, char **argv);
 
@@ -205,7 +206,12 @@ int ctl_queue(struct ctl *c, int flags)
 {
     if (ctl_config(c) < 0)
         return -1;
-    return c->queue ? 0 : queue_open(&c->queue, c->config->database, flags, &c->err);
+    if (!c->queue && queue_open(&c->queue, c->config->database, flags, &c->err) < 0)
+        return -1;
+    struct queue_spool spool;
+    struct err ignored; /* it may not be made yet, or not be ours to see */
+    (void)role_look_at_spool(c->queue, c->config, &spool, &ignored);
+    return 0;
 }
 
 struct sought {

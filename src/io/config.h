@@ -123,6 +123,8 @@ struct limits {
     int64_t connect_timeout_ms, stall_timeout_ms;
     int64_t crashes;    /* after so many a job is poison */
     int64_t big_object; /* fetched into the spool above this size */
+    int64_t spool;      /* bytes in the spool, of all jobs; 0: no quota */
+    int64_t spool_free; /* bytes that stay free on its file system */
 };
 
 struct config {

@@ -86,6 +86,11 @@ static const struct key keys[] = {
     { AT_LIMITS, "big_object", KEY_SIZE, IN(config, limits.big_object), "64M", 0, 1024 * TIB, NULL,
       0,
       "larger objects are fetched into the spool, where a broken download can be resumed; 0: all" },
+    { AT_LIMITS, "spool", KEY_SIZE, IN(config, limits.spool), "0", 0, 1024 * TIB, NULL, 0,
+      "bytes of the spool that jobs may have together, by what they took before; when it is full, jobs wait until the "
+      "loader has made room; 0: no quota" },
+    { AT_LIMITS, "spool_free", KEY_SIZE, IN(config, limits.spool_free), "64M", 0, 1024 * TIB, NULL, 0,
+      "bytes that stay free on the spool's file system: with fewer no job is begun" },
     { AT_LIMITS, "members", KEY_NUMBER, IN(config, limits.members), "100000", 1, 1000000000, NULL,
       0, "members of one archive, nested ones included" },
     { AT_LIMITS, "unpacked", KEY_SIZE, IN(config, limits.unpacked_bytes), "100G", 1, 1024 * TIB,

@@ -75,13 +75,14 @@ static int run_jobs(struct claim *c, struct run *r, int want, struct err *err)
     return rc < 0 ? -1 : 0;
 }
 
-static int take(struct claim *c, const struct lease *l, struct err *err)
+static int take(struct claim *c, const struct run *r, const struct lease *l, struct err *err)
 {
     sqlite3_stmt *st = queue_stmt(c->q, SQL_CLAIM_TAKE);
     db_bind(st, ":id", l->id);
     db_bind(st, ":worker", c->worker);
     db_bind(st, ":until", l->until);
     db_bind(st, ":now", c->now);
+    db_bind(st, ":spool", c->runs.spool.quota ? r->need : 0);
     if (db_run(st, err) < 0)
         return err_in(err, "claim job %s", l->uid);
     struct change change = { .state = JOB_READY, .pipeline = l->pipeline };
@@ -116,7 +117,7 @@ static int take_all(struct claim *c, struct run *r, int from, struct err *err)
 {
     for (int i = from; i < c->n; i++) {
         int64_t n = r->interval ? requests(&c->leases[i]) : 1;
-        if (take(c, &c->leases[i], err) < 0 || (r->interval && ask(c, r, n, err) < 0))
+        if (take(c, r, &c->leases[i], err) < 0 || (r->interval && ask(c, r, n, err) < 0))
             return -1;
         runs_took(&c->runs, r, n, c->now);
     }
@@ -164,7 +165,7 @@ static int run_of(struct claim *c, int64_t id, struct run **r, struct err *err)
         if (!strcmp(c->runs.v[i].pipeline, db_text(st, 10)) &&
             !strcmp(c->runs.v[i].remote, db_text(st, 11)))
             *r = &c->runs.v[i];
-    if (*r && gate_of(*r, c->now, &opens) != GATE_OPEN)
+    if (*r && gate_of(&c->runs, *r, c->now, &opens) != GATE_OPEN)
         *r = NULL;
     if (*r)
         rc = lease_read(c, *r, st, err);
@@ -199,7 +200,7 @@ int job_claimable(struct queue *q, int64_t *opens, struct err *err)
     *opens = 0;
     for (int i = 0; i < runs.n; i++) {
         int64_t at;
-        any |= gate_of(&runs.v[i], now, &at) == GATE_OPEN;
+        any |= gate_of(&runs, &runs.v[i], now, &at) == GATE_OPEN;
         if (at && (!*opens || at < *opens))
             *opens = at;
     }

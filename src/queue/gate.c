@@ -10,6 +10,7 @@
 enum {
     PASS_STRIDE = 1 << 20,
     PASS_LAG = 8 * PASS_STRIDE, /* who was away gets so much more than its share when it is back */
+    NEED_UNKNOWN = 64 << 20,    /* bytes of the spool for a job of a pipeline that had none yet */
 };
 
 void runs_clear(struct runs *runs)
@@ -39,20 +40,35 @@ static int run_add(struct runs *runs, sqlite3_stmt *st, struct err *err)
         .paused = sqlite3_column_int(st, 4),
         .weight = sqlite3_column_int64(st, 5),
         .pass = sqlite3_column_int64(st, 6),
-        .connections = sqlite3_column_int64(st, 7),
-        .interval = sqlite3_column_int64(st, 8),
-        .next_at = sqlite3_column_int64(st, 9),
-        .held_until = sqlite3_column_int64(st, 10),
-        .busy = sqlite3_column_int64(st, 11),
+        .need = sqlite3_column_int64(st, 7),
+        .connections = sqlite3_column_int64(st, 8),
+        .interval = sqlite3_column_int64(st, 9),
+        .next_at = sqlite3_column_int64(st, 10),
+        .held_until = sqlite3_column_int64(st, 11),
+        .busy = sqlite3_column_int64(st, 12),
     };
+    if (r->need == 0)
+        r->need = NEED_UNKNOWN;
     bool ok = column_dup(st, 0, &r->pipeline) && column_dup(st, 1, &r->remote);
     runs->n++;
     return ok ? 0 : err_nomem(err);
 }
 
+static int spool_taken(struct queue *q, int64_t *bytes, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_SPOOL_TAKEN);
+    int rc = db_step(st, err);
+    *bytes = rc == 1 ? sqlite3_column_int64(st, 0) : 0;
+    sqlite3_reset(st);
+    return rc < 0 ? -1 : 0;
+}
+
 int runs_read(struct queue *q, struct runs *runs, struct err *err)
 {
     const char *pipeline = "", *remote = "";
+    runs->spool = *queue_spool(q);
+    if (runs->spool.quota && spool_taken(q, &runs->taken, err) < 0)
+        return -1;
     for (;;) {
         sqlite3_stmt *st = queue_stmt(q, SQL_RUN_NEXT);
         db_bind(st, ":pipeline", pipeline);
@@ -68,7 +84,7 @@ int runs_read(struct queue *q, struct runs *runs, struct err *err)
     }
 }
 
-enum gate gate_of(const struct run *r, int64_t now, int64_t *opens)
+enum gate gate_of(const struct runs *runs, const struct run *r, int64_t now, int64_t *opens)
 {
     *opens = 0;
     if (r->paused)
@@ -83,13 +99,18 @@ enum gate gate_of(const struct run *r, int64_t now, int64_t *opens)
         *opens = r->next_at;
         return GATE_INTERVAL;
     }
+    if (runs->spool.free < runs->spool.keep)
+        return GATE_DISK;
+    /* one job always may, however great it is */
+    if (runs->spool.quota && runs->taken && runs->taken + r->need > runs->spool.quota)
+        return GATE_SPOOL;
     return GATE_OPEN;
 }
 
-static bool is_open(const struct run *r, int64_t now)
+static bool is_open(const struct runs *runs, const struct run *r, int64_t now)
 {
     int64_t opens;
-    return !r->empty && gate_of(r, now, &opens) == GATE_OPEN;
+    return !r->empty && gate_of(runs, r, now, &opens) == GATE_OPEN;
 }
 
 /* The pass of its pipeline, as if it had not been away for long. */
@@ -115,7 +136,7 @@ static int64_t latest_pass(struct runs *runs, int64_t now, int *open)
     *open = 0;
     for (int i = 0; i < runs->n; i++) {
         const struct run *r = &runs->v[i];
-        if (!is_open(r, now))
+        if (!is_open(runs, r, now))
             continue;
         ++*open;
         if (r->pass > latest)
@@ -133,12 +154,12 @@ struct run *runs_choose(struct runs *runs, int64_t now, int64_t *most)
     int open;
     int64_t latest = latest_pass(runs, now, &open);
     for (int i = 0; i < runs->n; i++)
-        if (is_open(&runs->v[i], now) && (!best || goes_before(&runs->v[i], best, latest)))
+        if (is_open(runs, &runs->v[i], now) && (!best || goes_before(&runs->v[i], best, latest)))
             best = &runs->v[i];
     if (!best)
         return NULL;
     best->pass = turn(best, latest);
-    *most = open > 1 || best->connections || best->interval ? 1 : INT64_MAX;
+    *most = open > 1 || best->connections || best->interval || runs->spool.quota ? 1 : INT64_MAX;
     return best;
 }
 
@@ -146,6 +167,7 @@ void runs_took(struct runs *runs, struct run *r, int64_t requests, int64_t now)
 {
     int64_t pass = r->pass + PASS_STRIDE / r->weight;
     int64_t next_at = (r->next_at > now ? r->next_at : now) + r->interval * requests;
+    runs->taken += r->need;
     for (int i = 0; i < runs->n; i++) {
         struct run *other = &runs->v[i];
         if (!strcmp(other->pipeline, r->pipeline)) {
@@ -242,9 +264,7 @@ static int compare_weights(struct queue *q, const struct limits *l, struct compa
 
 static int limits_write(struct queue *q, const struct limits *l, struct err *err)
 {
-    sqlite3_stmt *sweep = queue_stmt(q, SQL_REMOTE_SWEEP);
-    db_bind(sweep, ":now", sys_now_ms());
-    if (db_run(queue_stmt(q, SQL_REMOTE_LIMITS_FORGET), err) < 0 || db_run(sweep, err) < 0 ||
+    if (db_run(queue_stmt(q, SQL_REMOTE_LIMITS_FORGET), err) < 0 ||
         db_run(queue_stmt(q, SQL_WEIGHT_FORGET), err) < 0)
         return -1;
     for (int i = 0; i < l->nremotes; i++) {
@@ -262,7 +282,9 @@ static int limits_write(struct queue *q, const struct limits *l, struct err *err
         if (l->weights[i].weight != 1 && db_run(st, err) < 0)
             return -1;
     }
-    return 0;
+    sqlite3_stmt *sweep = queue_stmt(q, SQL_REMOTE_SWEEP);
+    db_bind(sweep, ":now", sys_now_ms());
+    return db_run(sweep, err);
 }
 
 int job_limits_set(struct queue *q, const struct remote_limits *remotes, int nremotes,

@@ -4,7 +4,9 @@
  * the claim as for whoever asks why a job waits:
  *
  *   its pipeline is paused; a server asked to be left alone (Retry-After); its remote has as many
- *   jobs as it may have at a time (connections=); its remote was asked just now (interval=).
+ *   jobs as it may have at a time (connections=); its remote was asked just now (interval=); the
+ *   spool has no room for what its pipeline's jobs take ([limits] spool); its file system is nearly
+ *   full (spool_free).
  *
  * The remotes' limits stand in queue.db, so that they bind all workers together. Of the runs whose
  * gate is open the greatest priority goes first; between pipelines of the same priority those with
@@ -19,13 +21,14 @@
 
 #include "queue/job.h"
 
-enum gate { GATE_OPEN, GATE_PAUSED, GATE_HELD, GATE_CONNECTIONS, GATE_INTERVAL };
+enum gate { GATE_OPEN, GATE_PAUSED, GATE_HELD, GATE_CONNECTIONS, GATE_INTERVAL, GATE_SPOOL, GATE_DISK };
 
 /* The ready jobs of a pipeline at a remote. */
 struct run {
     char *pipeline, *remote;           /* owned */
     int64_t priority, seq;             /* of its first job */
     int64_t weight, pass;              /* of its pipeline */
+    int64_t need;                      /* bytes of the spool that a job of it may take */
     int64_t connections, busy;         /* most and current jobs of its remote; 0: any number */
     int64_t interval, next_at, held_until; /* of its remote */
     bool paused;
@@ -37,12 +40,14 @@ struct runs {
     struct run *v;
     int n, cap;
     bool compete; /* pipelines had to take turns */
+    struct queue_spool spool;
+    int64_t taken; /* bytes of the spool that jobs have; only with a quota */
 };
 int runs_read(struct queue *q, struct runs *runs, struct err *err);
 void runs_clear(struct runs *runs);
 
 /* What holds the run now. *opens: when that passes, if time alone does it; else 0. */
-enum gate gate_of(const struct run *r, int64_t now, int64_t *opens);
+enum gate gate_of(const struct runs *runs, const struct run *r, int64_t now, int64_t *opens);
 /* The run that a claim takes from next, or NULL. *most: how many jobs may be taken before another
  * run could have its turn. */
 struct run *runs_choose(struct runs *runs, int64_t now, int64_t *most);

@@ -202,6 +202,26 @@ static int write_output(struct queue *q, int64_t job, const struct output *o, st
     return db_run(st, err);
 }
 
+static int64_t in_files(const struct finish *f)
+{
+    int64_t bytes = 0;
+    for (int i = 0; i < f->noutputs; i++)
+        bytes += f->outputs[i].in_file ? f->outputs[i].bytes : 0;
+    return bytes;
+}
+
+/* What the next job of the pipeline is to reserve. */
+static int learn_need(struct queue *q, const struct finish *f, struct err *err)
+{
+    int64_t need = in_files(f) + f->spooled;
+    if (!queue_spool(q)->quota)
+        return 0;
+    sqlite3_stmt *st = queue_stmt(q, SQL_PIPELINE_NEED);
+    db_bind(st, ":pipeline", (const char *)f->lease->pipeline);
+    db_bind(st, ":need", need > 0 ? need : 1);
+    return db_run(st, err);
+}
+
 static int finish_staged(struct queue *q, struct finish *f, struct settled *s, struct err *err)
 {
     const struct lease *l = f->lease;
@@ -215,6 +235,7 @@ static int finish_staged(struct queue *q, struct finish *f, struct settled *s, s
     db_bind(st, ":rows_filtered", f->rows_filtered);
     db_bind(st, ":bytes_in", f->bytes_in);
     db_bind(st, ":bytes_out", f->bytes_out);
+    db_bind(st, ":spool", in_files(f));
     int rc = db_step(st, err);
     if (rc <= 0) {
         f->lost = rc == 0;
@@ -234,7 +255,7 @@ static int finish_staged(struct queue *q, struct finish *f, struct settled *s, s
     for (int i = 0; i < f->noutputs; i++)
         if (write_output(q, l->id, &f->outputs[i], err) < 0)
             return err_in(err, "output %d", f->outputs[i].number);
-    if (write_objects(q, f, err) < 0 ||
+    if (write_objects(q, f, err) < 0 || learn_need(q, f, err) < 0 ||
         change_attempt(q, &c, "work", "staged", f->signal, f->peak_rss, err) < 0)
         return -1;
     change_tally(q, &c, JOB_STAGED, 0);
@@ -579,15 +600,17 @@ static int left_ready(struct queue *q, int64_t until, struct job_left *out, stru
         return -1;
     for (int i = 0; i < runs.n; i++) {
         int64_t opens;
-        enum gate gate = gate_of(&runs.v[i], sys_now_ms(), &opens);
+        enum gate gate = gate_of(&runs, &runs.v[i], sys_now_ms(), &opens);
         sqlite3_stmt *st = queue_stmt(q, SQL_RUN_COUNT);
         db_bind(st, ":pipeline", (const char *)runs.v[i].pipeline);
         db_bind(st, ":remote", (const char *)runs.v[i].remote);
         if (db_step(st, err) != 1)
             return -1;
-        bool later = gate == GATE_PAUSED || opens >= until;
-        *(later ? &out->later : &out->ready) += sqlite3_column_int64(st, 0);
+        int64_t n = sqlite3_column_int64(st, 0);
         sqlite3_reset(st);
+        bool no_room = gate == GATE_SPOOL || gate == GATE_DISK;
+        *(no_room || gate == GATE_PAUSED || opens >= until ? &out->later : &out->ready) += n;
+        out->no_room += no_room ? n : 0;
     }
     return 0;
 }

@@ -69,6 +69,7 @@ struct finish {
     const char *stage;            /* "fetch", "unpack", "read", "stage": for the error log; failed */
     int64_t backoff_ms;           /* failed, transient: pause before the next try */
     int64_t peak_rss;
+    int64_t spooled;              /* bytes of objects that were fetched into the spool */
     int signal;
     const struct job_object *objects; /* what was fetched, for table object */
     int nobjects;
@@ -166,8 +167,9 @@ int job_promote(struct queue *q, int64_t *promoted, int64_t *next, struct err *e
 int job_rescue(struct queue *q, int64_t crashes_max, int64_t *rescued, struct err *err);
 
 /* What is left to do, for a drain: jobs that are ready and due before `until` (not paused), that run, that are staged (due before
- * until) or being loaded; and all others that are not final or dead. staged_soon: those of `staged` that are not due yet. */
-struct job_left { int64_t ready, running, staged, loading, later, staged_soon; };
+ * until) or being loaded; and all others that are not final or dead. staged_soon: those of `staged` that are not due yet; no_room: those of `later` that the spool has
+ * no room for now. */
+struct job_left { int64_t ready, running, staged, loading, later, staged_soon, no_room; };
 int job_left(struct queue *q, int64_t until, struct job_left *out, struct err *err);
 
 /* ---- columns inferred once a pipeline (part) ---- */

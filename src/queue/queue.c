@@ -72,6 +72,7 @@ struct queue {
     struct shared *shared;
     int wal_frames; /* after the last commit */
     int64_t data_version;
+    struct queue_spool spool;
     sqlite3_stmt *st[QUEUE_SQLS];
     struct tally *tally;
     int ntally, tally_cap;
@@ -550,4 +551,14 @@ int64_t queue_wal_bytes(struct queue *q)
     buf_addf(&name, "%s-wal", q->path);
     struct stat st;
     return !name.failed && stat(name.p, &st) == 0 ? (int64_t)st.st_size : 0;
+}
+
+void queue_spool_set(struct queue *q, const struct queue_spool *s)
+{
+    q->spool = *s;
+}
+
+const struct queue_spool *queue_spool(const struct queue *q)
+{
+    return &q->spool;
 }

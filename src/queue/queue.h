@@ -53,4 +53,10 @@ bool queue_changed(struct queue *q);
 
 int64_t queue_wal_bytes(struct queue *q);
 
+/* What claims and reports of this process are to know of the spool, in bytes: what jobs may have of it together (0: any number), what
+ * its file system has free, and with how much less no job is begun. */
+struct queue_spool { int64_t quota, free, keep; };
+void queue_spool_set(struct queue *q, const struct queue_spool *s);
+const struct queue_spool *queue_spool(const struct queue *q);
+
 #endif

@@ -92,7 +92,7 @@ SELECT token, state, worker, claimed, attempts, attempts_max, crashes, seq, lane
 
 -- name: run_next
 -- The next run of ready jobs, behind that of a pipeline and remote: its first job, and what its gates depend on.
-SELECT j.pipeline, j.remote, j.priority, j.seq, p.paused, coalesce(p.weight, 1), coalesce(p.pass, 0),
+SELECT j.pipeline, j.remote, j.priority, j.seq, p.paused, coalesce(p.weight, 1), coalesce(p.pass, 0), coalesce(p.need, 0),
        r.connections, r.interval, r.next_at, r.held_until,
        CASE WHEN r.connections > 0 THEN
            (SELECT count(*) FROM job AS busy INDEXED BY job_running WHERE busy.state = 'running' AND busy.remote = j.remote) END
@@ -123,6 +123,13 @@ WHERE j.id = :id AND j.state = 'ready' AND j.due = 1;
 -- name: pipeline_passed
 INSERT INTO pipeline (name, pass) VALUES (:pipeline, :pass) ON CONFLICT (name) DO UPDATE SET pass = excluded.pass;
 
+-- name: pipeline_need
+INSERT INTO pipeline (name, need) VALUES (:pipeline, :need)
+ON CONFLICT (name) DO UPDATE SET need = max(excluded.need, need - need / 8) WHERE need <> excluded.need;
+
+-- name: spool_taken
+SELECT coalesce(sum(spool), 0) FROM job INDEXED BY job_spool WHERE spool > 0;
+
 -- name: remote_asked
 UPDATE remote SET next_at = max(next_at, :now) + interval * :requests WHERE name = :remote AND interval > 0;
 
@@ -145,7 +152,7 @@ INSERT INTO remote (name, connections, interval) VALUES (:name, :connections, :i
 ON CONFLICT (name) DO UPDATE SET connections = excluded.connections, interval = excluded.interval;
 
 -- name: remote_sweep
-DELETE FROM remote WHERE connections = 0 AND interval = 0 AND held_until < :now;
+DELETE FROM remote WHERE connections = 0 AND interval = 0 AND held_until < :now AND next_at < :now;
 
 -- name: weight_list
 SELECT name, weight FROM pipeline WHERE weight <> 1 ORDER BY name;
@@ -158,7 +165,7 @@ INSERT INTO pipeline (name, weight) VALUES (:name, :weight) ON CONFLICT (name) D
 
 -- name: claim_take
 UPDATE job SET state = 'running', token = token + 1, attempts = attempts + 1, worker = :worker, lease_until = :until,
-               claimed = :now, started = :now
+               claimed = :now, started = :now, spool = :spool
 WHERE id = :id AND state = 'ready';
 
 -- name: renew
@@ -172,17 +179,19 @@ SELECT 1 FROM job WHERE id = :id AND token = :token AND state = 'running';
 
 -- name: finish_staged
 UPDATE job SET state = 'staged', lease_until = NULL, run_at = :now, rows_read = :rows_read, rows_staged = :rows_staged,
-               rows_rejected = :rows_rejected, rows_filtered = :rows_filtered, bytes_in = :bytes_in, bytes_out = :bytes_out
+               rows_rejected = :rows_rejected, rows_filtered = :rows_filtered, bytes_in = :bytes_in, bytes_out = :bytes_out,
+               spool = :spool
 WHERE id = :id AND token = :token AND state = 'running'
 RETURNING worker, claimed;
 
 -- name: finish_ready
 -- Back to ready: now (due = 1), or at run_at.
-UPDATE job SET state = 'ready', lease_until = NULL, due = :due, run_at = :run_at, attempts = :attempts, crashes = :crashes
+UPDATE job SET state = 'ready', lease_until = NULL, due = :due, run_at = :run_at, attempts = :attempts, crashes = :crashes,
+               spool = 0
 WHERE id = :id AND token = :token AND state = 'running';
 
 -- name: finish_dead
-UPDATE job SET state = 'dead', lease_until = NULL, finished = :now, crashes = :crashes
+UPDATE job SET state = 'dead', lease_until = NULL, finished = :now, crashes = :crashes, spool = 0
 WHERE id = :id AND token = :token AND state IN ('running', 'loading');
 
 -- name: dead_rejects
@@ -286,7 +295,7 @@ UPDATE job SET lease_until = :until WHERE id = :id AND token = :token AND state 
 
 -- name: load_end
 -- loaded or superseded
-UPDATE job SET state = :state, lease_until = NULL, finished = :now, rows_loaded = :rows,
+UPDATE job SET state = :state, lease_until = NULL, finished = :now, rows_loaded = :rows, spool = 0,
     rows_inserted = :inserted, rows_updated = :updated, rows_unchanged = :unchanged, rows_deleted = :deleted,
     rows_removed = :removed
 WHERE id = :id AND token = :token AND state = 'loading';
@@ -309,7 +318,7 @@ SELECT id FROM job WHERE id = :id;
 SELECT id FROM job WHERE uid >= :prefix AND uid < :prefix || '~' ORDER BY uid LIMIT 2;
 
 -- name: cancel
-UPDATE job SET state = 'cancelled', lease_until = NULL, finished = :now
+UPDATE job SET state = 'cancelled', lease_until = NULL, finished = :now, spool = 0
 WHERE id = :id AND state IN ('ready', 'running', 'staged', 'dead');
 
 -- name: retry

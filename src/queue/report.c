@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "base/text.h"
 #include "io/db.h"
 #include "queue/change.h"
 #include "queue/gate.h"
@@ -358,10 +359,17 @@ static void seconds(struct buf *out, int64_t ms)
     buf_addf(out, "%" PRId64 ".%" PRId64 " s", ms / 1000, ms % 1000 / 100);
 }
 
-static void gate_print(const struct run *r, struct buf *out)
+static void size_print(struct buf *out, int64_t bytes)
+{
+    char text[32];
+    text_put_size(text, sizeof text, bytes);
+    buf_adds(out, text);
+}
+
+static void gate_print(const struct runs *runs, const struct run *r, struct buf *out)
 {
     int64_t opens, now = sys_now_ms();
-    switch (gate_of(r, now, &opens)) {
+    switch (gate_of(runs, r, now, &opens)) {
     case GATE_OPEN:
         break;
     case GATE_PAUSED:
@@ -381,6 +389,22 @@ static void gate_print(const struct run *r, struct buf *out)
         seconds(out, opens - now);
         buf_addc(out, '.');
         break;
+    case GATE_SPOOL:
+        buf_adds(out, "The spool has no room: ");
+        size_print(out, runs->taken);
+        buf_adds(out, " of ");
+        size_print(out, runs->spool.quota);
+        buf_adds(out, " ([limits] spool) are taken, and a job of its pipeline may need ");
+        size_print(out, r->need);
+        buf_adds(out, "; it goes on when the loader has made room.");
+        break;
+    case GATE_DISK:
+        buf_adds(out, "The spool's file system has ");
+        size_print(out, runs->spool.free);
+        buf_adds(out, " free; below ");
+        size_print(out, runs->spool.keep);
+        buf_adds(out, " ([limits] spool_free) no job is begun.");
+        break;
     }
 }
 
@@ -393,7 +417,7 @@ static int explain_gate(struct queue *q, const struct explain *e, struct buf *ou
         return -1;
     for (int i = 0; i < runs.n; i++)
         if (!strcmp(runs.v[i].pipeline, e->pipeline) && !strcmp(runs.v[i].remote, e->remote))
-            gate_print(&runs.v[i], out);
+            gate_print(&runs, &runs.v[i], out);
     return out->n > before;
 }
 

@@ -37,6 +37,7 @@ CREATE TABLE job (
     rows_unchanged INTEGER NOT NULL DEFAULT 0,
     rows_deleted INTEGER NOT NULL DEFAULT 0,          -- marked as deleted
     rows_removed INTEGER NOT NULL DEFAULT 0,          -- rows of others that went: replaced, or missing
+    spool        INTEGER NOT NULL DEFAULT 0,          -- bytes of the spool that it has: reserved by the claim, then those of its outputs
     bytes_in     INTEGER NOT NULL DEFAULT 0,
     bytes_out    INTEGER NOT NULL DEFAULT 0,
     CONSTRAINT due_has_a_place CHECK (due = 0 OR seq IS NOT NULL),
@@ -61,6 +62,8 @@ CREATE INDEX job_later ON job (run_at, pipeline) WHERE state = 'ready' AND due =
 CREATE INDEX job_running ON job (lease_until, worker, remote) WHERE state = 'running';
 CREATE INDEX job_staged ON job (target, seq) WHERE state = 'staged';
 CREATE INDEX job_loading ON job (target, lease_until, worker) WHERE state = 'loading';
+-- Who has how much of the spool.
+CREATE INDEX job_spool ON job (spool) WHERE spool > 0;
 CREATE INDEX job_dead ON job (pipeline) WHERE state = 'dead';
 CREATE UNIQUE INDEX job_unique ON job (pipeline, unique_key)
     WHERE unique_key IS NOT NULL AND state IN ('ready', 'running', 'staged', 'loading', 'dead');
@@ -197,7 +200,8 @@ CREATE TABLE pipeline (
     name   TEXT PRIMARY KEY,
     paused INTEGER NOT NULL DEFAULT 0 CHECK (paused IN (0, 1)),  -- by people
     weight INTEGER NOT NULL DEFAULT 1 CHECK (weight > 0),        -- of the ini: its share where pipelines compete
-    pass   INTEGER NOT NULL DEFAULT 0                            -- what it was given; the least goes first
+    pass   INTEGER NOT NULL DEFAULT 0,                           -- what it was given; the least goes first
+    need   INTEGER NOT NULL DEFAULT 0                            -- bytes of the spool that its greater jobs took lately; 0: not known
 ) WITHOUT ROWID;
 
 -- How a place is to be treated by all workers together: what the ini says of a [remote], and what a server asked for.

@@ -208,6 +208,7 @@ static int object_note(struct hand *k, int64_t size, const char *etag, const cha
     char shown[2048];
     fetch_redact(k->uri, shown, sizeof shown);
     struct job_object *o = &k->f->objects[k->f->nobjects++];
+    k->f->spooled_bytes += k->transport == IN_SPOOL ? size : 0;
     *o = (struct job_object){ .uri = strdup(shown),
                               .size = size,
                               .etag = *etag ? strdup(etag) : NULL,

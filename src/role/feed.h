@@ -31,6 +31,7 @@ struct feed {
     const char *stage;            /* what it was at, for the error log */
     struct reader_result result;
     bool spooled;                 /* the spool may hold objects of this job */
+    int64_t spooled_bytes;        /* of objects that went through it */
     struct job_object *objects;   /* those that were handed over whole, in order; strings owned */
     int nobjects;
 };

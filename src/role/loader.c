@@ -563,7 +563,8 @@ static bool away_for_now(const struct loader *l)
 static int load_left(struct loader *l, struct err *err)
 {
     struct job_left left;
-    if (job_left(l->queue, sys_now_ms() + l->role.drain_wait_ms, &left, err) < 0)
+    struct queue_spool spool;
+    if (role_look_at_spool(l->queue, l->config, &spool, err) < 0 || job_left(l->queue, sys_now_ms() + l->role.drain_wait_ms, &left, err) < 0)
         return -1;
     bool was_blocked = l->blocked;
     l->blocked = !left.ready && !left.running && !left.loading && !left.staged_soon && !away_for_now(l);

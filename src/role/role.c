@@ -1,6 +1,8 @@
 /* Signs of life, and the grace of a shutdown. */
 #include "role/role.h"
 
+#include <sys/statvfs.h>
+
 #include "base/sys.h"
 
 void role_alive(const struct role *role)
@@ -24,3 +26,16 @@ int64_t role_grace(const struct role *role)
 }
 
 bool role_goes_on(const struct role *role) { return role_grace(role) < 0 && !sys_reload_requested(); }
+
+int role_look_at_spool(struct queue *q, const struct config *c, struct queue_spool *s, struct err *err)
+{
+    struct statvfs fs;
+    int rc = statvfs(c->spool, &fs);
+    *s = (struct queue_spool){ .quota = c->limits.spool };
+    if (rc == 0) {
+        s->free = (int64_t)fs.f_bavail * (int64_t)fs.f_frsize;
+        s->keep = c->limits.spool_free;
+    }
+    queue_spool_set(q, s);
+    return rc < 0 ? err_sys(err, "look at the file system of '%s'", c->spool) : 0;
+}

@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 #include "io/config.h"
+#include "queue/queue.h"
 
 struct role {
     const struct config *config;
@@ -27,5 +28,9 @@ int64_t role_grace(const struct role *role);
 
 /* Nobody asked to stop, nor to end after the work in hand for a new ini (SIGHUP). A SIGHUP is told once. */
 bool role_goes_on(const struct role *role);
+
+/* Tell the queue what it is to know of the spool (queue_spool_set), and the caller, too. -1: that cannot be seen; then as if there
+ * were room. */
+int role_look_at_spool(struct queue *q, const struct config *c, struct queue_spool *s, struct err *err);
 
 #endif

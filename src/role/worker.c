@@ -53,6 +53,7 @@ struct worker {
     struct arena arena; /* of the job in hand */
     int64_t beat_mono_ms, chores_mono_ms, promote_mono_ms, next_due;
     int64_t job_ms; /* moving average of a job's time */
+    struct queue_spool disk; /* what the queue knows of the spool */
 };
 
 /* ---- one job ---- */
@@ -276,6 +277,7 @@ static void finish_fill(struct finish *f, struct done *d, const struct work *k, 
         .bytes_out = (int64_t)r->counts.bytes_out,
         .stage = k->stage ? k->stage : d->feed.stage ? d->feed.stage : "read",
         .peak_rss = r->peak_rss,
+        .spooled = d->feed.spooled_bytes,
         .signal = r->signal,
         .objects = d->feed.objects,
         .nobjects = d->feed.nobjects,
@@ -398,6 +400,26 @@ static int take_back(struct worker *w, struct err *err)
     return 0;
 }
 
+/* With too little room on the disk no job is begun: those under way, and the loader, need what there is. */
+static int look_at_disk(struct worker *w, struct err *err)
+{
+    struct queue_spool d;
+    if (role_look_at_spool(w->queue, w->config, &d, err) < 0)
+        return -1;
+    bool full = d.free < d.keep, was_full = w->disk.free < w->disk.keep;
+    if (full && !was_full)
+        log_event(LOG_WARN, "the spool's file system is nearly full; no job is begun until there is room", "free", log_num(d.free),
+                  "spool_free", log_num(d.keep), NULL);
+    else if (!full && was_full)
+        log_event(LOG_INFO, "the spool's file system has room again", "free", log_num(d.free), NULL);
+    w->disk = d;
+    if (w->only) { /* somebody waits for it, and is told at once that the disk is full */
+        d.keep = 0;
+        queue_spool_set(w->queue, &d);
+    }
+    return 0;
+}
+
 /* Chores that any worker does: sign of life, due jobs, dead workers' jobs. */
 static int chores(struct worker *w, struct err *err)
 {
@@ -406,7 +428,7 @@ static int chores(struct worker *w, struct err *err)
     beat(w, now);
     if (now >= w->chores_mono_ms) {
         w->chores_mono_ms = now + CHORES_MS;
-        if (take_back(w, err) < 0)
+        if (take_back(w, err) < 0 || look_at_disk(w, err) < 0)
             return -1;
     }
     if (now >= w->promote_mono_ms || (w->next_due && sys_now_ms() >= w->next_due)) {
@@ -494,7 +516,7 @@ static int work_left(struct worker *w, struct err *err)
     struct job_left left;
     if (job_left(w->queue, sys_now_ms() + w->role.drain_wait_ms, &left, err) < 0)
         return -1;
-    return left.ready || left.running;
+    return left.ready || left.running || (left.no_room && (left.staged || left.loading)); /* the loader makes room */
 }
 
 /* How long to sleep when there is nothing to do: until a job becomes due, a gate opens, or a chore. */
