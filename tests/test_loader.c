@@ -103,7 +103,7 @@ TEST(loader, a_job_with_a_damaged_output_fails_alone)
     work();
     CHECK_STR(site_state(bad), "staged");
     char path[400];
-    snprintf(path, sizeof path, "%s/staged/%s/0.db", site->spool, site_job.uid);
+    snprintf(path, sizeof path, "%s/staged/%s.1/0.db", site->spool, site_job.uid);
     CHECK_EQ(unlink(path), 0);
     CHECK_EQ(load(), 2);
     CHECK_STR(site_state(good), "loaded");

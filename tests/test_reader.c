@@ -66,7 +66,7 @@ static void begin(struct desk *d, const char *pipeline, bool infer)
     assert_non_null(p);
     reader_result_clear(&d->result);
     d->got = false;
-    CHECK_OK(reader_begin(d->child, p, NULL, &d->spool, "01TESTJOB", infer, &err), err);
+    CHECK_OK(reader_begin(d->child, p, NULL, &d->spool, "01TESTJOB", 7, infer, &err), err);
 }
 
 /* Look once, after waiting for at most ms. */
@@ -282,7 +282,7 @@ TEST(reader, a_big_output_is_a_file_in_the_spool)
     finish(&d);
     check_rows(&d, 100000);
     CHECK(d.result.outputs[0].in_file);
-    CHECK_EQ(stat(test_file("spool/staged/01TESTJOB/0.part"), &st), 0);
+    CHECK_EQ(stat(test_file("spool/staged/01TESTJOB.7/0.part"), &st), 0);
     CHECK_EQ(st.st_size, d.result.outputs[0].bytes);
     desk_close(&d);
     buf_clear(&a);
@@ -317,7 +317,7 @@ TEST(reader, columns_are_inferred_from_the_first_member_that_is_wanted)
     d.result = (struct reader_result){ 0 };
     d.got = false;
     CHECK_OK(reader_begin(d.child, config_pipeline(d.config, "guess"), columns, &d.spool,
-                          "01TESTJOB", false, &err),
+                          "01TESTJOB", 7, false, &err),
              err);
     stream(&d, "http://h/a.csv", buf_str(&a));
     finish(&d);

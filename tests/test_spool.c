@@ -73,7 +73,7 @@ TEST(spool, it_is_made_with_its_folders_for_owner_and_group_alone)
     mode_t before = umask(0);
     struct spool s = fresh(&path), again;
     struct err err;
-    int fd = spool_create(&s, UID_A, 0, &err);
+    int fd = spool_create(&s, UID_A, 1, 0, &err);
     umask(before);
     CHECK(fd >= 0);
     close(fd);
@@ -81,8 +81,8 @@ TEST(spool, it_is_made_with_its_folders_for_owner_and_group_alone)
     CHECK_EQ(mode_of(path, "fetch"), 0750);
     CHECK_EQ(mode_of(path, "staged"), 0750);
     CHECK_EQ(mode_of(path, "rejects"), 0750);
-    CHECK_EQ(mode_of(path, "staged/" UID_A), 0750);
-    CHECK_EQ(mode_of(path, "staged/" UID_A "/0.part"), 0640);
+    CHECK_EQ(mode_of(path, "staged/" UID_A ".1"), 0750);
+    CHECK_EQ(mode_of(path, "staged/" UID_A ".1/0.part"), 0640);
     CHECK_OK(spool_open(&again, path, false, &err), err);
     CHECK(again.path[0] == '/');
     spool_close(&again);
@@ -163,7 +163,7 @@ static int open_read_only(const char *path)
         return 1;
     if (mount("none", path, "none", MS_REMOUNT | MS_RDONLY, "size=64k") < 0)
         return 77;
-    if (spool_create(&s, UID_A, 0, &err) >= 0 || err.code != ERR_SPOOL ||
+    if (spool_create(&s, UID_A, 1, 0, &err) >= 0 || err.code != ERR_SPOOL ||
         !strstr(err.msg, "read-only"))
         return 2;
     spool_close(&s);
@@ -182,14 +182,14 @@ static int fill_disk(const char *path)
         return 77;
     if (spool_open(&s, path, true, &err) < 0 || spool_object_open(&s, UID_B, 0, "u", &o, &err) < 0)
         return 1;
-    int fd = spool_create(&s, UID_A, 0, &err);
+    int fd = spool_create(&s, UID_A, 1, 0, &err);
     while (fd >= 0 && write(fd, block, sizeof block) == (ssize_t)sizeof block)
         ;
     if (spool_object_meta(&s, UID_B, 0, "u", &o, &err) == 0 || err.code != ERR_DISK_FULL ||
         !strstr(err.msg, path))
         return 2;
     for (int i = 1; i < 30 && fd >= 0; i++) /* no inode left */
-        fd = spool_create(&s, UID_A, i, &err);
+        fd = spool_create(&s, UID_A, 1, i, &err);
     return fd < 0 && err.code == ERR_DISK_FULL && strstr(err.msg, path) ? 0 : 3;
 }
 
@@ -221,31 +221,31 @@ TEST(spool, published_outputs_are_whole_under_their_names)
     const char *path;
     struct spool s = fresh(&path);
     struct err err;
-    int a = spool_create(&s, UID_A, 0, &err), b = spool_create(&s, UID_A, 1, &err);
+    int a = spool_create(&s, UID_A, 1, 0, &err), b = spool_create(&s, UID_A, 1, 1, &err);
     put_text(a, "rows");
     put_text(b, "rejects");
     struct spool_file files[] = { { 0, a, "db" }, { 1, -1, "jsonl" } };
-    CHECK_OK(spool_publish(&s, UID_A, files, 2, &err), err);
+    CHECK_OK(spool_publish(&s, UID_A, 1, files, 2, &err), err);
     close(a);
     close(b);
     char name[1024], text[16] = "";
-    spool_staged_path(&s, UID_A, 0, "db", name, sizeof name);
+    spool_staged_path(&s, UID_A, 1, 0, "db", name, sizeof name);
     CHECK(name[0] == '/');
     int fd = open(name, O_RDONLY);
     CHECK_EQ(read(fd, text, sizeof text), 4);
     CHECK_STR(text, "rows");
     close(fd);
-    CHECK(there(path, "staged/" UID_A "/1.jsonl"));
-    CHECK(!there(path, "staged/" UID_A "/0.part"));
+    CHECK(there(path, "staged/" UID_A ".1/1.jsonl"));
+    CHECK(!there(path, "staged/" UID_A ".1/0.part"));
 
-    CHECK_OK(spool_keep_rejects(&s, UID_A, 1, &err), err);
+    CHECK_OK(spool_keep_rejects(&s, UID_A, 1, 1, &err), err);
     CHECK(there(path, "rejects/" UID_A ".jsonl"));
-    CHECK_OK(spool_keep_rejects(&s, UID_A, 1, &err), err); /* after a crash it is asked for again */
-    CHECK_OK(spool_discard(&s, UID_A, &err), err);
-    CHECK_OK(spool_discard(&s, UID_A, &err), err);
-    CHECK(!there(path, "staged/" UID_A));
-    CHECK_OK(spool_keep_rejects(&s, UID_A, 1, &err), err);
-    CHECK_EQ(spool_keep_rejects(&s, UID_B, 1, &err), -1);
+    CHECK_OK(spool_keep_rejects(&s, UID_A, 1, 1, &err), err); /* after a crash it is asked for again */
+    CHECK_OK(spool_discard(&s, UID_A, 1, 1, &err), err);
+    CHECK_OK(spool_discard(&s, UID_A, 1, 1, &err), err);
+    CHECK(!there(path, "staged/" UID_A ".1"));
+    CHECK_OK(spool_keep_rejects(&s, UID_A, 1, 1, &err), err);
+    CHECK_EQ(spool_keep_rejects(&s, UID_B, 1, 1, &err), -1);
     CHECK_EQ(err.code, ERR_SPOOL);
     spool_close(&s);
 }
@@ -255,17 +255,82 @@ TEST(spool, a_late_worker_writes_to_a_file_of_its_own)
     const char *path;
     struct spool s = fresh(&path);
     struct err err;
-    int late = spool_create(&s, UID_A, 0, &err), now = spool_create(&s, UID_A, 0, &err);
+    int late = spool_create(&s, UID_A, 1, 0, &err), now = spool_create(&s, UID_A, 1, 0, &err);
     put_text(now, "new");
     put_text(late, "stale bytes");
-    CHECK_OK(spool_publish(&s, UID_A, &(struct spool_file){ 0, now, "db" }, 1, &err), err);
+    CHECK_OK(spool_publish(&s, UID_A, 1, &(struct spool_file){ 0, now, "db" }, 1, &err), err);
     CHECK_EQ(lseek(now, 0, SEEK_END), 3);
-    CHECK_EQ(spool_publish(&s, UID_A, &(struct spool_file){ 0, late, "db" }, 1, &err),
+    CHECK_EQ(spool_publish(&s, UID_A, 1, &(struct spool_file){ 0, late, "db" }, 1, &err),
              -1); /* cannot replace it */
     CHECK_EQ(err.code, ERR_SPOOL);
-    CHECK_EQ(mode_of(path, "staged/" UID_A "/0.db"), 0640);
+    CHECK_EQ(mode_of(path, "staged/" UID_A ".1/0.db"), 0640);
     close(late);
     close(now);
+    spool_close(&s);
+}
+
+TEST(spool, each_claim_of_a_job_has_a_folder_of_its_own)
+{
+    const char *path;
+    struct spool s = fresh(&path);
+    struct err err;
+    int old = spool_create(&s, UID_A, 1, 0, &err), now = spool_create(&s, UID_A, 2, 0, &err),
+        far = spool_create(&s, UID_A, 12, 0, &err);
+    put_text(old, "old");
+    put_text(now, "of the second");
+    struct spool_file files[] = { { 0, now, "jsonl" } };
+    CHECK_OK(spool_publish(&s, UID_A, 2, files, 1, &err), err);
+    /* the first comes late: it may do all that an owner may, in its own folder */
+    files[0].fd = old;
+    CHECK_OK(spool_publish(&s, UID_A, 1, files, 1, &err), err);
+    CHECK_OK(spool_discard(&s, UID_A, 1, 1, &err), err);
+    CHECK(!there(path, "staged/" UID_A ".1"));
+    CHECK_OK(spool_keep_rejects(&s, UID_A, 2, 0, &err), err);
+    struct stat st;
+    CHECK_EQ(fstatat(s.rejects, UID_A ".jsonl", &st, 0), 0);
+    CHECK_EQ(st.st_size, 13);
+    /* who is done with the job takes the folders of all claims up to the one that staged, and no later one */
+    CHECK_EQ(mkdirat(s.staged, UID_A ".1", 0700), 0);
+    CHECK_OK(spool_discard(&s, UID_A, 1, 2, &err), err);
+    CHECK(!there(path, "staged/" UID_A ".1") && !there(path, "staged/" UID_A ".2"));
+    CHECK(there(path, "staged/" UID_A ".12/0.part"));
+    close(old);
+    close(now);
+    close(far);
+    spool_close(&s);
+}
+
+static int keep_with(const char *fault, const char *path)
+{
+    AUTO(spool_close) struct spool s = SPOOL_CLOSED;
+    struct err err;
+    if (spool_open(&s, path, true, &err) < 0)
+        return 10;
+    int fd = spool_create(&s, UID_B, 1, 0, &err);
+    if (fd < 0 ||
+        spool_publish(&s, UID_B, 1, &(struct spool_file){ 0, fd, "jsonl" }, 1, &err) < 0)
+        return 11;
+    setenv("QETL_FAULT", fault, 1);
+    sys_faults_init();
+    if (spool_keep_rejects(&s, UID_B, 1, 0, &err) == 0 || err.code != ERR_IO)
+        return 12;
+    return spool_keep_rejects(&s, UID_B, 1, 0, &err) == 0 ? 0 : 13; /* asked again, it is done */
+}
+static int rejects_sync_fails(const char *path)
+{
+    return keep_with("spool-keep-sync:1:error", path);
+}
+static int folder_sync_fails(const char *path)
+{
+    return keep_with("spool-keep-sync:2:error", path);
+}
+
+TEST(spool, rejects_are_not_kept_before_both_folders_are_synced)
+{
+    const char *path;
+    struct spool s = fresh(&path);
+    CHECK_EQ(in_child(rejects_sync_fails, path), 0);
+    CHECK_EQ(in_child(folder_sync_fails, path), 0);
     spool_close(&s);
 }
 
@@ -277,10 +342,10 @@ TEST(spool, a_uid_that_is_a_path_is_refused)
     struct err err;
     struct spool_object o;
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
-        CHECK_EQ(spool_create(&s, bad[i], 0, &err), -1);
-        CHECK_EQ(spool_publish(&s, bad[i], NULL, 0, &err), -1);
-        CHECK_EQ(spool_discard(&s, bad[i], &err), -1);
-        CHECK_EQ(spool_keep_rejects(&s, bad[i], 0, &err), -1);
+        CHECK_EQ(spool_create(&s, bad[i], 1, 0, &err), -1);
+        CHECK_EQ(spool_publish(&s, bad[i], 1, NULL, 0, &err), -1);
+        CHECK_EQ(spool_discard(&s, bad[i], 1, 1, &err), -1);
+        CHECK_EQ(spool_keep_rejects(&s, bad[i], 1, 0, &err), -1);
         CHECK_EQ(spool_object_open(&s, bad[i], 0, "u", &o, &err), -1);
         CHECK_EQ(spool_object_discard(&s, bad[i], &err), -1);
         CHECK_EQ(err.code, ERR_INTERNAL);
@@ -297,15 +362,15 @@ static int publish_with(const char *fault, const char *path, enum err_code code,
     setenv("QETL_FAULT", fault, 1);
     if (spool_open(&s, path, true, &err) < 0)
         return 10;
-    int fd = spool_create(&s, UID_B, 0, &err);
+    int fd = spool_create(&s, UID_B, 1, 0, &err);
     if (fd < 0 || write(fd, "x", 1) != 1)
         return 11;
     sys_faults_init();
-    if (spool_publish(&s, UID_B, &(struct spool_file){ 0, fd, "db" }, 1, &err) == 0)
+    if (spool_publish(&s, UID_B, 1, &(struct spool_file){ 0, fd, "db" }, 1, &err) == 0)
         return 12;
     if (err.code != code)
         return 13;
-    return there(path, "staged/" UID_B "/0.db") == visible ? 0 : 14;
+    return there(path, "staged/" UID_B ".1/0.db") == visible ? 0 : 14;
 }
 static int fsync_fails(const char *path)
 {
@@ -355,7 +420,7 @@ TEST(spool, the_sweep_removes_what_is_old_and_nobodys)
     struct spool_object o;
     const char *uids[] = { UID_A, UID_B, "YOUNG" };
     for (size_t i = 0; i < COUNT_OF(uids); i++) {
-        close(spool_create(&s, uids[i], 0, &err));
+        close(spool_create(&s, uids[i], 1, 0, &err));
         CHECK_OK(spool_object_open(&s, uids[i], 0, "u", &o, &err), err);
         CHECK_OK(spool_object_meta(&s, uids[i], 0, "u", &o, &err), err);
         close(o.fd);
@@ -363,7 +428,7 @@ TEST(spool, the_sweep_removes_what_is_old_and_nobodys)
     CHECK_EQ(mkdirat(s.staged, "lost+found", 0700), 0);
     close(openat(s.rejects, UID_A ".jsonl", O_CREAT | O_WRONLY, 0600));
     close(openat(s.rejects, UID_B ".jsonl", O_CREAT | O_WRONLY, 0600));
-    static const char *const old[] = { "staged/" UID_A,          "staged/" UID_B,
+    static const char *const old[] = { "staged/" UID_A ".1",   "staged/" UID_B ".1",
                                        "fetch/" UID_A ".0.part", "fetch/" UID_A ".0.meta",
                                        "fetch/" UID_B ".0.part", "fetch/" UID_B ".0.meta",
                                        "rejects/" UID_A ".jsonl", "rejects/" UID_B ".jsonl",
@@ -375,16 +440,44 @@ TEST(spool, the_sweep_removes_what_is_old_and_nobodys)
     CHECK_OK(spool_sweep(&s, 60000, keep_one, &owned, &removed, &err), err);
     CHECK_EQ(removed, 4);
     CHECK(there(path, "rejects/" UID_A ".jsonl") && !there(path, "rejects/" UID_B ".jsonl"));
-    CHECK(there(path, "staged/" UID_A) && there(path, "fetch/" UID_A ".0.part") &&
+    CHECK(there(path, "staged/" UID_A ".1") && there(path, "fetch/" UID_A ".0.part") &&
           there(path, "fetch/" UID_A ".0.meta"));
-    CHECK(there(path, "staged/YOUNG") && there(path, "fetch/YOUNG.0.part") &&
+    CHECK(there(path, "staged/YOUNG.1") && there(path, "fetch/YOUNG.0.part") &&
           there(path, "staged/lost+found"));
-    CHECK(!there(path, "staged/" UID_B) && !there(path, "fetch/" UID_B ".0.part") &&
+    CHECK(!there(path, "staged/" UID_B ".1") && !there(path, "fetch/" UID_B ".0.part") &&
           !there(path, "fetch/" UID_B ".0.meta"));
     owned = (struct owned){ NULL, UID_A, 0 };
     CHECK_EQ(spool_sweep(&s, 0, keep_one, &owned, &removed, &err), -1);
     CHECK_EQ(err.code, ERR_DATABASE);
-    CHECK(there(path, "staged/" UID_A));
+    CHECK(there(path, "staged/" UID_A ".1"));
+    spool_close(&s);
+}
+
+static int list_fails(const char *path)
+{
+    AUTO(spool_close) struct spool s = SPOOL_CLOSED;
+    struct err err;
+    struct owned owned = { NULL, NULL, 0 };
+    int64_t removed, used, left;
+    setenv("QETL_FAULT", "spool-list:2:error", 1);
+    if (spool_open(&s, path, true, &err) < 0)
+        return 10;
+    sys_faults_init();
+    if (spool_sweep(&s, 0, keep_one, &owned, &removed, &err) == 0 || err.code != ERR_IO)
+        return 11;
+    sys_faults_init();
+    if (spool_usage(&s, &used, &left, &err) == 0 || err.code != ERR_IO)
+        return 12;
+    setenv("QETL_FAULT", "spool-list:1:error", 1);
+    sys_faults_init();
+    return spool_object_discard(&s, UID_A, &err) < 0 && err.code == ERR_IO ? 0 : 13;
+}
+
+TEST(spool, a_folder_that_cannot_be_read_to_its_end_is_an_error)
+{
+    const char *path;
+    struct spool s = fresh(&path);
+    CHECK_EQ(in_child(list_fails, path), 0);
     spool_close(&s);
 }
 
@@ -396,7 +489,7 @@ TEST(spool, usage_counts_every_file_once)
     int64_t before, after, left;
     char block[65536] = { 1 };
     CHECK_OK(spool_usage(&s, &before, &left, &err), err);
-    int fd = spool_create(&s, UID_A, 0, &err);
+    int fd = spool_create(&s, UID_A, 1, 0, &err);
     CHECK_EQ(write(fd, block, sizeof block), (ssize_t)sizeof block);
     CHECK_EQ(fsync(fd), 0);
     close(fd);
@@ -532,6 +625,42 @@ TEST(spool, a_part_that_somebody_still_writes_is_left_to_him)
     close(now.fd);
     close(late.fd);
     CHECK_EQ(have(&s, uri), 0);
+    spool_close(&s);
+}
+
+/* Opens the part, stopped between the open and the lock. */
+static int open_slowly(const char *path)
+{
+    AUTO(spool_close) struct spool s = SPOOL_CLOSED;
+    struct err err;
+    struct spool_object o;
+    struct stat ours, named;
+    setenv("QETL_FAULT", "spool-before-lock:1:stop", 1);
+    sys_faults_init();
+    if (spool_open(&s, path, true, &err) < 0 ||
+        spool_object_open(&s, UID_A, 3, uri, &o, &err) < 0)
+        return 10;
+    bool same = fstat(o.fd, &ours) == 0 &&
+                fstatat(s.fetch, UID_A ".3.part", &named, 0) == 0 && ours.st_ino == named.st_ino;
+    close(o.fd);
+    return same ? 0 : 11;
+}
+
+TEST(spool, a_part_that_is_replaced_before_it_is_locked_is_opened_again)
+{
+    const char *path;
+    struct spool s = fresh(&path);
+    close(begun(&s, "12345").fd);
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(open_slowly(path));
+    int status;
+    CHECK(waitpid(pid, &status, WUNTRACED) == pid && WIFSTOPPED(status));
+    CHECK_EQ(renameat(s.fetch, UID_A ".3.part", s.fetch, "kept"), 0); /* its inode is not used again */
+    close(begun(&s, "new").fd);
+    CHECK_EQ(kill(pid, SIGCONT), 0);
+    CHECK(waitpid(pid, &status, 0) == pid && WIFEXITED(status));
+    CHECK_EQ(WEXITSTATUS(status), 0);
     spool_close(&s);
 }
 

@@ -199,12 +199,35 @@ TEST(worker, that_lost_its_lease_records_and_removes_nothing)
     CHECK_EQ(site_job.attempts, 2);
     CHECK_EQ(step(late), 0); /* tells its outcome: too late */
     char path[400];
-    snprintf(path, sizeof path, "%s/staged/%s/0.db", site->spool, site_job.uid);
+    snprintf(path, sizeof path, "%s/staged/%s.2/0.db", site->spool, site_job.uid);
     struct stat st;
     CHECK_EQ(stat(path, &st), 0);
     worker_close(late);
     CHECK_EQ(stat(path, &st), 0);
     worker_close(next);
+    site_close();
+}
+
+TEST(worker, that_cannot_tell_whether_it_holds_the_job_publishes_nothing)
+{
+    site_open(pipelines);
+    struct worker *w = open_worker();
+    AUTO(buf_clear) struct buf text = { 0 };
+    buf_adds(&text, "id\n");
+    for (int i = 0; i < 100000; i++)
+        buf_addf(&text, "%d\n", i);
+    int64_t id = site_submit("p", site_file("large.csv", text.p));
+    site_fault("queue-still-ours:1:error");
+    CHECK_EQ(step(w), 1);
+    site_fault(NULL);
+    site_state(id);
+    char path[400];
+    snprintf(path, sizeof path, "%s/staged/%s.1", site->spool, site_job.uid);
+    struct stat st;
+    CHECK_EQ(stat(path, &st), -1);
+    worker_close(w);
+    CHECK_STR(site_state(id), "ready");
+    CHECK_STR(site_job.code, "io");
     site_close();
 }
 

@@ -362,6 +362,8 @@ bool sys_fault_hit(const char *name)
         kill(getpid(), SIGKILL);
     while (!strcmp(fault.action, "hang"))
         pause();
+    if (!strcmp(fault.action, "stop"))
+        return raise(SIGSTOP) != 0;
     errno = !strcmp(fault.action, "enospc") ? ENOSPC : EIO;
     return true;
 }

@@ -54,7 +54,8 @@ void sys_host(char *name, size_t name_cap, char *ip, size_t ip_cap);
  * A named point at which a test can make things break. With QETL_FAULT="NAME:kill" in the environment
  * the process dies by SIGKILL when it passes NAME; "NAME:N:kill" at the N-th time; "NAME:N:error" makes
  * the call return true, and the caller fails as if the system call had, with errno EIO ("enospc" gives
- * ENOSPC); "NAME:N:hang" sleeps for ever. Without the variable it costs one load and one branch.
+ * ENOSPC); "NAME:N:hang" sleeps for ever; "NAME:N:stop" stops the process until it gets SIGCONT, and
+ * then nothing has happened. Without the variable it costs one load and one branch.
  */
 extern bool sys_faults_on;
 bool sys_fault_hit(const char *name);

@@ -134,15 +134,24 @@ void spool_close(struct spool *s)
 
 /* ---- outputs ---- */
 
-int spool_create(struct spool *s, const char *uid, int n, struct err *err)
+/* "<uid>.<token>", the folder of one claim's outputs in staged/. */
+static int claim_folder(char out[SPOOL_NAME], const char *uid, int64_t token, struct err *err)
 {
-    char name[SPOOL_NAME];
     if (uid_check(uid, err) < 0)
         return -1;
-    if (mkdirat(s->staged, uid, SPOOL_FOLDER_MODE) < 0 && errno != EEXIST)
-        return spool_fail(err, s, "make the folder 'staged/%s'", uid);
-    snprintf(name, sizeof name, "%s/%d.part", uid, n);
-    /* a new inode: a worker that lost its lease may still write to the old one */
+    snprintf(out, SPOOL_NAME, "%s.%" PRId64, uid, token);
+    return 0;
+}
+
+int spool_create(struct spool *s, const char *uid, int64_t token, int n, struct err *err)
+{
+    char folder[SPOOL_NAME], name[SPOOL_NAME * 2];
+    if (claim_folder(folder, uid, token, err) < 0)
+        return -1;
+    if (mkdirat(s->staged, folder, SPOOL_FOLDER_MODE) < 0 && errno != EEXIST)
+        return spool_fail(err, s, "make the folder 'staged/%s'", folder);
+    snprintf(name, sizeof name, "%s/%d.part", folder, n);
+    /* a new inode: a reader child that was given up may still write to the old one */
     if (unlinkat(s->staged, name, 0) < 0 && errno != ENOENT)
         return spool_fail(err, s, "replace 'staged/%s'", name);
     int fd = sys_fault("spool-create")
@@ -151,68 +160,79 @@ int spool_create(struct spool *s, const char *uid, int n, struct err *err)
     return fd < 0 ? spool_fail(err, s, "make 'staged/%s'", name) : fd;
 }
 
-static int rename_outputs(struct spool *s, const char *uid, const struct spool_file *files, int n,
-                          struct err *err)
+static int rename_outputs(struct spool *s, const char *folder, const struct spool_file *files,
+                          int n, struct err *err)
 {
     for (int i = 0; i < n; i++) {
-        char part[SPOOL_NAME], name[SPOOL_NAME];
-        snprintf(part, sizeof part, "%s/%d.part", uid, files[i].number);
-        snprintf(name, sizeof name, "%s/%d.%s", uid, files[i].number, files[i].ext);
+        char part[SPOOL_NAME * 2], name[SPOOL_NAME * 2];
+        snprintf(part, sizeof part, "%s/%d.part", folder, files[i].number);
+        snprintf(name, sizeof name, "%s/%d.%s", folder, files[i].number, files[i].ext);
         if (renameat(s->staged, part, s->staged, name) < 0)
             return spool_fail(err, s, "publish 'staged/%s'", name);
     }
     return 0;
 }
 
-int spool_publish(struct spool *s, const char *uid, const struct spool_file *files, int n,
-                  struct err *err)
+int spool_publish(struct spool *s, const char *uid, int64_t token, const struct spool_file *files,
+                  int n, struct err *err)
 {
-    if (uid_check(uid, err) < 0)
+    char name[SPOOL_NAME];
+    if (claim_folder(name, uid, token, err) < 0)
         return -1;
     for (int i = 0; i < n; i++)
         if (files[i].fd >= 0 && (sys_fault("spool-fsync") || fsync(files[i].fd) < 0))
-            return spool_fail(err, s, "sync 'staged/%s/%d.part'", uid, files[i].number);
+            return spool_fail(err, s, "sync 'staged/%s/%d.part'", name, files[i].number);
     if (sys_fault("stage-before-rename"))
-        return spool_fail(err, s, "publish the outputs 'staged/%s'", uid);
-    if (rename_outputs(s, uid, files, n, err) < 0)
+        return spool_fail(err, s, "publish the outputs 'staged/%s'", name);
+    if (rename_outputs(s, name, files, n, err) < 0)
         return -1;
     if (sys_fault("stage-after-rename"))
-        return spool_fail(err, s, "publish the outputs 'staged/%s'", uid);
+        return spool_fail(err, s, "publish the outputs 'staged/%s'", name);
     AUTO(fd_closep)
-    int folder = openat(s->staged, uid, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    int folder = openat(s->staged, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (folder < 0 || fsync(folder) < 0 || fsync(s->staged) < 0)
-        return spool_fail(err, s, "sync the folder 'staged/%s'", uid);
+        return spool_fail(err, s, "sync the folder 'staged/%s'", name);
     return 0;
 }
 
-void spool_staged_path(const struct spool *s, const char *uid, int n, const char *ext, char *out,
-                       size_t cap)
+void spool_staged_path(const struct spool *s, const char *uid, int64_t token, int n,
+                       const char *ext, char *out, size_t cap)
 {
-    snprintf(out, cap, "%s/staged/%s/%d.%s", s->path, uid, n, ext);
+    snprintf(out, cap, "%s/staged/%s.%" PRId64 "/%d.%s", s->path, uid, token, n, ext);
 }
 
-int spool_discard(struct spool *s, const char *uid, struct err *err)
+int spool_discard(struct spool *s, const char *uid, int64_t first, int64_t last, struct err *err)
 {
+    char folder[SPOOL_NAME];
     if (uid_check(uid, err) < 0)
         return -1;
-    return sys_remove_tree(s->staged, uid, err) < 0 ? err_in(err, "spool '%s': staged", s->path)
-                                                    : 0;
+    for (int64_t token = first; token <= last; token++)
+        if (claim_folder(folder, uid, token, err) < 0 ||
+            sys_remove_tree(s->staged, folder, err) < 0)
+            return err_in(err, "spool '%s': staged", s->path);
+    return 0;
 }
 
-int spool_keep_rejects(struct spool *s, const char *uid, int n, struct err *err)
+/*
+ * The new name is synced before the old: after a power cut the file may be in both folders, never
+ * in none. One that was moved before is synced too: who moved it may have died before it could.
+ */
+int spool_keep_rejects(struct spool *s, const char *uid, int64_t token, int n, struct err *err)
 {
-    char from[SPOOL_NAME], to[SPOOL_NAME];
-    if (uid_check(uid, err) < 0)
+    char folder[SPOOL_NAME], from[SPOOL_NAME * 2], to[SPOOL_NAME];
+    if (claim_folder(folder, uid, token, err) < 0)
         return -1;
-    snprintf(from, sizeof from, "%s/%d.jsonl", uid, n);
+    snprintf(from, sizeof from, "%s/%d.jsonl", folder, n);
     snprintf(to, sizeof to, "%s.jsonl", uid);
-    if (renameat(s->staged, from, s->rejects, to) < 0) {
-        if (errno == ENOENT && faccessat(s->rejects, to, F_OK, 0) == 0)
-            return 0;
+    if (renameat(s->staged, from, s->rejects, to) < 0 &&
+        (errno != ENOENT || faccessat(s->rejects, to, F_OK, 0) < 0))
         return spool_fail(err, s, "keep the rejects 'staged/%s'", from);
-    }
-    if (fsync(s->rejects) < 0)
+    if (sys_fault("spool-keep-sync") || fsync(s->rejects) < 0)
         return spool_fail(err, s, "sync the folder 'rejects'");
+    AUTO(fd_closep)
+    int left = openat(s->staged, folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (left < 0 ? errno != ENOENT : sys_fault("spool-keep-sync") || fsync(left) < 0)
+        return spool_fail(err, s, "sync the folder 'staged/%s'", folder);
     return 0;
 }
 
@@ -235,9 +255,18 @@ static void dir_closep(DIR **dir)
         closedir(*dir);
 }
 
-static bool is_dots(const char *name)
+/* The next name in the folder but "." and "..": 1; 0 at its end; -1 when it cannot be read on. */
+static int list_next(const struct spool *s, DIR *dir, const char **name, struct err *err)
 {
-    return !strcmp(name, ".") || !strcmp(name, "..");
+    struct dirent *e;
+    do {
+        errno = 0;
+        e = sys_fault("spool-list") ? NULL : readdir(dir);
+    } while (e && (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..")));
+    if (!e)
+        return errno ? spool_fail(err, s, "list a folder") : 0;
+    *name = e->d_name;
+    return 1;
 }
 
 struct sweep {
@@ -258,8 +287,7 @@ static int sweep_one(const struct sweep *w, enum spool_folder folder, int fd, co
     int keep = w->keep(w->arg, folder, uid, err);
     if (keep != 0)
         return keep < 0 ? -1 : 0;
-    struct stat
-        st; /* after keep(): a job that was claimed meanwhile has made the folder young again */
+    struct stat st; /* after keep(): what a job that was claimed meanwhile has made is young */
     if (fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return errno == ENOENT ? 0 : spool_fail(err, w->s, "look at '%s'", name);
     if (sys_now_ms() - ((int64_t)st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000) <
@@ -276,10 +304,12 @@ static int sweep_folder(const struct sweep *w, enum spool_folder folder, int fd,
     AUTO(dir_closep) DIR *dir = open_list(w->s, fd, what, err);
     if (!dir)
         return -1;
-    for (struct dirent *e; (e = readdir(dir));)
-        if (!is_dots(e->d_name) && sweep_one(w, folder, fd, e->d_name, err) < 0)
+    const char *name;
+    int rc;
+    while ((rc = list_next(w->s, dir, &name, err)) == 1)
+        if (sweep_one(w, folder, fd, name, err) < 0)
             return -1;
-    return 0;
+    return rc;
 }
 
 int spool_sweep(struct spool *s, int64_t min_age_ms,
@@ -302,19 +332,21 @@ static int add_usage(const struct spool *s, int fd, int depth, int64_t *used, st
     AUTO(dir_closep) DIR *dir = open_list(s, fd, "spool", err);
     if (!dir)
         return -1;
-    for (struct dirent *e; (e = readdir(dir));) {
+    const char *name;
+    int rc;
+    while ((rc = list_next(s, dir, &name, err)) == 1) {
         struct stat st;
-        if (is_dots(e->d_name) || fstatat(fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        if (fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
             continue; /* gone meanwhile */
         *used += (int64_t)st.st_blocks * 512;
         if (!S_ISDIR(st.st_mode) || depth == 0)
             continue;
         AUTO(fd_closep)
-        int below = openat(fd, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        int below = openat(fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (below >= 0 && add_usage(s, below, depth - 1, used, err) < 0)
             return -1;
     }
-    return 0;
+    return rc;
 }
 
 int spool_usage(const struct spool *s, int64_t *used, int64_t *free_bytes, struct err *err)
@@ -417,23 +449,40 @@ static bool meta_read(struct spool *s, const char *name, const char *uri, const 
            (o->size < 0 || st->st_size <= o->size);
 }
 
-/* The part, ours alone: whoever else still writes to the file of that name keeps it, and we get a
- * new one. */
+/* Is it the file of that name? 1, 0, -1 error. Between an open and its lock the name may have gone
+ * to another file. */
+static int object_named(struct spool *s, int fd, const char *name, struct err *err)
+{
+    struct stat ours, named;
+    if (fstat(fd, &ours) < 0)
+        return spool_fail(err, s, "look at 'fetch/%s'", name);
+    if (fstatat(s->fetch, name, &named, AT_SYMLINK_NOFOLLOW) < 0)
+        return errno == ENOENT ? 0 : spool_fail(err, s, "look at 'fetch/%s'", name);
+    return ours.st_dev == named.st_dev && ours.st_ino == named.st_ino;
+}
+
+/*
+ * The part, ours alone: whoever else still writes to the file of that name keeps it, and we get a
+ * new one. It ends: whoever must try again has met somebody who got further.
+ */
 static int open_object(struct spool *s, const char *name, struct err *err)
 {
-    AUTO(fd_closep)
-    int fd = openat(s->fetch, name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, SPOOL_FILE_MODE);
-    if (fd < 0)
-        return spool_fail(err, s, "open 'fetch/%s'", name);
-    if (flock(fd, LOCK_EX | LOCK_NB) == 0)
-        return fd_steal(&fd);
-    fd_closep(&fd);
-    if (unlinkat(s->fetch, name, 0) < 0 && errno != ENOENT)
-        return spool_fail(err, s, "replace 'fetch/%s'", name);
-    fd = openat(s->fetch, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, SPOOL_FILE_MODE);
-    if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
-        return spool_fail(err, s, "make 'fetch/%s'", name);
-    return fd_steal(&fd);
+    for (;;) {
+        AUTO(fd_closep)
+        int fd = openat(s->fetch, name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, SPOOL_FILE_MODE);
+        if (fd < 0)
+            return spool_fail(err, s, "open 'fetch/%s'", name);
+        (void)sys_fault("spool-before-lock");
+        if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+            int named = object_named(s, fd, name, err);
+            if (named != 0)
+                return named < 0 ? -1 : fd_steal(&fd);
+        } else if (errno != EWOULDBLOCK) {
+            return spool_fail(err, s, "lock 'fetch/%s'", name);
+        } else if (unlinkat(s->fetch, name, 0) < 0 && errno != ENOENT) {
+            return spool_fail(err, s, "replace 'fetch/%s'", name);
+        }
+    }
 }
 
 int spool_object_open(struct spool *s, const char *uid, int n, const char *uri,
@@ -501,9 +550,11 @@ int spool_object_discard(struct spool *s, const char *uid, struct err *err)
     AUTO(dir_closep) DIR *dir = open_list(s, s->fetch, "fetch", err);
     if (!dir)
         return -1;
-    for (struct dirent *e; (e = readdir(dir));)
-        if (!strncmp(e->d_name, uid, n) && e->d_name[n] == '.' &&
-            unlinkat(s->fetch, e->d_name, 0) < 0 && errno != ENOENT)
-            return spool_fail(err, s, "remove 'fetch/%s'", e->d_name);
-    return 0;
+    const char *name;
+    int rc;
+    while ((rc = list_next(s, dir, &name, err)) == 1)
+        if (!strncmp(name, uid, n) && name[n] == '.' && unlinkat(s->fetch, name, 0) < 0 &&
+            errno != ENOENT)
+            return spool_fail(err, s, "remove 'fetch/%s'", name);
+    return rc;
 }

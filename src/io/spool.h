@@ -2,10 +2,13 @@
  * The spool: a folder on a local disk.
  *
  *   spool/fetch/<uid>.<n>.part (+ .meta)   a big object while, and after, it is fetched
- *   spool/staged/<uid>/<n>.part            an output that is being written
- *   spool/staged/<uid>/<n>.<ext>           a staged output: whole, on disk, its job about to be
+ *   spool/staged/<uid>.<token>/<n>.part    an output that is being written
+ *   spool/staged/<uid>.<token>/<n>.<ext>   a staged output: whole, on disk, its job about to be
  *                                          "staged" in queue.db
  *   spool/rejects/<uid>.jsonl              rejects of a committed job, when too many for queue.db
+ *
+ * The token is the fencing token of the claim that stages: each owner of a job has a folder of its
+ * own, and one that lost its lease can neither rename nor remove a file of the next.
  *
  * If power fails in the middle: a .part is swept when no running job owns it; a folder whose job is
  * not staged or loading is swept too (spool_sweep). queue.db never names a file that is not whole
@@ -33,29 +36,29 @@ struct spool {
 int spool_open(struct spool *s, const char *path, bool create, struct err *err);
 void spool_close(struct spool *s);
 
-/* A new, empty staged/<uid>/<n>.part opened O_RDWR; -1 with *err. An old one of the same name is
- * replaced. */
-int spool_create(struct spool *s, const char *uid, int n, struct err *err);
+/* A new, empty staged/<uid>.<token>/<n>.part opened O_RDWR; -1 with *err. An old one of the same
+ * name is replaced. */
+int spool_create(struct spool *s, const char *uid, int64_t token, int n, struct err *err);
 /*
- * Publish finished outputs of a job: the .part files whose numbers and extensions are given exist
+ * Publish finished outputs of a claim: the .part files whose numbers and extensions are given exist
  * afterwards as <n>.<ext>, whole, whatever power does: fsync of each file (skipped for those with
- * fd -1: already synced by their writer), rename, fsync of staged/<uid>/ and of staged/. Fault
+ * fd -1: already synced by their writer), rename, fsync of their folder and of staged/. Fault
  * points: stage-before-rename, stage-after-rename.
  */
 struct spool_file {
     int number, fd;
     const char *ext;
 };
-int spool_publish(struct spool *s, const char *uid, const struct spool_file *files, int n,
-                  struct err *err);
+int spool_publish(struct spool *s, const char *uid, int64_t token, const struct spool_file *files,
+                  int n, struct err *err);
 /* Absolute path of a staged output, into out. */
-void spool_staged_path(const struct spool *s, const char *uid, int n, const char *ext, char *out,
-                       size_t cap);
-/* Remove all that is staged for uid; missing is fine. Not synced: the sweep does it again after a
- * crash. */
-int spool_discard(struct spool *s, const char *uid, struct err *err);
+void spool_staged_path(const struct spool *s, const char *uid, int64_t token, int n,
+                       const char *ext, char *out, size_t cap);
+/* Remove all that the claims of uid with the tokens first..last staged; missing is fine. Not
+ * synced: the sweep does it again after a crash. */
+int spool_discard(struct spool *s, const char *uid, int64_t first, int64_t last, struct err *err);
 /* Move a rejects file of a committed job to rejects/<uid>.jsonl; done already is fine. */
-int spool_keep_rejects(struct spool *s, const char *uid, int n, struct err *err);
+int spool_keep_rejects(struct spool *s, const char *uid, int64_t token, int n, struct err *err);
 
 /*
  * Remove what no job owns: `keep` says for each uid, and the folder its files lie in, whether they

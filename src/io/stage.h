@@ -19,6 +19,7 @@ enum output_kind { OUTPUT_ROWS, OUTPUT_REJECTS };
 struct output {
     enum output_kind kind;
     int number;          /* from 0, inside the job */
+    int64_t token;       /* of the claim that staged it: the queue fills it */
     char table[256];     /* "target.table" as in the ini; "" for rejects */
     char ext[8];         /* of the file: "db", "jsonl" */
     int64_t rows, bytes; /* bytes: of the file, or of the inline bytes */

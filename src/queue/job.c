@@ -184,10 +184,11 @@ static int write_objects(struct queue *q, const struct finish *f, struct err *er
 
 static const char *const output_kinds[] = { [OUTPUT_ROWS] = "rows", [OUTPUT_REJECTS] = "rejects" };
 
-static int write_output(struct queue *q, int64_t job, const struct output *o, struct err *err)
+static int write_output(struct queue *q, const struct lease *l, const struct output *o, struct err *err)
 {
     sqlite3_stmt *st = queue_stmt(q, SQL_OUTPUT);
-    db_bind(st, ":job", job);
+    db_bind(st, ":job", l->id);
+    db_bind(st, ":token", l->token);
     db_bind(st, ":number", o->number);
     db_bind(st, ":kind", output_kinds[o->kind]);
     db_bind(st, ":table", (const char *)o->table);
@@ -253,7 +254,7 @@ static int finish_staged(struct queue *q, struct finish *f, struct settled *s, s
     if (db_run(st, err) < 0)
         return -1;
     for (int i = 0; i < f->noutputs; i++)
-        if (write_output(q, l->id, &f->outputs[i], err) < 0)
+        if (write_output(q, l, &f->outputs[i], err) < 0)
             return err_in(err, "output %d", f->outputs[i].number);
     if (write_objects(q, f, err) < 0 || learn_need(q, f, err) < 0 ||
         change_attempt(q, &c, "work", "staged", f->signal, f->peak_rss, err) < 0)
@@ -323,7 +324,7 @@ static int keep_rejects(struct queue *q, const struct finish *f, struct err *err
     db_bind(st, ":bytes_out", f->bytes_out);
     int dead = change_run(q, st, err);
     for (int i = 0; dead > 0 && i < f->noutputs; i++)
-        if (write_output(q, f->lease->id, &f->outputs[i], err) < 0)
+        if (write_output(q, f->lease, &f->outputs[i], err) < 0)
             return err_in(err, "rejects");
     return dead < 0 ? -1 : 0;
 }
@@ -461,6 +462,8 @@ int job_renew(struct queue *q, const struct lease *l, int64_t until, struct err 
 
 int job_still_ours(struct queue *q, const struct lease *l, struct err *err)
 {
+    if (sys_fault("queue-still-ours"))
+        return err_sys(err, "look at the lease");
     sqlite3_stmt *st = queue_stmt(q, SQL_STILL_OURS);
     db_bind(st, ":id", l->id);
     db_bind(st, ":token", l->token);

@@ -292,6 +292,7 @@ int output_read(sqlite3_stmt *st, struct output *o)
         .bytes = sqlite3_column_int64(st, 5),
         .in_file = sqlite3_column_int(st, 6),
         .checksum = (uint64_t)sqlite3_column_int64(st, 7),
+        .token = sqlite3_column_int64(st, 10),
     };
     snprintf(o->table, sizeof o->table, "%s", db_text(st, 2));
     snprintf(o->ext, sizeof o->ext, "%s", db_text(st, 3));

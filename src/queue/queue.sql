@@ -214,8 +214,8 @@ INSERT INTO object (job, number, uri, size, etag, modified, modified_at)
 VALUES (:job, :number, :uri, :size, :etag, :modified, :modified_at);
 
 -- name: output
-INSERT INTO output (job, number, kind, table_name, ext, rows, bytes, in_file, checksum, spec, inlined)
-VALUES (:job, :number, :kind, :table, :ext, :rows, :bytes, :in_file, :checksum, :spec, :inlined);
+INSERT INTO output (job, token, number, kind, table_name, ext, rows, bytes, in_file, checksum, spec, inlined)
+VALUES (:job, :token, :number, :kind, :table, :ext, :rows, :bytes, :in_file, :checksum, :spec, :inlined);
 
 -- name: outputs_forget
 DELETE FROM output WHERE job = :job AND (:all OR kind = 'rows');
@@ -305,7 +305,7 @@ UPDATE job SET state = 'staged', lease_until = NULL, run_at = :run_at
 WHERE id = :id AND token = :token AND state = 'loading';
 
 -- name: outputs
-SELECT number, kind, table_name, ext, rows, bytes, in_file, checksum, spec, inlined FROM output
+SELECT number, kind, table_name, ext, rows, bytes, in_file, checksum, spec, inlined, token FROM output
 WHERE job = :job ORDER BY number;
 
 -- ---- by people ----

@@ -148,10 +148,11 @@ CREATE TABLE object (
     PRIMARY KEY (job, number)
 ) WITHOUT ROWID;
 
--- Staged rows of a job for one table, or its rejects: a file spool/staged/<uid>/<number>.<ext>, or inline.
+-- Staged rows of a job for one table, or its rejects: a file spool/staged/<uid>.<token>/<number>.<ext>, or inline.
 CREATE TABLE output (
     id         INTEGER PRIMARY KEY,
     job        INTEGER NOT NULL,
+    token      INTEGER NOT NULL CHECK (token > 0),  -- of the claim that staged it
     number     INTEGER NOT NULL,
     kind       TEXT NOT NULL CHECK (kind = 'rows' OR kind = 'rejects'),
     table_name TEXT NOT NULL,

@@ -365,7 +365,7 @@ int feed_run(struct feed *f, char *const *uris, int n, const char *const *column
     if (run_start(f, n, err) < 0)
         return -1;
     struct hand k = { .f = f, .reader = *f->reader, .infer = infer, .fd = -1 };
-    if (reader_begin(k.reader, f->pipeline, columns, f->spool, f->uid, infer, err) < 0)
+    if (reader_begin(k.reader, f->pipeline, columns, f->spool, f->uid, f->token, infer, err) < 0)
         return -1;
     int rc = 0;
     for (int i = 0; i < n && rc == 0 && !k.has_result; i++)

@@ -98,7 +98,7 @@ static int prepare(struct loader *l, struct prepared *p, const struct staged_job
         p->outputs[n].spec.table = out->table;
         p->outputs[n].spec.columns = &p->specs[n].columns;
         if (out->in_file) {
-            spool_staged_path(&l->spool, job->uid, out->number, out->ext, p->paths[n], sizeof p->paths[n]);
+            spool_staged_path(&l->spool, job->uid, out->token, out->number, out->ext, p->paths[n], sizeof p->paths[n]);
             p->outputs[n].path = p->paths[n];
         }
         p->job.noutputs++;
@@ -327,7 +327,7 @@ static void keep_rejects(struct loader *l, const struct staged_job *job)
     struct err err;
     for (int i = 0; i < job->noutputs; i++)
         if (job->outputs[i].kind == OUTPUT_REJECTS && job->outputs[i].in_file &&
-            spool_keep_rejects(&l->spool, job->uid, job->outputs[i].number, &err) < 0)
+            spool_keep_rejects(&l->spool, job->uid, job->outputs[i].token, job->outputs[i].number, &err) < 0)
             log_error("the rejects of a job could not be kept", &err, "job", job->uid);
 }
 
@@ -341,6 +341,16 @@ static void log_load(const struct load_finish *f)
         log_event(LOG_INFO, "job superseded by a newer one", "job", f->job->uid, "pipeline", f->job->pipeline, NULL);
     else if (f->outcome == LOAD_REFUSED)
         log_error("job refused by its target", &f->err, "job", f->job->uid);
+}
+
+/* The token of the last claim that may have left a folder in the spool; 0: none did, as most small jobs. */
+static int64_t last_folder(const struct staged_job *job)
+{
+    int64_t token = 0;
+    for (int i = 0; i < job->noutputs; i++)
+        if (job->outputs[i].in_file || job->outputs[i].token > 1)
+            token = job->outputs[i].token;
+    return token;
 }
 
 static int record_group(struct loader *l, struct group *g, struct err *err)
@@ -357,10 +367,7 @@ static int record_group(struct loader *l, struct group *g, struct err *err)
         const struct load_finish *f = &g->finishes[i];
         struct err e;
         log_load(f);
-        bool has_files = false;
-        for (int k = 0; k < f->job->noutputs; k++)
-            has_files |= f->job->outputs[k].in_file;
-        if (has_files && !f->lost && f->outcome != LOAD_AWAY && spool_discard(&l->spool, f->job->uid, &e) < 0)
+        if (!f->lost && f->outcome != LOAD_AWAY && spool_discard(&l->spool, f->job->uid, 1, last_folder(f->job), &e) < 0)
             log_error("staged files stay in the spool until the next sweep", &e, "job", f->job->uid);
     }
     return 0;

@@ -53,6 +53,7 @@ struct reader_child {
     const char *wrong; /* why we killed it, or NULL */
     struct spool *spool;
     char uid[64];
+    int64_t token;
     const struct pipeline *pipeline;
     uint64_t objects;
     bool streaming;      /* the open object comes by the ring */
@@ -321,7 +322,7 @@ static int post(struct reader_child *c, const struct message *m, struct err *err
 }
 
 int reader_begin(struct reader_child *c, const struct pipeline *p, const char *const *columns,
-                 struct spool *spool, const char *uid, bool infer, struct err *err)
+                 struct spool *spool, const char *uid, int64_t token, bool infer, struct err *err)
 {
     struct message m = {
         .type = READER_BEGIN, .a = (uint64_t)(p - c->config->pipelines), .b = infer, .fd = -1
@@ -350,6 +351,7 @@ int reader_begin(struct reader_child *c, const struct pipeline *p, const char *c
     c->objects = c->whole_bytes = 0;
     atomic_store(&c->shared->taken, 0);
     snprintf(c->uid, sizeof c->uid, "%s", uid);
+    c->token = token;
     m.body = buf_str(&body);
     int rc = post(c, &m, err);
     buf_clear(&body);
@@ -476,7 +478,7 @@ static int serve_open(struct reader_child *c, const struct message *m, struct er
         err_set(&why, ERR_INTERNAL, "output %llu is not among %d", (unsigned long long)m->a,
                 RESULT_OUTPUTS_MAX);
     else
-        fd = spool_create(c->spool, c->uid, (int)m->a, &why);
+        fd = spool_create(c->spool, c->uid, c->token, (int)m->a, &why);
     if (fd < 0)
         pack_err(&body, &why);
     answer.fd = fd;

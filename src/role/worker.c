@@ -185,10 +185,14 @@ static int publish(struct work *k, const char *const *columns, struct err *err)
     }
     if (n == 0)
         return 0;
-    /* who was stopped for longer than its lease must not put its files over those of the job's next owner */
-    if (job_still_ours(k->w->queue, &k->done->lease, err) == 0)
-        return err_set(err, ERR_LEASE_LOST, "job %" PRId64 " was cancelled or taken over", k->done->lease.id);
-    return spool_publish(&k->w->spool, k->done->lease.uid, files, n, err);
+    /* saves the syncs of an overtaken attempt; what keeps its files apart from the next owner's is the token in their folder */
+    const struct lease *l = &k->done->lease;
+    int ours = job_still_ours(k->w->queue, l, err);
+    if (ours < 0)
+        return -1;
+    if (ours == 0)
+        return err_set(err, ERR_LEASE_LOST, "job %" PRId64 " was cancelled or taken over", l->id);
+    return spool_publish(&k->w->spool, l->uid, l->token, files, n, err);
 }
 
 /* The job's URIs: as submitted, or the pipeline's source with the parameters put in. */
@@ -309,15 +313,14 @@ static void done_clear(struct done *d)
     *d = (struct done){ 0 };
 }
 
-/*
- * Remove what a failed attempt staged, while the lease is still ours: once the outcome is told, another worker may stage under the
- * same name. Who has lost the lease leaves it to the next owner, or to the sweep.
- */
+/* Remove what a failed attempt staged. Its folder is its own: whoever holds the job by now has another. */
 static void discard(struct worker *w, const struct done *d)
 {
+    const struct lease *l = &d->lease;
     struct err err;
-    if (job_still_ours(w->queue, &d->lease, &err) == 1 && spool_discard(&w->spool, d->lease.uid, &err) < 0)
-        log_error("a file stays in the spool until the next sweep", &err, "job", d->lease.uid);
+    (void)sys_fault("worker-before-discard");
+    if (spool_discard(&w->spool, l->uid, l->token, l->token, &err) < 0)
+        log_error("a file stays in the spool until the next sweep", &err, "job", l->uid);
 }
 
 static void work_one(struct worker *w, int i)
@@ -339,6 +342,7 @@ static void work_one(struct worker *w, int i)
         .spool = &w->spool,
         .fetch = w->fetch,
         .uid = d->lease.uid,
+        .token = d->lease.token,
         .resume = d->lease.token > 1, /* not the first claim; tries may have been counted anew */
         .tick = work_tick,
         .arg = &k,
