@@ -50,7 +50,7 @@ static const struct err_def {
         "there is no queue.db yet",
         "" },
     [ERR_DATABASE_NEWER] = { "database-newer", ERR_PERMANENT, 4,
-        "queue.db was written by a newer qetl",
+        "queue.db was written by a newer qetl, or by another build",
         "use the qetl version that wrote it, or a newer one" },
     [ERR_NETWORK_FS] = { "network-fs", ERR_PERMANENT, 4,
         "queue.db lies on a network file system, where SQLite's locks are not safe",

@@ -222,8 +222,12 @@ static int check_version(struct queue *q, struct err *err)
 static int prepare_all(struct queue *q, struct err *err)
 {
     for (int i = 0; i < QUEUE_SQLS; i++)
-        if (db_prepare(q->db, &q->st[i], queue_sql_texts[i].sql, err) < 0)
-            return err_in(err, "statement %s", queue_sql_texts[i].name);
+        if (db_prepare(q->db, &q->st[i], queue_sql_texts[i].sql, err) < 0) {
+            if (sqlite3_errcode(q->db) != SQLITE_ERROR) /* which a missing table or column is */
+                return err_in(err, "statement %s", queue_sql_texts[i].name);
+            return err_set(err, ERR_DATABASE_NEWER, "database '%s' was not made by this build of qetl (%s)",
+                           q->path, sqlite3_errmsg(q->db));
+        }
     return 0;
 }
 
