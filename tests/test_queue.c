@@ -137,10 +137,10 @@ TEST(queue, of_a_newer_version_is_refused_by_writers_and_readers)
 TEST(queue, of_another_build_is_refused_with_what_it_lacks)
 {
     struct err err = { 0 };
-    struct queue *q = open_queue("other.db");
+    struct queue *q = open_queue("build.db");
     CHECK_OK(db_exec(queue_db(q), "DROP TABLE remote", &err), err);
     queue_close(q);
-    CHECK_EQ(queue_open(&q, test_file("other.db"), QUEUE_CREATE, &err), -1);
+    CHECK_EQ(queue_open(&q, test_file("build.db"), QUEUE_CREATE, &err), -1);
     CHECK_EQ(err.code, ERR_DATABASE_NEWER);
     CHECK_HAS(err.msg, "not made by this build of qetl (no such table: ");
 }
