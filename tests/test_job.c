@@ -585,10 +585,12 @@ TEST(job, an_idle_worker_takes_no_lock)
     CHECK_OK(queue_open(&other, sqlite3_db_filename(queue_db(q), "main"), 0, &err), err);
     CHECK_OK(queue_begin(other, &err), err); /* would wait for ever here */
     CHECK_EQ(claim(&l, 1), 0);
+    CHECK_EQ(job_claim_one(q, 1, worker, LEASE, &l, &err), 0);
     CHECK_OK(job_promote(q, &n, &next, &err), err);
     CHECK_OK(job_rescue(q, CRASHES, &n, &err), err);
     CHECK_EQ(load_claim(&j, 1), 0);
     CHECK_EQ(job_load_expired(q, "t", worker, LEASE, &j, &err), 0);
+    CHECK_EQ(job_load_claim_one(q, 1, "t", worker, LEASE, &j, &err), 0);
     queue_rollback(other);
     queue_close(other);
     stop();

@@ -428,10 +428,15 @@ int job_finish_claim(struct queue *q, struct finish *finishes, int nfinishes, in
 int job_claim_one(struct queue *q, int64_t id, int64_t worker, int64_t lease_ms,
                   struct lease *lease, struct err *err)
 {
+    sqlite3_stmt *st = queue_stmt(q, SQL_CLAIM_ONE);
+    db_bind(st, ":id", id);
+    int n = any(q, st, err);
+    if (n <= 0)
+        return n; /* who waits for it takes no lock */
     if (queue_begin(q, err) < 0)
         return -1;
     int64_t now = sys_now_ms();
-    int n = claim_job(q, id, worker, now, now + lease_ms, lease, err);
+    n = claim_job(q, id, worker, now, now + lease_ms, lease, err);
     if (n < 0) {
         queue_rollback(q);
         return -1;
