@@ -188,6 +188,7 @@ qetlctl init >/dev/null
 csv id,job 1,x
 job=$(submit add "$work/in.csv")
 timeout 60 qetl drain --max-wait 1s 2>"$site/drain.log"
+like 'doctor says of a wrong key' "$(qetlctl doctor 2>&1)" 'target plain +no .*SignatureDoesNotMatch'
 is 'a wrong key leaves the job waiting' "$(state "$job")" staged
 like '... says why' "$(cat "$site/drain.log")" 'SignatureDoesNotMatch'
 unlike '... and is not shown' "$(cat "$site/drain.log" "$site/queue.db" <(qetlctl --json status 2>&1) | tr -d '\0')" 'wrong-and-private'

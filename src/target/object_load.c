@@ -378,7 +378,7 @@ int object_open(struct target_conn **out, const struct config *config, const str
         return err_nomem(err);
     if (store_open(&c->store, config, cfg, create, err) < 0) {
         free(c);
-        return err_in(err, "target '%s'", cfg->name);
+        return -1;
     }
     c->ledger.store = c->store;
     *out = c;

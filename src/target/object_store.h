@@ -46,7 +46,8 @@ struct store {
     const struct store_ops *ops;
 };
 
-/* By the url of the target. create: a directory is made when it is missing. */
+/* By the url of the target. create: a directory is made when it is missing. An S3 store is asked whether it
+ * is there, knows the bucket and takes the key. */
 int store_open(struct store **out, const struct config *config, const struct target_config *cfg, bool create,
                struct err *err);
 int store_directory_open(struct store **out, const char *url, bool create, struct err *err);

@@ -191,6 +191,13 @@ static const struct store_ops bucket_ops = {
     no_lock, no_unlock, bucket_put, bucket_put_small, bucket_get, bucket_remove, bucket_list, bucket_close,
 };
 
+/* Does the store answer, know the bucket and take our key? Asks for an object that never is. */
+static int ask_store(struct bucket *b, struct err *err)
+{
+    AUTO(buf_clear) struct buf none = { 0 };
+    return bucket_get(&b->store, "_manifest/.json", &none, NULL, err) < 0 ? -1 : 0;
+}
+
 int store_s3_open(struct store **out, const struct config *config, const char *url, struct err *err)
 {
     struct str name, prefix;
@@ -205,7 +212,8 @@ int store_s3_open(struct store **out, const struct config *config, const char *u
         b->prefix = NULL;
         rc = err_nomem(err);
     }
-    if (rc < 0 || s3_open(&b->s3, config_remote(config, url), name, &config->limits, err) < 0) {
+    if (rc < 0 || s3_open(&b->s3, config_remote(config, url), name, &config->limits, err) < 0 ||
+        ask_store(b, err) < 0) {
         bucket_close(&b->store);
         return -1;
     }
