@@ -244,18 +244,18 @@ undo() { qetlctl undo "$1" 2>&1; }
 rows() { sql "SELECT group_concat(id || name, ' ') FROM (SELECT * FROM \"$1\" ORDER BY id) WHERE id < 1000"; }
 no_undo() { # NAME JOB REASON TABLE: refused, and nothing has changed
     local before
-    before=$(sql "SELECT count(*), group_concat(id) FROM \"$4\"; SELECT count(*) FROM qetl_load")
+    before=$(sql "SELECT count(*), group_concat(id) FROM \"$4\"; SELECT count(*), count(undone_at) FROM qetl_load")
     said=$(undo "$2")
     is "$1: refused" $? 1
     like '... saying why' "$said" "$3.*\[state\]"
-    is '... and nothing has changed' "$(sql "SELECT count(*), group_concat(id) FROM \"$4\"; SELECT count(*) FROM qetl_load")" "$before"
+    is '... and nothing has changed' "$(sql "SELECT count(*), group_concat(id) FROM \"$4\"; SELECT count(*), count(undone_at) FROM qetl_load")" "$before"
 }
 for BIG in '' yes; do
     a=$(put plain '1,a;2,b') b=$(put plain '3,c')
     is "append${BIG:+, in files}: undone" "$(undo "$a")" "job $a undone: $((2 + ${#BIG} / 3 * 10001)) rows removed, 0 put back"
     is '... the other rows stay' "$(rows plain)" 3c
     is '... and so does their mark' "$(sql 'SELECT count(DISTINCT _job), min(_job) FROM plain')" "1|$(field "$b" uid)"
-    is '... the ledger has it no more' "$(sql "SELECT count(*) FROM qetl_load WHERE uid = '$(field "$a" uid)'")" 0
+    like '... the ledger says when' "$(sql "SELECT undone_at FROM qetl_load WHERE uid = '$(field "$a" uid)'")" "^20..-..-.. "
     like '... the queue shows it' "$(field "$a" undone) $(state "$a")" '^20.*Z loaded$'
     like '... jobs too' "$(qetlctl jobs)" "^ *$a +plain +undone "
     is '... once more changes nothing' "$(undo "$a"), $(rows plain)" "job $a undone: 0 rows removed, 0 put back, 3c"
@@ -285,9 +285,9 @@ BIG=''
 is 'nothing is kept any longer' "$(sql 'SELECT count(*) FROM qetl_undo_up; SELECT count(*) FROM qetl_undo_all')" "$(printf '0\n0')"
 a=$(put up '1,a') b=$(put up2 '1,b')
 no_undo 'a later job without undo' "$a" "may have changed the same rows: what it changed was not kept" up
-no_undo '... which itself' "$b" 'undo= was not set' up
+no_undo '... which itself' "$b" 'had no undo=' up
 a=$(put never '9,z')
-no_undo 'a job whose pipeline has no undo' "$a" 'undo= was not set' plain
+no_undo 'a job whose pipeline has no undo' "$a" 'had no undo=' plain
 a=$(put first '1,a;2,b') b=$(put first '2,x;3,c')
 no_undo 'insert_ignore: a later one left rows out' "$a" "left rows out because others were there" first
 undo "$b" >/dev/null
@@ -300,11 +300,31 @@ undo "$b" >/dev/null
 is 'history: the row before is current again' "$(sql "SELECT name, is_current, valid_to IS NULL FROM past")" 'a|1|1'
 is '... its age counts' "$(QETL_CLOCK_OFFSET_MS=10000 qetlctl undo "$a" 2>&1 | grep -c 'too late: it could be undone.*\[state\]') $(sql 'SELECT count(*) FROM past')" '1 1'
 QETL_CLOCK_OFFSET_MS=20000 put past '5,e,2026-01-03' >/dev/null
-is '... and what is too old is not kept' "$(sql "SELECT state FROM qetl_undo WHERE job = '$(field "$a" uid)'; SELECT count(*) FROM qetl_undo_past")" "$(printf 'expired\n1')"
+is '... and what is too old is not kept' "$(sql "SELECT count(*) FROM qetl_undo WHERE uid = '$(field "$a" uid)'; SELECT count(*) FROM qetl_undo_past")" "$(printf '0\n1')"
+# what is undone is never loaded again by itself, and anew when it is asked for
+printf 'id,name\n4,d\n' >"$work/again.csv"
+again() { qetlctl --json submit plain --unique again "$work/again.csv" | jq .id; }
+a=$(again)
+mkdir -p "$work/queue" && cp "$site"/queue.db* "$work/queue"
+qetl drain 2>/dev/null
+b=$(again)
+is 'a job that is loaded leaves its unique key' "$((b > a)) $(sql 'SELECT count(*) FROM plain WHERE id = 4')" '1 1'
+qetlctl cancel "$b" >/dev/null
+undo "$a" >/dev/null
+like 'retry of an undone job: refused, saying what to do' "$(qetlctl retry "$a" 2>&1)" 'is loaded: only a dead job can be tried again; to load.*submit.*\[state\]'
+b=$(again)
+qetl drain 2>/dev/null
+is '... that loads its rows, as a job of its own' "$((b > a)) $(state "$b") $(sql 'SELECT count(*) FROM plain WHERE id = 4')" '1 loaded 1'
+undo "$b" >/dev/null
+uid=$(field "$a" uid)
+rm "$site"/queue.db* && cp "$work/queue"/queue.db* "$site"
+qetl drain 2>/dev/null
+is 'a queue that was put back knows the job as waiting: it dies' "$(field "$a" uid) $(state "$a") $(sql 'SELECT count(*) FROM plain WHERE id = 4')" "$uid dead 0"
+like '... with its reason' "$(qetlctl errors "$a")" 'undone.*it was loaded before, and undone at 20'
 a=$(put plain '5,e')
 for point in target-before-commit target-after-commit undo-before-record; do
     QETL_FAULT=$point:kill qetlctl undo "$a" >/dev/null 2>&1
-    is "killed at $point: all or nothing" "$(sql "SELECT (SELECT count(*) FROM plain WHERE id = 5) = (SELECT count(*) FROM qetl_load WHERE uid = '$(field "$a" uid)')") $(field "$a" undone)" '1 null'
+    is "killed at $point: all or nothing" "$(sql "SELECT (SELECT count(*) FROM plain WHERE id = 5) = (SELECT count(*) FROM qetl_load WHERE undone_at IS NULL AND uid = '$(field "$a" uid)')") $(field "$a" undone)" '1 null'
     undo "$a" >/dev/null
     is '... and done by calling it again' "$? $(sql 'SELECT count(*) FROM plain WHERE id = 5') $(field "$a" undone | cut -c 1-2)" '0 0 20'
     a=$(put plain '5,e')

@@ -224,6 +224,139 @@ run_load after
 like '... and takes the job with it when it fails' "$end $(error_of)" '^dead .*after_load.*sums'
 is '... rows and all' "$(pg 'SELECT count(*) FROM after')" 2
 
+# ---- undo ----
+cat >>"$site/qetl.ini" <<INI
+[pipeline added]
+columns = id:integer!, name:text
+table = pg.added
+undo = 1d
+[pipeline fresh]
+columns = id:integer!, name:text
+table = pg.fresh
+mode = insert_ignore
+key = id
+undo = 1d
+[pipeline swapped]
+columns = id:integer!, name:text
+table = pg.swapped
+mode = replace
+undo = 1d
+[pipeline swapped2]
+columns = id:integer!, name:text
+table = pg.swapped
+[pipeline past2]
+columns = id:integer!, name:text, at:timestamp
+table = pg.past2
+mode = history
+key = id
+version = at
+undo = 1d
+[pipeline merged]
+columns = id:integer!, day:date!, name:text, price:decimal(2), at:timestamp, weight:real, extra:json
+table = pg.merged
+mode = upsert
+key = id, day
+undo = 1d
+INI
+undo() { qetlctl undo "$1" 2>&1; }
+csv id,name 1,a 2,b
+run_load added
+one=$job
+csv id,name 3,c
+run_load added
+ok 'undo of an append takes out its rows' undo "$one"
+is '... and only those' "$(pg 'SELECT id FROM added' | xargs) $(pg "SELECT undone_at IS NULL FROM qetl_load WHERE job = $one")" '3 f'
+like '... the queue shows it' "$(field "$one" undone) $(state "$one")" '^20.*Z loaded$'
+is '... again: it is done already' "$(undo "$one")" "job $one undone: 0 rows removed, 0 put back"
+pg 'CREATE TABLE fresh (id bigint PRIMARY KEY, name text, _job text)' >/dev/null
+three=$job
+csv id,name 1,a 2,b
+run_load fresh
+first=$job
+csv id,name 2,x 3,c
+run_load fresh
+like 'undo of an insert_ignore is refused when a later one left rows out' "$(undo "$first")" 'left rows out'
+ok '... but the last one' undo "$job"
+is '... and nothing else' "$(pg 'SELECT id, name FROM fresh ORDER BY id' | xargs)" '1|a 2|b'
+job=$three
+pg 'DELETE FROM added' >/dev/null
+like '... refused when the rows are not there any more' "$(undo "$job")" '0 of the job.s 1 rows'
+csv id,name 1,old 2,old
+run_load swapped
+first=$job
+csv id,name 9,new
+run_load swapped
+like 'undo of a replace is refused while a later one stands on it' "$(undo "$first")" "job $job was loaded into table '.*swapped.*' later, and builds on it"
+csv id,name 5,more
+run_load swapped2
+like '... also on one of a pipeline without undo' "$(undo "$((job - 1))")" "job $job was loaded into table '.*swapped.*' later"
+like '... which kept nothing' "$(undo "$job")" 'nothing is kept.*had no undo='
+pg 'TRUNCATE swapped' >/dev/null
+pg "DELETE FROM qetl_undo WHERE state = 'none'" >/dev/null
+job=$((job - 1))
+like '... nor is a table undone that people changed' "$(undo "$job")" 'has not the rows that the job left'
+pg "INSERT INTO swapped VALUES (9, 'new')" >/dev/null
+ok '... but the last one' undo "$job"
+is '... brings back what was there' "$(pg 'SELECT id, name FROM swapped ORDER BY id' | xargs)" '1|old 2|old'
+ok '... and then the one before' undo "$first"
+is '... which found nothing' "$(pg 'SELECT count(*) FROM swapped')" 0
+csv id,day,name,price,at,weight,extra 1,2020-01-01,a,1.50,2020-01-01T00:00:00.000001Z,0.1,'"{""k"":1}"' 2,2020-01-01,b,,,,
+run_load merged
+was=$(pg 'SELECT md5(string_agg(t::text, $$,$$ ORDER BY id)) FROM merged t')
+csv id,day,name,price,at,weight,extra 1,2020-01-01,A,9.99,,7, 3,2020-01-01,c,,,, 2,2020-01-01,b,,,,
+run_load merged
+second=$job
+csv id,day,name,price,at,weight,extra 3,2020-01-01,C,,,,
+run_load merged
+like 'undo of an upsert is refused when its rows were changed since' "$(undo "$second")" '1 rows that the job wrote were changed'
+ok '... but the last one' undo "$job"
+is '... and then that one' "$(undo "$second")" "job $second undone: 2 rows removed, 1 put back"
+is '... and every value is what it was' "$(pg 'SELECT md5(string_agg(t::text, $$,$$ ORDER BY id)) FROM merged t')" "$was"
+is '... nothing is kept of what was undone' "$(pg "SELECT count(*) FROM qetl_undo_row r JOIN qetl_load l USING (uid) WHERE undone_at IS NOT NULL")" 0
+csv id,name 1,a
+run_load now
+like 'undo of what was not kept says so' "$(undo "$job")" 'had no undo='
+csv id,name,at 1,a,2020-01-01T00:00:00Z
+like 'a history is not undone: check says so' "$(qetlctl check 2>&1)" 'past2.*a history is not undone on PostgreSQL'
+csv id,name 8,old
+run_load swapped
+pg "UPDATE qetl_undo SET kept_until = now() - interval '1 minute'" >/dev/null
+like 'undo that comes too late is refused' "$(undo "$job")" 'nothing is kept.*it is longer ago than that'
+run_load now
+is '... and what is too old is not kept' "$(pg 'SELECT count(*) FROM qetl_undo') $(pg 'SELECT count(*) FROM qetl_undo_row')" '0 0'
+# one transaction of four jobs: the first to keep something fails, and the tables that it made go with it
+pg 'DROP TABLE qetl_undo, qetl_undo_row; ALTER TABLE added ADD CONSTRAINT few CHECK (id < 100)' >/dev/null
+start_role worker
+for one in added,100 added,6 swapped,7 swapped2,8; do
+    csv id,name "${one#*,},x" && cp "$work/in.csv" "$work/group${one#*,}.csv"
+    job=$(qetlctl --json submit "${one%,*}" "$work/group${one#*,}.csv" | jq .id)
+done
+for i in 0 1 2 3; do wait_for 60 job_is $((job - i)) staged; done
+stop_roles
+qetl drain 2>/dev/null
+is 'of a group, one that fails first' "$(state $((job - 3))) $(state $((job - 2))) $(state $((job - 1))) $(state "$job")" 'dead loaded loaded loaded'
+like '... and one without undo is known to those before it' "$(undo $((job - 1)))" "job $job was loaded into table '.*swapped.*' later"
+ok '... others are undone' undo $((job - 2))
+csv id,name 5,e
+for point in target-before-commit target-after-commit undo-before-record; do
+    run_load added
+    uid=$(field "$job" uid)
+    QETL_FAULT=$point:kill qetlctl undo "$job" >/dev/null 2>&1
+    is "undo killed at $point: all or nothing" "$(pg "SELECT (SELECT count(*) FROM added WHERE _job = '$uid') = (SELECT count(*) FROM qetl_load WHERE uid = '$uid' AND undone_at IS NULL)") $(field "$job" undone)" 't null'
+    undo "$job" >/dev/null
+    is '... and done by calling it again' "$? $(pg "SELECT count(*) FROM added WHERE _job = '$uid'") $(field "$job" undone | cut -c 1-2)" '0 0 20'
+done
+job=$(qetlctl --json submit added "$work/in.csv" | jq .id)
+mkdir -p "$work/queue" && cp "$site"/queue.db* "$work/queue"
+qetl drain 2>/dev/null
+undo "$job" >/dev/null
+rm "$site"/queue.db* && cp "$work/queue"/queue.db* "$site"
+qetl drain 2>/dev/null
+like 'a queue that was put back does not load it again' "$(state "$job") $(error_of)" '^dead .*it was loaded before, and undone at'
+pg 'ALTER TABLE qetl_load DROP COLUMN undone_at' >/dev/null
+run_load now
+like 'a ledger of an earlier version is brought up to date' "$end" '^loaded 1 '
+
 # ---- exactly once ----
 cat >>"$site/qetl.ini" <<INI
 [pipeline once]

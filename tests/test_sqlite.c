@@ -870,6 +870,7 @@ TEST(sqlite, undo_puts_back_every_byte_of_an_own_table)
                               " (SELECT * FROM t ORDER BY id)";
     for (size_t inline_max = 0; inline_max < 2000; inline_max += 1000) {
         struct staged s, late;
+        struct load_job again;
         struct load_counts n;
         struct err err;
         char before[4096];
@@ -888,7 +889,11 @@ TEST(sqlite, undo_puts_back_every_byte_of_an_own_table)
         CHECK_EQ(n.removed, 2);
         CHECK_EQ(n.inserted, 1);
         CHECK_STR(ask(all), before);
-        CHECK_EQ(target_sqlite.loaded(c, "u1", &n, &err), 0);
+        CHECK_EQ(target_sqlite.loaded(c, "u1", &n, &err), -1);
+        CHECK_STR(err_name(err.code), "undone");
+        CHECK_EQ(try_load(c, "u1", &s, 1, &again, &err), -1);
+        CHECK_STR(err_name(err.code), "undone");
+        CHECK_STR(ask(all), before);
         CHECK_EQ(try_undo(c, "u1", &n, &err), 1); /* the queue may not know that it is done */
         CHECK_EQ(n.removed, 0);
         CHECK_STR(ask(all), before);
@@ -904,6 +909,26 @@ TEST(sqlite, undo_puts_back_every_byte_of_an_own_table)
         staged_clear(&s);
         staged_clear(&late);
     }
+}
+
+TEST(sqlite, a_ledger_of_an_earlier_version_is_brought_up_to_date)
+{
+    static const int64_t ids[] = { 1 };
+    static const char *const names[] = { "a" };
+    struct staged s;
+    struct err err;
+    new_warehouse();
+    struct target_conn *c = open_warehouse();
+    stage_pairs(&s, "t", MODE_REPLACE, 0, 1000, 1, ids, names);
+    load(c, "u1", &s, 1);
+    target_sqlite.close(c);
+    sql_into("ALTER TABLE qetl_load DROP COLUMN undone_at");
+    c = open_warehouse();
+    load(c, "u2", &s, 1);
+    CHECK_STR(ask("SELECT group_concat(uid || ifnull(undone_at, '-')) FROM qetl_load"), "u1-,u2-");
+    CHECK_EQ(target_sqlite.loaded(c, "u1", &(struct load_counts){ 0 }, &err), 1);
+    target_sqlite.close(c);
+    staged_clear(&s);
 }
 
 TEST(sqlite, after_load_knows_its_job_and_nothing_of_transactions)

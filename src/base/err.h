@@ -69,6 +69,7 @@ enum err_code {
     ERR_TARGET,
     ERR_TARGET_REFUSED,
     ERR_OVERTAKEN,
+    ERR_UNDONE,
     ERR_STAGED_DAMAGED,
     ERR_CODES
 };

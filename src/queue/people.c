@@ -140,8 +140,10 @@ static int retry_inside(struct queue *q, int64_t id, struct err *err)
     if (rc <= 0)
         return rc < 0 ? -1 : no_job(id, err);
     if (c.state != JOB_DEAD)
-        return err_set(err, ERR_STATE, "job %" PRId64 " is %s: only a dead job can be tried again",
-                       id, job_state_name(c.state));
+        return err_set(err, ERR_STATE,
+                       "job %" PRId64 " is %s: only a dead job can be tried again%s", id,
+                       job_state_name(c.state),
+                       c.state == JOB_LOADED ? "; to load its objects anew, submit them again" : "");
     sqlite3_stmt *st = queue_stmt(q, SQL_RETRY);
     db_bind(st, ":id", id);
     db_bind(st, ":now", sys_now_ms());

@@ -153,9 +153,11 @@ static int settle_unloaded(struct loader *l, struct place_of *t, const struct st
 {
     struct err e;
     int there = t->target->loaded(t->conn, job->uid, &f->counts, err);
-    if (there < 0)
+    if (there < 0 && err->code != ERR_UNDONE)
         return -1;
-    if (there) {
+    if (there < 0) {
+        outcome(f, LOAD_REFUSED, err);
+    } else if (there) {
         for (int i = 0; i < job->noutputs; i++)
             f->rows += job->outputs[i].kind == OUTPUT_ROWS ? job->outputs[i].rows : 0;
         outcome(f, LOAD_LOADED, NULL);

@@ -146,8 +146,8 @@ static int check(const struct target_config *cfg, const struct table_spec *spec,
     if (spec->columns->n > COLUMNS_MAX - 3)
         return err_set(err, ERR_CONFIG, "target '%s': table '%s' has %d columns, and PostgreSQL takes at most %d", cfg->name,
                        spec->name, spec->columns->n, COLUMNS_MAX - 3);
-    if (spec->undo_ms)
-        return err_set(err, ERR_CONFIG, "target '%s': there is no undo on PostgreSQL: remove undo= of table '%s'", cfg->name,
+    if (spec->undo_ms && spec->mode == MODE_HISTORY)
+        return err_set(err, ERR_CONFIG, "target '%s': a history is not undone on PostgreSQL: remove undo= of table '%s'", cfg->name,
                        spec->name);
     return 0;
 }
@@ -174,5 +174,6 @@ const struct target target_postgres = {
     .commit = postgres_commit,
     .rollback = postgres_rollback,
     .loaded = postgres_loaded,
+    .undo = postgres_undo,
     .query = postgres_query,
 };

@@ -23,31 +23,43 @@
 #include "base/text.h"
 #include "target/postgres_conn.h"
 #include "target/postgres_table.h"
+#include "target/postgres_undo.h"
 #include "target/staged.h"
+#include "target/undo.h"
+
+enum { PRUNE_MS = 3600000 };
 
 struct target_conn {
     PGconn *pg;
     char *name;
     bool job_open; /* a savepoint waits for its release */
     struct pg_tables tables;
+    struct pg_watch watch;
+    int64_t prune_mono_ms;
 };
 
 static const char ledger_sql[] =
     "CREATE TABLE IF NOT EXISTS qetl_load (uid text PRIMARY KEY, job bigint NOT NULL, pipeline text NOT NULL, objects text NOT NULL,"
     " rows bigint NOT NULL, inserted bigint NOT NULL, updated bigint NOT NULL, unchanged bigint NOT NULL, deleted bigint NOT NULL,"
-    " removed bigint NOT NULL, loaded_at timestamp with time zone NOT NULL DEFAULT clock_timestamp())";
+    " removed bigint NOT NULL, loaded_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(), undone_at timestamp with time zone)";
+static const char ledger_update_sql[] = "ALTER TABLE qetl_load ADD COLUMN IF NOT EXISTS undone_at timestamp with time zone";
 
 /* ---- open ---- */
 
+/* Ledgers of earlier versions have no undone_at. */
 static int make_ledger(PGconn *pg, struct err *err)
 {
-    AUTO(result_clearp) PGresult *r = pg_exec(pg, "SELECT to_regclass('qetl_load') IS NOT NULL", "look for the ledger", err);
+    AUTO(result_clearp) PGresult *r = pg_exec(pg,
+                                              "SELECT count(*), count(*) FILTER (WHERE attname = 'undone_at') FROM pg_attribute"
+                                              " WHERE attrelid = to_regclass('qetl_load')",
+                                              "look for the ledger", err);
     if (!r)
         return -1;
-    if (*PQgetvalue(r, 0, 0) == 't')
+    if (pg_number(r, 1))
         return 0;
+    const char *sql = pg_number(r, 0) ? ledger_update_sql : ledger_sql;
     struct err first;
-    if (pg_run(pg, ledger_sql, "make the ledger qetl_load", &first) == 0 || pg_run(pg, ledger_sql, "make the ledger qetl_load", err) == 0)
+    if (pg_run(pg, sql, "make the ledger qetl_load", &first) == 0 || pg_run(pg, sql, "make the ledger qetl_load", err) == 0)
         return 0; /* two that make it at the same time: one fails, once */
     err->code = ERR_TARGET;
     return -1;
@@ -77,6 +89,7 @@ void postgres_close(struct target_conn *c)
     if (!c)
         return;
     pg_tables_forget(&c->tables);
+    pg_watch_clear(&c->watch);
     PQfinish(c->pg);
     free(c->name);
     free(c);
@@ -91,7 +104,12 @@ int postgres_begin(struct target_conn *c, struct err *err)
         PQreset(c->pg);
     }
     c->job_open = false;
-    return pg_run(c->pg, "BEGIN", "begin", err) < 0 ? err_in(err, "target '%s'", c->name) : 0;
+    int64_t now = sys_mono_ms();
+    bool prune = now >= c->prune_mono_ms;
+    c->prune_mono_ms = prune ? now + PRUNE_MS : c->prune_mono_ms;
+    if ((prune && pg_undo_prune(c->pg, err) < 0) || pg_undo_begin(c->pg, &c->watch, err) < 0)
+        return err_in(err, "target '%s'", c->name);
+    return 0;
 }
 
 void postgres_rollback(struct target_conn *c)
@@ -127,7 +145,7 @@ int postgres_loaded(struct target_conn *c, const char *uid, struct load_counts *
 {
     const char *const values[] = { uid };
     AUTO(result_clearp) PGresult *r =
-        PQexecParams(c->pg, "SELECT inserted, updated, unchanged, deleted, removed FROM qetl_load WHERE uid = $1", 1, NULL, values, NULL,
+        PQexecParams(c->pg, "SELECT inserted, updated, unchanged, deleted, removed, undone_at FROM qetl_load WHERE uid = $1", 1, NULL, values, NULL,
                      NULL, 0);
     if (PQresultStatus(r) != PGRES_TUPLES_OK) {
         (void)pg_error(c->pg, r, "ask the ledger", err);
@@ -137,7 +155,7 @@ int postgres_loaded(struct target_conn *c, const char *uid, struct load_counts *
     if (PQntuples(r) == 0)
         return 0;
     take_counts(r, counts);
-    return 1;
+    return PQgetisnull(r, 0, 5) ? 1 : undo_refuse_load(err, PQgetvalue(r, 0, 5));
 }
 
 /* Opens the job's savepoint and writes its ledger row, as if all its rows were new. 1: it is there already; 0; -1. */
@@ -240,14 +258,15 @@ static PGresult *run_at(struct target_conn *c, const struct buf *sql, const char
     return pg_exec(c->pg, text.p, what, err);
 }
 
-static int merge_rows(struct target_conn *c, const struct pg_table *t, const struct load_output *o, struct load_counts *counts,
-                      struct err *err)
+static int merge_rows(struct target_conn *c, const char *uid, const struct pg_table *t, const struct load_output *o,
+                      struct load_counts *counts, struct err *err)
 {
     char now[64];
     int n = snprintf(now, sizeof now, "'");
     n += text_put_timestamp(now + n, sys_now_ms() * 1000, ' ');
     snprintf(now + n, sizeof now - (size_t)n, "+00'::timestamp with time zone");
-    if (pg_run(c->pg, t->empty_stage.p, "empty the temporary table", err) < 0 || copy_rows(c, t, o, err) < 0)
+    if (pg_run(c->pg, t->empty_stage.p, "empty the temporary table", err) < 0 || copy_rows(c, t, o, err) < 0 ||
+        (t->mode == MODE_UPSERT && pg_undo_before(c->pg, uid, t, err) < 0))
         return -1;
     AUTO(result_clearp) PGresult *before = t->before.n ? pg_exec(c->pg, t->before.p, "count new rows", err) : NULL;
     if (t->before.n && !before)
@@ -282,6 +301,8 @@ static int empty_table(struct target_conn *c, const struct pg_table *t, struct l
     buf_addf(&sql, "DELETE FROM %s", t->name.p);
     if (sql.failed)
         return err_nomem(err);
+    if (pg_undo_before(c->pg, job->uid, t, err) < 0)
+        return -1;
     AUTO(result_clearp) PGresult *r = pg_exec(c->pg, sql.p, "empty the table", err);
     int64_t removed = 0;
     if (!r)
@@ -295,16 +316,19 @@ static int load_output(struct target_conn *c, struct load_job *job, int at, stru
 {
     const struct load_output *o = &job->outputs[at];
     struct pg_table *t = pg_table_get(&c->tables, c->pg, &o->spec, err);
+    int64_t before = job->counts.inserted;
     if (!t || (t->mode == MODE_REPLACE && empty_table(c, t, job, at, err) < 0))
         return -1;
-    int rc = t->staged ? merge_rows(c, t, o, &job->counts, err) : copy_rows(c, t, o, err);
+    int rc = t->staged ? merge_rows(c, job->uid, t, o, &job->counts, err) : copy_rows(c, t, o, err);
     if (rc < 0)
         return err_in(err, "table '%s'", o->spec.name);
     if (!t->staged)
         job->counts.inserted += o->output->rows;
     else if (!mode_has_key(t->mode))
         job->slow_rows += o->output->rows;
-    return 0;
+    if (!undo_wanted(job) && !pg_is_watched(&c->watch, t->name.p))
+        return 0;
+    return pg_undo_after(c->pg, job->uid, t, &o->spec, job->counts.inserted - before, err);
 }
 
 static int after_load(struct target_conn *c, const struct load_job *job, struct err *err)
@@ -323,6 +347,8 @@ static int after_load(struct target_conn *c, const struct load_job *job, struct 
 
 static int load_rows_of(struct target_conn *c, struct load_job *job, struct err *err)
 {
+    if (pg_undo_prepare(c->pg, &c->watch, undo_wanted(job), err) < 0)
+        return -1;
     for (int i = 0; i < job->noutputs; i++)
         if (load_output(c, job, i, err) < 0)
             return -1;
@@ -333,10 +359,13 @@ int postgres_load_job(struct target_conn *c, struct load_job *job, struct err *e
 {
     job->counts = (struct load_counts){ 0 };
     job->slow_rows = 0;
+    c->watch.made = false;
     int there = enter(c, job, err);
     job->was_there = there == 1;
-    if (there == 1)
-        return postgres_loaded(c, job->uid, &job->counts, err) == 1 ? 0 : err_set(err, ERR_TARGET, "the ledger's row went away");
+    if (there == 1) {
+        there = postgres_loaded(c, job->uid, &job->counts, err);
+        return there == 1 ? 0 : there < 0 ? -1 : err_set(err, ERR_TARGET, "the ledger's row went away");
+    }
     if (there == 0 && load_rows_of(c, job, err) == 0)
         return 0;
     job->counts = (struct load_counts){ 0 };
@@ -345,9 +374,18 @@ int postgres_load_job(struct target_conn *c, struct load_job *job, struct err *e
         return -1;
     struct err undo;
     pg_tables_forget(&c->tables);
+    pg_undo_rolled_back(&c->watch);
     if (PQtransactionStatus(c->pg) == PQTRANS_IDLE || pg_run(c->pg, "ROLLBACK TO SAVEPOINT job", "roll back the job", &undo) < 0)
         return err_set(err, ERR_TARGET, "the server gave up the whole transaction");
     return -1;
+}
+
+int postgres_undo(struct target_conn *c, const char *uid, struct load_counts *counts, struct err *err)
+{
+    int rc = pg_undo(c->pg, &c->watch, uid, counts, err);
+    if (rc < 0 && err_class(err->code) != ERR_TRANSIENT)
+        err->code = ERR_STATE;
+    return rc;
 }
 
 /* ---- queries ---- */

@@ -61,6 +61,11 @@ static void table_clear(struct pg_table *t)
     buf_clear(&t->before);
     buf_clear(&t->merge);
     buf_clear(&t->missing);
+    buf_clear(&t->undo_before);
+    buf_clear(&t->undo_after);
+    for (int k = 0; k < t->nkey; k++)
+        free(t->key_names[k]);
+    free(t->key_names);
 }
 
 void pg_tables_forget(struct pg_tables *tables)
@@ -546,6 +551,68 @@ static void missing_sql(const struct draft *f)
     buf_addc(out, ')');
 }
 
+/* jsonb_build_array(s.key::type, ...) */
+static void key_json(struct buf *out, const struct draft *f, const char *before)
+{
+    buf_adds(out, "jsonb_build_array(");
+    for (int k = 0; k < f->spec->nkey; k++) {
+        int column = f->spec->key[k];
+        buf_adds(out, k ? ", " : "");
+        named(out, f, before, column);
+        buf_addf(out, "::%s", f->d->v[f->at[column]].cast);
+    }
+    buf_addc(out, ')');
+}
+
+/* What the job will change is kept before, with its key; after it, what it left. A second output of the job for the same table
+ * adds only keys that are not kept yet. */
+static void undo_upsert_sql(const struct draft *f)
+{
+    static const char into[] = "INSERT INTO qetl_undo_row (uid, table_name, key, before) SELECT :job, :name, ";
+    struct buf *out = &f->t->undo_before;
+    buf_adds(out, into);
+    key_json(out, f, "s.");
+    buf_adds(out, ", to_jsonb(t) FROM ");
+    one_a_key(out, f);
+    buf_addf(out, " s LEFT JOIN %s t ON ", f->t->name.p);
+    same_key(out, f, "t", "s");
+    buf_adds(out, " ON CONFLICT DO NOTHING;");
+    if (f->spec->missing == MISSING_DELETE) {
+        buf_adds(out, into);
+        key_json(out, f, "t.");
+        buf_addf(out, ", to_jsonb(t) FROM %s t WHERE NOT EXISTS (SELECT 1 FROM %s s WHERE ", f->t->name.p, f->stage);
+        same_key(out, f, "t", "s");
+        buf_adds(out, ") ON CONFLICT DO NOTHING");
+    }
+    out = &f->t->undo_after;
+    buf_addf(out, "UPDATE qetl_undo_row u SET after = to_jsonb(t) FROM %s t WHERE u.uid = :job AND u.table_name = :name", f->t->name.p);
+    for (int k = 0; k < f->spec->nkey; k++) {
+        int column = f->spec->key[k];
+        named(out, f, " AND t.", column);
+        buf_addf(out, " = (u.key->>%d)::%s", k, f->d->v[f->at[column]].cast);
+    }
+    buf_adds(out, "; DELETE FROM qetl_undo_row WHERE uid = :job AND table_name = :name AND before IS NOT DISTINCT FROM after;");
+}
+
+static void undo_sql(const struct draft *f)
+{
+    if (f->spec->mode == MODE_UPSERT)
+        undo_upsert_sql(f);
+    else if (f->spec->mode == MODE_REPLACE)
+        buf_addf(&f->t->undo_before, "INSERT INTO qetl_undo_row (uid, table_name, before) SELECT :job, :name, to_jsonb(t) FROM %s t",
+                 f->t->name.p);
+}
+
+static int name_keys(const struct draft *f, struct err *err)
+{
+    if (!(f->t->key_names = calloc((size_t)f->spec->nkey + 1, sizeof *f->t->key_names)))
+        return err_nomem(err);
+    for (int k = 0; k < f->spec->nkey; k++, f->t->nkey++)
+        if (!(f->t->key_names[k] = strdup(column_name(f, f->spec->key[k]))))
+            return err_nomem(err);
+    return 0;
+}
+
 static int make_stage(const struct draft *f, struct err *err)
 {
     AUTO(buf_clear) struct buf sql = { 0 };
@@ -594,10 +661,12 @@ static int draft_table(struct draft *f, struct err *err)
         return -1;
     t->mode = f->spec->mode;
     t->staged = mode_has_key(t->mode) || !takes_staged_form(f);
-    if (t->staged && make_stage(f, err) < 0)
+    if (name_keys(f, err) < 0 || (t->staged && make_stage(f, err) < 0))
         return -1;
     write_texts(f);
-    return t->copy.failed || t->empty_stage.failed || t->before.failed || t->merge.failed || t->missing.failed ? err_nomem(err) : 0;
+    if (f->spec->undo_ms)
+        undo_sql(f);
+    return t->undo_before.failed || t->undo_after.failed || t->copy.failed || t->empty_stage.failed || t->before.failed || t->merge.failed || t->missing.failed ? err_nomem(err) : 0;
 }
 
 /* ---- tables by what outputs say ---- */
@@ -605,8 +674,8 @@ static int draft_table(struct draft *f, struct err *err)
 static char *id_of(const struct table_spec *spec)
 {
     struct buf id = { 0 };
-    buf_addf(&id, "%s\n%d %d %d %d %d\n", spec->name, (int)spec->mode, spec->only_if_changed, spec->version, spec->deleted,
-             (int)spec->missing);
+    buf_addf(&id, "%s\n%d %d %d %d %d %d\n", spec->name, (int)spec->mode, spec->only_if_changed, spec->version, spec->deleted,
+             (int)spec->missing, spec->undo_ms > 0);
     for (int k = 0; k < spec->nkey; k++)
         buf_addf(&id, "%d,", spec->key[k]);
     columns_print(spec->columns, &id);

@@ -19,6 +19,9 @@ struct pg_table {
     struct buf before;     /* upsert into a partitioned table: counts keys that are new; or empty */
     struct buf merge;      /* gives three counts: inserted, updated, deleted. :now stands for the time of the load */
     struct buf missing;    /* missing = delete; or empty */
+    struct buf undo_before, undo_after; /* of a table with undo=, see postgres_undo.h; or empty */
+    char **key_names;      /* as the table has them */
+    int nkey;
     enum load_mode mode;
 };
 

@@ -32,6 +32,7 @@
 #include "target/sqlite_pages.h"
 #include "target/sqlite_table.h"
 #include "target/sqlite_undo.h"
+#include "target/undo.h"
 
 enum {
     CACHE_KIB = 16384, /* 32 and 64 MiB loaded and upserted no faster; a sort takes as much again */
@@ -63,9 +64,10 @@ static const char *const ledger_sql[SQLS] = {
                   " (uid TEXT PRIMARY KEY NOT NULL, job INTEGER NOT NULL, pipeline TEXT NOT NULL,"
                   " objects TEXT NOT NULL, rows INTEGER NOT NULL, inserted INTEGER NOT NULL,"
                   " updated INTEGER NOT NULL, unchanged INTEGER NOT NULL, deleted INTEGER NOT NULL,"
-                  " removed INTEGER NOT NULL, loaded_at TIMESTAMP NOT NULL)"
+                  " removed INTEGER NOT NULL, loaded_at TIMESTAMP NOT NULL,"
+                  " undone_at TIMESTAMP)"
                   " WITHOUT ROWID"),
-    [SQL_FIND] = "SELECT inserted, updated, unchanged, deleted, removed FROM main.qetl_load"
+    [SQL_FIND] = "SELECT inserted, updated, unchanged, deleted, removed, undone_at FROM main.qetl_load"
                  " WHERE uid = :uid",
     [SQL_ADD] = "INSERT INTO main.qetl_load (uid, job, pipeline, objects, rows, inserted, updated,"
                 " unchanged, deleted, removed, loaded_at) VALUES (:uid, :job, :pipeline, :objects,"
@@ -257,6 +259,8 @@ int sqlite_loaded(struct target_conn *c, const char *uid, struct load_counts *co
                                         .unchanged = sqlite3_column_int64(st, 2),
                                         .deleted = sqlite3_column_int64(st, 3),
                                         .removed = sqlite3_column_int64(st, 4) };
+    if (rc == 1 && sqlite3_column_type(st, 5) != SQLITE_NULL)
+        rc = undo_refuse_load(err, db_text(st, 5));
     sqlite3_reset(st);
     sqlite3_clear_bindings(st);
     return rc;
@@ -309,12 +313,24 @@ static int check_moved(struct target_conn *c, struct err *err)
     return 0;
 }
 
+/* Warehouses of earlier versions have a ledger without undone_at. */
+static int make_ledger(struct target_conn *c, struct err *err)
+{
+    if (run(c, SQL_MAKE, err) < 0)
+        return -1;
+    if (sqlite3_table_column_metadata(c->w.db, "main", "qetl_load", "undone_at", NULL, NULL, NULL,
+                                      NULL, NULL) == SQLITE_OK)
+        return 0;
+    return warehouse_exec(&c->w, "ALTER TABLE main.qetl_load ADD COLUMN undone_at TIMESTAMP",
+                          "bring the ledger up to date", err);
+}
+
 int sqlite_begin(struct target_conn *c, struct err *err)
 {
     if (lock(c, err) < 0)
         return -1;
     if (check_moved(c, err) == 0 && run(c, SQL_BEGIN, err) == 0) {
-        if (run(c, SQL_MAKE, err) == 0 && warehouse_check_schema(&c->w, err) == 0)
+        if (make_ledger(c, err) == 0 && warehouse_check_schema(&c->w, err) == 0)
             return 0;
         sqlite_rollback(c);
     }

@@ -9,15 +9,16 @@
 #include "base/text.h"
 #include "io/db.h"
 #include "target/sqlite_merge.h"
+#include "target/undo.h"
 
 static const char notes_sql[] =
-    "CREATE TABLE IF NOT EXISTS main.qetl_undo (id INTEGER PRIMARY KEY AUTOINCREMENT, job TEXT NOT "
+    "CREATE TABLE IF NOT EXISTS main.qetl_undo (id INTEGER PRIMARY KEY AUTOINCREMENT, uid TEXT NOT "
     "NULL,"
     " table_name TEXT NOT NULL COLLATE NOCASE, mode TEXT NOT NULL, key_columns TEXT NOT NULL,"
-    " state TEXT NOT NULL CHECK (state IN ('kept', 'none', 'expired', 'undone')), until TIMESTAMP "
+    " state TEXT NOT NULL CHECK (state IN ('kept', 'none', 'expired')), kept_until TIMESTAMP "
     "NOT NULL);"
-    "CREATE INDEX IF NOT EXISTS main.qetl_undo_table ON qetl_undo (table_name, state, until);"
-    "CREATE INDEX IF NOT EXISTS main.qetl_undo_job ON qetl_undo (job)";
+    "CREATE INDEX IF NOT EXISTS main.qetl_undo_table ON qetl_undo (table_name, state, kept_until);"
+    "CREATE INDEX IF NOT EXISTS main.qetl_undo_uid ON qetl_undo (uid)";
 
 /* ---- SQL with texts as parameters ---- */
 
@@ -27,8 +28,8 @@ struct sql_params {
 };
 #define WITH(...) (&(struct sql_params){ { __VA_ARGS__ } })
 
-/* Run one statement whose ?1, ?2, ... are texts. *first (may be NULL): the first column of its
- * first row. 1 a row, 0 none, -1. */
+/* Run one statement whose parameters, in the order in which they come first, are texts. *first (may
+ * be NULL): the first column of its first row. 1 a row, 0 none, -1. */
 static int ask(struct warehouse *w, const struct buf *sql, const struct sql_params *p,
                const char *what, struct buf *first, struct err *err)
 {
@@ -70,15 +71,14 @@ static int notes_there(struct warehouse *w, struct err *err)
     return warehouse_find(w, "qetl_undo", &view, err);
 }
 
-/* Could a job that was loaded into the table still be undone? Then this one must be known to it. */
-static int is_watched(struct warehouse *w, const char *name, const char *now, struct err *err)
+/* Is anything kept of a job that was loaded into the table? Then this one must be known to it. */
+static int is_watched(struct warehouse *w, const char *name, struct err *err)
 {
     int there = notes_there(w, err);
     if (there <= 0)
         return there;
-    return ask_plain(
-        w, "SELECT 1 FROM main.qetl_undo WHERE table_name = ?1 AND state = 'kept' AND until >= ?2",
-        WITH(name, now), "look for undo", NULL, err);
+    return ask_plain(w, "SELECT 1 FROM main.qetl_undo WHERE table_name = ?1 AND state = 'kept'",
+                     WITH(name), "look for undo", NULL, err);
 }
 
 static void images_name(struct buf *out, const char *table)
@@ -102,16 +102,18 @@ static int expire(struct warehouse *w, const char *name, const char *now, struct
     if (there) {
         buf_adds(&sql, "DELETE FROM ");
         images_name(&sql, name);
-        buf_adds(&sql, " WHERE qetl_job IN (SELECT job FROM main.qetl_undo WHERE table_name = ?1 "
+        buf_adds(&sql, " WHERE qetl_job IN (SELECT uid FROM main.qetl_undo WHERE table_name = ?1 "
                        "AND state = 'kept'"
-                       " AND until < ?2)");
+                       " AND kept_until < ?2)");
         if (ask(w, &sql, WITH(name, now), "prune what was kept for undo", NULL, err) < 0)
             return -1;
     }
-    return ask_plain(w,
-                     "UPDATE main.qetl_undo SET state = 'expired' WHERE table_name = ?1 AND state "
-                     "= 'kept' AND until < ?2",
-                     WITH(name, now), "prune what was kept for undo", NULL, err);
+    if (ask_plain(w,
+                  "UPDATE main.qetl_undo SET state = 'expired' WHERE table_name = ?1 AND state "
+                  "= 'kept' AND kept_until < ?2",
+                  WITH(name, now), "prune what was kept for undo", NULL, err) < 0)
+        return -1;
+    return ask_plain(w, undo_forget_sql, WITH(name), "prune the notes for undo", NULL, err);
 }
 
 int undo_note(struct warehouse *w, const struct load_job *job, int at, const struct table *t,
@@ -119,20 +121,17 @@ int undo_note(struct warehouse *w, const struct load_job *job, int at, const str
 {
     const struct table_spec *spec = &job->outputs[at].spec;
     const char *name = plain_name(spec->name);
-    bool wanted = false;
-    for (int i = 0; i < job->noutputs; i++) {
-        wanted |= job->outputs[i].spec.undo_ms > 0;
-        if (i < at && !strcasecmp(plain_name(job->outputs[i].spec.name), name))
+    for (int i = 0; i < at; i++)
+        if (!strcasecmp(plain_name(job->outputs[i].spec.name), name))
             return 0;
-    }
-    int watched = wanted ? 1 : is_watched(w, name, now, err);
+    int watched = undo_wanted(job) ? 1 : is_watched(w, name, err);
     if (watched <= 0)
         return watched;
     char until[32];
     until[text_put_timestamp(until, (sys_now_ms() + spec->undo_ms) * 1000, ' ')] = '\0';
     AUTO(buf_clear) struct buf sql = { 0 };
     buf_addf(&sql,
-             "INSERT INTO main.qetl_undo (job, table_name, mode, key_columns, state, until)"
+             "INSERT INTO main.qetl_undo (uid, table_name, mode, key_columns, state, kept_until)"
              " VALUES (?1, ?2, '%s', ?3, '%s', ?4)",
              load_mode_names[spec->mode], spec->undo_ms ? "kept" : "none");
     if (warehouse_exec(w, notes_sql, "make the table of undo", err) < 0 ||
@@ -281,8 +280,8 @@ static int notes_read(struct warehouse *w, const char *uid, struct notes *notes,
     if (rc <= 0)
         return rc;
     if (warehouse_prepare(w,
-                          "SELECT id, table_name, mode, key_columns, state, until FROM "
-                          "main.qetl_undo WHERE job = ?1"
+                          "SELECT id, table_name, mode, key_columns, state, kept_until FROM "
+                          "main.qetl_undo WHERE uid = ?1"
                           " ORDER BY id",
                           &st, "read what was kept for undo", err) < 0)
         return -1;
@@ -300,23 +299,14 @@ static int notes_read(struct warehouse *w, const char *uid, struct notes *notes,
     return rc;
 }
 
-/* Later jobs of the table that are not undone themselves and fit `which`: refused, saying why. ?1
- * the table, ?2 the id of the note, ?3 the uid. */
+/* Later jobs of the table that fit `which`: refused, saying why. */
 static int refuse_later(struct warehouse *w, const struct note *n, const char *uid,
                         const char *which, const char *why, struct err *err)
 {
     AUTO(buf_clear) struct buf sql = { 0 }, job = { 0 };
-    buf_adds(&sql, "SELECT coalesce((SELECT job FROM main.qetl_load WHERE uid = n.job), n.job) "
-                   "FROM main.qetl_undo AS n"
-                   " WHERE n.table_name = ?1 AND n.id > CAST(?2 AS INTEGER) AND n.job <> ?3 AND "
-                   "n.state <> 'undone'");
-    buf_adds(&sql, which);
-    buf_adds(&sql, " ORDER BY n.id DESC LIMIT 1");
+    undo_later_sql(&sql, which);
     int rc = ask(w, &sql, WITH(n->table, n->id, uid), "look for later jobs", &job, err);
-    if (rc != 1)
-        return rc;
-    return err_set(err, ERR_STATE, "job %s was loaded into table '%s' later, and %s", job.p,
-                   n->table, why);
+    return rc == 1 ? undo_refuse_later(err, job.p, n->table, why) : rc;
 }
 
 /* Later jobs that kept rows for undo: did they touch what this one did? */
@@ -329,52 +319,44 @@ static int refuse_touched(struct warehouse *w, const struct note *n, const char 
     int there = own.failed ? err_nomem(err) : warehouse_find(w, own.p, &view, err);
     if (there <= 0)
         return there;
-    buf_adds(&which, " AND n.mode IN ('upsert', 'history') AND EXISTS (SELECT 1 FROM ");
+    buf_adds(&which, "n.mode IN ('upsert', 'history') AND EXISTS (SELECT 1 FROM ");
     images_name(&which, n->table);
     if (n->mode == MODE_APPEND || n->mode == MODE_INSERT_IGNORE) {
         buf_adds(&which,
-                 " AS i WHERE i.qetl_job = n.job AND i.qetl_was AND i." JOB_COLUMN " = ?3)");
+                 " AS i WHERE i.qetl_job = n.uid AND i.qetl_was AND i." JOB_COLUMN " = :job)");
         AUTO(buf_clear) struct buf columns = { 0 };
         if (columns_of(w, own.p, IMAGE_COLUMNS, &columns, err) < 0)
             return -1;
         if (!strstr(columns.p, "\"" JOB_COLUMN "\"")) /* they were kept before the table had it */
             return 0;
     } else {
-        buf_addf(&which, " AS i WHERE i.qetl_job = n.job AND (%s) IN (SELECT %s FROM ", n->key,
+        buf_addf(&which, " AS i WHERE i.qetl_job = n.uid AND (%s) IN (SELECT %s FROM ", n->key,
                  n->key);
         images_name(&which, n->table);
-        buf_adds(&which, " WHERE qetl_job = ?3))");
+        buf_adds(&which, " WHERE qetl_job = :job))");
     }
     if (which.failed)
         return err_nomem(err);
-    return refuse_later(w, n, uid, which.p, "changed the same rows: undo that one first", err);
+    return refuse_later(w, n, uid, which.p, undo_touched, err);
 }
 
 static int check_note(struct warehouse *w, const struct note *n, const char *uid, const char *now,
                       struct err *err)
 {
     if (!strcmp(n->state, "none"))
-        return err_set(err, ERR_STATE,
-                       "its pipeline kept nothing to undo it in table '%s': undo= was not set",
-                       n->table);
+        return undo_refuse_unkept(err, n->table);
     if (!strcmp(n->state, "expired") || strcmp(n->until, now) < 0)
-        return err_set(err, ERR_STATE, "too late: it could be undone in table '%s' until %s",
-                       n->table, n->until);
+        return undo_refuse_late(err, n->table, n->until);
     bool view;
     int there = warehouse_find(w, n->table, &view, err);
     if (there <= 0)
-        return there < 0 ? -1 : err_set(err, ERR_STATE, "table '%s' is gone", n->table);
+        return there < 0 ? -1 : undo_refuse_gone(err, n->table);
+    for (const struct undo_rule *r = undo_rules; r < undo_rules + UNDO_RULES; r++)
+        if (r->replaced == (n->mode == MODE_REPLACE) &&
+            refuse_later(w, n, uid, r->which, r->why, err) < 0)
+            return -1;
     if (n->mode == MODE_REPLACE)
-        return refuse_later(w, n, uid, "", "builds on it: undo that one first", err);
-    if (refuse_later(w, n, uid, " AND n.mode = 'replace'", "replaced its rows: undo that one first",
-                     err) < 0 ||
-        refuse_later(w, n, uid, " AND n.mode IN ('upsert', 'history') AND n.state <> 'kept'",
-                     "may have changed the same rows: what it changed was not kept", err) < 0 ||
-        refuse_later(w, n, uid,
-                     " AND n.mode = 'insert_ignore' AND (SELECT unchanged FROM main.qetl_load "
-                     "WHERE uid = n.job) > 0",
-                     "left rows out because others were there: undo that one first", err) < 0)
-        return -1;
+        return 0;
     return refuse_touched(w, n, uid, err);
 }
 
@@ -412,40 +394,30 @@ static int revert(struct warehouse *w, const struct note *n, const char *uid,
     return ask(w, &drop, WITH(uid), "forget what was kept", NULL, err);
 }
 
-/* 1: yes, all of them; a job is undone as a whole. */
-static bool all_undone(const struct notes *notes)
-{
-    bool all = notes->n > 0;
-    for (int i = 0; i < notes->n; i++)
-        all &= !strcmp(notes->v[i].state, "undone");
-    return all;
-}
-
 int undo_job(struct warehouse *w, const char *uid, const char *now, struct load_counts *counts,
              struct err *err)
 {
     AUTO(notes_clear) struct notes notes = { 0 };
+    AUTO(buf_clear) struct buf undone_at = { 0 };
     *counts = (struct load_counts){ 0 };
+    int there = ask_plain(w, "SELECT undone_at FROM main.qetl_load WHERE uid = ?1", WITH(uid),
+                          "ask the ledger", &undone_at, err);
+    if (there <= 0 || undone_at.n)
+        return there;
     if (notes_read(w, uid, &notes, err) < 0)
         return -1;
-    if (all_undone(&notes))
-        return 1;
-    int there = ask_plain(w, "SELECT 1 FROM main.qetl_load WHERE uid = ?1", WITH(uid),
-                          "ask the ledger", NULL, err);
-    if (there <= 0)
-        return there;
     if (!notes.n)
-        return err_set(err, ERR_STATE, "its pipeline kept nothing to undo it: undo= was not set");
+        return undo_refuse_unkept(err, NULL);
     for (int i = 0; i < notes.n; i++)
         if (check_note(w, &notes.v[i], uid, now, err) < 0)
             return -1;
     for (int i = notes.n - 1; i >= 0; i--)
         if (revert(w, &notes.v[i], uid, counts, err) < 0)
             return -1;
-    if (ask_plain(w, "UPDATE main.qetl_undo SET state = 'undone' WHERE job = ?1", WITH(uid),
-                  "note that it is undone", NULL, err) < 0 ||
-        ask_plain(w, "DELETE FROM main.qetl_load WHERE uid = ?1", WITH(uid),
-                  "take it out of the ledger", NULL, err) < 0)
+    if (ask_plain(w, "DELETE FROM main.qetl_undo WHERE uid = ?1", WITH(uid),
+                  "forget what was kept", NULL, err) < 0 ||
+        ask_plain(w, "UPDATE main.qetl_load SET undone_at = ?2 WHERE uid = ?1", WITH(uid, now),
+                  "mark it in the ledger", NULL, err) < 0)
         return -1;
     return 1;
 }

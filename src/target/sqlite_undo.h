@@ -1,8 +1,7 @@
 /*
  * What is kept in a SQLite warehouse so that a job can be taken out again, and taking it out.
  *
- *   qetl_undo          a row for each job and table: of jobs whose pipeline has undo=, and of all
- *                      that load into such a table later, while it could still be undone
+ *   qetl_undo          a row for each job and table, see target/undo.h
  *   qetl_undo_<table>  rows as they were before a job of mode replace, upsert or history: qetl_job,
  *                      qetl_was (1: this row; 0: there was none with this key), the table's columns
  *
@@ -23,7 +22,7 @@ int undo_note(struct warehouse *w, const struct load_job *job, int at, const str
  * that it misses (missing = delete). */
 int undo_keep(struct warehouse *w, const struct table *t, const struct table_spec *spec,
               const char *source, const char *uid, struct err *err);
-/* Take the job out, inside a savepoint. 1 done (or done before), 0 the warehouse knows no such job,
+/* Take the job out, inside a savepoint. 1 done (or done before), 0 the ledger knows no such job,
  * -1: refused (state), or trouble. *counts: removed, and inserted for rows that came back. */
 int undo_job(struct warehouse *w, const char *uid, const char *now, struct load_counts *counts,
              struct err *err);

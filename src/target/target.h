@@ -4,7 +4,8 @@
  *   load    in the loader: outputs of many jobs plus their ledger rows in one transaction
  *
  * The ledger contract: table qetl_load in the target has a row with the job's uid if and only if all the job's outputs are
- * committed. load_job() checks it first and writes it in the same transaction as the rows.
+ * committed. load_job() checks it first and writes it in the same transaction as the rows. A row with a time in undone_at is of a job
+ * that was undone: it is never loaded again (ERR_UNDONE).
  */
 #ifndef QETL_TARGET_TARGET_H
 #define QETL_TARGET_TARGET_H
@@ -106,12 +107,14 @@ struct target {
     /* -1: nothing is certain; the caller asks loaded() after reopening. */
     int (*commit)(struct target_conn *c, struct err *err);
     void (*rollback)(struct target_conn *c);
-    /* 1: the ledger has uid, and *counts is what the job did; 0: it has not; -1 error. */
+    /* 1: the ledger has uid, and *counts is what the job did; 0: it has not; -1 error
+     * (ERR_UNDONE: it had, but a person undid it). */
     int (*loaded)(struct target_conn *c, const char *uid, struct load_counts *counts, struct err *err);
 
     /* ---- by people ---- */
-    /* Take out what the job of that uid put in, and its ledger row, inside the transaction. 1 done; 0 the ledger has no such
-     * job; -1: refused (ERR_STATE, with the reason: not kept, or a later job builds on it), or trouble. NULL: cannot undo. */
+    /* Take out what the job of that uid put in, and mark its ledger row, inside the transaction. 1 done, now or before; 0 the ledger
+     * has no such job; -1: refused (ERR_STATE, with the reason: not kept, or a later job builds on it), or trouble. *counts: removed,
+     * and inserted for rows that came back. NULL: cannot undo. */
     int (*undo)(struct target_conn *c, const char *uid, struct load_counts *counts, struct err *err);
     /* Run one statement that cannot write, on a connection of its own. NULL: no SQL here. */
     int (*query)(const struct config *config, const struct target_config *cfg, const char *sql, const struct query_sink *sink,

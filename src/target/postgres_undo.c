@@ -1,0 +1,399 @@
+/* Undo on PostgreSQL; see the header. */
+#include "target/postgres_undo.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "target/undo.h"
+
+/* What stands for the words of a step of SQL: :job (its uid), :name (the table's name) and :note (the id of its note) as literals,
+ * :table the table. */
+struct places {
+    struct buf job, name, table;
+    const char *note;
+};
+
+static void places_clear(struct places *p)
+{
+    buf_clear(&p->job);
+    buf_clear(&p->name);
+    buf_clear(&p->table);
+}
+
+static int places_init(struct places *p, PGconn *pg, const char *uid, const char *table, struct err *err)
+{
+    *p = (struct places){ 0 };
+    pg_literal(&p->job, pg, uid);
+    pg_literal(&p->name, pg, table);
+    buf_adds(&p->table, table);
+    if (!p->job.failed && !p->name.failed && !p->table.failed)
+        return 0;
+    places_clear(p);
+    return err_nomem(err);
+}
+
+static void fill(struct buf *out, const char *sql, const struct places *p)
+{
+    const char *const words[][2] = {
+        { ":job", p->job.p }, { ":name", p->name.p }, { ":note", p->note ? p->note : "0" }, { ":table", p->table.p }
+    };
+    AUTO(buf_clear) struct buf last = { 0 };
+    buf_adds(out, sql);
+    for (size_t i = 0; i < COUNT_OF(words) && !out->failed && !last.failed; i++) {
+        struct buf text = *out;
+        *out = last;
+        last = text;
+        buf_reset(out);
+        sql_fill(out, last.p, words[i][0], words[i][1]);
+    }
+    out->failed |= last.failed;
+}
+
+static PGresult *step(PGconn *pg, const char *sql, const struct places *p, const char *what, struct err *err)
+{
+    AUTO(buf_clear) struct buf text = { 0 };
+    fill(&text, sql, p);
+    if (!text.failed)
+        return pg_exec(pg, text.p, what, err);
+    (void)err_nomem(err);
+    return NULL;
+}
+
+static int run_step(PGconn *pg, const char *sql, const struct places *p, const char *what, struct err *err)
+{
+    AUTO(result_clearp) PGresult *r = step(pg, sql, p, what, err);
+    return r ? 0 : -1;
+}
+
+static int64_t changed(const PGresult *r)
+{
+    int64_t n = 0;
+    (void)text_int_plain(str_of(PQcmdTuples((PGresult *)r)), &n);
+    return n;
+}
+
+/* ---- keeping ---- */
+
+void pg_watch_clear(struct pg_watch *w)
+{
+    PQclear(w->tables);
+    *w = (struct pg_watch){ 0 };
+}
+
+bool pg_is_watched(const struct pg_watch *w, const char *table)
+{
+    for (int i = 0; w->tables && i < PQntuples(w->tables); i++)
+        if (!strcmp(PQgetvalue(w->tables, i, 0), table))
+            return true;
+    return w->all;
+}
+
+int pg_undo_begin(PGconn *pg, struct pg_watch *w, struct err *err)
+{
+    pg_watch_clear(w);
+    AUTO(result_clearp) PGresult *r = pg_exec(pg, "BEGIN; SELECT to_regclass('qetl_undo') IS NOT NULL", "begin", err);
+    if (!r)
+        return -1;
+    w->there = *PQgetvalue(r, 0, 0) == 't';
+    if (!w->there)
+        return 0;
+    w->tables = pg_exec(pg, "SELECT DISTINCT table_name FROM qetl_undo WHERE state = 'kept'", "look for undo", err);
+    return w->tables ? 0 : -1;
+}
+
+int pg_undo_prepare(PGconn *pg, struct pg_watch *w, bool wanted, struct err *err)
+{
+    w->made = wanted && !w->there;
+    w->all |= wanted;
+    if (!w->made)
+        return 0;
+    w->there = pg_run(pg, /* one after the other: IF NOT EXISTS does not stand two at once */
+                      "SELECT pg_advisory_xact_lock(hashtext('qetl_undo'));"
+                      "CREATE TABLE IF NOT EXISTS qetl_undo (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, uid text NOT NULL,"
+                      " table_name text NOT NULL, mode text NOT NULL, key_columns jsonb NOT NULL, inserted bigint NOT NULL,"
+                      " state text NOT NULL CHECK (state IN ('kept', 'none', 'expired')), kept_until timestamp with time zone NOT NULL,"
+                      " UNIQUE (uid, table_name));"
+                      "CREATE INDEX IF NOT EXISTS qetl_undo_table ON qetl_undo (table_name, state);"
+                      "CREATE TABLE IF NOT EXISTS qetl_undo_row (uid text NOT NULL, table_name text NOT NULL, key jsonb, before jsonb,"
+                      " after jsonb);"
+                      "CREATE UNIQUE INDEX IF NOT EXISTS qetl_undo_row_key ON qetl_undo_row (uid, table_name, key)",
+                      "make the tables for undo", err) == 0;
+    return w->there ? 0 : -1;
+}
+
+void pg_undo_rolled_back(struct pg_watch *w)
+{
+    if (w->made)
+        w->there = w->all = w->made = false;
+}
+
+int pg_undo_before(PGconn *pg, const char *uid, const struct pg_table *t, struct err *err)
+{
+    AUTO(places_clear) struct places p = { 0 };
+    if (!t->undo_before.n)
+        return 0;
+    return places_init(&p, pg, uid, t->name.p, err) < 0 ? -1 : run_step(pg, t->undo_before.p, &p, "keep rows for undo", err);
+}
+
+/* ["id", "day"] */
+static void key_columns(struct buf *out, PGconn *pg, const struct pg_table *t, const struct table_spec *spec)
+{
+    buf_adds(out, "jsonb_build_array(");
+    for (int k = 0; k < spec->nkey; k++) {
+        buf_adds(out, k ? ", " : "");
+        pg_literal(out, pg, t->key_names[k]);
+        buf_adds(out, "::text");
+    }
+    buf_addc(out, ')');
+}
+
+int pg_undo_after(PGconn *pg, const char *uid, const struct pg_table *t, const struct table_spec *spec, int64_t inserted,
+                  struct err *err)
+{
+    AUTO(buf_clear) struct buf sql = { 0 };
+    AUTO(places_clear) struct places p = { 0 };
+    buf_addf(&sql, "INSERT INTO qetl_undo (uid, table_name, mode, key_columns, inserted, state, kept_until) VALUES (:job, :name, '%s', ",
+             load_mode_names[spec->mode]);
+    key_columns(&sql, pg, t, spec);
+    buf_addf(&sql, ", %" PRId64 ", '%s', clock_timestamp() + interval '%" PRId64 " milliseconds')", inserted,
+             spec->undo_ms ? "kept" : "none", spec->undo_ms);
+    buf_adds(&sql, " ON CONFLICT (uid, table_name) DO UPDATE SET inserted = qetl_undo.inserted + EXCLUDED.inserted;");
+    buf_add(&sql, t->undo_after.p, t->undo_after.n);
+    if (sql.failed)
+        return err_nomem(err);
+    return places_init(&p, pg, uid, t->name.p, err) < 0 ? -1 : run_step(pg, sql.p, &p, "keep rows for undo", err);
+}
+
+int pg_undo_prune(PGconn *pg, struct err *err)
+{
+    AUTO(result_clearp) PGresult *r = pg_exec(pg, "SELECT to_regclass('qetl_undo') IS NOT NULL", "look for undo", err);
+    if (!r)
+        return -1;
+    if (*PQgetvalue(r, 0, 0) != 't')
+        return 0;
+    AUTO(buf_clear) struct buf sql = { 0 };
+    sql_fill(&sql, undo_forget_sql, ":name", "table_name"); /* of all tables */
+    if (sql.failed)
+        return err_nomem(err);
+    if (pg_run(pg,
+               "WITH old AS (UPDATE qetl_undo SET state = 'expired' WHERE state = 'kept' AND kept_until < clock_timestamp()"
+               " RETURNING uid, table_name)"
+               " DELETE FROM qetl_undo_row u USING old WHERE u.uid = old.uid AND u.table_name = old.table_name",
+               "forget what is too old for undo", err) < 0)
+        return -1;
+    return pg_run(pg, sql.p, "forget what is too old for undo", err);
+}
+
+/* ---- taking back ---- */
+
+/* One table that the job put rows into, as it was noted. */
+struct kept {
+    struct places p;
+    const char *mode, *keys; /* keys: JSON array */
+    int64_t inserted;
+};
+
+static bool is_mode(const struct kept *k, enum load_mode mode)
+{
+    return !strcmp(k->mode, load_mode_names[mode]);
+}
+
+static int refuse(const struct kept *k, struct err *err, const char *why)
+{
+    return err_set(err, ERR_STATE, "table '%s' %s", k->p.table.p, why);
+}
+
+static int refuse_later(PGconn *pg, const struct kept *k, const char *which, const char *why, struct err *err)
+{
+    AUTO(buf_clear) struct buf sql = { 0 };
+    undo_later_sql(&sql, which);
+    if (sql.failed)
+        return err_nomem(err);
+    AUTO(result_clearp) PGresult *r = step(pg, sql.p, &k->p, "look for later jobs", err);
+    if (!r)
+        return -1;
+    return PQntuples(r) ? undo_refuse_later(err, PQgetvalue(r, 0, 0), k->p.table.p, why) : 0;
+}
+
+static int check_later(PGconn *pg, const struct kept *k, struct err *err)
+{
+    static const char marked[] = "EXISTS (SELECT 1 FROM qetl_undo_row AS r WHERE r.uid = n.uid AND r.table_name = n.table_name"
+                                 " AND r.before ->> '" JOB_COLUMN "' = :job)";
+    for (const struct undo_rule *r = undo_rules; r < undo_rules + UNDO_RULES; r++)
+        if (r->replaced == is_mode(k, MODE_REPLACE) && refuse_later(pg, k, r->which, r->why, err) < 0)
+            return -1;
+    return is_mode(k, MODE_REPLACE) ? 0 : refuse_later(pg, k, marked, undo_touched, err);
+}
+
+static int undo_append(PGconn *pg, const struct kept *k, struct load_counts *counts, struct err *err)
+{
+    AUTO(result_clearp) PGresult *r = step(pg, "DELETE FROM :table WHERE " JOB_COLUMN " = :job", &k->p, "take the rows out", err);
+    if (!r)
+        return -1;
+    if (changed(r) != k->inserted)
+        return err_set(err, ERR_STATE, "table '%s' has %" PRId64 " of the job's %" PRId64 " rows: they were replaced or removed since",
+                       k->p.table.p, changed(r), k->inserted);
+    counts->removed += k->inserted;
+    return 0;
+}
+
+/* The columns that can be written, as "a", "b". */
+static int written_columns(PGconn *pg, const struct kept *k, struct buf *out, struct err *err)
+{
+    AUTO(result_clearp) PGresult *r = step(pg,
+                                           "SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute WHERE"
+                                           " attrelid = to_regclass(:name) AND attnum > 0 AND NOT attisdropped AND attgenerated = ''",
+                                           &k->p, "look at the table", err);
+    if (!r)
+        return -1;
+    if (PQgetisnull(r, 0, 0))
+        return undo_refuse_gone(err, k->p.table.p);
+    buf_adds(out, PQgetvalue(r, 0, 0));
+    return out->failed ? err_nomem(err) : 0;
+}
+
+static int put_back(PGconn *pg, const struct kept *k, const char *columns, int64_t *rows, struct err *err)
+{
+    AUTO(buf_clear) struct buf sql = { 0 };
+    buf_addf(&sql, "INSERT INTO :table (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM (SELECT (jsonb_populate_record(NULL::%s, before)).*"
+                   " FROM qetl_undo_row WHERE uid = :job AND table_name = :name AND before IS NOT NULL) kept",
+             columns, columns, k->p.table.p);
+    if (sql.failed)
+        return err_nomem(err);
+    AUTO(result_clearp) PGresult *r = step(pg, sql.p, &k->p, "put the rows back", err);
+    if (!r)
+        return -1;
+    *rows += changed(r);
+    return 0;
+}
+
+static int undo_replace(PGconn *pg, const struct kept *k, struct load_counts *counts, struct err *err)
+{
+    AUTO(buf_clear) struct buf columns = { 0 };
+    AUTO(result_clearp) PGresult *r = step(pg, "DELETE FROM :table", &k->p, "take the rows out", err);
+    if (!r || written_columns(pg, k, &columns, err) < 0)
+        return -1;
+    if (changed(r) != k->inserted)
+        return refuse(k, err, "has not the rows that the job left: it was changed since");
+    counts->removed += changed(r);
+    return put_back(pg, k, columns.p, &counts->inserted, err);
+}
+
+/* t.key = (u.key->>0)::type AND ..., from the names that were noted and the types that the table has. */
+static int key_condition(PGconn *pg, const struct kept *k, struct buf *out, struct err *err)
+{
+    AUTO(buf_clear) struct buf sql = { 0 };
+    buf_adds(&sql, "SELECT string_agg(format('t.%I = (u.key->>%s)::%s', n.name, n.ord - 1, format_type(a.atttypid, -1)), ' AND ')"
+                   " FROM jsonb_array_elements_text(");
+    pg_literal(&sql, pg, k->keys);
+    buf_adds(&sql, ") WITH ORDINALITY AS n(name, ord) JOIN pg_attribute a ON a.attrelid = to_regclass(:name) AND a.attname = n.name");
+    if (sql.failed)
+        return err_nomem(err);
+    AUTO(result_clearp) PGresult *r = step(pg, sql.p, &k->p, "look at the key", err);
+    if (!r)
+        return -1;
+    if (PQgetisnull(r, 0, 0))
+        return refuse(k, err, "has lost its key columns");
+    buf_adds(out, PQgetvalue(r, 0, 0));
+    return out->failed ? err_nomem(err) : 0;
+}
+
+static int undo_upsert(PGconn *pg, const struct kept *k, struct load_counts *counts, struct err *err)
+{
+    AUTO(buf_clear) struct buf key = { 0 }, columns = { 0 }, check = { 0 }, take = { 0 };
+    if (key_condition(pg, k, &key, err) < 0 || written_columns(pg, k, &columns, err) < 0)
+        return -1;
+    buf_addf(&check, "SELECT count(*) FROM qetl_undo_row u LEFT JOIN :table t ON %s WHERE u.uid = :job AND u.table_name = :name AND"
+                     " to_jsonb(t) IS DISTINCT FROM u.after", key.p);
+    buf_addf(&take, "DELETE FROM :table t USING qetl_undo_row u WHERE u.uid = :job AND u.table_name = :name AND %s", key.p);
+    if (check.failed || take.failed)
+        return err_nomem(err);
+    AUTO(result_clearp) PGresult *other = step(pg, check.p, &k->p, "compare the rows", err);
+    if (!other)
+        return -1;
+    if (pg_number(other, 0))
+        return err_set(err, ERR_STATE, "table '%s': %" PRId64 " rows that the job wrote were changed since", k->p.table.p, pg_number(other, 0));
+    AUTO(result_clearp) PGresult *r = step(pg, take.p, &k->p, "take the rows out", err);
+    if (!r)
+        return -1;
+    int64_t back = 0;
+    if (put_back(pg, k, columns.p, &back, err) < 0)
+        return -1;
+    counts->inserted += back;
+    counts->removed += changed(r);
+    return 0;
+}
+
+static int undo_table(PGconn *pg, const struct kept *k, struct load_counts *counts, struct err *err)
+{
+    AUTO(result_clearp) PGresult *there = step(pg, "SELECT to_regclass(:name) IS NOT NULL", &k->p, "look for the table", err);
+    if (!there)
+        return -1;
+    if (*PQgetvalue(there, 0, 0) != 't')
+        return undo_refuse_gone(err, k->p.table.p);
+    if (run_step(pg, "LOCK TABLE :table IN SHARE ROW EXCLUSIVE MODE", &k->p, "lock the table", err) < 0 || check_later(pg, k, err) < 0)
+        return -1;
+    if (is_mode(k, MODE_REPLACE))
+        return undo_replace(pg, k, counts, err);
+    if (is_mode(k, MODE_UPSERT))
+        return undo_upsert(pg, k, counts, err);
+    return undo_append(pg, k, counts, err);
+}
+
+static int undo_noted(PGconn *pg, const char *uid, const PGresult *notes, int i, struct load_counts *counts, struct err *err)
+{
+    AUTO(places_clear) struct places p = { 0 };
+    const char *table = PQgetvalue(notes, i, 0), *state = PQgetvalue(notes, i, 4);
+    if (!strcmp(state, "none"))
+        return undo_refuse_unkept(err, table);
+    if (!strcmp(state, "expired"))
+        return undo_refuse_late(err, table, PQgetvalue(notes, i, 5));
+    if (places_init(&p, pg, uid, table, err) < 0)
+        return -1;
+    p.note = PQgetvalue(notes, i, 6);
+    const struct kept k = { p, PQgetvalue(notes, i, 1), PQgetvalue(notes, i, 2), strtoll(PQgetvalue(notes, i, 3), NULL, 10) };
+    return undo_table(pg, &k, counts, err);
+}
+
+/* What the ledger says: 1 it is in, 0 it is undone or (*known is false) not known. */
+static int ask_ledger(PGconn *pg, const struct places *p, bool *known, struct err *err)
+{
+    AUTO(result_clearp) PGresult *r =
+        step(pg, "SELECT undone_at FROM :table WHERE uid = :job FOR UPDATE", p, "ask the ledger", err);
+    if (!r)
+        return -1;
+    *known = PQntuples(r) > 0;
+    return *known && PQgetisnull(r, 0, 0);
+}
+
+int pg_undo(PGconn *pg, const struct pg_watch *w, const char *uid, struct load_counts *counts, struct err *err)
+{
+    AUTO(places_clear) struct places p = { 0 };
+    bool known = false;
+    *counts = (struct load_counts){ 0 };
+    if (places_init(&p, pg, uid, "qetl_load", err) < 0)
+        return -1;
+    int in = ask_ledger(pg, &p, &known, err);
+    if (in <= 0)
+        return in < 0 ? -1 : known;
+    if (!w->there)
+        return undo_refuse_unkept(err, NULL);
+    AUTO(result_clearp) PGresult *notes =
+        step(pg, "SELECT table_name, mode, key_columns, inserted, CASE WHEN state = 'kept' AND kept_until < clock_timestamp()"
+                 " THEN 'expired' ELSE state END, date_trunc('second', kept_until), id FROM qetl_undo WHERE uid = :job ORDER BY id DESC",
+             &p, "look for what was kept", err);
+    if (!notes)
+        return -1;
+    if (PQntuples(notes) == 0)
+        return undo_refuse_unkept(err, NULL);
+    for (int i = 0; i < PQntuples(notes); i++)
+        if (undo_noted(pg, uid, notes, i, counts, err) < 0)
+            return -1;
+    return run_step(pg,
+                    "UPDATE qetl_load SET undone_at = clock_timestamp() WHERE uid = :job; DELETE FROM qetl_undo_row WHERE uid = :job;"
+                    " DELETE FROM qetl_undo WHERE uid = :job",
+                    &p, "forget what was kept", err) < 0 ? -1 : 1;
+}

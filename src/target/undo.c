@@ -1,0 +1,56 @@
+/* The rules of undo; see the header. */
+#include "target/undo.h"
+
+const char undo_touched[] = "changed the same rows: undo that one first";
+
+const struct undo_rule undo_rules[UNDO_RULES] = {
+    { true, "1 = 1", "builds on it: undo that one first" },
+    { false, "n.mode = 'replace'", "replaced its rows: undo that one first" },
+    { false, "n.mode IN ('upsert', 'history') AND n.state <> 'kept'", "may have changed the same rows: what it changed was not kept" },
+    { false, "n.mode = 'insert_ignore' AND l.unchanged > 0", "left rows out because others were there: undo that one first" },
+};
+
+const char undo_forget_sql[] = "DELETE FROM qetl_undo WHERE table_name = :name AND state <> 'kept' AND NOT EXISTS (SELECT 1 FROM"
+                               " qetl_undo AS k WHERE k.table_name = qetl_undo.table_name AND k.state = 'kept' AND k.id < qetl_undo.id)"
+                               " AND NOT EXISTS (SELECT 1 FROM qetl_undo AS o WHERE o.uid = qetl_undo.uid AND o.state = 'kept')";
+
+bool undo_wanted(const struct load_job *job)
+{
+    for (int i = 0; i < job->noutputs; i++)
+        if (job->outputs[i].spec.undo_ms)
+            return true;
+    return false;
+}
+
+void undo_later_sql(struct buf *out, const char *which)
+{
+    buf_adds(out, "SELECT coalesce(CAST(l.job AS text), n.uid) FROM qetl_undo AS n LEFT JOIN qetl_load AS l ON l.uid = n.uid"
+                  " WHERE n.table_name = :name AND n.id > :note AND n.uid <> :job AND ");
+    buf_addf(out, "(%s) ORDER BY n.id DESC LIMIT 1", which);
+}
+
+int undo_refuse_later(struct err *err, const char *job, const char *table, const char *why)
+{
+    return err_set(err, ERR_STATE, "job %s was loaded into table '%s' later, and %s", job, table, why);
+}
+
+int undo_refuse_unkept(struct err *err, const char *table)
+{
+    return err_set(err, ERR_STATE, "nothing is kept to undo it%s%s%s: its pipeline had no undo=, or it is longer ago than that",
+                   table ? " in table '" : "", table ? table : "", table ? "'" : "");
+}
+
+int undo_refuse_late(struct err *err, const char *table, const char *until)
+{
+    return err_set(err, ERR_STATE, "too late: it could be undone in table '%s' until %s", table, until);
+}
+
+int undo_refuse_gone(struct err *err, const char *table)
+{
+    return err_set(err, ERR_STATE, "table '%s' is gone", table);
+}
+
+int undo_refuse_load(struct err *err, const char *undone_at)
+{
+    return err_set(err, ERR_UNDONE, "it was loaded before, and undone at %s", undone_at);
+}

@@ -1,0 +1,48 @@
+/*
+ * What undo is on every target with SQL: which jobs leave a note, and which later ones stand in the way.
+ *
+ * Table qetl_undo of the target has a row for each job and table: of jobs whose pipeline has undo=, and of all that load into such a
+ * table while one of them can still be undone. It has at least
+ *   id (grows), uid, table_name, mode,
+ *   state: kept (it can be undone), none (nothing was kept), expired (no longer)
+ * Notes are written in the transaction of the job, and go in that of its undo, which leaves the time in qetl_load.undone_at: the
+ * ledger's row stays, so that the job is never loaded a second time.
+ */
+#ifndef QETL_TARGET_UNDO_H
+#define QETL_TARGET_UNDO_H
+
+#include <stdbool.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "target/target.h"
+
+/* Is a table of the job to be taken back by undo? Then all its tables are noted. */
+bool undo_wanted(const struct load_job *job);
+
+/* Reasons against undoing a job of some modes: later notes n (with l, their rows of the ledger) for which `which` holds. */
+struct undo_rule {
+    bool replaced; /* for a job that replaced the table; else for one of another mode */
+    const char *which, *why;
+};
+enum { UNDO_RULES = 4 };
+extern const struct undo_rule undo_rules[UNDO_RULES];
+extern const char undo_touched[]; /* why, where rows are compared */
+
+/* SQL that gives the last such later job as people know it. In this order it has :name, the table's, :note, the id of the note,
+ * and :job, the uid. */
+void undo_later_sql(struct buf *out, const char *which);
+/* Deletes the notes of table :name that say nothing any more: nothing older is kept that they could stand in the way of, and nothing
+ * of their job in other tables, which must not be undone without this one. */
+extern const char undo_forget_sql[];
+
+/* Refusals (state); table as people know it. Give -1. */
+int undo_refuse_later(struct err *err, const char *job, const char *table, const char *why);
+int undo_refuse_unkept(struct err *err, const char *table); /* NULL: the whole job */
+int undo_refuse_late(struct err *err, const char *table, const char *until);
+int undo_refuse_gone(struct err *err, const char *table);
+
+/* What a target says that is asked for a job whose ledger row has a time in undone_at. -1: ERR_UNDONE. */
+int undo_refuse_load(struct err *err, const char *undone_at);
+
+#endif
