@@ -334,7 +334,7 @@ TEST(config, an_unknown_word_is_told_with_the_nearest_known_one)
     CHECK_STR(load_bad("[qetl]\nmax_rejects = 3\n"),
               "bad.ini:2: [qetl] max_rejects: unknown key; it belongs in [pipeline]\n");
     CHECK_STR(load_bad("[scanner]\n"), "bad.ini:1: [scanner]: unknown section\n");
-    check_key_fault("every = 10m", "every: unknown key");
+    check_key_fault("evry = 10m", "evry: unknown key; did you mean 'every'?");
     check_key_fault("mode = upset",
                     "mode: 'upset': expected append, replace, upsert, insert_ignore or "
                     "history; did you mean 'upsert'?");
@@ -393,6 +393,10 @@ TEST(config, all_faults_are_told_in_one_pass_in_the_order_of_lines)
 
 TEST(config, a_bad_value_says_what_was_expected)
 {
+    check_key_fault("cron = 60 * * * *", "cron: '60 * * * *': expected minute hour day month weekday");
+    check_key_fault("every = 0", "every: '0': expected a duration");
+    check_key_fault("every = 1m", "every: expected a source beside it");
+    check_key_fault("settle = 1s", "settle: expected every or cron beside it");
     check_key_fault("header = maybe", "header: 'maybe': expected no or yes");
     check_key_fault("nested = -1", "nested: '-1': expected a whole number from 0 to 8");
     check_key_fault("backoff = soon", "backoff: 'soon': expected a duration");
@@ -821,4 +825,29 @@ TEST(config, the_table_of_keys_is_fit_to_print)
     }
     CHECK_EQ(sections, 7);
     buf_clear(&out);
+}
+
+/* A scanned pipeline with one fault. */
+static void check_scan_fault(const char *keys, const char *expected)
+{
+    char text[1000];
+    snprintf(text, sizeof text, "[target w]\nurl = sqlite:///w.db\n[pipeline p]\ntable = w.t\n%s\n", keys);
+    const char *got = load_bad(text);
+    CHECK_HAS(got, expected);
+    if (strchr(got, '\n') != strrchr(got, '\n'))
+        fail_msg("more than one fault: %s", got);
+}
+
+TEST(config, a_scan_that_makes_no_sense_is_refused)
+{
+    check_scan_fault("source = /in/*\nevery = 1m\ncron = @daily", "every: expected either every or cron");
+    check_scan_fault("source = /in/[a\nevery = 1m", "source: the source has a [ without its ]");
+    check_scan_fault("source = /in/*\nevery = 1m\nlookback = 1d", "lookback: expected a date");
+    check_scan_fault("source = /in/*\nevery = 1m\nmissed = all", "missed: expected cron beside it");
+    check_scan_fault("source = /in/{%Y}\nevery = 1m\njob_per = slot", "job_per: expected cron beside it");
+    check_scan_fault("source = /in/*\ncron = @daily\njob_per = slot", "source: expected no globs");
+    check_scan_fault("source = ftp://h/in/*\nevery = 1m\nafter = delete", "after: expected a source that is a local folder");
+    check_scan_fault("source = /in/*\nevery = 1m\nafter = move:", "after: 'move:': expected keep, delete or move:FOLDER");
+    check_scan_fault("source = /in/*\nevery = 1m\ndone_marker = a/b", "done_marker: expected a name without a slash");
+    check_scan_fault("source = /in/*\nevery = 1m\ntimezone = Mars/Base", "timezone: 'Mars/Base': expected a zone");
 }

@@ -24,6 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/hash.h"
 #include "base/mem.h"
 
 static int64_t clock_offset_ms;
@@ -304,6 +305,23 @@ bool sys_process_there(int64_t pid, int64_t start)
     if (!process_stat(pid, &state, &now))
         return true;
     return !state_gone(state) && (now == 0 || start == 0 || now == start); /* else a later process has the number */
+}
+
+int64_t sys_boot(void)
+{
+    static int64_t boot; /* the same for the life of a process */
+    char text[64] = "";
+    struct hash h;
+    int fd = boot ? -1 : open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof text);
+    if (fd >= 0)
+        close(fd);
+    if (n > 0) {
+        hash_init(&h);
+        hash_add(&h, text, (size_t)n);
+        boot = (int64_t)(hash_end(&h) >> 1) | 1;
+    }
+    return boot;
 }
 
 int64_t sys_process_namespace(void)

@@ -44,6 +44,9 @@ int64_t sys_peak_rss(void);
 int64_t sys_process_start(int64_t pid);
 /* Is the process that began then (0: not known) still there? A zombie is not; what cannot be known is taken to be there. */
 bool sys_process_there(int64_t pid, int64_t start);
+/* Which boot of the machine this is: a number that another boot does not have; 0 where /proc does not tell. With it
+ * sys_mono_ms() means the same to every process. */
+int64_t sys_boot(void);
 /* The namespace that process numbers of ours belong to (pid_namespaces(7)), 0 where /proc does not show it. */
 int64_t sys_process_namespace(void);
 /* This host's name and first non-loopback address (or 127.0.0.1), each NUL-terminated. ip NULL: only the name, which costs

@@ -59,6 +59,9 @@ int ctl_cancel(struct ctl *c, int argc, char **argv);
 int ctl_undo(struct ctl *c, int argc, char **argv);
 int ctl_pause(struct ctl *c, int argc, char **argv); /* and resume */
 int ctl_prune(struct ctl *c, int argc, char **argv);
+int ctl_scan(struct ctl *c, int argc, char **argv);
+struct table;
+int ctl_scans(struct ctl *c, struct table *t); /* one row a pipeline that is scanned; t is made here */
 int ctl_query(struct ctl *c, int argc, char **argv);
 int ctl_check(struct ctl *c, int argc, char **argv);
 int ctl_doctor(struct ctl *c, int argc, char **argv);

@@ -275,9 +275,10 @@ static int status_cells(void *arg, const struct status_row *r)
 
 static int count_alive(void *arg, const struct worker_row *r)
 {
+    static const char *const counted[] = { "worker", "loader", "scanner" };
     int *n = arg;
-    if (r->alive)
-        n[strcmp(r->role, "loader") ? 0 : 1]++;
+    for (size_t i = 0; i < COUNT_OF(counted); i++)
+        n[i] += r->alive && !strcmp(r->role, counted[i]);
     return 0;
 }
 
@@ -327,15 +328,15 @@ static void say_disk(const struct queue_spool *s)
 
 static int whole_status(struct ctl *c)
 {
-    struct table pipelines, away, remotes;
-    int alive[2] = { 0 };
+    struct table pipelines, away, remotes, scans;
+    int alive[3] = { 0 };
     table_init(&pipelines, c->json, status_cols, COUNT_OF(status_cols));
     table_init(&away, c->json, away_cols, COUNT_OF(away_cols));
     table_init(&remotes, c->json, remote_cols, COUNT_OF(remote_cols));
     if (job_status(c->queue, status_cells, &pipelines, &c->err) < 0 ||
         registry_list(c->queue, false, count_alive, alive, &c->err) < 0 ||
         registry_targets_away(c->queue, away_cells, &away, &c->err) < 0 ||
-        job_remotes(c->queue, remote_cells, &remotes, &c->err) < 0)
+        job_remotes(c->queue, remote_cells, &remotes, &c->err) < 0 || ctl_scans(c, &scans) < 0)
         return -1;
     if (!c->json) {
         table_print(&pipelines, "pipelines", "no jobs yet");
@@ -348,7 +349,15 @@ static int whole_status(struct ctl *c)
             table_print(&remotes, "remotes", "");
         }
         say_disk(queue_spool(c->queue));
-        printf("\n%d worker%s, %d loader%s\n", alive[0], ctl_s(alive[0]), alive[1], ctl_s(alive[1]));
+        bool scanned = scans.rows;
+        if (scanned) {
+            puts("");
+            table_print(&scans, "scans", "");
+        }
+        printf("\n%d worker%s, %d loader%s", alive[0], ctl_s(alive[0]), alive[1], ctl_s(alive[1]));
+        if (scanned)
+            printf(", %d scanner%s", alive[2], ctl_s(alive[2]));
+        puts(scanned && !alive[2] && alive[0] && alive[1] ? "\nnobody scans: qetl scanner" : "");
         if (!alive[0] || !alive[1])
             printf("start what is missing: qetl %s\n", alive[0] ? "loader" : alive[1] ? "worker" : "all");
         return 0;
@@ -361,6 +370,8 @@ static int whole_status(struct ctl *c)
     table_json(&away, &doc);
     buf_adds(&doc, ",\"remotes\":");
     table_json(&remotes, &doc);
+    buf_adds(&doc, ",\"scans\":");
+    table_json(&scans, &doc);
     buf_adds(&doc, ",\"queue\":");
     json_start(&o, &doc);
     json_object(&o);
@@ -370,6 +381,7 @@ static int whole_status(struct ctl *c)
     json_put_bool(&o, "spool_full", queue_spool(c->queue)->free < queue_spool(c->queue)->keep);
     json_put_int(&o, "workers", alive[0]);
     json_put_int(&o, "loaders", alive[1]);
+    json_put_int(&o, "scanners", alive[2]);
     json_put_text(&o, "sqlite", sqlite3_libversion());
     json_put_bool(&o, "sqlite_wal_reset_bug", db_wal_reset_bug());
     json_object_end(&o);

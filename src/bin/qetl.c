@@ -14,6 +14,7 @@
 #include "io/row.h"
 #include "queue/job.h"
 #include "queue/queue.h"
+#include "role/scanner.h"
 #include "role/supervisor.h"
 
 static const struct role_def {
@@ -23,7 +24,8 @@ static const struct role_def {
 } roles[] = {
     { "worker", SUPERVISE_WORKERS, "fetches, unpacks, types and stages: [worker] slots processes" },
     { "loader", SUPERVISE_LOADERS, "commits what is staged into the targets" },
-    { "all", SUPERVISE_WORKERS | SUPERVISE_LOADERS, "workers and a loader under one supervisor" },
+    { "scanner", SUPERVISE_SCANNER, "looks through the sources of pipelines that have every= or cron=" },
+    { "all", SUPERVISE_WORKERS | SUPERVISE_LOADERS | SUPERVISE_SCANNER_IF, "workers, loaders and a scanner under one supervisor" },
     { "drain", SUPERVISE_WORKERS | SUPERVISE_LOADERS, "all, until nothing is left to do; exit 1 when jobs died or still wait" },
 };
 
@@ -33,6 +35,7 @@ static void usage(FILE *to)
     for (size_t i = 0; i < COUNT_OF(roles); i++)
         fprintf(to, "  %-8s %s\n", roles[i].name, roles[i].help);
     fputs("\n  -c, --config FILE   the ini; default $QETL_CONFIG, else " QETL_CONFIG_FILE "\n"
+          "      --scan          drain: look through the sources first, as the scanner does\n"
           "      --max-wait AGE  drain: wait for retries that are due so soon; default 30s\n"
           "      --print-keys    every key of the ini with its default and meaning\n"
           "      --print-errors  every error code and reject reason with its meaning\n"
@@ -94,6 +97,33 @@ static int drain_verdict(const char *database, int64_t since, struct err *err)
     return d.n || waiting ? 1 : 0;
 }
 
+/* What lies at the sources becomes jobs, before anybody drains them. */
+static int scan_first(const struct config *config, int64_t wait_ms, struct err *err)
+{
+    struct role role = { .config = config, .name = "drain", .drain = true };
+    sys_signals_init(NULL);
+    return scanner_drain(&role, wait_ms, err);
+}
+
+/* What after= says of the files that are loaded now. Another scanner that works does it itself. */
+static int scan_last(const char *file, struct err *err)
+{
+    struct config *config;
+    struct scanner *s;
+    char holder[64];
+    if (config_load(&config, file, NULL, err) < 0)
+        return -1;
+    struct role role = { .config = config, .name = "drain", .drain = true };
+    int rc = scanner_open(&s, &role, err);
+    if (rc == 0) {
+        rc = scanner_lead(s, holder, err);
+        rc = rc == 1 ? scanner_after(s, err) : rc;
+        scanner_close(s);
+    }
+    config_free(config);
+    return rc;
+}
+
 static int print_keys(void)
 {
     AUTO(buf_clear) struct buf keys = { 0 };
@@ -117,6 +147,7 @@ int main(int argc, char **argv)
 {
     static const struct option longs[] = { { "config", required_argument, NULL, 'c' },
                                            { "max-wait", required_argument, NULL, 'w' },
+                                           { "scan", no_argument, NULL, 's' },
                                            { "print-keys", no_argument, NULL, 'k' },
                                            { "print-errors", no_argument, NULL, 'e' },
                                            { "help", no_argument, NULL, 'h' },
@@ -125,6 +156,7 @@ int main(int argc, char **argv)
     struct supervise s = { .drain_wait_ms = 30000 };
     struct config *config;
     struct err err = { 0 };
+    bool scan = false;
     sys_faults_init();
     for (int o; (o = getopt_long(argc, argv, "c:hV", longs, NULL)) != -1;) {
         if (o == 'c')
@@ -133,6 +165,8 @@ int main(int argc, char **argv)
             continue;
         else if (o == 'w')
             return err_set(&err, ERR_USAGE, "--max-wait wants a duration such as 30s, not '%s'", optarg), complain(&err);
+        else if (o == 's')
+            scan = true;
         else if (o == 'k')
             return print_keys();
         else if (o == 'e')
@@ -150,7 +184,7 @@ int main(int argc, char **argv)
     }
     const struct role_def *role = role_by_name(argv[optind]);
     if (!role) {
-        err_set(&err, ERR_USAGE, "'%s' is no role; roles: worker, loader, all, drain", argv[optind]);
+        err_set(&err, ERR_USAGE, "'%s' is no role; roles: worker, loader, scanner, all, drain", argv[optind]);
         return complain(&err);
     }
     if (config_load(&config, s.config_file, NULL, &err) < 0)
@@ -159,11 +193,17 @@ int main(int argc, char **argv)
              argv[optind]);
     s.what = role->what;
     s.drain = !strcmp(role->name, "drain");
-    s.name = role->what == (SUPERVISE_WORKERS | SUPERVISE_LOADERS) ? NULL : argv[optind];
+    s.name = role->what & SUPERVISE_WORKERS && role->what & SUPERVISE_LOADERS ? NULL : argv[optind];
+    if (scan && !s.drain) {
+        err_set(&err, ERR_USAGE, "--scan is for drain");
+        return complain(&err);
+    }
     int64_t since = sys_now_ms();
     char database[4096];
     snprintf(database, sizeof database, "%s", config->database);
-    if (supervisor_run(&s, config, &err) < 0)
+    if (scan && scan_first(config, s.drain_wait_ms, &err) < 0)
+        return complain(&err);
+    if (supervisor_run(&s, config, &err) < 0 || (scan && scan_last(s.config_file, &err) < 0))
         return complain(&err);
     int rc = s.drain ? drain_verdict(database, since, &err) : 0;
     return rc < 0 ? complain(&err) : rc;

@@ -51,6 +51,9 @@ static const struct verb verbs[] = {
     { "prune", "", "forget finished jobs", ctl_prune, "  --older AGE      finished longer ago than this; default 30d, or any age with --keep\n"
       "  --keep N         but for the newest N finished jobs\n"
       "  --dry-run        only count them\n" },
+    { "scan", "[PIPELINE]", "look through the sources now", ctl_scan,
+      "  --dry-run        only list what is new there\n"
+      "  --slots          what became of the times that cron= named, newest first\n" },
     { "run", "PIPELINE [URI...]", "submit one job, work it here, and print the result", ctl_run,
       "  -p K=V           a parameter (may be repeated)\n" },
     { "infer", "URI [NAME]", "look at a file and print a ready [pipeline] section", ctl_infer,

@@ -20,6 +20,7 @@
 #include "base/text.h"
 #include "io/ini.h"
 #include "io/keys.h"
+#include "io/pattern.h"
 
 const char *const load_mode_names[MODES] = { "append", "replace", "upsert", "insert_ignore", "history" };
 
@@ -547,9 +548,67 @@ static void check_shared(struct build *b, int i, const struct recipe *one, const
                     one->name, two->name, two->table);
 }
 
+/* Bytes at the beginning of the source that keep_path() put there: the ini's folder, its braces doubled. */
+static size_t source_plain(const struct build *b, const char *source)
+{
+    const char *s = source;
+    for (const char *f = b->folder; *f; f++, s++) {
+        if (*s != *f || (*f == '{' && *++s != '{'))
+            return 0;
+    }
+    return *s == '/' ? (size_t)(s - source) : 0;
+}
+
+static void check_pattern(struct build *b, int i, struct pipeline *p)
+{
+    const struct scan_config *s = &p->scan;
+    struct pattern *pattern;
+    struct err err;
+    p->scan.source_plain = source_plain(b, p->source);
+    if (pattern_parse(&pattern, p->source, s->source_plain, &err) < 0) {
+        check_fault(b, i, "source", "%s", err.msg);
+        return;
+    }
+    if (s->lookback_ms && !pattern_is_dated(pattern))
+        check_fault(b, i, "lookback", "expected a date such as {%%Y/%%m/%%d} in the source: it says which of them are listed");
+    if (s->after.what != AFTER_KEEP && *pattern_base(pattern))
+        check_fault(b, i, "after", "expected a source that is a local folder");
+    if (s->job_per == JOB_PER_SLOT && !s->cron_text)
+        check_fault(b, i, "job_per", "expected cron beside it");
+    if (s->job_per == JOB_PER_SLOT && !pattern_is_literal(pattern))
+        check_fault(b, i, "source", "expected no globs and no names: with job_per = slot it names one object at each time");
+    pattern_free(pattern);
+}
+
+/* Keys that say how a source is scanned. */
+static void check_scan(struct build *b, int i, struct pipeline *p)
+{
+    static const char *const scan_keys[] = { "timezone", "missed",  "job_per", "lookback",    "on_change",
+                                             "settle",   "min_age", "ignore",  "done_marker", "after" };
+    for (size_t k = 0; k < COUNT_OF(scan_keys) && !pipeline_is_scanned(p); k++)
+        if (entry_find(b, i, scan_keys[k], NULL))
+            check_fault(b, i, scan_keys[k], "expected every or cron beside it: without them nobody scans the source");
+    if (!pipeline_is_scanned(p))
+        return;
+    if (p->scan.every_ms && p->scan.cron_text)
+        check_fault(b, i, "every", "expected either every or cron");
+    if (entry_find(b, i, "missed", NULL) && !p->scan.cron_text)
+        check_fault(b, i, "missed", "expected cron beside it");
+    const char *marker = p->scan.done_marker;
+    if (marker && (strchr(marker, '/') || !strcmp(marker, "*")))
+        check_fault(b, i, "done_marker", "expected a name without a slash, such as _SUCCESS or *.done");
+    if (!p->source && given(b, i, "source")) /* a fault of its own */
+        return;
+    if (!p->source)
+        check_fault(b, i, p->scan.cron_text ? "cron" : "every", "expected a source beside it");
+    else
+        check_pattern(b, i, p);
+}
+
 static void check_pipeline(struct build *b, int i)
 {
-    const struct pipeline *p = b->bound[i].pipeline;
+    struct pipeline *p = b->bound[i].pipeline;
+    check_scan(b, i, p);
     if (p->backoff_ms > p->backoff_max_ms)
         check_fault(b, i, given(b, i, "backoff_max") ? "backoff_max" : "backoff",
                     "expected backoff_max to be at least backoff");

@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/cron.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "io/rejects.h"
@@ -104,6 +105,33 @@ struct recipe {
 
 enum { CONFIG_PARTS_MAX = 16 };
 
+/* What a scan does about runs that nobody was there for, about objects that changed, and with those that are loaded. */
+enum missed { MISSED_ONCE, MISSED_SKIP, MISSED_ALL };
+enum on_change { ON_CHANGE_IGNORE, ON_CHANGE_RELOAD, ON_CHANGE_FAIL };
+enum after_what { AFTER_KEEP, AFTER_DELETE, AFTER_MOVE };
+struct after {
+    enum after_what what;
+    char *folder; /* AFTER_MOVE */
+};
+enum job_per { JOB_PER_OBJECT, JOB_PER_SLOT };
+
+/* When the source of a pipeline is looked through by itself, and which of its objects are taken (role/scanner.h). */
+struct scan_config {
+    int64_t every_ms; /* 0: not by intervals */
+    char *cron_text;  /* NULL: not by the clock */
+    struct cron cron;
+    char *zone; /* of cron and of dates in the source; NULL: UTC */
+    enum missed missed;
+    enum job_per job_per;
+    int64_t lookback_ms;
+    enum on_change on_change;
+    int64_t settle_ms, min_age_ms;
+    char *ignore;      /* globs with commas between, on the name */
+    char *done_marker; /* NULL: none; its * stands for the object's name */
+    struct after after;
+    size_t source_plain; /* bytes at the beginning of source that are the ini's folder, and no pattern (io/pattern.h) */
+};
+
 struct pipeline {
     char *name;
     char *source;     /* URI template with {param}, or NULL */
@@ -112,6 +140,7 @@ struct pipeline {
     int64_t weight;   /* share of the workers beside other pipelines */
     int64_t attempts; /* tries before a transient error makes the job dead */
     int64_t backoff_ms, backoff_max_ms;
+    struct scan_config scan;
     struct recipe *parts; /* one, or one for each [pipeline NAME.PART] */
     int nparts;
 };
@@ -153,6 +182,11 @@ void config_free(struct config *c);
 
 const struct pipeline *config_pipeline(const struct config *c,
                                        const char *name); /* NULL: none; err has "did you mean" */
+/* Does the scanner look at it by itself? Then its source is a pattern (io/pattern.h), and no template of parameters. */
+static inline bool pipeline_is_scanned(const struct pipeline *p)
+{
+    return p->scan.every_ms || p->scan.cron_text;
+}
 int config_no_pipeline(const struct config *c, const char *name,
                        struct err *err); /* fills not-found; -1 */
 const struct target_config *config_target(const struct config *c, const char *name);

@@ -40,6 +40,9 @@ static const char *const unknown_words[] = { "strict", "lax", NULL };
 static const char *const infer_words[] = { "member", "sample", NULL };
 static const char *const mode_words[] = { "append",        "replace", "upsert",
                                           "insert_ignore", "history", NULL };
+static const char *const missed_words[] = { "once", "skip", "all", NULL };
+static const char *const on_change_words[] = { "ignore", "reload", "fail", NULL };
+static const char *const job_per_words[] = { "object", "slot", NULL };
 static const char *const missing_words[] = { "keep", "delete", NULL };
 
 static const struct key keys[] = {
@@ -173,6 +176,32 @@ static const struct key keys[] = {
       NULL, 0, "pause before the second attempt; doubled for each one after it" },
     { AT_PIPELINE, "backoff_max", KEY_DURATION, IN(pipeline, backoff_max_ms), "1h", 0,
       30 * (int64_t)DAYS, NULL, 0, "the longest such pause" },
+
+    { AT_PIPELINE, "every", KEY_DURATION, IN(pipeline, scan.every_ms), NULL, 1 * SECONDS, 366 * (int64_t)DAYS, NULL, 0,
+      "the scanner looks through the source so often, and new objects become jobs; the source is a pattern then, see SCANNING" },
+    { AT_PIPELINE, "cron", KEY_CRON, IN(pipeline, scan), NULL, 0, 0, NULL, 0,
+      "the same at times by the clock: minute hour day month weekday, or @hourly, @daily, @weekly, @monthly, @yearly" },
+    { AT_PIPELINE, "timezone", KEY_ZONE, IN(pipeline, scan.zone), NULL, 0, 0, NULL, 0,
+      "of cron and of the dates in the source, such as Europe/Berlin; UTC when not given" },
+    { AT_PIPELINE, "missed", KEY_WORD, IN(pipeline, scan.missed), "once", 0, 0, missed_words, 0,
+      "cron: times at which no scanner was there are made good by one run, not at all, or each" },
+    { AT_PIPELINE, "job_per", KEY_WORD, IN(pipeline, scan.job_per), "object", 0, 0, job_per_words, 0,
+      "a job for each new object, or, by cron, one at each time, whose object is the source with the dates of that time" },
+    { AT_PIPELINE, "lookback", KEY_DURATION, IN(pipeline, scan.lookback_ms), "0", 0, 3660 * (int64_t)DAYS, NULL, 0,
+      "dates in the source are listed from so long before the last scan on" },
+    { AT_PIPELINE, "on_change", KEY_WORD, IN(pipeline, scan.on_change), "ignore", 0, 0, on_change_words, 0,
+      "an object that is not what it was when it was taken: leave it, make another job of it, or fail the scan" },
+    { AT_PIPELINE, "settle", KEY_DURATION, IN(pipeline, scan.settle_ms), "2s", 0, 30 * (int64_t)DAYS, NULL, 0,
+      "an object is taken when size and time are the same at two looks so far apart; 0: at the first look. A file that is "
+      "renamed into a watched folder need not wait" },
+    { AT_PIPELINE, "min_age", KEY_DURATION, IN(pipeline, scan.min_age_ms), "0", 0, 366 * (int64_t)DAYS, NULL, 0,
+      "an object is taken when it was not changed for so long" },
+    { AT_PIPELINE, "ignore", KEY_GLOBS, IN(pipeline, scan.ignore), "*.part, *.tmp, .*", 0, 0, NULL, LINES | EMPTY,
+      "names that are not taken, as globs with commas between; nothing behind =: all are taken" },
+    { AT_PIPELINE, "done_marker", KEY_TEXT, IN(pipeline, scan.done_marker), NULL, 0, 0, NULL, 0,
+      "an object is taken when this one lies beside it: _SUCCESS, or *.done with * for the object's name" },
+    { AT_PIPELINE, "after", KEY_AFTER, IN(pipeline, scan.after), "keep", 0, 0, NULL, 0,
+      "local files whose rows are committed: keep, delete, or move:FOLDER" },
 
     { AT_RECIPE, "member", KEY_GLOBS, IN(recipe, member), NULL, 0, 0, NULL, LINES,
       "the members to read, such as *.csv, *.txt; each glob is tried on the whole name and on its last part; all when not given" },
@@ -694,6 +723,26 @@ static bool parse_sql(struct key_reader *kr, const struct key *k, const char *te
     return good;
 }
 
+static bool parse_cron(struct key_reader *kr, const struct key *k, const char *text, void *base)
+{
+    struct scan_config *s = PLACE(struct scan_config);
+    const char *why;
+    if (!cron_parse(&s->cron, text, &why))
+        return want(kr, "minute hour day month weekday, such as 30 2 * * mon-fri, or @hourly and the like: %s", why);
+    s->cron_text = keep(kr, str_of(text));
+    return true;
+}
+
+static bool parse_after(struct key_reader *kr, const struct key *k, const char *text, void *base)
+{
+    struct after *a = PLACE(struct after);
+    bool move = !strncmp(text, "move:", 5) && text[5];
+    if (!move && strcmp(text, "keep") && strcmp(text, "delete"))
+        return want(kr, "keep, delete or move:FOLDER");
+    a->what = move ? AFTER_MOVE : text[0] == 'k' ? AFTER_KEEP : AFTER_DELETE;
+    return !move || keep_path(kr, "", text + 5, '\0', "", &a->folder);
+}
+
 static const struct type_def {
     const char *name; /* in the manual */
     bool (*parse)(struct key_reader *, const struct key *, const char *text, void *base);
@@ -718,6 +767,8 @@ static const struct type_def {
     [KEY_TABLE] = { "table", parse_table },
     [KEY_REJECTS] = { "number, share", parse_rejects },
     [KEY_SQL] = { "SQL", parse_sql },
+    [KEY_CRON] = { "times", parse_cron },
+    [KEY_AFTER] = { "word", parse_after },
 };
 
 /* ---- finding keys ---- */

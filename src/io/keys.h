@@ -56,6 +56,8 @@ enum key_type {
     KEY_TABLE,
     KEY_REJECTS,
     KEY_SQL,
+    KEY_CRON,
+    KEY_AFTER,
     KEY_TYPES
 };
 

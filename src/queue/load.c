@@ -478,6 +478,12 @@ static int end_final(struct queue *q, const struct change *c, const struct load_
         if (db_run(st, err) < 0)
             return -1;
     }
+    if (loaded) { /* after= of its object is due */
+        st = queue_stmt(q, SQL_SEEN_LOADED);
+        db_bind(st, ":job", c->id);
+        if (db_run(st, err) < 0)
+            return -1;
+    }
     change_tally(q, c, load_ends[f->outcome].to, loaded ? f->rows : 0);
     return 0;
 }

@@ -380,6 +380,91 @@ SELECT columns FROM inferred WHERE recipe = :recipe;
 -- name: columns_set
 INSERT INTO inferred (recipe, columns, from_object, at) VALUES (:recipe, :columns, :from, :now) ON CONFLICT DO NOTHING;
 
+-- ---- scans ----
+
+-- name: scan_lease_read
+SELECT l.token, l.until, coalesce(w.host, ''), w.pid, w.pid_start, w.pid_ns, w.ended IS NULL, coalesce(w.name, '')
+FROM scan_lease AS l LEFT JOIN worker AS w ON w.id = l.worker WHERE l.one = 1;
+
+-- name: scan_lease_take
+UPDATE scan_lease SET token = token + 1, worker = :worker, until = :until WHERE one = 1 AND token = :token RETURNING token;
+
+-- name: scan_lease_keep
+-- 0 rows: somebody else took it.
+UPDATE scan_lease SET until = :until WHERE one = 1 AND token = :token AND worker IS NOT NULL;
+
+-- name: scan_lease_drop
+UPDATE scan_lease SET worker = NULL, until = 0 WHERE one = 1 AND token = :token;
+
+-- name: scan_rows
+SELECT id, pipeline, source, number, wanted, next_at, again_at, slot, covered, started, finished, listed, found, changed, waiting, taken,
+       failures, coalesce(code, ''), coalesce(message, '')
+FROM scan WHERE (:pipeline IS NULL OR pipeline = :pipeline) ORDER BY pipeline;
+
+-- name: scan_make
+INSERT INTO scan (pipeline, source, slot, wanted) VALUES (:pipeline, :source, :now, :wanted)
+ON CONFLICT (pipeline) DO UPDATE SET source = excluded.source, covered = 0, wanted = max(wanted, excluded.wanted);
+
+-- name: scan_want
+UPDATE scan SET wanted = :now WHERE pipeline = :pipeline;
+
+-- name: scan_wanted
+-- Slots up to that one are accounted for; :wanted 0 asks for nothing.
+UPDATE scan SET slot = :slot, wanted = CASE WHEN :wanted THEN :wanted ELSE wanted END WHERE id = :id;
+
+-- name: scan_end
+UPDATE scan SET number = number + 1, wanted = CASE WHEN wanted = :wanted THEN 0 ELSE wanted END, next_at = :next_at,
+                again_at = :again_at, covered = :covered, started = :started, finished = :now, listed = :listed, found = :found,
+                changed = :changed, waiting = (SELECT count(*) FROM seen INDEXED BY seen_open
+                                               WHERE scan = :id AND (state = 'waiting' OR state = 'ready') AND state <> 'taken'),
+                taken = :taken, failures = CASE WHEN :code IS NULL THEN 0 ELSE failures + 1 END, code = :code, message = :message
+WHERE id = :id;
+
+-- name: seen_get
+SELECT state, size, mtime, etag, looks, since, boot FROM seen WHERE scan = :scan AND uri = :uri;
+
+-- name: seen_put
+INSERT INTO seen (scan, uri, size, mtime, etag, state, looked, looks, since, boot, params)
+VALUES (:scan, :uri, :size, :mtime, :etag, :state, :looked, :looks, :since, :boot, :params)
+ON CONFLICT (scan, uri) DO UPDATE SET size = excluded.size, mtime = excluded.mtime, etag = excluded.etag, state = excluded.state,
+    looked = excluded.looked, looks = excluded.looks, since = excluded.since, boot = excluded.boot, params = excluded.params, after = 0;
+
+-- name: seen_ready
+SELECT uri, params FROM seen INDEXED BY seen_open WHERE scan = :scan AND state = 'ready' AND state <> 'taken'
+ORDER BY mtime, uri LIMIT :max;
+
+-- name: seen_take
+UPDATE seen SET state = 'taken', job = :job, after = :after, params = NULL WHERE scan = :scan AND uri = :uri AND state = 'ready';
+
+-- name: seen_gone
+-- What waited and is not there any more.
+DELETE FROM seen WHERE scan = :scan AND state = 'waiting' AND state <> 'taken' AND looked < :number;
+
+-- name: seen_loaded
+UPDATE seen SET after = 2 WHERE job = :job AND after = 1;
+
+-- name: seen_after
+SELECT uri, size, mtime, etag, job FROM seen INDEXED BY seen_after WHERE scan = :scan AND after = 2 AND uri > :uri ORDER BY uri LIMIT :max;
+
+-- name: seen_after_done
+UPDATE seen SET after = 0 WHERE scan = :scan AND uri = :uri AND after = 2;
+
+-- name: seen_forget
+-- It went: another one of that name is a new one.
+DELETE FROM seen WHERE scan = :scan AND uri = :uri AND after = 2;
+
+-- name: slot_add
+INSERT INTO slot (scan, at, outcome, reason, decided) VALUES (:scan, :at, :outcome, :reason, :now) ON CONFLICT DO NOTHING;
+
+-- name: slot_job
+UPDATE slot SET job = :job WHERE scan = :scan AND at = :at;
+
+-- name: slot_rows
+SELECT at, outcome, reason, coalesce(job, 0), decided FROM slot WHERE scan = :scan ORDER BY at DESC LIMIT :max;
+
+-- name: slot_sweep
+DELETE FROM slot WHERE scan = :scan AND at < :before;
+
 -- ---- reports ----
 
 -- name: list_all

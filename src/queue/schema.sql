@@ -232,6 +232,70 @@ CREATE TABLE inferred (
     at          INTEGER NOT NULL
 ) WITHOUT ROWID;
 
+-- The right to scan: one scanner a database.
+CREATE TABLE scan_lease (
+    one    INTEGER PRIMARY KEY CHECK (one = 1),
+    token  INTEGER NOT NULL DEFAULT 0,   -- fencing: grows by one each time that it is taken
+    worker INTEGER,
+    until  INTEGER NOT NULL DEFAULT 0
+);
+INSERT INTO scan_lease (one) VALUES (1);
+
+-- A pipeline whose source is looked through, or that runs by the clock.
+CREATE TABLE scan (
+    id       INTEGER PRIMARY KEY AUTOINCREMENT,
+    pipeline TEXT NOT NULL UNIQUE,
+    source   TEXT NOT NULL,                -- as the ini had it; another one voids `covered`
+    number   INTEGER NOT NULL DEFAULT 0,   -- of the listings that came to their end
+    wanted   INTEGER NOT NULL DEFAULT 0,   -- a slot or a person asked for a listing then; 0: nobody
+    next_at  INTEGER NOT NULL DEFAULT 0,   -- by every=, the next one
+    again_at INTEGER NOT NULL DEFAULT 0,   -- objects wait for being whole: look at them then; 0: none
+    slot     INTEGER NOT NULL,             -- all slots up to here are accounted for
+    covered  INTEGER NOT NULL DEFAULT 0,   -- the dates in the source were listed up to here
+    started  INTEGER,                      -- of the last listing, like all that follows
+    finished INTEGER,
+    listed   INTEGER NOT NULL DEFAULT 0,   -- objects that match
+    found    INTEGER NOT NULL DEFAULT 0,   -- that were new
+    changed  INTEGER NOT NULL DEFAULT 0,   -- that were other than when they were taken
+    waiting  INTEGER NOT NULL DEFAULT 0,   -- that are not taken yet
+    taken    INTEGER NOT NULL DEFAULT 0,   -- that became jobs
+    failures INTEGER NOT NULL DEFAULT 0,   -- listings in a row that failed
+    code     TEXT,
+    message  TEXT
+);
+
+-- Every object that was ever seen at a source, at the version that was seen last.
+CREATE TABLE seen (
+    scan   INTEGER NOT NULL,
+    uri    TEXT NOT NULL,
+    size   INTEGER NOT NULL,               -- -1: the place does not say
+    mtime  INTEGER NOT NULL,               -- 0: the place does not say
+    etag   TEXT NOT NULL,                  -- '': it has none
+    state  TEXT NOT NULL CHECK (state = 'waiting' OR state = 'ready' OR state = 'taken'),
+    looked INTEGER NOT NULL,               -- number of the listing that had it last, until it is taken
+    looks  INTEGER NOT NULL,               -- listings that had it at this version, until it is taken
+    since  INTEGER NOT NULL,               -- the first of them, by the clock that nobody sets (ms since boot)
+    boot   INTEGER NOT NULL,               -- which boot that was
+    params TEXT,                           -- of its job to be: JSON object
+    job    INTEGER,                        -- the last one that was made of it
+    after  INTEGER NOT NULL DEFAULT 0,     -- after=: 0 nothing to do, 1 when its job is loaded, 2 now
+    PRIMARY KEY (scan, uri)
+) WITHOUT ROWID;
+CREATE INDEX seen_open ON seen (scan, state, mtime, uri) WHERE state <> 'taken';
+CREATE INDEX seen_loading ON seen (job) WHERE after = 1;
+CREATE INDEX seen_after ON seen (scan) WHERE after = 2;
+
+-- The slots of cron=, each accounted for once.
+CREATE TABLE slot (
+    scan    INTEGER NOT NULL,
+    at      INTEGER NOT NULL,
+    outcome TEXT NOT NULL CHECK (outcome = 'ran' OR outcome = 'skipped'),
+    reason  TEXT NOT NULL,
+    job     INTEGER,                       -- of a pipeline that makes one a slot
+    decided INTEGER NOT NULL,
+    PRIMARY KEY (scan, at)
+) WITHOUT ROWID;
+
 -- The number that the next job gets minus one; also drawn for the place of a job that became due late.
 INSERT INTO sqlite_sequence (name, seq) VALUES ('job', 0);
 

@@ -222,6 +222,9 @@ int submission_resolve(struct submission *s, const struct config *config, struct
         return config_no_pipeline(config, n->pipeline, err);
     if (!n->objects.n && !p->source)
         return err_set(err, ERR_USAGE, "pipeline '%s' has no source: name at least one URI", p->name);
+    if (!n->objects.n && pipeline_is_scanned(p))
+        return err_set(err, ERR_USAGE, "the source of pipeline '%s' is scanned: name at least one URI, or run qetlctl scan %s", p->name,
+                       p->name);
     if (resolve_remote(s, config, p, err) < 0)
         return -1;
     n->target = p->parts[0].target;

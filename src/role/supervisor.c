@@ -19,6 +19,7 @@
 #include "base/sys.h"
 #include "queue/queue.h"
 #include "role/loader.h"
+#include "role/scanner.h"
 #include "role/worker.h"
 
 enum {
@@ -243,6 +244,14 @@ static void plan_loaders(struct supervisor *v)
         plan_seats(v, &(struct seat){ loader_run, "loader", c->targets[i].name, c->targets[i].loaders, alone });
 }
 
+static bool anything_scanned(const struct config *c)
+{
+    for (int i = 0; i < c->npipelines; i++)
+        if (pipeline_is_scanned(&c->pipelines[i]))
+            return true;
+    return false;
+}
+
 /* Who is to run by the ini. Whoever has no place there any more ends with what it has in hand. */
 static void plan(struct supervisor *v)
 {
@@ -256,6 +265,8 @@ static void plan(struct supervisor *v)
         plan_seats(v, &(struct seat){ worker_run, "worker", "", v->config->worker_slots, true });
     if (v->s->what & SUPERVISE_LOADERS)
         plan_loaders(v);
+    if (v->s->what & SUPERVISE_SCANNER || (v->s->what & SUPERVISE_SCANNER_IF && anything_scanned(v->config)))
+        plan_seats(v, &(struct seat){ scanner_run, "scanner", "", 1, true });
     for (int i = 0; i < known; i++) {
         struct child *c = &v->children[i];
         if (c->retired && !c->pid)

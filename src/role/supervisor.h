@@ -14,7 +14,8 @@
 #include "base/err.h"
 #include "io/config.h"
 
-enum { SUPERVISE_WORKERS = 1, SUPERVISE_LOADERS = 2 };
+/* SUPERVISE_SCANNER_IF: where a pipeline is scanned. */
+enum { SUPERVISE_WORKERS = 1, SUPERVISE_LOADERS = 2, SUPERVISE_SCANNER = 4, SUPERVISE_SCANNER_IF = 8 };
 
 struct supervise {
     const char *config_file; /* read again at SIGHUP */

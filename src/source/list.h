@@ -46,6 +46,8 @@ struct list_sink {
     /* 0: go on; 1: enough; -1: *err is given back as the listing's own. */
     int (*object)(void *arg, const struct listed *o, struct err *err);
     int (*page)(void *arg, const char *cursor, struct err *err); /* the same; NULL: nobody asks */
+    /* Folders of this machine that were entered, or (there = false) looked for in vain: for who watches them. NULL: nobody. */
+    void (*folder)(void *arg, const char *path, bool there);
     void *arg;
 };
 

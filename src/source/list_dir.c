@@ -100,6 +100,8 @@ static int walk_folder(struct walk *w, int fd, int depth)
 {
     DIR *dir = fdopendir(fd);
     int rc = 0;
+    if (w->sink->folder) /* watched before it is read: what comes in between is seen by one of the two */
+        w->sink->folder(w->sink->arg, w->path.p, true);
     if (!dir) {
         close(fd);
         return fault(w, "list the folder");
@@ -120,7 +122,10 @@ static int walk_folder(struct walk *w, int fd, int depth)
 static int list_literal(struct walk *w)
 {
     struct stat st;
-    buf_add(&w->path, w->ask->glob->prefix.p, w->ask->glob->prefix.n);
+    buf_add(&w->path, w->ask->glob->prefix.p, w->ask->glob->folder);
+    if (w->sink->folder && !w->path.failed)
+        w->sink->folder(w->sink->arg, w->path.p, access(w->path.p, F_OK) == 0);
+    buf_add(&w->path, w->ask->glob->prefix.p + w->ask->glob->folder, w->ask->glob->prefix.n - w->ask->glob->folder);
     if (w->path.failed)
         return err_nomem(w->err);
     if (lstat(w->path.p, &st) < 0)
@@ -138,6 +143,8 @@ static int list(const struct list_ask *ask, const struct list_sink *sink, struct
         buf_add(&w.path, ask->glob->prefix.p, ask->glob->folder);
         int fd = w.path.failed ? -1 : open(w.path.p, O_RDONLY | O_DIRECTORY | O_NONBLOCK | O_CLOEXEC);
         rc = w.path.failed ? err_nomem(err) : fd < 0 ? fault(&w, "list the folder") : walk_folder(&w, fd, 0);
+        if (rc < 0 && err->code == ERR_FETCH_MISSING && sink->folder)
+            sink->folder(sink->arg, w.path.p, false);
     }
     buf_clear(&w.path);
     buf_clear(&w.uri);

@@ -134,8 +134,7 @@ static size_t percent_decode(struct str s, char *out)
 
 /* ---- local files ---- */
 
-/* The path that a plain path or file: URL names. */
-static int local_path(const char *uri, char out[PATH_MAX], struct err *err)
+int source_local_path(const char *uri, char *out, struct err *err)
 {
     struct str path = str_of(uri);
     bool url = is_url(uri);
@@ -193,7 +192,7 @@ int source_stat_local(const char *uri, int64_t *size, int64_t *mtime_ms, struct 
 {
     char path[PATH_MAX];
     struct stat st;
-    if (local_path(uri, path, err) < 0)
+    if (source_local_path(uri, path, err) < 0)
         return -1;
     if (stat(path, &st) < 0)
         return local_fault(path, err);
@@ -208,7 +207,7 @@ int source_open_local(const char *uri, int *fd, int64_t *size, int64_t *mtime_ms
 {
     char path[PATH_MAX];
     struct stat st;
-    if (local_path(uri, path, err) < 0)
+    if (source_local_path(uri, path, err) < 0)
         return -1;
     if (stat(path, &st) < 0) /* first, because to open some devices does something already */
         return local_fault(path, err);

@@ -21,6 +21,8 @@ int source_kind(const char *uri, enum source_kind *kind, struct err *err);
 int source_open_local(const char *uri, int *fd, int64_t *size, int64_t *mtime_ms, struct err *err);
 /* What the file is by now: its size and time; the errors of source_open_local, but for denied. */
 int source_stat_local(const char *uri, int64_t *size, int64_t *mtime_ms, struct err *err);
+/* The path of a local file (a plain path, or a file: URL decoded) into out, PATH_MAX bytes. Errors: uri. */
+int source_local_path(const char *uri, char *out, struct err *err);
 /* Replace {name} in a template by the job's parameters (JSON object), percent-encoded as path
  * segments ("/" kept) for URLs, as they stand for local paths. A name that is not among the
  * parameters is an error, and so is a result that is a relative path: nobody knows the folder that

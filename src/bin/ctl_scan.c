@@ -1,0 +1,250 @@
+/* qetlctl scan: look through sources now, or see what that would find; and the state of scans for status. */
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/sys.h"
+#include "base/text.h"
+#include "bin/ctl.h"
+#include "bin/table.h"
+#include "role/pass.h"
+#include "role/scanner.h"
+
+static const struct table_col scan_cols[] = {
+    { "pipeline", "SCAN", CELL_TEXT },      { "started", NULL, CELL_TIME },       { "finished", "LAST", CELL_TIME },
+    { "next", "NEXT", CELL_TIME },          { "listed", "LISTED", CELL_NUMBER },  { "found", "NEW", CELL_NUMBER },
+    { "changed", "CHANGED", CELL_NUMBER },  { "waiting", "WAITING", CELL_NUMBER }, { "jobs", "JOBS", CELL_NUMBER },
+    { "failures", NULL, CELL_NUMBER },      { "code", "ERROR", CELL_TEXT },       { "message", "WHY", CELL_TEXT },
+};
+
+struct scans {
+    struct ctl *c;
+    struct table *t;
+    const char *only;
+    bool failed;
+};
+
+/* When it is looked at next by what is known now; 0: by nobody. */
+static int64_t scan_next(const struct pipeline *p, const struct scan_row *r)
+{
+    int64_t now = sys_now_ms(), next = r->again_at, slot = 0;
+    if (r->wanted)
+        return now;
+    if (p->scan.every_ms && (!next || r->next_at < next))
+        next = r->next_at;
+    if (p->scan.cron_text) {
+        struct zone *zone = p->scan.zone ? zone_open(p->scan.zone) : NULL;
+        if (cron_next(&p->scan.cron, zone, now, &slot) && (!next || slot < next))
+            next = slot;
+        zone_close(zone);
+    }
+    return next;
+}
+
+static int scan_cells(void *arg, const struct scan_row *r)
+{
+    struct scans *s = arg;
+    const struct pipeline *p = config_pipeline(s->c->config, r->pipeline);
+    if ((s->only && strcmp(s->only, r->pipeline)) || !p || !pipeline_is_scanned(p))
+        return 0;
+    s->failed |= *r->code != 0;
+    table_text(s->t, r->pipeline);
+    table_int(s->t, r->started);
+    table_int(s->t, r->finished);
+    table_int(s->t, scan_next(p, r));
+    table_int(s->t, r->listed);
+    table_int(s->t, r->found);
+    table_int(s->t, r->changed);
+    table_int(s->t, r->waiting);
+    table_int(s->t, r->taken);
+    table_int(s->t, r->failures);
+    table_text(s->t, *r->code || !s->t->json ? r->code : NULL);
+    table_text(s->t, *r->code || !s->t->json ? r->message : NULL);
+    return 0;
+}
+
+static int scans_table(struct ctl *c, const char *only, struct table *t, bool *failed)
+{
+    struct scans s = { c, t, only, false };
+    table_init(t, c->json, scan_cols, COUNT_OF(scan_cols));
+    int rc = scan_rows(c->queue, scan_cells, &s, &c->err);
+    *failed = s.failed;
+    return rc;
+}
+
+int ctl_scans(struct ctl *c, struct table *t)
+{
+    bool failed;
+    return scans_table(c, NULL, t, &failed);
+}
+
+/* ---- dry run ---- */
+
+static const struct table_col found_cols[] = {
+    { "pipeline", "PIPELINE", CELL_TEXT },
+    { "uri", "OBJECT", CELL_TEXT },
+    { "size", "SIZE", CELL_SIZE },
+    { "modified", "MODIFIED", CELL_TIME },
+};
+
+struct finding {
+    struct table t;
+    const char *pipeline;
+};
+
+static void found(void *arg, const char *uri, int64_t size, int64_t mtime_ms)
+{
+    struct finding *f = arg;
+    table_text(&f->t, f->pipeline);
+    table_text(&f->t, uri);
+    table_int(&f->t, size < 0 ? 0 : size);
+    table_int(&f->t, mtime_ms);
+}
+
+struct wanted_row {
+    const char *pipeline;
+    struct scan_row row;
+};
+
+static int keep_row(void *arg, const struct scan_row *r)
+{
+    struct wanted_row *w = arg;
+    if (strcmp(w->pipeline, r->pipeline))
+        return 0;
+    w->row = *r;
+    return 1;
+}
+
+static int peek_one(struct ctl *c, const struct role *role, const struct pipeline *p, struct finding *f)
+{
+    struct pass pass = { .role = role, .queue = c->queue, .pipeline = p };
+    struct wanted_row w = { .pipeline = p->name };
+    struct scan_count count;
+    f->pipeline = p->name;
+    if (scan_rows(c->queue, keep_row, &w, &c->err) < 0)
+        return -1;
+    return pass_peek(&pass, &w.row, found, f, &count, &c->err) < 0 ? err_in(&c->err, "scan of '%s'", p->name) : 0;
+}
+
+static bool is_asked(const struct pipeline *p, const char *only)
+{
+    return pipeline_is_scanned(p) && (!only || !strcmp(only, p->name));
+}
+
+static int dry_run(struct ctl *c, const struct role *role, const char *only)
+{
+    struct finding f = { .pipeline = only };
+    table_init(&f.t, c->json, found_cols, COUNT_OF(found_cols));
+    for (int i = 0; i < c->config->npipelines; i++) {
+        const struct pipeline *p = &c->config->pipelines[i];
+        if (is_asked(p, only) && p->scan.job_per == JOB_PER_OBJECT && peek_one(c, role, p, &f) < 0)
+            return -1;
+    }
+    table_print(&f.t, "objects", "nothing new");
+    return 0;
+}
+
+/* ---- slots ---- */
+
+static const struct table_col slot_cols[] = {
+    { "slot", "SLOT", CELL_TIME }, { "outcome", "OUTCOME", CELL_TEXT }, { "decided", "DECIDED", CELL_TIME },
+    { "job", "JOB", CELL_NUMBER }, { "reason", "WHY", CELL_TEXT },
+};
+
+static int slot_cells(void *arg, const struct scan_slot *s)
+{
+    struct table *t = arg;
+    table_int(t, s->at);
+    table_text(t, s->ran ? "ran" : "skipped");
+    table_int(t, s->decided);
+    table_int(t, s->job);
+    table_text(t, s->reason);
+    return 0;
+}
+
+static int show_slots(struct ctl *c, const char *pipeline)
+{
+    enum { SHOWN = 100 };
+    struct wanted_row w = { .pipeline = pipeline };
+    struct table t;
+    table_init(&t, c->json, slot_cols, COUNT_OF(slot_cols));
+    if (scan_rows(c->queue, keep_row, &w, &c->err) < 0 || scan_slot_rows(c->queue, w.row.id, SHOWN, slot_cells, &t, &c->err) < 0)
+        return -1;
+    table_print(&t, "slots", "no slots yet");
+    return 0;
+}
+
+/* ---- a scan now ---- */
+
+/* Ask the scanner that works, and wait until it is done with that pipeline. */
+static int ask_and_wait(struct ctl *c, const char *pipeline)
+{
+    struct wanted_row before = { .pipeline = pipeline };
+    if (scan_rows(c->queue, keep_row, &before, &c->err) < 0 || scan_want(c->queue, pipeline, &c->err) < 0)
+        return -1;
+    while (!sys_stop_requested()) {
+        struct wanted_row now = { .pipeline = pipeline };
+        if (scan_rows(c->queue, keep_row, &now, &c->err) < 0)
+            return -1;
+        if (now.row.id && !now.row.wanted && now.row.number > before.row.number)
+            return 0;
+        (void)poll(NULL, 0, 50);
+    }
+    return err_set(&c->err, ERR_SHUTDOWN, "stopped; the scanner goes on");
+}
+
+static int scan_now(struct ctl *c, const struct role *role, const char *only)
+{
+    struct scanner *s;
+    char holder[64] = "";
+    int64_t next_ms;
+    sys_signals_init(NULL);
+    if (scanner_open(&s, role, &c->err) < 0)
+        return -1;
+    int rc = scanner_lead(s, holder, &c->err);
+    bool ask = rc == 0;
+    if (rc == 1)
+        rc = scanner_step(s, only, true, &next_ms, &c->err);
+    else if (ask && !c->json)
+        fprintf(stderr, "the scanner '%s' does it\n", holder);
+    scanner_close(s);
+    for (int i = 0; rc == 0 && ask && i < c->config->npipelines; i++) {
+        const struct pipeline *p = &c->config->pipelines[i];
+        if (is_asked(p, only) && p->scan.job_per == JOB_PER_OBJECT)
+            rc = ask_and_wait(c, p->name);
+    }
+    return rc < 0 ? -1 : 0;
+}
+
+int ctl_scan(struct ctl *c, int argc, char **argv)
+{
+    static const struct option longs[] = { { "dry-run", no_argument, NULL, 'n' }, { "slots", no_argument, NULL, 's' }, { NULL, 0, NULL, 0 } };
+    bool dry = false, slots = false, failed;
+    for (int o; (o = ctl_option(c, argc, argv, "", longs, NULL)) != -1;) {
+        if (o == '?')
+            return -1;
+        dry |= o == 'n';
+        slots |= o == 's';
+    }
+    const char *only = optind < argc ? argv[optind] : NULL;
+    if (argc - optind > 1 || (slots && !only))
+        return ctl_usage(c, slots ? "--slots wants one pipeline" : "scan wants one pipeline, or none for all");
+    if (ctl_queue(c, QUEUE_CREATE) < 0)
+        return -1;
+    const struct pipeline *p = only ? config_pipeline(c->config, only) : NULL;
+    if (only && !p)
+        return config_no_pipeline(c->config, only, &c->err);
+    if (p && !pipeline_is_scanned(p))
+        return ctl_usage(c, "pipeline '%s' has neither every= nor cron=: nobody scans its source", only);
+    struct role role = { .config = c->config, .name = "qetlctl scan" };
+    if (slots)
+        return show_slots(c, only);
+    if (dry)
+        return dry_run(c, &role, only);
+    struct table t;
+    if (scan_now(c, &role, only) < 0 || scans_table(c, only, &t, &failed) < 0)
+        return -1;
+    table_print(&t, "scans", "no pipeline has every= or cron=");
+    c->status = failed;
+    return 0;
+}

@@ -1,0 +1,550 @@
+/* What was seen at the sources. See scan.h. */
+#include "queue/scan.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "io/db.h"
+
+/* ---- the right to scan ---- */
+
+/* Is whoever has the lease gone for sure? The row of SQL_SCAN_LEASE_READ. */
+static bool holder_gone(sqlite3_stmt *st)
+{
+    char host[256];
+    sys_host(host, sizeof host, NULL, 0);
+    if (!sqlite3_column_int(st, 6) || !*db_text(st, 2))
+        return true;
+    return !strcmp(db_text(st, 2), host) && sqlite3_column_int64(st, 5) == sys_process_namespace() &&
+           !sys_process_there(sqlite3_column_int64(st, 3), sqlite3_column_int64(st, 4));
+}
+
+static int lease_take(struct queue *q, int64_t worker, int64_t lease_ms, struct scan_lease *out, char holder[64], struct err *err)
+{
+    int64_t now = sys_now_ms();
+    sqlite3_stmt *st = queue_stmt(q, SQL_SCAN_LEASE_READ);
+    int rc = db_step(st, err);
+    if (rc != 1)
+        return rc < 0 ? -1 : err_set(err, ERR_DATABASE, "the table scan_lease has no row");
+    int64_t token = sqlite3_column_int64(st, 0), until = sqlite3_column_int64(st, 1);
+    /* an end that is further away than any lease lasts was written by a clock that has been set back since */
+    bool held = until >= now && until <= now + 10 * lease_ms && !holder_gone(st);
+    snprintf(holder, 64, "%s", db_text(st, 7));
+    sqlite3_reset(st);
+    if (held)
+        return 0;
+    st = queue_stmt(q, SQL_SCAN_LEASE_TAKE);
+    db_bind(st, ":worker", worker);
+    db_bind(st, ":until", now + lease_ms);
+    db_bind(st, ":token", token);
+    if (db_step(st, err) != 1)
+        return -1;
+    *out = (struct scan_lease){ sqlite3_column_int64(st, 0), lease_ms };
+    return db_run(st, err) < 0 ? -1 : 1;
+}
+
+int scan_lease_take(struct queue *q, int64_t worker, int64_t lease_ms, struct scan_lease *out, char holder[64], struct err *err)
+{
+    if (queue_begin(q, err) < 0)
+        return -1;
+    int rc = lease_take(q, worker, lease_ms, out, holder, err);
+    if (rc <= 0)
+        queue_rollback(q);
+    else if (queue_commit(q, QUEUE_LATER, err) < 0)
+        rc = -1;
+    return rc < 0 ? err_in(err, "take the right to scan") : rc;
+}
+
+/* Inside a transaction. */
+static int lease_renew(struct queue *q, const struct scan_lease *l, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_SCAN_LEASE_KEEP);
+    db_bind(st, ":token", l->token);
+    db_bind(st, ":until", sys_now_ms() + l->ms);
+    if (db_run(st, err) < 0)
+        return -1;
+    return sqlite3_changes(queue_db(q)) ? 0 : err_set(err, ERR_LEASE_LOST, "another scanner has the right to scan");
+}
+
+/* A transaction that holds the lease; every one of those below is framed by these two. */
+static int begin(struct queue *q, const struct scan_lease *l, struct err *err)
+{
+    if (queue_begin(q, err) < 0)
+        return -1;
+    if (lease_renew(q, l, err) == 0)
+        return 0;
+    queue_rollback(q);
+    return -1;
+}
+
+static int end(struct queue *q, int rc, struct err *err)
+{
+    if (rc < 0) {
+        queue_rollback(q);
+        return -1;
+    }
+    return queue_commit(q, QUEUE_LATER, err);
+}
+
+int scan_lease_keep(struct queue *q, const struct scan_lease *l, struct err *err)
+{
+    return begin(q, l, err) < 0 ? -1 : end(q, 0, err);
+}
+
+int scan_lease_drop(struct queue *q, const struct scan_lease *l, struct err *err)
+{
+    if (queue_begin(q, err) < 0)
+        return -1;
+    sqlite3_stmt *st = queue_stmt(q, SQL_SCAN_LEASE_DROP);
+    db_bind(st, ":token", l->token);
+    return end(q, db_run(st, err), err);
+}
+
+/* ---- the state of a scan ---- */
+
+static struct scan_row row_read(sqlite3_stmt *st)
+{
+    return (struct scan_row){
+        .id = sqlite3_column_int64(st, 0),
+        .pipeline = db_text(st, 1),
+        .source = db_text(st, 2),
+        .number = sqlite3_column_int64(st, 3),
+        .wanted = sqlite3_column_int64(st, 4),
+        .next_at = sqlite3_column_int64(st, 5),
+        .again_at = sqlite3_column_int64(st, 6),
+        .slot = sqlite3_column_int64(st, 7),
+        .covered = sqlite3_column_int64(st, 8),
+        .started = sqlite3_column_int64(st, 9),
+        .finished = sqlite3_column_int64(st, 10),
+        .listed = sqlite3_column_int64(st, 11),
+        .found = sqlite3_column_int64(st, 12),
+        .changed = sqlite3_column_int64(st, 13),
+        .waiting = sqlite3_column_int64(st, 14),
+        .taken = sqlite3_column_int64(st, 15),
+        .failures = sqlite3_column_int64(st, 16),
+        .code = db_text(st, 17),
+        .message = db_text(st, 18),
+    };
+}
+
+int scan_rows(struct queue *q, int (*row)(void *arg, const struct scan_row *r), void *arg, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_SCAN_ROWS);
+    int rc, stop = 0;
+    while (!stop && (rc = db_step(st, err)) == 1) {
+        struct scan_row r = row_read(st);
+        stop = row(arg, &r);
+    }
+    sqlite3_reset(st);
+    return stop ? 0 : rc;
+}
+
+/* 1 and the row without its texts; *same: is the source still that one? */
+static int row_of(struct queue *q, const char *pipeline, const char *source, struct scan_row *out, bool *same, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_SCAN_ROWS);
+    db_bind(st, ":pipeline", pipeline);
+    int rc = db_step(st, err);
+    if (rc == 1) {
+        *out = row_read(st);
+        *same = !strcmp(out->source, source);
+        out->pipeline = out->source = out->code = out->message = NULL;
+        sqlite3_reset(st);
+    }
+    return rc;
+}
+
+int scan_get(struct queue *q, const struct scan_lease *l, const char *pipeline, const char *source, bool wanted, struct scan_row *out,
+             struct err *err)
+{
+    bool same;
+    int rc = row_of(q, pipeline, source, out, &same, err);
+    if (rc < 0 || (rc == 1 && same))
+        return rc < 0 ? -1 : 0;
+    if (begin(q, l, err) < 0)
+        return -1;
+    sqlite3_stmt *st = queue_stmt(q, SQL_SCAN_MAKE);
+    db_bind(st, ":pipeline", pipeline);
+    db_bind(st, ":source", source);
+    db_bind(st, ":now", sys_now_ms());
+    db_bind(st, ":wanted", wanted ? sys_now_ms() : 0);
+    rc = db_run(st, err);
+    if (rc >= 0 && (rc = row_of(q, pipeline, source, out, &same, err)) == 0)
+        rc = err_set(err, ERR_DATABASE, "the row of its scan is not there");
+    return end(q, rc, err) < 0 ? err_in(err, "scan of '%s'", pipeline) : 0;
+}
+
+int scan_want(struct queue *q, const char *pipeline, struct err *err)
+{
+    if (queue_begin(q, err) < 0)
+        return -1;
+    sqlite3_stmt *st = queue_stmt(q, SQL_SCAN_WANT);
+    db_bind(st, ":pipeline", pipeline);
+    db_bind(st, ":now", sys_now_ms());
+    int rc = db_run(st, err), there = sqlite3_changes(queue_db(q));
+    return end(q, rc, err) < 0 ? -1 : there;
+}
+
+/* ---- one listing ---- */
+
+enum what { WHAT_NEW, WHAT_OPEN, WHAT_KNOWN, WHAT_CHANGED };
+struct before {
+    enum what what;
+    bool same; /* the version */
+    int64_t looks, since, boot;
+};
+
+static bool same_version(sqlite3_stmt *st, const struct scan_object *o)
+{
+    int64_t size = sqlite3_column_int64(st, 1), mtime = sqlite3_column_int64(st, 2);
+    const char *etag = db_text(st, 3);
+    return (size < 0 || o->size < 0 || size == o->size) && (!mtime || !o->mtime_ms || mtime == o->mtime_ms) &&
+           (!*etag || !*o->etag || !strcmp(etag, o->etag));
+}
+
+/* What is known of the object. 0 or -1. */
+static int before_of(struct queue *q, int64_t scan, const struct scan_object *o, struct before *b, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_SEEN_GET);
+    db_bind(st, ":scan", scan);
+    db_bind(st, ":uri", o->uri);
+    int rc = db_step(st, err);
+    *b = (struct before){ 0 };
+    if (rc != 1)
+        return rc;
+    bool taken = !strcmp(db_text(st, 0), "taken");
+    b->same = same_version(st, o);
+    b->what = !taken ? WHAT_OPEN : b->same ? WHAT_KNOWN : WHAT_CHANGED;
+    b->looks = sqlite3_column_int64(st, 4);
+    b->since = sqlite3_column_int64(st, 5);
+    b->boot = sqlite3_column_int64(st, 6);
+    sqlite3_reset(st);
+    return 0;
+}
+
+static void again_in(struct scan_count *count, int64_t ms)
+{
+    if (ms < 1)
+        ms = 1;
+    if (!count->again_ms || ms < count->again_ms)
+        count->again_ms = ms;
+}
+
+/* Is it whole by now, `elapsed` ms after it was seen at this version for the first of `looks` times? */
+static bool is_whole(const struct scan_rules *r, const struct scan_object *o, int64_t elapsed, int64_t looks, struct scan_count *count)
+{
+    int64_t now = sys_now_ms(), age = o->mtime_ms && o->mtime_ms <= now ? now - o->mtime_ms : 0;
+    if (age < elapsed) /* a time in the future, or none: the clock here, or there, is wrong */
+        age = elapsed;
+    bool settled = !r->settle_ms || o->whole || (looks > 1 && elapsed >= r->settle_ms);
+    bool old = age >= r->min_age_ms;
+    if (!settled)
+        again_in(count, r->settle_ms - elapsed);
+    if (!old)
+        again_in(count, r->min_age_ms - age);
+    return settled && old && o->marked;
+}
+
+/* Write down what there is to write of an object, by what is known of it now, in the transaction. */
+static int note(struct queue *q, const struct scan_row *s, const struct scan_rules *r, const struct scan_object *o,
+                struct scan_count *count, struct err *err)
+{
+    struct before b;
+    if (before_of(q, s->id, o, &b, err) < 0)
+        return -1;
+    if (b.what == WHAT_KNOWN)
+        return 0;
+    count->found += b.what == WHAT_NEW;
+    count->changed += b.what == WHAT_CHANGED;
+    if (b.what == WHAT_CHANGED && r->on_change != ON_CHANGE_RELOAD) {
+        if (r->on_change == ON_CHANGE_FAIL && !*count->changed_uri)
+            snprintf(count->changed_uri, sizeof count->changed_uri, "%s", o->uri);
+        return 0;
+    }
+    int64_t mono = sys_mono_ms(), boot = sys_boot();
+    bool goes_on = b.what == WHAT_OPEN && b.same && b.boot == boot && b.since <= mono;
+    int64_t since = goes_on ? b.since : mono, looks = goes_on ? b.looks + 1 : 1;
+    bool whole = is_whole(r, o, mono - since, looks, count);
+    count->waiting += !whole;
+    sqlite3_stmt *st = queue_stmt(q, SQL_SEEN_PUT);
+    db_bind(st, ":scan", s->id);
+    db_bind(st, ":uri", o->uri);
+    db_bind(st, ":size", o->size);
+    db_bind(st, ":mtime", o->mtime_ms);
+    db_bind(st, ":etag", o->etag);
+    db_bind(st, ":state", whole ? "ready" : "waiting");
+    db_bind(st, ":looked", s->number);
+    db_bind(st, ":looks", looks);
+    db_bind(st, ":since", since);
+    db_bind(st, ":boot", boot);
+    db_bind(st, ":params", o->params);
+    return db_run(st, err);
+}
+
+int scan_look(struct queue *q, const struct scan_lease *l, const struct scan_row *s, const struct scan_rules *rules,
+              struct scan_object *objects, int n, struct scan_count *count, struct err *err)
+{
+    int open[SCAN_BATCH], nopen = 0;
+    count->listed += n;
+    for (int i = 0; i < n; i++) {
+        struct before b;
+        if (before_of(q, s->id, &objects[i], &b, err) < 0)
+            return -1;
+        if (b.what == WHAT_KNOWN)
+            continue;
+        int marked = rules->marked && b.what != WHAT_CHANGED ? rules->marked(rules->arg, &objects[i], err) : 1;
+        if (marked < 0)
+            return -1;
+        objects[i].marked = marked;
+        open[nopen++] = i;
+    }
+    if (!nopen)
+        return 0;
+    if (begin(q, l, err) < 0)
+        return -1;
+    int rc = 0;
+    for (int i = 0; rc >= 0 && i < nopen; i++)
+        rc = note(q, s, rules, &objects[open[i]], count, err);
+    return end(q, rc, err);
+}
+
+int scan_peek(struct queue *q, const struct scan_row *s, const struct scan_object *o, struct scan_count *count, struct err *err)
+{
+    struct before b;
+    if (before_of(q, s->id, o, &b, err) < 0)
+        return -1;
+    count->listed++;
+    count->found += b.what == WHAT_NEW;
+    count->changed += b.what == WHAT_CHANGED;
+    return b.what != WHAT_KNOWN;
+}
+
+/* ---- jobs ---- */
+
+struct ready {
+    char *uri, *params;
+};
+
+static int ready_read(struct queue *q, int64_t scan, struct arena *arena, struct ready *out, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_SEEN_READY);
+    db_bind(st, ":scan", scan);
+    db_bind(st, ":max", SCAN_TAKE);
+    int n = 0, rc;
+    while (n < SCAN_TAKE && (rc = db_step(st, err)) == 1) {
+        bool has = sqlite3_column_type(st, 1) != SQLITE_NULL;
+        out[n].uri = arena_dup(arena, str_of(db_text(st, 0)));
+        out[n].params = has ? arena_dup(arena, str_of(db_text(st, 1))) : NULL;
+        if (!out[n].uri || (has && !out[n].params)) {
+            sqlite3_reset(st);
+            return err_nomem(err);
+        }
+        n++;
+    }
+    sqlite3_reset(st);
+    return n < SCAN_TAKE && rc < 0 ? -1 : n;
+}
+
+static int take_one(struct queue *q, const struct scan_row *s, bool after, const struct ready *r, struct job_new job, struct buf *objects,
+                    struct err *err)
+{
+    struct json_out o;
+    int64_t id;
+    char uid[SYS_UID_LEN + 1];
+    bool made;
+    buf_reset(objects);
+    json_start(&o, objects);
+    json_array(&o);
+    json_text(&o, str_of(r->uri));
+    json_array_end(&o);
+    if (objects->failed)
+        return err_nomem(err);
+    job.objects = buf_str(objects);
+    job.params = str_of(r->params);
+    job.unique = NULL;
+    if (job_submit(q, &job, &id, uid, &made, err) < 0)
+        return -1;
+    sqlite3_stmt *st = queue_stmt(q, SQL_SEEN_TAKE);
+    db_bind(st, ":scan", s->id);
+    db_bind(st, ":uri", (const char *)r->uri);
+    db_bind(st, ":job", id);
+    db_bind(st, ":after", after);
+    return db_run(st, err);
+}
+
+int scan_take(struct queue *q, const struct scan_lease *l, const struct scan_row *s, const struct scan_rules *rules,
+              const struct job_new *job, struct err *err)
+{
+    AUTO(arena_clear) struct arena arena = { 0 };
+    AUTO(buf_clear) struct buf objects = { 0 };
+    struct ready ready[SCAN_TAKE];
+    int n = ready_read(q, s->id, &arena, ready, err); /* nobody else can change them while the lease is ours */
+    if (n <= 0)
+        return n;
+    if (begin(q, l, err) < 0)
+        return -1;
+    int rc = 0;
+    for (int i = 0; rc >= 0 && i < n; i++)
+        rc = take_one(q, s, rules->after, &ready[i], *job, &objects, err);
+    return end(q, rc, err) < 0 ? err_in(err, "make jobs of what was found") : n;
+}
+
+static int end_write(struct queue *q, const struct scan_row *s, const struct scan_end *e, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_SEEN_GONE);
+    db_bind(st, ":scan", s->id);
+    db_bind(st, ":number", s->number);
+    if (e->whole && db_run(st, err) < 0)
+        return -1;
+    st = queue_stmt(q, SQL_SCAN_END);
+    db_bind(st, ":id", s->id);
+    db_bind(st, ":wanted", s->wanted);
+    db_bind(st, ":started", e->started);
+    db_bind(st, ":now", sys_now_ms());
+    db_bind(st, ":next_at", e->next_at);
+    db_bind(st, ":again_at", e->again_at);
+    db_bind(st, ":covered", e->covered);
+    db_bind(st, ":listed", e->count->listed);
+    db_bind(st, ":found", e->count->found);
+    db_bind(st, ":changed", e->count->changed);
+    db_bind(st, ":taken", e->count->taken);
+    db_bind(st, ":code", e->why ? err_name(e->why->code) : NULL);
+    db_bind(st, ":message", e->why ? e->why->msg : NULL);
+    return db_run(st, err);
+}
+
+int scan_end(struct queue *q, const struct scan_lease *l, const struct scan_row *s, const struct scan_end *e, struct err *err)
+{
+    return begin(q, l, err) < 0 ? -1 : end(q, end_write(q, s, e, err), err);
+}
+
+/* ---- after the load ---- */
+
+/* The next one behind `uri`, in memory of the arena. 1, 0, -1. */
+static int after_next(struct queue *q, int64_t scan, const char *uri, struct arena *arena, struct scan_after *out, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_SEEN_AFTER);
+    db_bind(st, ":scan", scan);
+    db_bind(st, ":uri", uri);
+    db_bind(st, ":max", 1);
+    int rc = db_step(st, err);
+    if (rc != 1)
+        return rc;
+    arena_reset(arena);
+    *out = (struct scan_after){
+        .uri = arena_dup(arena, str_of(db_text(st, 0))),
+        .size = sqlite3_column_int64(st, 1),
+        .mtime_ms = sqlite3_column_int64(st, 2),
+        .etag = arena_dup(arena, str_of(db_text(st, 3))),
+        .job = sqlite3_column_int64(st, 4),
+    };
+    sqlite3_reset(st);
+    return out->uri && out->etag ? 1 : err_nomem(err);
+}
+
+int scan_after(struct queue *q, const struct scan_lease *l, const struct scan_row *s,
+               int (*act)(void *arg, const struct scan_after *a, struct err *err), void *arg, struct err *err)
+{
+    AUTO(arena_clear) struct arena one = { 0 };
+    AUTO(arena_clear) struct arena other = { 0 }; /* the one before stays until the next is found */
+    struct scan_after a = { .uri = "" };
+    int rc;
+    for (int i = 0; (rc = after_next(q, s->id, a.uri, i & 1 ? &one : &other, &a, err)) == 1; i++) {
+        int done = act(arg, &a, err);
+        if (done < 0)
+            return -1;
+        if (!done)
+            continue;
+        if (begin(q, l, err) < 0)
+            return -1;
+        sqlite3_stmt *st = queue_stmt(q, done == SCAN_AFTER_GONE ? SQL_SEEN_FORGET : SQL_SEEN_AFTER_DONE);
+        db_bind(st, ":scan", s->id);
+        db_bind(st, ":uri", a.uri);
+        if (end(q, db_run(st, err), err) < 0)
+            return -1;
+    }
+    return rc;
+}
+
+/* ---- slots ---- */
+
+static int slot_job(struct queue *q, const struct scan_row *s, const struct scan_slot *slot, struct job_new *job, struct err *err)
+{
+    int64_t id;
+    char uid[SYS_UID_LEN + 1];
+    bool made;
+    if (job_submit(q, job, &id, uid, &made, err) < 0)
+        return -1;
+    sqlite3_stmt *st = queue_stmt(q, SQL_SLOT_JOB);
+    db_bind(st, ":scan", s->id);
+    db_bind(st, ":at", slot->at);
+    db_bind(st, ":job", id);
+    return db_run(st, err);
+}
+
+int scan_slots(struct queue *q, const struct scan_lease *l, const struct scan_row *s, const struct scan_slot *slots, int n,
+               struct job_new *job, int (*fill)(void *arg, const struct scan_slot *slot, struct job_new *job, struct err *err),
+               void *arg, int *ran, struct err *err)
+{
+    *ran = 0;
+    if (!n)
+        return 0;
+    if (begin(q, l, err) < 0)
+        return -1;
+    int rc = 0, count = 0;
+    for (int i = 0; rc >= 0 && i < n; i++) {
+        sqlite3_stmt *st = queue_stmt(q, SQL_SLOT_ADD);
+        db_bind(st, ":scan", s->id);
+        db_bind(st, ":at", slots[i].at);
+        db_bind(st, ":outcome", slots[i].ran ? "ran" : "skipped");
+        db_bind(st, ":reason", slots[i].reason);
+        db_bind(st, ":now", sys_now_ms());
+        rc = db_run(st, err);
+        bool runs = rc >= 0 && sqlite3_changes(queue_db(q)) && slots[i].ran;
+        count += runs;
+        if (runs && job && (rc = fill(arg, &slots[i], job, err)) >= 0)
+            rc = slot_job(q, s, &slots[i], job, err);
+    }
+    sqlite3_stmt *st = queue_stmt(q, SQL_SCAN_WANTED);
+    db_bind(st, ":id", s->id);
+    db_bind(st, ":slot", slots[n - 1].at);
+    db_bind(st, ":wanted", count && !job ? sys_now_ms() : 0);
+    if (rc >= 0)
+        rc = db_run(st, err);
+    if (end(q, rc, err) < 0)
+        return err_in(err, "account for slots");
+    *ran = count;
+    return 0;
+}
+
+int scan_slot_rows(struct queue *q, int64_t scan, int64_t max, int (*row)(void *arg, const struct scan_slot *slot), void *arg,
+                   struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_SLOT_ROWS);
+    int rc, stop = 0;
+    db_bind(st, ":scan", scan);
+    db_bind(st, ":max", max);
+    while (!stop && (rc = db_step(st, err)) == 1) {
+        struct scan_slot r = {
+            .at = sqlite3_column_int64(st, 0),
+            .ran = !strcmp(db_text(st, 1), "ran"),
+            .reason = db_text(st, 2),
+            .job = sqlite3_column_int64(st, 3),
+            .decided = sqlite3_column_int64(st, 4),
+        };
+        stop = row(arg, &r);
+    }
+    sqlite3_reset(st);
+    return stop ? 0 : rc;
+}
+
+int scan_slots_sweep(struct queue *q, const struct scan_lease *l, const struct scan_row *s, int64_t before, struct err *err)
+{
+    if (begin(q, l, err) < 0)
+        return -1;
+    sqlite3_stmt *st = queue_stmt(q, SQL_SLOT_SWEEP);
+    db_bind(st, ":scan", s->id);
+    db_bind(st, ":before", before);
+    return end(q, db_run(st, err), err);
+}

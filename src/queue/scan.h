@@ -1,0 +1,127 @@
+/*
+ * What was seen at the sources, and when they are looked at next: tables scan, seen, slot and scan_lease of queue.db.
+ *
+ * One scanner a database works, by a lease with a fencing token: every change below names it, so that one which lost it
+ * changes nothing. Even without it nothing would come twice: a row of `seen` is one object of one pipeline, and the row
+ * and its job change in one transaction.
+ *
+ *   listed ─▶ waiting ─▶ ready ─▶ taken          waiting: not known to be whole yet (settle, age, marker)
+ *               ▲                   │            ready: becomes a job at the next scan_take(), oldest first
+ *               └──── changed ──────┘            (on_change = reload)
+ *
+ * An object is its URI, size, time and ETag; what a place does not tell is not compared. If power fails, what was seen
+ * since the last commit is found again by the next listing; no job is made twice.
+ *
+ * Times of waiting are measured by the clock that nobody sets (sys_mono_ms() of one boot): a clock that is set back takes no
+ * object too early, and none never.
+ */
+#ifndef QETL_QUEUE_SCAN_H
+#define QETL_QUEUE_SCAN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "io/config.h"
+#include "queue/job.h"
+#include "queue/queue.h"
+
+enum {
+    SCAN_BATCH = 1000, /* objects of one scan_look() */
+    SCAN_TAKE = 200,   /* jobs of one transaction */
+};
+
+/* ---- the right to scan ---- */
+struct scan_lease {
+    int64_t token, ms; /* ms: how long it holds; every change renews it */
+};
+/* 1 taken from now on for lease_ms; 0 another one has it (its name in holder); -1. One whose process of this host is gone is
+ * not waited for. */
+int scan_lease_take(struct queue *q, int64_t worker, int64_t lease_ms, struct scan_lease *out, char holder[64], struct err *err);
+int scan_lease_keep(struct queue *q, const struct scan_lease *l, struct err *err); /* 0, or -1: lease-lost, database */
+int scan_lease_drop(struct queue *q, const struct scan_lease *l, struct err *err);
+
+/* ---- the state of a scan ---- */
+struct scan_row {
+    int64_t id, number, wanted, next_at, again_at, slot, covered, started, finished;
+    int64_t listed, found, changed, waiting, taken, failures;
+    const char *pipeline, *source, *code, *message; /* in scan_rows() only */
+};
+int scan_rows(struct queue *q, int (*row)(void *arg, const struct scan_row *r), void *arg, struct err *err);
+/* The scan of a pipeline; made where there is none (`wanted`: it is looked at at once). Another source than before voids
+ * `covered`. */
+int scan_get(struct queue *q, const struct scan_lease *l, const char *pipeline, const char *source, bool wanted, struct scan_row *out,
+             struct err *err);
+/* Ask the scanner for a listing of that pipeline. 1; 0: it has none yet. Needs no lease. */
+int scan_want(struct queue *q, const char *pipeline, struct err *err);
+
+/* ---- one listing ---- */
+struct scan_object {
+    const char *uri, *etag;   /* etag "": none */
+    int64_t size, mtime_ms;   /* -1, 0: not known */
+    const char *params;       /* JSON object of its job, or NULL */
+    bool whole;               /* known to be (renamed into its place): it need not settle */
+    bool marked;              /* out of `marked` below */
+};
+struct scan_rules {
+    int64_t settle_ms, min_age_ms;
+    enum on_change on_change;
+    bool after;               /* something is to be done when its job is loaded */
+    /* Is its done-marker there? Asked, without the lock, of objects that are not taken. 1, 0, -1. NULL: it needs none. */
+    int (*marked)(void *arg, const struct scan_object *o, struct err *err);
+    void *arg;
+};
+struct scan_count {
+    int64_t listed, found, changed, taken;
+    int64_t waiting;  /* of those that were looked at: not whole yet */
+    int64_t again_ms; /* so long until the next of those that wait can be whole; 0: none waits for time */
+    char changed_uri[160]; /* the first of them with on_change = fail, cut */
+};
+/* Up to SCAN_BATCH objects: what is not known is written down, all in one transaction; those that are known cost a look-up each
+ * and no lock. *count adds up. */
+int scan_look(struct queue *q, const struct scan_lease *l, const struct scan_row *s, const struct scan_rules *rules,
+              struct scan_object *objects, int n, struct scan_count *count, struct err *err);
+/* The same without writing: what a listing would find (count: listed, found, changed). */
+int scan_peek(struct queue *q, const struct scan_row *s, const struct scan_object *o, struct scan_count *count, struct err *err);
+/* Up to SCAN_TAKE ready objects become jobs like `job` (its objects and params are set here), oldest first, in one transaction.
+ * Gives how many; ring BELL_READY then. */
+int scan_take(struct queue *q, const struct scan_lease *l, const struct scan_row *s, const struct scan_rules *rules,
+              const struct job_new *job, struct err *err);
+
+struct scan_end {
+    int64_t started, next_at, again_at, covered;
+    const struct scan_count *count;
+    bool whole;            /* everything was listed: what waited and was not there is forgotten */
+    const struct err *why; /* it failed, or NULL */
+};
+int scan_end(struct queue *q, const struct scan_lease *l, const struct scan_row *s, const struct scan_end *end, struct err *err);
+
+/* ---- after the load ---- */
+struct scan_after {
+    const char *uri, *etag;
+    int64_t size, mtime_ms, job;
+};
+/* Those objects whose job is loaded and for which something is left to do, one by one; `act` says SCAN_AFTER_LATER: not yet;
+ * SCAN_AFTER_GONE: the object is not there any more, so that another one of its name is new; SCAN_AFTER_DONE. */
+enum { SCAN_AFTER_LATER, SCAN_AFTER_DONE, SCAN_AFTER_GONE };
+int scan_after(struct queue *q, const struct scan_lease *l, const struct scan_row *s,
+               int (*act)(void *arg, const struct scan_after *a, struct err *err), void *arg, struct err *err);
+
+/* ---- slots ---- */
+struct scan_slot {
+    int64_t at, job, decided;
+    bool ran;
+    const char *reason;
+};
+/* Account for n slots (oldest first) in one transaction; the scan's `slot` becomes the last. One that ran and was not accounted for
+ * before asks for a listing or, with `job`, makes a job: its objects and params are given by fill. ran: out, how many of them. */
+int scan_slots(struct queue *q, const struct scan_lease *l, const struct scan_row *s, const struct scan_slot *slots, int n,
+               struct job_new *job, int (*fill)(void *arg, const struct scan_slot *slot, struct job_new *job, struct err *err),
+               void *arg, int *ran, struct err *err);
+/* The newest ones first. */
+int scan_slot_rows(struct queue *q, int64_t scan, int64_t max, int (*row)(void *arg, const struct scan_slot *slot), void *arg,
+                   struct err *err);
+int scan_slots_sweep(struct queue *q, const struct scan_lease *l, const struct scan_row *s, int64_t before, struct err *err);
+
+#endif

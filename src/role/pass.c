@@ -1,0 +1,405 @@
+/* One listing of one source. See pass.h. */
+#include "role/pass.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/sys.h"
+#include "base/text.h"
+#include "source/list.h"
+
+enum { MARKER_AGAIN_MS = 30000 /* cron: what waits for its marker is looked at so often */ };
+
+struct looking {
+    const struct pass *pass;
+    struct scan_row scan;
+    struct scan_rules rules;
+    struct pattern *pattern;
+    struct zone *zone;
+    const struct lister *lister;
+    struct list_ask ask;
+    struct scan_count *count;
+    /* the batch in hand: texts in the arena */
+    struct arena arena;
+    struct scan_object objects[SCAN_BATCH];
+    struct str paths[SCAN_BATCH];
+    int n;
+    int64_t kept_mono_ms; /* the lease was renewed then */
+    bool own;             /* the error is of the queue, and not of the source */
+    bool place_failed;    /* the question after a marker */
+    /* pass_peek() */
+    void (*found)(void *arg, const char *uri, int64_t size, int64_t mtime_ms);
+    void *arg;
+};
+
+/* ---- what a source names ---- */
+
+static int pattern_of(const struct pipeline *p, struct pattern **out, struct zone **zone, struct err *err)
+{
+    *zone = p->scan.zone ? zone_open(p->scan.zone) : NULL;
+    if (p->scan.zone && !*zone)
+        return err_set(err, ERR_CONFIG, "the zone '%s' cannot be read", p->scan.zone);
+    return pattern_parse(out, p->source, p->scan.source_plain, err);
+}
+
+/* The URI of the literal beginning of the source at that time. */
+static int uri_at(const struct pipeline *p, int64_t at, struct buf *out, struct err *err)
+{
+    struct pattern *pattern = NULL;
+    struct zone *zone;
+    struct globs globs;
+    int64_t covered;
+    int rc = pattern_of(p, &pattern, &zone, err);
+    if (rc == 0 && (rc = pattern_globs(pattern, zone, at, at, &globs, &covered, err)) == 0) {
+        list_uri(pattern_base(pattern), globs.v[0].prefix, out);
+        globs_clear(&globs);
+    }
+    pattern_free(pattern);
+    zone_close(zone);
+    return rc == 0 && out->failed ? err_nomem(err) : rc;
+}
+
+static int objects_of(struct str uri, struct buf *out, struct err *err)
+{
+    struct json_out o;
+    json_start(&o, out);
+    json_array(&o);
+    json_text(&o, uri);
+    json_array_end(&o);
+    return out->failed ? err_nomem(err) : 0;
+}
+
+int pass_slot_job(const struct pipeline *p, int64_t at, struct buf *objects, struct buf *params, struct job_new *job, struct err *err)
+{
+    AUTO(buf_clear) struct buf uri = { 0 };
+    struct json_out o;
+    char time[32];
+    buf_reset(objects);
+    buf_reset(params);
+    if (uri_at(p, at, &uri, err) < 0 || objects_of(buf_str(&uri), objects, err) < 0)
+        return -1;
+    text_put_rfc3339(time, at);
+    json_start(&o, params);
+    json_object(&o);
+    json_key(&o, "slot");
+    json_text(&o, str_of(time));
+    json_object_end(&o);
+    job->objects = buf_str(objects);
+    job->params = buf_str(params);
+    return params->failed ? err_nomem(err) : 0;
+}
+
+int pass_job(const struct config *config, const struct pipeline *p, struct submission *s, struct err *err)
+{
+    AUTO(buf_clear) struct buf uri = { 0 };
+    AUTO(buf_clear) struct buf objects = { 0 };
+    s->job.pipeline = p->name;
+    if (uri_at(p, sys_now_ms(), &uri, err) < 0 || objects_of(buf_str(&uri), &objects, err) < 0)
+        return -1;
+    s->job.objects = buf_str(&objects); /* it says where the objects are; each job has its own */
+    int rc = submission_resolve(s, config, err);
+    s->job.objects = (struct str){ 0 };
+    return rc;
+}
+
+/* ---- objects ---- */
+
+static int flush(struct looking *l, struct err *err)
+{
+    int n = l->n;
+    l->n = 0;
+    int rc = n ? scan_look(l->pass->queue, l->pass->lease, &l->scan, &l->rules, l->objects, n, l->count, err) : 0;
+    l->own |= rc < 0 && !l->place_failed;
+    arena_reset(&l->arena);
+    return rc;
+}
+
+/* Is the name among the globs that are not taken, or a marker? */
+static bool is_ignored(const struct scan_config *c, struct str name)
+{
+    char glob[256];
+    if (c->done_marker && text_glob(c->done_marker, name))
+        return true;
+    for (const char *p = c->ignore; p && *p; p += strcspn(p, ","), p += *p == ',') {
+        struct str one = str_trim((struct str){ p, strcspn(p, ",\n") });
+        if (one.n && one.n < sizeof glob) {
+            memcpy(glob, one.p, one.n);
+            glob[one.n] = '\0';
+            if (text_glob(glob, name))
+                return true;
+        }
+    }
+    return false;
+}
+
+/* The named parts of the path as the parameters of its job: text that is valid UTF-8, with U+FFFD for what is not. */
+static int params_of(struct looking *l, const struct listed *o, const char **out, struct err *err)
+{
+    AUTO(buf_clear) struct buf text = { 0 };
+    AUTO(buf_clear) struct buf value = { 0 };
+    struct json_out j;
+    int n = pattern_captures(l->pattern);
+    *out = NULL;
+    if (!n)
+        return 0;
+    json_start(&j, &text);
+    json_object(&j);
+    for (int i = 0; i < n; i++) {
+        struct str rest = o->captures[i];
+        buf_reset(&value);
+        while (rest.n) {
+            size_t good = text_utf8_valid(rest);
+            buf_add(&value, rest.p, good);
+            if (good < rest.n)
+                buf_adds(&value, "\xef\xbf\xbd");
+            good += good < rest.n;
+            rest = (struct str){ rest.p + good, rest.n - good };
+        }
+        json_key(&j, pattern_capture_name(l->pattern, i));
+        json_text(&j, buf_str(&value));
+    }
+    json_object_end(&j);
+    *out = text.failed || value.failed ? NULL : arena_dup(&l->arena, buf_str(&text));
+    return *out ? 0 : err_nomem(err);
+}
+
+static int on_object(void *arg, const struct listed *o, struct err *err)
+{
+    struct looking *l = arg;
+    if (is_ignored(&l->pass->pipeline->scan, o->name))
+        return 0;
+    struct scan_object *x = &l->objects[l->n];
+    *x = (struct scan_object){
+        .uri = arena_dup(&l->arena, str_of(o->uri)),
+        .etag = arena_dup(&l->arena, str_of(o->etag)),
+        .size = o->size,
+        .mtime_ms = o->mtime_ms,
+        .whole = watch_renamed(l->pass->watch, o->path),
+    };
+    l->paths[l->n] = (struct str){ arena_dup(&l->arena, o->path), o->path.n };
+    if (!x->uri || !x->etag || !l->paths[l->n].p)
+        return err_nomem(err);
+    if (params_of(l, o, &x->params, err) < 0)
+        return -1;
+    return ++l->n == SCAN_BATCH ? flush(l, err) : 0;
+}
+
+static int on_peek(void *arg, const struct listed *o, struct err *err)
+{
+    struct looking *l = arg;
+    struct scan_object x = { .uri = o->uri, .etag = o->etag, .size = o->size, .mtime_ms = o->mtime_ms };
+    if (is_ignored(&l->pass->pipeline->scan, o->name))
+        return 0;
+    int open = scan_peek(l->pass->queue, &l->scan, &x, l->count, err);
+    l->own |= open < 0;
+    if (open > 0)
+        l->found(l->arg, o->uri, o->size, o->mtime_ms);
+    return open < 0 ? -1 : 0;
+}
+
+static void on_folder(void *arg, const char *path, bool there)
+{
+    struct looking *l = arg;
+    watch_folder(l->pass->watch, l->pass->owner, path, there);
+}
+
+/* Does its marker lie beside it? */
+static int is_marked(void *arg, const struct scan_object *o, struct err *err)
+{
+    struct looking *l = arg;
+    AUTO(buf_clear) struct buf path = { 0 };
+    struct str own = l->paths[o - l->objects];
+    const char *slash = memrchr(own.p, '/', own.n);
+    size_t folder = slash ? (size_t)(slash + 1 - own.p) : 0;
+    buf_add(&path, own.p, folder);
+    for (const char *m = l->pass->pipeline->scan.done_marker; *m; m++)
+        if (*m == '*')
+            buf_add(&path, own.p + folder, own.n - folder);
+        else
+            buf_addc(&path, *m);
+    if (path.failed)
+        return err_nomem(err);
+    int there = l->lister->exists(&l->ask, buf_str(&path), err);
+    l->place_failed |= there < 0;
+    return there;
+}
+
+/* Signs of life, and the lease, while a listing takes its time. */
+static bool go_on(void *arg)
+{
+    struct looking *l = arg;
+    const struct pass *p = l->pass;
+    struct err err;
+    role_alive(p->role);
+    if (p->lease && sys_mono_ms() - l->kept_mono_ms > p->lease->ms / 3) {
+        l->kept_mono_ms = sys_mono_ms();
+        if (scan_lease_keep(p->queue, p->lease, &err) < 0)
+            return false;
+    }
+    return role_grace(p->role) < 0;
+}
+
+/* ---- a listing ---- */
+
+static int looking_open(struct looking *l, const struct pass *pass, struct err *err)
+{
+    const struct scan_config *c = &pass->pipeline->scan;
+    l->pass = pass;
+    l->rules = (struct scan_rules){
+        .settle_ms = c->settle_ms,
+        .min_age_ms = c->min_age_ms,
+        .on_change = c->on_change,
+        .after = c->after.what != AFTER_KEEP,
+        .marked = c->done_marker ? is_marked : NULL,
+        .arg = l,
+    };
+    l->kept_mono_ms = sys_mono_ms();
+    if (pattern_of(pass->pipeline, &l->pattern, &l->zone, err) < 0)
+        return -1;
+    l->ask = (struct list_ask){ .config = pass->role->config, .base = pattern_base(l->pattern), .cursor = "", .go_on = go_on };
+    l->lister = list_by_base(l->ask.base, err);
+    return l->lister ? 0 : -1;
+}
+
+static void looking_close(struct looking *l)
+{
+    pattern_free(l->pattern);
+    zone_close(l->zone);
+    arena_clear(&l->arena);
+    free(l);
+}
+
+static int list_glob(struct looking *l, const struct glob *g, struct err *err)
+{
+    struct list_sink sink = { .object = l->found ? on_peek : on_object, .folder = on_folder, .arg = l };
+    l->ask.glob = g;
+    if (l->lister->list(&l->ask, &sink, err) == 0)
+        return flush(l, err);
+    if (l->own || err->code != ERR_FETCH_MISSING || !pattern_is_dated(l->pattern))
+        return -1;
+    return flush(l, err); /* the folder of that time is not there: yet, or never */
+}
+
+/* All moments from `from` to `to`, piece by piece. */
+static int list_window(struct looking *l, int64_t from, int64_t to, struct err *err)
+{
+    int rc = 0;
+    do {
+        struct globs globs;
+        if (pattern_globs(l->pattern, l->zone, from, to, &globs, &from, err) < 0)
+            return -1;
+        for (int i = 0; rc == 0 && i < globs.n; i++)
+            rc = go_on(l) ? list_glob(l, &globs.v[i], err) : err_set(err, ERR_SHUTDOWN, "the listing was stopped");
+        globs_clear(&globs);
+    } while (rc == 0 && from < to);
+    return rc;
+}
+
+/* Where the dates of the source are listed from. */
+static int64_t window_begin(const struct looking *l, int64_t now)
+{
+    return l->scan.covered && l->scan.covered < now ? l->scan.covered : now;
+}
+
+static int take_all(struct looking *l, struct err *err)
+{
+    const struct pass *p = l->pass;
+    AUTO(submission_clear) struct submission s = { 0 };
+    int n = pass_job(p->role->config, p->pipeline, &s, err);
+    while (n >= 0 && (n = scan_take(p->queue, p->lease, &l->scan, &l->rules, &s.job, err)) > 0) {
+        l->count->taken += n;
+        queue_ring(p->queue, BELL_READY, n);
+        role_alive(p->role);
+    }
+    return n;
+}
+
+/* Pause before the next try of a listing that failed. */
+static int64_t retry_ms(const struct pipeline *p, int64_t failures)
+{
+    int64_t ms = p->backoff_ms > 1000 ? p->backoff_ms : 1000;
+    for (; failures > 0 && ms < p->backoff_max_ms; failures--)
+        ms *= 2;
+    return ms < p->backoff_max_ms ? ms : p->backoff_max_ms > 1000 ? p->backoff_max_ms : 1000;
+}
+
+/* Write down how it ended. `listed`: the listing came to its end. */
+static int finish(struct looking *l, int64_t started, int64_t window_from, bool listed, const struct err *why, struct err *err)
+{
+    const struct pipeline *p = l->pass->pipeline;
+    int64_t now = sys_now_ms(), every = p->scan.every_ms;
+    struct scan_end e = {
+        .started = started,
+        .next_at = !every ? 0 : started <= now && started + every > now ? started + every : now + every,
+        .covered = listed && !l->count->waiting ? started : window_from,
+        .count = l->count,
+        .whole = listed,
+        .why = why,
+    };
+    if (!listed)
+        e.again_at = now + retry_ms(p, l->scan.failures);
+    else if (l->count->again_ms)
+        e.again_at = now + l->count->again_ms;
+    else if (l->count->waiting && !every)
+        e.again_at = now + MARKER_AGAIN_MS;
+    return scan_end(l->pass->queue, l->pass->lease, &l->scan, &e, err);
+}
+
+static int run(struct looking *l, struct err *why, struct err *err)
+{
+    const struct pass *pass = l->pass;
+    int64_t now = sys_now_ms(), from = 0;
+    int rc = looking_open(l, pass, why);
+    if (rc == 0) {
+        from = window_begin(l, now);
+        rc = list_window(l, from - pass->pipeline->scan.lookback_ms, now, why);
+    }
+    if (rc < 0 && (l->own || why->code == ERR_SHUTDOWN)) {
+        *err = *why;
+        return -1;
+    }
+    bool listed = rc == 0;
+    /* what a listing found before it failed counts */
+    if (l->pattern && ((!listed && !l->place_failed && flush(l, err) < 0) || take_all(l, err) < 0))
+        return -1;
+    if (listed && *l->count->changed_uri)
+        err_set(why, ERR_CHANGED, "%lld objects are not what they were when they were taken, such as %s",
+                (long long)l->count->changed, l->count->changed_uri);
+    return finish(l, now, from, listed, why->code != ERR_NONE ? why : NULL, err);
+}
+
+int pass_run(const struct pass *pass, struct scan_count *count, struct err *why, struct err *err)
+{
+    struct looking *l = calloc(1, sizeof *l);
+    *count = (struct scan_count){ 0 };
+    *why = (struct err){ 0 };
+    if (!l)
+        return err_nomem(err);
+    l->pass = pass;
+    l->count = count;
+    int rc = scan_get(pass->queue, pass->lease, pass->pipeline->name, pass->pipeline->source, true, &l->scan, err);
+    if (rc == 0)
+        rc = run(l, why, err);
+    looking_close(l);
+    return rc < 0 ? err_in(err, "scan of '%s'", pass->pipeline->name) : 0;
+}
+
+int pass_peek(const struct pass *pass, const struct scan_row *scan, void (*found)(void *arg, const char *uri, int64_t size, int64_t mtime_ms),
+              void *arg, struct scan_count *count, struct err *err)
+{
+    struct looking *l = calloc(1, sizeof *l);
+    int64_t now = sys_now_ms();
+    *count = (struct scan_count){ 0 };
+    if (!l)
+        return err_nomem(err);
+    l->count = count;
+    l->scan = *scan;
+    l->found = found;
+    l->arg = arg;
+    int rc = looking_open(l, pass, err);
+    if (rc == 0)
+        rc = list_window(l, window_begin(l, now) - pass->pipeline->scan.lookback_ms, now, err);
+    looking_close(l);
+    return rc;
+}

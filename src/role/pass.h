@@ -1,0 +1,38 @@
+/*
+ * One look through the source of one pipeline: list it, write down what is new, make jobs of what is whole.
+ *
+ * Objects go to the queue in batches, so that memory does not grow with their number. A pass that is killed has done what it
+ * has done; the next one finds the rest, and nothing twice (queue/scan.h). How far the dates of the source were listed
+ * moves on only when the whole pass came to its end and nothing waits any more, so that no folder is left behind.
+ */
+#ifndef QETL_ROLE_PASS_H
+#define QETL_ROLE_PASS_H
+
+#include "io/config.h"
+#include "queue/scan.h"
+#include "role/role.h"
+#include "role/submission.h"
+#include "role/watch.h"
+
+struct pass {
+    const struct role *role;
+    struct queue *queue;
+    const struct scan_lease *lease;
+    const struct pipeline *pipeline;
+    struct watch *watch; /* NULL: nothing is watched */
+    int owner;           /* of its watched folders */
+};
+
+/* 0: it came to its end, well (why->code is ERR_NONE) or not (*why, which the scan keeps). -1: the queue cannot be used, the lease
+ * is lost, or a stop was asked for. */
+int pass_run(const struct pass *pass, struct scan_count *count, struct err *why, struct err *err);
+/* What a pass would find, without writing: each object that is new or changed goes to found(). */
+int pass_peek(const struct pass *pass, const struct scan_row *scan, void (*found)(void *arg, const char *uri, int64_t size, int64_t mtime_ms),
+              void *arg, struct scan_count *count, struct err *err);
+/* Fill the job of a slot: its object is the source with the dates of that time, its parameter "slot" the time. *objects and
+ * *params hold what it points to. */
+int pass_slot_job(const struct pipeline *p, int64_t at, struct buf *objects, struct buf *params, struct job_new *job, struct err *err);
+/* What all jobs of the pipeline have in common. s holds it. */
+int pass_job(const struct config *config, const struct pipeline *p, struct submission *s, struct err *err);
+
+#endif

@@ -1,0 +1,404 @@
+/* When sources are looked through. See scanner.h. */
+#include "role/scanner.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/sys.h"
+#include "base/text.h"
+#include "queue/registry.h"
+#include "role/after.h"
+#include "role/pass.h"
+
+enum {
+    SLOTS = 1000,       /* accounted for in one transaction */
+    WAIT_MAX_MS = 1000, /* between two looks at what people ask for, and at files whose rows are committed */
+    SWEEP_MS = 3600000,
+    WATCHED_MAX = 64, /* pipelines whose folders are watched */
+};
+
+struct scanner {
+    const struct role *role;
+    const struct config *config;
+    struct queue *queue;
+    int64_t id;
+    struct scan_lease lease;
+    bool leads;
+    struct watch *watch;
+    uint64_t came; /* watched folders of these pipelines */
+    int64_t kept_mono_ms, beat_mono_ms, sweep_mono_ms;
+    struct due {
+        int64_t not_before_mono_ms; /* a busy folder gets half of our time at most */
+        bool watched, met;
+    } *due; /* one a pipeline of the config */
+};
+
+int scanner_open(struct scanner **out, const struct role *role, struct err *err)
+{
+    struct scanner *s = calloc(1, sizeof *s);
+    if (!s)
+        return err_nomem(err);
+    s->role = role;
+    s->config = role->config;
+    s->due = calloc((size_t)s->config->npipelines + 1, sizeof *s->due);
+    if (!s->due || queue_open(&s->queue, s->config->database, QUEUE_CREATE, err) < 0 ||
+        registry_join(s->queue, "scanner", role->name, &s->id, err) < 0) {
+        if (!s->due)
+            err_nomem(err);
+        scanner_close(s);
+        return -1;
+    }
+    s->watch = watch_new();
+    *out = s;
+    return 0;
+}
+
+void scanner_close(struct scanner *s)
+{
+    struct err err;
+    if (!s)
+        return;
+    if (s->leads && scan_lease_drop(s->queue, &s->lease, &err) < 0)
+        log_error("the right to scan was not given back; it runs out", &err, NULL, NULL);
+    if (s->id && registry_leave(s->queue, s->id, &err) < 0)
+        log_error("the scanner could not leave the registry", &err, NULL, NULL);
+    watch_free(s->watch);
+    queue_close(s->queue);
+    free(s->due);
+    free(s);
+}
+
+int scanner_lead(struct scanner *s, char holder[64], struct err *err)
+{
+    int64_t mono = sys_mono_ms();
+    if (mono - s->beat_mono_ms >= s->config->heartbeat_ms) {
+        s->beat_mono_ms = mono;
+        if (registry_beat(s->queue, s->id, err) < 0)
+            return -1;
+    }
+    if (s->leads && mono - s->kept_mono_ms < s->config->lease_ms / 3)
+        return 1;
+    s->kept_mono_ms = mono;
+    if (s->leads && scan_lease_keep(s->queue, &s->lease, err) == 0)
+        return 1;
+    if (s->leads && err->code != ERR_LEASE_LOST)
+        return -1;
+    int rc = scan_lease_take(s->queue, s->id, s->config->lease_ms, &s->lease, holder, err);
+    s->leads = rc == 1;
+    s->kept_mono_ms = s->leads ? mono : 0;
+    return rc;
+}
+
+/* ---- slots ---- */
+
+int scanner_slots(const struct pipeline *p, const struct zone *zone, int64_t last, int64_t now, struct scan_slot *out, int max)
+{
+    int64_t at, next;
+    int n = 0;
+    if (last > now) /* the clock was set back: slots that ran already are known (scan_slots()) */
+        last = now;
+    if (!cron_next(&p->scan.cron, zone, last, &at))
+        return 0;
+    for (; n < max && at <= now; at = next) {
+        bool more = cron_next(&p->scan.cron, zone, at, &next);
+        int64_t late = more && (next - at) / 2 < SLOT_LATE_MAX_MS ? (next - at) / 2 : SLOT_LATE_MAX_MS;
+        bool missed = now - at > late, newest = !more || next > now;
+        bool ran = p->scan.missed == MISSED_ALL || (p->scan.missed == MISSED_SKIP ? !missed : newest);
+        out[n++] = (struct scan_slot){
+            .at = at,
+            .ran = ran,
+            .reason = !ran ? (p->scan.missed == MISSED_SKIP ? "no scanner was there" : "no scanner was there; a later run makes it good")
+                      : missed ? "late: no scanner was there"
+                               : "",
+        };
+        if (!more)
+            break;
+    }
+    return n;
+}
+
+struct filling {
+    const struct pipeline *p;
+    struct buf objects, params;
+};
+
+static int fill_slot(void *arg, const struct scan_slot *slot, struct job_new *job, struct err *err)
+{
+    struct filling *f = arg;
+    return pass_slot_job(f->p, slot->at, &f->objects, &f->params, job, err);
+}
+
+/* Account for the slots that have come. row is read again after it. */
+static int slots_settle(struct scanner *s, const struct pipeline *p, struct scan_row *row, struct err *err)
+{
+    AUTO(submission_clear) struct submission job = { 0 };
+    struct filling f = { .p = p };
+    struct zone *zone = p->scan.zone ? zone_open(p->scan.zone) : NULL;
+    struct scan_slot *slots = malloc(SLOTS * sizeof *slots);
+    bool per_slot = p->scan.job_per == JOB_PER_SLOT;
+    int rc = slots ? 0 : err_nomem(err), n = 0;
+    if (rc == 0 && per_slot)
+        rc = pass_job(s->config, p, &job, err);
+    while (rc == 0 && (n = scanner_slots(p, zone, row->slot, sys_now_ms(), slots, SLOTS)) > 0) {
+        int ran = 0;
+        rc = scan_slots(s->queue, &s->lease, row, slots, n, per_slot ? &job.job : NULL, fill_slot, &f, &ran, err);
+        row->slot = slots[n - 1].at;
+        if (rc == 0 && ran && per_slot)
+            queue_ring(s->queue, BELL_READY, ran);
+        if (rc == 0 && ran && !per_slot)
+            row->wanted = 1;
+        role_alive(s->role);
+    }
+    free(slots);
+    buf_clear(&f.objects);
+    buf_clear(&f.params);
+    zone_close(zone);
+    return rc;
+}
+
+/* ---- what is due ---- */
+
+/* ms until a time that is not further away than `most`; a time beyond it was written by a clock that has been set back. */
+static int64_t until(int64_t at, int64_t now, int64_t most)
+{
+    return at <= now || at > now + most ? 0 : at - now;
+}
+
+static int64_t at_least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+/* So long until the pipeline is looked through: 0 now. */
+static int64_t time_left(const struct scanner *s, const struct pipeline *p, const struct scan_row *row, const struct due *d)
+{
+    int64_t now = sys_now_ms(), left = INT64_MAX;
+    int64_t again_most = p->scan.settle_ms + p->scan.min_age_ms + p->backoff_max_ms + 60000;
+    if (row->wanted)
+        return 0;
+    if (row->again_at)
+        left = until(row->again_at, now, again_most);
+    if (p->scan.every_ms)
+        left = at_least(left, until(row->next_at, now, p->scan.every_ms));
+    if (p->scan.job_per == JOB_PER_OBJECT && (s->came >> (p - s->config->pipelines) & 1) && p - s->config->pipelines < WATCHED_MAX) {
+        int64_t pause = d->not_before_mono_ms - sys_mono_ms();
+        left = at_least(left, pause > 0 ? pause : 0);
+    }
+    if (p->scan.cron_text) { /* its slots are accounted for: when is the next? */
+        struct zone *zone = p->scan.zone ? zone_open(p->scan.zone) : NULL;
+        int64_t slot;
+        if (cron_next(&p->scan.cron, zone, now, &slot))
+            left = at_least(left, slot - now);
+        zone_close(zone);
+    }
+    return left;
+}
+
+static int look_through(struct scanner *s, const struct pipeline *p, struct due *d, struct err *err)
+{
+    int owner = (int)(p - s->config->pipelines);
+    bool watched = p->scan.every_ms && owner < WATCHED_MAX; /* cron says itself when */
+    struct pass pass = { s->role, s->queue, &s->lease, p, watched ? s->watch : NULL, owner };
+    struct scan_count count;
+    struct err why;
+    int64_t began = sys_mono_ms();
+    if (watched)
+        s->came &= ~(1ULL << owner);
+    d->watched = true;
+    if (pass_run(&pass, &count, &why, err) < 0)
+        return -1;
+    int64_t now = sys_mono_ms();
+    d->not_before_mono_ms = now + (now - began);
+    if (why.code != ERR_NONE)
+        log_error("a scan failed; it is tried again", &why, "pipeline", p->name);
+    else if (count.taken)
+        log_event(LOG_INFO, "new objects became jobs", "pipeline", p->name, "jobs", log_num(count.taken), "listed",
+                  log_num(count.listed), NULL);
+    return 0;
+}
+
+static int step_one(struct scanner *s, const struct pipeline *p, bool force, int64_t *next_ms, struct err *err)
+{
+    struct due *d = &s->due[p - s->config->pipelines];
+    struct scan_row row;
+    bool per_slot = p->scan.job_per == JOB_PER_SLOT;
+    if (scan_get(s->queue, &s->lease, p->name, p->source, !p->scan.cron_text, &row, err) < 0 ||
+        (p->scan.cron_text && slots_settle(s, p, &row, err) < 0))
+        return -1;
+    int64_t left = per_slot ? INT64_MAX : time_left(s, p, &row, d);
+    /* what came while nobody watched: each process looks once when it begins to */
+    bool first = !d->watched && p->scan.every_ms && (p->source[0] == '/' || !strncmp(p->source, "file:", 5));
+    if (!per_slot && (force || first || left == 0)) {
+        if (look_through(s, p, d, err) < 0 || scan_get(s->queue, &s->lease, p->name, p->source, false, &row, err) < 0)
+            return -1;
+        left = time_left(s, p, &row, d);
+    }
+    *next_ms = at_least(*next_ms, left);
+    return 0;
+}
+
+int scanner_step(struct scanner *s, const char *only, bool force, int64_t *next_ms, struct err *err)
+{
+    *next_ms = INT64_MAX;
+    for (int i = 0; i < s->config->npipelines; i++) {
+        const struct pipeline *p = &s->config->pipelines[i];
+        if (!pipeline_is_scanned(p) || (only && strcmp(only, p->name)))
+            continue;
+        role_alive(s->role);
+        if (step_one(s, p, force, next_ms, err) < 0)
+            return -1;
+    }
+    if (!only && !s->came)
+        watch_forget(s->watch);
+    return 0;
+}
+
+/* ---- after the load ---- */
+
+struct finishing {
+    const struct pipeline *p;
+};
+
+static int finish_file(void *arg, const struct scan_after *a, struct err *err)
+{
+    const struct finishing *f = arg;
+    struct err why;
+    bool kept;
+    (void)err;
+    if (after_do(&f->p->scan.after, a->uri, a->size, a->mtime_ms, a->job, &kept, &why) < 0) {
+        log_error("after= could not be done; it is tried again", &why, "pipeline", f->p->name);
+        return SCAN_AFTER_LATER;
+    }
+    if (kept)
+        log_event(LOG_WARN, "a file was changed after it was loaded, and is left alone", "pipeline", f->p->name, "file", a->uri, NULL);
+    return kept ? SCAN_AFTER_DONE : SCAN_AFTER_GONE;
+}
+
+int scanner_after(struct scanner *s, struct err *err)
+{
+    for (int i = 0; i < s->config->npipelines; i++) {
+        const struct pipeline *p = &s->config->pipelines[i];
+        struct finishing f = { p };
+        struct scan_row row;
+        if (!pipeline_is_scanned(p) || p->scan.after.what == AFTER_KEEP)
+            continue;
+        if (scan_get(s->queue, &s->lease, p->name, p->source, !p->scan.cron_text, &row, err) < 0 ||
+            scan_after(s->queue, &s->lease, &row, finish_file, &f, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* Slots are remembered as long as jobs are. */
+static int sweep(struct scanner *s, struct err *err)
+{
+    int64_t now = sys_mono_ms();
+    if (!s->config->keep_jobs_ms || (s->sweep_mono_ms && now - s->sweep_mono_ms < SWEEP_MS))
+        return 0;
+    s->sweep_mono_ms = now;
+    for (int i = 0; i < s->config->npipelines; i++) {
+        const struct pipeline *p = &s->config->pipelines[i];
+        struct scan_row row;
+        if (p->scan.cron_text && (scan_get(s->queue, &s->lease, p->name, p->source, false, &row, err) < 0 ||
+                                  scan_slots_sweep(s->queue, &s->lease, &row, sys_now_ms() - s->config->keep_jobs_ms, err) < 0))
+            return -1;
+    }
+    return 0;
+}
+
+/* ---- the loop ---- */
+
+/* One turn: 0 and the time until the next, -1. */
+static int turn(struct scanner *s, bool *told, int64_t *wait_ms, struct err *err)
+{
+    char holder[64];
+    int leads = scanner_lead(s, holder, err);
+    *wait_ms = WAIT_MAX_MS;
+    if (leads < 0)
+        return -1;
+    if (!leads && !*told)
+        log_event(LOG_INFO, "another scanner works; waiting until it ends", "scanner", holder, NULL);
+    *told = !leads;
+    if (!leads)
+        return 0;
+    int64_t next_ms;
+    if (scanner_step(s, NULL, false, &next_ms, err) < 0 || scanner_after(s, err) < 0 || sweep(s, err) < 0)
+        return -1;
+    *wait_ms = at_least(next_ms, WAIT_MAX_MS);
+    return 0;
+}
+
+int scanner_run(const struct role *role, struct err *err)
+{
+    struct scanner *s;
+    if (scanner_open(&s, role, err) < 0)
+        return -1;
+    sys_signals_init(NULL);
+    int rc = 0;
+    bool told = false;
+    while (rc == 0 && role_goes_on(role)) {
+        int64_t wait_ms;
+        role_alive(role);
+        rc = turn(s, &told, &wait_ms, err);
+        if (rc < 0 && (err->code == ERR_LEASE_LOST || err->code == ERR_SHUTDOWN)) {
+            s->leads &= err->code != ERR_LEASE_LOST;
+            rc = 0;
+            continue;
+        }
+        if (rc == 0)
+            s->came |= watch_wait(s->watch, wait_ms);
+    }
+    scanner_close(s);
+    return rc;
+}
+
+/* ---- drain ---- */
+
+/* Have all scans that somebody asked for been done? */
+static int still_wanted(void *arg, const struct scan_row *r)
+{
+    *(bool *)arg |= r->wanted != 0;
+    return 0;
+}
+
+static int ask_all(struct scanner *s, struct err *err)
+{
+    for (int i = 0; i < s->config->npipelines; i++)
+        if (pipeline_is_scanned(&s->config->pipelines[i]) && scan_want(s->queue, s->config->pipelines[i].name, err) < 0)
+            return -1;
+    return 0;
+}
+
+static int drain(struct scanner *s, int64_t wait_ms, struct err *err)
+{
+    char holder[64];
+    int64_t give_up = sys_mono_ms() + wait_ms, next_ms;
+    bool asked = false, force = true;
+    while (role_grace(s->role) < 0) {
+        int leads = scanner_lead(s, holder, err);
+        if (leads < 0 || (!leads && !asked && ask_all(s, err) < 0))
+            return -1;
+        asked |= !leads;
+        bool wanted = false;
+        if (!leads && scan_rows(s->queue, still_wanted, &wanted, err) < 0)
+            return -1;
+        if (!leads && !wanted)
+            return 0;
+        if (leads && scanner_step(s, NULL, force, &next_ms, err) < 0)
+            return -1;
+        force = false;
+        int64_t left = give_up - sys_mono_ms();
+        if (leads && (next_ms > left || left <= 0))
+            return scanner_after(s, err);
+        (void)watch_wait(s->watch, leads ? next_ms : 100);
+    }
+    return 0;
+}
+
+int scanner_drain(const struct role *role, int64_t wait_ms, struct err *err)
+{
+    struct scanner *s;
+    if (scanner_open(&s, role, err) < 0)
+        return -1;
+    int rc = drain(s, wait_ms, err);
+    scanner_close(s);
+    return rc;
+}

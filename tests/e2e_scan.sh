@@ -1,0 +1,182 @@
+#!/bin/bash
+# Sources that are scanned: what lies there becomes rows, once each; by interval, by the clock, at once, and by hand.
+. "${srcdir:-.}/tests/lib.sh"
+. "$srcdir/tests/qetl.sh"
+need sqlite3 sqlite3
+need jq jq
+
+rows_are() { [ "$(sql "$1" 2>/dev/null)" = "$2" ]; }
+queue_is() { [ "$(queue_sql "$1" 2>/dev/null)" = "$2" ]; }
+drain() { timeout 120 qetl drain --scan --max-wait 30s 2>"$work/drain"; }
+put() { printf 'id\n%s\n' "$2" >"$1.part" && mv "$1.part" "$1"; }
+
+# ---- drain --scan ----
+
+new_site <<INI
+[pipeline p]
+source  = in/{region}-*.csv
+every   = 1h
+settle  = 100ms
+columns = id:integer!
+table   = warehouse.p
+INI
+mkdir "$site/in"
+put "$site/in/north-1.csv" 1
+put "$site/in/a b'\"-%41.csv" 2
+put "$site/in/new
+line-1.csv" 3
+put "$site/in/$(printf 'caf\351')-1.csv" 4
+put "$site/in/other.csv" 5
+printf 'id\n6\n' >"$site/in/north-2.csv.part"
+printf 'id\n7\n' >"$site/in/.north-3.csv"
+mkdir "$site/in/folder-1.csv"
+ln -s north-1.csv "$site/in/link-1.csv"
+mkfifo "$site/in/fifo-1.csv"
+
+ok 'a dry run finds what is new' test "$(qetlctl --json scan --dry-run | jq '.objects | length')" = 4
+ok 'and leaves it where it is' queue_is 'SELECT count(*) FROM seen' 0
+ok 'drain --scan loads what lies there' drain
+is 'each object once, whatever its name' "$(sql 'SELECT group_concat(id) FROM (SELECT id FROM p ORDER BY id)')" 1,2,3,4
+is 'parts of the path are parameters of the job' "$(queue_sql 'SELECT params FROM job_text ORDER BY job' | jq -r .region | sort | tr '\n' '|')" \
+    "$(printf 'a b%s\ncaf\357\277\275\nnew\nline\nnorth\n' "'\"" | sort | tr '\n' '|')"
+ok 'a second one loads nothing twice' drain
+is 'there are the same jobs' "$(queue_sql 'SELECT count(*) FROM job')" 4
+put "$site/in/south-1.csv" 8
+ok 'what is new is loaded' drain
+is 'and only that' "$(sql 'SELECT count(*), max(id) FROM p')" '5|8'
+like 'a submit without a URI says that it is scanned' "$(qetlctl submit p 2>&1)" 'is scanned: name at least one URI'
+like 'status tells of scans' "$(qetlctl status)" 'SCAN .*LAST .*NEXT'
+is 'status has them in JSON' "$(qetlctl --json status | jq -r '.scans[0] | .pipeline, .listed, .code' | tr '\n' ' ')" 'p 5 null '
+
+# ---- by hand; changed objects; markers; a folder that is missing ----
+
+new_site <<INI
+[pipeline marked]
+source  = in/*.csv
+every   = 1h
+settle  = 0
+done_marker = *.done
+columns = id:integer!
+table   = warehouse.marked
+[pipeline reload]
+source  = re/*.csv
+every   = 1h
+settle  = 0
+on_change = reload
+columns = id:integer!
+table   = warehouse.reload
+[pipeline strict]
+source  = strict/*.csv
+every   = 1h
+settle  = 0
+on_change = fail
+columns = id:integer!
+table   = warehouse.strict
+[pipeline missing]
+source  = nowhere/*.csv
+every   = 1h
+columns = id:integer!
+table   = warehouse.missing
+[pipeline plain]
+columns = id:integer!
+table   = warehouse.plain
+INI
+mkdir "$site/in" "$site/re" "$site/strict"
+put "$site/in/1.csv" 1
+scan() { qetlctl --json scan "$@" | jq -r '.scans[0] | "\(.found) \(.changed) \(.waiting) \(.jobs)"'; }
+is 'without its marker an object waits' "$(scan marked)" '1 0 1 0'
+touch "$site/in/1.csv.done"
+is 'with it, it is taken' "$(scan marked)" '0 0 0 1'
+put "$site/re/1.csv" 1
+is 'a new object' "$(scan reload)" '1 0 0 1'
+put "$site/re/1.csv" 23
+is 'another version of it becomes another job' "$(scan reload)" '0 1 0 1'
+put "$site/strict/1.csv" 1
+is 'a new object' "$(scan strict)" '1 0 0 1'
+put "$site/strict/1.csv" 23
+message=$(qetlctl scan strict 2>&1)
+is 'on_change = fail: the scan has failed' $? 1
+like 'and names the object' "$message" 'changed .*strict/1.csv'
+message=$(qetlctl scan missing 2>&1)
+is 'a missing folder is a failed scan' $? 1
+like 'which says so' "$message" 'fetch-missing .*nowhere'
+qetlctl scan plain 2>"$work/out"
+is 'a pipeline that nobody scans is wrong usage' $? 2
+like 'and says why' "$(cat "$work/out")" 'neither every= nor cron='
+qetlctl scan mraked 2>"$work/out"
+is 'an unknown one is not found' $? 5
+
+# ---- by the clock: each slot once ----
+
+new_site <<INI
+[pipeline slot]
+source  = in/{%Y-%m-%d}.csv
+cron    = @daily
+missed  = all
+job_per = slot
+attempts = 1
+columns = id:integer!
+table   = warehouse.slot
+INI
+mkdir "$site/in"
+drain
+is 'no slot has come yet' "$(queue_sql 'SELECT count(*) FROM slot')" 0
+back() { sqlite3 "$site/queue.db" "UPDATE scan SET slot = slot - 3 * 86400000"; }
+back
+today=$(date -u +%F)
+put "$site/in/$today.csv" 1
+drain
+is 'slots that were missed run, each with a job' "$(queue_sql "SELECT count(*), count(DISTINCT at), count(job) FROM slot WHERE outcome = 'ran'")" '3|3|3'
+is 'the dates of the source are those of the slot' "$(queue_sql "SELECT count(DISTINCT objects), max(objects) FROM job_text")" "3|[\"$site/in/$today.csv\"]"
+like 'the slot is a parameter' "$(queue_sql 'SELECT max(params) FROM job_text')" "\"slot\":\"${today}T00:00:00.000Z\""
+is 'and it is loaded' "$(sql 'SELECT id FROM slot')" 1
+back
+drain
+is 'a clock that was set back runs none of them again' "$(queue_sql 'SELECT count(*) = count(DISTINCT objects) FROM job_text')" 1
+like 'they can be listed' "$(qetlctl scan --slots slot)" 'SLOT .*OUTCOME'
+
+# ---- qetl all: at once, two scanners, one killed, after= ----
+
+new_site <<INI
+[pipeline del]
+source  = del/**.csv
+every   = 1h
+settle  = 1s
+after   = delete
+columns = id:integer!
+table   = warehouse.del
+[pipeline move]
+source  = move/*.csv
+every   = 1h
+settle  = 1s
+after   = move:moved/here
+columns = id:integer!
+table   = warehouse.move
+INI
+mkdir "$site/del" "$site/move"
+put "$site/del/0.csv" 0
+start_role all
+ok 'what is there already is loaded' wait_for 60 rows_are 'SELECT id FROM del' 0
+ok 'and deleted after its commit' wait_for 60 test ! -e "$site/del/0.csv"
+put "$site/move/1.csv" 1
+ok 'a file that is renamed into its folder is loaded without waiting for the interval' wait_for 60 rows_are 'SELECT id FROM move' 1
+ok 'and moved after its commit' wait_for 60 test -e "$site/moved/here/1.csv"
+ok 'it is gone where it was' test ! -e "$site/move/1.csv"
+mkdir "$site/del/sub"
+printf 'id\n2\n' >"$site/del/sub/2.csv"
+ok 'so is one that is written in a new folder' wait_for 60 rows_are 'SELECT max(id) FROM del' 2
+put "$site/move/1.csv" 3
+ok 'another file of a name that went is new' wait_for 60 rows_are 'SELECT max(id) FROM move' 3
+two_moved() { [ "$(find "$site/moved/here" -name '1.csv*' | wc -l)" = 2 ]; }
+ok 'and does not overwrite the first' wait_for 60 two_moved
+start_role scanner-2
+ok 'a second scanner is there, and waits' wait_for 60 queue_is "SELECT count(*) FROM worker WHERE role = 'scanner' AND ended IS NULL" 2
+scanner=$(queue_sql "SELECT pid FROM worker WHERE name = 'scanner' AND ended IS NULL")
+for i in $(seq 100 199); do put "$site/move/$i.csv" "$i"; [ "$i" = 150 ] && kill -9 "$scanner"; done
+ok 'with one killed in the middle all files are loaded' wait_for 120 rows_are 'SELECT count(*) FROM move WHERE id >= 100' 100
+is 'each once' "$(sql 'SELECT count(DISTINCT id) FROM move WHERE id >= 100')" 100
+message=$(qetlctl scan move 2>&1)
+is 'a scan by hand asks the scanner that works' $? 0
+like 'and says so' "$message" "the scanner '.*' does it"
+stop_roles
+done_testing

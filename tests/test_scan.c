@@ -1,0 +1,375 @@
+/* What was seen at a source, and what becomes of it. */
+#include "queue/scan.h"
+
+#include "io/db.h"
+#include "queue/job.h"
+#include "queue/registry.h"
+#include "test.h"
+
+static struct queue *q;
+static struct err err;
+static struct scan_lease lease;
+static struct scan_row scan;
+static struct scan_rules rules;
+
+static void start(void)
+{
+    static int n;
+    char name[32], holder[64];
+    int64_t worker;
+    snprintf(name, sizeof name, "scan%d.db", n++);
+    CHECK_OK(queue_open(&q, test_file(name), QUEUE_CREATE, &err), err);
+    CHECK_OK(registry_join(q, "scanner", "scanner", &worker, &err), err);
+    CHECK_EQ(scan_lease_take(q, worker, 60000, &lease, holder, &err), 1);
+    CHECK_OK(scan_get(q, &lease, "p", "/in/*", true, &scan, &err), err);
+    rules = (struct scan_rules){ 0 };
+}
+
+static int64_t ask(const char *sql)
+{
+    int64_t v = -1;
+    CHECK_OK(db_int(queue_db(q), sql, &v, &err), err);
+    return v;
+}
+
+static struct scan_count look(const char *uri, int64_t size, int64_t mtime, const char *etag)
+{
+    struct scan_object o = { .uri = uri, .size = size, .mtime_ms = mtime, .etag = etag };
+    struct scan_count c = { 0 };
+    scan.number++; /* each is a listing of its own */
+    CHECK_OK(scan_look(q, &lease, &scan, &rules, &o, 1, &c, &err), err);
+    return c;
+}
+
+static int take(void)
+{
+    struct job_new job = { .pipeline = "p", .target = "w", .attempts_max = 1 };
+    int n = scan_take(q, &lease, &scan, &rules, &job, &err);
+    CHECK_OK(n, err);
+    return n;
+}
+
+TEST(scan, an_object_becomes_one_job)
+{
+    start();
+    CHECK_EQ(look("/in/a", 1, 1000, "").found, 1);
+    CHECK_EQ(take(), 1);
+    CHECK_EQ(take(), 0);
+    CHECK_EQ(look("/in/a", 1, 1000, "").found, 0);
+    CHECK_EQ(take(), 0);
+    CHECK_EQ(ask("SELECT count(*) FROM job"), 1);
+    CHECK_EQ(ask("SELECT objects = '[\"/in/a\"]' FROM job_text"), 1);
+    CHECK_EQ(ask("SELECT job FROM seen"), ask("SELECT id FROM job"));
+    queue_close(q);
+}
+
+TEST(scan, jobs_are_made_oldest_object_first)
+{
+    start();
+    look("/in/new", 1, 3000, "");
+    look("/in/old", 1, 1000, "");
+    look("/in/between", 1, 2000, "");
+    CHECK_EQ(take(), 3);
+    CHECK_EQ(ask("SELECT group_concat(objects) = '[\"/in/old\"],[\"/in/between\"],[\"/in/new\"]' FROM (SELECT objects FROM job_text ORDER BY job)"), 1);
+    queue_close(q);
+}
+
+TEST(scan, versions_are_told_by_what_the_place_tells)
+{
+    static const struct {
+        int64_t size, mtime;
+        const char *etag;
+        int64_t changed;
+    } cases[] = {
+        { 5, 1000, "x", 0 }, { 6, 1000, "x", 1 }, { 5, 1001, "x", 1 }, { 5, 1000, "y", 1 },
+        { -1, 1000, "x", 0 }, { 5, 0, "x", 0 },   { 5, 1000, "", 0 },  { -1, 0, "", 0 },
+    };
+    start();
+    look("/in/a", 5, 1000, "x");
+    take();
+    for (size_t i = 0; i < COUNT_OF(cases); i++)
+        CHECK_EQ(look("/in/a", cases[i].size, cases[i].mtime, cases[i].etag).changed, cases[i].changed);
+    queue_close(q);
+}
+
+TEST(scan, on_change_says_what_becomes_of_another_version)
+{
+    start();
+    look("/in/a", 5, 1000, "");
+    take();
+    rules.on_change = ON_CHANGE_IGNORE;
+    CHECK_STR(look("/in/a", 6, 1000, "").changed_uri, "");
+    CHECK_EQ(take(), 0);
+    rules.on_change = ON_CHANGE_FAIL;
+    CHECK_STR(look("/in/a", 6, 1000, "").changed_uri, "/in/a");
+    CHECK_EQ(take(), 0);
+    rules.on_change = ON_CHANGE_RELOAD;
+    look("/in/a", 6, 1000, "");
+    CHECK_EQ(take(), 1);
+    CHECK_EQ(look("/in/a", 6, 1000, "").changed, 0);
+    CHECK_EQ(ask("SELECT count(*) FROM job"), 2);
+    queue_close(q);
+}
+
+TEST(scan, a_file_that_grows_is_not_taken)
+{
+    start();
+    rules.settle_ms = 10000;
+    CHECK_EQ(look("/in/a", 5, 1000, "").again_ms, 10000);
+    sys_clock_advance(10000);
+    look("/in/a", 6, 1000, ""); /* another size: from the beginning */
+    CHECK_EQ(take(), 0);
+    sys_clock_advance(2000);
+    int64_t again = look("/in/a", 6, 1000, "").again_ms;
+    CHECK(again > 0 && again <= 8000);
+    CHECK_EQ(take(), 0);
+    sys_clock_advance(8000);
+    CHECK_EQ(look("/in/a", 6, 1000, "").again_ms, 0);
+    CHECK_EQ(take(), 1);
+    queue_close(q);
+}
+
+TEST(scan, what_is_known_to_be_whole_need_not_settle)
+{
+    start();
+    rules.settle_ms = 10000;
+    struct scan_object o = { .uri = "/in/a", .size = 1, .mtime_ms = 1000, .etag = "", .whole = true };
+    struct scan_count c = { 0 };
+    CHECK_OK(scan_look(q, &lease, &scan, &rules, &o, 1, &c, &err), err);
+    CHECK_EQ(take(), 1);
+    queue_close(q);
+}
+
+/* Age is by the time of the file where that is behind us, and else by how long we have seen it. */
+TEST(scan, no_clock_takes_a_file_too_early_or_never)
+{
+    start();
+    rules.min_age_ms = 60000;
+    int64_t now = sys_now_ms();
+    look("/in/old", 1, now - 60000, "");
+    CHECK_EQ(take(), 1);
+    int64_t again = look("/in/young", 1, now - 20000, "").again_ms;
+    CHECK(again > 0 && again <= 40000);
+    CHECK_EQ(look("/in/future", 1, now + 86400000, "").again_ms, 60000); /* our clock was set back, or theirs is wrong */
+    CHECK_EQ(look("/in/unknown", 1, 0, "").again_ms, 60000); /* at the first look nothing has passed */
+    CHECK_EQ(take(), 0);
+    sys_clock_advance(20000);
+    look("/in/future", 1, now + 86400000, "");
+    look("/in/unknown", 1, 0, "");
+    CHECK_EQ(take(), 0);
+    sys_clock_advance(40000);
+    look("/in/future", 1, now + 86400000, "");
+    look("/in/unknown", 1, 0, "");
+    CHECK_EQ(take(), 2);
+    /* seen in another boot: counted from now on */
+    rules = (struct scan_rules){ .settle_ms = 600000 };
+    look("/in/b", 1, 1, "");
+    CHECK_OK(db_exec(queue_db(q), "UPDATE seen SET boot = 1 WHERE uri = '/in/b'", &err), err);
+    sys_clock_advance(900000);
+    look("/in/b", 1, 1, "");
+    CHECK_EQ(take(), 0);
+    sys_clock_advance(600000);
+    look("/in/b", 1, 1, "");
+    CHECK_EQ(take(), 1);
+    queue_close(q);
+}
+
+static int marker; /* what the place says */
+static int asked;
+static int is_marked(void *arg, const struct scan_object *o, struct err *e)
+{
+    (void)arg, (void)o;
+    asked++;
+    return marker < 0 ? err_set(e, ERR_FETCH, "gone") : marker;
+}
+
+TEST(scan, waits_for_its_marker)
+{
+    start();
+    rules.marked = is_marked;
+    marker = 0;
+    look("/in/a", 1, 1000, "");
+    CHECK_EQ(take(), 0);
+    marker = 1;
+    look("/in/a", 1, 1000, "");
+    CHECK_EQ(take(), 1);
+    asked = 0;
+    look("/in/a", 1, 1000, "");
+    CHECK_EQ(asked, 0); /* nobody asks about what is taken */
+    marker = -1;
+    struct scan_object o = { .uri = "/in/b", .etag = "" };
+    struct scan_count c = { 0 };
+    CHECK_EQ(scan_look(q, &lease, &scan, &rules, &o, 1, &c, &err), -1);
+    CHECK_EQ(err.code, ERR_FETCH);
+    queue_close(q);
+}
+
+TEST(scan, a_scanner_that_lost_its_lease_changes_nothing)
+{
+    struct scan_lease thief;
+    char holder[64];
+    int64_t second;
+    start();
+    CHECK_OK(registry_join(q, "scanner", "scanner-2", &second, &err), err);
+    CHECK_EQ(scan_lease_take(q, second, 60000, &thief, holder, &err), 0);
+    CHECK_STR(holder, "scanner");
+    sys_clock_advance(60001);
+    CHECK_EQ(scan_lease_take(q, second, 60000, &thief, holder, &err), 1);
+    struct scan_object o = { .uri = "/in/a", .etag = "", .size = 1 };
+    struct scan_count c = { 0 };
+    CHECK_EQ(scan_look(q, &lease, &scan, &rules, &o, 1, &c, &err), -1);
+    CHECK_EQ(err.code, ERR_LEASE_LOST);
+    CHECK_EQ(ask("SELECT count(*) FROM seen"), 0);
+    CHECK_EQ(scan_lease_keep(q, &lease, &err), -1);
+    CHECK_OK(scan_look(q, &thief, &scan, &rules, &o, 1, &c, &err), err);
+    struct job_new job = { .pipeline = "p", .attempts_max = 1 };
+    CHECK_EQ(scan_take(q, &lease, &scan, &rules, &job, &err), -1);
+    CHECK_EQ(ask("SELECT count(*) FROM job"), 0);
+    CHECK_OK(scan_lease_drop(q, &lease, &err), err); /* drops nothing: it is not ours */
+    CHECK_EQ(scan_take(q, &thief, &scan, &rules, &job, &err), 1);
+    CHECK_OK(scan_lease_drop(q, &thief, &err), err);
+    CHECK_EQ(scan_lease_take(q, second, 60000, &lease, holder, &err), 1);
+    queue_close(q);
+}
+
+TEST(scan, nobody_waits_for_a_scanner_that_is_gone)
+{
+    struct scan_lease l;
+    char holder[64];
+    start();
+    CHECK_OK(db_exec(queue_db(q), "UPDATE worker SET pid_start = pid_start + 1", &err), err);
+    CHECK_EQ(scan_lease_take(q, 1, 60000, &l, holder, &err), 1);
+    CHECK_EQ(scan_lease_take(q, 1, 60000, &l, holder, &err), 1);
+    CHECK_OK(db_exec(queue_db(q), "UPDATE worker SET host = 'elsewhere'", &err), err);
+    CHECK_EQ(scan_lease_take(q, 1, 60000, &l, holder, &err), 0);
+    sys_clock_advance(-86400000); /* set back: its end lies in a future that no lease reaches */
+    CHECK_EQ(scan_lease_take(q, 1, 60000, &l, holder, &err), 1);
+    sys_clock_advance(86400000);
+    queue_close(q);
+}
+
+static int end_of(struct scan_count *c, const struct err *why)
+{
+    struct scan_end e = { .started = 10, .next_at = 99, .covered = 77, .count = c, .whole = true, .why = why };
+    return scan_end(q, &lease, &scan, &e, &err);
+}
+
+TEST(scan, its_end_keeps_what_came_of_it)
+{
+    struct scan_count c = { .listed = 7, .found = 3, .changed = 1, .taken = 2 };
+    start();
+    CHECK(scan.wanted > 0);
+    rules.settle_ms = 600000;
+    look("/in/a", 1, 1, "");
+    CHECK_OK(end_of(&c, NULL), err);
+    CHECK_EQ(ask("SELECT listed = 7 AND found = 3 AND changed = 1 AND taken = 2 AND waiting = 1 AND wanted = 0 AND failures = 0 AND "
+                 "covered = 77 AND next_at = 99 AND code IS NULL FROM scan"), 1);
+    struct err why;
+    err_set(&why, ERR_FETCH, "no route");
+    sys_clock_advance(1);
+    CHECK_EQ(scan_want(q, "p", &err), 1);
+    CHECK_EQ(scan_want(q, "none", &err), 0);
+    CHECK_OK(end_of(&c, &why), err); /* asked for while it ran: that stays */
+    CHECK_EQ(ask("SELECT failures = 1 AND code = 'fetch' AND message = 'no route' AND wanted > 0 FROM scan"), 1);
+    CHECK_OK(scan_get(q, &lease, "p", "/in/*", false, &scan, &err), err);
+    CHECK_EQ(scan.covered, 77);
+    CHECK_OK(scan_get(q, &lease, "p", "/elsewhere/*", false, &scan, &err), err);
+    CHECK_EQ(scan.covered, 0); /* another source */
+    queue_close(q);
+}
+
+TEST(scan, what_waited_and_went_is_forgotten)
+{
+    struct scan_count c = { 0 };
+    start();
+    rules.settle_ms = 600000;
+    look("/in/gone", 1, 1, "");
+    look("/in/there", 1, 1, "");
+    CHECK_OK(end_of(&c, NULL), err);
+    CHECK_EQ(ask("SELECT count(*) FROM seen"), 1);
+    CHECK_EQ(ask("SELECT uri = '/in/there' FROM seen"), 1);
+    queue_close(q);
+}
+
+static int fill(void *arg, const struct scan_slot *slot, struct job_new *job, struct err *e)
+{
+    (void)arg, (void)slot, (void)e;
+    job->objects = STR("[\"/x\"]");
+    return 0;
+}
+
+TEST(scan, each_slot_is_accounted_for_once)
+{
+    struct scan_slot slots[] = { { .at = 100, .reason = "nobody was there" }, { .at = 200, .ran = true, .reason = "" } };
+    struct job_new job = { .pipeline = "p", .attempts_max = 1 };
+    int ran;
+    start();
+    CHECK_OK(scan_slots(q, &lease, &scan, slots, 2, &job, fill, NULL, &ran, &err), err);
+    CHECK_EQ(ran, 1);
+    CHECK_OK(scan_slots(q, &lease, &scan, slots, 2, &job, fill, NULL, &ran, &err), err); /* a clock that was set back */
+    CHECK_EQ(ran, 0);
+    CHECK_EQ(ask("SELECT count(*) FROM job"), 1);
+    CHECK_EQ(ask("SELECT count(*) FROM slot"), 2);
+    CHECK_EQ(ask("SELECT slot.job = job.id FROM slot, job WHERE outcome = 'ran'"), 1);
+    CHECK_EQ(ask("SELECT slot FROM scan"), 200);
+    CHECK_OK(scan_slots_sweep(q, &lease, &scan, 150, &err), err);
+    CHECK_EQ(ask("SELECT count(*) FROM slot"), 1);
+    queue_close(q);
+}
+
+static int done(void *arg, const struct scan_after *a, struct err *e)
+{
+    (void)e;
+    ++*(int *)arg;
+    return strcmp(a->uri, "/in/b") ? SCAN_AFTER_LATER : SCAN_AFTER_GONE;
+}
+
+TEST(scan, tells_what_is_left_to_do_until_it_is_done)
+{
+    int n = 0;
+    start();
+    rules.after = true;
+    look("/in/a", 1, 1, "");
+    look("/in/b", 1, 1, "");
+    take();
+    CHECK_OK(scan_after(q, &lease, &scan, done, &n, &err), err);
+    CHECK_EQ(n, 0); /* not loaded */
+    CHECK_OK(db_exec(queue_db(q), "UPDATE seen SET after = 2", &err), err);
+    CHECK_OK(scan_after(q, &lease, &scan, done, &n, &err), err);
+    CHECK_EQ(n, 2);
+    CHECK_OK(scan_after(q, &lease, &scan, done, &n, &err), err);
+    CHECK_EQ(n, 3);
+    rules.on_change = ON_CHANGE_IGNORE;
+    CHECK_EQ(look("/in/b", 5, 5, "").found, 1); /* another one of that name */
+    queue_close(q);
+}
+
+/* 100,000 objects: in batches, each found once; a second listing makes no write but its end. */
+TEST(scan, many_objects_in_batches)
+{
+    enum { MANY = 100000 };
+    static struct scan_object objects[SCAN_BATCH];
+    static char names[SCAN_BATCH][32];
+    struct job_new job = { .pipeline = "p", .attempts_max = 1 };
+    start();
+    for (int pass = 0; pass < 2; pass++) {
+        struct scan_count c = { 0 };
+        int64_t before = sqlite3_total_changes(queue_db(q));
+        for (int at = 0; at < MANY; at += SCAN_BATCH) {
+            for (int i = 0; i < SCAN_BATCH; i++) {
+                snprintf(names[i], sizeof names[i], "/in/%d", (at + i) * 7919 % MANY);
+                objects[i] = (struct scan_object){ .uri = names[i], .etag = "", .size = i, .mtime_ms = 1 };
+            }
+            CHECK_OK(scan_look(q, &lease, &scan, &rules, objects, SCAN_BATCH, &c, &err), err);
+        }
+        CHECK_EQ(c.listed, MANY);
+        CHECK_EQ(c.found, pass ? 0 : MANY);
+        CHECK_EQ(sqlite3_total_changes(queue_db(q)) - before == 0, pass);
+        if (!pass)
+            while ((c.taken = scan_take(q, &lease, &scan, &rules, &job, &err)) > 0)
+                ;
+        CHECK_OK(c.taken, err);
+    }
+    CHECK_EQ(ask("SELECT count(*) FROM job"), MANY);
+    queue_close(q);
+}

@@ -1,0 +1,124 @@
+/* When slots run and when they are skipped; what is done with files after their commit. */
+#include "role/scanner.h"
+
+#include <sys/stat.h>
+
+#include "base/text.h"
+#include "role/after.h"
+#include "test.h"
+
+static struct err err;
+
+/* ---- slots ---- */
+
+static int64_t ms_of(const char *utc)
+{
+    return text_rfc3339_ms(str_of(utc));
+}
+
+TEST(scanner, slots_that_were_missed_go_by_the_policy)
+{
+    static const struct {
+        const char *cron;
+        enum missed missed;
+        const char *last, *now, *want; /* + ran, - skipped, oldest first */
+    } cases[] = {
+        { "@hourly", MISSED_ONCE, "2026-11-21T10:00:00Z", "2026-11-21T10:59:59Z", "" },
+        { "@hourly", MISSED_ONCE, "2026-11-21T10:00:00Z", "2026-11-21T11:00:00Z", "+" },
+        { "@hourly", MISSED_ONCE, "2026-11-21T10:00:00Z", "2026-11-21T14:59:00Z", "---+" },
+        { "@hourly", MISSED_ALL, "2026-11-21T10:00:00Z", "2026-11-21T14:59:00Z", "++++" },
+        { "@hourly", MISSED_SKIP, "2026-11-21T10:00:00Z", "2026-11-21T14:29:00Z", "---+" },
+        { "@hourly", MISSED_SKIP, "2026-11-21T10:00:00Z", "2026-11-21T14:31:00Z", "----" },
+        { "@daily", MISSED_SKIP, "2026-11-20T00:00:00Z", "2026-11-21T00:59:00Z", "+" },
+        { "@daily", MISSED_SKIP, "2026-11-20T00:00:00Z", "2026-11-21T01:01:00Z", "-" },
+        { "@daily", MISSED_ONCE, "2026-11-20T00:00:00Z", "2026-11-21T23:01:00Z", "+" },
+        { "@hourly", MISSED_ALL, "2026-11-21T15:00:00Z", "2026-11-21T14:00:00Z", "" }, /* the clock was set back */
+        { "* * * * *", MISSED_ALL, "2026-11-20T00:00:00Z", "2026-11-21T00:00:00Z", "++++++++" }, /* more than there is room for */
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct pipeline p = { .scan.missed = cases[i].missed };
+        struct scan_slot slots[8];
+        const char *why;
+        char got[16] = "";
+        CHECK(cron_parse(&p.scan.cron, cases[i].cron, &why));
+        int n = scanner_slots(&p, NULL, ms_of(cases[i].last), ms_of(cases[i].now), slots, 8);
+        for (int k = 0; k < n; k++) {
+            got[k] = slots[k].ran ? '+' : '-';
+            CHECK(slots[k].ran || *slots[k].reason); /* what is skipped has a reason */
+            CHECK(!k || slots[k].at > slots[k - 1].at);
+        }
+        if (strcmp(got, cases[i].want))
+            fail_msg("'%s' from %s at %s: '%s', not '%s'", cases[i].cron, cases[i].last, cases[i].now, got, cases[i].want);
+    }
+}
+
+/* ---- after ---- */
+
+static int64_t size, mtime_ms;
+
+static const char *put(const char *name, const char *text)
+{
+    const char *path = test_file(name);
+    struct stat st;
+    FILE *f = fopen(path, "w");
+    CHECK(f);
+    fputs(text, f);
+    fclose(f);
+    CHECK_EQ(stat(path, &st), 0);
+    size = st.st_size;
+    mtime_ms = (int64_t)st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000;
+    return path;
+}
+
+static bool there(const char *name)
+{
+    return access(test_file(name), F_OK) == 0;
+}
+
+TEST(scanner, a_loaded_file_is_deleted)
+{
+    struct after a = { .what = AFTER_DELETE };
+    bool kept;
+    const char *path = put("a b%20.csv", "x");
+    CHECK_EQ(after_do(&a, path, size, mtime_ms, 1, &kept, &err), 1);
+    CHECK(!kept && !there("a b%20.csv") && !there(".a b%20.csv.qetl-loaded"));
+    CHECK_EQ(after_do(&a, path, size, mtime_ms, 1, &kept, &err), 1); /* again, after a crash: nothing is left to do */
+    CHECK(!kept);
+}
+
+TEST(scanner, a_loaded_file_is_moved_and_overwrites_nothing)
+{
+    char folder[512];
+    snprintf(folder, sizeof folder, "%s", test_file("done/deep"));
+    struct after a = { .what = AFTER_MOVE, .folder = folder };
+    bool kept;
+    for (int i = 0; i < 2; i++) {
+        const char *path = put("m.csv", "x");
+        CHECK_EQ(after_do(&a, path, size, mtime_ms, 7, &kept, &err), 1);
+    }
+    CHECK(there("done/deep/m.csv") && there("done/deep/m.csv.7") && !there("m.csv"));
+}
+
+TEST(scanner, a_file_that_changed_since_is_not_touched)
+{
+    struct after a = { .what = AFTER_DELETE };
+    bool kept;
+    const char *path = put("c.csv", "x");
+    CHECK_EQ(after_do(&a, path, size + 1, mtime_ms, 1, &kept, &err), 1);
+    CHECK(kept && there("c.csv"));
+    CHECK_EQ(after_do(&a, path, size, mtime_ms + 1, 1, &kept, &err), 1);
+    CHECK(kept && there("c.csv"));
+}
+
+/* Killed between its two renames, it finds the file under the name of ours. */
+TEST(scanner, an_interrupted_move_goes_on)
+{
+    struct after a = { .what = AFTER_DELETE };
+    bool kept;
+    const char *path = put("i.csv", "x");
+    CHECK_EQ(rename(path, test_file(".i.csv.qetl-loaded")), 0);
+    int64_t loaded_size = size, loaded_mtime = mtime_ms;
+    put("i.csv", "another"); /* a new one has come under its name */
+    CHECK_EQ(after_do(&a, path, loaded_size, loaded_mtime, 1, &kept, &err), 1);
+    CHECK(there("i.csv") && !there(".i.csv.qetl-loaded"));
+}
