@@ -106,6 +106,11 @@ like 'and says why' "$(cat "$work/out")" 'neither every= nor cron='
 qetlctl scan mraked 2>"$work/out"
 is 'an unknown one is not found' $? 5
 
+printf '[pipeline far]\nsource = gopher://host/*.csv\nevery = 1h\ntable = warehouse.far\n' >>"$site/qetl.ini"
+message=$(qetlctl check 2>&1)
+is 'check refuses a source that nobody can list' $? 3
+like 'and says what can be' "$message" "pipeline far.*source: 'gopher://' cannot be listed; what can: local paths"
+
 # ---- by the clock: each slot once ----
 
 new_site <<INI

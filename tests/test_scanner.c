@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "role/after.h"
+#include "role/watch.h"
 #include "test.h"
 
 static struct err err;
@@ -121,4 +122,63 @@ TEST(scanner, an_interrupted_move_goes_on)
     put("i.csv", "another"); /* a new one has come under its name */
     CHECK_EQ(after_do(&a, path, loaded_size, loaded_mtime, 1, &kept, &err), 1);
     CHECK(there("i.csv") && !there(".i.csv.qetl-loaded"));
+}
+
+/* ---- watched folders ---- */
+
+static bool came_for(struct watch *w, int owner)
+{
+    enum { GENEROUS_MS = 30000 };
+    return watch_wait(w, GENEROUS_MS) >> owner & 1;
+}
+
+TEST(scanner, watched_folders_tell_what_came)
+{
+    struct watch *w = watch_new();
+    if (!w)
+        skip(); /* a kernel without inotify */
+    CHECK_EQ(mkdir(test_file("in"), 0700), 0);
+    watch_folder(w, 3, test_file("in/"), true);
+    watch_folder(w, 5, test_file("in/"), true);
+    put("in/a.csv", "x");
+    CHECK_EQ(watch_wait(w, 30000), 1 << 3 | 1 << 5);
+    CHECK_EQ(watch_wait(w, 0), 0); /* told once */
+    CHECK(!watch_renamed(w, str_of(test_file("in/a.csv")))); /* it was written there */
+    put("b.part", "x");
+    CHECK_EQ(rename(test_file("b.part"), test_file("in/b.csv")), 0);
+    CHECK(came_for(w, 3));
+    CHECK(watch_renamed(w, str_of(test_file("in/b.csv"))));
+    watch_forget(w);
+    CHECK(!watch_renamed(w, str_of(test_file("in/b.csv"))));
+    watch_free(w);
+}
+
+TEST(scanner, a_folder_that_is_not_there_yet_is_seen_when_it_comes)
+{
+    struct watch *w = watch_new();
+    if (!w)
+        skip();
+    CHECK_EQ(mkdir(test_file("days"), 0700), 0);
+    watch_folder(w, 1, test_file("days/2026/11/"), false);
+    put("days/noise.csv", "x"); /* a file above it is nothing */
+    CHECK_EQ(watch_wait(w, 0), 0);
+    CHECK_EQ(mkdir(test_file("days/2026"), 0700), 0);
+    CHECK(came_for(w, 1));
+    watch_free(w);
+}
+
+TEST(scanner, a_watched_folder_may_go)
+{
+    struct watch *w = watch_new();
+    if (!w)
+        skip();
+    CHECK_EQ(mkdir(test_file("goes"), 0700), 0);
+    watch_folder(w, 0, test_file("goes/"), true);
+    CHECK_EQ(rmdir(test_file("goes")), 0);
+    (void)watch_wait(w, 0);
+    CHECK_EQ(mkdir(test_file("goes"), 0700), 0);
+    watch_folder(w, 0, test_file("goes/"), true);
+    put("goes/x.csv", "x");
+    CHECK(came_for(w, 0));
+    watch_free(w);
 }

@@ -20,6 +20,7 @@
 #include "io/db.h"
 #include "io/spool.h"
 #include "role/loader.h"
+#include "role/pass.h"
 #include "role/worker.h"
 #include "source/source.h"
 #include "target/target.h"
@@ -83,6 +84,11 @@ static int check_targets(const struct config *config, struct buf *faults)
     for (int i = 0; i < config->ntargets; i++)
         if (!target_by_url(config->targets[i].url, &err)) {
             buf_addf(faults, "%s: [target %s] url: %s\n", config->path, config->targets[i].name, err.msg);
+            rc = -1;
+        }
+    for (int i = 0; i < config->npipelines; i++)
+        if (pipeline_is_scanned(&config->pipelines[i]) && pass_check(&config->pipelines[i], &err) < 0) {
+            buf_addf(faults, "%s: [pipeline %s] source: %s\n", config->path, config->pipelines[i].name, err.msg);
             rc = -1;
         }
     for (int i = 0; i < config->npipelines; i++)

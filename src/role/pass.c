@@ -60,6 +60,20 @@ static int uri_at(const struct pipeline *p, int64_t at, struct buf *out, struct 
     return rc == 0 && out->failed ? err_nomem(err) : rc;
 }
 
+int pass_check(const struct pipeline *p, struct err *err)
+{
+    struct pattern *pattern = NULL;
+    struct zone *zone;
+    if (p->scan.job_per == JOB_PER_SLOT) /* nobody lists it */
+        return 0;
+    int rc = pattern_of(p, &pattern, &zone, err);
+    if (rc == 0)
+        rc = list_by_base(pattern_base(pattern), err) ? 0 : -1;
+    pattern_free(pattern);
+    zone_close(zone);
+    return rc;
+}
+
 static int objects_of(struct str uri, struct buf *out, struct err *err)
 {
     struct json_out o;

@@ -26,6 +26,8 @@ struct pass {
 /* 0: it came to its end, well (why->code is ERR_NONE) or not (*why, which the scan keeps). -1: the queue cannot be used, the lease
  * is lost, or a stop was asked for. */
 int pass_run(const struct pass *pass, struct scan_count *count, struct err *why, struct err *err);
+/* Can somebody list the source of a scanned pipeline? 0, or -1: uri. */
+int pass_check(const struct pipeline *p, struct err *err);
 /* What a pass would find, without writing: each object that is new or changed goes to found(). */
 int pass_peek(const struct pass *pass, const struct scan_row *scan, void (*found)(void *arg, const char *uri, int64_t size, int64_t mtime_ms),
               void *arg, struct scan_count *count, struct err *err);

@@ -15,8 +15,9 @@ struct watch {
     int fd;
     struct folder {
         int wd, owner;
+        bool above; /* of one that is not there yet: only folders that come count */
         char *path; /* with the slash at its end */
-    } *folders;
+    } *folders; /* oldest first */
     int n, cap;
     char *renamed[RENAMED_MAX];
     int nrenamed;
@@ -52,11 +53,28 @@ void watch_free(struct watch *w)
     free(w);
 }
 
-static void remember(struct watch *w, int wd, int owner, const char *path)
+static void gone(struct watch *w, int wd)
+{
+    int kept = 0;
+    for (int i = 0; i < w->n; i++)
+        if (w->folders[i].wd == wd)
+            free(w->folders[i].path);
+        else
+            w->folders[kept++] = w->folders[i];
+    w->n = kept;
+}
+
+static void remember(struct watch *w, int wd, int owner, bool above, const char *path)
 {
     for (int i = 0; i < w->n; i++)
-        if (w->folders[i].wd == wd && w->folders[i].owner == owner)
+        if (w->folders[i].wd == wd && w->folders[i].owner == owner) {
+            w->folders[i].above &= above;
             return;
+        }
+    if (w->n == FOLDERS_MAX) { /* those of last month's dates make room */
+        (void)inotify_rm_watch(w->fd, w->folders[0].wd);
+        gone(w, w->folders[0].wd);
+    }
     if (w->n == w->cap) {
         int cap = w->cap ? w->cap * 2 : 16;
         struct folder *more = realloc(w->folders, mem_product((size_t)cap, sizeof *more));
@@ -67,39 +85,27 @@ static void remember(struct watch *w, int wd, int owner, const char *path)
     }
     char *copy = strdup(path);
     if (copy)
-        w->folders[w->n++] = (struct folder){ wd, owner, copy };
+        w->folders[w->n++] = (struct folder){ wd, owner, above, copy };
 }
 
 void watch_folder(struct watch *w, int owner, const char *path, bool there)
 {
-    if (!w || w->n >= FOLDERS_MAX)
-        return;
-    AUTO(free_charp) char *folder = strdup(path);
+    AUTO(free_charp) char *folder = w ? strdup(path) : NULL;
+    bool above = !there;
     while (folder) {
         int wd = there ? inotify_add_watch(w->fd, folder, wanted) : -1;
         if (wd >= 0)
-            remember(w, wd, owner, folder);
+            remember(w, wd, owner, above, folder);
         size_t n = strlen(folder);
         if (wd >= 0 || n < 2 || (there && errno != ENOENT && errno != ENOTDIR))
             return;
-        there = true;
+        above = there = true;
         folder[n - 1] = '\0'; /* one folder up */
         char *slash = strrchr(folder, '/');
         if (!slash)
             return;
         slash[1] = '\0';
     }
-}
-
-static void gone(struct watch *w, int wd)
-{
-    int kept = 0;
-    for (int i = 0; i < w->n; i++)
-        if (w->folders[i].wd == wd)
-            free(w->folders[i].path);
-        else
-            w->folders[kept++] = w->folders[i];
-    w->n = kept;
 }
 
 static void came(struct watch *w, const struct inotify_event *e)
@@ -116,7 +122,7 @@ static void came(struct watch *w, const struct inotify_event *e)
     if ((e->mask & IN_CREATE) && !(e->mask & IN_ISDIR)) /* it is being written: IN_CLOSE_WRITE follows */
         return;
     for (int i = 0; i < w->n; i++)
-        if (w->folders[i].wd == e->wd) {
+        if (w->folders[i].wd == e->wd && (!w->folders[i].above || e->mask & IN_ISDIR)) {
             w->owners |= 1ULL << w->folders[i].owner;
             folder = w->folders[i].path;
         }
