@@ -48,6 +48,35 @@ like 'a submit without a URI says that it is scanned' "$(qetlctl submit p 2>&1)"
 like 'status tells of scans' "$(qetlctl status)" 'SCAN .*LAST .*NEXT'
 is 'status has them in JSON' "$(qetlctl --json status | jq -r '.scans[0] | .pipeline, .listed, .code' | tr '\n' ' ')" 'p 5 null '
 
+# ---- killed at every commit of a scan, and in the middle of after= ----
+
+new_site <<INI
+[pipeline p]
+source  = in/*.csv
+every   = 1h
+settle  = 0
+after   = delete
+columns = id:integer!
+table   = warehouse.p
+INI
+mkdir "$site/in"
+for i in $(seq 1 450); do printf 'id\n%s\n' "$i" >"$site/in/$i.csv"; done
+killed=0
+for point in queue-before-commit queue-after-commit; do
+    for n in $(seq 1 12); do
+        { (QETL_FAULT=$point:$n:kill qetlctl scan p) >"$work/out" 2>&1; } 2>/dev/null
+        [ $? = 137 ] && killed=$((killed + 1))
+    done
+done
+ok 'a scan can be killed at its commits' test "$killed" -gt 6
+qetlctl scan p >"$work/out" 2>&1
+is 'every object has become one job' "$(queue_sql 'SELECT count(*), count(DISTINCT objects) FROM job_text')" '450|450'
+{ (QETL_FAULT=after-renamed:3:kill qetl drain --scan) >"$work/out" 2>&1; } 2>/dev/null
+is 'killed while it deletes what is loaded' $? 137
+ok 'the next one goes on' drain
+is 'nothing is left of the files' "$(find "$site/in" -type f | wc -l)" 0
+is 'and all rows are there, once' "$(sql 'SELECT count(*), count(DISTINCT id) FROM p')" '450|450'
+
 # ---- by hand; changed objects; markers; a folder that is missing ----
 
 new_site <<INI

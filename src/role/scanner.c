@@ -178,7 +178,8 @@ static int64_t time_left(const struct scanner *s, const struct pipeline *p, cons
         left = until(row->again_at, now, again_most);
     if (p->scan.every_ms)
         left = at_least(left, until(row->next_at, now, p->scan.every_ms));
-    if (p->scan.job_per == JOB_PER_OBJECT && (s->came >> (p - s->config->pipelines) & 1) && p - s->config->pipelines < WATCHED_MAX) {
+    int owner = (int)(p - s->config->pipelines);
+    if (owner < WATCHED_MAX && (s->came >> owner & 1)) {
         int64_t pause = d->not_before_mono_ms - sys_mono_ms();
         left = at_least(left, pause > 0 ? pause : 0);
     }
@@ -326,6 +327,16 @@ static int turn(struct scanner *s, bool *told, int64_t *wait_ms, struct err *err
     return 0;
 }
 
+/* The pipelines that a scan at once is for: lost events (all bits) are for no other. */
+static uint64_t watched(const struct scanner *s)
+{
+    uint64_t owners = 0;
+    for (int i = 0; i < s->config->npipelines && i < WATCHED_MAX; i++)
+        if (s->config->pipelines[i].scan.every_ms)
+            owners |= 1ULL << i;
+    return owners;
+}
+
 int scanner_run(const struct role *role, struct err *err)
 {
     struct scanner *s;
@@ -344,7 +355,7 @@ int scanner_run(const struct role *role, struct err *err)
             continue;
         }
         if (rc == 0)
-            s->came |= watch_wait(s->watch, wait_ms);
+            s->came |= watch_wait(s->watch, wait_ms) & watched(s);
     }
     scanner_close(s);
     return rc;
