@@ -34,4 +34,25 @@ at_point() {
 }
 for point in queue-before-commit queue-after-commit stage-before-rename stage-after-rename worker-after-job; do at_point $point worker; done
 for point in target-before-commit target-after-commit loader-before-record loader-after-record; do at_point $point loader; done
+
+# Rejects that cannot be kept: the job is not told to be loaded without them.
+new_site <<INI
+[pipeline t]
+columns = id:integer!
+table   = warehouse.t
+max_rejects = 100000
+INI
+qetlctl init >/dev/null
+{ echo id; seq 10; seq 20000 | sed 's/^/not a number, but some text to make it long: /'; } >"$work/rejects.csv"
+id=$(qetlctl --json submit t "$work/rejects.csv" | jq .id)
+start_role worker
+QETL_FAULT=spool-keep-sync:1:error start_role loader
+ok 'rejects cannot be kept: the loader says so' wait_for 60 grep -q 'keep the rejects of job' "$site/loader.log"
+is '... and does not record the job as loaded' "$(state "$id")" loading
+kill -9 "$role_pid"
+start_role loader
+ok '... the next one does' wait_for 60 bash -c "[ \$(qetlctl --json show $id | jq -r .job.state) = loaded ]"
+is '... with all of them' "$(qetlctl --json rejects "$id" | jq '.rejects | length')" 20000
+is '... and the rows once' "$(sql 'SELECT count(*) FROM t')" 10
+stop_roles
 done_testing

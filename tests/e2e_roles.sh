@@ -236,6 +236,20 @@ is '... with both waiting' "$(state "$first") $(state "$second")" 'ready staged'
 qetlctl cancel "$first" >/dev/null
 drain
 is '... and the younger is loaded when the older is given up' "$(state "$second")" loaded
+# a loader that waits for its target keeps the drain going: who submits meanwhile is not left alone
+printf '[target lake]\nurl = sqlite://%s/drained/lake.db\n[pipeline l]\ncolumns = id:integer!\ntable = lake.l\n' "$work" >>"$site/qetl.ini"
+ln -s /nowhere/at/all "$work/drained"
+there=$(submit l "$work/three.csv")
+drain 50s &
+drained=$!
+away() { qetlctl --json status | jq -e '.targets_away | length == 1'; }
+ok 'a drain waits for a target that is away' wait_for 60 away
+late=$(submit p "$work/three.csv")
+ok '... and works on what is submitted meanwhile, though its workers had nothing left' wait_for 60 job_is "$late" loaded
+rm "$work/drained"
+mkdir "$work/drained"
+wait "$drained"
+is '... until all is done: 0' "$? $(state "$there")" '0 loaded'
 submit p "$work/three.csv" >/dev/null
 qetl drain --max-wait soon 2>"$work/drain"
 is 'a wrong --max-wait: 2' $? 2

@@ -324,13 +324,15 @@ static void load_group(struct loader *l, struct place_of *t, struct group *g)
     }
 }
 
-static void keep_rejects(struct loader *l, const struct staged_job *job)
+/* Before the job is recorded as loaded: else they would go with what it staged. Who cannot keep them records nothing; the next
+ * loader asks the ledger and tries again. */
+static int keep_rejects(struct loader *l, const struct staged_job *job, struct err *err)
 {
-    struct err err;
     for (int i = 0; i < job->noutputs; i++)
         if (job->outputs[i].kind == OUTPUT_REJECTS && job->outputs[i].in_file &&
-            spool_keep_rejects(&l->spool, job->uid, job->outputs[i].token, job->outputs[i].number, &err) < 0)
-            log_error("the rejects of a job could not be kept", &err, "job", job->uid);
+            spool_keep_rejects(&l->spool, job->uid, job->outputs[i].token, job->outputs[i].number, err) < 0)
+            return err_in(err, "keep the rejects of job %s", job->uid);
+    return 0;
 }
 
 static void log_load(const struct load_finish *f)
@@ -358,8 +360,8 @@ static int64_t last_folder(const struct staged_job *job)
 static int record_group(struct loader *l, struct group *g, struct err *err)
 {
     for (int i = 0; i < g->n; i++)
-        if (g->finishes[i].outcome == LOAD_LOADED)
-            keep_rejects(l, &g->jobs[i]);
+        if (g->finishes[i].outcome == LOAD_LOADED && keep_rejects(l, &g->jobs[i], err) < 0)
+            return -1;
     if (sys_fault("loader-before-record"))
         return err_sys(err, "record what was loaded");
     if (job_load_finish(l->queue, g->finishes, g->n, err) < 0)

@@ -30,6 +30,7 @@ enum {
     TICK_MS = 200,          /* while stopping */
     SILENT_MS = 20000,      /* a child without a sign of life for so long hangs */
     WATCH_MS = 1000,
+    DRAIN_AGAIN_MS = 500,   /* a worker that found nothing left to do looks again, while others of the drain are at work */
     KILL_MS = 2000,         /* after a second request to stop: so long until SIGKILL. What is killed comes back by its lease */
     LATE_MS = 5000,         /* the same after shutdown_timeout */
 };
@@ -42,6 +43,7 @@ struct child {
     pid_t pid; /* 0: not running */
     int64_t started_mono_ms, start_at_mono_ms, pause_ms;
     bool finished; /* not to be started again: drained, stopped or retired */
+    bool drained;  /* found nothing left to do when it ended */
     bool renewed;  /* was told to end, to be started again with a new ini */
     bool retired;  /* the new ini has no place for it */
 };
@@ -107,6 +109,7 @@ static void child_start(struct supervisor *v, int i)
     struct child *c = &v->children[i];
     pid_t self = getpid();
     v->beats[i] = c->started_mono_ms = sys_mono_ms();
+    c->drained = false;
     fflush(NULL);
     c->pid = fork();
     if (c->pid == 0)
@@ -128,8 +131,8 @@ static void child_ended(struct supervisor *v, struct child *c, int status)
     c->renewed = false;
     c->finished = v->stopping || c->retired;
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
-        c->finished |= v->s->drain && !renewed;
-        c->start_at_mono_ms = renewed ? now : now + PAUSE_MS;
+        c->drained = v->s->drain && !renewed;
+        c->start_at_mono_ms = renewed ? now : now + (c->drained ? DRAIN_AGAIN_MS : PAUSE_MS);
         return;
     }
     if (WIFEXITED(status)) { /* it said why: a setting, the database, the spool */
@@ -314,6 +317,18 @@ static void watch(struct supervisor *v, int64_t watchdog_ms)
     }
 }
 
+/* Drained workers look again while a loader is at work: it waits for jobs that somebody submitted after they had ended. */
+static void end_drained(struct supervisor *v)
+{
+    bool loading = false;
+    for (int i = 0; i < v->n; i++)
+        loading |= v->children[i].run == loader_run && !v->children[i].finished && !v->children[i].drained;
+    for (int i = 0; i < v->n; i++) {
+        struct child *c = &v->children[i];
+        c->finished |= c->drained && !c->pid && (!loading || c->run == loader_run);
+    }
+}
+
 static bool all_finished(const struct supervisor *v)
 {
     for (int i = 0; i < v->n; i++)
@@ -372,6 +387,7 @@ static int supervise(struct supervisor *v, struct err *err)
         if (sys_reload_requested()) /* before reap: who ends because of it has been told */
             reload(v);
         reap(v);
+        end_drained(v);
         stop_on_request(v);
     }
     if (v->worst) {
