@@ -8,6 +8,7 @@
 #include "io/pattern.h"
 
 #include <ctype.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -361,6 +362,18 @@ static bool same_signs(const struct glob *g, const struct glob_sign *signs, int 
     return g->n == n;
 }
 
+/* struct glob.deep */
+static int deep_of(const struct glob_sign *signs, int n)
+{
+    int slashes = 0;
+    for (int i = 0; i < n; i++) {
+        if (signs[i].kind == SIGN_DEEP || signs[i].kind == SIGN_FOLDERS)
+            return slashes;
+        slashes += signs[i].kind == SIGN_BYTE && signs[i].byte == '/';
+    }
+    return INT_MAX;
+}
+
 static bool add_glob(struct globs *out, const struct glob_sign *signs, int n)
 {
     struct glob *g = &out->v[out->n];
@@ -374,7 +387,12 @@ static bool add_glob(struct globs *out, const struct glob_sign *signs, int n)
         prefix[literal] = (char)signs[literal].byte;
     prefix[literal] = '\0';
     const char *slash = memrchr(prefix, '/', (size_t)literal);
-    *g = (struct glob){ kept, n, { prefix, (size_t)literal }, slash ? (size_t)(slash - prefix) + 1 : 0, literal == n };
+    *g = (struct glob){ .signs = kept,
+                        .n = n,
+                        .prefix = { prefix, (size_t)literal },
+                        .folder = slash ? (size_t)(slash - prefix) + 1 : 0,
+                        .literal = literal == n,
+                        .deep = deep_of(signs, n) };
     out->n++;
     return true;
 }

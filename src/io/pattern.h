@@ -41,6 +41,7 @@ struct glob {
     struct str prefix; /* the literal beginning; all of it when `literal` */
     size_t folder;     /* bytes of prefix that are whole folders, with the slash at their end */
     bool literal;
+    int deep; /* slashes in front of its first "**", from where on any folder may match; INT_MAX: there is none */
 };
 struct globs {
     struct glob *v;

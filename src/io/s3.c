@@ -501,7 +501,7 @@ struct listing {
     bool encoded; /* keys and prefixes, as was asked for: XML has no way to write every byte */
     char key[S3_KEY_MAX + 1];
     struct s3_object object;
-    char token[1024];
+    char *token; /* S3_TOKEN bytes */
     bool more;
     int rc;
 };
@@ -559,7 +559,9 @@ static int list_leaf(void *arg, const char *parent, const char *name, struct str
     } else if (!strcmp(name, "IsTruncated")) {
         l->more = str_eq(text, STR("true"));
     } else if (!strcmp(name, "NextContinuationToken")) {
-        keep_text(l->token, sizeof l->token, text);
+        if (text.n >= S3_TOKEN)
+            return err_set(err, ERR_FETCH, "the store's continuation token is longer than %d bytes", S3_TOKEN);
+        keep_text(l->token, S3_TOKEN, text);
     }
     return l->rc ? -1 : 0;
 }
@@ -570,12 +572,13 @@ static void add_parameter(struct buf *query, const char *name, const char *value
     s3_encode(query, str_of(value), false);
 }
 
-static int list_page(struct s3 *s, const char *prefix, const char *delimiter, const char *after, struct listing *l,
-                     struct err *err)
+int s3_page(struct s3 *s, const char *prefix, const char *delimiter, const char *after, char token[S3_TOKEN], s3_each *each,
+            void *arg, struct err *err)
 {
+    struct listing l = { .each = each, .arg = arg, .token = token, .object = { .size = -1 } };
     AUTO(buf_clear) struct buf query = { 0 };
-    if (*l->token) /* in the order of their names */
-        add_parameter(&query, "continuation-token", l->token);
+    if (*token) /* in the order of their names */
+        add_parameter(&query, "continuation-token", token);
     if (delimiter)
         add_parameter(&query, "delimiter", delimiter);
     add_parameter(&query, "encoding-type", "url");
@@ -587,25 +590,23 @@ static int list_page(struct s3 *s, const char *prefix, const char *delimiter, co
         return err_nomem(err);
     struct request r = { .method = GET, .key = "", .query = query.p, .bytes = -1 };
     int rc = send_request(s, &r, err);
-    l->more = false;
-    l->token[0] = '\0';
-    l->object = (struct s3_object){ .size = -1 };
-    l->encoded = false;
-    if (rc == 0 && (xml_read(buf_str(&r.answer), encoding_leaf, l, err) < 0 ||
-                    xml_read(buf_str(&r.answer), list_leaf, l, err) < 0))
-        rc = l->rc ? l->rc : -1;
+    token[0] = '\0';
+    if (rc == 0 && (xml_read(buf_str(&r.answer), encoding_leaf, &l, err) < 0 || xml_read(buf_str(&r.answer), list_leaf, &l, err) < 0))
+        rc = l.rc ? l.rc : -1;
     buf_clear(&r.answer);
-    if (rc == 0 && l->more && !*l->token)
+    if (rc == 0 && l.more && !*token)
         return err_set(err, ERR_FETCH, "the store's list breaks off");
+    if (!l.more)
+        token[0] = '\0';
     return rc;
 }
 
 int s3_list(struct s3 *s, const char *prefix, const char *delimiter, const char *after, s3_each *each, void *arg,
             struct err *err)
 {
-    struct listing l = { .each = each, .arg = arg };
+    char token[S3_TOKEN] = "";
     int rc;
-    while ((rc = list_page(s, prefix, delimiter, after, &l, err)) == 0 && l.more)
+    while ((rc = s3_page(s, prefix, delimiter, after, token, each, arg, err)) == 0 && *token)
         ;
     return rc;
 }

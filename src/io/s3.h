@@ -22,7 +22,7 @@
 #include "io/config.h"
 #include "io/s3_place.h"
 
-enum { S3_ETAG = 128, S3_UPLOAD_ID = 1024, S3_PART_MAX = 10000 };
+enum { S3_ETAG = 128, S3_UPLOAD_ID = 1024, S3_TOKEN = 4096, S3_PART_MAX = 10000 };
 
 struct s3;
 /* remote: of the bucket's URI; NULL is a bucket of the public on AWS. Secrets are read here. */
@@ -63,6 +63,10 @@ typedef int s3_each(void *arg, const char *key, const struct s3_object *object, 
 /* All keys that begin with prefix, in order, behind `after` (NULL: from the first). delimiter: "/" lists
  * one level, with what is below as common prefixes; NULL all. Pages are asked for as needed. */
 int s3_list(struct s3 *s, const char *prefix, const char *delimiter, const char *after, s3_each *each,
+            void *arg, struct err *err);
+/* One page of it: the first one where token is "", else the one behind the page that left it. token is "" afterwards when there
+ * is no more. */
+int s3_page(struct s3 *s, const char *prefix, const char *delimiter, const char *after, char token[S3_TOKEN], s3_each *each,
             void *arg, struct err *err);
 
 /* ---- in parts of at least 5 MiB each but the last ---- */

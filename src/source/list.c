@@ -1,12 +1,18 @@
 /* The table of listers, and what all of them need. See list.h. */
 #include "source/list.h"
 
+#include <config.h>
 #include <string.h>
 #include <strings.h>
 
 #include "base/text.h"
 
-static const struct lister *const listers[] = { &list_dir };
+static const struct lister *const listers[] = {
+    &list_dir,
+#ifdef HAVE_S3
+    &list_s3,
+#endif
+};
 
 static bool has_scheme(const struct lister *l, struct str scheme)
 {
