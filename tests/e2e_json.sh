@@ -18,17 +18,29 @@ undo    = 1d
 [pipeline l]
 columns = id:integer!
 table   = lake.l
+[pipeline found]
+source   = $work/found/*.csv
+every    = 1h
+settle   = 0s
+columns  = id:integer!
+table    = warehouse.found
+[pipeline hourly]
+source   = $work/good.csv
+cron     = * * * * *
+job_per  = slot
+columns  = id:integer!
+table    = warehouse.found
 INI
 page=$srcdir/doc/output.md
 
-# "SECTION KEY" and "SECTION KEY TYPE", the type as jq has it, for each row of its tables; a job and an error are put in where a key is one.
+# "SECTION KEY" and "SECTION KEY TYPE", the type as jq has it, for each row of its tables; a job, an error and a scan are put in where a key is one.
 awk -F '|' '
     /^## / { section = $0; gsub(/^## |`/, "", section); known[section] = 1; next }
     /^\| `/ { key = $2; gsub(/[ `]/, "", key); keys[section, ++n[section]] = key; type[section, n[section]] = $3 }
     END {
         for (s in known)
             for (i = 1; i <= n[s]; i++) {
-                of = type[s, i] ~ /#a-job/ ? "A job" : type[s, i] ~ /#an-error/ ? "An error" : ""
+                of = type[s, i] ~ /#a-job/ ? "A job" : type[s, i] ~ /#an-error/ ? "An error" : type[s, i] ~ /#a-scan/ ? "A scan" : ""
                 if (!of) tell(s, keys[s, i], type[s, i])
                 for (k = 1; of && k <= n[of]; k++) tell(s, keys[s, i] "." keys[of, k], type[of, k])
             }
@@ -36,7 +48,7 @@ awk -F '|' '
     function tell(s, key, type) {
         gsub(/ /, "", type)
         print s "\t" key "\t" (type ~ /^(number|size)$/ ? "number" : type ~ /^(boolean|true)$/ ? "boolean" : type ~ /^(text|time)$/ ? "string" : type)
-    }' "$page" | grep -v '^A job\|^An error' | sort >"$work/types"
+    }' "$page" | grep -v '^A job\|^An error\|^A scan' | sort >"$work/types"
 cut -f1,2 "$work/types" | sort >"$work/documented"
 
 # What a call prints, as such lines.
@@ -61,6 +73,15 @@ QETL_CONFIG=$work/small.ini prints init init
 prints submit submit p "$work/good.csv"
 prints 'submit -' submit - <<<'{"pipeline":"p","objects":["'"$work"'/good.csv"]}'
 there=$(qetlctl --json submit l "$work/good.csv" | jq .id)
+mkdir "$work/found"
+cp "$work/good.csv" "$work/found/one.csv"
+prints scan scan found --dry-run
+prints scan scan found
+mv "$work/found" "$work/gone"
+prints scan scan found # fails
+prints scan scan hourly
+QETL_CLOCK_OFFSET_MS=120000 prints scan scan hourly
+prints scan scan hourly --slots
 start_role all
 away() { qetlctl --json status | jq -e '.targets_away | length == 1'; }
 ok 'a target is away' wait_for 60 away
