@@ -98,6 +98,7 @@ struct transfer {
     char refusal[REFUSAL_KEPT + 1]; /* begin of the body of an error */
     bool judged, again, failed, paused, head_over;
     bool probing, folder; /* is_folder() */
+    bool look;            /* fetch_look() */
     int64_t window_ms, window_bytes, window_limit_ms;
     char fault[CURL_ERROR_SIZE];
 };
@@ -211,7 +212,7 @@ static int tell_head(struct transfer *t, const struct fetch_head *head)
 {
     t->known = *head;
     t->known.offset = t->pos;
-    if (t->f->limits.object_bytes > 0 && head->size > t->f->limits.object_bytes)
+    if (!t->look && t->f->limits.object_bytes > 0 && head->size > t->f->limits.object_bytes)
         return fail(t, ERR_LIMIT,
                     "the object has %" PRId64 " bytes, more than [limits] object allows (%" PRId64
                     ")",
@@ -279,7 +280,7 @@ static int judge_http(struct transfer *t)
     snprintf(now.etag, sizeof now.etag, "%s", h->etag);
     snprintf(now.modified, sizeof now.modified, "%s", h->modified);
     if (h->status != 206) {
-        if (t->pos == 0 && !http_etag_strong(now.etag) && !http_modified_strong(h))
+        if (t->pos == 0 && !t->look && !http_etag_strong(now.etag) && !http_modified_strong(h))
             now.modified[0] = '\0'; /* too fresh to tell two versions apart */
         return judge_whole(t, &now);
     }
@@ -634,7 +635,7 @@ static int set_request(struct transfer *t)
         return fail(t, ERR_NO_MEMORY, "out of memory");
     CURL *e = t->f->easy;
     if (set_common(t) || set_security(t) || (t->transport->ssh && set_ssh(t)) ||
-        curl_easy_setopt(e, CURLOPT_URL, t->url))
+        curl_easy_setopt(e, CURLOPT_URL, t->url) || (t->look && curl_easy_setopt(e, CURLOPT_NOBODY, 1L)))
         return fail(t, ERR_NO_MEMORY,
                     "the transfer could not be set up (out of memory, or libcurl lacks a feature)");
     if (t->transport->http)
@@ -1003,6 +1004,8 @@ static enum verdict judge_end(struct transfer *t, CURLcode curl)
     }
     if (judge(t) < 0)
         return t->again ? V_AGAIN : V_FAILED;
+    if (t->look)
+        return V_DONE;
     if (t->skip > 0) {
         changed(t);
         return V_FAILED;
@@ -1184,30 +1187,39 @@ static int check_ssh(struct transfer *t)
     return 0;
 }
 
+/* t is of its uri, remote, sink and err. */
+static int transfer_whole(struct transfer *t, const struct fetch_head *resume)
+{
+    t->tick_ms = t->allowed_ms = sys_mono_ms();
+    fetch_redact(t->uri, t->shown, sizeof t->shown);
+    if (t->sink->nfds > SINK_FDS)
+        return err_set(t->err, ERR_INTERNAL, "a sink has at most %d descriptors", SINK_FDS);
+    if (check_uri(t) < 0 || check_ssh(t) < 0)
+        return -1;
+    if (t->look && !t->transport->http)
+        return fail(t, ERR_URI, "only http, https and s3 say what an object is without sending it");
+    if (resume && resume->offset > 0 && can_resume(t, resume)) {
+        t->known = *resume;
+        t->pos = resume->offset;
+    }
+    int rc = secrets_read(t) < 0 ? -1 : transfer(t);
+    secrets_clear(&t->secrets);
+    free(t->url);
+    return rc;
+}
+
 int fetch_get(struct fetch *f, const char *uri, const struct remote *remote,
               const struct fetch_head *resume, const struct fetch_sink *sink, int64_t *got,
               struct err *err)
 {
-    struct transfer t = { .f = f,
-                          .uri = uri,
-                          .remote = remote,
-                          .sink = sink,
-                          .err = err,
-                          .tick_ms = sys_mono_ms(),
-                          .allowed_ms = sys_mono_ms() };
-    fetch_redact(uri, t.shown, sizeof t.shown);
-    *got = 0;
-    if (sink->nfds > SINK_FDS)
-        return err_set(err, ERR_INTERNAL, "a sink has at most %d descriptors", SINK_FDS);
-    if (check_uri(&t) < 0 || check_ssh(&t) < 0)
-        return -1;
-    if (resume && resume->offset > 0 && can_resume(&t, resume)) {
-        t.known = *resume;
-        t.pos = resume->offset;
-    }
-    int rc = secrets_read(&t) < 0 ? -1 : transfer(&t);
-    secrets_clear(&t.secrets);
-    free(t.url);
+    struct transfer t = { .f = f, .uri = uri, .remote = remote, .sink = sink, .err = err };
+    int rc = transfer_whole(&t, resume);
     *got = t.given;
     return rc;
+}
+
+int fetch_look(struct fetch *f, const char *uri, const struct remote *remote, const struct fetch_sink *sink, struct err *err)
+{
+    struct transfer t = { .f = f, .uri = uri, .remote = remote, .sink = sink, .err = err, .look = true };
+    return transfer_whole(&t, NULL);
 }

@@ -77,6 +77,12 @@ int fetch_get(struct fetch *f, const char *uri, const struct remote *remote,
               const struct fetch_head *resume, const struct fetch_sink *sink, int64_t *got,
               struct err *err);
 
+/*
+ * Ask what the object is, without its bytes (HEAD; http, https and s3): the sink's head() is told, and write() gets nothing.
+ * Here `modified` is as sent, however fresh. Errors as fetch_get's, but for limit.
+ */
+int fetch_look(struct fetch *f, const char *uri, const struct remote *remote, const struct fetch_sink *sink, struct err *err);
+
 /* The URI without user, password and the values of query parameters that look like secrets. Cut to
  * cap. */
 void fetch_redact(const char *uri, char *out, size_t cap);

@@ -271,7 +271,11 @@ static int looking_open(struct looking *l, const struct pass *pass, struct err *
     l->kept_mono_ms = sys_mono_ms();
     if (pattern_of(pass->pipeline, &l->pattern, &l->zone, err) < 0)
         return -1;
-    l->ask = (struct list_ask){ .config = pass->role->config, .base = pattern_base(l->pattern), .cursor = "", .go_on = go_on };
+    l->ask = (struct list_ask){ .config = pass->role->config,
+                                .base = pattern_base(l->pattern),
+                                .versions = c->on_change != ON_CHANGE_IGNORE || c->settle_ms,
+                                .cursor = "",
+                                .go_on = go_on };
     l->lister = list_by_base(l->ask.base, err);
     return l->lister ? 0 : -1;
 }

@@ -9,6 +9,7 @@
 
 static const struct lister *const listers[] = {
     &list_dir,
+    &list_http,
 #ifdef HAVE_S3
     &list_s3,
 #endif

@@ -30,7 +30,7 @@ struct listed {
     struct str name;  /* its last part */
     int64_t size;     /* bytes; -1: the place does not say */
     int64_t mtime_ms; /* ms since 1970 UTC by the clock of the place; 0: it does not say */
-    const char *etag; /* "": it has none */
+    const char *etag; /* or whatever else the place has to tell versions apart; "": nothing */
     struct str captures[PATTERN_CAPTURES];
 };
 
@@ -38,6 +38,7 @@ struct list_ask {
     const struct config *config; /* remotes, time limits */
     const char *base;            /* pattern_base() */
     const struct glob *glob;
+    bool versions;       /* size, time or ETag of each object is wanted, even where that takes a request for each */
     const char *cursor;  /* from page() of an earlier call with the same glob; "": from the beginning */
     bool (*go_on)(void *arg); /* asked now and then, at least every few seconds; NULL: always */
 };
@@ -61,7 +62,7 @@ struct lister {
     int (*exists)(const struct list_ask *ask, struct str path, struct err *err);
 };
 
-extern const struct lister list_dir, list_s3;
+extern const struct lister list_dir, list_s3, list_http;
 
 /* The lister of a pattern_base(); NULL and ERR_URI: nobody can list that scheme. */
 const struct lister *list_by_base(const char *base, struct err *err);
