@@ -16,7 +16,7 @@ function column(k, c,    i, n) { # fills vals, sorted; gives how many
 function middle(n) { return n ? (n % 2 ? vals[(n + 1) / 2] : (vals[n / 2] + vals[n / 2 + 1]) / 2) : "" }
 function short(x) {
     if (x == "") return ""
-    return x >= 1e7 ? sprintf("%.1fM", x / 1e6) : x >= 1e6 ? sprintf("%.2fM", x / 1e6) : x >= 1e4 ? sprintf("%.0fk", x / 1e3) :
+    return x >= 1e7 ? sprintf("%.1fM", x / 1e6) : x >= 1e6 ? sprintf("%.2fM", x / 1e6) : x >= 1e4 ? sprintf("%.0fk", x / 1e3) : \
         x >= 1e3 ? sprintf("%.2fk", x / 1e3) : x >= 100 ? sprintf("%.0f", x) : sprintf("%.3g", x)
 }
 function number(x) { return x == "" ? "null" : sprintf("%.10g", x) }

@@ -19,7 +19,7 @@ recipe() { # NAME: run it; what it prints is in $out
     is "$1: they end well" "$rc" 0
     [ "$rc" = 0 ] || diag "$out"
     is "$1: the tables are as expected" "$(sqlite3 -readonly warehouse.db <expected.sql 2>&1)" "$(cat expected.txt)"
-    is "$1: the page has 10 to 25 lines" "$(awk 'END { print NR >= 10 && NR <= 25 }' README.md)" 1
+    is "$1: the page has 10 to 25 lines" "$(awk 'END { print (NR >= 10 && NR <= 25) }' README.md)" 1
     ok "$1: the list of recipes has it" grep -q "($1/README.md)" "$srcdir/examples/README.md"
 }
 
