@@ -75,6 +75,23 @@ swap_faults() { # KIND POINT:N:HOW…; n counts the replaces
     done
 }
 
+undo_faults() { # KIND
+    local fault before after
+    for fault in target-before-delete:1:kill target-before-delete:1:error target-before-commit:1:kill target-after-commit:1:kill \
+        undo-before-record:1:kill; do
+        loaded swap 1,base
+        before=$(rows t)
+        loaded add 2,undo
+        QETL_FAULT=$fault qetlctl undo "$job" >/dev/null 2>&1
+        is "$1: undo, $fault: the rows are gone, the queue does not know" "$(rows t) $(field "$job" undone)" "$before null"
+        is "$1: ... done by calling it again" "$(qetlctl undo "$job") $(field "$job" undone | cut -c 1-2)" "job $job undone: 1 row removed, 0 put back 20"
+        is "$1: ... and nothing of it is left" "$(rows t)$(read_back extra)" "$before"
+        loaded swap 1,next
+        after=$(qetlctl --json show "$job" | jq .job.rows_removed)
+        is "$1: ... which the next replace does not count" "$after $(rows t)$(read_back stale)" '1 ["1", "next"]'
+    done
+}
+
 # ---- a directory ----
 
 new_site <<INI
@@ -89,6 +106,7 @@ faults file target-before-commit:1:kill target-before-commit:1:error target-afte
 rm -rf "$work/lake/plain"
 swap_faults file target-before-commit:1:kill target-after-manifest:1:kill target-after-manifest:1:error target-before-delete:1:kill \
     target-before-delete:1:error target-after-commit:1:kill
+undo_faults file
 stop_roles
 
 # ---- an S3 store ----
@@ -107,6 +125,7 @@ faults s3 target-before-commit:1:kill target-after-manifest:2:error target-after
     loader-before-record:1:kill
 empty_bucket
 swap_faults s3 target-after-manifest:1:kill target-before-delete:1:kill target-before-delete:1:error
+undo_faults s3
 
 # the store's own faults: none may cost or double a row
 empty_bucket

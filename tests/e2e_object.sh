@@ -94,15 +94,17 @@ modes() { # KIND
     submit two "$work/both.zip" >/dev/null
     drain
     is "$1: a job's tables are loaded together" "$(rows a) $(rows b)" '["1", "both"] ["1", "both"]'
-    if qetlctl --help | grep -q '^ *undo'; then
-        csv id,job 12,undone
-        load add
-        ok "$1: an append is taken out again" qetlctl undo "$job"
-        is "$1: ... and nothing of it is left" "$(rows t)$(read_back extra)" '["11", "again"]'
-        like "$1: one that was replaced since is not" "$(qetlctl undo "$last_append" 2>&1)" 'replaced since'
-    else
-        skip 'no qetlctl undo' 3
-    fi
+    csv id,job 12,undone
+    job=$(submit add "$work/in.csv")
+    rm -rf "$work/queue" && mkdir "$work/queue" && cp "$site"/queue.db* "$work/queue"
+    drain
+    ok "$1: an append is taken out again" qetlctl undo "$job"
+    is "$1: ... and nothing of it is left" "$(rows t)$(read_back extra)" '["11", "again"]'
+    like "$1: one that was replaced since is not" "$(qetlctl undo "$last_append" 2>&1)" 'replaced since'
+    rm "$site"/queue.db* && cp "$work/queue"/queue.db* "$site"
+    drain
+    is "$1: a queue that was put back knows the undone job as waiting: it dies" "$(state "$job") $(rows t)" 'dead ["11", "again"]'
+    like "$1: ... with its reason" "$(error_of)" 'it was loaded before, and undone at 20'
 }
 
 # ---- a directory ----

@@ -838,6 +838,34 @@ static void check_scan_fault(const char *keys, const char *expected)
         fail_msg("more than one fault: %s", got);
 }
 
+/* A target of that url with that key of its own, and a pipeline into it with another: `expected` is all that is told, or NULL: nothing. */
+static void check_fits(const char *url, const char *of_target, const char *of_pipeline, const char *expected)
+{
+    char text[2000];
+    snprintf(text, sizeof text, "[target t]\nurl = %s\n%s\n[pipeline p]\ntable = t.x\n%s\n", url, of_target, of_pipeline);
+    if (expected)
+        CHECK_STR(load_bad(text), expected);
+    else
+        config_free(load_ok(text));
+}
+
+TEST(config, a_key_of_another_kind_of_target_is_told_with_its_place)
+{
+#define OBJECTS_ONLY "is for object stores and directories only, and target 't' is a "
+    check_fits("sqlite:w.db", "path = {uid}", "", "bad.ini:3: [target t] path: " OBJECTS_ONLY "'sqlite:'\n");
+    check_fits("sqlite:w.db", "compress = gz", "", "bad.ini:3: [target t] compress: " OBJECTS_ONLY "'sqlite:'\n");
+    check_fits("postgresql://h/d", "format = csv", "", "bad.ini:3: [target t] format: " OBJECTS_ONLY "'postgresql:'\n");
+    check_fits("postgresql://h/d", "readers = many", "",
+               "bad.ini:3: [target t] readers: is for SQLite only, and target 't' is a 'postgresql:'\n");
+    check_fits("s3://b/p", "readers = one", "", "bad.ini:3: [target t] readers: is for SQLite only, and target 't' is a 's3:'\n");
+    check_fits("s3://b/p", "", "after_load = VACUUM",
+               "bad.ini:6: [pipeline p] after_load: is for databases only, and target 't' is a 's3:'\n");
+    check_fits("s3://b/p", "format = jsonl", "", NULL);
+    check_fits("file:///lake", "path = {uid}", "", NULL);
+    check_fits("sqlite:w.db", "readers = many", "after_load = VACUUM", NULL);
+    check_fits("postgresql://h/d", "loaders = 2", "after_load = VACUUM", NULL);
+}
+
 TEST(config, a_scan_that_makes_no_sense_is_refused)
 {
     check_scan_fault("source = /in/*\nevery = 1m\ncron = @daily", "every: expected either every or cron");

@@ -405,8 +405,40 @@ static void check_remote(struct build *b, int i)
             check_fault(b, i, "url", "[remote %s] has the same url", o->name);
 }
 
+/* What a target is by its url, in the flags of keys; all of them where the url is not known: that is a fault of its own. */
+static unsigned target_kind(const struct target_config *t)
+{
+    static const struct {
+        const char *scheme;
+        unsigned kind;
+    } kinds[] = { { "sqlite", FOR_SQLITE | FOR_SQL }, { "postgresql", FOR_SQL }, { "mysql", FOR_SQL },
+                  { "s3", FOR_OBJECTS },              { "file", FOR_OBJECTS } };
+    size_t n = t->url ? strcspn(t->url, ":") : 0;
+    for (size_t k = 0; k < COUNT_OF(kinds); k++)
+        if (strlen(kinds[k].scheme) == n && !strncmp(kinds[k].scheme, t->url, n))
+            return kinds[k].kind;
+    return FOR_SQLITE | FOR_SQL | FOR_OBJECTS;
+}
+
+/* Keys given for the section that a target of this kind has no use for. */
+static void check_fit(struct build *b, int i, const struct target_config *t)
+{
+    static const struct {
+        unsigned kind;
+        const char *name;
+    } names[] = { { FOR_SQLITE, "SQLite" }, { FOR_SQL, "databases" }, { FOR_OBJECTS, "object stores and directories" } };
+    unsigned kind = target_kind(t);
+    const struct key *k;
+    for (int n = 0; (k = key_at(b->bound[i].def, n)); n++)
+        for (size_t f = 0; f < COUNT_OF(names); f++)
+            if ((k->flags & names[f].kind) && !(kind & names[f].kind) && entry_find(b, i, k->name, NULL))
+                check_fault(b, i, k->name, "is for %s only, and target '%s' is a '%.*s:'", names[f].name, t->name,
+                            (int)strcspn(t->url, ":"), t->url);
+}
+
 static void check_target(struct build *b, int i)
 {
+    check_fit(b, i, b->bound[i].object);
     if (!given(b, i, "url"))
         check_fault(b, i, "url",
                     "missing: the warehouse, such as sqlite:///var/lib/qetl/warehouse.db");
@@ -609,6 +641,11 @@ static void check_pipeline(struct build *b, int i)
 {
     struct pipeline *p = b->bound[i].pipeline;
     check_scan(b, i, p);
+    for (int k = 0; k < p->nparts; k++) {
+        const struct target_config *t = p->parts[k].target ? config_target(b->c, p->parts[k].target) : NULL;
+        if (t)
+            check_fit(b, i, t);
+    }
     if (p->backoff_ms > p->backoff_max_ms)
         check_fault(b, i, given(b, i, "backoff_max") ? "backoff_max" : "backoff",
                     "expected backoff_max to be at least backoff");

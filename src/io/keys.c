@@ -148,16 +148,16 @@ static const struct key keys[] = {
     { AT_TARGET, "url", KEY_URL, IN(target_config, url), NULL, 0, 0, NULL, NEEDED,
       "the warehouse: sqlite:///path, postgresql://user@host:port/database, s3://bucket/prefix or "
       "file:///directory; sqlite:shop.db lies in the folder of the main file" },
-    { AT_TARGET, "readers", KEY_YES, IN(target_config, many_readers), "one", 0, 0, readers_words, 0,
+    { AT_TARGET, "readers", KEY_YES, IN(target_config, many_readers), "one", 0, 0, readers_words, FOR_SQLITE,
       "SQLite: many keeps the file in WAL mode, so that readers do not wait for the loader; one "
       "makes loads twice as fast" },
     { AT_TARGET, "loaders", KEY_NUMBER, IN(target_config, loaders), "1", 1, 64, NULL, 0,
       "processes that load into it at the same time; more than one pays for servers only" },
-    { AT_TARGET, "format", KEY_NAME, IN(target_config, format), "csv", 0, 0, object_format_words, 0,
+    { AT_TARGET, "format", KEY_NAME, IN(target_config, format), "csv", 0, 0, object_format_words, FOR_OBJECTS,
       "object stores and directories: form of the objects; csv has a header" },
-    { AT_TARGET, "compress", KEY_NAME, IN(target_config, compress), "gz", 0, 0, compress_words, 0,
+    { AT_TARGET, "compress", KEY_NAME, IN(target_config, compress), "gz", 0, 0, compress_words, FOR_OBJECTS,
       "object stores and directories: of the objects" },
-    { AT_TARGET, "path", KEY_TEXT, IN(target_config, path), "{table}/{uid}-{part}.{ext}", 0, 0, NULL, 0,
+    { AT_TARGET, "path", KEY_TEXT, IN(target_config, path), "{table}/{uid}-{part}.{ext}", 0, 0, NULL, FOR_OBJECTS,
       "object stores and directories: name of an object; {table}, {uid}, {part}, {ext} and columns, {COLUMN} or "
       "{COLUMN:%Y-%m-%d} of a date, which make partitions" },
 
@@ -263,7 +263,7 @@ static const struct key keys[] = {
     { AT_RECIPE, "undo", KEY_DURATION, IN(recipe, undo_ms), "0", 0, 3650 * (int64_t)DAYS, NULL, 0,
       "so long qetlctl undo can take the rows of a job out of the table again, see UNDO; 0: not at "
       "all" },
-    { AT_RECIPE, "after_load", KEY_SQL, IN(recipe, after_load), NULL, 0, 0, NULL, LINES | WHOLE,
+    { AT_RECIPE, "after_load", KEY_SQL, IN(recipe, after_load), NULL, 0, 0, NULL, LINES | WHOLE | FOR_SQL,
       "SQL that the target runs in the commit of each job, after its rows, or @file:PATH of it; :job "
       "stands for the job's uid" },
     { AT_RECIPE, "max_rejects", KEY_REJECTS, IN(recipe, max_rejects), "0", 0, 0, NULL, WHOLE,

@@ -65,7 +65,10 @@ enum {
     LINES = 1 /* may take several lines */,
     NEEDED = 2,
     WHOLE = 4 /* not in a part */,
-    EMPTY = 8 /* may have no value */
+    EMPTY = 8 /* may have no value */,
+    FOR_SQLITE = 16 /* these three: only for such targets; a key without any of them is for all */,
+    FOR_SQL = 32,
+    FOR_OBJECTS = 64
 };
 
 struct key {

@@ -89,19 +89,15 @@ static bool read_table(struct manifest_table *t, const struct json_value *v, str
     return t->objects != NULL;
 }
 
-static bool read_manifest(struct manifest *m, struct str text)
+static bool read_tables(struct manifest *m, const struct json_value *root)
 {
-    struct json_value root, counts, list, one;
-    struct json_fault fault;
+    struct json_value list, one, v;
     struct str key;
     size_t at = 0;
     int n;
-    if (!json_check(text, &root, &fault) || root.kind != JSON_OBJECT ||
-        !(m->uid = get_text(&root, "uid", &m->arena)) || !(m->pipeline = get_text(&root, "pipeline", &m->arena)) ||
-        !get_int(&root, "job", &m->job) || !get_int(&root, "seq", &m->seq) || !get_array(&root, "source", &list, &n) ||
-        !(m->source = arena_dup(&m->arena, list.raw)) || json_member(&root, "counts", &counts) != 1 ||
-        counts.kind != JSON_OBJECT || !get_int(&counts, "inserted", &m->counts.inserted) ||
-        !get_int(&counts, "removed", &m->counts.removed) || !get_array(&root, "tables", &list, &n))
+    bool undone = json_member(root, "undone_at", &v) == 1;
+    if (!get_array(root, undone ? "undone_tables" : "tables", &list, &n) ||
+        (undone && !(m->undone_at = get_text(root, "undone_at", &m->arena))))
         return false;
     m->tables = arena_alloc(&m->arena, mem_product((size_t)n + 1, sizeof *m->tables));
     for (; m->tables && json_next(&list, &at, &key, &one); m->ntables++) {
@@ -110,6 +106,21 @@ static bool read_manifest(struct manifest *m, struct str text)
             return false;
     }
     return m->tables != NULL;
+}
+
+static bool read_manifest(struct manifest *m, struct str text)
+{
+    struct json_value root, counts, list;
+    struct json_fault fault;
+    int n;
+    if (!json_check(text, &root, &fault) || root.kind != JSON_OBJECT ||
+        !(m->uid = get_text(&root, "uid", &m->arena)) || !(m->pipeline = get_text(&root, "pipeline", &m->arena)) ||
+        !get_int(&root, "job", &m->job) || !get_int(&root, "seq", &m->seq) || !get_array(&root, "source", &list, &n) ||
+        !(m->source = arena_dup(&m->arena, list.raw)) || json_member(&root, "counts", &counts) != 1 ||
+        counts.kind != JSON_OBJECT || !get_int(&counts, "inserted", &m->counts.inserted) ||
+        !get_int(&counts, "removed", &m->counts.removed))
+        return false;
+    return read_tables(m, &root);
 }
 
 int manifest_get(struct manifest *out, struct store *store, const char *uid, struct err *err)
@@ -167,7 +178,13 @@ static void put_manifest(struct buf *out, const struct manifest *m)
     json_put_int(&o, "inserted", m->counts.inserted);
     json_put_int(&o, "removed", m->counts.removed);
     json_object_end(&o);
-    json_key(&o, "tables");
+    if (m->undone_at) {
+        json_put_text(&o, "undone_at", m->undone_at);
+        json_key(&o, "tables");
+        json_array(&o);
+        json_array_end(&o);
+    }
+    json_key(&o, m->undone_at ? "undone_tables" : "tables");
     json_array(&o);
     for (int i = 0; i < m->ntables; i++)
         put_table(&o, &m->tables[i]);
@@ -184,14 +201,7 @@ int manifest_put(struct store *store, const struct manifest *m, struct err *err)
     put_manifest(&text, m);
     if (text.failed)
         return err_nomem(err);
-    return store_put_small(store, name, buf_str(&text), "", err) < 0 ? -1 : 0;
-}
-
-int manifest_remove(struct store *store, const char *uid, struct err *err)
-{
-    char name[80];
-    manifest_name(name, uid);
-    return store_remove(store, name, err);
+    return store_put_small(store, name, buf_str(&text), m->undone_at ? NULL : "", err) < 0 ? -1 : 0;
 }
 
 /* ---- lists of uids ---- */
@@ -328,7 +338,7 @@ static int count_one(void *arg, const char *name, struct err *err)
     int rc = manifest_get(&m, c->l->store, uid, err);
     if (rc <= 0)
         return rc;
-    int64_t rows = rows_of(&m, c->t->name);
+    int64_t rows = m.undone_at ? -1 : rows_of(&m, c->t->name);
     if (rows >= 0) {
         uids_add(&c->t->now, uid);
         c->t->rows += rows;
@@ -544,10 +554,22 @@ static int may_undo(struct ledger *l, const struct manifest *m, struct err *err)
     return 0;
 }
 
-int ledger_undo(struct ledger *l, const struct manifest *m, struct err *err)
+/* From here on the job is undone. */
+static int mark_undone(struct ledger *l, struct manifest *m, struct err *err)
 {
-    if (may_undo(l, m, err) < 0 || manifest_remove(l->store, m->uid, err) < 0)
+    char now[32];
+    text_put_rfc3339(now, sys_now_ms());
+    if (may_undo(l, m, err) < 0)
         return -1;
+    return (m->undone_at = arena_dup(&m->arena, str_of(now))) ? manifest_put(l->store, m, err) : err_nomem(err);
+}
+
+int ledger_undo(struct ledger *l, struct manifest *m, struct err *err)
+{
+    if (!m->undone_at && mark_undone(l, m, err) < 0)
+        return -1;
+    if (sys_fault("target-before-delete"))
+        return err_set(err, ERR_TARGET, "delete what was undone: fault injected");
     for (int i = 0; i < m->ntables; i++) {
         struct table_state *t;
         if (ledger_table(l, m->tables[i].name, false, &t, err) < 0)

@@ -3,7 +3,8 @@
  *
  * _manifest/UID.json   one a job, put whole and once, after all its objects: with it the job's rows are
  *                      there, all tables at once; without it they are not. It names each object with rows,
- *                      bytes and SHA-256.
+ *                      bytes and SHA-256. Of a job that was undone it stays, with undone_at: it has no tables
+ *                      then, and those it had as undone_tables.
  * _table/TABLE.json    only of a table that a replace has been loaded into: the seq (place in the job
  *                      order) and uid of the newest one, the uids whose objects are the table now, and
  *                      those whose objects of it are to be deleted.
@@ -33,6 +34,7 @@ struct manifest_table {
 };
 struct manifest {
     char *uid, *pipeline, *source; /* source: JSON array of URIs */
+    char *undone_at;               /* NULL: it was not undone; else tables are those it had */
     int64_t job, seq;
     struct load_counts counts;
     struct manifest_table *tables; /* one an output; two may name one table */
@@ -43,7 +45,6 @@ struct manifest {
 int manifest_get(struct manifest *out, struct store *store, const char *uid, struct err *err);
 /* Put it, if there is none yet; one that is there already is the same job's. */
 int manifest_put(struct store *store, const struct manifest *m, struct err *err);
-int manifest_remove(struct store *store, const char *uid, struct err *err);
 void manifest_clear(struct manifest *m);
 
 /* ---- tables ---- */
@@ -77,7 +78,8 @@ int ledger_apply(struct ledger *l, const struct manifest *m, struct err *err);
 int ledger_write(struct ledger *l, struct err *err);
 /* The job's manifest is in the store: is all that follows from it done? Does it, where not. */
 int ledger_settle(struct ledger *l, const struct manifest *m, struct err *err);
-/* Take an append out again: its manifest, then its objects. -1: state (with the reason), target. */
-int ledger_undo(struct ledger *l, const struct manifest *m, struct err *err);
+/* Take an append out again: from its manifest, then its objects; or what is left of that, where it was begun before.
+ * -1: state (with the reason), target. */
+int ledger_undo(struct ledger *l, struct manifest *m, struct err *err);
 
 #endif

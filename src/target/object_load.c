@@ -20,6 +20,7 @@
 #include "target/object_ledger.h"
 #include "target/object_store.h"
 #include "target/staged.h"
+#include "target/undo.h"
 
 struct target_conn {
     struct store *store;
@@ -295,6 +296,11 @@ int object_loaded(struct target_conn *c, const char *uid, struct load_counts *co
     int there = manifest_get(&m, c->store, uid, err);
     if (there <= 0)
         return there;
+    if (m.undone_at) {
+        undo_refuse_load(err, m.undone_at);
+        manifest_clear(&m);
+        return -1;
+    }
     *counts = m.counts;
     bool own_lock = !c->begun;
     int rc = own_lock ? store_lock(c->store, err) : 0;
