@@ -11,6 +11,7 @@ static struct err err;
 static struct scan_lease lease;
 static struct scan_row scan;
 static struct scan_rules rules;
+static const char *queue_path;
 
 static void start(void)
 {
@@ -18,7 +19,8 @@ static void start(void)
     char name[32], holder[64];
     int64_t worker;
     snprintf(name, sizeof name, "scan%d.db", n++);
-    CHECK_OK(queue_open(&q, test_file(name), QUEUE_CREATE, &err), err);
+    queue_path = test_file(name);
+    CHECK_OK(queue_open(&q, queue_path, QUEUE_CREATE, &err), err);
     CHECK_OK(registry_join(q, "scanner", "scanner", &worker, &err), err);
     CHECK_EQ(scan_lease_take(q, worker, 60000, &lease, holder, &err), 1);
     CHECK_OK(scan_get(q, &lease, "p", "/in/*", true, &scan, &err), err);
@@ -371,5 +373,162 @@ TEST(scan, many_objects_in_batches)
         CHECK_OK(c.taken, err);
     }
     CHECK_EQ(ask("SELECT count(*) FROM job"), MANY);
+    queue_close(q);
+}
+
+/* ---- groups ---- */
+
+static struct scan_count groups(int want)
+{
+    struct job_new job = { .pipeline = "p", .target = "w", .attempts_max = 1 };
+    struct scan_groups walk = { 0 };
+    struct scan_count c = { 0 };
+    int jobs = 0;
+    while (!walk.end) {
+        int n = scan_take_groups(q, &lease, &scan, &rules, &job, &walk, &c, &err);
+        CHECK_OK(n, err);
+        jobs += n;
+    }
+    buf_clear(&walk.after);
+    CHECK_EQ(jobs, want);
+    return c;
+}
+
+TEST(scan, a_group_is_full_by_its_files_oldest_first)
+{
+    start();
+    rules.group_files = 2;
+    rules.group_wait_ms = 60000;
+    look("/in/c", 1, 2000, "");
+    look("/in/b", 1, 2000, "");
+    look("/in/d", 1, 3000, "");
+    look("/in/e", 1, 4000, "e1");
+    look("/in/a", 1, 1000, "");
+    struct scan_count c = groups(2);
+    CHECK_EQ(c.waiting, 1);
+    CHECK(c.again_ms > 0 && c.again_ms <= 60000);
+    CHECK_EQ(ask("SELECT group_concat(objects, ';') = '[\"/in/a\",\"/in/b\"];[\"/in/c\",\"/in/d\"]' FROM job_text"), 1);
+    CHECK_EQ(ask("SELECT files = '[\"/in/a\",\"/in/b\"]' AND total_size_in_bytes = 2 AND status = 'SENT_FOR_ETL' AND "
+                 "latest_file_modified_time = '1970-01-01T00:00:02Z' FROM scanner WHERE id = 1"), 1);
+    CHECK_EQ(ask("SELECT id IS NULL AND files = '[\"/in/e\"]' AND total_size_in_bytes = 1 AND failure_msg IS NULL AND "
+                 "latest_file_modified_time = '1970-01-01T00:00:04Z' AND created_time = modified_time AND created_time > '2020' "
+                 "FROM scanner WHERE status = 'NONE'"), 1);
+    CHECK_EQ(ask("SELECT count(*) = 8 AND group_concat(name) = 'id,files,latest_file_modified_time,total_size_in_bytes,created_time,"
+                 "modified_time,status,failure_msg' FROM pragma_table_info('scanner')"), 1);
+    queue_close(q);
+}
+
+TEST(scan, a_group_is_full_by_its_bytes)
+{
+    start();
+    rules.group_files = SCAN_GROUP_MAX;
+    rules.group_bytes = 10;
+    rules.group_wait_ms = 60000;
+    look("/in/a", 4, 1, "");
+    look("/in/b", 4, 2, "");
+    look("/in/c", 4, 3, "");  /* would be above: it begins the next */
+    look("/in/d", 99, 4, ""); /* alone */
+    look("/in/e", 10, 5, ""); /* just full */
+    look("/in/f", -1, 6, ""); /* nobody says how large it is */
+    CHECK_EQ(groups(4).waiting, 1);
+    CHECK_EQ(ask("SELECT group_concat(objects, ';') = '[\"/in/a\",\"/in/b\"];[\"/in/c\"];[\"/in/d\"];[\"/in/e\"]' FROM job_text"), 1);
+    queue_close(q);
+}
+
+TEST(scan, an_open_group_becomes_a_job_when_nothing_came_for_a_while)
+{
+    start();
+    rules.group_files = 10;
+    rules.group_wait_ms = 60000;
+    look("/in/a", 1, 1, "");
+    sys_clock_advance(50000);
+    look("/in/b", 1, 2, "");
+    groups(0);
+    sys_clock_advance(50000);
+    look("/in/a", 1, 1, "");
+    look("/in/b", 1, 2, "");
+    CHECK(groups(0).again_ms <= 10000);
+    sys_clock_advance(10000);
+    queue_close(q); /* another scanner goes on with it */
+    CHECK_OK(queue_open(&q, queue_path, 0, &err), err);
+    CHECK_EQ(groups(1).waiting, 0);
+    CHECK_EQ(ask("SELECT objects = '[\"/in/a\",\"/in/b\"]' FROM job_text"), 1);
+    CHECK_EQ(ask("SELECT count(*) FROM seen WHERE state = 'taken' AND job = 1"), 2);
+    CHECK_EQ(look("/in/a", 1, 1, "").found, 0);
+    sys_clock_advance(60000);
+    groups(0);
+    queue_close(q);
+}
+
+TEST(scan, objects_of_one_group_have_the_same_parameters)
+{
+    static const char *const params[] = { NULL, "{\"r\":\"n\"}", "{\"r\":\"s\"}" };
+    char uri[16];
+    start();
+    rules.group_files = 2;
+    rules.group_wait_ms = 60000;
+    for (int i = 0; i < 9; i++) {
+        snprintf(uri, sizeof uri, "/in/%d", i);
+        struct scan_object o = { .uri = uri, .etag = "", .size = 1, .mtime_ms = 1 + i, .params = params[i % 3] };
+        struct scan_count c = { 0 };
+        CHECK_OK(scan_look(q, &lease, &scan, &rules, &o, 1, &c, &err), err);
+    }
+    CHECK_EQ(groups(3).waiting, 3);
+    CHECK_EQ(ask("SELECT group_concat(objects || coalesce(params, ''), ';') = "
+                 "'[\"/in/1\",\"/in/4\"]{\"r\":\"n\"};[\"/in/2\",\"/in/5\"]{\"r\":\"s\"};[\"/in/0\",\"/in/3\"]' FROM job_text"), 1);
+    sys_clock_advance(60000);
+    groups(3);
+    CHECK_EQ(ask("SELECT count(*) FROM seen WHERE job IS NULL"), 0);
+    queue_close(q);
+}
+
+/* What changes, or goes, while its group is open. */
+TEST(scan, an_open_group_is_what_lies_there)
+{
+    struct scan_count c = { 0 };
+    start();
+    rules.group_files = 10;
+    rules.group_wait_ms = 60000;
+    look("/in/gone", 1, 1, "");
+    look("/in/a", 1, 1, "");
+    struct scan_groups walk = { .whole = true }; /* the first was not in the last listing */
+    struct job_new job = { .pipeline = "p", .attempts_max = 1 };
+    CHECK_EQ(scan_take_groups(q, &lease, &scan, &rules, &job, &walk, &c, &err), 0);
+    buf_clear(&walk.after);
+    CHECK_EQ(ask("SELECT count(*) FROM seen"), 1);
+    sys_clock_advance(59000);
+    look("/in/a", 2, 2, ""); /* another version: the wait begins anew */
+    sys_clock_advance(59000);
+    look("/in/a", 2, 2, "");
+    groups(0);
+    CHECK_OK(db_exec(queue_db(q), "UPDATE seen SET boot = 1", &err), err); /* of another boot */
+    sys_clock_advance(600000);
+    groups(0);
+    look("/in/a", 2, 2, "");
+    sys_clock_advance(60000);
+    groups(1);
+    queue_close(q);
+}
+
+TEST(scan, many_objects_in_groups)
+{
+    enum { MANY = 20000 };
+    static struct scan_object objects[SCAN_BATCH];
+    static char names[SCAN_BATCH][32];
+    struct scan_count c = { 0 };
+    start();
+    rules.group_files = 7;
+    rules.group_wait_ms = 0;
+    for (int at = 0; at < MANY; at += SCAN_BATCH) {
+        for (int i = 0; i < SCAN_BATCH; i++) {
+            snprintf(names[i], sizeof names[i], "/in/%d", at + i);
+            objects[i] = (struct scan_object){ .uri = names[i], .etag = "", .size = i, .mtime_ms = 1 };
+        }
+        CHECK_OK(scan_look(q, &lease, &scan, &rules, objects, SCAN_BATCH, &c, &err), err);
+    }
+    groups((MANY + 6) / 7);
+    CHECK_EQ(ask("SELECT count(*) FROM object"), MANY);
+    CHECK_EQ(ask("SELECT count(DISTINCT uri) FROM object"), MANY);
+    CHECK_EQ(ask("SELECT count(*) FROM seen WHERE state = 'taken'"), MANY);
     queue_close(q);
 }

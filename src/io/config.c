@@ -609,6 +609,10 @@ static void check_pattern(struct build *b, int i, struct pipeline *p)
         check_fault(b, i, "job_per", "expected cron beside it");
     if (s->job_per == JOB_PER_SLOT && !pattern_is_literal(pattern))
         check_fault(b, i, "source", "expected no globs and no names: with job_per = slot it names one object at each time");
+    if (s->job_per == JOB_PER_SLOT && (s->group_files || s->group_bytes))
+        check_fault(b, i, s->group_files ? "group_files" : "group_bytes", "expected a job_per that is not slot");
+    if (entry_find(b, i, "group_wait", NULL) && !s->group_files && !s->group_bytes)
+        check_fault(b, i, "group_wait", "expected group_files or group_bytes beside it");
     pattern_free(pattern);
 }
 
@@ -616,7 +620,8 @@ static void check_pattern(struct build *b, int i, struct pipeline *p)
 static void check_scan(struct build *b, int i, struct pipeline *p)
 {
     static const char *const scan_keys[] = { "timezone", "missed",  "job_per", "lookback",    "on_change",
-                                             "settle",   "min_age", "ignore",  "done_marker", "after" };
+                                             "settle",   "min_age", "ignore",  "done_marker", "after",
+                                             "group_files", "group_bytes", "group_wait" };
     for (size_t k = 0; k < COUNT_OF(scan_keys) && !pipeline_is_scanned(p); k++)
         if (entry_find(b, i, scan_keys[k], NULL))
             check_fault(b, i, scan_keys[k], "expected every or cron beside it: without them nobody scans the source");

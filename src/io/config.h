@@ -129,6 +129,8 @@ struct scan_config {
     char *ignore;      /* globs with commas between, on the name */
     char *done_marker; /* NULL: none; its * stands for the object's name */
     struct after after;
+    int64_t group_files, group_bytes; /* of one job; 0: no limit; both 0: a job for each object */
+    int64_t group_wait_ms;
     size_t source_plain; /* bytes at the beginning of source that are the ini's folder, and no pattern (io/pattern.h) */
 };
 

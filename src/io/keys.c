@@ -203,6 +203,13 @@ static const struct key keys[] = {
     { AT_PIPELINE, "after", KEY_AFTER, IN(pipeline, scan.after), "keep", 0, 0, NULL, 0,
       "local files whose rows are committed: keep, delete, or move:FOLDER" },
 
+    { AT_PIPELINE, "group_files", KEY_NUMBER, IN(pipeline, scan.group_files), "0", 0, 10000, NULL, 0,
+      "so many objects go into one job, see GROUPS; 0: no such limit, and a job for each object where group_bytes is 0, too" },
+    { AT_PIPELINE, "group_bytes", KEY_SIZE, IN(pipeline, scan.group_bytes), "0", 0, 1024 * TIB, NULL, 0,
+      "objects go into one job until the next one would bring it above so many bytes; a larger one has a job for itself" },
+    { AT_PIPELINE, "group_wait", KEY_DURATION, IN(pipeline, scan.group_wait_ms), "1m", 0, 30 * (int64_t)DAYS, NULL, 0,
+      "a group that is not full becomes a job when nothing new came to it for so long" },
+
     { AT_RECIPE, "member", KEY_GLOBS, IN(recipe, member), NULL, 0, 0, NULL, LINES,
       "the members to read, such as *.csv, *.txt; each glob is tried on the whole name and on its last part; all when not given" },
     { AT_RECIPE, "format", KEY_NAME, IN(recipe, format), "auto", 0, 0, format_words, 0,

@@ -424,21 +424,28 @@ WHERE id = :id;
 SELECT state, size, mtime, etag, looks, since, boot FROM seen WHERE scan = :scan AND uri = :uri;
 
 -- name: seen_put
-INSERT INTO seen (scan, uri, size, mtime, etag, state, looked, looks, since, boot, params)
-VALUES (:scan, :uri, :size, :mtime, :etag, :state, :looked, :looks, :since, :boot, :params)
+INSERT INTO seen (scan, uri, size, mtime, etag, state, looked, looks, since, first, boot, params)
+VALUES (:scan, :uri, :size, :mtime, :etag, :state, :looked, :looks, :since, :now, :boot, :params)
 ON CONFLICT (scan, uri) DO UPDATE SET size = excluded.size, mtime = excluded.mtime, etag = excluded.etag, state = excluded.state,
-    looked = excluded.looked, looks = excluded.looks, since = excluded.since, boot = excluded.boot, params = excluded.params, after = 0;
+    looked = excluded.looked, looks = excluded.looks, since = excluded.since, boot = excluded.boot, params = excluded.params, after = 0,
+    first = CASE WHEN excluded.looks = 1 THEN excluded.first ELSE first END;
+
+-- name: seen_group
+-- The oldest objects of the open group behind that one, and of those behind it.
+SELECT uri, params, size, mtime, etag, since, boot, coalesce(params, '{}') FROM seen INDEXED BY seen_group
+WHERE scan = :scan AND state = 'ready' AND coalesce(params, '{}') > :after
+ORDER BY coalesce(params, '{}'), mtime, uri LIMIT :max;
 
 -- name: seen_ready
-SELECT uri, params FROM seen INDEXED BY seen_open WHERE scan = :scan AND state = 'ready' AND state <> 'taken'
+SELECT uri, params, size, mtime, etag FROM seen INDEXED BY seen_open WHERE scan = :scan AND state = 'ready' AND state <> 'taken'
 ORDER BY mtime, uri LIMIT :max;
 
 -- name: seen_take
 UPDATE seen SET state = 'taken', job = :job, after = :after, params = NULL WHERE scan = :scan AND uri = :uri AND state = 'ready';
 
 -- name: seen_gone
--- What waited and is not there any more.
-DELETE FROM seen WHERE scan = :scan AND state = 'waiting' AND state <> 'taken' AND looked < :number;
+-- What waited, or was in an open group, and is not there any more.
+DELETE FROM seen WHERE scan = :scan AND (state = 'waiting' OR state = 'ready') AND state <> 'taken' AND looked < :number;
 
 -- name: seen_loaded
 UPDATE seen SET after = 2 WHERE job = :job AND after = 1;

@@ -277,6 +277,7 @@ static int note(struct queue *q, const struct scan_row *s, const struct scan_rul
     db_bind(st, ":looked", s->number);
     db_bind(st, ":looks", looks);
     db_bind(st, ":since", since);
+    db_bind(st, ":now", sys_now_ms());
     db_bind(st, ":boot", boot);
     db_bind(st, ":params", o->params);
     return db_run(st, err);
@@ -320,11 +321,35 @@ int scan_peek(struct queue *q, const struct scan_row *s, const struct scan_objec
     return b.what != WHAT_KNOWN;
 }
 
+/* After a whole listing, in the transaction. */
+static int forget_gone(struct queue *q, const struct scan_row *s, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_SEEN_GONE);
+    db_bind(st, ":scan", s->id);
+    db_bind(st, ":number", s->number);
+    return db_run(st, err);
+}
+
 /* ---- jobs ---- */
 
 struct ready {
-    char *uri, *params;
+    const char *uri, *params, *etag; /* params: NULL, none */
+    int64_t size, mtime_ms;
 };
+
+/* The first columns of seen_ready and seen_group. */
+static int ready_row(sqlite3_stmt *st, struct arena *arena, struct ready *out, struct err *err)
+{
+    bool has = sqlite3_column_type(st, 1) != SQLITE_NULL;
+    *out = (struct ready){
+        .uri = arena_dup(arena, str_of(db_text(st, 0))),
+        .params = has ? arena_dup(arena, str_of(db_text(st, 1))) : NULL,
+        .size = sqlite3_column_int64(st, 2),
+        .mtime_ms = sqlite3_column_int64(st, 3),
+        .etag = arena_dup(arena, str_of(db_text(st, 4))),
+    };
+    return out->uri && out->etag && (!has || out->params) ? 0 : err_nomem(err);
+}
 
 static int ready_read(struct queue *q, int64_t scan, struct arena *arena, struct ready *out, struct err *err)
 {
@@ -332,52 +357,69 @@ static int ready_read(struct queue *q, int64_t scan, struct arena *arena, struct
     db_bind(st, ":scan", scan);
     db_bind(st, ":max", SCAN_TAKE);
     int n = 0, rc;
-    while (n < SCAN_TAKE && (rc = db_step(st, err)) == 1) {
-        bool has = sqlite3_column_type(st, 1) != SQLITE_NULL;
-        out[n].uri = arena_dup(arena, str_of(db_text(st, 0)));
-        out[n].params = has ? arena_dup(arena, str_of(db_text(st, 1))) : NULL;
-        if (!out[n].uri || (has && !out[n].params)) {
+    while (n < SCAN_TAKE && (rc = db_step(st, err)) == 1)
+        if (ready_row(st, arena, &out[n++], err) < 0) {
             sqlite3_reset(st);
-            return err_nomem(err);
+            return -1;
         }
-        n++;
-    }
     sqlite3_reset(st);
     return n < SCAN_TAKE && rc < 0 ? -1 : n;
 }
 
-static int take_one(struct queue *q, const struct scan_row *s, bool after, const struct ready *r, struct job_new job, struct buf *objects,
-                    struct err *err)
+/* An object of a job: what its row says until a worker has read it. */
+static int take_object(struct queue *q, const struct scan_row *s, const struct scan_rules *rules, const struct ready *r, int64_t job,
+                       int number, struct err *err)
 {
+    sqlite3_stmt *st = queue_stmt(q, SQL_SEEN_TAKE);
+    db_bind(st, ":scan", s->id);
+    db_bind(st, ":uri", r->uri);
+    db_bind(st, ":job", job);
+    db_bind(st, ":after", rules->after);
+    if (db_run(st, err) < 0)
+        return -1;
+    st = queue_stmt(q, SQL_OBJECT);
+    db_bind(st, ":job", job);
+    db_bind(st, ":number", number);
+    db_bind(st, ":uri", r->uri);
+    db_bind(st, ":size", r->size);
+    if (*r->etag)
+        db_bind(st, ":etag", r->etag);
+    if (r->mtime_ms)
+        db_bind(st, ":modified_at", r->mtime_ms);
+    return db_run(st, err);
+}
+
+/* One job of n objects, in the transaction. */
+static int take_job(struct queue *q, const struct scan_row *s, const struct scan_rules *rules, const struct ready *v, int n,
+                    struct job_new job, struct err *err)
+{
+    AUTO(buf_clear) struct buf objects = { 0 };
     struct json_out o;
     int64_t id;
     char uid[SYS_UID_LEN + 1];
     bool made;
-    buf_reset(objects);
-    json_start(&o, objects);
+    json_start(&o, &objects);
     json_array(&o);
-    json_text(&o, str_of(r->uri));
+    for (int i = 0; i < n; i++)
+        json_text(&o, str_of(v[i].uri));
     json_array_end(&o);
-    if (objects->failed)
+    if (objects.failed)
         return err_nomem(err);
-    job.objects = buf_str(objects);
-    job.params = str_of(r->params);
+    job.objects = buf_str(&objects);
+    job.params = str_of(v->params);
     job.unique = NULL;
     if (job_submit(q, &job, &id, uid, &made, err) < 0)
         return -1;
-    sqlite3_stmt *st = queue_stmt(q, SQL_SEEN_TAKE);
-    db_bind(st, ":scan", s->id);
-    db_bind(st, ":uri", (const char *)r->uri);
-    db_bind(st, ":job", id);
-    db_bind(st, ":after", after);
-    return db_run(st, err);
+    for (int i = 0; i < n; i++)
+        if (take_object(q, s, rules, &v[i], id, i, err) < 0)
+            return -1;
+    return 0;
 }
 
 int scan_take(struct queue *q, const struct scan_lease *l, const struct scan_row *s, const struct scan_rules *rules,
               const struct job_new *job, struct err *err)
 {
     AUTO(arena_clear) struct arena arena = { 0 };
-    AUTO(buf_clear) struct buf objects = { 0 };
     struct ready ready[SCAN_TAKE];
     int n = ready_read(q, s->id, &arena, ready, err); /* nobody else can change them while the lease is ours */
     if (n <= 0)
@@ -386,18 +428,123 @@ int scan_take(struct queue *q, const struct scan_lease *l, const struct scan_row
         return -1;
     int rc = 0;
     for (int i = 0; rc >= 0 && i < n; i++)
-        rc = take_one(q, s, rules->after, &ready[i], *job, &objects, err);
+        rc = take_job(q, s, rules, &ready[i], 1, *job, err);
     return end(q, rc, err) < 0 ? err_in(err, "make jobs of what was found") : n;
+}
+
+/* ---- groups ---- */
+
+/* The oldest objects of one set of parameters, up to a full group. */
+struct group {
+    struct arena arena;
+    struct ready *v;
+    int64_t n, bytes;
+    int64_t quiet_ms; /* nothing came to it for so long */
+    bool full;
+    struct buf key; /* of its parameters */
+};
+
+static void group_clear(struct group *g)
+{
+    arena_clear(&g->arena);
+    buf_clear(&g->key);
+}
+
+/* 1: the row is in the group; 0: the group ends before it. */
+static int group_add(struct group *g, const struct scan_rules *r, sqlite3_stmt *st, struct err *err)
+{
+    const char *key = db_text(st, 7);
+    int64_t size = sqlite3_column_int64(st, 2), now = sys_mono_ms(), since = sqlite3_column_int64(st, 5);
+    bool same_boot = sqlite3_column_int64(st, 6) == sys_boot();
+    if (size < 0)
+        size = 0;
+    if (g->n && !str_eq(buf_str(&g->key), str_of(key)))
+        return 0;
+    if (g->n && r->group_bytes && g->bytes + size > r->group_bytes) {
+        g->full = true;
+        return 0;
+    }
+    if (!g->n)
+        buf_adds(&g->key, key);
+    if (g->key.failed)
+        return err_nomem(err);
+    if (ready_row(st, &g->arena, &g->v[g->n++], err) < 0)
+        return -1;
+    g->bytes += size;
+    int64_t quiet = same_boot && since <= now ? now - since : 0;
+    if (g->n == 1 || quiet < g->quiet_ms)
+        g->quiet_ms = quiet;
+    g->full = g->n == r->group_files || (r->group_bytes && g->bytes >= r->group_bytes);
+    return !g->full;
+}
+
+/* The first group whose parameters come behind `after`; n is 0 where there is none. */
+static int group_read(struct queue *q, int64_t scan, const struct scan_rules *r, const struct buf *after, struct group *g, struct err *err)
+{
+    int rc;
+    arena_reset(&g->arena);
+    buf_reset(&g->key);
+    g->n = g->bytes = g->quiet_ms = 0;
+    g->full = false;
+    if (!(g->v = arena_alloc(&g->arena, (size_t)r->group_files * sizeof *g->v)))
+        return err_nomem(err);
+    sqlite3_stmt *st = queue_stmt(q, SQL_SEEN_GROUP);
+    db_bind(st, ":scan", scan);
+    db_bind(st, ":after", buf_str(after));
+    db_bind(st, ":max", r->group_files);
+    while ((rc = db_step(st, err)) == 1 && (rc = group_add(g, r, st, err)) == 1)
+        ;
+    sqlite3_reset(st);
+    return rc < 0 ? -1 : 0;
+}
+
+/* Take what is to be taken, in the transaction, until there is much of it. Gives the number of jobs. */
+static int take_groups(struct queue *q, const struct scan_row *s, const struct scan_rules *r, const struct job_new *job,
+                       struct scan_groups *walk, struct group *g, struct scan_count *count, struct err *err)
+{
+    int jobs = 0;
+    for (int64_t looked = 0; looked < SCAN_BATCH && jobs < SCAN_TAKE; looked += g->n) {
+        if (group_read(q, s->id, r, &walk->after, g, err) < 0)
+            return -1;
+        walk->end = g->n == 0;
+        if (walk->end)
+            break;
+        if (g->full || g->quiet_ms >= r->group_wait_ms) {
+            if (take_job(q, s, r, g->v, (int)g->n, *job, err) < 0)
+                return -1;
+            jobs++;
+            continue; /* more of the same parameters may follow */
+        }
+        count->waiting += g->n;
+        again_in(count, r->group_wait_ms - g->quiet_ms);
+        buf_reset(&walk->after);
+        buf_add(&walk->after, g->key.p, g->key.n);
+        if (walk->after.failed)
+            return err_nomem(err);
+    }
+    return jobs;
+}
+
+int scan_take_groups(struct queue *q, const struct scan_lease *l, const struct scan_row *s, const struct scan_rules *rules,
+                     const struct job_new *job, struct scan_groups *walk, struct scan_count *count, struct err *err)
+{
+    AUTO(group_clear) struct group g = { 0 };
+    if (begin(q, l, err) < 0)
+        return -1;
+    int jobs = walk->whole ? forget_gone(q, s, err) : 0;
+    if (jobs >= 0)
+        jobs = take_groups(q, s, rules, job, walk, &g, count, err);
+    if (end(q, jobs, err) < 0)
+        return err_in(err, "make jobs of groups");
+    walk->whole = false;
+    return jobs;
 }
 
 static int end_write(struct queue *q, const struct scan_row *s, const struct scan_end *e, struct err *err)
 {
-    sqlite3_stmt *st = queue_stmt(q, SQL_SEEN_GONE);
-    db_bind(st, ":scan", s->id);
-    db_bind(st, ":number", s->number);
-    if (e->whole && db_run(st, err) < 0)
+    if (e->whole && forget_gone(q, s, err) < 0)
         return -1;
-    st = queue_stmt(q, SQL_SCAN_END);
+    sqlite3_stmt *st = queue_stmt(q, SQL_SCAN_END);
     db_bind(st, ":id", s->id);
     db_bind(st, ":wanted", s->wanted);
     db_bind(st, ":started", e->started);

@@ -6,8 +6,9 @@
  * and its job change in one transaction.
  *
  *   listed ─▶ waiting ─▶ ready ─▶ taken          waiting: not known to be whole yet (settle, age, marker)
- *               ▲                   │            ready: becomes a job at the next scan_take(), oldest first
- *               └──── changed ──────┘            (on_change = reload)
+ *               ▲                   │            ready: becomes a job at the next scan_take(), oldest first, or is in the open
+ *               └──── changed ──────┘            group until that is full or nothing came for a while (scan_take_groups())
+ *                (on_change = reload)
  *
  * An object is its URI, size, time and ETag; what a place does not tell is not compared. If power fails, what was seen
  * since the last commit is found again by the next listing; no job is made twice.
@@ -30,6 +31,7 @@
 enum {
     SCAN_BATCH = 1000, /* objects of one scan_look() */
     SCAN_TAKE = 200,   /* jobs of one transaction */
+    SCAN_GROUP_MAX = 10000, /* objects of one job */
 };
 
 /* ---- the right to scan ---- */
@@ -68,6 +70,9 @@ struct scan_rules {
     int64_t settle_ms, min_age_ms;
     enum on_change on_change;
     bool after;               /* something is to be done when its job is loaded */
+    /* Several objects a job: a group is full with so many of them, or when the next one would bring it above so many bytes. */
+    int64_t group_files, group_bytes; /* 0: no group; 0: no such limit */
+    int64_t group_wait_ms;            /* one that is not full is open until nothing came to it for so long */
     /* Is its done-marker there? Asked, without the lock, of objects that are not taken. 1, 0, -1. NULL: it needs none. */
     int (*marked)(void *arg, const struct scan_object *o, struct err *err);
     void *arg;
@@ -88,6 +93,17 @@ int scan_peek(struct queue *q, const struct scan_row *s, const struct scan_objec
  * Gives how many; ring BELL_READY then. */
 int scan_take(struct queue *q, const struct scan_lease *l, const struct scan_row *s, const struct scan_rules *rules,
               const struct job_new *job, struct err *err);
+
+/* The same where group_files is set: groups of objects with the same parameters become jobs, each group's in the order of time and
+ * URI, as many as fit one short transaction. Gives how many; call it until g->end. What stays open counts as waiting; it stands in
+ * the rows that are ready, and in nothing else: whoever comes next goes on with it. The caller clears g->after. */
+struct scan_groups {
+    struct buf after; /* parameters of the group that was looked at last */
+    bool whole;       /* set by the caller: everything was listed, so what was in an open group and is not there is forgotten first */
+    bool end;
+};
+int scan_take_groups(struct queue *q, const struct scan_lease *l, const struct scan_row *s, const struct scan_rules *rules,
+                     const struct job_new *job, struct scan_groups *g, struct scan_count *count, struct err *err);
 
 struct scan_end {
     int64_t started, next_at, again_at, covered;

@@ -275,6 +275,7 @@ CREATE TABLE seen (
     looked INTEGER NOT NULL,               -- number of the listing that had it last, until it is taken
     looks  INTEGER NOT NULL,               -- listings that had it at this version, until it is taken
     since  INTEGER NOT NULL,               -- the first of them, by the clock that nobody sets (ms since boot)
+    first  INTEGER NOT NULL,               -- the same in ms since 1970, for people
     boot   INTEGER NOT NULL,               -- which boot that was
     params TEXT,                           -- of its job to be: JSON object
     job    INTEGER,                        -- the last one that was made of it
@@ -282,6 +283,8 @@ CREATE TABLE seen (
     PRIMARY KEY (scan, uri)
 ) WITHOUT ROWID;
 CREATE INDEX seen_open ON seen (scan, state, mtime, uri) WHERE state <> 'taken';
+-- The open groups (group_files, group_bytes): what is ready and not taken, of one set of parameters each.
+CREATE INDEX seen_group ON seen (scan, coalesce(params, '{}'), mtime, uri) WHERE state = 'ready';
 CREATE INDEX seen_loading ON seen (job) WHERE after = 1;
 CREATE INDEX seen_after ON seen (scan) WHERE after = 2;
 
@@ -314,16 +317,16 @@ SELECT pipeline,
        coalesce((SELECT paused FROM pipeline AS p WHERE p.name = tally.pipeline), 0) AS paused
 FROM tally GROUP BY pipeline;
 
--- For people: one row a job, as a scanner of files sees it.
+-- For people: one row a job, as a scanner of files sees it, and one for each group of files that is still open: it has no job, so no id.
 CREATE VIEW scanner AS
 SELECT job.id AS id,
        -- by hand: SQLite 3.40 lets no view use its JSON functions while trusted_schema is off
        coalesce((SELECT '["' || group_concat(replace(replace(uri, '\', '\\'), '"', '\"'), '","') || '"]'
-                 FROM object WHERE object.job = job.id),
+                 FROM (SELECT uri FROM object WHERE object.job = job.id ORDER BY number)),
                 (SELECT objects FROM job_text WHERE job_text.job = job.id)) AS files,
        (SELECT strftime('%Y-%m-%dT%H:%M:%SZ', max(modified_at) / 1000, 'unixepoch') FROM object
         WHERE object.job = job.id) AS latest_file_modified_time,
-       (SELECT sum(size) FROM object WHERE object.job = job.id) AS total_size_in_bytes,
+       (SELECT sum(size) FROM object WHERE object.job = job.id AND size >= 0) AS total_size_in_bytes,
        strftime('%Y-%m-%dT%H:%M:%fZ', job.created / 1000.0, 'unixepoch') AS created_time,
        strftime('%Y-%m-%dT%H:%M:%fZ', coalesce(job.finished, job.claimed, job.created) / 1000.0, 'unixepoch') AS modified_time,
        CASE WHEN job.state = 'ready' AND job.due = 0 THEN 'NONE'
@@ -335,4 +338,14 @@ SELECT job.id AS id,
             WHEN job.state NOT IN ('loaded', 'superseded') THEN
                 (SELECT message FROM error WHERE error.job = job.id ORDER BY error.id DESC LIMIT 1)
        END AS failure_msg
-FROM job;
+FROM job
+UNION ALL
+SELECT NULL,
+       '["' || group_concat(replace(replace(uri, '\', '\\'), '"', '\"'), '","') || '"]',
+       strftime('%Y-%m-%dT%H:%M:%SZ', nullif(max(mtime), 0) / 1000, 'unixepoch'),
+       sum(max(size, 0)),
+       strftime('%Y-%m-%dT%H:%M:%fZ', min(first) / 1000.0, 'unixepoch'),
+       strftime('%Y-%m-%dT%H:%M:%fZ', max(first) / 1000.0, 'unixepoch'),
+       'NONE', NULL
+FROM (SELECT * FROM seen INDEXED BY seen_group WHERE state = 'ready' ORDER BY scan, coalesce(params, '{}'), mtime, uri)
+GROUP BY scan, coalesce(params, '{}');

@@ -265,6 +265,9 @@ static int looking_open(struct looking *l, const struct pass *pass, struct err *
         .min_age_ms = c->min_age_ms,
         .on_change = c->on_change,
         .after = c->after.what != AFTER_KEEP,
+        .group_files = c->group_files ? c->group_files : c->group_bytes ? SCAN_GROUP_MAX : 0,
+        .group_bytes = c->group_bytes,
+        .group_wait_ms = c->group_wait_ms,
         .marked = c->done_marker ? is_marked : NULL,
         .arg = l,
     };
@@ -320,16 +323,24 @@ static int64_t window_begin(const struct looking *l, int64_t now)
     return l->scan.covered && l->scan.covered < now ? l->scan.covered : now;
 }
 
-static int take_all(struct looking *l, struct err *err)
+static int take_all(struct looking *l, bool listed, struct err *err)
 {
     const struct pass *p = l->pass;
     AUTO(submission_clear) struct submission s = { 0 };
+    struct scan_groups walk = { .whole = listed, .end = !l->rules.group_files };
     int n = pass_job(p->role->config, p->pipeline, &s, err);
-    while (n >= 0 && (n = scan_take(p->queue, p->lease, &l->scan, &l->rules, &s.job, err)) > 0) {
-        l->count->taken += n;
-        queue_ring(p->queue, BELL_READY, n);
+    while (n >= 0) {
+        n = l->rules.group_files ? scan_take_groups(p->queue, p->lease, &l->scan, &l->rules, &s.job, &walk, l->count, err)
+                                 : scan_take(p->queue, p->lease, &l->scan, &l->rules, &s.job, err);
+        if (n > 0) {
+            l->count->taken += n;
+            queue_ring(p->queue, BELL_READY, n);
+        } else if (walk.end) {
+            break;
+        }
         role_alive(p->role);
     }
+    buf_clear(&walk.after);
     return n;
 }
 
@@ -379,7 +390,7 @@ static int run(struct looking *l, struct err *why, struct err *err)
     }
     bool listed = rc == 0;
     /* what a listing found before it failed counts */
-    if (l->pattern && ((!listed && !l->place_failed && flush(l, err) < 0) || take_all(l, err) < 0))
+    if (l->pattern && ((!listed && !l->place_failed && flush(l, err) < 0) || take_all(l, listed, err) < 0))
         return -1;
     if (listed && *l->count->changed_uri)
         err_set(why, ERR_CHANGED, "%lld objects are not what they were when they were taken, such as %s",

@@ -171,7 +171,7 @@ static int64_t at_least(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t time_left(const struct scanner *s, const struct pipeline *p, const struct scan_row *row, const struct due *d)
 {
     int64_t now = sys_now_ms(), left = INT64_MAX;
-    int64_t again_most = p->scan.settle_ms + p->scan.min_age_ms + p->backoff_max_ms + 60000;
+    int64_t again_most = p->scan.settle_ms + p->scan.min_age_ms + p->scan.group_wait_ms + p->backoff_max_ms + 60000;
     if (row->wanted)
         return 0;
     if (row->again_at)
