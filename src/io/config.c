@@ -18,6 +18,7 @@
 #include <strings.h>
 
 #include "base/text.h"
+#include "io/clean.h"
 #include "io/ini.h"
 #include "io/keys.h"
 #include "io/pattern.h"
@@ -488,6 +489,18 @@ static void check_columns(struct build *b, int i, struct recipe *r)
                         r->columns.v[c].name, bad);
 }
 
+static void check_clean(struct build *b, int i, const struct recipe *r)
+{
+    struct clean *clean;
+    struct err err;
+    if (!r->clean || (r->columns_text && !r->columns.n)) /* the columns are at fault already */
+        return;
+    if (clean_parse(&clean, r->clean, &r->columns, NULL, r->decimal_point, &err) < 0)
+        check_fault(b, i, "clean", "%s", err.msg);
+    else
+        clean_free(clean);
+}
+
 static void check_key(struct build *b, int i, const struct recipe *r)
 {
     if (mode_has_key(r->mode) && !r->nkey && !given(b, i, "key"))
@@ -561,6 +574,7 @@ static void check_recipe(struct build *b, int i)
     keep_place(b, i, r);
     check_table(b, i, r);
     check_columns(b, i, r);
+    check_clean(b, i, r);
     check_key(b, i, r);
     check_meeting(b, i, r);
     check_signs(b, i, r);

@@ -86,6 +86,7 @@ struct recipe {
     char **nulls; /* null tokens; nnulls == -1: not given, then an unquoted empty field is null */
     int nnulls;
     bool quoted_null; /* may a quoted field be a null token? */
+    char *clean;      /* rules of the columns (io/clean.h), or NULL */
     char *zone;       /* of timestamps without one; NULL: UTC */
     char decimal_point;
     char *table;               /* "TARGET.TABLE" */

@@ -246,6 +246,8 @@ static const struct key keys[] = {
       "field without quotes. Nothing behind =: none" },
     { AT_RECIPE, "quoted_null", KEY_YES, IN(recipe, quoted_null), "no", 0, 0, yes_no, 0,
       "fields in quotes can be null too" },
+    { AT_RECIPE, "clean", KEY_TEXT, IN(recipe, clean), NULL, 0, 0, NULL, LINES,
+      "rules for the fields of a column, a line for each, see CLEANING" },
     { AT_RECIPE, "zone", KEY_ZONE, IN(recipe, zone), NULL, 0, 0, NULL, 0,
       "of timestamps that name none, such as Europe/Berlin or +02:00; UTC when not given" },
     { AT_RECIPE, "decimal_point", KEY_CHAR, IN(recipe, decimal_point), ".", 1, 0, NULL, 0,

@@ -68,6 +68,10 @@ static const struct {
     [REJECT_SCALE] = { "scale", "more digits behind the point than the column keeps" },
     [REJECT_NUL] = { "nul", "the text holds a NUL byte" },
     [REJECT_TARGET_RANGE] = { "target-range", "the target cannot hold this value" },
+    [REJECT_OUTSIDE] = { "outside", "less or more than range() in clean= allows" },
+    [REJECT_LENGTH] = { "length", "shorter or longer than length() in clean= allows" },
+    [REJECT_PATTERN] = { "pattern", "not what match() in clean= asks for, or its expression could not be tried to the end" },
+    [REJECT_NOT_ONE_OF] = { "not-one-of", "none of the values of one_of() in clean=" },
 };
 
 const char *reject_name(enum reject_reason r)

@@ -102,6 +102,10 @@ enum reject_reason {
     REJECT_SCALE,
     REJECT_NUL,
     REJECT_TARGET_RANGE,
+    REJECT_OUTSIDE,
+    REJECT_LENGTH,
+    REJECT_PATTERN,
+    REJECT_NOT_ONE_OF,
     REJECT_REASONS
 };
 const char *reject_name(enum reject_reason r);

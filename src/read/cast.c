@@ -15,6 +15,7 @@
 
 #include "base/json.h"
 #include "base/text.h"
+#include "io/clean.h"
 
 #define FITS REJECT_REASONS /* what a parser says when there is no reason to refuse */
 
@@ -29,6 +30,7 @@ struct cast {
     int ntokens;
     uint64_t token_lengths; /* bit n: a token has n bytes; bit 63: 63 or more */
     struct zone *zone;
+    struct clean *clean; /* NULL: there are no rules */
     struct value *values;
     const struct place **places;
     uint32_t nfaults;
@@ -75,6 +77,10 @@ int cast_open(struct cast **out, const struct recipe *recipe, const struct colum
         cast_close(c);
         return err_set(err, ERR_CONFIG, "zone '%s' is not known here", recipe->zone);
     }
+    if (recipe->clean && clean_parse(&c->clean, recipe->clean, columns, c->zone, c->point, err) < 0) {
+        cast_close(c);
+        return -1;
+    }
     *out = c;
     return 0;
 }
@@ -83,6 +89,7 @@ void cast_close(struct cast *c)
 {
     if (!c)
         return;
+    clean_free(c->clean);
     zone_close(c->zone);
     free(c->tokens);
     free(c->values);
@@ -357,6 +364,35 @@ static void (*const columns_of[TYPES])(struct cast *, uint32_t, const struct bat
     [TYPE_TIMESTAMP] = timestamp_column, [TYPE_JSON] = json_column,
 };
 
+/* ---- rules of clean= ---- */
+
+static bool is_null_field(const void *arg, const struct field *f)
+{
+    const struct cast *c = arg;
+    struct field field = c->trim && f->kind == FIELD_BARE ? trimmed(*f) : *f;
+    return is_null(c, &field);
+}
+
+static void clean_fields(struct cast *c, struct clean_column *rules, uint32_t col, struct batch *in)
+{
+    struct field *f = in->fields + col;
+    for (uint32_t row = 0; row < in->rows; row++, f += c->cols) {
+        enum reject_reason why = clean_field(rules, f, is_null_field, c, &in->arena);
+        if (why != FITS)
+            refuse(c, row, col, why);
+    }
+}
+
+static void clean_values(struct cast *c, const struct clean_column *rules, uint32_t col, uint32_t rows)
+{
+    const struct value *v = c->values + col;
+    for (uint32_t row = 0; row < rows; row++, v += c->cols) {
+        enum reject_reason why = v->null || c->fault[row] != FITS ? FITS : clean_value(rules, v);
+        if (why != FITS)
+            refuse(c, row, col, why);
+    }
+}
+
 /* ---- a batch ---- */
 
 static int reject_bad(struct cast *c, const struct bad_row *bad, struct rejects *rejects,
@@ -411,8 +447,14 @@ int cast_batch(struct cast *c, struct batch *in, struct rows *out, struct reject
         memset(c->fault, FITS, sizeof c->fault);
         c->nfaults = 0;
     }
-    for (uint32_t col = 0; col < c->cols; col++)
+    for (uint32_t col = 0; col < c->cols; col++) {
+        struct clean_column *rules = clean_of(c->clean, (int)col);
+        if (rules)
+            clean_fields(c, rules, col, in);
         columns_of[c->columns->v[col].type](c, col, in);
+        if (rules)
+            clean_values(c, rules, col, in->rows);
+    }
     uint32_t good;
     if (sort_out(c, in, rejects, &good, err) < 0)
         return -1;
