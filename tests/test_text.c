@@ -34,6 +34,19 @@ static struct str random_number(char *out, size_t most)
 
 /* ---- numbers ---- */
 
+TEST(text, shown_times_are_http_or_rfc3339)
+{
+    CHECK_EQ(text_shown_ms(STR("Sat, 21 Nov 2026 12:01:02 GMT")), 1795262462000);
+    CHECK_EQ(text_shown_ms(STR("2026-11-21T12:01:02.5Z")), 1795262462500);
+    CHECK_EQ(text_shown_ms(STR("yesterday")), 0);
+}
+
+TEST(text, dots_in_paths_are_found)
+{
+    CHECK(text_has_dots(STR("..")) && text_has_dots(STR("a/../b")) && text_has_dots(STR("./a")) && text_has_dots(STR("a/.")));
+    CHECK(!text_has_dots(STR("")) && !text_has_dots(STR("/a//b/")) && !text_has_dots(STR("...")) && !text_has_dots(STR(".a/b..")));
+}
+
 TEST(text, integers_are_taken_whole_or_not_at_all)
 {
     static const struct {

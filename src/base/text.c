@@ -859,3 +859,16 @@ int text_distance(const char *a, const char *b, int cap)
     }
     return rows[n % 3][m] < cap ? rows[n % 3][m] : cap;
 }
+
+/* ---- paths ---- */
+
+bool text_has_dots(struct str path)
+{
+    for (size_t i = 0, n; i < path.n; i += n + 1) {
+        const char *slash = memchr(path.p + i, '/', path.n - i);
+        n = slash ? (size_t)(slash - path.p) - i : path.n - i;
+        if ((n == 1 && path.p[i] == '.') || (n == 2 && path.p[i] == '.' && path.p[i + 1] == '.'))
+            return true;
+    }
+    return false;
+}

@@ -92,6 +92,8 @@ int text_put_decimal(char *out, int64_t v, int scale);
 int text_put_real(char *out, double v); /* finite; shortest text that reads back as v; at most 24 */
 int64_t
 text_rfc3339_ms(struct str s); /* RFC 3339 (with its offset) to ms since 1970, INT64_MIN: not one */
+/* The same of an HTTP date (RFC 9110, 5.6.7, the first form) or of RFC 3339, as places show times of objects; 0: neither. */
+int64_t text_shown_ms(struct str s);
 int text_put_rfc3339(char *out, int64_t ms); /* "2026-11-21T04:30:00.123Z" and NUL behind the 24 */
 
 /* "10s", "5m", "2h", "1d", "250ms", "1m30s" (greater units first); a bare number is seconds. false:
@@ -118,6 +120,9 @@ enum { TEXT_GLOB_MAX = 4096 };
 bool text_glob(const char *glob, struct str name);
 /* The next glob of a list with commas between, maybe an empty one; *list moves behind it. */
 bool text_globs_next(const char **list, struct str *glob);
+
+/* Is a part of the path between its slashes "." or ".."? */
+bool text_has_dots(struct str path);
 
 /* Edit distance (two swapped letters are one step), for "did you mean": at most cap. */
 int text_distance(const char *a, const char *b, int cap);

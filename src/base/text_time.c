@@ -530,3 +530,11 @@ int text_put_rfc3339(char *out, int64_t ms)
     out[n + 3] = '\0';
     return n + 3;
 }
+
+int64_t text_shown_ms(struct str s)
+{
+    int64_t us, ms = text_rfc3339_ms(s);
+    if (ms != INT64_MIN)
+        return ms;
+    return text_timestamp_fmt(s, "%a, %d %b %Y %H:%M:%S GMT", NULL, &us) ? us / 1000 : 0;
+}

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/json.h"
 #include "base/sys.h"
@@ -52,7 +53,10 @@ static int uri_at(const struct pipeline *p, int64_t at, struct buf *out, struct 
     int64_t covered;
     int rc = pattern_of(p, &pattern, &zone, err);
     if (rc == 0 && (rc = pattern_globs(pattern, zone, at, at, &globs, &covered, err)) == 0) {
-        list_uri(pattern_base(pattern), globs.v[0].prefix, out);
+        const char *base = pattern_base(pattern);
+        if (!strncasecmp(base, "manifest+", 9)) /* what it names lies where it lies, or says itself where */
+            base += !strncasecmp(base + 9, "file://", 7) ? strlen(base) : 9;
+        list_uri(base, globs.v[0].prefix, out);
         globs_clear(&globs);
     }
     pattern_free(pattern);
@@ -389,6 +393,8 @@ static int run(struct looking *l, struct err *why, struct err *err)
         return -1;
     }
     bool listed = rc == 0;
+    if (listed)
+        *why = (struct err){ 0 }; /* of a folder or a marker that is not there, and need not be */
     /* what a listing found before it failed counts */
     if (l->pattern && ((!listed && !l->place_failed && flush(l, err) < 0) || take_all(l, listed, err) < 0))
         return -1;

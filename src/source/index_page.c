@@ -82,18 +82,6 @@ static bool decode(struct str s, struct buf *out)
     return true;
 }
 
-/* "." and "..", and what lies between two slashes that touch: no server keeps to the name. */
-static bool has_odd_parts(struct str path)
-{
-    for (size_t i = 0, n; i < path.n; i += n + 1) {
-        const char *slash = memchr(path.p + i, '/', path.n - i);
-        n = slash ? (size_t)(slash - path.p) - i : path.n - i;
-        if ((n == 0 && i < path.n) || (n == 1 && path.p[i] == '.') || (n == 2 && path.p[i] == '.' && path.p[i + 1] == '.'))
-            return true;
-    }
-    return false;
-}
-
 static bool begins(struct str s, struct str with)
 {
     return s.n >= with.n && !memcmp(s.p, with.p, with.n);
@@ -124,9 +112,9 @@ static bool resolve(const struct index_page *p, struct str href, struct buf *out
         buf_add(out, p->folder.p, p->folder.n);
     if (!decode(href, out) || out->failed)
         return false;
-    struct str path = buf_str(out);
-    return path.n > p->folder.n && begins(path, p->folder) && path.p[p->folder.n] != '/' &&
-           !has_odd_parts((struct str){ path.p + p->folder.n, path.n - p->folder.n });
+    struct str path = buf_str(out), below = { path.p + p->folder.n, path.n - p->folder.n };
+    return path.n > p->folder.n && begins(path, p->folder) && below.p[0] != '/' && !memmem(below.p, below.n, "//", 2) &&
+           !text_has_dots(below);
 }
 
 /* ---- what is shown behind a link ---- */
@@ -441,14 +429,6 @@ static int one(struct index_page *p, char c, struct err *err)
 
 /* ---- JSON: nginx "autoindex_format json", Caddy ---- */
 
-static int64_t time_of(struct str s)
-{
-    int64_t us, ms = text_rfc3339_ms(s);
-    if (ms != INT64_MIN)
-        return ms;
-    return text_timestamp_fmt(s, "%a, %d %b %Y %H:%M:%S GMT", NULL, &us) ? us / 1000 : 0;
-}
-
 static int on_element(void *arg, const struct json_value *v, struct err *err)
 {
     struct index_page *p = arg;
@@ -469,10 +449,10 @@ static int on_element(void *arg, const struct json_value *v, struct err *err)
         link.size = -1;
     if ((json_member(v, "mtime", &m) == 1 || json_member(v, "mod_time", &m) == 1) && m.kind == JSON_TEXT &&
         json_unescape(&m, &arena, &text))
-        link.mtime_ms = time_of(text);
+        link.mtime_ms = text_shown_ms(text);
     if (folder && name.n && name.p[name.n - 1] == '/')
         name.n--;
-    if (!name.n || name.n > PATH_LENGTH_MAX || memchr(name.p, '/', name.n) || memchr(name.p, '\0', name.n) || has_odd_parts(name))
+    if (!name.n || name.n > PATH_LENGTH_MAX || memchr(name.p, '/', name.n) || memchr(name.p, '\0', name.n) || text_has_dots(name))
         return 0;
     buf_reset(&p->path);
     buf_add(&p->path, p->folder.p, p->folder.n);

@@ -10,6 +10,7 @@
 static const struct lister *const listers[] = {
     &list_dir,
     &list_http,
+    &list_manifest,
 #ifdef HAVE_S3
     &list_s3,
 #endif

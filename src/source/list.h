@@ -62,7 +62,7 @@ struct lister {
     int (*exists)(const struct list_ask *ask, struct str path, struct err *err);
 };
 
-extern const struct lister list_dir, list_s3, list_http;
+extern const struct lister list_dir, list_s3, list_http, list_manifest;
 
 /* The lister of a pattern_base(); NULL and ERR_URI: nobody can list that scheme. */
 const struct lister *list_by_base(const char *base, struct err *err);

@@ -83,12 +83,6 @@ static int look(struct walk *w, struct err *err)
 
 /* ---- objects ---- */
 
-static int64_t time_of_head(const struct fetch_head *head)
-{
-    int64_t us;
-    return text_timestamp_fmt(str_of(head->modified), "%a, %d %b %Y %H:%M:%S GMT", NULL, &us) ? us / 1000 : 0;
-}
-
 static int offer(struct walk *w, struct str path, const struct index_link *link, struct err *err)
 {
     struct listed o = { .size = link->size, .mtime_ms = link->mtime_ms, .etag = link->version };
@@ -106,7 +100,7 @@ static int offer_looked(struct walk *w, struct str path, struct err *err)
     int there = look(w, err);
     if (there <= 0)
         return there;
-    struct index_link link = { .size = w->head.size, .mtime_ms = time_of_head(&w->head), .version = w->head.etag };
+    struct index_link link = { .size = w->head.size, .mtime_ms = text_shown_ms(str_of(w->head.modified)), .version = w->head.etag };
     return offer(w, path, &link, err);
 }
 

@@ -33,17 +33,6 @@ struct level {
     struct err *err;
 };
 
-/* ---- times ---- */
-
-/* ms of an HTTP date (a HEAD) or of RFC 3339 (a list); 0: neither. */
-static int64_t time_of(const char *text)
-{
-    int64_t us, ms = text_rfc3339_ms(str_of(text));
-    if (ms != INT64_MIN)
-        return ms;
-    return text_timestamp_fmt(str_of(text), "%a, %d %b %Y %H:%M:%S GMT", NULL, &us) ? us / 1000 : 0;
-}
-
 static int offer(struct walk *w, const char *key, const struct s3_object *object, struct err *err)
 {
     size_t n = strlen(key);
@@ -56,7 +45,7 @@ static int offer(struct walk *w, const char *key, const struct s3_object *object
     list_uri(w->ask->base, buf_str(&w->path), &w->uri);
     if (w->path.failed || w->uri.failed)
         return err_nomem(err);
-    struct listed o = { .uri = w->uri.p, .size = object->size, .mtime_ms = time_of(object->modified), .etag = object->etag };
+    struct listed o = { .uri = w->uri.p, .size = object->size, .mtime_ms = text_shown_ms(str_of(object->modified)), .etag = object->etag };
     return list_offer(w->ask, w->sink, &w->work, buf_str(&w->path), &o, err);
 }
 

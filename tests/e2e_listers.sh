@@ -1,0 +1,145 @@
+#!/bin/bash
+# Sources that are scanned over the network: S3, the pages of a web server, manifests; from the listing to the rows, once each.
+. "${srcdir:-.}/tests/lib.sh"
+. "$srcdir/tests/qetl.sh"
+need sqlite3 sqlite3
+need jq jq
+need curl curl
+start_service http
+has_s3=yes
+try_service s3 || has_s3=no
+
+drain() { timeout 120 qetl drain --scan --max-wait 30s 2>"$work/drain"; }
+scan() { qetlctl --json scan "$@" | jq -r '.scans[0] | "\(.listed) \(.found) \(.changed) \(.waiting) \(.jobs)"'; }
+put() { mkdir -p "$(dirname "$WWW/$1")" && printf 'id\n%s\n' "$2" >"$WWW/$1"; }
+queue_is() { [ "$(queue_sql "$1" 2>/dev/null)" = "$2" ]; }
+
+# ---- pages of a web server ----
+
+new_site <<INI
+[pipeline html]
+source  = $HTTP/index/in/{region}-*.csv
+every   = 1h
+settle  = 100ms
+columns = id:integer!
+table   = warehouse.html
+[pipeline json]
+source  = $HTTP/json/in/**.csv
+every   = 1h
+settle  = 0
+on_change = reload
+done_marker = *.done
+columns = id:integer!
+table   = warehouse.json
+[pipeline gone]
+source  = $HTTP/index/nowhere/*.csv
+every   = 1h
+columns = id:integer!
+table   = warehouse.gone
+[pipeline denied]
+source  = $HTTP/auth/in/*.csv
+every   = 1h
+columns = id:integer!
+table   = warehouse.denied
+INI
+put 'in/north-1.csv' 1
+put "in/a b'%41-1.csv" 2
+put "in/$(printf 'caf\303\251')-1.csv" 3
+put 'in/other.csv' 4
+put 'in/sub/deep-1.csv' 5
+touch "$WWW/in/north-1.csv.done" "$WWW/in/sub/deep-1.csv.done"
+is 'a page of HTML is listed' "$(qetlctl --json scan --dry-run html | jq '.objects | length')" 3
+message=$(qetlctl scan gone 2>&1)
+is 'a folder that is missing is a failed scan' $? 1
+like 'which says so' "$message" 'fetch-missing .*/index/nowhere/'
+message=$(qetlctl scan denied 2>&1)
+like 'so is one that we may not see' "$message" 'fetch-denied .*/auth/in/'
+scan json >"$work/json"
+is 'JSON is listed, and markers are asked for' "$(cat "$work/json")" '5 5 0 3 2'
+is 'a marker that is not there is no failure' "$(qetlctl --json status | jq -r '.scans[] | select(.pipeline == "json") | .code')" null
+drain
+is 'what was listed is loaded, whatever its name' "$(sql 'SELECT group_concat(id) FROM (SELECT id FROM html ORDER BY id)')" 1,2,3
+is 'of JSON what has its marker' "$(sql 'SELECT group_concat(id) FROM (SELECT id FROM json ORDER BY id)')" 1,5
+put 'in/north-1.csv' 10
+is 'a changed file is another object' "$(scan json)" '5 0 1 3 1'
+drain
+is 'nothing is loaded twice' "$(sql 'SELECT count(*) FROM html') $(sql 'SELECT count(*) FROM json')" '3 3'
+
+# ---- manifests ----
+
+new_site <<INI
+[pipeline m]
+source  = manifest+$HTTP/files/in/{%Y}/list.txt
+every   = 1h
+settle  = 0
+on_change = reload
+columns = id:integer!
+table   = warehouse.m
+[pipeline local]
+source  = manifest+file://$work/list.json
+every   = 1h
+settle  = 0
+columns = id:integer!
+table   = warehouse.local
+INI
+year=$(date -u +%Y)
+mkdir -p "$WWW/in/$year"
+printf '# of today\n../north-1.csv\n' >"$WWW/in/$year/list.txt"
+like 'a path that leads out is refused' "$(qetlctl scan m 2>&1)" "uri .*name 1 of the manifest, '../north-1.csv'"
+printf '/files/in/north-1.csv\n%s/files/in/other.csv\n' "$HTTP" >"$WWW/in/$year/list.txt"
+is 'names of the same host are taken' "$(scan m)" '2 2 0 0 2'
+printf 'http://elsewhere.invalid/x.csv\n' >"$WWW/in/$year/list.txt"
+like 'those of another are not' "$(qetlctl scan m 2>&1)" "not of the manifest's own host"
+printf '{"entries": [{"url": "%s/files/in/sub/deep-1.csv", "etag": "1"}, "%s/in/other.csv"]}' "$HTTP" "$WWW" >"$work/list.json"
+is 'a local manifest may name any place' "$(scan local)" '2 2 0 0 2'
+drain
+is 'they are loaded' "$(sql 'SELECT group_concat(id) FROM (SELECT id FROM m UNION ALL SELECT id FROM local ORDER BY id)')" 4,4,5,10
+
+# ---- S3 ----
+
+why=${why:-this build is without S3, or curl cannot sign}
+if [ "$has_s3" = no ] || ! grep -q 'define HAVE_S3 1' "$builddir/config.h" || ! curl --help all | grep aws-sigv4 >/dev/null; then
+    skip "S3: $why" 1
+    done_testing
+    exit
+fi
+s3_put() { # KEY-ENCODED VALUE
+    printf 'id\n%s\n' "$2" >"$work/body"
+    curl -sS --fail -T "$work/body" --aws-sigv4 "aws:amz:$S3_REGION:s3" -u "$S3_ACCESS:$S3_SECRET" \
+        -H "x-amz-content-sha256: $(sha256sum "$work/body" | cut -d' ' -f1)" "$S3/bucket/$1"
+}
+new_site <<INI
+[remote store]
+url = s3://bucket
+endpoint = $S3
+region = $S3_REGION
+access_key = $S3_ACCESS
+secret_key = $S3_SECRET
+[pipeline s]
+source  = s3://bucket/in/{region}/*.csv
+every   = 1h
+settle  = 0
+on_change = reload
+columns = id:integer!
+table   = warehouse.s
+INI
+for i in $(seq 10 39); do s3_put "in/north/$i.csv" "$i"; done
+s3_put 'in/a%20b%27%22%25%2B/40%0A.csv' 40
+s3_put 'in/caf%C3%A9/41.csv' 41
+s3_put 'out/north/99.csv' 99
+echo 'continuation-token=in%2Fnorth%2F23 9 503' >"$S3_FAULTS"
+message=$(qetlctl scan s 2>&1)
+is 'a listing that breaks off on its third page has failed' $? 1
+like 'and says why' "$message" 'fetch-busy .*SlowDown'
+is 'what it found before became jobs' "$(queue_sql 'SELECT count(*) > 0 AND count(*) < 32 FROM job')" 1
+: >"$S3_FAULTS"
+stop_service s3
+start_service s3
+drain
+is 'the next one finds the rest: each object once' "$(sql 'SELECT count(*), count(DISTINCT id), min(id), max(id) FROM s')" '32|32|10|41'
+like 'parts of the key are parameters' "$(queue_sql 'SELECT group_concat(params) FROM job_text')" "a b'"
+s3_put in/north/10.csv 1010
+is 'another version is another object' "$(scan s)" '32 0 1 0 1'
+drain
+is 'and it alone is loaded' "$(sql 'SELECT count(*), max(id) FROM s')" '33|1010'
+done_testing
