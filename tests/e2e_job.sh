@@ -120,6 +120,7 @@ is 'its rejects can be looked at' "$(qetlctl rejects "$died" | jq -r .reason | w
 is '... show counts them, and that nothing was staged' "$(qetlctl --json show "$died" | jq -c '[.job.rows_rejected, .job.rows_staged, .outputs[0].kind, .outputs[0].rows]')" '[1,0,"rejects",1]'
 is 'workers are registered' "$(qetlctl --json workers | jq -c '[.workers[] | select(.alive) | .role] | sort')" '["loader","worker"]'
 is '... with what they did' "$(qetlctl --json workers | jq '[.workers[] | select(.role == "worker") | .processed] | add')" 6
+like '... who works on nothing has no job' "$(qetlctl workers | grep ' loader ')" ' -$'
 like 'a table for people' "$(qetlctl jobs)" 'JOB +PIPELINE +STATE'
 like 'doctor is content' "$(qetlctl doctor)" 'quick|database +yes'
 like 'explain says that it is over' "$(qetlctl explain 1)" 'loaded'

@@ -148,7 +148,7 @@ static int dry_run(struct ctl *c, const struct role *role, const char *only)
 
 static const struct table_col slot_cols[] = {
     { "slot", "SLOT", CELL_TIME }, { "outcome", "OUTCOME", CELL_TEXT }, { "decided", "DECIDED", CELL_TIME },
-    { "job", "JOB", CELL_NUMBER }, { "reason", "WHY", CELL_TEXT },
+    { "job", "JOB", CELL_JOB }, { "reason", "WHY", CELL_TEXT },
 };
 
 static int slot_cells(void *arg, const struct scan_slot *s)

@@ -191,7 +191,7 @@ static const struct table_col worker_cols[] = {
     { "failed", "FAILED", CELL_NUMBER },
     { "rows", "ROWS", CELL_NUMBER },
     { "bytes", "BYTES", CELL_SIZE },
-    { "current_job", "JOB", CELL_NUMBER },
+    { "current_job", "JOB", CELL_JOB },
     { "version", NULL, CELL_TEXT },
 };
 

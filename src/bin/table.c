@@ -94,7 +94,7 @@ static void shown_int_cell(struct table *t, int64_t v)
 {
     enum cell kind = t->cols[t->at].kind;
     char text[64];
-    if ((kind == CELL_TIME || kind == CELL_PEAK) && v <= 0) {
+    if ((kind == CELL_TIME || kind == CELL_PEAK || kind == CELL_JOB) && v <= 0) {
         snprintf(text, sizeof text, "-");
     } else if (kind == CELL_TIME) { /* "2026-11-21 04:30:00Z" */
         text_put_rfc3339(text, v);
@@ -129,7 +129,7 @@ static void pad(size_t n)
 static void print_cell(const struct table *t, int col, const char *text, bool last)
 {
     enum cell kind = t->cols[col].kind;
-    bool right = kind == CELL_NUMBER || kind == CELL_SIZE || kind == CELL_PEAK;
+    bool right = kind == CELL_NUMBER || kind == CELL_JOB || kind == CELL_SIZE || kind == CELL_PEAK;
     size_t room = t->width[col] - table_width(text);
     if (right)
         pad(room);
