@@ -9,6 +9,7 @@
 #include "bin/table.h"
 #include "role/pass.h"
 #include "role/scanner.h"
+#include "source/list.h"
 
 static const struct table_col scan_cols[] = {
     { "pipeline", "SCAN", CELL_TEXT },      { "started", NULL, CELL_TIME },       { "finished", "LAST", CELL_TIME },
@@ -115,9 +116,9 @@ static int keep_row(void *arg, const struct scan_row *r)
     return 1;
 }
 
-static int peek_one(struct ctl *c, const struct role *role, const struct pipeline *p, struct finding *f)
+static int peek_one(struct ctl *c, const struct role *role, struct list_links *links, const struct pipeline *p, struct finding *f)
 {
-    struct pass pass = { .role = role, .queue = c->queue, .pipeline = p };
+    struct pass pass = { .role = role, .queue = c->queue, .pipeline = p, .links = links };
     struct wanted_row w = { .pipeline = p->name };
     struct scan_count count;
     f->pipeline = p->name;
@@ -134,12 +135,19 @@ static bool is_asked(const struct pipeline *p, const char *only)
 static int dry_run(struct ctl *c, const struct role *role, const char *only)
 {
     struct finding f = { .pipeline = only };
+    struct list_links *links;
+    int rc = 0;
+    if (list_links_open(&links, &c->err) < 0)
+        return -1;
     table_init(&f.t, c->json, found_cols, COUNT_OF(found_cols));
-    for (int i = 0; i < c->config->npipelines; i++) {
+    for (int i = 0; rc == 0 && i < c->config->npipelines; i++) {
         const struct pipeline *p = &c->config->pipelines[i];
-        if (is_asked(p, only) && p->scan.job_per == JOB_PER_OBJECT && peek_one(c, role, p, &f) < 0)
-            return -1;
+        if (is_asked(p, only) && p->scan.job_per == JOB_PER_OBJECT)
+            rc = peek_one(c, role, links, p, &f);
     }
+    list_links_close(links);
+    if (rc < 0)
+        return -1;
     table_print(&f.t, "objects", "nothing new");
     return 0;
 }

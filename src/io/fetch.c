@@ -70,6 +70,9 @@ struct secrets {
     struct s3_place s3; /* where the transport is s3 */
 };
 
+/* What a transfer is for. ASK_LOOK: its head by http; the last two only by ftp. */
+enum ask { ASK_OBJECT, ASK_LOOK, ASK_LISTING, ASK_STAT };
+
 enum verdict { V_DONE, V_AGAIN, V_BROKEN, V_FAILED };
 
 struct transfer {
@@ -78,6 +81,8 @@ struct transfer {
     const struct remote *remote;
     const struct fetch_sink *sink;
     const char *uri;
+    enum ask ask;
+    const char *command;       /* ASK_LISTING */
     char shown[SHOWN];
     struct secrets secrets;
     struct err *err;
@@ -98,7 +103,6 @@ struct transfer {
     char refusal[REFUSAL_KEPT + 1]; /* begin of the body of an error */
     bool judged, again, failed, paused, head_over;
     bool probing, folder; /* is_folder() */
-    bool look;            /* fetch_look() */
     int64_t window_ms, window_bytes, window_limit_ms;
     char fault[CURL_ERROR_SIZE];
 };
@@ -212,12 +216,12 @@ static int tell_head(struct transfer *t, const struct fetch_head *head)
 {
     t->known = *head;
     t->known.offset = t->pos;
-    if (!t->look && t->f->limits.object_bytes > 0 && head->size > t->f->limits.object_bytes)
+    if (t->ask == ASK_OBJECT && t->f->limits.object_bytes > 0 && head->size > t->f->limits.object_bytes)
         return fail(t, ERR_LIMIT,
                     "the object has %" PRId64 " bytes, more than [limits] object allows (%" PRId64
                     ")",
                     head->size, t->f->limits.object_bytes);
-    if (t->sink->head(t->sink->arg, &t->known, t->err) < 0) {
+    if ((t->ask == ASK_OBJECT || t->ask == ASK_LOOK) && t->sink->head(t->sink->arg, &t->known, t->err) < 0) {
         t->failed = true;
         return -1;
     }
@@ -280,7 +284,7 @@ static int judge_http(struct transfer *t)
     snprintf(now.etag, sizeof now.etag, "%s", h->etag);
     snprintf(now.modified, sizeof now.modified, "%s", h->modified);
     if (h->status != 206) {
-        if (t->pos == 0 && !t->look && !http_etag_strong(now.etag) && !http_modified_strong(h))
+        if (t->pos == 0 && t->ask != ASK_LOOK && !http_etag_strong(now.etag) && !http_modified_strong(h))
             now.modified[0] = '\0'; /* too fresh to tell two versions apart */
         return judge_whole(t, &now);
     }
@@ -390,6 +394,8 @@ static size_t on_body(char *p, size_t one, size_t n, void *arg)
         t->folder = true;
         return 0;
     }
+    if (t->ask == ASK_STAT)
+        return n; /* libcurl's own: what it found, as headers */
     if (!good_status(t)) {
         if (t->refusal_bytes < REFUSAL_KEPT) {
             size_t some = REFUSAL_KEPT - t->refusal_bytes;
@@ -629,13 +635,21 @@ static bool clean_handle(struct fetch *f)
     return curl_easy_setopt(fresh, CURLOPT_BUFFERSIZE, (long)BUFFER) == CURLE_OK;
 }
 
+/* What makes a question out of a transfer. */
+static CURLcode set_question(struct transfer *t)
+{
+    if (t->ask == ASK_LISTING)
+        return curl_easy_setopt(t->f->easy, CURLOPT_CUSTOMREQUEST, t->command);
+    return t->ask == ASK_OBJECT ? CURLE_OK : curl_easy_setopt(t->f->easy, CURLOPT_NOBODY, 1L);
+}
+
 static int set_request(struct transfer *t)
 {
     if (!clean_handle(t->f))
         return fail(t, ERR_NO_MEMORY, "out of memory");
     CURL *e = t->f->easy;
-    if (set_common(t) || set_security(t) || (t->transport->ssh && set_ssh(t)) ||
-        curl_easy_setopt(e, CURLOPT_URL, t->url) || (t->look && curl_easy_setopt(e, CURLOPT_NOBODY, 1L)))
+    if (set_common(t) || set_security(t) || (t->transport->ssh && set_ssh(t)) || set_question(t) ||
+        curl_easy_setopt(e, CURLOPT_URL, t->url))
         return fail(t, ERR_NO_MEMORY,
                     "the transfer could not be set up (out of memory, or libcurl lacks a feature)");
     if (t->transport->http)
@@ -870,14 +884,23 @@ static bool connected(struct transfer *t)
     return us > 0;
 }
 
+/* The newest reply of an FTP server. */
+static long last_reply(struct transfer *t)
+{
+    long number = 0;
+    (void)curl_easy_getinfo(t->f->easy, CURLINFO_RESPONSE_CODE, &number);
+    return number;
+}
+
 static int fail_curl(struct transfer *t, CURLcode curl)
 {
     const struct curl_def *def = curl_def(curl);
-    long number = 0;
-    (void)curl_easy_getinfo(t->f->easy, CURLINFO_RESPONSE_CODE, &number);
+    long number = last_reply(t);
     const struct reply_def *reply = reply_def(t, number);
     enum err_code code = code_of(t, curl);
-    if (reply)
+    if (reply && reply->code == ERR_FETCH_MISSING && t->ask == ASK_LISTING)
+        fail(t, reply->code, "the server has no such folder, or does not let us list it (reply %ld)", number);
+    else if (reply)
         fail(t, reply->code, "%s (reply %ld)", reply->says, number);
     else if (curl == CURLE_OPERATION_TIMEDOUT && !connected(t))
         fail(t, ERR_FETCH, "no connection within %" PRId64 " ms ([limits] connect_timeout)",
@@ -997,20 +1020,24 @@ static enum verdict judge_end(struct transfer *t, CURLcode curl)
     if (curl != CURLE_OK) {
         bool given = t->judged || t->pos > 0;
         fail_curl(t, curl);
-        if (!t->transport->http && !given &&
+        if (!t->transport->http && !given && t->ask == ASK_OBJECT &&
             (t->err->code == ERR_FETCH_MISSING || curl == CURLE_SSH) && is_folder(t))
             fail(t, ERR_NOT_A_FILE, "this is a folder");
         return V_BROKEN;
     }
+    if (t->ask == ASK_LISTING && last_reply(t) >= 400) { /* to libcurl a reply 450 is an empty folder */
+        fail_curl(t, CURLE_FTP_COULDNT_RETR_FILE);
+        return V_FAILED;
+    }
     if (judge(t) < 0)
         return t->again ? V_AGAIN : V_FAILED;
-    if (t->look)
+    if (t->ask == ASK_LOOK)
         return V_DONE;
     if (t->skip > 0) {
         changed(t);
         return V_FAILED;
     }
-    if (t->known.size >= 0 && t->pos < t->known.size) {
+    if (t->ask != ASK_STAT && t->known.size >= 0 && t->pos < t->known.size) {
         fail(t, ERR_FETCH, "the body ended at byte %" PRId64 " of %" PRId64, t->pos, t->known.size);
         return V_BROKEN;
     }
@@ -1161,7 +1188,8 @@ static int check_uri(struct transfer *t)
         return 0;
     const char *path = t->uri + n + 3 + strcspn(t->uri + n + 3, "/?#");
     size_t end = strlen(path);
-    if (end == 0 || path[end - 1] == '/')
+    bool folder = end == 0 || path[end - 1] == '/';
+    if (folder && (t->ask == ASK_OBJECT || t->ask == ASK_STAT))
         return fail(t, ERR_NOT_A_FILE, "this names a folder");
     if (!t->transport->ssh && strcasestr(path, ";type="))
         return fail(t, ERR_URI, "';type=' is not taken; every object is fetched as it is stored");
@@ -1188,15 +1216,60 @@ static int check_ssh(struct transfer *t)
 }
 
 /* t is of its uri, remote, sink and err. */
-static int transfer_whole(struct transfer *t, const struct fetch_head *resume)
+static int begin(struct transfer *t)
 {
     t->tick_ms = t->allowed_ms = sys_mono_ms();
     fetch_redact(t->uri, t->shown, sizeof t->shown);
     if (t->sink->nfds > SINK_FDS)
         return err_set(t->err, ERR_INTERNAL, "a sink has at most %d descriptors", SINK_FDS);
-    if (check_uri(t) < 0 || check_ssh(t) < 0)
+    return check_uri(t) < 0 || check_ssh(t) < 0 ? -1 : 0;
+}
+
+/* One request without a second try. */
+static enum verdict question(struct transfer *t)
+{
+    enum verdict v = V_FAILED;
+    if (t->transport->http || t->transport->ssh)
+        fail(t, ERR_URI, "only an FTP server is asked so");
+    else if (secrets_read(t) == 0)
+        v = one_try(t);
+    secrets_clear(&t->secrets);
+    free(t->url);
+    return v;
+}
+
+int fetch_list(struct fetch *f, const char *uri, const struct remote *remote, const char *command,
+               const struct fetch_sink *sink, struct err *err)
+{
+    struct transfer t = { .f = f, .uri = uri, .remote = remote, .sink = sink, .err = err, .ask = ASK_LISTING, .command = command };
+    if (begin(&t) < 0)
         return -1;
-    if (t->look && !t->transport->http)
+    if (question(&t) == V_DONE)
+        return 1;
+    bool refused = t.given == 0 && err->sys == CURLE_FTP_COULDNT_RETR_FILE;
+    long reply = refused ? last_reply(&t) : 0;
+    return reply == 500 || reply == 502 || reply == 504 ? 0 : -1;
+}
+
+int fetch_stat(struct fetch *f, const char *uri, const struct remote *remote, const struct fetch_sink *sink,
+               int64_t *size, int64_t *mtime_ms, struct err *err)
+{
+    struct transfer t = { .f = f, .uri = uri, .remote = remote, .sink = sink, .err = err, .ask = ASK_STAT };
+    if (begin(&t) < 0)
+        return -1;
+    if (question(&t) != V_DONE)
+        return err->code == ERR_FETCH_MISSING ? 0 : -1;
+    int64_t when = text_rfc3339_ms(str_of(t.known.modified));
+    *size = t.known.size;
+    *mtime_ms = when > 0 ? when : 0;
+    return 1;
+}
+
+static int transfer_whole(struct transfer *t, const struct fetch_head *resume)
+{
+    if (begin(t) < 0)
+        return -1;
+    if (t->ask == ASK_LOOK && !t->transport->http)
         return fail(t, ERR_URI, "only http, https and s3 say what an object is without sending it");
     if (resume && resume->offset > 0 && can_resume(t, resume)) {
         t->known = *resume;
@@ -1220,6 +1293,6 @@ int fetch_get(struct fetch *f, const char *uri, const struct remote *remote,
 
 int fetch_look(struct fetch *f, const char *uri, const struct remote *remote, const struct fetch_sink *sink, struct err *err)
 {
-    struct transfer t = { .f = f, .uri = uri, .remote = remote, .sink = sink, .err = err, .look = true };
+    struct transfer t = { .f = f, .uri = uri, .remote = remote, .sink = sink, .err = err, .ask = ASK_LOOK };
     return transfer_whole(&t, NULL);
 }

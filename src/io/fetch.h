@@ -30,6 +30,7 @@
 #include <sys/types.h>
 
 #include "base/err.h"
+#include "base/mem.h"
 #include "io/config.h"
 
 struct fetch_head {
@@ -82,6 +83,20 @@ int fetch_get(struct fetch *f, const char *uri, const struct remote *remote,
  * Here `modified` is as sent, however fresh. Errors as fetch_get's, but for limit.
  */
 int fetch_look(struct fetch *f, const char *uri, const struct remote *remote, const struct fetch_sink *sink, struct err *err);
+
+/*
+ * Questions to an FTP server (ftp, ftps), each one request in one try, with the limits, secrets and
+ * errors of fetch_get. Only sink->tick is asked, and by fetch_list sink->write. What is asked stays
+ * in the URI, so that no name can become a command: control characters in it are refused (uri).
+ */
+/* What `command` (MLSD or LIST) says of the folder `uri`, which ends in a slash. 1: all of it was
+ * given; 0: the server does not know the command (reply 500, 502 or 504; RFC 959, 4.2); -1. */
+int fetch_list(struct fetch *f, const char *uri, const struct remote *remote, const char *command,
+               const struct fetch_sink *sink, struct err *err);
+/* Size (-1) and time (0) of a file by SIZE and MDTM (RFC 3659), where the server says them; the time
+ * has whole seconds. 1; 0: there is none of that name, or it is no file; -1. */
+int fetch_stat(struct fetch *f, const char *uri, const struct remote *remote,
+               const struct fetch_sink *sink, int64_t *size, int64_t *mtime_ms, struct err *err);
 
 /* The URI without user, password and the values of query parameters that look like secrets. Cut to
  * cap. */

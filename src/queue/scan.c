@@ -195,11 +195,17 @@ struct before {
     int64_t looks, since, boot;
 };
 
+/* A time that was known to the minute may be told to the day by now. */
+static bool same_time(int64_t known, const struct scan_object *o)
+{
+    return known == o->mtime_ms || (known > o->mtime_ms && known - o->mtime_ms < o->mtime_step_ms);
+}
+
 static bool same_version(sqlite3_stmt *st, const struct scan_object *o)
 {
     int64_t size = sqlite3_column_int64(st, 1), mtime = sqlite3_column_int64(st, 2);
     const char *etag = db_text(st, 3);
-    return (size < 0 || o->size < 0 || size == o->size) && (!mtime || !o->mtime_ms || mtime == o->mtime_ms) &&
+    return (size < 0 || o->size < 0 || size == o->size) && (!mtime || !o->mtime_ms || same_time(mtime, o)) &&
            (!*etag || !*o->etag || !strcmp(etag, o->etag));
 }
 

@@ -62,6 +62,7 @@ int scan_want(struct queue *q, const char *pipeline, struct err *err);
 struct scan_object {
     const char *uri, *etag;   /* etag "": none */
     int64_t size, mtime_ms;   /* -1, 0: not known */
+    int64_t mtime_step_ms;    /* the place cuts times to so much, and an older one to more than a newer; 0: it does not */
     const char *params;       /* JSON object of its job, or NULL */
     bool whole;               /* known to be (renamed into its place): it need not settle */
     bool marked;              /* out of `marked` below */

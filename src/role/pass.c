@@ -193,6 +193,7 @@ static int on_object(void *arg, const struct listed *o, struct err *err)
         .etag = arena_dup(&l->arena, str_of(o->etag)),
         .size = o->size,
         .mtime_ms = o->mtime_ms,
+        .mtime_step_ms = o->mtime_step_ms,
         .whole = watch_renamed(l->pass->watch, o->path),
     };
     l->paths[l->n] = (struct str){ arena_dup(&l->arena, o->path), o->path.n };
@@ -206,7 +207,7 @@ static int on_object(void *arg, const struct listed *o, struct err *err)
 static int on_peek(void *arg, const struct listed *o, struct err *err)
 {
     struct looking *l = arg;
-    struct scan_object x = { .uri = o->uri, .etag = o->etag, .size = o->size, .mtime_ms = o->mtime_ms };
+    struct scan_object x = { .uri = o->uri, .etag = o->etag, .size = o->size, .mtime_ms = o->mtime_ms, .mtime_step_ms = o->mtime_step_ms };
     if (is_ignored(&l->pass->pipeline->scan, o->name))
         return 0;
     int open = scan_peek(l->pass->queue, &l->scan, &x, l->count, err);
@@ -278,7 +279,8 @@ static int looking_open(struct looking *l, const struct pass *pass, struct err *
     l->kept_mono_ms = sys_mono_ms();
     if (pattern_of(pass->pipeline, &l->pattern, &l->zone, err) < 0)
         return -1;
-    l->ask = (struct list_ask){ .config = pass->role->config,
+    l->ask = (struct list_ask){ .links = pass->links,
+                                .config = pass->role->config,
                                 .base = pattern_base(l->pattern),
                                 .versions = c->on_change != ON_CHANGE_IGNORE || c->settle_ms,
                                 .cursor = "",

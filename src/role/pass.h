@@ -14,11 +14,14 @@
 #include "role/submission.h"
 #include "role/watch.h"
 
+struct list_links;
+
 struct pass {
     const struct role *role;
     struct queue *queue;
     const struct scan_lease *lease;
     const struct pipeline *pipeline;
+    struct list_links *links; /* to other hosts */
     struct watch *watch; /* NULL: nothing is watched */
     int owner;           /* of its watched folders */
 };

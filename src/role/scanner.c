@@ -10,6 +10,7 @@
 #include "queue/registry.h"
 #include "role/after.h"
 #include "role/pass.h"
+#include "source/list.h"
 
 enum {
     SLOTS = 1000,       /* accounted for in one transaction */
@@ -25,6 +26,7 @@ struct scanner {
     int64_t id;
     struct scan_lease lease;
     bool leads;
+    struct list_links *links;
     struct watch *watch;
     uint64_t came; /* watched folders of these pipelines */
     int64_t kept_mono_ms, beat_mono_ms, sweep_mono_ms;
@@ -42,7 +44,7 @@ int scanner_open(struct scanner **out, const struct role *role, struct err *err)
     s->role = role;
     s->config = role->config;
     s->due = calloc((size_t)s->config->npipelines + 1, sizeof *s->due);
-    if (!s->due || queue_open(&s->queue, s->config->database, QUEUE_CREATE, err) < 0 ||
+    if (!s->due || list_links_open(&s->links, err) < 0 || queue_open(&s->queue, s->config->database, QUEUE_CREATE, err) < 0 ||
         registry_join(s->queue, "scanner", role->name, &s->id, err) < 0) {
         if (!s->due)
             err_nomem(err);
@@ -64,6 +66,7 @@ void scanner_close(struct scanner *s)
     if (s->id && registry_leave(s->queue, s->id, &err) < 0)
         log_error("the scanner could not leave the registry", &err, NULL, NULL);
     watch_free(s->watch);
+    list_links_close(s->links);
     queue_close(s->queue);
     free(s->due);
     free(s);
@@ -197,7 +200,7 @@ static int look_through(struct scanner *s, const struct pipeline *p, struct due 
 {
     int owner = (int)(p - s->config->pipelines);
     bool watched = p->scan.every_ms && owner < WATCHED_MAX; /* cron says itself when */
-    struct pass pass = { s->role, s->queue, &s->lease, p, watched ? s->watch : NULL, owner };
+    struct pass pass = { s->role, s->queue, &s->lease, p, s->links, watched ? s->watch : NULL, owner };
     struct scan_count count;
     struct err why;
     int64_t began = sys_mono_ms();

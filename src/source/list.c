@@ -2,10 +2,14 @@
 #include "source/list.h"
 
 #include <config.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
+#include "base/sys.h"
 #include "base/text.h"
+#include "io/fetch.h"
+#include "io/sftp.h"
 
 static const struct lister *const listers[] = {
     &list_dir,
@@ -14,6 +18,8 @@ static const struct lister *const listers[] = {
 #ifdef HAVE_S3
     &list_s3,
 #endif
+    &list_ftp,
+    &list_sftp,
 };
 
 static bool has_scheme(const struct lister *l, struct str scheme)
@@ -74,4 +80,88 @@ void list_uri(const char *base, struct str path, struct buf *out)
         else
             buf_addf(out, "%%%02X", c);
     }
+}
+
+/* ---- links ---- */
+
+enum { IDLE_MS = 5000 }; /* a session that rested longer may be gone, and is tried before it is used */
+
+struct list_links {
+    struct fetch *fetch[2];
+    struct sftp *sftp;
+    char *sftp_base;
+    int64_t sftp_mono_ms; /* its last use */
+    struct buf plain; /* bases, each with a zero byte behind it */
+};
+
+int list_links_open(struct list_links **out, struct err *err)
+{
+    *out = calloc(1, sizeof **out);
+    return *out ? 0 : err_nomem(err);
+}
+
+void list_links_close(struct list_links *l)
+{
+    if (!l)
+        return;
+    fetch_close(l->fetch[0]);
+    fetch_close(l->fetch[1]);
+    sftp_close(l->sftp);
+    free(l->sftp_base);
+    buf_clear(&l->plain);
+    free(l);
+}
+
+struct fetch *list_fetch(struct list_links *l, const struct config *config, int which, struct err *err)
+{
+    if (!l->fetch[which] && fetch_open(&l->fetch[which], &config->limits, err) < 0)
+        return NULL;
+    return l->fetch[which];
+}
+
+/* Does the server still answer? */
+static bool is_alive(struct list_links *l)
+{
+    struct sftp_entry e;
+    struct err err;
+    return !sftp_is_broken(l->sftp) && (sys_mono_ms() - l->sftp_mono_ms < IDLE_MS || sftp_look(l->sftp, STR("/"), &e, &err) >= 0);
+}
+
+struct sftp *list_sftp_session(const struct list_ask *ask, void *arg, struct err *err)
+{
+    struct list_links *l = ask->links;
+    struct sftp_wait wait = { ask->go_on, arg };
+    if (l->sftp)
+        sftp_wait_by(l->sftp, &wait);
+    if (l->sftp && (strcmp(l->sftp_base, ask->base) != 0 || !is_alive(l))) {
+        sftp_close(l->sftp);
+        l->sftp = NULL;
+    }
+    if (!l->sftp) {
+        free(l->sftp_base);
+        l->sftp_base = strdup(ask->base);
+        if (!l->sftp_base) {
+            err_nomem(err);
+            return NULL;
+        }
+        if (sftp_open(&l->sftp, ask->base, config_remote(ask->config, ask->base), &ask->config->limits, &wait, err) < 0)
+            return NULL;
+    }
+    l->sftp_mono_ms = sys_mono_ms();
+    return l->sftp;
+}
+
+bool list_is_plain(const struct list_links *l, const char *base)
+{
+    for (size_t at = 0; at < l->plain.n; at += strlen(l->plain.p + at) + 1)
+        if (!strcmp(l->plain.p + at, base))
+            return true;
+    return false;
+}
+
+bool list_set_plain(struct list_links *l, const char *base)
+{
+    if (!list_is_plain(l, base))
+        buf_add(&l->plain, base, strlen(base) + 1);
+    return !l->plain.failed;
 }

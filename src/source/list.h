@@ -30,11 +30,18 @@ struct listed {
     struct str name;  /* its last part */
     int64_t size;     /* bytes; -1: the place does not say */
     int64_t mtime_ms; /* ms since 1970 UTC by the clock of the place; 0: it does not say */
+    int64_t mtime_step_ms; /* the place cuts times to so much (a minute, a day); 0: it tells them as they are */
     const char *etag; /* or whatever else the place has to tell versions apart; "": nothing */
     struct str captures[PATTERN_CAPTURES];
 };
 
+/* Connections that are kept between calls, and what was learned of the hosts; for one thread, and one config. */
+struct list_links;
+int list_links_open(struct list_links **out, struct err *err);
+void list_links_close(struct list_links *l); /* NULL is fine */
+
 struct list_ask {
+    struct list_links *links;    /* NULL is enough for local paths */
     const struct config *config; /* remotes, time limits */
     const char *base;            /* pattern_base() */
     const struct glob *glob;
@@ -62,12 +69,22 @@ struct lister {
     int (*exists)(const struct list_ask *ask, struct str path, struct err *err);
 };
 
-extern const struct lister list_dir, list_s3, list_http, list_manifest;
+extern const struct lister list_dir, list_ftp, list_http, list_manifest, list_s3, list_sftp;
 
 /* The lister of a pattern_base(); NULL and ERR_URI: nobody can list that scheme. */
 const struct lister *list_by_base(const char *base, struct err *err);
 
 /* ---- for listers ---- */
+
+struct fetch;
+struct sftp;
+/* A connection for listings (0), or for what is asked while one runs (1). NULL and *err. */
+struct fetch *list_fetch(struct list_links *l, const struct config *config, int which, struct err *err);
+/* The session with the server of `base`; one that broke is made anew. */
+struct sftp *list_sftp_session(const struct list_ask *ask, void *arg, struct err *err);
+/* Is it known that the server of `base` has no MLSD? And: it is so. */
+bool list_is_plain(const struct list_links *l, const char *base);
+bool list_set_plain(struct list_links *l, const char *base);
 
 /* Give the object to the sink if the glob matches its path. captures, name and path are filled here. As sink->object. */
 int list_offer(const struct list_ask *ask, const struct list_sink *sink, struct glob_work *work, struct str path, struct listed *o,

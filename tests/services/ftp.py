@@ -7,8 +7,15 @@ from pyftpdlib.servers import FTPServer
 
 CUT = 200_000
 users = DummyAuthorizer()
-for name in ("user", "slow", "cut", "busy"):
-    users.add_user(name, "password", sys.argv[2], perm="elr")
+LIES = {
+    "up": b"type=file;size=1; ../up.csv\r\n",
+    "half": b"type=file;size=1; a.csv\r\ntype=file;size=1; b.c",
+    "long": b"type=file;size=1; " + b"x" * 1_000_000 + b"\r\n",
+    "round": b"type=dir; round\r\n",
+    "none": b"",
+}
+for name in ("user", "slow", "cut", "busy", "plain", *LIES):
+    users.add_user(name, "password", sys.argv[2], perm="elrdfmw" if name in ("user", "plain") else "elr")
 users.add_anonymous(sys.argv[2], perm="elr")
 
 
@@ -30,6 +37,15 @@ class Slow(ThrottledDTPHandler):
 
 class Handler(FTPHandler):
     authorizer, banner = users, "tests"
+
+    def ftp_MLSD(self, path):
+        if self.username == "plain":
+            self.respond("500 no such command")
+        elif self.username in LIES:
+            self.push_dtp_data(LIES[self.username], cmd="MLSD")
+        else:
+            return super().ftp_MLSD(path)
+        return None
 
     def on_login(self, username):
         self.dtp_handler = {"cut": Cut, "slow": Slow}.get(username, DTPHandler)

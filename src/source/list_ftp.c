@@ -1,0 +1,155 @@
+/*
+ * Folders of an FTP server, by MLSD; by LIST where it says that it has no MLSD, which is remembered of the host. The bytes of a
+ * listing are cut into lines as they come, so memory does not grow with a folder. See ftp_line.h for what they mean.
+ *
+ * A listing that breaks off is an error of the transfer; one that ends in the middle of a line is an error here, for half a
+ * name is another name. Nothing here writes.
+ */
+#include <string.h>
+
+#include "base/sys.h"
+#include "io/fetch.h"
+#include "source/ftp_line.h"
+#include "source/list_tree.h"
+
+enum { LINE_MAX_BYTES = 16384, TICK_ASK_MS = 1000 };
+
+struct look {
+    const struct list_ask *ask;
+    const struct list_sink *sink; /* NULL: nobody is asked whether to go on */
+    struct list_tree *tree;
+    struct buf line; /* the begin of one */
+    bool mlsd, enough;
+    int64_t now_ms, asked_mono_ms;
+};
+
+static int tick(void *arg, struct err *err)
+{
+    struct look *l = arg;
+    int64_t now = sys_mono_ms();
+    if (!l->sink || !l->ask->go_on || now - l->asked_mono_ms < TICK_ASK_MS)
+        return 0;
+    l->asked_mono_ms = now;
+    return l->ask->go_on(l->sink->arg) ? 0 : err_set(err, ERR_SHUTDOWN, "the listing was stopped");
+}
+
+/* 0, 1 enough, -1 */
+static int take_line(struct look *l, struct str line, struct err *err)
+{
+    struct ftp_entry f;
+    if (line.n && line.p[line.n - 1] == '\r')
+        line.n--;
+    int rc = list_tree_count(l->tree, err);
+    if (rc == 0)
+        rc = l->mlsd ? ftp_mlsd_line(line, &f, err) : ftp_list_line(line, l->now_ms, &f, err);
+    if (rc <= 0 || f.kind == FTP_OTHER)
+        return rc < 0 ? -1 : 0;
+    struct list_entry e = { f.kind == FTP_FOLDER, f.name, f.size, f.mtime_ms, f.step_ms };
+    return list_tree_entry(l->tree, &e, err);
+}
+
+static int keep(struct look *l, struct str part, struct err *err)
+{
+    if (l->line.n + part.n > LINE_MAX_BYTES)
+        return err_set(err, ERR_FETCH_REFUSED, "the server's listing has a line of more than %d bytes", LINE_MAX_BYTES);
+    buf_add(&l->line, part.p, part.n);
+    return l->line.failed ? err_nomem(err) : 0;
+}
+
+static ssize_t take(void *arg, const void *p, size_t n, struct err *err)
+{
+    struct look *l = arg;
+    struct str rest = { p, n };
+    int rc = 0;
+    for (const char *end; rc == 0 && (end = memchr(rest.p, '\n', rest.n));) {
+        struct str line = { rest.p, (size_t)(end - rest.p) };
+        rest = (struct str){ end + 1, rest.n - line.n - 1 };
+        if (l->line.n) {
+            rc = keep(l, line, err);
+            line = buf_str(&l->line);
+        }
+        rc = rc == 0 ? take_line(l, line, err) : rc;
+        buf_reset(&l->line);
+    }
+    if (rc == 0)
+        rc = keep(l, rest, err);
+    l->enough = rc == 1;
+    if (l->enough)
+        err_set(err, ERR_INTERNAL, "the listing was long enough");
+    return rc ? -1 : (ssize_t)n;
+}
+
+static struct fetch_sink sink_of(struct look *l)
+{
+    return (struct fetch_sink){ .arg = l, .write = take, .tick = tick };
+}
+
+/* By one command: 1 it was listed, 0 the server does not know it, -1. */
+static int list_by(struct look *l, struct fetch *f, const char *uri, bool mlsd, struct err *err)
+{
+    struct fetch_sink sink = sink_of(l);
+    l->mlsd = mlsd;
+    l->now_ms = sys_now_ms();
+    buf_reset(&l->line);
+    int rc = fetch_list(f, uri, config_remote(l->ask->config, uri), mlsd ? "MLSD" : "LIST", &sink, err);
+    if (rc == 1 && l->line.n)
+        return err_set(err, ERR_FETCH, "%s: the listing ends in the middle of a line", l->ask->base);
+    return rc;
+}
+
+static int list_folder(struct list_tree *t, void *arg, struct err *err)
+{
+    struct look *l = arg;
+    AUTO(buf_clear) struct buf uri = { 0 };
+    struct fetch *f = list_fetch(l->ask->links, l->ask->config, 0, err);
+    list_uri(l->ask->base, buf_str(&t->path), &uri);
+    l->tree = t;
+    if (!f || uri.failed)
+        return f ? err_nomem(err) : -1;
+    int rc = list_is_plain(l->ask->links, l->ask->base) ? 0 : list_by(l, f, uri.p, true, err);
+    if (rc == 0) {
+        rc = list_by(l, f, uri.p, false, err);
+        if (rc == 1 && !list_set_plain(l->ask->links, l->ask->base))
+            return err_nomem(err);
+    }
+    if (rc == 0)
+        return err_set(err, ERR_FETCH_REFUSED, "%s: the server knows neither MLSD nor LIST", l->ask->base);
+    return l->enough ? 1 : rc < 0 ? -1 : 0;
+}
+
+/* By SIZE and MDTM: 1, 0, -1. */
+static int look_at(struct look *l, struct str path, int which, int64_t *size, int64_t *mtime_ms, struct err *err)
+{
+    AUTO(buf_clear) struct buf uri = { 0 };
+    struct fetch *f = list_fetch(l->ask->links, l->ask->config, which, err);
+    struct fetch_sink sink = sink_of(l);
+    list_uri(l->ask->base, path, &uri);
+    if (!f || uri.failed)
+        return f ? err_nomem(err) : -1;
+    return fetch_stat(f, uri.p, config_remote(l->ask->config, uri.p), &sink, size, mtime_ms, err);
+}
+
+static int list(const struct list_ask *ask, const struct list_sink *sink, struct err *err)
+{
+    struct look l = { .ask = ask, .sink = sink };
+    struct list_tree t = { .ask = ask, .sink = sink };
+    int64_t size = -1, mtime_ms = 0;
+    int rc = ask->glob->literal ? look_at(&l, ask->glob->prefix, 0, &size, &mtime_ms, err) : 0;
+    if (rc == 1 && (size >= 0 || mtime_ms))
+        rc = list_tree_offer(&t, ask->glob->prefix, size, mtime_ms, 1000, err);
+    else if (rc == 1 || !ask->glob->literal) /* a server without SIZE and MDTM cannot be asked for one file */
+        rc = list_tree_walk(ask, sink, list_folder, &l, err);
+    list_tree_clear(&t);
+    buf_clear(&l.line);
+    return rc < 0 ? -1 : 0;
+}
+
+static int exists(const struct list_ask *ask, struct str path, struct err *err)
+{
+    struct look l = { .ask = ask };
+    int64_t size, mtime_ms;
+    return look_at(&l, path, 1, &size, &mtime_ms, err);
+}
+
+static const char *const schemes[] = { "ftp", "ftps", NULL };
+const struct lister list_ftp = { schemes, false, list, exists };

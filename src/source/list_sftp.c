@@ -1,0 +1,59 @@
+/*
+ * Folders of an SFTP server (io/sftp.h), with sizes and times as it keeps them. A link is not followed, and counts as nothing.
+ * A folder that is gone when its turn comes is passed over. Nothing here writes.
+ */
+#include <string.h>
+
+#include "io/sftp.h"
+#include "source/list_tree.h"
+
+static int on_name(void *arg, struct str name, const struct sftp_entry *s, struct err *err)
+{
+    struct list_tree *t = arg;
+    struct list_entry e = { .folder = s->kind == SFTP_FOLDER, .name = name, .size = s->size, .mtime_ms = s->mtime_ms };
+    if (list_tree_count(t, err) < 0)
+        return -1;
+    return s->kind == SFTP_OTHER ? 0 : list_tree_entry(t, &e, err);
+}
+
+static int list_folder(struct list_tree *t, void *arg, struct err *err)
+{
+    AUTO(buf_clear) struct buf folder = { 0 }; /* t->path is written to while names come */
+    struct sftp *s = arg;
+    buf_add(&folder, t->path.p, t->path.n - (t->path.n > 1)); /* without the slash: RFC drafts know none there */
+    if (folder.failed)
+        return err_nomem(err);
+    int rc = sftp_list(s, buf_str(&folder), on_name, t, err);
+    return rc < 0 && err->code == ERR_FETCH_MISSING && t->depth > 0 ? 0 : rc;
+}
+
+static int list_literal(const struct list_ask *ask, const struct list_sink *sink, struct sftp *s, struct err *err)
+{
+    struct list_tree t = { .ask = ask, .sink = sink };
+    struct sftp_entry e;
+    int rc = sftp_look(s, ask->glob->prefix, &e, err);
+    if (rc == 1 && e.kind == SFTP_FILE)
+        rc = list_tree_offer(&t, ask->glob->prefix, e.size, e.mtime_ms, 0, err);
+    list_tree_clear(&t);
+    return rc < 0 ? -1 : 0;
+}
+
+static int list(const struct list_ask *ask, const struct list_sink *sink, struct err *err)
+{
+    struct sftp *s = list_sftp_session(ask, sink->arg, err);
+    if (!s)
+        return -1;
+    return ask->glob->literal ? list_literal(ask, sink, s, err) : list_tree_walk(ask, sink, list_folder, s, err);
+}
+
+static int exists(const struct list_ask *ask, struct str path, struct err *err)
+{
+    struct list_ask quiet = *ask;
+    struct sftp_entry e;
+    quiet.go_on = NULL; /* of whom nobody told us the argument */
+    struct sftp *s = list_sftp_session(&quiet, NULL, err);
+    return s ? sftp_look(s, path, &e, err) : -1;
+}
+
+static const char *const schemes[] = { "sftp", NULL };
+const struct lister list_sftp = { schemes, false, list, exists };
