@@ -1,6 +1,7 @@
 #!/bin/bash
 # Folders of real FTP, FTPS and SFTP servers, and of servers that lie: what is found, in how much memory, and what the error says.
 . "${srcdir:-.}/tests/lib.sh"
+need sqlite3 sqlite3
 start_service ftp
 start_service ftps
 start_service sftp
@@ -201,4 +202,29 @@ again() { # NAME CONFIG SOURCE
 }
 again ftp user "$FTP/in/*.csv" 2
 again sftp sftp "$SFTP$SFTPROOT/in/*.csv" 4
+
+# ---- from a folder there to rows here ----
+mkdir -m 755 "$FTPROOT/orders" "$SFTPROOT/orders"
+for root in "$FTPROOT" "$SFTPROOT"; do
+    for i in 1 2 3; do printf 'id,name\n%s,n%s\n' $i $i >"$root/orders/o-$i.csv"; done
+done
+{
+    cat sftp.ini
+    remote f "$FTP" "user = plain" "password = password"
+    printf '[target w]\nurl = sqlite:%s\n' "$work/w.db"
+    for p in ftp sftp; do
+        root=$FTP
+        [ $p = ftp ] || root=$SFTP$SFTPROOT
+        printf '[pipeline %s]\nsource = %s/orders/*.csv\nevery = 1h\nsettle = 0\ntable = w.%s\nmode = append\n' $p "$root" $p
+    done
+} >scan.ini
+export QETL_CONFIG=$work/scan.ini
+ok "the sources are scanned, and what was found is loaded" "$bin/qetl" drain --scan
+is "once each" "$(sqlite3 w.db 'select count(*), count(distinct id) from ftp union all select count(*), count(distinct id) from sftp' | tr '\n' ' ')" \
+    "3|3 3|3 "
+printf 'id,name\n4,n4\n' >"$SFTPROOT/orders/o-4.csv"
+cp "$SFTPROOT/orders/o-4.csv" "$FTPROOT/orders/"
+ok "a scan finds what is new" "$bin/qetl" drain --scan
+is "and nothing else" "$(sqlite3 w.db 'select count(*), count(distinct id) from ftp union all select count(*), count(distinct id) from sftp' | tr '\n' ' ')" \
+    "4|4 4|4 "
 done_testing

@@ -94,6 +94,28 @@ TEST(scan, versions_are_told_by_what_the_place_tells)
     queue_close(q);
 }
 
+TEST(scan, a_time_that_is_told_to_the_day_once_it_is_old_is_no_change)
+{
+    static const int64_t day = 86400000, minute = 60000;
+    static const struct {
+        int64_t mtime, step, changed;
+    } cases[] = {
+        { 20 * day + 600 * minute, minute, 0 }, { 20 * day, day, 0 },          { 20 * day, minute, 1 },
+        { 19 * day, day, 1 },                   { 20 * day + 601 * minute, minute, 1 },
+    };
+    start();
+    look("/in/a", 5, 20 * day + 600 * minute, "");
+    take();
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct scan_object o = { .uri = "/in/a", .size = 5, .mtime_ms = cases[i].mtime, .mtime_step_ms = cases[i].step, .etag = "" };
+        struct scan_count c = { 0 };
+        scan.number++;
+        CHECK_OK(scan_look(q, &lease, &scan, &rules, &o, 1, &c, &err), err);
+        CHECK_EQ(c.changed, cases[i].changed);
+    }
+    queue_close(q);
+}
+
 TEST(scan, on_change_says_what_becomes_of_another_version)
 {
     start();
