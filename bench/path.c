@@ -49,7 +49,7 @@ static int run(const char *name, const struct config *config, char *staged, stru
         return err_sys(err, "open '%s'", name);
     f.input.size = st.st_size;
     int64_t started = sys_mono_us();
-    if (pipeline_start(&r, config, &config->pipelines[0], "bench", NULL, &stage, err) < 0 ||
+    if (pipeline_start(&r, config, &config->pipelines[0], "bench", NULL, NULL, &stage, err) < 0 ||
         pipeline_object(r, &f.input, name, err) < 0 || pipeline_finish(r, outputs, &n, err) < 0)
         return -1;
     double s = (double)(sys_mono_us() - started) / 1e6;

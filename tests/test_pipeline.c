@@ -61,7 +61,7 @@ static struct outcome run(const char *pipelines, const char *const *texts)
     struct outcome o = { .rc = -1 };
     struct config *c = config_of(pipelines);
     struct pipeline_run *r;
-    CHECK_OK(pipeline_start(&r, c, &c->pipelines[0], "u", NULL, &stage, &o.err), o.err);
+    CHECK_OK(pipeline_start(&r, c, &c->pipelines[0], "u", NULL, NULL, &stage, &o.err), o.err);
     o.rc = 0;
     for (int i = 0; texts[i] && o.rc == 0; i += 2) {
         struct memory m = { { .read = memory_read, .size = -1 }, texts[i + 1], strlen(texts[i + 1]), 0 };

@@ -288,6 +288,21 @@ static int parse_column(struct parser *p, struct column *c, struct err *err)
     return 0;
 }
 
+static void find_builtin(struct column *c)
+{
+    static const char *const names[] = { [BUILTIN_SOURCE] = "_source", [BUILTIN_MEMBER] = "_member",
+                                         [BUILTIN_LINE] = "_line",     [BUILTIN_JOB] = "_job" };
+    static const char param[] = "_param.";
+    for (int b = BUILTIN_SOURCE; b <= BUILTIN_JOB; b++)
+        if (!strcmp(c->from, names[b]))
+            c->builtin = (enum builtin)b;
+    if (!strncmp(c->from, param, sizeof param - 1) && c->from[sizeof param - 1]) {
+        c->builtin = BUILTIN_PARAM;
+        c->param = c->from + sizeof param - 1;
+    }
+    c->optional |= c->builtin != BUILTIN_NONE;
+}
+
 /* A new column at the end, or NULL with *err. */
 static struct column *columns_add(struct columns *c, int *cap, struct err *err)
 {
@@ -327,6 +342,7 @@ static int next_column(struct parser *p, struct columns *c, int *cap, struct err
     struct column *col = columns_add(c, cap, err);
     if (!col || parse_column(p, col, err) < 0)
         return -1;
+    find_builtin(col);
     struct columns before = { c->v, c->n - 1 };
     if (columns_find(&before, str_of(col->name)) >= 0)
         return err_set(err, ERR_CONFIG, "column %d: the name '%s' is there twice", p->number,

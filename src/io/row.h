@@ -27,6 +27,16 @@ enum type {
 };
 const char *type_name(enum type t); /* "text", "decimal", ... */
 
+/* What a column can have that no field of the file has: `from` names it so. */
+enum builtin {
+    BUILTIN_NONE,
+    BUILTIN_SOURCE, /* _source: the URI of the object */
+    BUILTIN_MEMBER, /* _member: the name in the archive, or of the file */
+    BUILTIN_LINE,   /* _line: of the row in its member, from 1 */
+    BUILTIN_JOB,    /* _job: the uid of the job */
+    BUILTIN_PARAM,  /* _param.NAME: a parameter of the job, also what {NAME} of the source was */
+};
+
 struct column {
     char *name; /* in the table */
     char *from; /* header name, or JSON path such as items[0].price */
@@ -34,7 +44,9 @@ struct column {
     int scale;     /* decimal: digits behind the point, 0 to 18 */
     char *format;  /* date, timestamp: strptime-like format, or NULL for ISO 8601 */
     bool required; /* "!": a null is a reject; NOT NULL in the table */
-    bool optional; /* "?": the file's header may lack it */
+    bool optional; /* "?": the file's header may lack it; so it is of a builtin */
+    enum builtin builtin;
+    const char *param; /* BUILTIN_PARAM: its name, in from */
 };
 
 struct columns {

@@ -7,8 +7,10 @@
  */
 #include "pipeline/pipeline.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
+#include "base/json.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "io/rejects.h"
@@ -30,6 +32,8 @@ struct part {
     struct encoder *encoder;
     struct cast *cast;
     struct batch batch;
+    struct field *builtins;        /* of each column, its parameter's; NULL: no column is a builtin one */
+    struct arena arena;            /* of the parameters' texts */
     int64_t members;
 };
 
@@ -39,11 +43,49 @@ struct pipeline_run {
     struct part parts[PIPELINE_PARTS_MAX];
     int nparts;
     struct rejects rejects;
-    const char *uid;
+    const char *uid, *params;
     struct pipeline_counts counts;
     char *first_uri; /* for the error about no rows */
     struct buf seen; /* names of members nobody wanted, for the error */
 };
+
+/* A parameter of the job: a text as it is, a number or boolean as written; null and none at all are null. */
+static int param_field(struct part *part, const char *params, const char *name, struct field *f, struct err *err)
+{
+    struct json_value doc, v;
+    struct json_fault fault;
+    struct str key, text;
+    *f = (struct field){ .kind = FIELD_ABSENT };
+    if (!params || !json_check(str_of(params), &doc, &fault) || doc.kind != JSON_OBJECT)
+        return 0;
+    for (size_t at = 0; json_next(&doc, &at, &key, &v);) {
+        struct json_value quoted = { JSON_TEXT, key };
+        if (!json_unescape(&quoted, &part->arena, &text))
+            return err_nomem(err);
+        if (!str_eq(text, str_of(name)) || v.kind == JSON_NULL)
+            continue;
+        text = v.raw;
+        if (v.kind == JSON_TEXT && !json_unescape(&v, &part->arena, &text))
+            return err_nomem(err);
+        *f = (struct field){ text.p, (uint32_t)text.n, FIELD_NUMBER };
+    }
+    return 0;
+}
+
+static int builtins_open(const struct pipeline_run *r, struct part *part, struct err *err)
+{
+    bool any = false;
+    for (int i = 0; i < part->columns->n; i++)
+        any |= part->columns->v[i].builtin != BUILTIN_NONE;
+    if (!any)
+        return 0;
+    if (!(part->builtins = calloc((size_t)part->columns->n, sizeof *part->builtins)))
+        return err_nomem(err);
+    for (int i = 0; i < part->columns->n; i++)
+        if (part->columns->v[i].param && param_field(part, r->params, part->columns->v[i].param, &part->builtins[i], err) < 0)
+            return -1;
+    return 0;
+}
 
 static int part_open(struct pipeline_run *r, struct part *part, const struct recipe *recipe, const char *columns,
                      const struct stage *stage, int number, struct err *err)
@@ -74,7 +116,7 @@ static int part_open(struct pipeline_run *r, struct part *part, const struct rec
     if (table_spec_of(&part->spec, recipe, columns_staged, part->key, err) < 0 ||
         part->target->check(tc, &part->spec, err) < 0)
         return -1;
-    if (batch_init(&part->batch, (uint32_t)part->columns->n, err) < 0 ||
+    if (builtins_open(r, part, err) < 0 || batch_init(&part->batch, (uint32_t)part->columns->n, err) < 0 ||
         cast_open(&part->cast, recipe, part->columns, err) < 0)
         return -1;
     return part->target->encode_open(&part->encoder, tc, &part->spec, stage, number, err);
@@ -88,12 +130,14 @@ static void part_close(struct part *part)
     batch_clear(&part->batch);
     columns_clear(&part->own);
     columns_clear(&part->marked);
+    arena_clear(&part->arena);
+    free(part->builtins);
     free(part->marked_values);
     free(part->key);
 }
 
 int pipeline_start(struct pipeline_run **out, const struct config *config, const struct pipeline *p, const char *uid,
-                   const char *const *columns_override, const struct stage *stage, struct err *err)
+                   const char *params, const char *const *columns_override, const struct stage *stage, struct err *err)
 {
     struct pipeline_run *r = calloc(1, sizeof *r);
     if (!r)
@@ -101,6 +145,7 @@ int pipeline_start(struct pipeline_run **out, const struct config *config, const
     r->config = config;
     r->pipeline = p;
     r->uid = uid;
+    r->params = params;
     rejects_init(&r->rejects, stage, p->nparts, p->parts[0].max_rejects);
     for (int i = 0; i < p->nparts; i++) {
         r->nparts++;
@@ -170,11 +215,51 @@ static void mark_rows(const struct pipeline_run *r, struct part *part, struct ro
     rows->cols = cols;
 }
 
+/* The field of a column that has what no field of the file has. It is written as a number is: no token makes a null of it. */
+static struct field builtin_field(const struct pipeline_run *r, const struct part *part, const struct column *c)
+{
+    const char *text = c->builtin == BUILTIN_SOURCE ? r->rejects.object : c->builtin == BUILTIN_MEMBER ? r->rejects.member : r->uid;
+    if (c->builtin == BUILTIN_PARAM)
+        return part->builtins[c - part->columns->v];
+    return (struct field){ text, (uint32_t)strlen(text), FIELD_NUMBER };
+}
+
+static int put_lines(struct part *part, uint32_t col, struct err *err)
+{
+    struct batch *b = &part->batch;
+    for (uint32_t row = 0; row < b->rows; row++) {
+        char *text = arena_alloc(&b->arena, 24);
+        if (!text)
+            return err_nomem(err);
+        int n = snprintf(text, 24, "%llu", (unsigned long long)b->places[row].line);
+        b->fields[(size_t)row * b->cols + col] = (struct field){ text, (uint32_t)n, FIELD_NUMBER };
+    }
+    return 0;
+}
+
+static int put_builtins(const struct pipeline_run *r, struct part *part, struct err *err)
+{
+    struct batch *b = &part->batch;
+    for (uint32_t col = 0; part->builtins && col < b->cols; col++) {
+        const struct column *c = &part->columns->v[col];
+        if (c->builtin == BUILTIN_LINE && put_lines(part, col, err) < 0)
+            return -1;
+        if (c->builtin == BUILTIN_NONE || c->builtin == BUILTIN_LINE)
+            continue;
+        struct field f = builtin_field(r, part, c);
+        for (uint32_t row = 0; row < b->rows; row++)
+            b->fields[(size_t)row * b->cols + col] = f;
+    }
+    return 0;
+}
+
 static int part_batch(struct pipeline_run *r, struct part *part, struct err *err)
 {
     struct rows rows;
     uint64_t staged = 0;
     r->counts.read += batch_read(&part->batch);
+    if (put_builtins(r, part, err) < 0)
+        return -1;
     if (cast_batch(part->cast, &part->batch, &rows, &r->rejects, err) < 0)
         return -1;
     if (part->marked_values)

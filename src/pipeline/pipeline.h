@@ -23,9 +23,9 @@ struct pipeline_counts {
 
 struct pipeline_run;
 
-/* Start. config, p, uid (of the job) and stage are borrowed. columns_override: for parts without columns=, one text a part (or NULL). */
+/* Start. config, p, uid and params (of the job; params: a JSON object, or NULL) and stage are borrowed. columns_override: for parts without columns=, one text a part (or NULL). */
 int pipeline_start(struct pipeline_run **out, const struct config *config, const struct pipeline *p, const char *uid,
-                   const char *const *columns_override, const struct stage *stage, struct err *err);
+                   const char *params, const char *const *columns_override, const struct stage *stage, struct err *err);
 /* One object: unpack, and each member that a part wants: format, cast, encode. */
 int pipeline_object(struct pipeline_run *r, struct input *in, const char *uri, struct err *err);
 /* All objects are through: finishes the encoders and rejects, checks the counts. outputs: room for PIPELINE_PARTS_MAX + 1. */

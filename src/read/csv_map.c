@@ -14,12 +14,17 @@ int csv_map_positions(struct csv_map *m, int width, const struct columns *column
         return err_set(err, ERR_HEADER, "the first row has %d fields; at most %d are read", width,
                        CSV_FIELDS_MAX);
     m->slot = calloc((size_t)width + 1, sizeof *m->slot);
-    if (!m->slot)
+    m->absent = calloc((size_t)width + 1, sizeof *m->absent);
+    if (!m->slot || !m->absent)
         return err_nomem(err);
+    m->cols = width;
     for (int i = 0; i < width; i++)
-        m->slot[i] = i;
-    m->width = m->width_min = m->cols = width;
-    while (columns && m->width_min > 1 && columns->v[m->width_min - 1].optional)
+        if (columns && columns->v[i].builtin != BUILTIN_NONE)
+            m->absent[m->nabsent++] = i;
+        else
+            m->slot[m->width++] = i;
+    m->width_min = m->width;
+    while (columns && m->width_min > 1 && columns->v[m->slot[m->width_min - 1]].optional)
         m->width_min--;
     return 0;
 }
@@ -134,7 +139,8 @@ int csv_map_names(struct csv_map *m, const struct columns *columns, struct err *
     for (int i = 0; i < m->nnames; i++)
         m->slot[i] = -1;
     for (int i = 0, at; i < columns->n; i++) {
-        int found = find_name(m, &columns->v[i], &at, err);
+        bool builtin = columns->v[i].builtin != BUILTIN_NONE;
+        int found = builtin ? 0 : find_name(m, &columns->v[i], &at, err);
         if (found < 0)
             return -1;
         if (found) {

@@ -30,8 +30,8 @@ struct csv_map {
     struct arena arena; /* holds the names */
 };
 
-/* Field i goes to column i. columns (NULL: none) may end in optional ones: rows may be so much
- * shorter. */
+/* Field i goes to column i, not counting the builtin ones. columns (NULL: none) may end in optional
+ * ones: rows may be so much shorter. */
 int csv_map_positions(struct csv_map *m, int width, const struct columns *columns, struct err *err);
 /* Keep the names of a header: width fields. */
 int csv_map_keep_names(struct csv_map *m, const struct field *names, struct err *err);

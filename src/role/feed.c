@@ -26,6 +26,7 @@ enum transport { NOT_YET, STREAM, IN_MEMORY, IN_SPOOL };
 
 /* A run, and the object in hand. */
 struct hand {
+    char shown[2048]; /* the URI without secrets: for all that is kept or shown, and for the reader */
     struct feed *f;
     struct reader_child *reader;
     bool infer, has_result;
@@ -107,7 +108,7 @@ static int to_spool(struct hand *k, struct spool_object *o, bool follow, struct 
     k->f->spooled = true;
     k->fd = o->fd;
     k->written = o->have;
-    if (follow && reader_object_file(k->reader, k->uri, k->fd, k->head.size, false, err) < 0)
+    if (follow && reader_object_file(k->reader, k->shown, k->fd, k->head.size, false, err) < 0)
         return -1;
     return 0;
 }
@@ -125,7 +126,7 @@ static int choose_transport(struct hand *k, struct err *err)
     }
     if (!seeks && !big) {
         k->transport = STREAM;
-        return reader_object_stream(k->reader, k->uri, k->head.size, err);
+        return reader_object_stream(k->reader, k->shown, k->head.size, err);
     }
     struct spool_object o;
     if (spool_object_open(k->f->spool, k->f->uid, k->number, k->uri, &o, err) < 0)
@@ -205,11 +206,9 @@ static int wait_room(struct hand *k, struct err *err)
 /* For the queue: what was read, without what must not be seen. */
 static int object_note(struct hand *k, int64_t size, const char *etag, const char *modified, struct err *err)
 {
-    char shown[2048];
-    fetch_redact(k->uri, shown, sizeof shown);
     struct job_object *o = &k->f->objects[k->f->nobjects++];
     k->f->spooled_bytes += k->transport == IN_SPOOL ? size : 0;
-    *o = (struct job_object){ .uri = strdup(shown),
+    *o = (struct job_object){ .uri = strdup(k->shown),
                               .size = size,
                               .etag = *etag ? strdup(etag) : NULL,
                               .modified = *modified ? strdup(modified) : NULL };
@@ -221,7 +220,7 @@ static int local_object(struct hand *k, struct err *err)
     int64_t size, mtime;
     AUTO(fd_closep) int fd = -1;
     if (source_open_local(k->uri, &fd, &size, &mtime, err) < 0 ||
-        reader_object_file(k->reader, k->uri, fd, size, true, err) < 0 ||
+        reader_object_file(k->reader, k->shown, fd, size, true, err) < 0 ||
         reader_object_end(k->reader, err) < 0)
         return -1;
     char when[32];
@@ -263,7 +262,7 @@ static int object_whole(struct hand *k, struct err *err)
         char first[HEAD_BYTES];
         ssize_t n = pread(k->fd, first, sizeof first, 0);
         bool followed = k->transport == IN_SPOOL && !unpack_wants_seek(first, n > 0 ? (size_t)n : 0);
-        if (!followed && reader_object_file(k->reader, k->uri, k->fd, k->written, true, err) < 0)
+        if (!followed && reader_object_file(k->reader, k->shown, k->fd, k->written, true, err) < 0)
             return -1;
     }
     return reader_object_end(k->reader, err);
@@ -309,6 +308,7 @@ static int one_object(struct hand *k, const char *uri, int number, struct err *e
     enum source_kind kind;
     char shown[300];
     k->uri = uri;
+    fetch_redact(uri, k->shown, sizeof k->shown);
     k->number = number;
     k->transport = NOT_YET;
     k->head = (struct fetch_head){ .size = -1 };
@@ -365,7 +365,7 @@ int feed_run(struct feed *f, char *const *uris, int n, const char *const *column
     if (run_start(f, n, err) < 0)
         return -1;
     struct hand k = { .f = f, .reader = *f->reader, .infer = infer, .fd = -1 };
-    if (reader_begin(k.reader, f->pipeline, columns, f->spool, f->uid, f->token, infer, err) < 0)
+    if (reader_begin(k.reader, f->pipeline, columns, f->params, f->spool, f->uid, f->token, infer, err) < 0)
         return -1;
     int rc = 0;
     for (int i = 0; i < n && rc == 0 && !k.has_result; i++)

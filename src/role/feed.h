@@ -24,6 +24,7 @@ struct feed {
     struct fetch *fetch;
     const struct pipeline *pipeline;
     const char *uid;              /* of the job */
+    const char *params;           /* of the job, a JSON object, or NULL */
     int64_t token;                /* of its claim */
     bool resume;                  /* an earlier attempt may have left objects in the spool */
     int (*tick)(void *arg, struct err *err); /* at least every 100 ms; -1: give up */

@@ -322,7 +322,7 @@ static int post(struct reader_child *c, const struct message *m, struct err *err
 }
 
 int reader_begin(struct reader_child *c, const struct pipeline *p, const char *const *columns,
-                 struct spool *spool, const char *uid, int64_t token, bool infer, struct err *err)
+                 const char *params, struct spool *spool, const char *uid, int64_t token, bool infer, struct err *err)
 {
     struct message m = {
         .type = READER_BEGIN, .a = (uint64_t)(p - c->config->pipelines), .b = infer, .fd = -1
@@ -338,6 +338,7 @@ int reader_begin(struct reader_child *c, const struct pipeline *p, const char *c
             return -1;
     }
     pack_bytes(&body, uid, strlen(uid));
+    pack_text(&body, params);
     for (int i = 0; i < p->nparts; i++)
         pack_text(&body, columns ? columns[i] : NULL);
     if (body.failed) {

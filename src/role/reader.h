@@ -45,7 +45,7 @@ pid_t reader_pid(const struct reader_child *c); /* 0: dead */
 
 /* Begin a job. The child asks for staged files by itself; the parent side opens them in `spool` for `uid` and `token` inside reader_tick(). columns: see
  * pipeline_start. infer: only look at the first object and give back columns. */
-int reader_begin(struct reader_child *c, const struct pipeline *p, const char *const *columns, struct spool *spool,
+int reader_begin(struct reader_child *c, const struct pipeline *p, const char *const *columns, const char *params, struct spool *spool,
                  const char *uid, int64_t token, bool infer, struct err *err);
 /* The next object comes as a stream through the ring. */
 int reader_object_stream(struct reader_child *c, const char *uri, int64_t size, struct err *err);

@@ -48,6 +48,7 @@ struct child {
     struct feed *feed; /* of the open object, or NULL */
     struct stage stage;
     char uid[SYS_UID_LEN + 1];
+    char *params;
     char *columns[PIPELINE_PARTS_MAX];  /* given */
     char *inferred[PIPELINE_PARTS_MAX]; /* found */
     char *records;                      /* what the first of them would need; NULL: nothing */
@@ -372,7 +373,7 @@ static int job_objects(struct child *c, struct err *err)
 static int job_pipeline(struct child *c, struct output *outputs, int *noutputs,
                         struct pipeline_counts *counts, struct err *err)
 {
-    if (pipeline_start(&c->run, c->config, c->pipeline, c->uid, (const char *const *)c->columns, &c->stage,
+    if (pipeline_start(&c->run, c->config, c->pipeline, c->uid, c->params, (const char *const *)c->columns, &c->stage,
                        err) < 0)
         return -1;
     int rc = job_objects(c, err);
@@ -452,6 +453,7 @@ static void job_clear(struct child *c)
         free_charp(&c->inferred[i]);
     }
     free_charp(&c->records);
+    free_charp(&c->params);
     for (int i = 0; i < OUTPUTS_MAX; i++)
         fd_closep(&c->staged[i]);
 }
@@ -465,6 +467,7 @@ static void job_run(struct child *c, const struct message *m)
     int noutputs = 0;
     c->pipeline = &c->config->pipelines[m->a];
     take_field(&u, c->uid, sizeof c->uid);
+    c->params = take_text(&u);
     for (int i = 0; i < c->pipeline->nparts; i++)
         c->columns[i] = take_text(&u);
     int rc = m->b ? job_infer(c, &err) : job_pipeline(c, outputs, &noutputs, &counts, &err);

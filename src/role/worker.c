@@ -342,6 +342,7 @@ static void work_one(struct worker *w, int i)
         .spool = &w->spool,
         .fetch = w->fetch,
         .uid = d->lease.uid,
+        .params = d->lease.params,
         .token = d->lease.token,
         .resume = d->lease.token > 1, /* not the first claim; tries may have been counted anew */
         .tick = work_tick,
