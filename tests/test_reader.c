@@ -472,7 +472,7 @@ TEST(reader, a_crash_is_a_result_that_names_the_signal)
         CHECK_OK(reader_object_stream(d.child, "http://h/a.csv", -1, &err), err);
         CHECK(put(&d, STR("id,name\n1,a\n")));
         kill(reader_pid(d.child), signals[i]);
-        await(&d, SECOND);
+        await(&d, PATIENCE_MS);
         CHECK_EQ(d.result.rc, -1);
 #if !SANDBOX_ASAN /* which catches some */
         CHECK_EQ(d.result.signal, signals[i]);
@@ -513,7 +513,7 @@ static void job_with_a_killer(struct desk *d, struct str plain, struct str zip, 
     file(d, "http://h/a.zip", zip);
     stream(d, "http://h/a.csv", plain);
     CHECK_OK(reader_end(d->child, &err), err);
-    await(d, 2 * SECOND);
+    await(d, PATIENCE_MS);
     bool killed = d->result.err.code == ERR_READER_CRASHED ||
                   (SANDBOX_ASAN && d->result.err.code == ERR_READER_MEMORY);
     if (d->result.rc < 0 && !killed)
