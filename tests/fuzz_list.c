@@ -1,9 +1,17 @@
-/* Any bytes as the page of a folder, in pieces of any size: what comes out lies below the folder, however the page was cut. */
+/*
+ * Any bytes as the page of a folder, in pieces of any size: what comes out lies below the folder, however the page was cut.
+ * And as a manifest: what it names is a URI that a job can have.
+ */
 #include <assert.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
+#include "base/text.h"
 #include "source/index_page.h"
+#include "source/list.h"
+#include "source/source.h"
 
 static uint64_t hash;
 
@@ -33,12 +41,43 @@ static int run(const uint8_t *data, size_t n, size_t step, int *found)
     return rc;
 }
 
+static int named(void *arg, const struct listed *o, struct err *err)
+{
+    enum source_kind kind;
+    (void)arg;
+    assert(source_kind(o->uri, &kind, err) == 0 && !strpbrk(o->uri, "\r\n") && text_utf8_valid(str_of(o->uri)) == strlen(o->uri) && o->size >= -1 && o->etag && o->name.p);
+    return 0;
+}
+
+static void run_manifest(const uint8_t *data, size_t n)
+{
+    static int fd = -1;
+    char source[64];
+    struct pattern *p;
+    struct globs globs;
+    struct err err;
+    int64_t covered;
+    if (fd < 0)
+        fd = memfd_create("manifest", MFD_CLOEXEC);
+    if (fd < 0 || ftruncate(fd, 0) < 0 || pwrite(fd, data, n, 0) != (ssize_t)n)
+        abort();
+    snprintf(source, sizeof source, "manifest+file:///proc/self/fd/%d", fd);
+    if (pattern_parse(&p, source, 0, &err) < 0 || pattern_globs(p, NULL, 0, 0, &globs, &covered, &err) < 0)
+        abort();
+    struct list_ask ask = { .base = pattern_base(p), .glob = &globs.v[0], .cursor = "" };
+    struct list_sink sink = { .object = named };
+    (void)list_manifest.list(&ask, &sink, &err);
+    globs_clear(&globs);
+    pattern_free(p);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     int one, other, rc;
     if (!n)
         return 0;
+    run_manifest(data + 1, n - 1);
     rc = run(data + 1, n - 1, n, &one);
     uint64_t before = hash;
     assert(run(data + 1, n - 1, data[0] % 16 + 1, &other) == rc && one == other && hash == before);

@@ -104,6 +104,8 @@ TEST(list_manifest, what_is_wrong_is_said_with_its_place)
     } bad[] = {
         { "a\n../b\n", ERR_URI, "name 2" },
         { "a/./b\n", ERR_URI, "name 1" },
+        { "//h/x\n", ERR_URI, "one slash" },
+        { "https://h/\xff\n", ERR_URI, "%XX" },
         { "gopher://h/x\n", ERR_URI, "gopher" },
         { "https://h/a b\n", ERR_URI, "no spaces" },
         { "[\"a\",1]", ERR_FORMAT, "element 2" },

@@ -61,6 +61,8 @@ static int take_url(struct reading *r, struct str name, struct err *err)
     for (size_t i = 0; i < name.n; i++)
         if ((unsigned char)name.p[i] <= ' ' || name.p[i] == 127)
             return wrong(r, name, "a URL holds no spaces and no control characters", err);
+    if (text_utf8_valid(name) < name.n)
+        return wrong(r, name, "a URL is text: other bytes are written %XX", err);
     if (!is_local(r) && (name.n <= base || strncasecmp(name.p, r->base, base) != 0 || name.p[base] != '/'))
         return wrong(r, name, "it is not of the manifest's own host; a manifest in a local file may name any", err);
     buf_add(&r->uri, name.p, name.n);
@@ -72,6 +74,8 @@ static int take_path(struct reading *r, struct str name, struct err *err)
     AUTO(buf_clear) struct buf path = { 0 };
     if (text_has_dots(name))
         return wrong(r, name, "a path has no '.' and no '..' in it", err);
+    if (name.n > 1 && name.p[0] == '/' && name.p[1] == '/')
+        return wrong(r, name, "a path begins with one slash", err);
     if (name.p[0] != '/')
         buf_add(&path, r->folder.p, r->folder.n);
     buf_add(&path, name.p, name.n);
