@@ -333,7 +333,7 @@ TEST(config, an_unknown_word_is_told_with_the_nearest_known_one)
     CHECK_STR(load_bad("[worker]\nzzzzzz = 3\n"), "bad.ini:2: [worker] zzzzzz: unknown key\n");
     CHECK_STR(load_bad("[qetl]\nmax_rejects = 3\n"),
               "bad.ini:2: [qetl] max_rejects: unknown key; it belongs in [pipeline]\n");
-    CHECK_STR(load_bad("[scanner]\n"), "bad.ini:1: [scanner]: unknown section\n");
+    CHECK_STR(load_bad("[api]\n"), "bad.ini:1: [api]: unknown section\n");
     check_key_fault("evry = 10m", "evry: unknown key; did you mean 'every'?");
     check_key_fault("mode = upset",
                     "mode: 'upset': expected append, replace, upsert, insert_ignore or "
@@ -826,7 +826,7 @@ TEST(config, the_table_of_keys_is_fit_to_print)
         CHECK_EQ(tabs, strncmp(line, "section\t", 8) == 0 ? 2 : 6);
         CHECK(line[strlen(line) - 1] != '\t');
     }
-    CHECK_EQ(sections, 7);
+    CHECK_EQ(sections, 8);
     buf_clear(&out);
 }
 

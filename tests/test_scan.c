@@ -554,3 +554,40 @@ TEST(scan, many_objects_in_groups)
     CHECK_EQ(ask("SELECT count(*) FROM seen WHERE state = 'taken'"), MANY);
     queue_close(q);
 }
+
+/* ---- the inbox ---- */
+
+static int submit_one(void *arg, int i, struct err *e)
+{
+    struct job_new job = { .pipeline = "p", .attempts_max = 1 };
+    int64_t id;
+    char uid[SYS_UID_LEN + 1];
+    bool made;
+    if (i == *(int *)arg)
+        return err_set(e, ERR_NO_MEMORY, "no more");
+    return job_submit(q, &job, &id, uid, &made, e);
+}
+
+TEST(scan, names_of_the_inbox_and_their_jobs_come_together)
+{
+    static const char *const names[] = { "1-a.json", "2-b.json" };
+    int never = -1, second = 1;
+    start();
+    CHECK_EQ(scan_inbox(q, &lease, names, 2, submit_one, &second, &err), -1);
+    CHECK_EQ(err.code, ERR_NO_MEMORY);
+    CHECK_EQ(ask("SELECT count(*) FROM job"), 0);
+    CHECK_EQ(scan_inbox_known(q, NULL, &err), 0);
+    CHECK_OK(scan_inbox(q, &lease, names, 2, submit_one, &never, &err), err);
+    CHECK_EQ(scan_inbox_known(q, "2-b.json", &err), 1);
+    CHECK_EQ(scan_inbox(q, &lease, names, 1, submit_one, &never, &err), -1); /* it is known */
+    CHECK_EQ(ask("SELECT count(*) FROM job"), 2);
+    CHECK_OK(scan_inbox_forget(q, &lease, names, 1, &err), err);
+    CHECK_EQ(scan_inbox_known(q, "1-a.json", &err), 0);
+    CHECK_EQ(scan_inbox_known(q, NULL, &err), 1);
+    CHECK_OK(scan_inbox_forget(q, &lease, NULL, 0, &err), err);
+    CHECK_EQ(scan_inbox_known(q, NULL, &err), 0);
+    struct scan_lease lost = { lease.token + 1, lease.ms };
+    CHECK_EQ(scan_inbox(q, &lost, names, 2, submit_one, &never, &err), -1);
+    CHECK_EQ(err.code, ERR_LEASE_LOST);
+    queue_close(q);
+}

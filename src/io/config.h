@@ -164,6 +164,8 @@ struct config {
     char *database, *spool, *log_form, *log_level;
     int64_t worker_slots, lease_ms, claim_batch, shutdown_timeout_ms, heartbeat_ms, poll_ms, keep_jobs_ms;
     int64_t group_jobs, group_bytes;
+    char *inbox; /* folder of messages, or NULL */
+    bool inbox_delete;
     struct limits limits;
     struct remote *remotes;
     int nremotes;

@@ -16,6 +16,7 @@ const struct section_def section_defs[SECTION_DEFS] = {
     [AT_QETL] = { "qetl", false, "where things are; each key can be given by the environment too" },
     [AT_WORKER] = { "worker", false, "the role that fetches, reads and stages" },
     [AT_LOADER] = { "loader", false, "the role that commits what is staged" },
+    [AT_SCANNER] = { "scanner", false, "the role that finds work by itself" },
     [AT_LIMITS] = { "limits", false,
                     "what no file and no server may pass; the job fails with the code limit" },
     [AT_REMOTE] = { "remote", true,
@@ -43,6 +44,7 @@ static const char *const mode_words[] = { "append",        "replace", "upsert",
 static const char *const missed_words[] = { "once", "skip", "all", NULL };
 static const char *const on_change_words[] = { "ignore", "reload", "fail", NULL };
 static const char *const job_per_words[] = { "object", "slot", NULL };
+static const char *const inbox_words[] = { "keep", "delete", NULL };
 static const char *const missing_words[] = { "keep", "delete", NULL };
 
 static const struct key keys[] = {
@@ -81,6 +83,11 @@ static const struct key keys[] = {
       "jobs in one transaction of a target, at most" },
     { AT_LOADER, "group_bytes", KEY_SIZE, IN(config, group_bytes), "1G", 1, 1024 * TIB, NULL, 0,
       "staged bytes in one transaction of a target; a larger job goes alone" },
+
+    { AT_SCANNER, "inbox", KEY_PATH, IN(config, inbox), NULL, 0, 0, NULL, 0,
+      "folder where a message that is renamed in as NAME.json becomes jobs, see INBOX" },
+    { AT_SCANNER, "inbox_done", KEY_YES, IN(config, inbox_delete), "keep", 0, 0, inbox_words, 0,
+      "messages whose jobs are made: keep them in its folder done, or delete them" },
 
     { AT_LIMITS, "memory", KEY_SIZE, IN(config, limits.memory), "512M", 64 * MIB, 1024 * TIB, NULL,
       0, "address space that a reader process may take beyond what it has at its start" },

@@ -18,6 +18,7 @@ enum scope {
     AT_QETL,
     AT_WORKER,
     AT_LOADER,
+    AT_SCANNER,
     AT_LIMITS,
     AT_REMOTE,
     AT_TARGET,

@@ -472,6 +472,23 @@ SELECT at, outcome, reason, coalesce(job, 0), decided FROM slot WHERE scan = :sc
 -- name: slot_sweep
 DELETE FROM slot WHERE scan = :scan AND at < :before;
 
+-- ---- inbox ----
+
+-- name: inbox_known
+SELECT 1 FROM inbox WHERE name = :name;
+
+-- name: inbox_any
+SELECT 1 FROM inbox LIMIT 1;
+
+-- name: inbox_add
+INSERT INTO inbox (name) VALUES (:name);
+
+-- name: inbox_forget
+DELETE FROM inbox WHERE name = :name;
+
+-- name: inbox_forget_all
+DELETE FROM inbox;
+
 -- ---- reports ----
 
 -- name: list_all

@@ -701,3 +701,50 @@ int scan_slots_sweep(struct queue *q, const struct scan_lease *l, const struct s
     db_bind(st, ":before", before);
     return end(q, db_run(st, err), err);
 }
+
+/* ---- the inbox ---- */
+
+int scan_inbox_known(struct queue *q, const char *name, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, name ? SQL_INBOX_KNOWN : SQL_INBOX_ANY);
+    if (name)
+        db_bind(st, ":name", name);
+    int rc = db_step(st, err);
+    sqlite3_reset(st);
+    return rc;
+}
+
+static int inbox_name(struct queue *q, enum queue_sql sql, const char *name, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, sql);
+    db_bind(st, ":name", name);
+    return db_run(st, err);
+}
+
+int scan_inbox(struct queue *q, const struct scan_lease *l, const char *const *names, int n,
+               int (*submit)(void *arg, int i, struct err *err), void *arg, struct err *err)
+{
+    if (begin(q, l, err) < 0)
+        return -1;
+    int rc = 0;
+    for (int i = 0; rc >= 0 && i < n; i++) {
+        rc = inbox_name(q, SQL_INBOX_ADD, names[i], err);
+        if (rc >= 0)
+            rc = submit(arg, i, err);
+    }
+    if (rc < 0) {
+        queue_rollback(q);
+        return -1;
+    }
+    return queue_commit(q, QUEUE_NOW, err);
+}
+
+int scan_inbox_forget(struct queue *q, const struct scan_lease *l, const char *const *names, int n, struct err *err)
+{
+    if (begin(q, l, err) < 0)
+        return -1;
+    int rc = names ? 0 : db_run(queue_stmt(q, SQL_INBOX_FORGET_ALL), err);
+    for (int i = 0; rc >= 0 && names && i < n; i++)
+        rc = inbox_name(q, SQL_INBOX_FORGET, names[i], err);
+    return end(q, rc, err);
+}

@@ -141,4 +141,14 @@ int scan_slot_rows(struct queue *q, int64_t scan, int64_t max, int (*row)(void *
                    struct err *err);
 int scan_slots_sweep(struct queue *q, const struct scan_lease *l, const struct scan_row *s, int64_t before, struct err *err);
 
+/* ---- the inbox ---- */
+/* Are the jobs of the message of that name made? name NULL: is any name written down? 1, 0, -1. */
+int scan_inbox_known(struct queue *q, const char *name, struct err *err);
+/* In one transaction, which is on disk afterwards: write down n names (none is known) and let submit() make the jobs of each. 0, or
+ * -1: nothing was made. */
+int scan_inbox(struct queue *q, const struct scan_lease *l, const char *const *names, int n,
+               int (*submit)(void *arg, int i, struct err *err), void *arg, struct err *err);
+/* They are put away for good: forget the names; names NULL: all. */
+int scan_inbox_forget(struct queue *q, const struct scan_lease *l, const char *const *names, int n, struct err *err);
+
 #endif

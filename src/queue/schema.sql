@@ -299,6 +299,11 @@ CREATE TABLE slot (
     PRIMARY KEY (scan, at)
 ) WITHOUT ROWID;
 
+-- Messages of the inbox (role/inbox.h) whose jobs are made, and which are not put away yet; by the name that they were taken under.
+CREATE TABLE inbox (
+    name TEXT PRIMARY KEY
+) WITHOUT ROWID;
+
 -- The number that the next job gets minus one; also drawn for the place of a job that became due late.
 INSERT INTO sqlite_sequence (name, seq) VALUES ('job', 0);
 

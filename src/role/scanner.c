@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "queue/registry.h"
 #include "role/after.h"
+#include "role/inbox.h"
 #include "role/pass.h"
 #include "source/list.h"
 
@@ -16,7 +17,9 @@ enum {
     SLOTS = 1000,       /* accounted for in one transaction */
     WAIT_MAX_MS = 1000, /* between two looks at what people ask for, and at files whose rows are committed */
     SWEEP_MS = 3600000,
-    WATCHED_MAX = 64, /* pipelines whose folders are watched */
+    WATCHED_MAX = 63, /* pipelines whose folders are watched */
+    INBOX_OWNER = 63,
+    INBOX_LOOK_MS = 10000, /* where inotify tells nothing */
 };
 
 struct scanner {
@@ -30,6 +33,7 @@ struct scanner {
     struct watch *watch;
     uint64_t came; /* watched folders of these pipelines */
     int64_t kept_mono_ms, beat_mono_ms, sweep_mono_ms;
+    int64_t inbox_mono_ms; /* look at the inbox then */
     struct due {
         int64_t not_before_mono_ms; /* a busy folder gets half of our time at most */
         bool watched, met;
@@ -239,9 +243,38 @@ static int step_one(struct scanner *s, const struct pipeline *p, bool force, int
     return 0;
 }
 
+/* ---- the inbox ---- */
+
+/* A fault of the folder is told, and tried again later; only what the queue cannot do ends a step. */
+static int inbox_look(struct scanner *s, bool force, int64_t *next_ms, struct err *err)
+{
+    bool came = s->came >> INBOX_OWNER & 1;
+    int64_t now = sys_mono_ms(), again_ms = INBOX_LOOK_MS;
+    if (!force && !came && now < s->inbox_mono_ms) {
+        *next_ms = at_least(*next_ms, s->inbox_mono_ms - now);
+        return 0;
+    }
+    s->came &= ~(1ULL << INBOX_OWNER);
+    struct inbox in = { s->role, s->config, s->queue, &s->lease, s->watch, INBOX_OWNER };
+    struct err why;
+    int rc = inbox_take(&in, &again_ms, &why, err);
+    if (rc < 0)
+        return -1;
+    if (why.code != ERR_NONE)
+        log_error("the inbox cannot be used; it is tried again", &why, NULL, NULL);
+    else if (rc)
+        log_event(LOG_INFO, "messages became jobs", "jobs", log_num(rc), NULL);
+    if (again_ms < INBOX_LOOK_MS)
+        *next_ms = at_least(*next_ms, again_ms);
+    s->inbox_mono_ms = sys_mono_ms() + again_ms;
+    return 0;
+}
+
 int scanner_step(struct scanner *s, const char *only, bool force, int64_t *next_ms, struct err *err)
 {
     *next_ms = INT64_MAX;
+    if (!only && s->config->inbox && inbox_look(s, force, next_ms, err) < 0)
+        return -1;
     for (int i = 0; i < s->config->npipelines; i++) {
         const struct pipeline *p = &s->config->pipelines[i];
         if (!pipeline_is_scanned(p) || (only && strcmp(only, p->name)))
@@ -333,7 +366,7 @@ static int turn(struct scanner *s, bool *told, int64_t *wait_ms, struct err *err
 /* The pipelines that a scan at once is for: lost events (all bits) are for no other. */
 static uint64_t watched(const struct scanner *s)
 {
-    uint64_t owners = 0;
+    uint64_t owners = s->config->inbox ? 1ULL << INBOX_OWNER : 0;
     for (int i = 0; i < s->config->npipelines && i < WATCHED_MAX; i++)
         if (s->config->pipelines[i].scan.every_ms)
             owners |= 1ULL << i;

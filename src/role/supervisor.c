@@ -252,7 +252,7 @@ static bool anything_scanned(const struct config *c)
     for (int i = 0; i < c->npipelines; i++)
         if (pipeline_is_scanned(&c->pipelines[i]))
             return true;
-    return false;
+    return c->inbox != NULL;
 }
 
 /* Who is to run by the ini. Whoever has no place there any more ends with what it has in hand. */
