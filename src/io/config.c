@@ -630,6 +630,39 @@ static void check_pattern(struct build *b, int i, struct pipeline *p)
     pattern_free(pattern);
 }
 
+/* A folder of letters, digits and . _ = - with / between its parts, none of them for qetl itself. */
+static bool archive_folder_good(const char *folder)
+{
+    static const char *const taken[] = { "_manifest", "_table" };
+    for (const char *part = folder; *part; part += strcspn(part, "/")) {
+        part += part > folder;
+        size_t n = strspn(part, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._=-");
+        if (n == 0 || n > 200 || part[0] == '.' || (part[n] && part[n] != '/'))
+            return false;
+        for (size_t k = 0; part == folder && k < COUNT_OF(taken); k++)
+            if (strlen(taken[k]) == n && !strncmp(taken[k], part, n))
+                return false;
+    }
+    return strlen(folder) <= 400;
+}
+
+static void check_archive(struct build *b, int i, const struct pipeline *p)
+{
+    const char *folder = "";
+    char hint[200];
+    if (!p->archive)
+        return;
+    const struct target_config *t = config_archive(b->c, p, &folder);
+    nearest(hint, sizeof hint, p->archive, next_target, b->c);
+    if (!t)
+        check_fault(b, i, "archive", "'%s': expected TARGET or TARGET/FOLDER, with the name of a [target]%s", p->archive, hint);
+    else if (!(target_kind(t) & FOR_OBJECTS))
+        check_fault(b, i, "archive", "expected an object store or directory, and target '%s' is a '%.*s:'", t->name,
+                    (int)strcspn(t->url, ":"), t->url);
+    else if (!archive_folder_good(folder) || (p->archive[strlen(t->name)] && !*folder))
+        check_fault(b, i, "archive", "'%s': expected a folder of letters, digits and . _ = - that is none of qetl's own", folder);
+}
+
 /* Keys that say how a source is scanned. */
 static void check_scan(struct build *b, int i, struct pipeline *p)
 {
@@ -660,6 +693,7 @@ static void check_pipeline(struct build *b, int i)
 {
     struct pipeline *p = b->bound[i].pipeline;
     check_scan(b, i, p);
+    check_archive(b, i, p);
     for (int k = 0; k < p->nparts; k++) {
         const struct target_config *t = p->parts[k].target ? config_target(b->c, p->parts[k].target) : NULL;
         if (t)
@@ -839,6 +873,17 @@ const struct target_config *config_target(const struct config *c, const char *na
     for (int i = 0; i < c->ntargets; i++)
         if (strcmp(c->targets[i].name, name) == 0)
             return &c->targets[i];
+    return NULL;
+}
+
+const struct target_config *config_archive(const struct config *c, const struct pipeline *p, const char **folder)
+{
+    size_t n = p->archive ? strcspn(p->archive, "/") : 0;
+    for (int i = 0; n && i < c->ntargets; i++)
+        if (strlen(c->targets[i].name) == n && !strncmp(c->targets[i].name, p->archive, n)) {
+            *folder = p->archive + n + (p->archive[n] == '/');
+            return &c->targets[i];
+        }
     return NULL;
 }
 

@@ -143,6 +143,7 @@ struct pipeline {
     int64_t weight;   /* share of the workers beside other pipelines */
     int64_t attempts; /* tries before a transient error makes the job dead */
     int64_t backoff_ms, backoff_max_ms;
+    char *archive; /* "TARGET" or "TARGET/FOLDER" for its raw objects, or NULL */
     struct scan_config scan;
     struct recipe *parts; /* one, or one for each [pipeline NAME.PART] */
     int nparts;
@@ -195,6 +196,8 @@ static inline bool pipeline_is_scanned(const struct pipeline *p)
 int config_no_pipeline(const struct config *c, const char *name,
                        struct err *err); /* fills not-found; -1 */
 const struct target_config *config_target(const struct config *c, const char *name);
+/* Where the pipeline archives its objects: the target, and the folder in it ("": none given). NULL: nowhere. */
+const struct target_config *config_archive(const struct config *c, const struct pipeline *p, const char **folder);
 /* The remote whose url begins uri, the longest one; NULL: none. Scheme and host[:port] must be the
  * same as a whole (without regard to case, and to a user@ in the uri), so that credentials of
  * https://a.org never go to https://a.org.evil.net; the path is compared as text. */

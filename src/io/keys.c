@@ -183,6 +183,9 @@ static const struct key keys[] = {
       NULL, 0, "pause before the second attempt; doubled for each one after it" },
     { AT_PIPELINE, "backoff_max", KEY_DURATION, IN(pipeline, backoff_max_ms), "1h", 0,
       30 * (int64_t)DAYS, NULL, 0, "the longest such pause" },
+    { AT_PIPELINE, "archive", KEY_TEXT, IN(pipeline, archive), NULL, 0, 0, NULL, 0,
+      "TARGET or TARGET/FOLDER, an object store or directory: a job's objects are put there as they were fetched, before the job is "
+      "staged, as FOLDER/UID/N-NAME; the folder is _archive/PIPELINE when not given" },
 
     { AT_PIPELINE, "every", KEY_DURATION, IN(pipeline, scan.every_ms), NULL, 1 * SECONDS, 366 * (int64_t)DAYS, NULL, 0,
       "the scanner looks through the source so often, and new objects become jobs; the source is a pattern then, see SCANNING" },

@@ -31,6 +31,8 @@ struct s3 {
     struct limits limits;
     struct s3_place place;
     char *ca_file, *proxy;
+    int (*tick)(void *arg, struct err *err); /* of s3_watch */
+    void *tick_arg;
 };
 
 enum method { GET, HEAD, PUT, POST, DELETE };
@@ -205,6 +207,15 @@ static size_t on_upload(char *p, size_t one, size_t n, void *arg)
     return some;
 }
 
+static int on_progress(void *arg, curl_off_t dltotal, curl_off_t dlnow, curl_off_t ultotal, curl_off_t ulnow)
+{
+    struct request *r = arg;
+    (void)dltotal, (void)dlnow, (void)ultotal, (void)ulnow;
+    if (!r->failed && r->s->tick(r->s->tick_arg, r->err) < 0)
+        r->failed = true;
+    return r->failed;
+}
+
 static int on_seek(void *arg, curl_off_t to, int whence)
 {
     struct request *r = arg;
@@ -248,6 +259,11 @@ static int set_common(struct request *r, const char *url, struct curl_slist *hea
     bad |= curl_easy_setopt(e, CURLOPT_LOW_SPEED_LIMIT, 1L);
     bad |= curl_easy_setopt(e, CURLOPT_LOW_SPEED_TIME, (long)((r->s->limits.stall_timeout_ms + 999) / 1000));
     bad |= curl_easy_setopt(e, CURLOPT_HTTPHEADER, headers);
+    if (r->s->tick) {
+        bad |= curl_easy_setopt(e, CURLOPT_NOPROGRESS, 0L);
+        bad |= curl_easy_setopt(e, CURLOPT_XFERINFOFUNCTION, on_progress);
+        bad |= curl_easy_setopt(e, CURLOPT_XFERINFODATA, r);
+    }
     bad |= curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
     bad |= curl_easy_setopt(e, CURLOPT_HEADERDATA, r);
     bad |= curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body);
@@ -722,6 +738,12 @@ int s3_open(struct s3 **out, const struct remote *remote, struct str bucket, con
     }
     *out = s;
     return 0;
+}
+
+void s3_watch(struct s3 *s, int (*tick)(void *arg, struct err *err), void *arg)
+{
+    s->tick = tick;
+    s->tick_arg = arg;
 }
 
 void s3_close(struct s3 *s)

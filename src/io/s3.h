@@ -30,6 +30,9 @@ int s3_open(struct s3 **out, const struct remote *remote, struct str bucket,
             const struct limits *limits, struct err *err);
 void s3_close(struct s3 *s); /* NULL is fine */
 
+/* While bytes travel, tick is called about once a second at least; -1 ends the request with its error, sent again or not. NULL: no more. */
+void s3_watch(struct s3 *s, int (*tick)(void *arg, struct err *err), void *arg);
+
 struct s3_object {
     int64_t size;
     char etag[S3_ETAG]; /* with its quotes; "" none */

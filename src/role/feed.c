@@ -80,6 +80,11 @@ static int result_early(const struct hand *k, struct err *err)
     return -1;
 }
 
+static int archive_tick(void *arg, struct err *err)
+{
+    return hand_tick(arg, err);
+}
+
 static int sink_tick(void *arg, struct err *err)
 {
     struct hand *k = arg;
@@ -113,18 +118,33 @@ static int to_spool(struct hand *k, struct spool_object *o, bool follow, struct 
     return 0;
 }
 
+static bool is_archived(const struct hand *k)
+{
+    return !k->infer && k->f->pipeline->archive;
+}
+
+/* Bytes that the reader got, or is getting, into the archive. */
+static int archive_object(struct hand *k, int fd, int64_t size, struct err *err)
+{
+    struct archive_object o = { k->f->uid, k->number, k->uri, fd, size, archive_tick, k };
+    if (!is_archived(k))
+        return 0;
+    k->f->stage = "archive";
+    return archive_put(k->f->archive, k->f->pipeline, &o, err);
+}
+
 static int choose_transport(struct hand *k, struct err *err)
 {
     bool seeks = unpack_wants_seek(k->first, k->nfirst);
     bool big = k->head.size > k->f->config->limits.big_object || k->f->config->limits.big_object == 0;
     bool small = k->head.size >= 0 && k->head.size <= MEMORY_OBJECT &&
                  k->head.size <= MEMORY_AHEAD - reader_ahead_bytes(k->reader);
-    if (seeks && small) {
+    if ((seeks || is_archived(k)) && small) {
         k->transport = IN_MEMORY;
         k->fd = memfd_create("object", MFD_CLOEXEC);
         return k->fd < 0 ? err_sys(err, "make a memory file") : 0;
     }
-    if (!seeks && !big) {
+    if (!seeks && !big && !is_archived(k)) {
         k->transport = STREAM;
         return reader_object_stream(k->reader, k->shown, k->head.size, err);
     }
@@ -225,7 +245,7 @@ static int local_object(struct hand *k, struct err *err)
         return -1;
     char when[32];
     text_put_rfc3339(when, mtime);
-    return object_note(k, size, "", when, err);
+    return object_note(k, size, "", when, err) < 0 ? -1 : archive_object(k, fd, size, err);
 }
 
 /* An object that an earlier attempt left in the spool: go on from there. 1 there is one. */
@@ -287,7 +307,7 @@ static int fetched_object(struct hand *k, struct err *err)
     }
     if (object_note(k, k->transport == IN_SPOOL ? k->written : got, k->head.etag, k->head.modified, err) < 0)
         return -1;
-    return object_whole(k, err);
+    return object_whole(k, err) < 0 ? -1 : archive_object(k, k->fd, k->written, err);
 }
 
 /* Very many objects are ahead: the reader takes one when it is done with another. */

@@ -1,6 +1,7 @@
 /*
  * Feeds the objects of a job into the reader child: local files by their descriptor, fetched ones as a stream, from memory or
- * through a file in the spool, whatever suits their size and format. Looks at no more of the bytes than the first few, which say
+ * through a file in the spool, whatever suits their size and format; one that is to be archived never as a stream, because it
+ * is put there from what the reader gets. Looks at no more of the bytes than the first few, which say
  * whether a format must seek.
  *
  * Each wait calls `tick`, so that the lease, the shutdown and the signs of life of its owner are looked after meanwhile. If power
@@ -14,6 +15,7 @@
 #include "io/fetch.h"
 #include "io/spool.h"
 #include "queue/job.h"
+#include "role/archive.h"
 #include "role/reader.h"
 
 struct feed {
@@ -26,6 +28,7 @@ struct feed {
     const char *uid;              /* of the job */
     const char *params;           /* of the job, a JSON object, or NULL */
     int64_t token;                /* of its claim */
+    struct archive *archive;      /* for pipelines that have archive= */
     bool resume;                  /* an earlier attempt may have left objects in the spool */
     int (*tick)(void *arg, struct err *err); /* at least every 100 ms; -1: give up */
     void *arg;

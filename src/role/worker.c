@@ -45,6 +45,7 @@ struct worker {
     struct spool spool;
     struct queue *queue;
     struct fetch *fetch;
+    struct archive *archive;
     int64_t id; /* in the registry */
     int64_t only; /* the one job to work on, or 0 */
     struct done done[CLAIM_MAX];
@@ -344,6 +345,7 @@ static void work_one(struct worker *w, int i)
         .uid = d->lease.uid,
         .params = d->lease.params,
         .token = d->lease.token,
+        .archive = w->archive,
         .resume = d->lease.token > 1, /* not the first claim; tries may have been counted anew */
         .tick = work_tick,
         .arg = &k,
@@ -469,6 +471,10 @@ int worker_open(struct worker **out, const struct role *role, struct err *err)
     w->config = role->config;
     w->job_ms = SHORT_JOB_MS + 1; /* one at a time until we know better */
     w->spool = SPOOL_CLOSED;
+    if (!(w->archive = archive_new(w->config))) {
+        worker_close(w);
+        return err_nomem(err);
+    }
     if (reader_spawn(&w->reader, w->config, err) < 0 || spool_open(&w->spool, w->config->spool, true, err) < 0 ||
         queue_open(&w->queue, w->config->database, QUEUE_CREATE, err) < 0 ||
         fetch_open(&w->fetch, &w->config->limits, err) < 0 ||
@@ -571,6 +577,7 @@ void worker_close(struct worker *w)
     for (int i = 0; i < w->ndone; i++)
         done_clear(&w->done[i]);
     arena_clear(&w->arena);
+    archive_free(w->archive);
     fetch_close(w->fetch);
     queue_close(w->queue);
     spool_close(&w->spool);

@@ -2,8 +2,8 @@
  * A directory as a store, and the choice between stores. See object_store.h.
  *
  * An object is written beside its place as ".NAME.part", synced, and renamed (or, where none may be
- * there, linked); then its folder is synced. What a killed loader left of a part is written over by the
- * next put of that name: only the holder of the lock writes.
+ * there, linked); then its folder is synced. Who writes a part has it locked until it has its name; what a
+ * killed writer left of one is written over by the next put of that name.
  */
 #include "target/object_store.h"
 
@@ -79,18 +79,23 @@ static void part_name(char out[300], const char *base)
 
 /* ---- the lock ---- */
 
+static int lock_file(const struct directory *d, int file, const char *name, struct err *err)
+{
+    for (int64_t until = sys_mono_us() + (int64_t)WAIT_MS * 1000; flock(file, LOCK_EX | LOCK_NB) < 0;) {
+        if (errno != EWOULDBLOCK && errno != EINTR)
+            return fault(err, "lock", d->path, name);
+        if (sys_mono_us() > until)
+            return err_set(err, ERR_TARGET, "another process has held '%s/%s' for more than %d s", d->path, name, WAIT_MS / 1000);
+        nanosleep(&(struct timespec){ .tv_nsec = 2000000 }, NULL);
+    }
+    return 0;
+}
+
 static int directory_lock(struct store *s, struct err *err)
 {
     struct directory *d = (struct directory *)s;
-    for (int64_t until = sys_mono_us() + (int64_t)WAIT_MS * 1000; flock(d->lock, LOCK_EX | LOCK_NB) < 0;) {
-        if (errno != EWOULDBLOCK && errno != EINTR)
-            return fault(err, "lock", d->path, ".qetl-lock");
-        if (sys_mono_us() > until)
-            return err_set(err, ERR_TARGET, "another loader has held '%s' for more than %d s", d->path, WAIT_MS / 1000);
-        nanosleep(&(struct timespec){ .tv_nsec = 2000000 }, NULL);
-    }
-    d->locked = true;
-    return 0;
+    d->locked = lock_file(d, d->lock, ".qetl-lock", err) == 0;
+    return d->locked ? 0 : -1;
 }
 
 static void directory_unlock(struct store *s)
@@ -141,6 +146,27 @@ static int publish(int folder, const char *part, const char *base, bool only_new
     return fsync(folder) < 0 ? fault(err, "sync the folder of", "", base) : 1;
 }
 
+/* The part, empty and ours: whoever wrote it before us has put it in its place, or is gone. */
+static int open_part(const struct directory *d, int folder, const char *part, const char *name, int *out, struct err *err)
+{
+    for (;;) {
+        struct stat mine, there;
+        AUTO(fd_closep) int file = openat(folder, part, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
+        if (file < 0)
+            return fault(err, "write", d->path, name);
+        if (lock_file(d, file, name, err) < 0)
+            return -1;
+        if (fstat(file, &mine) < 0)
+            return fault(err, "look at", d->path, name);
+        if (fstatat(folder, part, &there, AT_SYMLINK_NOFOLLOW) < 0 || there.st_ino != mine.st_ino)
+            continue; /* renamed while we waited */
+        if (mine.st_size && ftruncate(file, 0) < 0)
+            return fault(err, "write", d->path, name);
+        *out = fd_steal(&file);
+        return 0;
+    }
+}
+
 static int put_file(struct directory *d, const char *name, const struct store_source *source, bool only_new,
                     char sha256[SHA256_HEX + 1], struct err *err)
 {
@@ -150,9 +176,9 @@ static int put_file(struct directory *d, const char *name, const struct store_so
     if (folder_of(d, name, true, &folder, &base, err) < 0)
         return -1;
     part_name(part, base);
-    AUTO(fd_closep) int file = openat(folder, part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666);
-    if (file < 0)
-        return fault(err, "write", d->path, name);
+    AUTO(fd_closep) int file = -1;
+    if (open_part(d, folder, part, name, &file, err) < 0)
+        return -1;
     if (write_part(file, source, sha256, err) < 0)
         return -1;
     if (fsync(file) < 0)
@@ -265,9 +291,14 @@ static void directory_close(struct store *s)
     free(d);
 }
 
+static void directory_watch(struct store *s, int (*tick)(void *arg, struct err *err), void *arg)
+{
+    (void)s, (void)tick, (void)arg;
+}
+
 static const struct store_ops directory_ops = {
-    directory_lock, directory_unlock, directory_put,  directory_put_small,
-    directory_get,  directory_remove, directory_list, directory_close,
+    directory_lock,   directory_unlock, directory_put,   directory_put_small, directory_get,
+    directory_remove, directory_list,   directory_watch, directory_close,
 };
 
 /* The path of file:///path, escapes taken out. NULL: *err. */

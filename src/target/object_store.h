@@ -39,6 +39,7 @@ struct store_ops {
     int (*get)(struct store *s, const char *name, struct buf *out, char tag[STORE_TAG], struct err *err);
     int (*remove)(struct store *s, const char *name, struct err *err);
     int (*list)(struct store *s, const char *prefix, store_each *each, void *arg, struct err *err);
+    void (*watch)(struct store *s, int (*tick)(void *arg, struct err *err), void *arg);
     void (*close)(struct store *s);
 };
 /* What every store begins with. */
@@ -90,6 +91,12 @@ static inline int store_list(struct store *s, const char *prefix, store_each *ea
                              struct err *err)
 {
     return s->ops->list(s, prefix, each, arg, err);
+}
+/* While bytes travel, tick is called about once a second at least; when it gives -1, so does the call. NULL: no more. A directory
+ * does not call it: who gives the bytes knows that they go on. */
+static inline void store_watch(struct store *s, int (*tick)(void *arg, struct err *err), void *arg)
+{
+    s->ops->watch(s, tick, arg);
 }
 static inline void store_close(struct store *s) /* NULL is fine */
 {

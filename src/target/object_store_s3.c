@@ -94,6 +94,7 @@ static int put_parts(struct bucket *b, const char *key, const struct store_sourc
         rc = s3_upload_end(b->s3, key, id, parts, n, source->bytes, err);
     if (rc < 0) {
         struct err ignored; /* the first one says why */
+        s3_watch(b->s3, NULL, NULL); /* it may be what ended it */
         (void)s3_upload_abort(b->s3, key, id, &ignored);
     }
     free(parts);
@@ -178,6 +179,11 @@ static int bucket_list(struct store *s, const char *prefix, store_each *each, vo
     return rc < 0 ? away(err) : rc;
 }
 
+static void bucket_watch(struct store *s, int (*tick)(void *arg, struct err *err), void *arg)
+{
+    s3_watch(((struct bucket *)s)->s3, tick, arg);
+}
+
 static void bucket_close(struct store *s)
 {
     struct bucket *b = (struct bucket *)s;
@@ -188,7 +194,7 @@ static void bucket_close(struct store *s)
 }
 
 static const struct store_ops bucket_ops = {
-    no_lock, no_unlock, bucket_put, bucket_put_small, bucket_get, bucket_remove, bucket_list, bucket_close,
+    no_lock, no_unlock, bucket_put, bucket_put_small, bucket_get, bucket_remove, bucket_list, bucket_watch, bucket_close,
 };
 
 /* Does the store answer, know the bucket and take our key? Asks for an object that never is. */
