@@ -2,6 +2,7 @@
 #include "test.h"
 
 #include "io/db.h"
+#include "queue/gate.h"
 #include "queue/job.h"
 #include "queue/registry.h"
 
@@ -393,6 +394,102 @@ TEST(gate, a_claim_asks_once_for_a_run_however_long_it_is)
         steps[i] = sqlite3_stmt_status(st, SQLITE_STMTSTATUS_VM_STEP, 1);
     }
     CHECK_EQ(steps[0], steps[1]);
+    job_lease_clear(&l[0]);
+    stop();
+}
+
+/* ---- listings ---- */
+
+static struct remote_limits site = { "site", 0, 0 };
+
+static void limits(int64_t connections, int64_t interval_ms)
+{
+    site.connections = connections;
+    site.interval_ms = interval_ms;
+    CHECK_OK(job_limits_set(q, &site, 1, NULL, 0, &err), err);
+}
+
+/* So long until the remote may be listed; 0: it is being listed now. */
+static int64_t list_in(const char *name)
+{
+    int64_t opens;
+    char why[REMOTE_WHY];
+    CHECK_OK(remote_list_begin(q, name, LEASE, &opens, why, &err), err);
+    CHECK(!opens || *why);
+    return opens ? opens - sys_now_ms() : 0;
+}
+
+static void listed(const char *name, int64_t requests, int64_t retry_after_ms)
+{
+    struct err failed = { .retry_after_ms = retry_after_ms, .msg = "503" };
+    CHECK_OK(remote_list_end(q, name, requests, &failed, &err), err);
+}
+
+TEST(gate, a_listing_has_one_of_the_connections)
+{
+    struct lease l[4];
+    start();
+    limits(2, 0);
+    submit_many("a", "site", 4);
+    CHECK_EQ(list_in("site"), 0);
+    CHECK_EQ(claim(l, 4), 1);
+    job_lease_clear(&l[0]);
+    CHECK_EQ(claim(l, 4), 0);
+    listed("site", 1, 0);
+    CHECK_EQ(claim(l, 4), 1);
+    job_lease_clear(&l[0]);
+    stop();
+}
+
+TEST(gate, a_listing_gets_the_next_connection_before_any_job)
+{
+    struct lease l[4];
+    start();
+    limits(1, 0);
+    submit_many("a", "site", 4);
+    CHECK_EQ(claim(l, 4), 1);
+    CHECK(list_in("site") > 0);
+    struct finish f = { .lease = &l[0], .outcome = OUT_HANDED_BACK };
+    CHECK_OK(job_finish_claim(q, &f, 1, worker, LEASE, CRASHES, l + 1, 1, &err), err);
+    CHECK_EQ(claim(l + 1, 1), 0);
+    CHECK_EQ(list_in("site"), 0);
+    sys_clock_advance(LEASE + 1); /* the scanner died */
+    CHECK_EQ(claim(l + 1, 1), 1);
+    job_lease_clear(&l[0]);
+    job_lease_clear(&l[1]);
+    stop();
+}
+
+TEST(gate, a_listing_keeps_the_interval_for_each_of_its_requests)
+{
+    struct lease l[4];
+    start();
+    limits(0, 1000);
+    submit_many("a", "site", 4);
+    CHECK_EQ(list_in("site"), 0);
+    listed("site", 5, 0);
+    CHECK(list_in("site") > 4000 && list_in("site") <= 5000);
+    CHECK_EQ(claim(l, 1), 0);
+    sys_clock_advance(5001);
+    CHECK_EQ(claim(l, 1), 1);
+    CHECK(list_in("site") > 0);
+    job_lease_clear(&l[0]);
+    stop();
+}
+
+TEST(gate, a_server_that_asks_a_listing_to_wait_is_left_alone_by_all)
+{
+    struct lease l[4];
+    start();
+    submit_many("a", "site", 4);
+    CHECK_EQ(list_in("site"), 0);
+    listed("site", 1, 30000);
+    CHECK_EQ(claim(l, 1), 0);
+    CHECK(list_in("site") > 29000);
+    CHECK_EQ(list_in("other"), 0);
+    sys_clock_advance(30001);
+    CHECK_EQ(list_in("site"), 0);
+    CHECK_EQ(claim(l, 1), 1);
     job_lease_clear(&l[0]);
     stop();
 }

@@ -39,7 +39,7 @@ static struct scan_count look(const char *uri, int64_t size, int64_t mtime, cons
     struct scan_object o = { .uri = uri, .size = size, .mtime_ms = mtime, .etag = etag };
     struct scan_count c = { 0 };
     scan.number++; /* each is a listing of its own */
-    CHECK_OK(scan_look(q, &lease, &scan, &rules, &o, 1, &c, &err), err);
+    CHECK_OK(scan_look(q, &lease, &scan, &rules, &o, 1, NULL, &c, &err), err);
     return c;
 }
 
@@ -159,7 +159,7 @@ TEST(scan, what_is_known_to_be_whole_need_not_settle)
     rules.settle_ms = 10000;
     struct scan_object o = { .uri = "/in/a", .size = 1, .mtime_ms = 1000, .etag = "", .whole = true };
     struct scan_count c = { 0 };
-    CHECK_OK(scan_look(q, &lease, &scan, &rules, &o, 1, &c, &err), err);
+    CHECK_OK(scan_look(q, &lease, &scan, &rules, &o, 1, NULL, &c, &err), err);
     CHECK_EQ(take(), 1);
     queue_close(q);
 }
@@ -223,7 +223,7 @@ TEST(scan, waits_for_its_marker)
     marker = -1;
     struct scan_object o = { .uri = "/in/b", .etag = "" };
     struct scan_count c = { 0 };
-    CHECK_EQ(scan_look(q, &lease, &scan, &rules, &o, 1, &c, &err), -1);
+    CHECK_EQ(scan_look(q, &lease, &scan, &rules, &o, 1, NULL, &c, &err), -1);
     CHECK_EQ(err.code, ERR_FETCH);
     queue_close(q);
 }
@@ -241,11 +241,11 @@ TEST(scan, a_scanner_that_lost_its_lease_changes_nothing)
     CHECK_EQ(scan_lease_take(q, second, 60000, &thief, holder, &err), 1);
     struct scan_object o = { .uri = "/in/a", .etag = "", .size = 1 };
     struct scan_count c = { 0 };
-    CHECK_EQ(scan_look(q, &lease, &scan, &rules, &o, 1, &c, &err), -1);
+    CHECK_EQ(scan_look(q, &lease, &scan, &rules, &o, 1, NULL, &c, &err), -1);
     CHECK_EQ(err.code, ERR_LEASE_LOST);
     CHECK_EQ(ask("SELECT count(*) FROM seen"), 0);
     CHECK_EQ(scan_lease_keep(q, &lease, &err), -1);
-    CHECK_OK(scan_look(q, &thief, &scan, &rules, &o, 1, &c, &err), err);
+    CHECK_OK(scan_look(q, &thief, &scan, &rules, &o, 1, NULL, &c, &err), err);
     struct job_new job = { .pipeline = "p", .attempts_max = 1 };
     CHECK_EQ(scan_take(q, &lease, &scan, &rules, &job, &err), -1);
     CHECK_EQ(ask("SELECT count(*) FROM job"), 0);
@@ -384,7 +384,7 @@ TEST(scan, many_objects_in_batches)
                 snprintf(names[i], sizeof names[i], "/in/%d", (at + i) * 7919 % MANY);
                 objects[i] = (struct scan_object){ .uri = names[i], .etag = "", .size = i, .mtime_ms = 1 };
             }
-            CHECK_OK(scan_look(q, &lease, &scan, &rules, objects, SCAN_BATCH, &c, &err), err);
+            CHECK_OK(scan_look(q, &lease, &scan, &rules, objects, SCAN_BATCH, NULL, &c, &err), err);
         }
         CHECK_EQ(c.listed, MANY);
         CHECK_EQ(c.found, pass ? 0 : MANY);
@@ -493,7 +493,7 @@ TEST(scan, objects_of_one_group_have_the_same_parameters)
         snprintf(uri, sizeof uri, "/in/%d", i);
         struct scan_object o = { .uri = uri, .etag = "", .size = 1, .mtime_ms = 1 + i, .params = params[i % 3] };
         struct scan_count c = { 0 };
-        CHECK_OK(scan_look(q, &lease, &scan, &rules, &o, 1, &c, &err), err);
+        CHECK_OK(scan_look(q, &lease, &scan, &rules, &o, 1, NULL, &c, &err), err);
     }
     CHECK_EQ(groups(3).waiting, 3);
     CHECK_EQ(ask("SELECT group_concat(objects || coalesce(params, ''), ';') = "
@@ -546,7 +546,7 @@ TEST(scan, many_objects_in_groups)
             snprintf(names[i], sizeof names[i], "/in/%d", at + i);
             objects[i] = (struct scan_object){ .uri = names[i], .etag = "", .size = i, .mtime_ms = 1 };
         }
-        CHECK_OK(scan_look(q, &lease, &scan, &rules, objects, SCAN_BATCH, &c, &err), err);
+        CHECK_OK(scan_look(q, &lease, &scan, &rules, objects, SCAN_BATCH, NULL, &c, &err), err);
     }
     groups((MANY + 6) / 7);
     CHECK_EQ(ask("SELECT count(*) FROM object"), MANY);
@@ -589,5 +589,155 @@ TEST(scan, names_of_the_inbox_and_their_jobs_come_together)
     struct scan_lease lost = { lease.token + 1, lease.ms };
     CHECK_EQ(scan_inbox(q, &lost, names, 2, submit_one, &never, &err), -1);
     CHECK_EQ(err.code, ERR_LEASE_LOST);
+    queue_close(q);
+}
+
+/* ---- going on, and forgetting ---- */
+
+static char *cursor(void)
+{
+    static char kept[100];
+    char *text;
+    CHECK_OK(scan_cursor(q, "p", &text, &err), err);
+    snprintf(kept, sizeof kept, "%s", text ? text : "");
+    free(text);
+    return kept;
+}
+
+static void finish(bool whole, bool resumes)
+{
+    struct scan_count c = { 0 };
+    struct scan_end e = { .count = &c, .whole = whole, .resumes = resumes, .forget_ms = SCAN_ERAS * 1000 };
+    CHECK_OK(scan_end(q, &lease, &scan, &e, &err), err);
+    CHECK_OK(scan_get(q, &lease, "p", "/in/*", false, &scan, &err), err);
+}
+
+TEST(scan, a_cursor_is_written_with_what_comes_before_it)
+{
+    struct scan_object o = { .uri = "/in/a", .etag = "", .size = 1, .mtime_ms = 1 };
+    struct scan_page page = { "key 7", 77 };
+    struct scan_count c = { 0 };
+    start();
+    CHECK_STR(cursor(), "");
+    CHECK_OK(scan_look(q, &lease, &scan, &rules, &o, 1, &page, &c, &err), err);
+    CHECK_STR(cursor(), "key 7");
+    struct scan_lease thief = { .token = lease.token + 1, .ms = 1000 };
+    page.cursor = "key 9";
+    o.uri = "/in/b";
+    CHECK_EQ(scan_look(q, &thief, &scan, &rules, &o, 1, &page, &c, &err), -1);
+    CHECK_STR(cursor(), "key 7");
+    CHECK_EQ(ask("SELECT count(*) FROM seen"), 1);
+    CHECK_OK(scan_look(q, &lease, &scan, &rules, NULL, 0, &page, &c, &err), err); /* nothing new on it */
+    CHECK_STR(cursor(), "key 9");
+    finish(false, true);
+    CHECK_STR(cursor(), "key 9");
+    CHECK_EQ(scan.cursor_glob, 77);
+    queue_close(q);
+}
+
+TEST(scan, a_cursor_is_void_when_the_listing_ends_or_its_source_is_another)
+{
+    struct scan_page page = { "key 7", 77 };
+    struct scan_count c = { 0 };
+    start();
+    CHECK_OK(scan_look(q, &lease, &scan, &rules, NULL, 0, &page, &c, &err), err);
+    finish(true, false);
+    CHECK_STR(cursor(), "");
+    CHECK_OK(scan_look(q, &lease, &scan, &rules, NULL, 0, &page, &c, &err), err);
+    finish(false, false); /* it cannot be gone on from */
+    CHECK_STR(cursor(), "");
+    CHECK_OK(scan_look(q, &lease, &scan, &rules, NULL, 0, &page, &c, &err), err);
+    CHECK_OK(scan_get(q, &lease, "p", "/in/*.csv", false, &scan, &err), err);
+    CHECK_STR(cursor(), "");
+    queue_close(q);
+}
+
+static int64_t pruned(void)
+{
+    int64_t dry = 0, n = 0;
+    CHECK_OK(scan_prune(q, &scan, true, &dry, &err), err);
+    CHECK_OK(scan_prune(q, &scan, false, &n, &err), err);
+    CHECK_EQ(dry, n);
+    return n;
+}
+
+/* A listing that came to its end, that much later. */
+static void list_later(int64_t ms, bool a, bool b)
+{
+    int64_t number = scan.number;
+    sys_clock_advance(ms);
+    if (a)
+        look("/in/a", 1, 1, "");
+    if (b)
+        look("/in/b", 1, 1, "");
+    scan.number = number; /* both were of this one */
+    finish(true, false);
+}
+
+TEST(scan, what_no_listing_has_any_more_is_forgotten_after_a_while)
+{
+    start();
+    list_later(0, true, true);
+    take();
+    finish(true, false);
+    for (int i = 0; i < SCAN_ERAS; i++) {
+        list_later(1000, true, false);
+        CHECK_EQ(pruned(), 0);
+    }
+    list_later(1000, true, false);
+    CHECK_EQ(pruned(), 1);
+    CHECK_EQ(look("/in/a", 1, 1, "").found, 0);
+    CHECK_EQ(look("/in/b", 1, 1, "").found, 1); /* it is a new one */
+    queue_close(q);
+}
+
+TEST(scan, neither_a_pause_nor_a_clock_forgets_what_is_there)
+{
+    start();
+    list_later(0, true, true);
+    take();
+    finish(true, false);
+    for (int i = 0; i < SCAN_ERAS; i++)
+        list_later(1000LL * 86400000, false, false); /* years: one era each */
+    CHECK_EQ(pruned(), 0);
+    list_later(1000, true, true); /* the disk is mounted again */
+    CHECK_EQ(pruned(), 0);
+    CHECK_OK(db_exec(queue_db(q), "UPDATE scan SET era_at = era_at + 86400000", &err), err); /* the clock was set back */
+    int64_t era = scan.era;
+    list_later(0, true, true);
+    CHECK_EQ(scan.era, era);
+    list_later(1000, true, true);
+    CHECK_EQ(scan.era, era + 1);
+    queue_close(q);
+}
+
+TEST(scan, what_is_left_to_do_is_not_forgotten)
+{
+    start();
+    rules.after = true;
+    list_later(0, true, true);
+    take();
+    CHECK_OK(db_exec(queue_db(q), "UPDATE seen SET after = 0 WHERE uri = '/in/b'", &err), err);
+    for (int i = 0; i <= SCAN_ERAS + 1; i++)
+        list_later(1000, false, false);
+    CHECK_EQ(pruned(), 1);
+    CHECK_EQ(ask("SELECT count(*) FROM seen WHERE uri = '/in/a'"), 1);
+    queue_close(q);
+}
+
+TEST(scan, a_known_object_is_written_once_an_era)
+{
+    start();
+    list_later(0, true, false);
+    take();
+    finish(true, false);
+    for (int i = 0; i < 3; i++) {
+        list_later(1000, false, false);
+        for (int k = 0; k < 3; k++) {
+            int64_t before = sqlite3_total_changes(queue_db(q));
+            look("/in/a", 1, 1, "");
+            CHECK_EQ(sqlite3_total_changes(queue_db(q)) > before, k == 0);
+        }
+    }
     queue_close(q);
 }

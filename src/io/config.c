@@ -666,7 +666,7 @@ static void check_archive(struct build *b, int i, const struct pipeline *p)
 /* Keys that say how a source is scanned. */
 static void check_scan(struct build *b, int i, struct pipeline *p)
 {
-    static const char *const scan_keys[] = { "timezone", "missed",  "job_per", "lookback",    "on_change",
+    static const char *const scan_keys[] = { "timezone", "missed",  "job_per", "lookback",    "forget", "on_change",
                                              "settle",   "min_age", "ignore",  "done_marker", "after",
                                              "group_files", "group_bytes", "group_wait" };
     for (size_t k = 0; k < COUNT_OF(scan_keys) && !pipeline_is_scanned(p); k++)

@@ -125,6 +125,7 @@ struct scan_config {
     enum missed missed;
     enum job_per job_per;
     int64_t lookback_ms;
+    int64_t forget_ms; /* what no listing has for so long is forgotten; 0: nothing */
     enum on_change on_change;
     int64_t settle_ms, min_age_ms;
     char *ignore;      /* globs with commas between, on the name */

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/hash.h"
 #include "base/text.h"
 
 enum sign_kind {
@@ -546,6 +547,19 @@ int glob_match(const struct glob *g, struct glob_work *w, struct str path, struc
 int glob_leads(const struct glob *g, struct glob_work *w, struct str folder)
 {
     return match(g, w, folder, true, NULL);
+}
+
+int64_t glob_id(const struct glob *g)
+{
+    struct hash h;
+    hash_init(&h);
+    for (int i = 0; i < g->n; i++) { /* field by field: there are holes between them */
+        const struct glob_sign *s = &g->signs[i];
+        const unsigned char head[] = { s->kind, s->byte, s->negated };
+        hash_add(&h, head, sizeof head);
+        hash_add(&h, s->set, sizeof s->set);
+    }
+    return (int64_t)hash_end(&h);
 }
 
 void glob_work_clear(struct glob_work *w)

@@ -56,6 +56,8 @@ struct globs {
 int pattern_globs(const struct pattern *p, const struct zone *zone, int64_t from_ms, int64_t to_ms, struct globs *out,
                   int64_t *covered_ms, struct err *err);
 void globs_clear(struct globs *g); /* {0} afterwards */
+/* The same for the same glob only, on any machine of this byte order. */
+int64_t glob_id(const struct glob *g);
 
 /* Memory of matching, for any number of calls. {0} is one. */
 struct glob_work {

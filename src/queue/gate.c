@@ -2,6 +2,7 @@
 #include "queue/gate.h"
 
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "io/db.h"
@@ -22,6 +23,9 @@ void runs_clear(struct runs *runs)
     free(runs->v);
     *runs = (struct runs){ 0 };
 }
+
+/* Does a listing have one of the connections? */
+static bool is_listed(int64_t until) { return until && until > sys_now_ms(); }
 
 static int run_add(struct runs *runs, sqlite3_stmt *st, struct err *err)
 {
@@ -45,7 +49,7 @@ static int run_add(struct runs *runs, sqlite3_stmt *st, struct err *err)
         .interval = sqlite3_column_int64(st, 9),
         .next_at = sqlite3_column_int64(st, 10),
         .held_until = sqlite3_column_int64(st, 11),
-        .busy = sqlite3_column_int64(st, 12),
+        .busy = sqlite3_column_int64(st, 12) + is_listed(sqlite3_column_int64(st, 13)),
     };
     if (r->need == 0)
         r->need = NEED_UNKNOWN;
@@ -196,6 +200,87 @@ int runs_write(struct queue *q, const struct runs *runs, struct err *err)
             return -1;
     }
     return 0;
+}
+
+/* ---- listings ---- */
+
+/* When the remote may be asked, by its row; 0: now. */
+static int64_t remote_opens(sqlite3_stmt *st, int64_t now, char why[REMOTE_WHY])
+{
+    int64_t connections = sqlite3_column_int64(st, 0), busy = sqlite3_column_int64(st, 5);
+    int64_t next_at = sqlite3_column_int64(st, 1) ? sqlite3_column_int64(st, 2) : 0, held_until = sqlite3_column_int64(st, 3);
+    if (held_until > now) {
+        snprintf(why, REMOTE_WHY, "it asked to be left alone: %s", db_text(st, 4));
+        return held_until;
+    }
+    if (connections && busy >= connections) {
+        snprintf(why, REMOTE_WHY, "%lld of %lld jobs that it may have at the same time (connections=) run", (long long)busy,
+                 (long long)connections);
+        return now + REMOTE_BUSY_MS;
+    }
+    snprintf(why, REMOTE_WHY, "it is not asked more often than interval= says");
+    return next_at > now ? next_at : 0;
+}
+
+static int remote_take(struct queue *q, const char *name, int64_t lease_ms, int64_t *opens, char why[REMOTE_WHY], struct err *err)
+{
+    int64_t now = sys_now_ms();
+    sqlite3_stmt *st = queue_stmt(q, SQL_REMOTE_READ);
+    db_bind(st, ":name", name);
+    int rc = db_step(st, err);
+    *opens = rc == 1 ? remote_opens(st, now, why) : 0;
+    sqlite3_reset(st);
+    if (rc <= 0)
+        return rc;
+    st = queue_stmt(q, SQL_REMOTE_LISTING);
+    db_bind(st, ":name", name);
+    db_bind(st, ":until", now + lease_ms);
+    return db_run(st, err);
+}
+
+int remote_list_begin(struct queue *q, const char *name, int64_t lease_ms, int64_t *opens, char why[REMOTE_WHY], struct err *err)
+{
+    *opens = 0;
+    if (queue_begin(q, err) < 0)
+        return -1;
+    if (remote_take(q, name, lease_ms, opens, why, err) < 0) {
+        queue_rollback(q);
+        return -1;
+    }
+    return queue_commit(q, QUEUE_LATER, err);
+}
+
+static int remote_give(struct queue *q, const char *name, int64_t requests, const struct err *failed, struct err *err)
+{
+    int64_t now = sys_now_ms();
+    sqlite3_stmt *st = queue_stmt(q, SQL_REMOTE_LISTING);
+    db_bind(st, ":name", name);
+    db_bind(st, ":until", 0);
+    if (db_run(st, err) < 0)
+        return -1;
+    st = queue_stmt(q, SQL_REMOTE_ASKED);
+    db_bind(st, ":remote", name);
+    db_bind(st, ":now", now);
+    db_bind(st, ":requests", requests);
+    if (db_run(st, err) < 0 || failed->retry_after_ms <= 0)
+        return failed->retry_after_ms > 0 ? -1 : 0;
+    st = queue_stmt(q, SQL_REMOTE_HOLD_NAMED);
+    db_bind(st, ":name", name);
+    db_bind(st, ":until", now + (int64_t)failed->retry_after_ms);
+    db_bind(st, ":why", (const char *)failed->msg);
+    return db_run(st, err);
+}
+
+int remote_list_end(struct queue *q, const char *name, int64_t requests, const struct err *failed, struct err *err)
+{
+    if (queue_begin(q, err) < 0)
+        return -1;
+    if (remote_give(q, name, requests, failed, err) < 0) {
+        queue_rollback(q);
+        return err_in(err, "remote '%s'", name);
+    }
+    queue_ring(q, BELL_READY, 1); /* a job may have its connection again */
+    return queue_commit(q, QUEUE_LATER, err);
 }
 
 /* ---- limits of the ini ---- */

@@ -56,4 +56,19 @@ void runs_took(struct runs *runs, struct run *r, int64_t requests, int64_t now);
 /* Write what the claims changed: the passes, where pipelines compete. */
 int runs_write(struct queue *q, const struct runs *runs, struct err *err);
 
+/* ---- listings ---- */
+
+enum {
+    REMOTE_WHY = 300,
+    REMOTE_BUSY_MS = 1000, /* until a listing that waits for a connection asks again */
+};
+/*
+ * May a listing ask the remote now? *opens is 0 then, and one of its connections counts as taken for lease_ms; call again to keep
+ * it. Else *opens is when to ask again, and `why` says what holds it; a listing that waits for a connection gets the
+ * next one that is free, before any job.
+ */
+int remote_list_begin(struct queue *q, const char *name, int64_t lease_ms, int64_t *opens, char why[REMOTE_WHY], struct err *err);
+/* It made so many requests; what the server asked for when it `failed` binds all jobs of the remote. */
+int remote_list_end(struct queue *q, const char *name, int64_t requests, const struct err *failed, struct err *err);
+
 #endif

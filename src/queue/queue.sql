@@ -95,7 +95,8 @@ SELECT token, state, worker, claimed, attempts, attempts_max, crashes, seq, lane
 SELECT j.pipeline, j.remote, j.priority, j.seq, p.paused, coalesce(p.weight, 1), coalesce(p.pass, 0), coalesce(p.need, 0),
        r.connections, r.interval, r.next_at, r.held_until,
        CASE WHEN r.connections > 0 THEN
-           (SELECT count(*) FROM job AS busy INDEXED BY job_running WHERE busy.state = 'running' AND busy.remote = j.remote) END
+           (SELECT count(*) FROM job AS busy INDEXED BY job_running WHERE busy.state = 'running' AND busy.remote = j.remote) END,
+       r.listing
 FROM job AS j LEFT JOIN pipeline AS p ON p.name = j.pipeline LEFT JOIN remote AS r ON r.name = j.remote
 WHERE j.id = coalesce(
     -- (not as one comparison of rows: SQLite would walk over all jobs of the run before)
@@ -136,6 +137,20 @@ UPDATE remote SET next_at = max(next_at, :now) + interval * :requests WHERE name
 -- name: remote_hold
 -- A server asked to be left alone: that goes for all jobs of its remote.
 INSERT INTO remote (name, held_until, held_why) SELECT remote, :until, :why FROM job WHERE id = :job AND remote <> ''
+ON CONFLICT (name) DO UPDATE SET held_until = excluded.held_until, held_why = excluded.held_why
+    WHERE excluded.held_until > held_until;
+
+-- name: remote_read
+SELECT connections, interval, next_at, held_until, held_why,
+       CASE WHEN connections > 0 THEN
+           (SELECT count(*) FROM job INDEXED BY job_running WHERE state = 'running' AND job.remote = remote.name) END
+FROM remote WHERE name = :name;
+
+-- name: remote_listing
+UPDATE remote SET listing = :until WHERE name = :name AND connections > 0;
+
+-- name: remote_hold_named
+INSERT INTO remote (name, held_until, held_why) VALUES (:name, :until, :why)
 ON CONFLICT (name) DO UPDATE SET held_until = excluded.held_until, held_why = excluded.held_why
     WHERE excluded.held_until > held_until;
 
@@ -398,12 +413,12 @@ UPDATE scan_lease SET worker = NULL, until = 0 WHERE one = 1 AND token = :token;
 
 -- name: scan_rows
 SELECT id, pipeline, source, number, wanted, next_at, again_at, slot, covered, started, finished, listed, found, changed, waiting, taken,
-       failures, coalesce(code, ''), coalesce(message, '')
+       failures, coalesce(code, ''), coalesce(message, ''), era, cursor_glob, cursor
 FROM scan WHERE (:pipeline IS NULL OR pipeline = :pipeline) ORDER BY pipeline;
 
 -- name: scan_make
 INSERT INTO scan (pipeline, source, slot, wanted) VALUES (:pipeline, :source, :now, :wanted)
-ON CONFLICT (pipeline) DO UPDATE SET source = excluded.source, covered = 0, wanted = max(wanted, excluded.wanted);
+ON CONFLICT (pipeline) DO UPDATE SET source = excluded.source, covered = 0, cursor = '', wanted = max(wanted, excluded.wanted);
 
 -- name: scan_want
 UPDATE scan SET wanted = :now WHERE pipeline = :pipeline;
@@ -412,8 +427,20 @@ UPDATE scan SET wanted = :now WHERE pipeline = :pipeline;
 -- Slots up to that one are accounted for; :wanted 0 asks for nothing.
 UPDATE scan SET slot = :slot, wanted = CASE WHEN :wanted THEN :wanted ELSE wanted END WHERE id = :id;
 
+-- name: scan_cursor
+UPDATE scan SET cursor = :cursor, cursor_glob = :glob WHERE id = :id;
+
+-- name: scan_held
+-- Its place is not to be asked now.
+UPDATE scan SET code = :code, message = :message, again_at = :again_at WHERE id = :id;
+
+-- name: scan_era
+-- A listing came to its end: is it time for the next era? However long nobody listed, it is one; a clock that was set back begins it anew.
+UPDATE scan SET era = era + (era_at > 0 AND era_at <= :now), era_at = :now
+WHERE id = :id AND (era_at > :now OR era_at + :length <= :now);
+
 -- name: scan_end
-UPDATE scan SET number = number + 1, wanted = CASE WHEN wanted = :wanted THEN 0 ELSE wanted END, next_at = :next_at,
+UPDATE scan SET cursor = CASE WHEN :resumes THEN cursor ELSE '' END, number = number + 1, wanted = CASE WHEN wanted = :wanted THEN 0 ELSE wanted END, next_at = :next_at,
                 again_at = :again_at, covered = :covered, started = :started, finished = :now, listed = :listed, found = :found,
                 changed = :changed, waiting = (SELECT count(*) FROM seen INDEXED BY seen_open
                                                WHERE scan = :id AND (state = 'waiting' OR state = 'ready') AND state <> 'taken'),
@@ -421,13 +448,14 @@ UPDATE scan SET number = number + 1, wanted = CASE WHEN wanted = :wanted THEN 0 
 WHERE id = :id;
 
 -- name: seen_get
-SELECT state, size, mtime, etag, looks, since, boot FROM seen WHERE scan = :scan AND uri = :uri;
+SELECT state, size, mtime, etag, looks, since, boot, era FROM seen WHERE scan = :scan AND uri = :uri;
 
 -- name: seen_put
-INSERT INTO seen (scan, uri, size, mtime, etag, state, looked, looks, since, first, boot, params)
-VALUES (:scan, :uri, :size, :mtime, :etag, :state, :looked, :looks, :since, :now, :boot, :params)
+INSERT INTO seen (scan, uri, size, mtime, etag, state, looked, looks, since, first, boot, params, era)
+VALUES (:scan, :uri, :size, :mtime, :etag, :state, :looked, :looks, :since, :now, :boot, :params, :era)
 ON CONFLICT (scan, uri) DO UPDATE SET size = excluded.size, mtime = excluded.mtime, etag = excluded.etag, state = excluded.state,
     looked = excluded.looked, looks = excluded.looks, since = excluded.since, boot = excluded.boot, params = excluded.params, after = 0,
+    era = excluded.era,
     first = CASE WHEN excluded.looks = 1 THEN excluded.first ELSE first END;
 
 -- name: seen_group
@@ -446,6 +474,20 @@ UPDATE seen SET state = 'taken', job = :job, after = :after, params = NULL WHERE
 -- name: seen_gone
 -- What waited, or was in an open group, and is not there any more.
 DELETE FROM seen WHERE scan = :scan AND (state = 'waiting' OR state = 'ready') AND state <> 'taken' AND looked < :number;
+
+-- name: seen_there
+UPDATE seen SET era = :era WHERE scan = :scan AND uri = :uri;
+
+-- name: seen_piece
+-- The end of the next piece of what was seen, by URI.
+SELECT max(uri) FROM (SELECT uri FROM seen WHERE scan = :scan AND uri > :after ORDER BY uri LIMIT :max);
+
+-- name: seen_old
+-- In that piece: what is taken, with nothing left to do, and was listed last before that era.
+SELECT count(*) FROM seen WHERE scan = :scan AND uri > :after AND uri <= :last AND state = 'taken' AND after = 0 AND era < :era;
+
+-- name: seen_prune
+DELETE FROM seen WHERE scan = :scan AND uri > :after AND uri <= :last AND state = 'taken' AND after = 0 AND era < :era;
 
 -- name: seen_loaded
 UPDATE seen SET after = 2 WHERE job = :job AND after = 1;

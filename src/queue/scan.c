@@ -2,6 +2,7 @@
 #include "queue/scan.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
@@ -125,6 +126,9 @@ static struct scan_row row_read(sqlite3_stmt *st)
         .failures = sqlite3_column_int64(st, 16),
         .code = db_text(st, 17),
         .message = db_text(st, 18),
+        .era = sqlite3_column_int64(st, 19),
+        .cursor_glob = sqlite3_column_int64(st, 20),
+        .cursor = db_text(st, 21),
     };
 }
 
@@ -149,7 +153,7 @@ static int row_of(struct queue *q, const char *pipeline, const char *source, str
     if (rc == 1) {
         *out = row_read(st);
         *same = !strcmp(out->source, source);
-        out->pipeline = out->source = out->code = out->message = NULL;
+        out->pipeline = out->source = out->code = out->message = out->cursor = NULL;
         sqlite3_reset(st);
     }
     return rc;
@@ -192,7 +196,7 @@ enum what { WHAT_NEW, WHAT_OPEN, WHAT_KNOWN, WHAT_CHANGED };
 struct before {
     enum what what;
     bool same; /* the version */
-    int64_t looks, since, boot;
+    int64_t looks, since, boot, era;
 };
 
 /* A time that was known to the minute may be told to the day by now. */
@@ -225,6 +229,7 @@ static int before_of(struct queue *q, int64_t scan, const struct scan_object *o,
     b->looks = sqlite3_column_int64(st, 4);
     b->since = sqlite3_column_int64(st, 5);
     b->boot = sqlite3_column_int64(st, 6);
+    b->era = sqlite3_column_int64(st, 7);
     sqlite3_reset(st);
     return 0;
 }
@@ -252,6 +257,18 @@ static bool is_whole(const struct scan_rules *r, const struct scan_object *o, in
     return settled && old && o->marked;
 }
 
+/* It is there in this era, too. */
+static int note_there(struct queue *q, const struct scan_row *s, const struct scan_object *o, const struct before *b, struct err *err)
+{
+    if (b->era == s->era)
+        return 0;
+    sqlite3_stmt *st = queue_stmt(q, SQL_SEEN_THERE);
+    db_bind(st, ":scan", s->id);
+    db_bind(st, ":uri", o->uri);
+    db_bind(st, ":era", s->era);
+    return db_run(st, err);
+}
+
 /* Write down what there is to write of an object, by what is known of it now, in the transaction. */
 static int note(struct queue *q, const struct scan_row *s, const struct scan_rules *r, const struct scan_object *o,
                 struct scan_count *count, struct err *err)
@@ -260,13 +277,13 @@ static int note(struct queue *q, const struct scan_row *s, const struct scan_rul
     if (before_of(q, s->id, o, &b, err) < 0)
         return -1;
     if (b.what == WHAT_KNOWN)
-        return 0;
+        return note_there(q, s, o, &b, err);
     count->found += b.what == WHAT_NEW;
     count->changed += b.what == WHAT_CHANGED;
     if (b.what == WHAT_CHANGED && r->on_change != ON_CHANGE_RELOAD) {
         if (r->on_change == ON_CHANGE_FAIL && !*count->changed_uri)
             snprintf(count->changed_uri, sizeof count->changed_uri, "%s", o->uri);
-        return 0;
+        return note_there(q, s, o, &b, err);
     }
     int64_t mono = sys_mono_ms(), boot = sys_boot();
     bool goes_on = b.what == WHAT_OPEN && b.same && b.boot == boot && b.since <= mono;
@@ -286,11 +303,21 @@ static int note(struct queue *q, const struct scan_row *s, const struct scan_rul
     db_bind(st, ":now", sys_now_ms());
     db_bind(st, ":boot", boot);
     db_bind(st, ":params", o->params);
+    db_bind(st, ":era", s->era);
+    return db_run(st, err);
+}
+
+static int note_page(struct queue *q, const struct scan_row *s, const struct scan_page *page, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_SCAN_CURSOR);
+    db_bind(st, ":id", s->id);
+    db_bind(st, ":cursor", page->cursor);
+    db_bind(st, ":glob", page->glob);
     return db_run(st, err);
 }
 
 int scan_look(struct queue *q, const struct scan_lease *l, const struct scan_row *s, const struct scan_rules *rules,
-              struct scan_object *objects, int n, struct scan_count *count, struct err *err)
+              struct scan_object *objects, int n, const struct scan_page *page, struct scan_count *count, struct err *err)
 {
     int open[SCAN_BATCH], nopen = 0;
     count->listed += n;
@@ -298,21 +325,23 @@ int scan_look(struct queue *q, const struct scan_lease *l, const struct scan_row
         struct before b;
         if (before_of(q, s->id, &objects[i], &b, err) < 0)
             return -1;
-        if (b.what == WHAT_KNOWN)
+        if (b.what == WHAT_KNOWN && b.era == s->era)
             continue;
-        int marked = rules->marked && b.what != WHAT_CHANGED ? rules->marked(rules->arg, &objects[i], err) : 1;
+        int marked = rules->marked && (b.what == WHAT_NEW || b.what == WHAT_OPEN) ? rules->marked(rules->arg, &objects[i], err) : 1;
         if (marked < 0)
             return -1;
         objects[i].marked = marked;
         open[nopen++] = i;
     }
-    if (!nopen)
+    if (!nopen && !page)
         return 0;
     if (begin(q, l, err) < 0)
         return -1;
     int rc = 0;
     for (int i = 0; rc >= 0 && i < nopen; i++)
         rc = note(q, s, rules, &objects[open[i]], count, err);
+    if (rc >= 0 && page)
+        rc = note_page(q, s, page, err);
     return end(q, rc, err);
 }
 
@@ -328,12 +357,15 @@ int scan_peek(struct queue *q, const struct scan_row *s, const struct scan_objec
 }
 
 /* After a whole listing, in the transaction. */
-static int forget_gone(struct queue *q, const struct scan_row *s, struct err *err)
+static int forget_gone(struct queue *q, const struct scan_row *s, struct scan_count *count, struct err *err)
 {
     sqlite3_stmt *st = queue_stmt(q, SQL_SEEN_GONE);
     db_bind(st, ":scan", s->id);
     db_bind(st, ":number", s->number);
-    return db_run(st, err);
+    if (db_run(st, err) < 0)
+        return -1;
+    count->gone += sqlite3_changes(queue_db(q));
+    return 0;
 }
 
 /* ---- jobs ---- */
@@ -537,7 +569,7 @@ int scan_take_groups(struct queue *q, const struct scan_lease *l, const struct s
     AUTO(group_clear) struct group g = { 0 };
     if (begin(q, l, err) < 0)
         return -1;
-    int jobs = walk->whole ? forget_gone(q, s, err) : 0;
+    int jobs = walk->whole ? forget_gone(q, s, count, err) : 0;
     if (jobs >= 0)
         jobs = take_groups(q, s, rules, job, walk, &g, count, err);
     if (end(q, jobs, err) < 0)
@@ -546,11 +578,21 @@ int scan_take_groups(struct queue *q, const struct scan_lease *l, const struct s
     return jobs;
 }
 
+static int next_era(struct queue *q, const struct scan_row *s, const struct scan_end *e, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_SCAN_ERA);
+    db_bind(st, ":id", s->id);
+    db_bind(st, ":now", sys_now_ms());
+    db_bind(st, ":length", e->forget_ms / SCAN_ERAS);
+    return e->forget_ms ? db_run(st, err) : 0;
+}
+
 static int end_write(struct queue *q, const struct scan_row *s, const struct scan_end *e, struct err *err)
 {
-    if (e->whole && forget_gone(q, s, err) < 0)
+    if (e->whole && (forget_gone(q, s, e->count, err) < 0 || next_era(q, s, e, err) < 0))
         return -1;
     sqlite3_stmt *st = queue_stmt(q, SQL_SCAN_END);
+    db_bind(st, ":resumes", e->resumes);
     db_bind(st, ":id", s->id);
     db_bind(st, ":wanted", s->wanted);
     db_bind(st, ":started", e->started);
@@ -570,6 +612,95 @@ static int end_write(struct queue *q, const struct scan_row *s, const struct sca
 int scan_end(struct queue *q, const struct scan_lease *l, const struct scan_row *s, const struct scan_end *e, struct err *err)
 {
     return begin(q, l, err) < 0 ? -1 : end(q, end_write(q, s, e, err), err);
+}
+
+int scan_cursor(struct queue *q, const char *pipeline, char **cursor, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_SCAN_ROWS);
+    db_bind(st, ":pipeline", pipeline);
+    int rc = db_step(st, err);
+    bool has = rc == 1 && *db_text(st, 21);
+    *cursor = has ? strdup(db_text(st, 21)) : NULL;
+    sqlite3_reset(st);
+    return rc < 0 ? -1 : has && !*cursor ? err_nomem(err) : 0;
+}
+
+int scan_held(struct queue *q, const struct scan_lease *l, const struct scan_row *s, int64_t again_at, const struct err *why, struct err *err)
+{
+    if (begin(q, l, err) < 0)
+        return -1;
+    sqlite3_stmt *st = queue_stmt(q, SQL_SCAN_HELD);
+    db_bind(st, ":id", s->id);
+    db_bind(st, ":again_at", again_at);
+    db_bind(st, ":code", err_name(why->code));
+    db_bind(st, ":message", (const char *)why->msg);
+    return end(q, db_run(st, err), err);
+}
+
+/* ---- what is not there any more ---- */
+
+enum { PRUNE_PIECE = 5000 /* rows that are looked at in one go */ };
+
+/* The last URI of the piece behind `last`, which it becomes. 1, 0 there is none, -1. */
+static int next_piece(struct queue *q, int64_t scan, struct buf *last, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_SEEN_PIECE);
+    db_bind(st, ":scan", scan);
+    db_bind(st, ":after", buf_str(last));
+    db_bind(st, ":max", PRUNE_PIECE);
+    int rc = db_step(st, err);
+    bool any = rc == 1 && sqlite3_column_type(st, 0) != SQLITE_NULL;
+    buf_reset(last);
+    if (any)
+        buf_adds(last, db_text(st, 0));
+    sqlite3_reset(st);
+    return rc < 0 ? -1 : last->failed ? err_nomem(err) : any;
+}
+
+/* Rows of the piece that are to be forgotten: counted, or (dry) only that. */
+static int prune_piece(struct queue *q, const struct scan_row *s, struct str after, struct str last, bool dry, int64_t *n, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_SEEN_OLD);
+    db_bind(st, ":scan", s->id);
+    db_bind(st, ":after", after);
+    db_bind(st, ":last", last);
+    db_bind(st, ":era", s->era - SCAN_ERAS);
+    int rc = db_step(st, err);
+    int64_t old = rc == 1 ? sqlite3_column_int64(st, 0) : 0;
+    sqlite3_reset(st);
+    *n += dry ? old : 0;
+    if (rc < 0 || dry || !old)
+        return rc < 0 ? -1 : 0;
+    if (queue_begin(q, err) < 0)
+        return -1;
+    st = queue_stmt(q, SQL_SEEN_PRUNE);
+    db_bind(st, ":scan", s->id);
+    db_bind(st, ":after", after);
+    db_bind(st, ":last", last);
+    db_bind(st, ":era", s->era - SCAN_ERAS);
+    rc = db_run(st, err);
+    int changes = sqlite3_changes(queue_db(q));
+    if (end(q, rc, err) < 0)
+        return -1;
+    *n += changes;
+    return 0;
+}
+
+int scan_prune(struct queue *q, const struct scan_row *s, bool dry, int64_t *n, struct err *err)
+{
+    AUTO(buf_clear) struct buf last = { 0 };
+    AUTO(buf_clear) struct buf after = { 0 };
+    int rc = 0;
+    buf_adds(&last, "");
+    while (s->era > SCAN_ERAS && (rc = next_piece(q, s->id, &last, err)) == 1) {
+        if (prune_piece(q, s, buf_str(&after), buf_str(&last), dry, n, err) < 0)
+            return err_in(err, "forget objects");
+        buf_reset(&after);
+        buf_add(&after, last.p, last.n);
+        if (after.failed)
+            return err_nomem(err);
+    }
+    return rc;
 }
 
 /* ---- after the load ---- */

@@ -46,13 +46,14 @@ int scan_lease_drop(struct queue *q, const struct scan_lease *l, struct err *err
 
 /* ---- the state of a scan ---- */
 struct scan_row {
-    int64_t id, number, wanted, next_at, again_at, slot, covered, started, finished;
+    int64_t era, cursor_glob, id, number, wanted, next_at, again_at, slot, covered, started, finished;
     int64_t listed, found, changed, waiting, taken, failures;
     const char *pipeline, *source, *code, *message; /* in scan_rows() only */
+    const char *cursor; /* there, and malloc'ed for who asks scan_cursor() */
 };
 int scan_rows(struct queue *q, int (*row)(void *arg, const struct scan_row *r), void *arg, struct err *err);
 /* The scan of a pipeline; made where there is none (`wanted`: it is looked at at once). Another source than before voids
- * `covered`. */
+ * `covered` and the cursor. */
 int scan_get(struct queue *q, const struct scan_lease *l, const char *pipeline, const char *source, bool wanted, struct scan_row *out,
              struct err *err);
 /* Ask the scanner for a listing of that pipeline. 1; 0: it has none yet. Needs no lease. */
@@ -81,13 +82,19 @@ struct scan_rules {
 struct scan_count {
     int64_t listed, found, changed, taken;
     int64_t waiting;  /* of those that were looked at: not whole yet */
+    int64_t gone;     /* waited, and the listing did not have them any more */
+    int64_t held_ms;  /* so long until the place may be asked: nothing was listed; 0: it was */
     int64_t again_ms; /* so long until the next of those that wait can be whole; 0: none waits for time */
     char changed_uri[160]; /* the first of them with on_change = fail, cut */
 };
 /* Up to SCAN_BATCH objects: what is not known is written down, all in one transaction; those that are known cost a look-up each
- * and no lock. *count adds up. */
+ * and no lock. *count adds up. `page` (NULL: none) is written in the same transaction: a listing that fails later goes on there. */
+struct scan_page {
+    const char *cursor; /* of the lister, behind these objects */
+    int64_t glob;       /* glob_id() */
+};
 int scan_look(struct queue *q, const struct scan_lease *l, const struct scan_row *s, const struct scan_rules *rules,
-              struct scan_object *objects, int n, struct scan_count *count, struct err *err);
+              struct scan_object *objects, int n, const struct scan_page *page, struct scan_count *count, struct err *err);
 /* The same without writing: what a listing would find (count: listed, found, changed). */
 int scan_peek(struct queue *q, const struct scan_row *s, const struct scan_object *o, struct scan_count *count, struct err *err);
 /* Up to SCAN_TAKE ready objects become jobs like `job` (its objects and params are set here), oldest first, in one transaction.
@@ -108,11 +115,27 @@ int scan_take_groups(struct queue *q, const struct scan_lease *l, const struct s
 
 struct scan_end {
     int64_t started, next_at, again_at, covered;
-    const struct scan_count *count;
-    bool whole;            /* everything was listed: what waited and was not there is forgotten */
+    struct scan_count *count;
+    bool whole;            /* everything was listed from the beginning: what waited and was not there is forgotten */
+    bool resumes;          /* the next listing goes on from the cursor */
+    int64_t forget_ms;     /* what no listing has for so long is forgotten; 0: nothing */
     const struct err *why; /* it failed, or NULL */
 };
 int scan_end(struct queue *q, const struct scan_lease *l, const struct scan_row *s, const struct scan_end *end, struct err *err);
+
+/* The cursor that the next listing goes on from, malloc'ed; NULL: from the beginning. 0, -1. */
+int scan_cursor(struct queue *q, const char *pipeline, char **cursor, struct err *err);
+/* The place must not be asked before again_at: nothing was listed, and `why` says so in status. */
+int scan_held(struct queue *q, const struct scan_lease *l, const struct scan_row *s, int64_t again_at, const struct err *why, struct err *err);
+
+/*
+ * What no listing has any more is forgotten some time after (forget=); an object of that name is a new one then. That time is
+ * counted in eras, SCAN_ERAS of them, by listings that came to their end, so that neither a scanner that was off nor a clock
+ * that jumps forgets what is there. A known object is written again once an era.
+ */
+enum { SCAN_ERAS = 8 };
+/* Forget what is due, in batches of a few ms; needs no lease. dry: only count. *n counts up. */
+int scan_prune(struct queue *q, const struct scan_row *s, bool dry, int64_t *n, struct err *err);
 
 /* ---- after the load ---- */
 struct scan_after {

@@ -212,6 +212,7 @@ CREATE TABLE remote (
     interval    INTEGER NOT NULL DEFAULT 0,   -- ms from the start of a job to that of the next
     next_at     INTEGER NOT NULL DEFAULT 0,   -- by interval, the next job not before
     held_until  INTEGER NOT NULL DEFAULT 0,   -- by Retry-After, no job before
+    listing     INTEGER NOT NULL DEFAULT 0,   -- until then one of its connections is for a listing
     held_why    TEXT NOT NULL DEFAULT ''
 ) WITHOUT ROWID;
 
@@ -245,13 +246,17 @@ INSERT INTO scan_lease (one) VALUES (1);
 CREATE TABLE scan (
     id       INTEGER PRIMARY KEY AUTOINCREMENT,
     pipeline TEXT NOT NULL UNIQUE,
-    source   TEXT NOT NULL,                -- as the ini had it; another one voids `covered`
+    source   TEXT NOT NULL,                -- as the ini had it; another one voids `covered` and `cursor`
     number   INTEGER NOT NULL DEFAULT 0,   -- of the listings that came to their end
     wanted   INTEGER NOT NULL DEFAULT 0,   -- a slot or a person asked for a listing then; 0: nobody
     next_at  INTEGER NOT NULL DEFAULT 0,   -- by every=, the next one
     again_at INTEGER NOT NULL DEFAULT 0,   -- objects wait for being whole: look at them then; 0: none
     slot     INTEGER NOT NULL,             -- all slots up to here are accounted for
     covered  INTEGER NOT NULL DEFAULT 0,   -- the dates in the source were listed up to here
+    cursor   TEXT NOT NULL DEFAULT '',     -- a listing that did not come to its end goes on there; '': from the beginning
+    cursor_glob INTEGER NOT NULL DEFAULT 0, -- the glob it belongs to (glob_id())
+    era      INTEGER NOT NULL DEFAULT 0,   -- grows by one at most each SCAN_ERAS-th part of forget=, by a listing that came to its end
+    era_at   INTEGER NOT NULL DEFAULT 0,   -- when it began
     started  INTEGER,                      -- of the last listing, like all that follows
     finished INTEGER,
     listed   INTEGER NOT NULL DEFAULT 0,   -- objects that match
@@ -279,6 +284,7 @@ CREATE TABLE seen (
     boot   INTEGER NOT NULL,               -- which boot that was
     params TEXT,                           -- of its job to be: JSON object
     job    INTEGER,                        -- the last one that was made of it
+    era    INTEGER NOT NULL DEFAULT 0,     -- of the scan when a listing had it last
     after  INTEGER NOT NULL DEFAULT 0,     -- after=: 0 nothing to do, 1 when its job is loaded, 2 now
     PRIMARY KEY (scan, uri)
 ) WITHOUT ROWID;

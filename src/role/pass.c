@@ -6,11 +6,16 @@
 #include <strings.h>
 
 #include "base/json.h"
+#include "base/log.h"
 #include "base/sys.h"
 #include "base/text.h"
+#include "queue/gate.h"
 #include "source/list.h"
 
-enum { MARKER_AGAIN_MS = 30000 /* cron: what waits for its marker is looked at so often */ };
+enum {
+    AGAIN_MS = 30000, /* cron: what waits for its marker, or came before the page that a listing went on from, is looked at so soon */
+    HOLD_MAX_MS = 7 * 86400000, /* the window of a dated source is held open for what waits in it so long at most */
+};
 
 struct looking {
     const struct pass *pass;
@@ -29,6 +34,13 @@ struct looking {
     int64_t kept_mono_ms; /* the lease was renewed then */
     bool own;             /* the error is of the queue, and not of the source */
     bool place_failed;    /* the question after a marker */
+    /* going on where the listing before failed */
+    char *cursor;         /* of that glob of its; NULL: from the beginning */
+    bool reached;         /* it was handed over: what came before it was not listed again */
+    bool paged;           /* a later one was written */
+    int64_t pages;
+    const char *remote;   /* whose limits bind it; NULL: this machine */
+    char remote_text[300];
     /* pass_peek() */
     void (*found)(void *arg, const char *uri, int64_t size, int64_t mtime_ms);
     void *arg;
@@ -123,14 +135,27 @@ int pass_job(const struct config *config, const struct pipeline *p, struct submi
 
 /* ---- objects ---- */
 
-static int flush(struct looking *l, struct err *err)
+static int flush_page(struct looking *l, const struct scan_page *page, struct err *err)
 {
     int n = l->n;
     l->n = 0;
-    int rc = n ? scan_look(l->pass->queue, l->pass->lease, &l->scan, &l->rules, l->objects, n, l->count, err) : 0;
+    int rc = n || page ? scan_look(l->pass->queue, l->pass->lease, &l->scan, &l->rules, l->objects, n, page, l->count, err) : 0;
     l->own |= rc < 0 && !l->place_failed;
     arena_reset(&l->arena);
     return rc;
+}
+
+static int flush(struct looking *l, struct err *err) { return flush_page(l, NULL, err); }
+
+static int on_page(void *arg, const char *cursor, struct err *err)
+{
+    struct looking *l = arg;
+    const struct scan_page page = { cursor, glob_id(l->ask.glob) };
+    l->pages++;
+    if (l->cursor && !l->reached) /* the one that is kept is further on */
+        return 0;
+    l->paged = true;
+    return flush_page(l, &page, err);
 }
 
 /* Is the name among the globs that are not taken, or a marker? */
@@ -244,6 +269,19 @@ static int is_marked(void *arg, const struct scan_object *o, struct err *err)
     return there;
 }
 
+/* May the place be asked now, by the limits that bind all who do? 0 yes, 1 later (*opens, and err says why), -1. */
+static int ask_remote(struct looking *l, int64_t *opens, struct err *err)
+{
+    const struct pass *p = l->pass;
+    char why[REMOTE_WHY];
+    if (remote_list_begin(p->queue, l->remote, p->lease->ms, opens, why, err) < 0)
+        return -1;
+    if (!*opens)
+        return 0;
+    err_set(err, ERR_FETCH_BUSY, "'%s' is not listed now: %s", l->remote, why);
+    return 1;
+}
+
 /* Signs of life, and the lease, while a listing takes its time. */
 static bool go_on(void *arg)
 {
@@ -253,7 +291,8 @@ static bool go_on(void *arg)
     role_alive(p->role);
     if (p->lease && sys_mono_ms() - l->kept_mono_ms > p->lease->ms / 3) {
         l->kept_mono_ms = sys_mono_ms();
-        if (scan_lease_keep(p->queue, p->lease, &err) < 0)
+        int64_t opens;
+        if (scan_lease_keep(p->queue, p->lease, &err) < 0 || (l->remote && ask_remote(l, &opens, &err) < 0))
             return false;
     }
     return role_grace(p->role) < 0;
@@ -285,6 +324,7 @@ static int looking_open(struct looking *l, const struct pass *pass, struct err *
                                 .versions = c->on_change != ON_CHANGE_IGNORE || c->settle_ms,
                                 .cursor = "",
                                 .go_on = go_on };
+    l->remote = *l->ask.base ? config_remote_name(pass->role->config, l->ask.base, l->remote_text, sizeof l->remote_text) : NULL;
     l->lister = list_by_base(l->ask.base, err);
     return l->lister ? 0 : -1;
 }
@@ -294,13 +334,17 @@ static void looking_close(struct looking *l)
     pattern_free(l->pattern);
     zone_close(l->zone);
     arena_clear(&l->arena);
+    free(l->cursor);
     free(l);
 }
 
 static int list_glob(struct looking *l, const struct glob *g, struct err *err)
 {
-    struct list_sink sink = { .object = l->found ? on_peek : on_object, .folder = on_folder, .arg = l };
+    struct list_sink sink = { .object = l->found ? on_peek : on_object, .page = l->found ? NULL : on_page, .folder = on_folder, .arg = l };
+    bool here = l->cursor && !l->reached && glob_id(g) == l->scan.cursor_glob;
     l->ask.glob = g;
+    l->ask.cursor = here ? l->cursor : "";
+    l->reached |= here;
     if (l->lister->list(&l->ask, &sink, err) == 0)
         return flush(l, err);
     if (l->own || err->code != ERR_FETCH_MISSING || !pattern_is_dated(l->pattern))
@@ -359,6 +403,15 @@ static int64_t retry_ms(const struct pipeline *p, int64_t failures)
     return ms < p->backoff_max_ms ? ms : p->backoff_max_ms > 1000 ? p->backoff_max_ms : 1000;
 }
 
+/* How far the dates of the source are listed now: not beyond what was not listed from its beginning, or waits; but what waits for
+ * ever does not hold the window open for ever. */
+static int64_t covers(const struct looking *l, int64_t started, int64_t window_from, bool whole)
+{
+    if (whole && !l->count->waiting)
+        return started;
+    return whole && window_from < started - HOLD_MAX_MS ? started - HOLD_MAX_MS : window_from;
+}
+
 /* Write down how it ended. `listed`: the listing came to its end. */
 static int finish(struct looking *l, int64_t started, int64_t window_from, bool listed, const struct err *why, struct err *err)
 {
@@ -367,18 +420,38 @@ static int finish(struct looking *l, int64_t started, int64_t window_from, bool 
     struct scan_end e = {
         .started = started,
         .next_at = !every ? 0 : started <= now && started + every > now ? started + every : now + every,
-        .covered = listed && !l->count->waiting ? started : window_from,
+        .covered = covers(l, started, window_from, listed && !l->reached),
         .count = l->count,
-        .whole = listed,
+        .whole = listed && !l->reached,
+        .resumes = !listed && (l->paged || l->cursor) && err_class(why->code) == ERR_TRANSIENT,
+        .forget_ms = p->scan.forget_ms,
         .why = why,
     };
     if (!listed)
-        e.again_at = now + retry_ms(p, l->scan.failures);
+        e.again_at = now + (why->retry_after_ms > retry_ms(p, l->scan.failures) ? why->retry_after_ms : retry_ms(p, l->scan.failures));
     else if (l->count->again_ms)
         e.again_at = now + l->count->again_ms;
-    else if (l->count->waiting && !every)
-        e.again_at = now + MARKER_AGAIN_MS;
-    return scan_end(l->pass->queue, l->pass->lease, &l->scan, &e, err);
+    else if ((l->count->waiting || l->reached) && !every)
+        e.again_at = now + AGAIN_MS;
+    if (scan_end(l->pass->queue, l->pass->lease, &l->scan, &e, err) < 0)
+        return -1;
+    if (l->count->gone && l->pattern && pattern_is_dated(l->pattern))
+        log_event(LOG_WARN, "objects waited and are not listed any more; what waits keeps its folder listed for a week at most", "pipeline",
+                  p->name, "objects", log_num(l->count->gone), NULL);
+    return 0;
+}
+
+/* 1: the place is not to be asked now, which is written down; 0; -1. */
+static int hold(struct looking *l, int64_t now, struct err *why, struct err *err)
+{
+    int64_t opens;
+    int held = l->remote ? ask_remote(l, &opens, why) : 0;
+    if (held < 0)
+        *err = *why;
+    if (held <= 0)
+        return held;
+    l->count->held_ms = opens > now ? opens - now : 1;
+    return scan_held(l->pass->queue, l->pass->lease, &l->scan, opens, why, err) < 0 ? -1 : 1;
 }
 
 static int run(struct looking *l, struct err *why, struct err *err)
@@ -386,10 +459,15 @@ static int run(struct looking *l, struct err *why, struct err *err)
     const struct pass *pass = l->pass;
     int64_t now = sys_now_ms(), from = 0;
     int rc = looking_open(l, pass, why);
+    int held = rc == 0 ? hold(l, now, why, err) : 0;
+    if (held)
+        return held < 0 ? -1 : 0;
     if (rc == 0) {
         from = window_begin(l, now);
         rc = list_window(l, from - pass->pipeline->scan.lookback_ms, now, why);
     }
+    if (l->lister && l->remote && remote_list_end(pass->queue, l->remote, l->pages + !l->pages, why, err) < 0)
+        return -1;
     if (rc < 0 && (l->own || why->code == ERR_SHUTDOWN)) {
         *err = *why;
         return -1;
@@ -398,7 +476,7 @@ static int run(struct looking *l, struct err *why, struct err *err)
     if (listed)
         *why = (struct err){ 0 }; /* of a folder or a marker that is not there, and need not be */
     /* what a listing found before it failed counts */
-    if (l->pattern && ((!listed && !l->place_failed && flush(l, err) < 0) || take_all(l, listed, err) < 0))
+    if (l->pattern && ((!listed && !l->place_failed && flush(l, err) < 0) || take_all(l, listed && !l->reached, err) < 0))
         return -1;
     if (listed && *l->count->changed_uri)
         err_set(why, ERR_CHANGED, "%lld objects are not what they were when they were taken, such as %s",
@@ -416,6 +494,8 @@ int pass_run(const struct pass *pass, struct scan_count *count, struct err *why,
     l->pass = pass;
     l->count = count;
     int rc = scan_get(pass->queue, pass->lease, pass->pipeline->name, pass->pipeline->source, true, &l->scan, err);
+    if (rc == 0 && !l->scan.wanted) /* who asks wants all that is there now */
+        rc = scan_cursor(pass->queue, pass->pipeline->name, &l->cursor, err);
     if (rc == 0)
         rc = run(l, why, err);
     looking_close(l);

@@ -3,7 +3,11 @@
  *
  * Objects go to the queue in batches, so that memory does not grow with their number. A pass that is killed has done what it
  * has done; the next one finds the rest, and nothing twice (queue/scan.h). How far the dates of the source were listed
- * moves on only when the whole pass came to its end and nothing waits any more, so that no folder is left behind.
+ * moves on only when the whole pass came to its end and nothing waits any more, so that no folder is left behind; but what waits holds a
+ * folder a week at most, and who gives up on objects says so in the log.
+ *
+ * A listing that fails in the middle goes on there the next time, where the place gives pages (list.h). Such a one has not seen what came
+ * meanwhile before its beginning: it forgets nothing and covers nothing; the one after it is whole again.
  */
 #ifndef QETL_ROLE_PASS_H
 #define QETL_ROLE_PASS_H
@@ -26,7 +30,8 @@ struct pass {
     int owner;           /* of its watched folders */
 };
 
-/* 0: it came to its end, well (why->code is ERR_NONE) or not (*why, which the scan keeps). -1: the queue cannot be used, the lease
+/* 0: it came to its end, well (why->code is ERR_NONE) or not (*why, which the scan keeps), or its place is not to be asked now
+ * (count->held_ms, and *why). -1: the queue cannot be used, the lease
  * is lost, or a stop was asked for. */
 int pass_run(const struct pass *pass, struct scan_count *count, struct err *why, struct err *err);
 /* Can somebody list the source of a scanned pipeline? 0, or -1: uri. */

@@ -35,6 +35,8 @@ struct scanner {
     int64_t kept_mono_ms, beat_mono_ms, sweep_mono_ms;
     int64_t inbox_mono_ms; /* look at the inbox then */
     struct due {
+        int64_t held_mono_ms;       /* its place is not to be asked before; 0: it may */
+        int64_t pruned_era;
         int64_t not_before_mono_ms; /* a busy folder gets half of our time at most */
         bool watched, met;
     } *due; /* one a pipeline of the config */
@@ -179,6 +181,8 @@ static int64_t time_left(const struct scanner *s, const struct pipeline *p, cons
 {
     int64_t now = sys_now_ms(), left = INT64_MAX;
     int64_t again_most = p->scan.settle_ms + p->scan.min_age_ms + p->scan.group_wait_ms + p->backoff_max_ms + 60000;
+    if (d->held_mono_ms)
+        return d->held_mono_ms > sys_mono_ms() ? d->held_mono_ms - sys_mono_ms() : 0;
     if (row->wanted)
         return 0;
     if (row->again_at)
@@ -214,8 +218,12 @@ static int look_through(struct scanner *s, const struct pipeline *p, struct due 
     if (pass_run(&pass, &count, &why, err) < 0)
         return -1;
     int64_t now = sys_mono_ms();
+    bool was_held = d->held_mono_ms;
     d->not_before_mono_ms = now + (now - began);
-    if (why.code != ERR_NONE)
+    d->held_mono_ms = count.held_ms ? now + count.held_ms : 0;
+    if (count.held_ms && !was_held)
+        log_error("a scan waits", &why, "pipeline", p->name);
+    else if (!count.held_ms && why.code != ERR_NONE)
         log_error("a scan failed; it is tried again", &why, "pipeline", p->name);
     else if (count.taken)
         log_event(LOG_INFO, "new objects became jobs", "pipeline", p->name, "jobs", log_num(count.taken), "listed",
@@ -324,20 +332,32 @@ int scanner_after(struct scanner *s, struct err *err)
     return 0;
 }
 
-/* Slots are remembered as long as jobs are. */
+/* Slots are remembered as long as jobs are, objects as forget= says. */
+static int sweep_one(struct scanner *s, const struct pipeline *p, struct due *d, struct err *err)
+{
+    struct scan_row row;
+    int64_t n = 0;
+    if (scan_get(s->queue, &s->lease, p->name, p->source, false, &row, err) < 0 ||
+        (p->scan.cron_text && s->config->keep_jobs_ms &&
+         scan_slots_sweep(s->queue, &s->lease, &row, sys_now_ms() - s->config->keep_jobs_ms, err) < 0))
+        return -1;
+    if (p->scan.forget_ms && row.era != d->pruned_era && scan_prune(s->queue, &row, false, &n, err) < 0)
+        return -1;
+    d->pruned_era = row.era;
+    if (n)
+        log_event(LOG_INFO, "objects that are long gone were forgotten", "pipeline", p->name, "objects", log_num(n), NULL);
+    return 0;
+}
+
 static int sweep(struct scanner *s, struct err *err)
 {
     int64_t now = sys_mono_ms();
-    if (!s->config->keep_jobs_ms || (s->sweep_mono_ms && now - s->sweep_mono_ms < SWEEP_MS))
+    if (s->sweep_mono_ms && now - s->sweep_mono_ms < SWEEP_MS)
         return 0;
     s->sweep_mono_ms = now;
-    for (int i = 0; i < s->config->npipelines; i++) {
-        const struct pipeline *p = &s->config->pipelines[i];
-        struct scan_row row;
-        if (p->scan.cron_text && (scan_get(s->queue, &s->lease, p->name, p->source, false, &row, err) < 0 ||
-                                  scan_slots_sweep(s->queue, &s->lease, &row, sys_now_ms() - s->config->keep_jobs_ms, err) < 0))
+    for (int i = 0; i < s->config->npipelines; i++)
+        if (pipeline_is_scanned(&s->config->pipelines[i]) && sweep_one(s, &s->config->pipelines[i], &s->due[i], err) < 0)
             return -1;
-    }
     return 0;
 }
 
