@@ -439,6 +439,15 @@ static int sink_result(const struct query_sink *sink, const PGresult *r, bool *t
     return rc;
 }
 
+/* In a transaction that we began to read only, 25006 (read_only_sql_transaction) is the question's fault, not a standby's. */
+static int query_error(PGconn *pg, const PGresult *r, struct err *err)
+{
+    const char *state = PQresultErrorField(r, PG_DIAG_SQLSTATE);
+    if (state && !strcmp(state, "25006"))
+        return err_set(err, ERR_TARGET_REFUSED, "a query may only read");
+    return pg_error(pg, r, "query", err);
+}
+
 int postgres_query(const struct config *config, const struct target_config *cfg, const char *sql, const struct query_sink *sink,
                    struct err *err)
 {
@@ -455,7 +464,7 @@ int postgres_query(const struct config *config, const struct target_config *cfg,
         if (status == PGRES_TUPLES_OK || status == PGRES_SINGLE_TUPLE)
             rc = sink_result(sink, r, &told, err);
         else if (status != PGRES_COMMAND_OK)
-            rc = pg_error(pg, r, "query", err);
+            rc = query_error(pg, r, err);
     }
     PQfinish(pg);
     return rc;
