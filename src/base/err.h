@@ -61,6 +61,11 @@ enum err_code {
     ERR_REJECTS,
     ERR_COUNTS,
     ERR_INFER,
+    /* programs of the ini */
+    ERR_PROGRAM,
+    ERR_PROGRAM_AGAIN,
+    ERR_PROGRAM_START,
+    ERR_PROGRAM_TIMEOUT,
     /* the reader child */
     ERR_READER_CRASHED,
     ERR_READER_MEMORY,

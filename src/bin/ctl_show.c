@@ -126,6 +126,7 @@ static const struct table_col error_cols[] = {
     { "at", "TIME", CELL_TIME },        { "job", "JOB", CELL_NUMBER },      { "uid", NULL, CELL_TEXT },
     { "pipeline", "PIPELINE", CELL_TEXT }, { "attempt", "TRY", CELL_NUMBER }, { "stage", "STAGE", CELL_TEXT },
     { "class", "CLASS", CELL_TEXT },    { "code", "CODE", CELL_TEXT },      { "message", "MESSAGE", CELL_TEXT },
+    { "detail", NULL, CELL_TEXT },
 };
 
 static int error_cells(void *arg, const struct error_row *r)
@@ -140,6 +141,7 @@ static int error_cells(void *arg, const struct error_row *r)
     table_text(t, r->class);
     table_text(t, r->code);
     table_text(t, r->message);
+    table_text(t, r->detail);
     return 0;
 }
 
@@ -528,6 +530,15 @@ static int job_json(struct ctl *c, int64_t id, struct buf *doc)
     return 0;
 }
 
+/* What the program of the newest error wrote to standard error. */
+static int print_detail(void *arg, const struct error_row *r)
+{
+    (void)arg;
+    if (r->detail)
+        printf("\nstandard error of attempt %" PRId64 ":\n%s\n", r->attempt, r->detail);
+    return 0;
+}
+
 int ctl_show(struct ctl *c, int argc, char **argv)
 {
     int64_t id;
@@ -558,7 +569,8 @@ int ctl_show(struct ctl *c, int argc, char **argv)
         table_print(&outputs, "outputs", "nothing staged");
         puts("");
         table_print(&errors, "errors", "no errors");
-        return 0;
+        ef.limit = 1;
+        return job_errors(c->queue, &ef, print_detail, NULL, &c->err);
     }
     AUTO(buf_clear) struct buf doc = { 0 };
     buf_adds(&doc, "{\"job\":");

@@ -568,6 +568,14 @@ static void keep_place(struct build *b, int i, struct recipe *r)
     buf_clear(&place);
 }
 
+/* A program is not run once more to find out its columns: who knows what it does. */
+static void check_program_columns(struct build *b, int i)
+{
+    b->bound[i].recipe->by_program = b->bound[i].pipeline->command.argv;
+    if (b->bound[i].recipe->by_program && !given(b, i, "columns"))
+        check_fault(b, i, "columns", "missing: the columns of what a program writes are not found out");
+}
+
 static void check_recipe(struct build *b, int i)
 {
     struct recipe *r = b->bound[i].recipe;
@@ -575,6 +583,7 @@ static void check_recipe(struct build *b, int i)
     check_table(b, i, r);
     check_columns(b, i, r);
     check_clean(b, i, r);
+    check_program_columns(b, i);
     check_key(b, i, r);
     check_meeting(b, i, r);
     check_signs(b, i, r);
@@ -689,9 +698,24 @@ static void check_scan(struct build *b, int i, struct pipeline *p)
         check_pattern(b, i, p);
 }
 
+/* Keys that say how a program is run. */
+static void check_command(struct build *b, int i, const struct pipeline *p)
+{
+    static const char *const about[] = { "command_timeout", "command_memory", "command_user", "command_env" };
+    bool any = p->command.argv;
+    for (size_t k = 0; k < COUNT_OF(about) && !any; k++)
+        if (entry_find(b, i, about[k], NULL))
+            check_fault(b, i, about[k], "expected command beside it: no program is run without");
+    if (p->command.argv && p->source)
+        check_fault(b, i, "command", "expected either command or source");
+    if (p->command.argv && p->archive)
+        check_fault(b, i, "archive", "expected no command beside it: what a program writes is no object that could be kept");
+}
+
 static void check_pipeline(struct build *b, int i)
 {
     struct pipeline *p = b->bound[i].pipeline;
+    check_command(b, i, p);
     check_scan(b, i, p);
     check_archive(b, i, p);
     for (int k = 0; k < p->nparts; k++) {
@@ -807,6 +831,8 @@ static int load(struct build *b, const char *file, struct buf *faults, struct er
         return -1;
     if (!(b->folder = folder_of(file)) || !(b->c->path = keep(b, str_of(file))))
         return err_sys(err, "find the folder of '%s'", file);
+    if (!(b->c->folder = keep(b, str_of(b->folder))))
+        return err_nomem(err);
     b->keys = (struct key_reader){ .arena = &b->c->arena, .folder = b->folder };
     if (read_folder(b, err) < 0)
         return -1;

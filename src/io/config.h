@@ -62,6 +62,19 @@ enum infer_from { INFER_MEMBER, INFER_SAMPLE };
 enum missing_rows { MISSING_KEEP, MISSING_DELETE };
 enum json_unknown { UNKNOWN_STRICT, UNKNOWN_LAX };
 
+/* A program and its arguments, as execve has them; NULL: none. */
+struct command {
+    char **argv;
+};
+
+/* What programs of a pipeline may have and do (role/program.h). */
+struct command_limits {
+    int64_t timeout_ms;
+    int64_t memory; /* bytes of data of each process; 0: no limit */
+    char *user;     /* NULL: that of the worker */
+    char *env;      /* one "NAME = value" a line; references allowed in the value; or NULL */
+};
+
 /* How the bytes of a member become rows, and rows become typed: keys of [pipeline NAME] and
  * [pipeline NAME.PART]. */
 struct recipe {
@@ -102,6 +115,7 @@ struct recipe {
     char *after_load;          /* SQL run in the target by the commit of each job, or NULL */
     struct reject_limit max_rejects;
     bool empty_ok;
+    bool by_program; /* what is read was written by a program of the ini */
 };
 
 enum { CONFIG_PARTS_MAX = 16 };
@@ -139,6 +153,8 @@ struct scan_config {
 struct pipeline {
     char *name;
     char *source;     /* URI template with {param}, or NULL */
+    struct command command; /* gives the bytes of its jobs, instead of a source */
+    struct command_limits command_limits;
     int64_t nested;   /* archives inside archives: depth, default 1 */
     int64_t priority; /* default of its jobs; greater first */
     int64_t weight;   /* share of the workers beside other pipelines */
@@ -162,7 +178,8 @@ struct limits {
 };
 
 struct config {
-    char *path; /* of the main file, for messages */
+    char *path;   /* of the main file, for messages */
+    char *folder; /* of the main file, absolute */
     char *database, *spool, *log_form, *log_level;
     int64_t worker_slots, lease_ms, claim_batch, shutdown_timeout_ms, heartbeat_ms, poll_ms, keep_jobs_ms;
     int64_t group_jobs, group_bytes;

@@ -171,6 +171,17 @@ static const struct key keys[] = {
     { AT_PIPELINE, "source", KEY_SOURCE, IN(pipeline, source), NULL, 0, 0, NULL, 0,
       "URI or path of a job's object when the submit names none; {name} is the job's parameter of "
       "that name, {{ a brace. A path that begins with neither a slash nor a parameter is taken from the folder of the main file" },
+    { AT_PIPELINE, "command", KEY_COMMAND, IN(pipeline, command), NULL, 0, 0, NULL, LINES,
+      "a program and its arguments, run by each job instead of fetching a source: the job's parameters are its standard "
+      "input, its standard output is read, see PROGRAMS" },
+    { AT_PIPELINE, "command_timeout", KEY_DURATION, IN(pipeline, command_limits.timeout_ms), "1h", 100, 30 * (int64_t)DAYS, NULL, 0,
+      "a program of the pipeline that runs longer is killed, and the attempt has failed" },
+    { AT_PIPELINE, "command_memory", KEY_SIZE, IN(pipeline, command_limits.memory), "1G", 0, 1024 * TIB, NULL, 0,
+      "memory for data of each process of a program; 0: no limit" },
+    { AT_PIPELINE, "command_user", KEY_TEXT, IN(pipeline, command_limits.user), NULL, 0, 0, NULL, 0,
+      "user that the pipeline's programs run as; only a worker that is root can change it" },
+    { AT_PIPELINE, "command_env", KEY_ENV, IN(pipeline, command_limits.env), NULL, 0, 0, NULL, LINES,
+      "environment of the pipeline's programs, one NAME = value a line; the value can be a reference to a secret" },
     { AT_PIPELINE, "nested", KEY_NUMBER, IN(pipeline, nested), "1", 0, 8, NULL, 0,
       "archives are opened inside archives to this depth" },
     { AT_PIPELINE, "priority", KEY_NUMBER, IN(pipeline, priority), "0", -1000, 1000, NULL, 0,
@@ -765,6 +776,82 @@ static bool parse_after(struct key_reader *kr, const struct key *k, const char *
     return !move || keep_path(kr, "", text + 5, '\0', "", &a->folder);
 }
 
+/* One word of a command, its quotes and backslashes taken away: 1, 0 at the end, -1 an open quote. *plain: it had none. */
+static int word_next(const char **at, struct buf *out, bool *plain)
+{
+    const char *p = *at + strspn(*at, " \t\n");
+    buf_reset(out);
+    buf_adds(out, "");
+    *plain = true;
+    if (!*p)
+        return 0;
+    for (char quote = 0; *p && (quote || !strchr(" \t\n", *p)); p++) {
+        bool opens = !quote && (*p == '"' || *p == '\''), closes = quote && *p == quote;
+        bool escapes = *p == '\\' && quote != '\'' && p[1] && (!quote || strchr("\"\\", p[1]));
+        *plain &= !opens && !escapes;
+        if (opens || closes)
+            quote = opens ? *p : 0;
+        else
+            buf_addc(out, escapes ? *++p : *p);
+        if (quote && !p[1])
+            return -1;
+    }
+    *at = p;
+    return 1;
+}
+
+/* What only a shell would understand. */
+static bool word_is_shell(const char *word)
+{
+    static const char *const signs[] = { "|", "||", "&", "&&", ";", "<", ">", ">>", "2>&1", NULL };
+    for (int i = 0; signs[i]; i++)
+        if (!strcmp(word, signs[i]))
+            return true;
+    return false;
+}
+
+/* A program with a slash in its name is taken from the ini's folder; one without is looked for in PATH. */
+static bool parse_command(struct key_reader *kr, const struct key *k, const char *text, void *base)
+{
+    size_t room = strlen(text) / 2 + 2; /* a word has a byte, and white space behind it */
+    char **argv = arena_alloc(kr->arena, mem_product(room, sizeof *argv));
+    struct buf word = { 0 };
+    int n = 0, rc = 0;
+    bool plain, good = argv != NULL;
+    kr->failed |= !argv;
+    while (good && (rc = word_next(&text, &word, &plain)) > 0) {
+        kr->failed |= word.failed;
+        if (plain && !word.failed && word_is_shell(word.p))
+            good = want(kr, "a program and its arguments; no shell reads %s: write sh -c '...', or put it into a script", word.p);
+        else if (n == 0 && !word.failed && strchr(word.p, '/'))
+            (void)keep_path(kr, "", word.p, '\0', "", &argv[n++]);
+        else
+            argv[n++] = word.failed ? NULL : keep(kr, buf_str(&word));
+    }
+    if (rc < 0)
+        good = want(kr, "a closing quote");
+    else if (good && (!n || !argv[0] || !*argv[0]))
+        good = want(kr, "the name of a program");
+    buf_clear(&word);
+    if (!good)
+        return false;
+    argv[n] = NULL;
+    PLACE(struct command)->argv = argv;
+    return true;
+}
+
+static bool parse_env(struct key_reader *kr, const struct key *k, const char *text, void *base)
+{
+    for (const char *p = text; *p;) {
+        size_t n = strcspn(p, "\n"), name = strspn(p, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_");
+        size_t equals = name + strspn(p + name, " \t");
+        if (n && (!name || isdigit((unsigned char)*p) || equals >= n || p[equals] != '='))
+            return want(kr, "NAME = value, one a line");
+        p += n + (p[n] == '\n');
+    }
+    return parse_text(kr, k, text, base);
+}
+
 static const struct type_def {
     const char *name; /* in the manual */
     bool (*parse)(struct key_reader *, const struct key *, const char *text, void *base);
@@ -791,6 +878,8 @@ static const struct type_def {
     [KEY_SQL] = { "SQL", parse_sql },
     [KEY_CRON] = { "times", parse_cron },
     [KEY_AFTER] = { "word", parse_after },
+    [KEY_COMMAND] = { "program", parse_command },
+    [KEY_ENV] = { "lines", parse_env },
 };
 
 /* ---- finding keys ---- */
@@ -849,7 +938,7 @@ void key_defaults(struct key_reader *kr, enum scope scope, void *base)
 bool key_is_private(const struct key *k)
 {
     return k->type == KEY_SECRET || k->type == KEY_URL || k->type == KEY_SOURCE ||
-           k->type == KEY_HEADER;
+           k->type == KEY_HEADER || k->type == KEY_ENV;
 }
 
 /* ---- the manual ---- */

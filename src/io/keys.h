@@ -59,6 +59,8 @@ enum key_type {
     KEY_SQL,
     KEY_CRON,
     KEY_AFTER,
+    KEY_COMMAND,
+    KEY_ENV,
     KEY_TYPES
 };
 

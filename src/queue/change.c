@@ -73,7 +73,7 @@ int change_attempt(struct queue *q, const struct change *c, const char *kind, co
 }
 
 int change_error(struct queue *q, const struct change *c, const char *stage, const struct err *why,
-                 struct err *err)
+                 const char *detail, struct err *err)
 {
     sqlite3_stmt *st = queue_stmt(q, SQL_ERROR);
     db_bind(st, ":job", c->id);
@@ -82,6 +82,7 @@ int change_error(struct queue *q, const struct change *c, const char *stage, con
     db_bind(st, ":class", err_class_name(err_class(why->code)));
     db_bind(st, ":code", err_name(why->code));
     db_bind(st, ":message", why->msg);
+    db_bind(st, ":detail", detail);
     db_bind(st, ":now", sys_now_ms());
     return db_run(st, err);
 }

@@ -27,7 +27,7 @@ int change_run(struct queue *q, sqlite3_stmt *st, struct err *err);
 int change_attempt(struct queue *q, const struct change *c, const char *kind, const char *outcome,
                    int signal, int64_t peak_rss, struct err *err);
 int change_error(struct queue *q, const struct change *c, const char *stage, const struct err *why,
-                 struct err *err);
+                 const char *detail, struct err *err);
 /* Why the lease of a job that nobody ended is over, for its error log: its process is gone, or was
  * not heard of. */
 int change_crashed(struct queue *q, int64_t id, struct err *why, struct err *err);

@@ -288,12 +288,12 @@ static int back_to_ready(struct queue *q, const struct change *c, int64_t attemp
 /* An attempt came to nothing: write it down, then try again (after wait_ms) or give up. c->crashes
  * counts this one already. */
 static int attempt_failed(struct queue *q, const struct change *c, bool crashed,
-                          int64_t crashes_max, const struct err *why, const char *stage, int signal,
+                          int64_t crashes_max, const struct err *why, const char *stage, const char *detail, int signal,
                           int64_t peak_rss, int64_t wait_ms, struct settled *s, struct err *err)
 {
     bool again = crashed ? c->crashes < crashes_max : err_class(why->code) == ERR_TRANSIENT;
     if (change_attempt(q, c, "work", crashed ? "crashed" : "failed", signal, peak_rss, err) < 0 ||
-        change_error(q, c, stage, why, err) < 0)
+        change_error(q, c, stage, why, detail, err) < 0)
         return -1;
     if (again && c->attempts < c->attempts_max)
         return back_to_ready(q, c, c->attempts, wait_ms, s, err);
@@ -348,7 +348,7 @@ static int finish_unstaged(struct queue *q, struct finish *f, int64_t crashes_ma
     c.crashes += crashed;
     s->count.processed++;
     s->count.failed++;
-    if (attempt_failed(q, &c, crashed, crashes_max, &f->err, f->stage, f->signal, f->peak_rss,
+    if (attempt_failed(q, &c, crashed, crashes_max, &f->err, f->stage, f->detail, f->signal, f->peak_rss,
                        f->backoff_ms, s, err) < 0 ||
         hold_remote(q, f, s, err) < 0)
         return -1;
@@ -559,7 +559,7 @@ static int rescue_one(struct queue *q, int64_t id, int64_t crashes_max, struct s
     struct work_count count = { .processed = 1, .failed = 1 };
     if (change_worker(q, c.worker, &count, err) < 0)
         return -1;
-    return attempt_failed(q, &c, true, crashes_max, &why, "work", 0, 0, 0, s, err);
+    return attempt_failed(q, &c, true, crashes_max, &why, "work", NULL, 0, 0, 0, s, err);
 }
 
 static int rescue_batch(struct queue *q, struct ids *ids, int64_t crashes_max, struct settled *s,

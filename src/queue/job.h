@@ -66,7 +66,8 @@ struct finish {
     int noutputs;
     int64_t rows_read, rows_staged, rows_rejected, rows_filtered, bytes_in, bytes_out;
     struct err err;               /* failed */
-    const char *stage;            /* "fetch", "unpack", "read", "stage": for the error log; failed */
+    const char *stage;            /* "fetch", "program", "unpack", "read", "stage": for the error log; failed */
+    const char *detail;           /* the same: what a program wrote to standard error, or NULL */
     int64_t backoff_ms;           /* failed, transient: pause before the next try */
     int64_t peak_rss;
     int64_t spooled;              /* bytes of objects that were fetched into the spool */
@@ -188,7 +189,7 @@ struct job_filter { const char *state, *pipeline; int64_t id, before_id, limit; 
 int job_list(struct queue *q, const struct job_filter *f, int (*row)(void *arg, const struct job_row *r), void *arg, struct err *err);
 struct attempt_row { int64_t number, started, finished, peak_rss, signal; const char *worker, *outcome, *kind; };
 int job_attempts(struct queue *q, int64_t id, int (*row)(void *arg, const struct attempt_row *r), void *arg, struct err *err);
-struct error_row { int64_t id, at, job, attempt; const char *uid, *pipeline, *stage, *class, *code, *message; };
+struct error_row { int64_t id, at, job, attempt; const char *uid, *pipeline, *stage, *class, *code, *message, *detail; };
 struct error_filter { int64_t job, since, before_id, limit; const char *code, *pipeline; };
 int job_errors(struct queue *q, const struct error_filter *f, int (*row)(void *arg, const struct error_row *r), void *arg, struct err *err);
 struct object_row { const char *uri, *etag, *modified; int64_t size; };

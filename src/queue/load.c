@@ -370,7 +370,7 @@ static int take_over_one(struct queue *q, int64_t id, int64_t worker, int64_t un
         return rc;
     struct err why;
     if (change_crashed(q, id, &why, err) < 0 || change_attempt(q, &c, "load", "crashed", 0, 0, err) < 0 ||
-        change_error(q, &c, "load", &why, err) < 0)
+        change_error(q, &c, "load", &why, NULL, err) < 0)
         return -1;
     sqlite3_stmt *st = queue_stmt(q, SQL_LOAD_TAKE_OVER);
     db_bind(st, ":token", c.token);
@@ -519,7 +519,7 @@ static int load_finish_one(struct queue *q, struct load_finish *f, struct loaded
         return 0;
     bool failed = load_ends[f->outcome].failed, away = f->outcome == LOAD_AWAY;
     if (change_attempt(q, &c, "load", load_ends[f->outcome].outcome, 0, 0, err) < 0 ||
-        (failed && change_error(q, &c, "load", &f->err, err) < 0))
+        (failed && change_error(q, &c, "load", &f->err, NULL, err) < 0))
         return -1;
     rc = away     ? end_away(q, &c, f, l->now, err)
          : failed ? change_dead(q, &c, err)

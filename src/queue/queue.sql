@@ -218,8 +218,8 @@ INSERT INTO attempt (job, token, number, kind, worker, started, finished, outcom
 VALUES (:job, :token, :number, :kind, :worker, :started, :now, :outcome, :signal, :peak_rss);
 
 -- name: error
-INSERT INTO error (job, attempt, stage, class, code, message, at)
-VALUES (:job, :attempt, :stage, :class, :code, :message, :now);
+INSERT INTO error (job, attempt, stage, class, code, message, detail, at)
+VALUES (:job, :attempt, :stage, :class, :code, :message, :detail, :now);
 
 -- name: objects_forget
 DELETE FROM object WHERE job = :job;
@@ -577,13 +577,13 @@ FROM job AS j LEFT JOIN worker AS w ON w.id = j.worker WHERE j.id = :job AND j.s
 ORDER BY 1;
 
 -- name: errors
-SELECT e.id, e.at, e.job, e.attempt, j.uid, j.pipeline, e.stage, e.class, e.code, e.message
+SELECT e.id, e.at, e.job, e.attempt, j.uid, j.pipeline, e.stage, e.class, e.code, e.message, e.detail
 FROM error AS e LEFT JOIN job AS j ON j.id = e.job
 WHERE e.id < :before AND e.at >= :since AND (:code IS NULL OR e.code = :code) AND (:pipeline IS NULL OR j.pipeline = :pipeline)
 ORDER BY e.id DESC LIMIT :max;
 
 -- name: errors_of_job
-SELECT e.id, e.at, e.job, e.attempt, j.uid, j.pipeline, e.stage, e.class, e.code, e.message
+SELECT e.id, e.at, e.job, e.attempt, j.uid, j.pipeline, e.stage, e.class, e.code, e.message, e.detail
 FROM error AS e LEFT JOIN job AS j ON j.id = e.job
 WHERE e.job = :job AND e.id < :before AND e.at >= :since AND (:code IS NULL OR e.code = :code)
     AND (:pipeline IS NULL OR j.pipeline = :pipeline)

@@ -189,6 +189,7 @@ static int error_one(sqlite3_stmt *st, void *to)
         .class = text_or_null(st, 7),
         .code = text_or_null(st, 8),
         .message = text_or_null(st, 9),
+        .detail = text_or_null(st, 10),
     };
     return sink->row(sink->arg, &r);
 }

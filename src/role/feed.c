@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "read/unpack.h"
+#include "role/program.h"
 #include "source/source.h"
 
 enum {
@@ -19,6 +20,7 @@ enum {
     MEMORY_OBJECT = 8 * 1024 * 1024, /* seekable objects up to this size stay in memory, */
     MEMORY_AHEAD = 32 * 1024 * 1024, /* while no more than this waits for the reader in all */
     POLL_MS = 100,
+    PROGRAM_CHUNK = 128 * 1024,
 };
 
 /* How the object in hand travels to the reader. */
@@ -56,6 +58,8 @@ void feed_clear(struct feed *f)
 {
     objects_clear(f);
     reader_result_clear(&f->result);
+    free_charp(&f->talk);
+    f->talk = NULL;
 }
 
 /* Look after the owner's duties, then after the reader. */
@@ -310,6 +314,96 @@ static int fetched_object(struct hand *k, struct err *err)
     return object_whole(k, err) < 0 ? -1 : archive_object(k, k->fd, k->written, err);
 }
 
+/* ---- the bytes of a program ---- */
+
+char *feed_command_uri(const struct pipeline *p)
+{
+    char *uri;
+    return asprintf(&uri, "command:%s", p->command.argv[0]) < 0 ? NULL : uri;
+}
+
+/* All of it into the ring, waiting for room. */
+static int ring_bytes(struct hand *k, const char *p, size_t n, struct err *err)
+{
+    ssize_t rc;
+    while ((rc = reader_write(k->reader, p, n, err)) == 0)
+        if (wait_room(k, err) < 0)
+            return -1;
+    return rc < 0 ? -1 : 0;
+}
+
+/* Until there is something to do, a while at most. */
+static int wait_program(struct hand *k, const struct program *program, bool open, struct err *err)
+{
+    struct pollfd fds[4];
+    reader_pollfds(k->reader, fds);
+    fds[2] = (struct pollfd){ open ? program_out(program) : -1, POLLIN, 0 };
+    fds[3] = (struct pollfd){ program_fd(program), POLLIN, 0 };
+    (void)poll(fds, 4, POLL_MS);
+    return sink_tick(k, err);
+}
+
+/* Some of its output into the ring. 1: there may be more; 0: none now; -1 error. *open becomes false at the end. */
+static int program_bytes(struct hand *k, const struct program *program, bool *open, struct err *err)
+{
+    char block[PROGRAM_CHUNK];
+    ssize_t n = read(program_out(program), block, sizeof block);
+    if (n < 0)
+        return errno == EAGAIN ? 0 : errno == EINTR ? 1 : err_sys(err, "read the output of the program");
+    *open = n > 0;
+    k->written += n;
+    if (k->written > k->f->config->limits.object_bytes)
+        return err_set(err, ERR_LIMIT, "the program wrote more than [limits] object = %lld bytes",
+                       (long long)k->f->config->limits.object_bytes);
+    return n == 0 ? 0 : ring_bytes(k, block, (size_t)n, err) < 0 ? -1 : 1;
+}
+
+/* Until its output is at its end and it ended well, whichever comes first. */
+static int program_through(struct hand *k, struct program *program, struct err *err)
+{
+    for (bool open = true, over = false; open || !over;) {
+        int rc = open ? program_bytes(k, program, &open, err) : 0;
+        if (rc < 0)
+            return -1;
+        if (rc > 0) {
+            if (k->f->tick(k->f->arg, err) < 0)
+                return -1;
+            continue;
+        }
+        if (!over && (rc = program_over(program, err)) < 0)
+            return -1;
+        over |= rc == 1;
+        if (over && open && program_lingers(program) >= PROGRAM_LINGER_MAX_MS)
+            return program_left_open(program, err);
+        if ((open || !over) && wait_program(k, program, open, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int program_object(struct hand *k, struct err *err)
+{
+    const struct feed *f = k->f;
+    struct program_call call = { .config = f->config,
+                                 .pipeline = f->pipeline,
+                                 .command = &f->pipeline->command,
+                                 .job = f->uid,
+                                 .attempt = f->attempt,
+                                 .params = str_of(f->params) };
+    struct program *program;
+    k->transport = STREAM;
+    k->f->stage = "program";
+    if (program_start(&program, &call, err) < 0)
+        return -1;
+    int rc = reader_object_stream(k->reader, k->uri, -1, err);
+    if (rc == 0)
+        rc = program_through(k, program, err);
+    if (rc < 0)
+        k->f->talk = program_talk(program);
+    program_free(program);
+    return rc < 0 ? -1 : reader_object_end(k->reader, err);
+}
+
 /* Very many objects are ahead: the reader takes one when it is done with another. */
 static int wait_turn(struct hand *k, struct err *err)
 {
@@ -336,6 +430,8 @@ static int one_object(struct hand *k, const char *uri, int number, struct err *e
     k->fd = -1;
     k->written = 0;
     k->f->stage = "fetch";
+    if (k->f->pipeline->command.argv)
+        return program_object(k, err);
     if (source_kind(uri, &kind, err) < 0 || wait_turn(k, err) < 0)
         return -1;
     if (k->has_result)

@@ -30,6 +30,7 @@ struct feed {
     int64_t token;                /* of its claim */
     struct archive *archive;      /* for pipelines that have archive= */
     bool resume;                  /* an earlier attempt may have left objects in the spool */
+    int64_t attempt;              /* the number of this try, for programs */
     int (*tick)(void *arg, struct err *err); /* at least every 100 ms; -1: give up */
     void *arg;
     /* what came of it */
@@ -39,9 +40,13 @@ struct feed {
     int64_t spooled_bytes;        /* of objects that went through it */
     struct job_object *objects;   /* those that were handed over whole, in order; strings owned */
     int nobjects;
+    char *talk;                   /* the last that a failed program wrote to standard error, or NULL */
 };
 
-void feed_clear(struct feed *f); /* the result and the objects */
+void feed_clear(struct feed *f); /* what came of it */
+
+/* What stands for the object of a pipeline whose command= gives its bytes; malloc'ed, NULL: no memory. */
+char *feed_command_uri(const struct pipeline *p);
 
 /* Put the objects through the reader and wait for its result. 0: f->result is good; -1: the error of whoever failed first, the
  * reader then is idle or dead. infer: only the first object is looked at, for its columns. */

@@ -208,6 +208,10 @@ static int resolve_remote(struct submission *s, const struct config *config, con
     AUTO(buf_clear) struct buf source = { 0 };
     struct job_new *n = &s->job;
     const char *uri;
+    if (p->command.argv) {
+        n->remote = NULL;
+        return 0;
+    }
     if (n->objects.n ? first_object(s, &uri, err) < 0 : fill_source(p, n->params, &source, err) < 0)
         return -1;
     n->remote = config_remote_name(config, n->objects.n ? uri : source.p, s->remote, sizeof s->remote);
@@ -220,7 +224,9 @@ int submission_resolve(struct submission *s, const struct config *config, struct
     const struct pipeline *p = config_pipeline(config, n->pipeline);
     if (!p)
         return config_no_pipeline(config, n->pipeline, err);
-    if (!n->objects.n && !p->source)
+    if (n->objects.n && p->command.argv)
+        return err_set(err, ERR_USAGE, "pipeline '%s' runs a command: give it parameters by -p, and no URIs", p->name);
+    if (!n->objects.n && !p->source && !p->command.argv)
         return err_set(err, ERR_USAGE, "pipeline '%s' has no source: name at least one URI", p->name);
     if (!n->objects.n && pipeline_is_scanned(p))
         return err_set(err, ERR_USAGE, "the source of pipeline '%s' is scanned: name at least one URI, or run qetlctl scan %s", p->name,

@@ -217,8 +217,14 @@ static int job_uris(const struct lease *l, const struct pipeline *p, struct aren
                 return err_set(err, ERR_INTERNAL, "an object of the job is not a text");
         }
     }
+    if (*n && p->command.argv)
+        return err_set(err, ERR_CONFIG, "pipeline '%s' runs a command: its jobs take parameters and no objects", p->name);
     if (*n)
         return 0;
+    if (p->command.argv) {
+        AUTO(free_charp) char *command = feed_command_uri(p);
+        return command && ((*uris)[(*n)++] = arena_dup(arena, str_of(command))) ? 0 : err_nomem(err);
+    }
     if (!p->source)
         return err_set(err, ERR_CONFIG, "the job names no object and pipeline '%s' has no source", p->name);
     AUTO(buf_clear) struct buf uri = { 0 };
@@ -281,6 +287,7 @@ static void finish_fill(struct finish *f, struct done *d, const struct work *k, 
         .bytes_in = (int64_t)r->counts.bytes_in,
         .bytes_out = (int64_t)r->counts.bytes_out,
         .stage = k->stage ? k->stage : d->feed.stage ? d->feed.stage : "read",
+        .detail = d->feed.talk,
         .peak_rss = r->peak_rss,
         .spooled = d->feed.spooled_bytes,
         .signal = r->signal,
@@ -346,6 +353,7 @@ static void work_one(struct worker *w, int i)
         .params = d->lease.params,
         .token = d->lease.token,
         .archive = w->archive,
+        .attempt = d->lease.attempt,
         .resume = d->lease.token > 1, /* not the first claim; tries may have been counted anew */
         .tick = work_tick,
         .arg = &k,

@@ -1,0 +1,179 @@
+#!/bin/bash
+# command = runs a program as a job: its rows are loaded, its end is the job's, and nothing of it stays. Bad programs are told
+# apart, load nothing, and hold up nobody.
+. "${srcdir:-.}/tests/lib.sh"
+. "$srcdir/tests/qetl.sh"
+need sqlite3 sqlite3
+need jq jq
+need python3 python3
+unset PORT
+
+umask 022
+# sleeps that no other test has
+long=1$$ longer=2$$ longest=3$$
+mkdir "$work/bin"
+printf 'pa55word\n' >"$work/secret"
+chmod 600 "$work/secret"
+new_site <<INI
+[pipeline py]
+command = scripts/rows.py 'two words' "a\"b" c\ d
+command_env = TOKEN = @file:$work/secret
+    PLAIN = yes
+columns = id:integer!, name:text
+table   = warehouse.py
+[pipeline csv]
+command = sh -c 'echo id,name; echo 1,"\$QETL_PARAM_NAME"; echo "2,\$QETL_PIPELINE \$QETL_ATTEMPT"'
+columns = id:integer!, name:text
+table   = warehouse.csv
+[pipeline act]
+command = sh scripts/do.sh
+command_env = TOKEN = @file:$work/secret
+command_timeout = 60s
+command_memory = 300M
+columns = id:integer, name:text
+table   = warehouse.act
+attempts = 1
+[pipeline short]
+command = sh scripts/do.sh
+command_timeout = 200ms
+columns = id:integer, name:text
+table   = warehouse.act
+attempts = 1
+[pipeline missing]
+command = scripts/nothing.sh
+columns = id:integer
+table   = warehouse.act
+[pipeline locked]
+command = scripts/locked.sh
+columns = id:integer
+table   = warehouse.act
+[pipeline lost]
+command = scripts/lost.sh
+columns = id:integer
+table   = warehouse.act
+[pipeline builtin]
+command = cd
+columns = id:integer
+table   = warehouse.act
+INI
+mkdir "$site/scripts"
+cat >"$site/scripts/rows.py" <<'PY'
+#!/usr/bin/env python3
+import json, os, sys
+params = json.load(sys.stdin)
+for i in range(params["n"]):
+    print(json.dumps({"id": i, "name": "row %d" % i}))
+here = {"args": sys.argv[1:], "folder": os.getcwd(), "token": os.environ["TOKEN"], "plain": os.environ["PLAIN"],
+        "kind": os.environ["QETL_PARAM_A_KIND"], "left": "LEFT" in os.environ, "uid": os.environ["QETL_JOB"],
+        "session": os.getsid(0) == os.getpid(), "fds": len(os.listdir("/proc/self/fd")),
+        "privileges": [l.split()[1] for l in open("/proc/self/status") if l.startswith("NoNewPrivs")]}
+json.dump(here, open(params["out"], "w"))
+PY
+printf 'eval "$QETL_PARAM_DO"\n' >"$site/scripts/do.sh"
+printf '#!/bin/sh\necho "{\\"id\\": 1}"\n' >"$site/scripts/locked.sh"
+printf '#!/no/such/shell\n' >"$site/scripts/lost.sh"
+chmod 755 "$site/scripts/rows.py" "$site/scripts/lost.sh"
+export LEFT=over
+
+qetlctl init >/dev/null
+echo "{\"method\": \"py\", \"params\": {\"n\": 2000, \"a kind\": \"of \\\"thing\\\"\", \"out\": \"$work/here.json\"}}" | qetlctl submit - >/dev/null
+ok 'a method of a message runs its program' timeout 120 qetl drain
+is '... its rows are loaded' "$(sql 'SELECT count(*), sum(id), max(name) FROM py')" '2000|1999000|row 999'
+here() { jq -c ".$1" "$work/here.json"; }
+is '... it gets its arguments' "$(here args)" '["two words","a\"b","c d"]'
+is '... the folder of the ini' "$(here folder)" "\"$(realpath "$site")\""
+is '... parameters and what the ini gives, in the environment' "$(here '|[.kind,.token,.plain]')" '["of \"thing\"","pa55word","yes"]'
+is '... nothing else of the worker' "$(here left)" false
+is '... the uid of its job' "$(here uid)" "$(field 1 uid | jq -R .)"
+is '... a session, no new privileges, three descriptors' "$(here '|[.session,.privileges[0],.fds]')" '[true,"1",4]' # and that of the listing
+
+ok 'CSV from a shell' timeout 60 qetlctl run csv -p name=x
+is '... is loaded too' "$(sql 'SELECT id, name FROM csv ORDER BY id')" "1|x
+2|csv 1"
+like 'a program takes no objects' "$(qetlctl submit csv /etc/hostname 2>&1)" 'give it parameters by -p, and no URIs'
+
+# Programs that fail: what is said, and the code.
+fails() { # NAME CODE MESSAGE PIPELINE PROGRAM: nothing is loaded
+    local before out
+    before=$(sql 'SELECT count(*) FROM act')
+    out=$(timeout 120 qetlctl run "$4" -p "do=$5" 2>&1)
+    is "$1: ends with 1" $? 1
+    like '... says it' "$out" "$3"
+    like '... with its code' "$out" "\\[$2\\]"
+    is '... loads nothing' "$(sql 'SELECT count(*) FROM act')" "$before"
+}
+timeout 60 qetlctl run act -p 'do=echo "{\"id\": 0}"' >/dev/null
+is 'the table is there' "$(sql 'SELECT count(*) FROM act')" 1
+row='echo "{\"id\": 1}"'
+fails 'a status' program 'status 3: it is broken' act "$row; echo it is broken >&2; exit 3"
+fails 'status 75' program-again 'status 75' act "$row; exit 75"
+fails 'a signal' program-again 'signal 9' act "$row; kill -9 \$\$"
+fails 'an error object' program 'said so: "the server said no"' act 'echo "{\"error\": \"the server said no\"}"'
+fails 'an error object behind rows' program 'line 2: the program said so' act "$row; echo '{\"error\": \"late\"}'"
+fails 'half a line' rejects 'line 2.*the line is not valid JSON' act "$row; printf '{\"id\": 2, \"na'"
+fails 'nothing' empty 'no rows' act ':'
+fails 'garbage' '(rejects|format|header|encoding)' . act 'head -c 100000 /dev/urandom; echo'
+fails 'text where numbers belong' rejects . act 'echo "{\"id\": \"x\"}"'
+fails 'too long' program-timeout 'killed after 200ms' short "$row; sleep $long"
+fails 'rows without end' program-timeout 'killed after 200ms' short 'while :; do echo "{\"id\": 1}"; done'
+fails 'too much memory' program 'MemoryError' act "$row; python3 -c 'bytearray(1 << 30)'"
+fails 'one that is not there' program-start 'nothing.sh: No such file' missing ''
+fails 'one that is not executable' program-start 'not executable' locked ''
+fails 'one whose interpreter is not there' program-start 'its first line names' lost ''
+fails 'a builtin of the shell' program-start "no program 'cd' in PATH" builtin ''
+fails 'output held open by what it left behind' program 'still held its standard output' act "$row; sleep $long &"
+is '... which is gone' "$(pgrep -fc "^sleep $long\$")" 0
+
+is 'standard error is the detail' "$(qetlctl --json errors --code program | jq -r '[.errors[].detail | select(.)] | last')" 'it is broken'
+run() { timeout 120 qetlctl run act -p "do=$1" 2>&1; }
+out=$(run "echo token \$TOKEN at http://u:hidden@host/ >&2; exit 1")
+like 'secrets are not shown' "$out" 'token \*\*\* at http://u:\*+@host/'
+unlike '... nor kept' "$(queue_sql 'SELECT message, detail FROM error')" 'pa55word|hidden@'
+out=$(run "head -c 50000000 /dev/zero | tr '\\0' e >&2; $row")
+like 'much on standard error holds up nothing' "$out" '1 loaded'
+out=$(run "head -c 50000000 /dev/zero | tr '\\0' e >&2; echo >&2; exit 1")
+is '... and only its end is kept' "$(queue_sql 'SELECT length(detail) BETWEEN 8000 AND 8192 FROM error ORDER BY id DESC LIMIT 1')" 1
+out=$(timeout 60 qetlctl run act -p "do=$row" -p "long=$(head -c 120000 /dev/zero | tr '\0' p)" 2>&1)
+like 'parameters that nobody reads hold up nothing' "$out" '1 loaded'
+out=$(run "(setsid sh -c 'sleep $longer & sleep $longer' >/dev/null 2>&1 &); $row")
+like 'a child that lets go of the output is no error' "$out" '1 loaded'
+is '... and does not outlive the job' "$(pgrep -fc "^sleep $longer\$")" 0
+
+# Cancelled, or its worker dead: the program is gone, with the grandchild that has a session of its own.
+forks='(setsid sleep '$longest' >/dev/null 2>&1 &); sleep '$longest
+there() { [ "$(pgrep -fc "^sleep $longest\$")" = 2 ]; }
+gone() { [ "$(pgrep -fc "^sleep $longest\$")" = 0 ]; }
+start_role worker
+job=$(qetlctl --json submit act -p "do=$forks" | jq .id)
+ok 'a program that forks runs' wait_for 60 there
+qetlctl submit act -p "do=$row" >/dev/null
+qetlctl cancel "$job" >/dev/null
+ok '... a cancelled job has none' wait_for 60 gone
+staged() { [ "$(state $((job + 1)))" = staged ]; }
+ok '... and its worker goes on' wait_for 60 staged
+qetlctl submit act -p "do=$forks" >/dev/null
+ok 'another one runs' wait_for 60 there
+worker=$(qetlctl --json workers | jq '[.workers[] | select(.role == "worker")] | last | .pid')
+kill -9 "$worker"
+ok '... it dies with its worker' wait_for 60 gone
+stop_roles
+
+# The ini.
+faulty() { # NAME WHAT LINES
+    { echo "[target w]"; echo "url = sqlite:w.db"; echo "[pipeline p]"; echo "table = w.t"; printf '%s\n' "$3"; } >"$work/f.ini"
+    like "$1" "$(QETL_CONFIG=$work/f.ini qetlctl check 2>&1)" "$2"
+}
+faulty 'no shell is meant' 'no shell reads \|' 'columns = a:text
+command = cat x | sort'
+faulty 'an open quote' 'expected a closing quote' "columns = a:text
+command = sh -c 'x"
+faulty 'columns are needed' 'columns: missing' 'command = x'
+faulty 'command and source' 'either command or source' 'columns = a:text
+source = /x
+command = x'
+faulty 'a limit without a program' 'command_timeout: expected command' 'columns = a:text
+command_timeout = 5s'
+faulty 'a line that is no variable' 'expected NAME = value' 'columns = a:text
+command = x
+command_env = 1x = y'
+done_testing
