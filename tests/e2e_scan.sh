@@ -140,6 +140,48 @@ message=$(qetlctl check 2>&1)
 is 'check refuses a source that nobody can list' $? 3
 like 'and says what can be' "$message" "pipeline far.*source: 'gopher://' cannot be listed; what can: local paths"
 
+# ---- why an object is not taken ----
+
+new_site <<INI
+[pipeline p]
+source  = in/**.csv
+every   = 1h
+settle  = 1h
+min_age = 2h
+done_marker = *.done
+columns = id:integer!
+table   = warehouse.p
+[pipeline q]
+source  = q/*.csv
+every   = 1h
+settle  = 0
+columns = id:integer!
+table   = warehouse.q
+INI
+mkdir "$site/in" "$site/q"
+why() { qetlctl --json scan --dry-run "$@" | jq -r '.objects[] | "\(.uri | sub(".*/"; "")): \(.reason)"'; }
+put "$site/in/a.csv" 1
+like 'a file that is new has to settle' "$(why p)" '^a.csv: settle: it was seen like this for 0.0 of 3600.0 s'
+sed -i 's/^settle  = 1h/settle  = 0/' "$site/qetl.ini"
+like 'then it is too young' "$(why p)" '^a.csv: min_age: it is [0-9]+ of 7200 s old'
+touch -d '-1 day' "$site/in/a.csv"
+like 'then it lacks its marker' "$(why p)" '^a.csv: done_marker: its marker is not there'
+touch "$site/in/a.csv.done"
+like 'then it is taken' "$(why p)" '^a.csv: the next scan takes it'
+put "$site/q/1.csv" 1
+put "$site/q/.2.csv" 2
+qetlctl scan q >"$work/out"
+is 'what is taken, or ignored, is not shown' "$(why q)" ''
+like 'but with --all, with its job' "$(why q --all)" '^1.csv: job 1 has taken it'
+like 'and what is ignored' "$(why q --all)" '^.2.csv: ignore: '
+put "$site/q/1.csv" 23
+like 'one that changed is not taken any more' "$(why q)" '^1.csv: on_change = ignore: it changed since job 1 took it'
+qetlctl scan --all q 2>"$work/out"
+is '--all alone is wrong usage' $? 2
+is 'prune says that no object went' "$(qetlctl --json prune | jq -c .)" '{"forgotten":0,"objects":0}'
+sqlite3 "$site/queue.db" "UPDATE scan SET era = 9"
+is 'and how many went' "$(qetlctl --json prune | jq .objects)" 1
+
 # ---- by the clock: each slot once ----
 
 new_site <<INI

@@ -1,5 +1,6 @@
 /* The verbs that change something: init, retry, cancel, undo, pause, resume, prune. */
 #include "bin/ctl.h"
+#include "queue/scan.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -191,6 +192,25 @@ int ctl_pause(struct ctl *c, int argc, char **argv)
     return say_count(c, on ? "held" : "released", on ? "held" : "released", changed);
 }
 
+struct seen_pruned {
+    struct ctl *c;
+    bool dry;
+    int64_t n;
+};
+
+/* What no listing has had for as long as forget= says. */
+static int prune_seen(struct seen_pruned *s)
+{
+    for (int i = 0; i < s->c->config->npipelines; i++) {
+        const struct pipeline *p = &s->c->config->pipelines[i];
+        struct scan_row row;
+        int there = p->scan.forget_ms ? scan_find(s->c->queue, p->name, &row, &s->c->err) : 0;
+        if (there < 0 || (there && scan_prune(s->c->queue, &row, s->dry, &s->n, &s->c->err) < 0))
+            return -1;
+    }
+    return 0;
+}
+
 int ctl_prune(struct ctl *c, int argc, char **argv)
 {
     static const struct option longs[] = { { "older", required_argument, NULL, 'o' },
@@ -215,5 +235,14 @@ int ctl_prune(struct ctl *c, int argc, char **argv)
         return ctl_usage(c, "'%s' is no option of prune", argv[optind]);
     if (ctl_queue(c, 0) < 0 || job_prune(c->queue, &what, &n, &c->err) < 0)
         return -1;
-    return say_count(c, what.dry ? "to_forget" : "forgotten", what.dry ? "would be forgotten" : "forgotten", n);
+    struct seen_pruned seen = { c, what.dry, 0 };
+    if (prune_seen(&seen) < 0)
+        return -1;
+    if (c->json)
+        printf("{\"%s\":%" PRId64 ",\"objects\":%" PRId64 "}\n", what.dry ? "to_forget" : "forgotten", n, seen.n);
+    else
+        say_count(c, NULL, what.dry ? "would be forgotten" : "forgotten", n);
+    if (!c->json && seen.n)
+        printf("%" PRId64 " object%s that no scan sees any more %s\n", seen.n, ctl_s(seen.n), what.dry ? "would be forgotten" : "forgotten");
+    return 0;
 }

@@ -86,20 +86,25 @@ static const struct table_col found_cols[] = {
     { "uri", "OBJECT", CELL_TEXT },
     { "size", "SIZE", CELL_SIZE },
     { "modified", "MODIFIED", CELL_TIME },
+    { "reason", "WHY", CELL_TEXT },
 };
 
 struct finding {
     struct table t;
     const char *pipeline;
+    bool all; /* what is taken or ignored, too */
 };
 
-static void found(void *arg, const char *uri, int64_t size, int64_t mtime_ms)
+static void found(void *arg, const struct pass_found *o)
 {
     struct finding *f = arg;
+    if (!o->open && !f->all)
+        return;
     table_text(&f->t, f->pipeline);
-    table_text(&f->t, uri);
-    table_int(&f->t, size < 0 ? 0 : size);
-    table_int(&f->t, mtime_ms);
+    table_text(&f->t, o->uri);
+    table_int(&f->t, o->size < 0 ? 0 : o->size);
+    table_int(&f->t, o->mtime_ms);
+    table_text(&f->t, o->why);
 }
 
 struct wanted_row {
@@ -132,9 +137,9 @@ static bool is_asked(const struct pipeline *p, const char *only)
     return pipeline_is_scanned(p) && (!only || !strcmp(only, p->name));
 }
 
-static int dry_run(struct ctl *c, const struct role *role, const char *only)
+static int dry_run(struct ctl *c, const struct role *role, const char *only, bool all)
 {
-    struct finding f = { .pipeline = only };
+    struct finding f = { .pipeline = only, .all = all };
     struct list_links *links;
     int rc = 0;
     if (list_links_open(&links, &c->err) < 0)
@@ -226,17 +231,21 @@ static int scan_now(struct ctl *c, const struct role *role, const char *only)
 
 int ctl_scan(struct ctl *c, int argc, char **argv)
 {
-    static const struct option longs[] = { { "dry-run", no_argument, NULL, 'n' }, { "slots", no_argument, NULL, 's' }, { NULL, 0, NULL, 0 } };
-    bool dry = false, slots = false, failed;
+    static const struct option longs[] = { { "dry-run", no_argument, NULL, 'n' }, { "all", no_argument, NULL, 'a' },
+                                           { "slots", no_argument, NULL, 's' }, { NULL, 0, NULL, 0 } };
+    bool dry = false, slots = false, all = false, failed;
     for (int o; (o = ctl_option(c, argc, argv, "", longs, NULL)) != -1;) {
         if (o == '?')
             return -1;
         dry |= o == 'n';
+        all |= o == 'a';
         slots |= o == 's';
     }
     const char *only = optind < argc ? argv[optind] : NULL;
     if (argc - optind > 1 || (slots && !only))
         return ctl_usage(c, slots ? "--slots wants one pipeline" : "scan wants one pipeline, or none for all");
+    if (all && !dry)
+        return ctl_usage(c, "--all goes with --dry-run");
     if (ctl_queue(c, QUEUE_CREATE) < 0)
         return -1;
     const struct pipeline *p = only ? config_pipeline(c->config, only) : NULL;
@@ -248,7 +257,7 @@ int ctl_scan(struct ctl *c, int argc, char **argv)
     if (slots)
         return show_slots(c, only);
     if (dry)
-        return dry_run(c, &role, only);
+        return dry_run(c, &role, only, all);
     struct table t;
     if (scan_now(c, &role, only) < 0 || scans_table(c, only, &t, &failed) < 0)
         return -1;

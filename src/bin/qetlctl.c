@@ -52,7 +52,8 @@ static const struct verb verbs[] = {
       "  --keep N         but for the newest N finished jobs\n"
       "  --dry-run        only count them\n" },
     { "scan", "[PIPELINE]", "look through the sources now", ctl_scan,
-      "  --dry-run        only list what is new there\n"
+      "  --dry-run        only list what lies there and is not taken, and why\n"
+      "  --all            with it: what is taken or ignored, too\n"
       "  --slots          what became of the times that cron= named, newest first\n" },
     { "run", "PIPELINE [URI...]", "submit one job, work it here, and print the result", ctl_run,
       "  -p K=V           a parameter (may be repeated)\n" },

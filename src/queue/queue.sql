@@ -448,7 +448,7 @@ UPDATE scan SET cursor = CASE WHEN :resumes THEN cursor ELSE '' END, number = nu
 WHERE id = :id;
 
 -- name: seen_get
-SELECT state, size, mtime, etag, looks, since, boot, era FROM seen WHERE scan = :scan AND uri = :uri;
+SELECT state, size, mtime, etag, looks, since, boot, era, job FROM seen WHERE scan = :scan AND uri = :uri;
 
 -- name: seen_put
 INSERT INTO seen (scan, uri, size, mtime, etag, state, looked, looks, since, first, boot, params, era)

@@ -179,6 +179,12 @@ int scan_get(struct queue *q, const struct scan_lease *l, const char *pipeline, 
     return end(q, rc, err) < 0 ? err_in(err, "scan of '%s'", pipeline) : 0;
 }
 
+int scan_find(struct queue *q, const char *pipeline, struct scan_row *out, struct err *err)
+{
+    bool same;
+    return row_of(q, pipeline, "", out, &same, err);
+}
+
 int scan_want(struct queue *q, const char *pipeline, struct err *err)
 {
     if (queue_begin(q, err) < 0)
@@ -196,7 +202,7 @@ enum what { WHAT_NEW, WHAT_OPEN, WHAT_KNOWN, WHAT_CHANGED };
 struct before {
     enum what what;
     bool same; /* the version */
-    int64_t looks, since, boot, era;
+    int64_t looks, since, boot, era, job;
 };
 
 /* A time that was known to the minute may be told to the day by now. */
@@ -230,6 +236,7 @@ static int before_of(struct queue *q, int64_t scan, const struct scan_object *o,
     b->since = sqlite3_column_int64(st, 5);
     b->boot = sqlite3_column_int64(st, 6);
     b->era = sqlite3_column_int64(st, 7);
+    b->job = sqlite3_column_int64(st, 8);
     sqlite3_reset(st);
     return 0;
 }
@@ -242,13 +249,22 @@ static void again_in(struct scan_count *count, int64_t ms)
         count->again_ms = ms;
 }
 
+static int64_t age_of(const struct scan_object *o, int64_t elapsed)
+{
+    int64_t now = sys_now_ms(), age = o->mtime_ms && o->mtime_ms <= now ? now - o->mtime_ms : 0;
+    return age < elapsed ? elapsed : age; /* a time in the future, or none: the clock here, or there, is wrong */
+}
+
+static bool is_settled(const struct scan_rules *r, const struct scan_object *o, int64_t elapsed, int64_t looks)
+{
+    return !r->settle_ms || o->whole || (looks > 1 && elapsed >= r->settle_ms);
+}
+
 /* Is it whole by now, `elapsed` ms after it was seen at this version for the first of `looks` times? */
 static bool is_whole(const struct scan_rules *r, const struct scan_object *o, int64_t elapsed, int64_t looks, struct scan_count *count)
 {
-    int64_t now = sys_now_ms(), age = o->mtime_ms && o->mtime_ms <= now ? now - o->mtime_ms : 0;
-    if (age < elapsed) /* a time in the future, or none: the clock here, or there, is wrong */
-        age = elapsed;
-    bool settled = !r->settle_ms || o->whole || (looks > 1 && elapsed >= r->settle_ms);
+    int64_t age = age_of(o, elapsed);
+    bool settled = is_settled(r, o, elapsed, looks);
     bool old = age >= r->min_age_ms;
     if (!settled)
         again_in(count, r->settle_ms - elapsed);
@@ -345,7 +361,30 @@ int scan_look(struct queue *q, const struct scan_lease *l, const struct scan_row
     return end(q, rc, err);
 }
 
-int scan_peek(struct queue *q, const struct scan_row *s, const struct scan_object *o, struct scan_count *count, struct err *err)
+/* What an object that is not taken waits for. */
+static int peek_open(const struct scan_rules *r, const struct scan_object *o, const struct before *b, char why[SCAN_WHY], struct err *err)
+{
+    int64_t mono = sys_mono_ms();
+    bool goes_on = b->what == WHAT_OPEN && b->same && b->boot == sys_boot() && b->since <= mono;
+    int64_t elapsed = goes_on ? mono - b->since : 0, looks = goes_on ? b->looks + 1 : 1, age = age_of(o, elapsed);
+    int marked = r->marked ? r->marked(r->arg, o, err) : 1;
+    if (marked < 0)
+        return -1;
+    if (!is_settled(r, o, elapsed, looks))
+        snprintf(why, SCAN_WHY, "settle: it was seen like this for %.1f of %.1f s", (double)elapsed / 1000, (double)r->settle_ms / 1000);
+    else if (age < r->min_age_ms)
+        snprintf(why, SCAN_WHY, "min_age: it is %.0f of %.0f s old", (double)age / 1000, (double)r->min_age_ms / 1000);
+    else if (!marked)
+        snprintf(why, SCAN_WHY, "done_marker: its marker is not there");
+    else if (r->group_files)
+        snprintf(why, SCAN_WHY, "it goes into the open group");
+    else
+        snprintf(why, SCAN_WHY, "the next scan takes it");
+    return 1;
+}
+
+int scan_peek(struct queue *q, const struct scan_row *s, const struct scan_rules *rules, const struct scan_object *o, char why[SCAN_WHY],
+              struct scan_count *count, struct err *err)
 {
     struct before b;
     if (before_of(q, s->id, o, &b, err) < 0)
@@ -353,7 +392,14 @@ int scan_peek(struct queue *q, const struct scan_row *s, const struct scan_objec
     count->listed++;
     count->found += b.what == WHAT_NEW;
     count->changed += b.what == WHAT_CHANGED;
-    return b.what != WHAT_KNOWN;
+    if (b.what == WHAT_NEW || b.what == WHAT_OPEN || (b.what == WHAT_CHANGED && rules->on_change == ON_CHANGE_RELOAD))
+        return peek_open(rules, o, &b, why, err);
+    if (b.what == WHAT_CHANGED)
+        snprintf(why, SCAN_WHY, "on_change = %s: it changed since job %lld took it", rules->on_change == ON_CHANGE_FAIL ? "fail" : "ignore",
+                 (long long)b.job);
+    else
+        snprintf(why, SCAN_WHY, "job %lld has taken it", (long long)b.job);
+    return b.what == WHAT_CHANGED;
 }
 
 /* After a whole listing, in the transaction. */

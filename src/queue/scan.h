@@ -56,6 +56,8 @@ int scan_rows(struct queue *q, int (*row)(void *arg, const struct scan_row *r), 
  * `covered` and the cursor. */
 int scan_get(struct queue *q, const struct scan_lease *l, const char *pipeline, const char *source, bool wanted, struct scan_row *out,
              struct err *err);
+/* The scan of a pipeline, if it has one, without its texts: 1, 0, -1. */
+int scan_find(struct queue *q, const char *pipeline, struct scan_row *out, struct err *err);
 /* Ask the scanner for a listing of that pipeline. 1; 0: it has none yet. Needs no lease. */
 int scan_want(struct queue *q, const char *pipeline, struct err *err);
 
@@ -95,8 +97,11 @@ struct scan_page {
 };
 int scan_look(struct queue *q, const struct scan_lease *l, const struct scan_row *s, const struct scan_rules *rules,
               struct scan_object *objects, int n, const struct scan_page *page, struct scan_count *count, struct err *err);
-/* The same without writing: what a listing would find (count: listed, found, changed). */
-int scan_peek(struct queue *q, const struct scan_row *s, const struct scan_object *o, struct scan_count *count, struct err *err);
+/* The same without writing: what a listing would find (count: listed, found, changed), and why an object is not taken yet, or any
+ * more, by one reason. 1; 0: it is taken; -1. */
+enum { SCAN_WHY = 160 };
+int scan_peek(struct queue *q, const struct scan_row *s, const struct scan_rules *rules, const struct scan_object *o, char why[SCAN_WHY],
+              struct scan_count *count, struct err *err);
 /* Up to SCAN_TAKE ready objects become jobs like `job` (its objects and params are set here), oldest first, in one transaction.
  * Gives how many; ring BELL_READY then. */
 int scan_take(struct queue *q, const struct scan_lease *l, const struct scan_row *s, const struct scan_rules *rules,

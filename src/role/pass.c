@@ -42,7 +42,7 @@ struct looking {
     const char *remote;   /* whose limits bind it; NULL: this machine */
     char remote_text[300];
     /* pass_peek() */
-    void (*found)(void *arg, const char *uri, int64_t size, int64_t mtime_ms);
+    void (*found)(void *arg, const struct pass_found *o);
     void *arg;
 };
 
@@ -232,13 +232,14 @@ static int on_object(void *arg, const struct listed *o, struct err *err)
 static int on_peek(void *arg, const struct listed *o, struct err *err)
 {
     struct looking *l = arg;
-    struct scan_object x = { .uri = o->uri, .etag = o->etag, .size = o->size, .mtime_ms = o->mtime_ms, .mtime_step_ms = o->mtime_step_ms };
-    if (is_ignored(&l->pass->pipeline->scan, o->name))
-        return 0;
-    int open = scan_peek(l->pass->queue, &l->scan, &x, l->count, err);
-    l->own |= open < 0;
-    if (open > 0)
-        l->found(l->arg, o->uri, o->size, o->mtime_ms);
+    char why[SCAN_WHY] = "ignore: it has one of those names, or is a marker";
+    bool ignored = is_ignored(&l->pass->pipeline->scan, o->name);
+    l->objects[0] = (struct scan_object){ .uri = o->uri, .etag = o->etag, .size = o->size, .mtime_ms = o->mtime_ms };
+    l->paths[0] = o->path;
+    int open = ignored ? 0 : scan_peek(l->pass->queue, &l->scan, &l->rules, &l->objects[0], why, l->count, err);
+    l->own |= open < 0 && !l->place_failed;
+    if (open >= 0)
+        l->found(l->arg, &(struct pass_found){ o->uri, why, o->size, o->mtime_ms, open });
     return open < 0 ? -1 : 0;
 }
 
@@ -502,8 +503,8 @@ int pass_run(const struct pass *pass, struct scan_count *count, struct err *why,
     return rc < 0 ? err_in(err, "scan of '%s'", pass->pipeline->name) : 0;
 }
 
-int pass_peek(const struct pass *pass, const struct scan_row *scan, void (*found)(void *arg, const char *uri, int64_t size, int64_t mtime_ms),
-              void *arg, struct scan_count *count, struct err *err)
+int pass_peek(const struct pass *pass, const struct scan_row *scan, void (*found)(void *arg, const struct pass_found *o), void *arg,
+              struct scan_count *count, struct err *err)
 {
     struct looking *l = calloc(1, sizeof *l);
     int64_t now = sys_now_ms();

@@ -36,9 +36,14 @@ struct pass {
 int pass_run(const struct pass *pass, struct scan_count *count, struct err *why, struct err *err);
 /* Can somebody list the source of a scanned pipeline? 0, or -1: uri. */
 int pass_check(const struct pipeline *p, struct err *err);
-/* What a pass would find, without writing: each object that is new or changed goes to found(). */
-int pass_peek(const struct pass *pass, const struct scan_row *scan, void (*found)(void *arg, const char *uri, int64_t size, int64_t mtime_ms),
-              void *arg, struct scan_count *count, struct err *err);
+struct pass_found {
+    const char *uri, *why; /* why: the one reason for what becomes of it */
+    int64_t size, mtime_ms;
+    bool open; /* it is not taken, and not ignored */
+};
+/* What a pass would find, without writing: each object that lies there goes to found(). */
+int pass_peek(const struct pass *pass, const struct scan_row *scan, void (*found)(void *arg, const struct pass_found *o), void *arg,
+              struct scan_count *count, struct err *err);
 /* Fill the job of a slot: its object is the source with the dates of that time, its parameter "slot" the time. *objects and
  * *params hold what it points to. */
 int pass_slot_job(const struct pipeline *p, int64_t at, struct buf *objects, struct buf *params, struct job_new *job, struct err *err);
