@@ -396,6 +396,7 @@ TEST(config, a_bad_value_says_what_was_expected)
     check_key_fault("cron = 60 * * * *", "cron: '60 * * * *': expected minute hour day month weekday");
     check_key_fault("every = 0", "every: '0': expected a duration");
     check_key_fault("every = 1m", "every: expected a source beside it");
+    check_key_fault("dedupe = content\nmode = replace", "dedupe: expected no table in mode replace or history");
     check_key_fault("group_files = 2", "group_files: expected every or cron beside it");
     check_key_fault("group_wait = 2s\nevery = 1h\nsource = /x/*", "group_wait: expected group_files or group_bytes beside it");
     check_key_fault("group_bytes = 1M\ncron = @daily\nsource = /x/y\njob_per = slot", "group_bytes: expected a job_per that is not slot");

@@ -657,8 +657,8 @@ TEST(job, outputs_reach_the_loader_as_they_were_staged)
                              { .number = 1, .table = "t.b", .ext = "db", .rows = 1, .bytes = 3 },
                              { .number = 2, .kind = OUTPUT_REJECTS, .ext = "jsonl", .rows = 0 } };
     buf_add(&out[1].inlined, "a\0b", 3);
-    struct job_object objects[] = { { "http://x/1", 10, "\"e\"", "Sat, 21 Nov 2026 05:12:11 GMT" },
-                                    { "/x/2", 20, NULL, "2026-11-21T06:00:00Z" } };
+    struct job_object objects[] = { { "http://x/1", 10, "\"e\"", "Sat, 21 Nov 2026 05:12:11 GMT", "", 0 },
+                                    { "/x/2", 20, NULL, "2026-11-21T06:00:00Z", "", 0 } };
     struct finish f = { .lease = &l,
                         .outcome = OUT_STAGED,
                         .outputs = out,
@@ -697,6 +697,36 @@ TEST(job, outputs_reach_the_loader_as_they_were_staged)
                      "'[\"http://x/1\",\"/x/2\"]' "
                      "AND latest_file_modified_time = '2026-11-21T06:00:00Z' FROM scanner"),
              1);
+    stop();
+}
+
+/* A twin is held back while the other one's end is open, and may have the content when that one came to nothing. */
+TEST(job, one_content_is_staged_once)
+{
+    start();
+    int64_t first = submit_plain(), second = submit_plain(), of;
+    struct job_object o = { .uri = "/x", .sha256 = "abc" };
+    struct lease a = claim_one(), b = claim_one();
+    struct finish f = { .lease = &a, .outcome = OUT_STAGED, .objects = &o, .nobjects = 1 };
+    finish(&f);
+    CHECK_STR(state_of(first), "staged");
+    CHECK_EQ(job_content(q, "p", "abc", second, &of, &err), 2);
+    CHECK_EQ(job_content(q, "p", "abc", first, &of, &err), 0);
+    CHECK_EQ(job_content(q, "p", "abd", second, &of, &err), 0);
+    f = (struct finish){ .lease = &b, .outcome = OUT_STAGED, .objects = &o, .nobjects = 1, .backoff_ms = 1000 };
+    finish(&f);
+    CHECK(f.held_by_twin && !f.lost);
+    CHECK_STR(state_of(second), "ready");
+    CHECK_EQ(one_int("SELECT attempts = 0 AND due = 0 FROM job WHERE id = 2"), 1);
+    struct staged_job j;
+    CHECK_EQ(load_claim(&j, 1), 1);
+    load_end(&j, LOAD_LOADED);
+    CHECK_EQ(job_content(q, "p", "abc", second, &of, &err), 1);
+    CHECK_EQ(of, first);
+    CHECK_OK(db_exec(queue_db(q), "UPDATE job SET undone = 1 WHERE id = 1", &err), err);
+    CHECK_EQ(job_content(q, "p", "abc", second, &of, &err), 0);
+    job_lease_clear(&a);
+    job_lease_clear(&b);
     stop();
 }
 

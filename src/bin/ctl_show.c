@@ -425,6 +425,7 @@ static const struct table_col object_cols[] = {
     { "size", "SIZE", CELL_SIZE },
     { "etag", "ETAG", CELL_TEXT },
     { "modified", "MODIFIED", CELL_TEXT },
+    { "same_as", "SAME AS JOB", CELL_NUMBER },
 };
 
 static int object_cells(void *arg, const struct object_row *r)
@@ -434,6 +435,7 @@ static int object_cells(void *arg, const struct object_row *r)
     table_int(t, r->size);
     table_text(t, r->etag);
     table_text(t, r->modified);
+    table_int(t, r->same_as);
     return 0;
 }
 

@@ -718,6 +718,13 @@ static void check_pipeline(struct build *b, int i)
     check_command(b, i, p);
     check_scan(b, i, p);
     check_archive(b, i, p);
+    if (p->dedupe && p->command.argv)
+        check_fault(b, i, "dedupe", "expected no command beside it: what a program writes is no object");
+    for (int k = 0; k < p->nparts && p->dedupe; k++)
+        if (p->parts[k].mode == MODE_REPLACE || p->parts[k].mode == MODE_HISTORY) {
+            check_fault(b, i, "dedupe", "expected no table in mode replace or history: there the same content can mean something again");
+            break;
+        }
     for (int k = 0; k < p->nparts; k++) {
         const struct target_config *t = p->parts[k].target ? config_target(b->c, p->parts[k].target) : NULL;
         if (t)

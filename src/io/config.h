@@ -162,6 +162,7 @@ struct pipeline {
     int64_t backoff_ms, backoff_max_ms;
     char *archive; /* "TARGET" or "TARGET/FOLDER" for its raw objects, or NULL */
     struct scan_config scan;
+    bool dedupe; /* by content */
     struct recipe *parts; /* one, or one for each [pipeline NAME.PART] */
     int nparts;
 };

@@ -44,6 +44,7 @@ static const char *const mode_words[] = { "append",        "replace", "upsert",
 static const char *const missed_words[] = { "once", "skip", "all", NULL };
 static const char *const on_change_words[] = { "ignore", "reload", "fail", NULL };
 static const char *const job_per_words[] = { "object", "slot", NULL };
+static const char *const dedupe_words[] = { "none", "content", NULL };
 static const char *const inbox_words[] = { "keep", "delete", NULL };
 static const char *const missing_words[] = { "keep", "delete", NULL };
 
@@ -233,6 +234,9 @@ static const struct key keys[] = {
       "objects go into one job until the next one would bring it above so many bytes; a larger one has a job for itself" },
     { AT_PIPELINE, "group_wait", KEY_DURATION, IN(pipeline, scan.group_wait_ms), "1m", 0, 30 * (int64_t)DAYS, NULL, 0,
       "a group that is not full becomes a job when nothing new came to it for so long" },
+
+    { AT_PIPELINE, "dedupe", KEY_YES, IN(pipeline, dedupe), "none", 0, 0, dedupe_words, 0,
+      "content: an object whose bytes were loaded before by a job of this pipeline, under whatever name, is not loaded again" },
 
     { AT_RECIPE, "member", KEY_GLOBS, IN(recipe, member), NULL, 0, 0, NULL, LINES,
       "the members to read, such as *.csv, *.txt; each glob is tried on the whole name and on its last part; all when not given" },

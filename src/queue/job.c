@@ -176,6 +176,57 @@ static int write_objects(struct queue *q, const struct finish *f, struct err *er
         db_bind(st, ":modified", f->objects[i].modified);
         if (at)
             db_bind(st, ":modified_at", at);
+        if (*f->objects[i].sha256)
+            db_bind(st, ":sha256", (const char *)f->objects[i].sha256);
+        if (f->objects[i].same_as)
+            db_bind(st, ":same_as", f->objects[i].same_as);
+        if (db_run(st, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+int job_content(struct queue *q, const char *pipeline, const char *sha256, int64_t self, int64_t *job, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_CONTENT_GET);
+    db_bind(st, ":pipeline", pipeline);
+    db_bind(st, ":sha256", sha256);
+    int rc = db_step(st, err);
+    if (rc != 1)
+        return rc;
+    int state = job_state_by_name(db_text(st, 1));
+    *job = sqlite3_column_int64(st, 0);
+    bool undone = sqlite3_column_int(st, 2);
+    sqlite3_reset(st);
+    if (*job == self)
+        return 0;
+    return state == JOB_LOADED && !undone ? 1 : state == JOB_STAGED || state == JOB_LOADING ? 2 : 0;
+}
+
+/* Is what was decided about the contents of its objects still so? 1, 0, -1. */
+static int contents_hold(struct queue *q, const struct finish *f, struct err *err)
+{
+    for (int i = 0; i < f->nobjects; i++) {
+        const struct job_object *o = &f->objects[i];
+        int64_t job;
+        if (!*o->sha256 || o->same_as == f->lease->id)
+            continue;
+        int rc = job_content(q, f->lease->pipeline, o->sha256, f->lease->id, &job, err);
+        if (rc < 0 || rc != (o->same_as ? 1 : 0))
+            return rc < 0 ? -1 : 0;
+    }
+    return 1;
+}
+
+static int write_contents(struct queue *q, const struct finish *f, struct err *err)
+{
+    for (int i = 0; i < f->nobjects; i++) {
+        if (!*f->objects[i].sha256 || f->objects[i].same_as)
+            continue;
+        sqlite3_stmt *st = queue_stmt(q, SQL_CONTENT_PUT);
+        db_bind(st, ":pipeline", (const char *)f->lease->pipeline);
+        db_bind(st, ":sha256", (const char *)f->objects[i].sha256);
+        db_bind(st, ":job", f->lease->id);
         if (db_run(st, err) < 0)
             return -1;
     }
@@ -256,7 +307,7 @@ static int finish_staged(struct queue *q, struct finish *f, struct settled *s, s
     for (int i = 0; i < f->noutputs; i++)
         if (write_output(q, l, &f->outputs[i], err) < 0)
             return err_in(err, "output %d", f->outputs[i].number);
-    if (write_objects(q, f, err) < 0 || learn_need(q, f, err) < 0 ||
+    if (write_objects(q, f, err) < 0 || write_contents(q, f, err) < 0 || learn_need(q, f, err) < 0 ||
         change_attempt(q, &c, "work", "staged", f->signal, f->peak_rss, err) < 0)
         return -1;
     change_tally(q, &c, JOB_STAGED, 0);
@@ -343,7 +394,7 @@ static int finish_unstaged(struct queue *q, struct finish *f, int64_t crashes_ma
     if (f->outcome == OUT_HANDED_BACK)
         return change_attempt(q, &c, "work", "handed-back", f->signal, f->peak_rss, err) < 0
                    ? -1
-                   : back_to_ready(q, &c, c.attempts - 1, 0, s, err);
+                   : back_to_ready(q, &c, c.attempts - 1, f->held_by_twin ? f->backoff_ms : 0, s, err);
     bool crashed = f->err.code == ERR_READER_CRASHED;
     c.crashes += crashed;
     s->count.processed++;
@@ -359,7 +410,11 @@ static int finish_one(struct queue *q, struct finish *f, int64_t crashes_max, st
                       struct err *err)
 {
     f->lost = 0;
-    int rc = f->outcome == OUT_STAGED ? finish_staged(q, f, s, err)
+    int holds = f->outcome == OUT_STAGED ? contents_hold(q, f, err) : 1;
+    f->held_by_twin = holds == 0;
+    if (f->held_by_twin)
+        f->outcome = OUT_HANDED_BACK;
+    int rc = holds < 0 ? -1 : f->outcome == OUT_STAGED ? finish_staged(q, f, s, err)
                                       : finish_unstaged(q, f, crashes_max, s, err);
     return rc < 0 ? err_in(err, "finish job %s", f->lease->uid) : 0;
 }

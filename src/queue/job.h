@@ -75,8 +75,19 @@ struct finish {
     const struct job_object *objects; /* what was fetched, for table object */
     int nobjects;
     int lost;                     /* out: the lease was lost, nothing was written */
+    bool held_by_twin;            /* out: staged, but another job has the same content under way: this one goes back, and waits backoff_ms */
 };
-struct job_object { const char *uri; int64_t size; const char *etag, *modified; };
+struct job_object {
+    const char *uri;
+    int64_t size;
+    const char *etag, *modified;
+    char sha256[65];              /* of its bytes, or "": not asked for */
+    int64_t same_as;              /* the job that loaded the same content before (this one: an object before it), so that nothing of it
+                                   * is in the outputs; 0: none */
+};
+/* Which other job of the pipeline has that content? 0 none that counts; 1 it is loaded by *job; 2 it is staged or being loaded. Whoever
+ * comes to be staged first has it, and no other is staged with it until that one is over (job_finish_claim()). */
+int job_content(struct queue *q, const char *pipeline, const char *sha256, int64_t self, int64_t *job, struct err *err);
 
 /*
  * One transaction: write the finishes (each fenced by its token), then claim up to `max` due jobs for `worker` until now + lease_ms.
@@ -192,7 +203,7 @@ int job_attempts(struct queue *q, int64_t id, int (*row)(void *arg, const struct
 struct error_row { int64_t id, at, job, attempt; const char *uid, *pipeline, *stage, *class, *code, *message, *detail; };
 struct error_filter { int64_t job, since, before_id, limit; const char *code, *pipeline; };
 int job_errors(struct queue *q, const struct error_filter *f, int (*row)(void *arg, const struct error_row *r), void *arg, struct err *err);
-struct object_row { const char *uri, *etag, *modified; int64_t size; };
+struct object_row { const char *uri, *etag, *modified; int64_t size, same_as; };
 int job_objects(struct queue *q, int64_t id, int (*row)(void *arg, const struct object_row *r), void *arg, struct err *err);
 int job_outputs(struct queue *q, int64_t id, int (*row)(void *arg, const struct output *o), void *arg, struct err *err);
 /* What the ini says of places and shares; written where it is not so yet, for all workers. Limits that are not named any more go. */

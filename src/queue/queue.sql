@@ -225,8 +225,16 @@ VALUES (:job, :attempt, :stage, :class, :code, :message, :detail, :now);
 DELETE FROM object WHERE job = :job;
 
 -- name: object
-INSERT INTO object (job, number, uri, size, etag, modified, modified_at)
-VALUES (:job, :number, :uri, :size, :etag, :modified, :modified_at);
+INSERT INTO object (job, number, uri, size, etag, modified, modified_at, sha256, same_as)
+VALUES (:job, :number, :uri, :size, :etag, :modified, :modified_at, :sha256, :same_as);
+
+-- name: content_get
+SELECT c.job, coalesce(j.state, 'loaded'), j.undone IS NOT NULL FROM content AS c LEFT JOIN job AS j ON j.id = c.job
+WHERE c.pipeline = :pipeline AND c.sha256 = :sha256;
+
+-- name: content_put
+INSERT INTO content (pipeline, sha256, job) VALUES (:pipeline, :sha256, :job)
+ON CONFLICT (pipeline, sha256) DO UPDATE SET job = excluded.job;
 
 -- name: output
 INSERT INTO output (job, token, number, kind, table_name, ext, rows, bytes, in_file, checksum, spec, inlined)
@@ -366,6 +374,11 @@ SELECT id FROM job WHERE id > 0 AND state IN ('loaded', 'superseded', 'cancelled
 
 -- name: prune_job
 DELETE FROM job WHERE id = :id AND state IN ('loaded', 'superseded', 'cancelled');
+
+-- name: prune_content
+-- What was not loaded, or was undone, may be loaded by another job.
+DELETE FROM content WHERE job = :id
+    AND NOT EXISTS (SELECT 1 FROM job WHERE id = :id AND state = 'loaded' AND undone IS NULL);
 
 -- name: prune_text
 DELETE FROM job_text WHERE job = :id;
@@ -590,7 +603,7 @@ WHERE e.job = :job AND e.id < :before AND e.at >= :since AND (:code IS NULL OR e
 ORDER BY e.id DESC LIMIT :max;
 
 -- name: objects
-SELECT uri, size, etag, modified FROM object WHERE job = :job ORDER BY number;
+SELECT uri, size, etag, modified, same_as FROM object WHERE job = :job ORDER BY number;
 
 -- name: status_tally
 SELECT n.name, coalesce(p.paused, 0), t.state, t.jobs, t.rows

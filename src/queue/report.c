@@ -222,6 +222,7 @@ static int object_one(sqlite3_stmt *st, void *to)
         .size = sqlite3_column_int64(st, 1),
         .etag = text_or_null(st, 2),
         .modified = text_or_null(st, 3),
+        .same_as = sqlite3_column_int64(st, 4),
     };
     return sink->row(sink->arg, &r);
 }

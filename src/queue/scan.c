@@ -465,7 +465,7 @@ static int take_object(struct queue *q, const struct scan_row *s, const struct s
     db_bind(st, ":job", job);
     db_bind(st, ":number", number);
     db_bind(st, ":uri", r->uri);
-    db_bind(st, ":size", r->size);
+    db_bind(st, ":size", r->size < 0 ? 0 : r->size);
     if (*r->etag)
         db_bind(st, ":etag", r->etag);
     if (r->mtime_ms)

@@ -145,6 +145,8 @@ CREATE TABLE object (
     etag        TEXT,
     modified    TEXT,           -- as the source wrote it
     modified_at INTEGER,        -- the same in ms, where it could be read
+    sha256      TEXT,           -- of its bytes, where the pipeline has dedupe = content
+    same_as     INTEGER,        -- the job that had the same content; then no row of this one was taken
     PRIMARY KEY (job, number)
 ) WITHOUT ROWID;
 
@@ -224,6 +226,16 @@ CREATE TABLE tally (
     rows     INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (pipeline, state)
 ) WITHOUT ROWID;
+
+-- dedupe = content: which job of a pipeline has, or had, these bytes. It counts while that job is staged, being loaded or loaded, and
+-- not undone; a row whose job was forgotten is of a loaded one.
+CREATE TABLE content (
+    pipeline TEXT NOT NULL,
+    sha256   TEXT NOT NULL,
+    job      INTEGER NOT NULL,
+    PRIMARY KEY (pipeline, sha256)
+) WITHOUT ROWID;
+CREATE INDEX content_job ON content (job);
 
 -- Columns that were inferred from the first object of a recipe: the same for all later ones.
 CREATE TABLE inferred (
@@ -337,7 +349,7 @@ SELECT job.id AS id,
                 (SELECT objects FROM job_text WHERE job_text.job = job.id)) AS files,
        (SELECT strftime('%Y-%m-%dT%H:%M:%SZ', max(modified_at) / 1000, 'unixepoch') FROM object
         WHERE object.job = job.id) AS latest_file_modified_time,
-       (SELECT sum(size) FROM object WHERE object.job = job.id AND size >= 0) AS total_size_in_bytes,
+       (SELECT sum(size) FROM object WHERE object.job = job.id) AS total_size_in_bytes,
        strftime('%Y-%m-%dT%H:%M:%fZ', job.created / 1000.0, 'unixepoch') AS created_time,
        strftime('%Y-%m-%dT%H:%M:%fZ', coalesce(job.finished, job.claimed, job.created) / 1000.0, 'unixepoch') AS modified_time,
        CASE WHEN job.state = 'ready' AND job.due = 0 THEN 'NONE'

@@ -11,6 +11,7 @@
 
 #include "base/mem.h"
 #include "base/text.h"
+#include "io/sha256.h"
 #include "read/unpack.h"
 #include "role/program.h"
 #include "source/source.h"
@@ -21,6 +22,7 @@ enum {
     MEMORY_AHEAD = 32 * 1024 * 1024, /* while no more than this waits for the reader in all */
     POLL_MS = 100,
     PROGRAM_CHUNK = 128 * 1024,
+    SUM_TICK = 4 << 20, /* bytes between two looks at the owner's duties */
 };
 
 /* How the object in hand travels to the reader. */
@@ -40,15 +42,22 @@ struct hand {
     size_t nfirst;
     int fd; /* IN_MEMORY or IN_SPOOL */
     int64_t written;
+    struct sha256 *sum; /* of the object in hand; NULL: not wanted */
 };
+
+static void sha256_freep(struct sha256 **s) { sha256_free(*s); }
+
+void feed_object_clear(struct job_object *o)
+{
+    free((char *)o->uri);
+    free((char *)o->etag);
+    free((char *)o->modified);
+}
 
 static void objects_clear(struct feed *f)
 {
-    for (int i = 0; i < f->nobjects; i++) {
-        free((char *)f->objects[i].uri);
-        free((char *)f->objects[i].etag);
-        free((char *)f->objects[i].modified);
-    }
+    for (int i = 0; i < f->nobjects; i++)
+        feed_object_clear(&f->objects[i]);
     free(f->objects);
     f->objects = NULL;
     f->nobjects = 0;
@@ -124,7 +133,7 @@ static int to_spool(struct hand *k, struct spool_object *o, bool follow, struct 
 
 static bool is_archived(const struct hand *k)
 {
-    return !k->infer && k->f->pipeline->archive;
+    return !k->infer && !k->f->again && k->f->pipeline->archive;
 }
 
 /* Bytes that the reader got, or is getting, into the archive. */
@@ -162,8 +171,10 @@ static int choose_transport(struct hand *k, struct err *err)
 
 static ssize_t put_bytes(struct hand *k, const void *p, size_t n, struct err *err)
 {
-    if (k->transport == STREAM)
-        return reader_write(k->reader, p, n, err);
+    if (k->transport == STREAM) {
+        ssize_t r = reader_write(k->reader, p, n, err);
+        return r > 0 && k->sum && sha256_add(k->sum, (struct str){ p, (size_t)r }, err) < 0 ? -1 : r;
+    }
     const char *at = p;
     for (size_t left = n; left;) {
         ssize_t r = pwrite(k->fd, at, left, k->written);
@@ -239,6 +250,24 @@ static int object_note(struct hand *k, int64_t size, const char *etag, const cha
     return o->uri && (o->etag || !*etag) && (o->modified || !*modified) ? 0 : err_nomem(err);
 }
 
+/* All bytes went, those of a file (fd >= 0) by its descriptor: note their sum. */
+static int object_sum(struct hand *k, int fd, struct err *err)
+{
+    char bytes[65536];
+    int64_t at = 0;
+    if (!k->sum)
+        return 0;
+    for (ssize_t n; fd >= 0 && (n = pread(fd, bytes, sizeof bytes, at)) != 0; at += n > 0 ? n : 0) {
+        if (n < 0 && errno != EINTR)
+            return err_sys(err, "read the object again for its sum");
+        if (n > 0 && sha256_add(k->sum, (struct str){ bytes, (size_t)n }, err) < 0)
+            return -1;
+        if (at % SUM_TICK == 0 && hand_tick(k, err) < 0)
+            return -1;
+    }
+    return sha256_end(k->sum, k->f->objects[k->f->nobjects - 1].sha256, err);
+}
+
 static int local_object(struct hand *k, struct err *err)
 {
     int64_t size, mtime;
@@ -249,7 +278,7 @@ static int local_object(struct hand *k, struct err *err)
         return -1;
     char when[32];
     text_put_rfc3339(when, mtime);
-    return object_note(k, size, "", when, err) < 0 ? -1 : archive_object(k, fd, size, err);
+    return object_note(k, size, "", when, err) < 0 || object_sum(k, fd, err) < 0 ? -1 : archive_object(k, fd, size, err);
 }
 
 /* An object that an earlier attempt left in the spool: go on from there. 1 there is one. */
@@ -311,7 +340,9 @@ static int fetched_object(struct hand *k, struct err *err)
     }
     if (object_note(k, k->transport == IN_SPOOL ? k->written : got, k->head.etag, k->head.modified, err) < 0)
         return -1;
-    return object_whole(k, err) < 0 ? -1 : archive_object(k, k->fd, k->written, err);
+    if (object_whole(k, err) < 0 || object_sum(k, k->transport == STREAM ? -1 : k->fd, err) < 0)
+        return -1;
+    return archive_object(k, k->fd, k->written, err);
 }
 
 /* ---- the bytes of a program ---- */
@@ -480,7 +511,10 @@ int feed_run(struct feed *f, char *const *uris, int n, const char *const *column
     f->stage = "read";
     if (run_start(f, n, err) < 0)
         return -1;
-    struct hand k = { .f = f, .reader = *f->reader, .infer = infer, .fd = -1 };
+    AUTO(sha256_freep) struct sha256 *sum = f->sum && !infer ? sha256_new(err) : NULL;
+    if (f->sum && !infer && !sum)
+        return -1;
+    struct hand k = { .f = f, .reader = *f->reader, .infer = infer, .fd = -1, .sum = sum };
     if (reader_begin(k.reader, f->pipeline, columns, f->params, f->spool, f->uid, f->token, infer, err) < 0)
         return -1;
     int rc = 0;

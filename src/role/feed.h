@@ -29,6 +29,8 @@ struct feed {
     const char *params;           /* of the job, a JSON object, or NULL */
     int64_t token;                /* of its claim */
     struct archive *archive;      /* for pipelines that have archive= */
+    bool again;                   /* of objects that were archived already, by the run before */
+    bool sum;                     /* tell the SHA-256 of each object */
     bool resume;                  /* an earlier attempt may have left objects in the spool */
     int64_t attempt;              /* the number of this try, for programs */
     int (*tick)(void *arg, struct err *err); /* at least every 100 ms; -1: give up */
@@ -43,6 +45,7 @@ struct feed {
     char *talk;                   /* the last that a failed program wrote to standard error, or NULL */
 };
 
+void feed_object_clear(struct job_object *o); /* its strings */
 void feed_clear(struct feed *f); /* what came of it */
 
 /* What stands for the object of a pipeline whose command= gives its bytes; malloc'ed, NULL: no memory. */

@@ -235,6 +235,80 @@ static int job_uris(const struct lease *l, const struct pipeline *p, struct aren
     return 0;
 }
 
+/* Which objects were loaded before, or come twice? Gives their number. */
+static int same_objects(struct work *k, struct err *err)
+{
+    struct feed *f = &k->done->feed;
+    const struct lease *l = &k->done->lease;
+    int same = 0;
+    for (int i = 0; i < f->nobjects; i++) {
+        struct job_object *o = &f->objects[i];
+        int rc = job_content(k->w->queue, l->pipeline, o->sha256, l->id, &o->same_as, err);
+        if (rc < 0)
+            return -1;
+        if (rc != 1)
+            o->same_as = 0;
+        for (int j = 0; j < i && !o->same_as; j++)
+            if (!f->objects[j].same_as && !memcmp(f->objects[j].sha256, o->sha256, sizeof o->sha256))
+                o->same_as = l->id;
+        same += o->same_as != 0;
+    }
+    return same;
+}
+
+/* The same without those objects, which then stand behind the others. */
+static int run_without(struct work *k, char **uris, int n, const char *const *columns, struct job_object *same, struct err *err)
+{
+    struct feed *f = &k->done->feed;
+    char **rest = arena_alloc(&k->w->arena, (size_t)n * sizeof *rest);
+    int nrest = 0, nsame = 0;
+    if (!rest)
+        return err_nomem(err);
+    for (int i = 0; i < n; i++)
+        if (f->objects[i].same_as) {
+            same[nsame++] = f->objects[i];
+        } else {
+            f->objects[nrest] = f->objects[i];
+            rest[nrest++] = uris[i];
+        }
+    f->nobjects = nrest;
+    int rc = 0;
+    f->again = true;
+    if (nrest) {
+        rc = feed_run(f, rest, nrest, columns, false, err);
+        rc = rc == 0 ? feed_unchanged(f, rest, err) : rc;
+    } else {
+        reader_result_clear(&f->result);
+    }
+    struct job_object *all = realloc(f->objects, (size_t)n * sizeof *all);
+    f->objects = all ? all : f->objects;
+    for (int i = 0; i < nsame; i++)
+        if (all)
+            all[f->nobjects++] = same[i];
+        else
+            feed_object_clear(&same[i]);
+    return rc < 0 || all ? rc : err_nomem(err);
+}
+
+static void discard(struct worker *w, const struct done *d);
+
+/* dedupe = content: what was loaded before is left out. */
+static int leave_out_same(struct work *k, char **uris, int n, const char *const *columns, struct err *err)
+{
+    int same = same_objects(k, err);
+    if (same <= 0)
+        return same;
+    struct job_object *out = calloc((size_t)same, sizeof *out);
+    if (!out)
+        return err_nomem(err);
+    discard(k->w, k->done);
+    int rc = run_without(k, uris, n, columns, out, err);
+    free(out);
+    if (rc == 0)
+        log_event(LOG_INFO, "objects with the content of others are left out", "job", k->done->lease.uid, "objects", log_num(same), NULL);
+    return rc;
+}
+
 static int work_job(struct work *k, struct arena *arena, struct err *err)
 {
     const struct lease *l = &k->done->lease;
@@ -243,6 +317,7 @@ static int work_job(struct work *k, struct arena *arena, struct err *err)
     int n;
     if (!(f->pipeline = config_pipeline(k->w->config, l->pipeline)))
         return config_no_pipeline(k->w->config, l->pipeline, err);
+    f->sum = f->pipeline->dedupe;
     if (job_uris(l, f->pipeline, arena, &uris, &n, err) < 0)
         return -1;
     k->stage = NULL; /* the feed knows better */
@@ -251,6 +326,8 @@ static int work_job(struct work *k, struct arena *arena, struct err *err)
         rc = feed_run(f, uris, n, (const char *const *)columns, false, err);
     if (rc == 0)
         rc = feed_unchanged(f, uris, err);
+    if (rc == 0 && f->sum)
+        rc = leave_out_same(k, uris, n, (const char *const *)columns, err);
     if (rc == 0)
         rc = publish(k, (const char *const *)columns, err);
     for (int i = 0; i < f->pipeline->nparts; i++)
@@ -294,6 +371,8 @@ static void finish_fill(struct finish *f, struct done *d, const struct work *k, 
         .objects = d->feed.objects,
         .nobjects = d->feed.nobjects,
     };
+    if (rc == 0)
+        f->backoff_ms = d->feed.pipeline->backoff_ms;
     if (rc < 0) {
         f->err = *err;
         f->backoff_ms = backoff_ms(d->feed.pipeline, &d->lease, err);
@@ -399,6 +478,10 @@ static int settle(struct worker *w, const struct done *except, struct lease *lea
         else if (list[i].outcome == OUT_STAGED && of[i]->feed.spooled &&
                  spool_object_discard(&w->spool, of[i]->lease.uid, &e) < 0)
             log_error("a file stays in the spool until the next sweep", &e, "job", of[i]->lease.uid);
+        if (list[i].held_by_twin) {
+            log_event(LOG_INFO, "another job has the same content under way; waiting for it", "job", of[i]->lease.uid, NULL);
+            discard(w, of[i]);
+        }
         done_clear(of[i]);
     }
     return claimed;
