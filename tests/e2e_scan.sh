@@ -171,6 +171,7 @@ like 'then it is taken' "$(why p)" '^a.csv: the next scan takes it'
 put "$site/q/1.csv" 1
 put "$site/q/.2.csv" 2
 qetlctl scan q >"$work/out"
+like 'explain tells which scan made a job' "$(qetlctl explain 1)" "A scan of $site/q/\\*.csv made it"
 is 'what is taken, or ignored, is not shown' "$(why q)" ''
 like 'but with --all, with its job' "$(why q --all)" '^1.csv: job 1 has taken it'
 like 'and what is ignored' "$(why q --all)" '^.2.csv: ignore: '
@@ -206,6 +207,7 @@ is 'slots that were missed run, each with a job' "$(queue_sql "SELECT count(*), 
 is 'the dates of the source are those of the slot' "$(queue_sql "SELECT count(DISTINCT objects), max(objects) FROM job_text")" "3|[\"$site/in/$today.csv\"]"
 like 'the slot is a parameter' "$(queue_sql 'SELECT max(params) FROM job_text')" "\"slot\":\"${today}T00:00:00.000Z\""
 is 'and it is loaded' "$(sql 'SELECT id FROM slot')" 1
+like 'explain tells for which time a job was made' "$(qetlctl explain 1)" 'It was made for the time .*T00:00:00.*Z of cron='
 back
 drain
 is 'a clock that was set back runs none of them again' "$(queue_sql 'SELECT count(*) = count(DISTINCT objects) FROM job_text')" 1

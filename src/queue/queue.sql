@@ -640,6 +640,13 @@ SELECT state, due, pipeline, remote, priority, run_at, seq, target, lanes, lane_
        (SELECT message FROM target_away WHERE name = job.target)
 FROM job WHERE id = :id;
 
+-- name: explain_origin
+-- The scan that took its first object, or the slot (0: none) that it is the job of.
+SELECT s.source, coalesce((SELECT at FROM slot WHERE slot.scan = s.id AND slot.job = :id), 0)
+FROM job AS j JOIN scan AS s ON s.pipeline = j.pipeline
+WHERE j.id = :id AND (EXISTS (SELECT 1 FROM slot WHERE slot.scan = s.id AND slot.job = :id)
+    OR EXISTS (SELECT 1 FROM object AS o JOIN seen ON seen.scan = s.id AND seen.uri = o.uri WHERE o.job = :id AND o.number = 0 AND seen.job = :id));
+
 -- ---- worker registry ----
 
 -- name: worker_join

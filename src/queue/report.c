@@ -560,6 +560,23 @@ static int explain_state(struct queue *q, const struct explain *e, struct buf *o
     return err_set(err, ERR_DATABASE, "job %" PRId64 " is in a state that is none", e->id);
 }
 
+/* Where it came from, if the scanner made it. */
+static int explain_origin(struct queue *q, int64_t id, struct buf *out, struct err *err)
+{
+    char at[40];
+    sqlite3_stmt *st = queue_stmt(q, SQL_EXPLAIN_ORIGIN);
+    db_bind(st, ":id", id);
+    int rc = db_step(st, err);
+    if (rc == 1 && sqlite3_column_int64(st, 1)) {
+        text_put_rfc3339(at, sqlite3_column_int64(st, 1));
+        buf_addf(out, " It was made for the time %s of cron=.", at);
+    } else if (rc == 1) {
+        buf_addf(out, " A scan of %s made it.", db_text(st, 0));
+    }
+    sqlite3_reset(st);
+    return rc < 0 ? -1 : 0;
+}
+
 int job_explain(struct queue *q, int64_t id, struct buf *out, struct err *err)
 {
     sqlite3_stmt *st = queue_stmt(q, SQL_EXPLAIN_ROW);
@@ -591,6 +608,8 @@ int job_explain(struct queue *q, int64_t id, struct buf *out, struct err *err)
     };
     rc = explain_state(q, &e, out, err);
     sqlite3_reset(st);
+    if (rc == 0)
+        rc = explain_origin(q, id, out, err);
     return rc < 0 ? -1 : out->failed ? err_nomem(err) : 0;
 }
 
