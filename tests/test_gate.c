@@ -376,6 +376,39 @@ TEST(gate, a_disk_that_is_nearly_full_begins_no_job)
     stop();
 }
 
+/* ---- one moment ---- */
+
+/* Another worker claims the job at the second statement of job_left(). */
+static int claim_between(unsigned what, void *arg, void *stmt, void *text)
+{
+    struct queue *other = arg;
+    static int statements;
+    struct lease l;
+    (void)what, (void)stmt;
+    if (!strncmp(text, "BEGIN", 5) || ++statements != 2)
+        return 0;
+    CHECK_EQ(job_finish_claim(other, NULL, 0, worker, LEASE, CRASHES, &l, 1, &err), 1);
+    job_lease_clear(&l);
+    return 0;
+}
+
+TEST(gate, what_is_left_is_told_of_one_moment)
+{
+    struct queue *other;
+    struct job_left left;
+    start();
+    submit("p", NULL, 0);
+    CHECK_OK(queue_open(&other, sqlite3_db_filename(queue_db(q), "main"), 0, &err), err);
+    sqlite3_trace_v2(queue_db(q), SQLITE_TRACE_STMT, claim_between, other);
+    CHECK_OK(job_left(q, sys_now_ms() + 1000, &left, &err), err);
+    sqlite3_trace_v2(queue_db(q), 0, NULL, NULL);
+    CHECK_EQ(left.ready + left.running, 1);
+    CHECK_OK(job_left(q, sys_now_ms() + 1000, &left, &err), err);
+    CHECK_EQ(left.running, 1);
+    queue_close(other);
+    stop();
+}
+
 /* ---- many ---- */
 
 TEST(gate, a_claim_asks_once_for_a_run_however_long_it_is)

@@ -678,7 +678,7 @@ static int left_ready(struct queue *q, int64_t until, struct job_left *out, stru
     return 0;
 }
 
-int job_left(struct queue *q, int64_t until, struct job_left *out, struct err *err)
+static int left_all(struct queue *q, int64_t until, struct job_left *out, struct err *err)
 {
     sqlite3_stmt *st = queue_stmt(q, SQL_LEFT);
     db_bind(st, ":until", until);
@@ -695,6 +695,17 @@ int job_left(struct queue *q, int64_t until, struct job_left *out, struct err *e
     };
     sqlite3_reset(st);
     return left_ready(q, until, out, err);
+}
+
+/* All of one moment: a job that is claimed in the middle would be neither ready nor running. */
+int job_left(struct queue *q, int64_t until, struct job_left *out, struct err *err)
+{
+    if (db_run(queue_stmt(q, SQL_READ_BEGIN), err) < 0)
+        return -1;
+    int rc = left_all(q, until, out, err);
+    struct err ignored; /* nothing was written */
+    (void)db_run(queue_stmt(q, SQL_COMMIT), rc < 0 ? &ignored : err);
+    return rc;
 }
 
 /* ---- columns inferred once ---- */
