@@ -51,6 +51,22 @@ table   = warehouse.act
 command = scripts/lost.sh
 columns = id:integer
 table   = warehouse.act
+[pipeline say]
+command = sh scripts/do.sh
+format = message
+attempts = 1
+[pipeline say.t]
+columns = id:integer!, name:text
+table   = warehouse.t
+[pipeline say.u]
+columns = id:integer!
+table   = warehouse.u
+mode    = upsert
+key     = id
+[pipeline say.r]
+columns = id:integer!
+table   = warehouse.r
+mode    = replace
 [pipeline builtin]
 command = cd
 columns = id:integer
@@ -139,6 +155,41 @@ out=$(run "(setsid sh -c 'sleep $longer & sleep $longer' >/dev/null 2>&1 &); $ro
 like 'a child that lets go of the output is no error' "$out" '1 loaded'
 is '... and does not outlive the job' "$(pgrep -fc "^sleep $longer\$")" 0
 
+# The message with tables.
+say() { timeout 120 qetlctl run say -p "do=$1" 2>&1; }
+tables() { sql "SELECT (SELECT group_concat(id) FROM (SELECT id FROM t ORDER BY id)), (SELECT group_concat(id) FROM u), (SELECT group_concat(id) FROM r)"; }
+like 'a message has rows for several tables' "$(say 'cat <<X
+ [ {"table": "t", "refresh": false, "data": [{"id": 1, "name": "a ] \\" }"}, {"id": 2}]},
+   {"table": "warehouse.u", "data": [{"id": 7}]}, {"table": "r", "refresh": true, "data": [{"id": 5}]} ]
+X')" '4 loaded'
+is '... each table has its own' "$(tables)" '1,2|7|5'
+is '... whatever is in a text' "$(sql 'SELECT name FROM t WHERE id = 1')" 'a ] " }'
+like 'without refresh rows are added, in pieces too' "$(say 'echo "[{\"table\": \"t\", \"data\": [{\"id\": 3}]}, {\"table\": \"t\", \"refresh\": false, \"data\": [{\"id\": 4}]}]"')" '2 loaded'
+is '... and tables that it does not name stay as they are' "$(tables)" '1,2,3,4|7|5'
+like 'refresh replaces' "$(say 'echo "{\"table\": \"t\", \"refresh\": true, \"data\": [{\"id\": 9}]}"')" '1 loaded'
+is '... that table only' "$(tables)" '9|7|5'
+like 'a message of many rows streams' "$(say "python3 -c '
+print(\"[{\\\"table\\\": \\\"t\\\", \\\"refresh\\\": true, \\\"data\\\": [\" + \",\".join(\"{\\\"id\\\": %d}\" % i for i in range(200000)) + \"]}]\")'")" '200000 loaded'
+like 'and back' "$(say 'echo "[{\"table\": \"t\", \"refresh\": true, \"data\": [{\"id\": 9}]}]"')" '1 loaded'
+wrong() { # NAME MESSAGE WHAT IS WRITTEN
+    like "$1" "$(say "printf '%s' '$3'")" "$2"
+    is '... changes no table' "$(tables)" '9|7|5'
+}
+wrong 'an unknown table' "table 'x', and pipeline 'say' has none of that name; it has t, u, r" '[{"table":"t","data":[{"id":1}]},{"table":"x","data":[]}]'
+wrong 'a message that is cut' "ends inside the data of table 't'" '[{"table":"t","refresh":true,"data":[{"id":1}'
+wrong '... between tables' 'the message ends at byte 37' '[{"table":"t","data":[{"id":1}]}     '
+wrong 'data before the name' '"table" must stand before "data".*\[format\]' '[{"data":[{"id":1}],"table":"t"}]'
+wrong 'refresh behind the data' '"data" must be the last key' '[{"table":"t","data":[{"id":1}],"refresh":true}]'
+wrong 'refresh behind rows' "refreshes table 't' after it had rows" '[{"table":"t","data":[{"id":1}]},{"table":"t","refresh":true,"data":[]}]'
+wrong 'refresh of an upsert' 'mode = upsert, and the message says "refresh": true' '[{"table":"u","refresh":true,"data":[{"id":1}]}]'
+wrong 'append to a table that is replaced' 'set mode = append, and refresh decides' '[{"table":"r","refresh":false,"data":[{"id":1}]}]'
+wrong 'an error in the message' 'said so: "no luck".*\[program\]' '[{"table":"t","data":[{"id":1}]},{"error":"no luck"}]'
+wrong 'an unknown key' 'unknown key "rows"' '[{"table":"t","rows":[]}]'
+wrong 'bytes behind it' 'the end of the message was expected' '[{"table":"t","data":[{"id":1}]}] more'
+wrong 'a bad row' 'more than 0 rows rejected.*table .t. *|member .t.' '[{"table":"t","data":[{"id":1},{"id":"x"}]}]'
+wrong 'no rows at all' '\[empty\]' '[{"table":"t","refresh":true,"data":[]}]'
+wrong 'garbage' '\[format\]' 'rows: 1'
+
 # Cancelled, or its worker dead: the program is gone, with the grandchild that has a session of its own.
 forks='(setsid sleep '$longest' >/dev/null 2>&1 &); sleep '$longest
 there() { [ "$(pgrep -fc "^sleep $longest\$")" = 2 ]; }
@@ -171,6 +222,8 @@ faulty 'columns are needed' 'columns: missing' 'command = x'
 faulty 'command and source' 'either command or source' 'columns = a:text
 source = /x
 command = x'
+faulty 'columns of a message are needed' 'columns: missing: the columns of the tables of a message' 'source = /x
+format = message'
 faulty 'a limit without a program' 'command_timeout: expected command' 'columns = a:text
 command_timeout = 5s'
 faulty 'a line that is no variable' 'expected NAME = value' 'columns = a:text

@@ -572,6 +572,10 @@ static void keep_place(struct build *b, int i, struct recipe *r)
 static void check_program_columns(struct build *b, int i)
 {
     b->bound[i].recipe->by_program = b->bound[i].pipeline->command.argv;
+    if (recipe_is_message(b->bound[i].recipe) != recipe_is_message(b->bound[i].pipeline->parts))
+        check_fault(b, i, "format", "expected message for all parts of the pipeline, or for none");
+    if (recipe_is_message(b->bound[i].recipe) && !given(b, i, "columns"))
+        check_fault(b, i, "columns", "missing: the columns of the tables of a message are not found out");
     if (b->bound[i].recipe->by_program && !given(b, i, "columns"))
         check_fault(b, i, "columns", "missing: the columns of what a program writes are not found out");
 }

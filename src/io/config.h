@@ -208,6 +208,10 @@ void config_free(struct config *c);
 const struct pipeline *config_pipeline(const struct config *c,
                                        const char *name); /* NULL: none; err has "did you mean" */
 /* Does the scanner look at it by itself? Then its source is a pattern (io/pattern.h), and no template of parameters. */
+static inline bool recipe_is_message(const struct recipe *r)
+{
+    return r->format && !strcmp(r->format, "message");
+}
 static inline bool pipeline_is_scanned(const struct pipeline *p)
 {
     return p->scan.every_ms || p->scan.cron_text;

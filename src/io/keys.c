@@ -33,7 +33,7 @@ static const char *const readers_words[] = { "one", "many", NULL };
 static const char *const empty_words[] = { "fail", "ok", NULL };
 static const char *const log_words[] = { "text", "json", NULL };
 static const char *const level_words[] = { "error", "warn", "info", "debug", NULL };
-static const char *const format_words[] = { "auto", "csv", "tsv", "json", "jsonl", NULL };
+static const char *const format_words[] = { "auto", "csv", "tsv", "json", "jsonl", "message", NULL };
 static const char *const encoding_words[] = { "utf-8",    "latin1",   "utf-16",
                                               "utf-16le", "utf-16be", "utf-8-replace", NULL };
 static const char *const ragged_words[] = { "reject", "fill", NULL };
@@ -241,7 +241,7 @@ static const struct key keys[] = {
     { AT_RECIPE, "member", KEY_GLOBS, IN(recipe, member), NULL, 0, 0, NULL, LINES,
       "the members to read, such as *.csv, *.txt; each glob is tried on the whole name and on its last part; all when not given" },
     { AT_RECIPE, "format", KEY_NAME, IN(recipe, format), "auto", 0, 0, format_words, 0,
-      "auto looks at the first bytes of a member" },
+      "auto looks at the first bytes of a member; message: a JSON array of tables with their rows, see PROGRAMS" },
     { AT_RECIPE, "delimiter", KEY_CHAR, IN(recipe, delimiter), NULL, 1, 0, NULL, 0,
       "between fields; a comma for csv and a tab for tsv when not given" },
     { AT_RECIPE, "quote", KEY_CHAR, IN(recipe, quote), "\"", 0, 0, NULL, 0, "around fields" },

@@ -24,6 +24,7 @@ struct output {
     char ext[8];         /* of the file: "db", "jsonl" */
     int64_t rows, bytes; /* bytes: of the file, or of the inline bytes */
     bool in_file;
+    bool refresh;        /* takes the place of the table's rows, though the mode is append */
     uint64_t checksum;   /* of the file, base/hash.h; 0 when not taken */
     struct buf inlined;  /* when !in_file; owned */
     char *spec;          /* what the loader must know (role/outputs.h), kept by the queue as it is; malloc'ed, NULL for rejects */

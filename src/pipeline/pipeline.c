@@ -16,6 +16,7 @@
 #include "io/rejects.h"
 #include "read/cast.h"
 #include "read/format.h"
+#include "read/message.h"
 #include "read/unpack.h"
 #include "source/source.h"
 #include "target/target.h"
@@ -35,6 +36,7 @@ struct part {
     struct field *builtins;        /* of each column, its parameter's; NULL: no column is a builtin one */
     struct arena arena;            /* of the parameters' texts */
     int64_t members;
+    bool refresh;                  /* a message says that its rows take the place of the table's */
 };
 
 struct pipeline_run {
@@ -336,6 +338,66 @@ static struct part *part_for(struct pipeline_run *r, const char *member)
     return NULL;
 }
 
+/* The part whose table a message names, as TABLE or TARGET.TABLE. */
+static struct part *part_of_table(struct pipeline_run *r, const char *table, struct err *err)
+{
+    AUTO(buf_clear) struct buf known = { 0 };
+    for (int i = 0; i < r->nparts; i++) {
+        const struct recipe *recipe = r->parts[i].recipe;
+        if (!strcmp(table, recipe->table_name) || !strcmp(table, recipe->table))
+            return &r->parts[i];
+        buf_addf(&known, "%s%s", i ? ", " : "", recipe->table_name);
+    }
+    err_set(err, ERR_FORMAT, "the message has rows for table '%.100s', and pipeline '%s' has none of that name; it has %s", table,
+            r->pipeline->name, known.failed ? "others" : known.p);
+    return NULL;
+}
+
+/* What the message says of the table, held against the mode of the ini and what it said before. */
+static int part_refresh(struct part *part, const struct message_table *t, struct err *err)
+{
+    enum load_mode mode = part->recipe->mode;
+    if (t->has_refresh && !t->refresh && mode == MODE_REPLACE)
+        return err_set(err, ERR_FORMAT, "table '%s' has mode = replace, and the message says \"refresh\": false; set mode = append, and "
+                       "refresh decides", t->table);
+    if (t->refresh && mode != MODE_REPLACE && mode != MODE_APPEND)
+        return err_set(err, ERR_FORMAT, "table '%s' has mode = %s, and the message says \"refresh\": true, which is for append and replace",
+                       t->table, load_mode_names[mode]);
+    if (t->refresh && part->members)
+        return err_set(err, ERR_FORMAT, "the message refreshes table '%s' after it had rows for it", t->table);
+    part->refresh |= t->refresh;
+    return 0;
+}
+
+/* A message: each of its tables as a member for the part of that name. */
+static int message_tables(struct pipeline_run *r, struct message *m, const char *uri, struct err *err)
+{
+    struct message_table t;
+    struct part *part;
+    int rc;
+    while ((rc = message_next(m, &t, err)) == 1) {
+        if (!(part = part_of_table(r, t.table, err)) || part_refresh(part, &t, err) < 0)
+            return -1;
+        part->members++;
+        r->rejects.table = part->spec.table;
+        r->rejects.object = uri;
+        r->rejects.member = t.table;
+        if (part_member(r, part, message_data(m), err) < 0)
+            return err_in(err, "table '%s'", t.table);
+    }
+    return rc;
+}
+
+static int member_message(struct pipeline_run *r, struct input *member, const char *uri, struct err *err)
+{
+    struct message *m;
+    if (message_open(&m, member, err) < 0)
+        return -1;
+    int rc = message_tables(r, m, uri, err);
+    message_close(m);
+    return rc;
+}
+
 static int object_members(struct pipeline_run *r, struct unpack *u, const char *uri, struct err *err)
 {
     struct member m;
@@ -350,6 +412,11 @@ static int object_members(struct pipeline_run *r, struct unpack *u, const char *
         }
         wanted++;
         r->counts.members++;
+        if (recipe_is_message(part->recipe)) {
+            if (member_message(r, unpack_member(u), uri, err) < 0)
+                return err_in(err, "member '%s'", m.name);
+            continue;
+        }
         part->members++;
         r->rejects.table = part->spec.table;
         r->rejects.object = uri;
@@ -404,10 +471,13 @@ int pipeline_finish(struct pipeline_run *r, struct output *outputs, int *noutput
     int n = 0;
     if (r->counts.read == 0 && !r->parts[0].recipe->empty_ok)
         return err_set(err, ERR_EMPTY, "%s: no rows", r->first_uri ? r->first_uri : "no object");
-    for (int i = 0; i < r->nparts; i++, n++) {
+    for (int i = 0; i < r->nparts; i++) {
+        if (recipe_is_message(r->parts[i].recipe) && !r->parts[i].members)
+            continue; /* a message is not about tables that it does not name */
         outputs[n] = (struct output){ .kind = OUTPUT_ROWS, .number = i };
         if (r->parts[i].target->encode_finish(r->parts[i].encoder, &outputs[n], err) < 0)
             goto fail;
+        outputs[n++].refresh = r->parts[i].refresh;
     }
     outputs[n] = (struct output){ .kind = OUTPUT_REJECTS, .number = r->nparts };
     if (rejects_finish(&r->rejects, r->counts.read, &outputs[n], err) < 0)

@@ -11,6 +11,7 @@ static const struct {
     { "tsv", &format_csv },
     { "jsonl", &format_jsonl },
     { "json", &format_jsonl },
+    { "message", &format_jsonl }, /* the rows of one of its tables: read/message.h */
 };
 
 static const struct format *by_name(const char *name)

@@ -18,7 +18,7 @@ int output_spec_set(struct output *out, const struct recipe *recipe, const char 
     json_object(&o);
     json_key(&o, "columns");
     json_text(&o, buf_str(&cols));
-    json_put_text(&o, "mode", load_mode_names[recipe->mode]);
+    json_put_text(&o, "mode", load_mode_names[out->refresh ? MODE_REPLACE : recipe->mode]);
     json_put_text(&o, "table", recipe->table_name);
     json_key(&o, "key");
     json_array(&o);

@@ -249,6 +249,7 @@ static void take_output(struct unpacker *u, struct output *o)
     o->rows = (int64_t)take_u64(u);
     o->bytes = (int64_t)take_u64(u);
     o->in_file = take_u64(u) != 0;
+    o->refresh = take_u64(u) != 0;
     o->checksum = take_u64(u);
     struct str inlined = take_bytes(u);
     o->spec = take_text(u);

@@ -410,6 +410,7 @@ static void pack_output(struct buf *b, const struct output *o)
     pack_u64(b, (uint64_t)o->rows);
     pack_u64(b, (uint64_t)o->bytes);
     pack_u64(b, o->in_file);
+    pack_u64(b, o->refresh);
     pack_u64(b, o->checksum);
     pack_bytes(b, o->inlined.p, o->inlined.n);
     pack_text(b, o->spec);

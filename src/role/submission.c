@@ -241,7 +241,7 @@ int submission_resolve(struct submission *s, const struct config *config, struct
     n->nlanes = 0;
     n->lane_replace = true; /* of all its tables: else to overtake, or to be superseded, would drop rows */
     for (int i = 0; i < p->nparts; i++) {
-        bool known = p->parts[i].mode == MODE_APPEND;
+        bool known = p->parts[i].mode == MODE_APPEND && !recipe_is_message(&p->parts[i]); /* a message may replace */
         for (int k = 0; k < n->nlanes; k++)
             known |= !strcmp(s->lanes[k], p->parts[i].table);
         if (!known)
