@@ -93,7 +93,7 @@ export LEFT=over
 
 qetlctl init >/dev/null
 echo "{\"method\": \"py\", \"params\": {\"n\": 2000, \"a kind\": \"of \\\"thing\\\"\", \"out\": \"$work/here.json\"}}" | qetlctl submit - >/dev/null
-ok 'a method of a message runs its program' timeout 120 qetl drain
+ok 'a method of a message runs its program' timeout 120 qetl drain || diag "$(qetlctl errors)"
 is '... its rows are loaded' "$(sql 'SELECT count(*), sum(id), max(name) FROM py')" '2000|1999000|row 999'
 here() { jq -c ".$1" "$work/here.json"; }
 is '... it gets its arguments' "$(here args)" '["two words","a\"b","c d"]'
