@@ -404,7 +404,7 @@ TEST(config, a_bad_value_says_what_was_expected)
     check_key_fault("header = maybe", "header: 'maybe': expected no or yes");
     check_key_fault("nested = -1", "nested: '-1': expected a whole number from 0 to 8");
     check_key_fault("backoff = soon", "backoff: 'soon': expected a duration");
-    check_key_fault("format = xlsx", "format: 'xlsx': expected auto, csv, tsv, json or jsonl");
+    check_key_fault("format = xlsx", "format: 'xlsx': expected auto, csv, tsv, json, jsonl or message");
     check_key_fault("encoding = utf8", "encoding: 'utf8': expected utf-8, latin1");
     check_key_fault("delimiter = ab", "delimiter: 'ab': expected one ASCII sign");
     check_key_fault("delimiter = none", "delimiter: 'none': expected one ASCII sign");
