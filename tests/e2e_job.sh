@@ -108,6 +108,17 @@ like '... and says what it would be as one row' "$(cat "$work/page.ini")" '^# .*
 is '... for programs, too' "$(qetlctl --json infer "$work/in/page.json" | jq -c '[.records, .columns]')" '["data.orders","id:integer!, who:text"]'
 QETL_DATABASE=$work/page.db QETL_SPOOL=$work/page-spool qetlctl -c "$work/page.ini" run page >"$work/out" 2>&1
 like '... and the section loads them' "$(cat "$work/out")" 'loaded: 2 rows read, 2 loaded'
+printf 'id;name;price;on\n1;M\374ller;1,50;24.12.2025\n2;Ann;2,25;31.12.2025\n' >"$work/in/german.csv"
+qetlctl infer "$work/in/german.csv" >"$work/german.ini"
+like 'infer says that rows could not be read' "$(cat "$work/german.ini")" '^# 1 row could not be read; the first: line 2: bytes that are not UTF-8.*--encoding latin1'
+like '... and what would make a number or a date of a text' "$(cat "$work/german.ini")" "^# column 'price' is text; all its values fit decimal_point = ,"
+like '... of each column' "$(cat "$work/german.ini")" "^# column 'on' is text; all its values fit date.%d.%m.%Y.$"
+qetlctl infer "$work/in/german.csv" --encoding latin1 --decimal-point , >"$work/german.ini"
+is '... and is told of both' "$(grep -c 'could not be read\|decimal_point = ,$' "$work/german.ini") $(grep '^columns' "$work/german.ini")" \
+    '1 columns = id:integer!, name:text!, price:decimal(2)!, on:text!'
+{ cat "$QETL_CONFIG" && sed 's/on:text!/on:date(%d.%m.%Y)!/' "$work/german.ini"; } >"$work/both.ini"
+QETL_DATABASE=$work/page.db QETL_SPOOL=$work/page-spool qetlctl -c "$work/both.ini" run german >"$work/out" 2>&1
+like '... the section loads the rows' "$(cat "$work/out")" 'loaded: 2 rows read, 2 loaded'
 ok 'columns are inferred when none are given' qetlctl submit guessed "$work/in/guess.csv" --wait
 is '... with types' "$(sql "SELECT code, \"on\" FROM guessed WHERE code = '007'")" '007|2026-01-01'
 

@@ -101,6 +101,8 @@ prints explain explain "$there"
 prints rejects rejects "$((last - 2))"
 prints query query warehouse 'SELECT 1 AS a'
 prints infer infer "$work/good.csv"
+printf 'id;price\n1;1,5\n2\n' >"$work/odd.csv"
+prints infer infer "$work/odd.csv"
 prints retry retry --dead
 prints cancel cancel "$((last + 1))"
 prints undo undo "$last"

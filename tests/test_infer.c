@@ -520,7 +520,92 @@ TEST(infer, one_object_around_records_is_told)
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct inferred got = infer(&plain, str_of(cases[i].text), 0);
-        CHECK_STR(got.records, cases[i].records);
+        CHECK_STR(got.notes.records ? got.notes.records : "", cases[i].records);
+        inferred_clear(&got);
+    }
+}
+
+TEST(infer, rows_that_cannot_be_read_are_counted_and_the_first_is_told)
+{
+    static const struct {
+        const char *text, *columns;
+        int64_t unread;
+        const char *first; /* beginning */
+    } cases[] = {
+        { "id,t\n1,a\n", "id:integer!, t:text!", 0, "" },
+        { "id,t\n1,M\xfcller\n2,b\n3,\xe4\n", "id:integer!, t:text!", 2,
+          "line 2: bytes that are not UTF-8; in another encoding, such as encoding = latin1? (" },
+        { "id,t\n1,a\n2,\"b\n3,c\n", "id:integer!, t:text!", 1, "line 3: a quoted field is not closed" },
+        { "id,t\n1,a\n2\n3,c\n", "id:integer!, t:text!", 1,
+          "line 3: the row has more or fewer fields than the header or the columns: 1 found, 2 expected (" },
+        { "{\"a\":1}\n{\"a\":\n{\"a\":3,\"a\":4}\n{\"a\":2}\n", "a:integer", 2, "line 2: the line is not valid JSON (" },
+        { "{\"a\":1}\n{\"a\":3,\"a\":4}\n{\"a\":\n", "a:integer", 2, "line 2: a key that a column takes stands twice" },
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct inferred got = infer(&plain, str_of(cases[i].text), 0);
+        const char *first = got.notes.first_unread ? got.notes.first_unread : "";
+        CHECK_STR(got.columns, cases[i].columns);
+        CHECK_EQ(got.notes.unread, cases[i].unread);
+        if (strncmp(first, cases[i].first, strlen(cases[i].first)) || !*first != !cases[i].unread)
+            fail_msg("case %zu: '%s'", i, first);
+        inferred_clear(&got);
+    }
+    struct err err = infer_fails(&plain, STR("{\"a\":}\n{\"b\":}\n"), 0);
+    CHECK_HAS(err.msg, "no row can be read to take columns from; line 1: the line is not valid JSON");
+}
+
+TEST(infer, what_the_end_of_a_sample_cuts_is_no_row_that_cannot_be_read)
+{
+    static const struct {
+        const char *text;
+        int64_t bytes, unread;
+    } cases[] = {
+        { "id,t\n1,a\n2,\"b\nb\nb\"\n3,c\n", 15, 0 }, /* in a quoted field of two lines and more */
+        { "id,t\n1,a\n2,b\n3,c\n", 10, 0 },           /* behind the 2 */
+        { "id,t\n1\n2,b\n3,c\n", 12, 1 },
+        { "{\"a\":1}\n{\"a\":2}\n", 12, 0 },
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct inferred got = infer(&plain, str_of(cases[i].text), cases[i].bytes);
+        CHECK(!got.whole);
+        if (got.notes.unread != cases[i].unread)
+            fail_msg("case %zu: %d rows, %s", i, (int)got.notes.unread, got.notes.first_unread);
+        inferred_clear(&got);
+    }
+}
+
+TEST(infer, a_column_of_text_that_would_be_a_number_or_a_time_by_a_setting_is_told)
+{
+    struct recipe comma = plain;
+    comma.decimal_point = ',';
+    const struct {
+        const struct recipe *recipe;
+        const char *text, *hints;
+    } cases[] = {
+        { &plain, "p;d\n1,5;24.12.2025\n2;1.1.2026\n",
+          "column 'p' is text; all its values fit decimal_point = ,\ncolumn 'd' is text; all its values fit date(%d.%m.%Y)\n" },
+        { &comma, "p;d\n1,5;24.12.2025\n2;1.1.2026\n", "column 'd' is text; all its values fit date(%d.%m.%Y)\n" },
+        { &comma, "p;q\n1.5;1\n2;2\n", "column 'p' is text; all its values fit decimal_point = .\n" },
+        { &plain, "p;q\n1,5;1.5\n2;2\n", "" }, /* no one point suits both */
+        { &plain, "p;q\n1,5;a\nx;b\n", "" },
+        { &plain, "p;q\n007;a\n1,5;b\n", "" }, /* digits would be lost */
+        { &plain, "p;q\n1234567890,5;a\n1,123456789;b\n", "" }, /* 19 digits */
+        { &plain, "d;e\n1/2/2026;3/4/2026\n31/12/2026;4/5/2026\n",
+          "column 'd' is text; all its values fit date(%d/%m/%Y)\n"
+          "column 'e' is text; all its values fit date(%d/%m/%Y) or date(%m/%d/%Y)\n" },
+        { &plain, "d;e\n24.12.2025 17:30;24.12.2025 17:30:01\n",
+          "column 'd' is text; all its values fit timestamp(%d.%m.%Y %H:%M)\n"
+          "column 'e' is text; all its values fit timestamp(%d.%m.%Y %H:%M:%S)\n" },
+        { &plain, "{\"d\":\"24.12.2025\",\"p\":\"1,5\",\"n\":1.5}\n",
+          "column 'd' is text; all its values fit date(%d.%m.%Y)\n" }, /* a text of JSON is no number */
+        { &plain, "{\"d\":\"24.12.2025\"}\n{\"d\":1}\n", "" },
+        { &plain, "a;b\n;1\n;2\n", "" },
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct inferred got = infer(cases[i].recipe, str_of(cases[i].text), 0);
+        const char *hints = got.notes.hints ? got.notes.hints : "";
+        if (strcmp(hints, cases[i].hints))
+            fail_msg("case %zu: %s\n%s", i, got.columns, hints);
         inferred_clear(&got);
     }
 }

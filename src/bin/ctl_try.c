@@ -276,10 +276,13 @@ int ctl_doctor(struct ctl *c, int argc, char **argv)
 
 /* ---- infer ---- */
 
-/* The options that stand for a key of the pipeline; both the look and the section that is printed have them. */
+/* The options that stand for a key of the pipeline; both the look and the section that is printed have them. A key with a _ is taken
+ * with - too, as people write options. */
 static const struct option infer_options[] = {
     { "sample", no_argument, NULL, 's' },
     { "comment", required_argument, NULL, 'k' },
+    { "decimal_point", required_argument, NULL, 'k' },
+    { "decimal-point", required_argument, NULL, 'k' },
     { "delimiter", required_argument, NULL, 'k' },
     { "encoding", required_argument, NULL, 'k' },
     { "escape", required_argument, NULL, 'k' },
@@ -290,6 +293,7 @@ static const struct option infer_options[] = {
     { "quote", required_argument, NULL, 'k' },
     { "records", required_argument, NULL, 'k' },
     { "skip_lines", required_argument, NULL, 'k' },
+    { "skip-lines", required_argument, NULL, 'k' },
     { NULL, 0, NULL, 0 },
 };
 
@@ -298,8 +302,12 @@ static int infer_key(struct ctl *c, struct buf *keys, const char *key, const cha
 {
     if (strchr(value, '\n'))
         return ctl_usage(c, "--%s: a value is one line", key);
+    char name[32];
+    snprintf(name, sizeof name, "%s", key);
+    for (char *p = name; (p = strchr(p, '-'));)
+        *p = '_';
     /* in an ini a semicolon begins a comment */
-    buf_addf(keys, "%-7s = %s\n", key, strcmp(value, ";") ? value : "semicolon");
+    buf_addf(keys, "%-7s = %s\n", name, strcmp(value, ";") ? value : "semicolon");
     return keys->failed ? err_nomem(&c->err) : 0;
 }
 
@@ -342,6 +350,7 @@ struct look {
     char *columns;
     char *records; /* the way to them in a member that is one object around them, or NULL */
     char *lone;    /* then: its columns as one row, when those of the records were found, too */
+    struct infer_notes notes;
 };
 
 static void print_section(const struct look *l, const char *keys)
@@ -349,14 +358,19 @@ static void print_section(const struct look *l, const char *keys)
     printf("# columns from %s of %s\n", l->sample ? "the first megabyte" : "the whole first member", l->uri);
     if (l->lone)
         printf("# the file is one object around these records; without records= it is one row: columns = %s\n", l->lone);
+    if (l->notes.unread)
+        printf("# %" PRId64 " row%s could not be read; the first: %s\n", l->notes.unread, ctl_s(l->notes.unread),
+               l->notes.first_unread);
+    for (const char *at = l->notes.hints; at && *at; at += strcspn(at, "\n") + 1)
+        printf("# %.*s\n", (int)strcspn(at, "\n"), at);
     printf("[pipeline %s]\nsource  = %s\n%scolumns = %s\ntable   = warehouse.%s\n", l->name, l->uri, keys, l->columns, l->name);
 }
 
-static int look_once(struct ctl *c, const struct look *l, const char *keys, char **columns, char **records)
+static int look_once(struct ctl *c, const struct look *l, const char *keys, char **columns, struct infer_notes *notes)
 {
     int rc = scratch_config(c, l->dir, l->name, keys, l->sample);
     if (rc == 0)
-        rc = worker_infer(c->scratch, l->name, l->uri, columns, records, &c->err);
+        rc = worker_infer(c->scratch, l->name, l->uri, columns, notes, &c->err);
     config_free(c->scratch);
     config_free(c->config);
     c->scratch = c->config = NULL;
@@ -366,15 +380,21 @@ static int look_once(struct ctl *c, const struct look *l, const char *keys, char
 /* Once more with the records of an object that is the whole file: one row is seldom what was meant. */
 static int look(struct ctl *c, struct look *l, struct buf *keys)
 {
-    AUTO(free_charp) char *none = NULL, *inside = NULL;
-    if (look_once(c, l, keys->p ? keys->p : "", &l->columns, &l->records) < 0)
+    AUTO(free_charp) char *inside = NULL;
+    AUTO(infer_notes_clear) struct infer_notes notes = { 0 };
+    if (look_once(c, l, keys->p ? keys->p : "", &l->columns, &l->notes) < 0)
         return -1;
-    if (!l->records)
+    if (!l->notes.records)
         return 0;
+    l->records = l->notes.records;
+    l->notes.records = NULL;
     size_t n = keys->n;
     if (infer_key(c, keys, "records", l->records) < 0)
         return -1;
-    if (look_once(c, l, keys->p, &inside, &none) == 0) {
+    if (look_once(c, l, keys->p, &inside, &notes) == 0) {
+        struct infer_notes outside = l->notes;
+        l->notes = notes;
+        notes = outside;
         l->lone = l->columns;
         l->columns = inside;
         inside = NULL;
@@ -383,6 +403,15 @@ static int look(struct ctl *c, struct look *l, struct buf *keys)
         keys->p[n] = '\0';
     }
     return 0;
+}
+
+static void hints_json(struct json_out *o, const char *hints)
+{
+    json_key(o, "hints");
+    json_array(o);
+    for (const char *at = hints; at && *at; at += strcspn(at, "\n") + 1)
+        json_text(o, (struct str){ at, strcspn(at, "\n") });
+    json_array_end(o);
 }
 
 static void section_json(const struct look *l)
@@ -396,6 +425,9 @@ static void section_json(const struct look *l)
     json_put_text(&o, "records", l->lone ? l->records : NULL);
     json_put_text(&o, "columns", l->columns);
     json_put_bool(&o, "whole_member", !l->sample);
+    json_put_int(&o, "rows_unread", l->notes.unread);
+    json_put_text(&o, "first_unread", l->notes.first_unread);
+    hints_json(&o, l->notes.hints);
     json_object_end(&o);
     puts(doc.p);
 }
@@ -446,6 +478,7 @@ int ctl_infer(struct ctl *c, int argc, char **argv)
         print_section(&l, keys.p ? keys.p : "");
     free(l.columns);
     free(l.records);
+    infer_notes_clear(&l.notes);
     free(l.lone);
     return rc;
 }

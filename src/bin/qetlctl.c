@@ -60,8 +60,8 @@ static const struct verb verbs[] = {
     { "infer", "URI [NAME]", "look at a file and print a ready [pipeline] section", ctl_infer,
       "  --sample         look only at the first megabyte\n"
       "  --header no      the first line is data; so for other keys of a [pipeline]:\n"
-      "                   --comment --delimiter --encoding --escape --format\n"
-      "                   --member --null --quote --records --skip_lines\n" },
+      "                   --comment --decimal_point --delimiter --encoding --escape\n"
+      "                   --format --member --null --quote --records --skip_lines\n" },
     { "query", "TARGET SQL", "ask a target; nothing can be changed by it", ctl_query,
       "  --csv            instead of a table; null is nothing, an empty text is \"\"\n" },
     { "check", "", "check the ini, and what it asks of the targets", ctl_check, "" },

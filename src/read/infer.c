@@ -31,9 +31,18 @@ enum {
     REAL_DIGITS = 17,  /* so many tell doubles apart */
 };
 
+void infer_notes_clear(struct infer_notes *n)
+{
+    free(n->records);
+    free(n->first_unread);
+    free(n->hints);
+    *n = (struct infer_notes){ 0 };
+}
+
 void inferred_clear(struct inferred *i)
 {
     free(i->columns);
+    infer_notes_clear(&i->notes);
     *i = (struct inferred){ 0 };
 }
 
@@ -100,6 +109,19 @@ static bool at_cut(const struct sample *s, const struct place *p)
 #define BIT(type) (1u << TYPE_##type)
 enum { ALL_TYPES = (1 << TYPES) - 1 };
 
+/* Types that no value alone gives away, told to people where all of a column of text fit one. The first is a number with
+ * the other decimal point. */
+static const struct {
+    enum type type;
+    const char *format;
+} others[] = { { TYPE_DECIMAL, NULL },
+               { TYPE_DATE, "%d.%m.%Y" },
+               { TYPE_DATE, "%d/%m/%Y" },
+               { TYPE_DATE, "%m/%d/%Y" },
+               { TYPE_TIMESTAMP, "%d.%m.%Y %H:%M" },
+               { TYPE_TIMESTAMP, "%d.%m.%Y %H:%M:%S" } };
+enum { OTHER_POINT = 0, ALL_OTHERS = (1 << COUNT_OF(others)) - 1, OTHER_TIMES = ALL_OTHERS & ~(1 << OTHER_POINT) };
+
 /* What is known of the values of one column. */
 struct guess {
     uint64_t values;   /* that are not null */
@@ -107,6 +129,8 @@ struct guess {
     bool yes, no;      /* words for true and for false other than these two */
     bool raw;          /* JSON: an object or array was seen */
     int whole, places; /* most digits before and behind the point */
+    unsigned others_gone; /* a bit for each of others[] that some value does not fit */
+    int other_whole, other_places; /* ... with the other point */
 };
 
 struct look {
@@ -204,6 +228,30 @@ static unsigned json_types(struct str s)
     return json_check(s, &v, &fault) ? BIT(JSON) : 0;
 }
 
+static bool fits_other(const struct look *k, struct str s, size_t i, struct guess *g)
+{
+    int64_t v;
+    if (others[i].type == TYPE_DATE)
+        return text_date_fmt(s, others[i].format, &v);
+    if (others[i].type == TYPE_TIMESTAMP)
+        return text_timestamp_fmt(s, others[i].format, k->zone, &v);
+    struct digits d;
+    if (!measure(s, k->point == ',' ? '.' : ',', &d) || d.exponent)
+        return false;
+    g->other_whole = d.whole > g->other_whole ? d.whole : g->other_whole;
+    g->other_places = d.places > g->other_places ? d.places : g->other_places;
+    return g->other_whole + g->other_places <= 18;
+}
+
+/* wanted: a bit for each of others[] that this value may be. */
+static void try_others(const struct look *k, struct str s, unsigned wanted, struct guess *g)
+{
+    g->others_gone |= ALL_OTHERS & ~wanted;
+    for (size_t i = 0; i < COUNT_OF(others) && g->others_gone != ALL_OTHERS; i++)
+        if (!(g->others_gone >> i & 1) && !fits_other(k, s, i, g))
+            g->others_gone |= 1u << i;
+}
+
 /* The types, beside text, that hold this field of a CSV file. */
 static unsigned csv_types(const struct look *k, struct str s, struct guess *g)
 {
@@ -216,6 +264,7 @@ static unsigned csv_types(const struct look *k, struct str s, struct guess *g)
         types |= time_types(k, s);
     if (asked & BIT(JSON))
         types |= json_types(s);
+    try_others(k, s, ALL_OTHERS, g);
     return types;
 }
 
@@ -251,12 +300,57 @@ static enum type guess_type(const struct guess *g)
 struct result {
     struct columns columns;
     uint64_t rows;
+    uint64_t unread, unread_line; /* rows of bad grammar or encoding; where the first is */
+    char first_unread[300];
+    char records[200];    /* see struct infer_notes; else empty */
+    bool torn;            /* a sample ends in a quoted field, it seems: rows that are refused from there on do not count */
+    bool pointed;         /* some column has numbers with the decimal point of the recipe */
+    unsigned char *others; /* a column each: a bit for each of others[] that all its values fit, when it is text */
     bool sure; /* all rows were seen, and each counts: a column without nulls is required */
 };
 
 static void result_clear(struct result *r)
 {
     columns_clear(&r->columns);
+    free(r->others);
+}
+
+/* What may help, where the words of the reason do not say it. */
+static const char *unread_hint(enum reject_reason reason)
+{
+    switch (reason) {
+    case REJECT_CSV_QUOTE:
+        return "is --quote none right for this file, or an --escape?";
+    case REJECT_FIELD_COUNT:
+        return "another --delimiter, or ragged = fill where fields at the end may be missing";
+    case REJECT_ENCODING:
+        return "try --encoding latin1";
+    default:
+        return "max_rejects = says how many of these a job may have";
+    }
+}
+
+/* A row that no columns could load. */
+static void unread_add(struct result *r, const struct bad_row *bad)
+{
+    char counts[60] = "";
+    if (r->unread++ && bad->place.line >= r->unread_line)
+        return;
+    r->unread_line = bad->place.line;
+    if (bad->reason == REJECT_FIELD_COUNT)
+        snprintf(counts, sizeof counts, ": %d found, %d expected", bad->found, bad->expected);
+    snprintf(r->first_unread, sizeof r->first_unread, "line %" PRIu64 ": %s%s (%s)", bad->place.line, reject_text(bad->reason),
+             counts, unread_hint(bad->reason));
+}
+
+/* In a sample, a quote that stays open to its end may have been cut from the one that closes it; then all behind is unsure. */
+static void unread_rows(struct result *r, const struct batch *b, const struct sample *in)
+{
+    for (uint32_t i = 0; i < b->nbad && !r->torn; i++) {
+        r->torn = in->cut && b->bad[i].reason == REJECT_CSV_QUOTE;
+        if (!r->torn && !at_cut(in, &b->bad[i].place))
+            unread_add(r, &b->bad[i]);
+    }
 }
 
 /* A name for the table: letters, digits, _ and all that is not ASCII; other bytes are one _ between
@@ -298,12 +392,17 @@ static int result_add(struct result *r, struct str from, struct str title, const
         return err_set(err, ERR_INFER, "the data has more than %d columns", COLUMNS_MAX);
     if (!r->columns.v && !(r->columns.v = calloc(COLUMNS_MAX, sizeof *r->columns.v)))
         return err_nomem(err);
+    if (!r->others && !(r->others = calloc(COLUMNS_MAX, sizeof *r->others)))
+        return err_nomem(err);
     struct column *c = &r->columns.v[r->columns.n];
     if (table_name(&r->columns, title, &c->name, err) < 0)
         return -1;
     c->from = strndup(from.p, from.n);
     c->type = guess_type(g);
     c->scale = c->type == TYPE_DECIMAL ? g->places : 0;
+    r->pointed |= (c->type == TYPE_DECIMAL || c->type == TYPE_REAL) && g->places > 0;
+    if (c->type == TYPE_TEXT && g->values)
+        r->others[r->columns.n] = (unsigned char)(ALL_OTHERS & ~g->others_gone);
     c->required = r->sure && r->rows && g->values == r->rows;
     r->columns.n++;
     return c->from ? 0 : err_nomem(err);
@@ -433,12 +532,14 @@ static int infer_csv(struct inferred *out, struct result *r, const struct look *
     if (table_open(&t, k->recipe, in, err) < 0)
         return -1;
     int rc = 0;
-    while (t.n && (rc = format_csv.next(t.reader, &t.batch, err)) == 1)
+    while (t.n && (rc = format_csv.next(t.reader, &t.batch, err)) == 1) {
         for (uint32_t i = 0; i < t.batch.rows; i++)
             if (!at_cut(in, &t.batch.places[i])) {
                 table_row(&t, k, &t.batch.fields[(size_t)i * t.batch.cols]);
                 r->rows++;
             }
+        unread_rows(r, &t.batch, in);
+    }
     if (rc < 0)
         return -1;
     out->delimiter = csv_delimiter(t.reader);
@@ -513,6 +614,7 @@ static struct node *node_child(struct tree *t, struct node *n, struct str key, s
 static unsigned scalar_types(const struct tree *t, const struct json_value *v, struct str text,
                              struct guess *g)
 {
+    try_others(t->look, text, v->kind == JSON_TEXT ? OTHER_TIMES : 0, g);
     switch (v->kind) {
     case JSON_NUMBER:
         return number_types(v->raw, '.', g);
@@ -608,7 +710,7 @@ static int tree_columns(struct result *r, const struct node *n, struct buf *path
 static int tree_rows(struct tree *t, struct result *r, struct sample *in, struct err *err)
 {
     int rc;
-    while ((rc = format_jsonl.next(t->reader, &t->batch, err)) == 1)
+    while ((rc = format_jsonl.next(t->reader, &t->batch, err)) == 1) {
         for (uint32_t i = 0; i < t->batch.rows; i++) {
             if (at_cut(in, &t->batch.places[i]))
                 continue;
@@ -617,7 +719,11 @@ static int tree_rows(struct tree *t, struct result *r, struct sample *in, struct
                 return -1;
             r->rows += (uint64_t)added;
             t->unsure |= !added;
+            if (!added)
+                unread_add(r, &(struct bad_row){ .place = t->batch.places[i], .reason = REJECT_DUPLICATE_KEY });
         }
+        unread_rows(r, &t->batch, in);
+    }
     return rc < 0 && in->cut && err->code == ERR_TRUNCATED ? 0 : rc; /* a sample ends anywhere */
 }
 
@@ -634,7 +740,7 @@ static int infer_json(struct inferred *out, struct result *r, const struct look 
     strcpy(out->format, jsonl_form(t.reader));
     r->sure = !in->cut && !t.unsure;
     if (t.row == 1 && !in->cut && !k->recipe->records)
-        memcpy(out->records, t.records, sizeof out->records);
+        memcpy(r->records, t.records, sizeof r->records);
     return t.root.child ? tree_columns(r, &t.root, &path, &title, err) : 0;
 }
 
@@ -649,20 +755,52 @@ static void zone_closep(struct zone **z)
     zone_close(*z);
 }
 
-static int finish(struct inferred *out, const struct result *r, const struct sample *in,
+/* One line for each column of text that would be something else. The other point changes all columns: not where one has this. */
+static void hints(const struct result *r, const struct look *k, struct buf *out)
+{
+    for (int c = 0; c < r->columns.n; c++) {
+        const char *before = "";
+        unsigned fits = r->others[c] & (r->pointed ? OTHER_TIMES : ALL_OTHERS);
+        if (!fits)
+            continue;
+        buf_addf(out, "column '%s' is text; all its values fit ", r->columns.v[c].name);
+        for (size_t i = 0; i < COUNT_OF(others); i++) {
+            if (!(fits >> i & 1))
+                continue;
+            if (i == OTHER_POINT)
+                buf_addf(out, "%sdecimal_point = %c", before, k->point == ',' ? '.' : ',');
+            else
+                buf_addf(out, "%s%s(%s)", before, type_name(others[i].type), others[i].format);
+            before = " or ";
+        }
+        buf_addc(out, '\n');
+    }
+}
+
+static int finish(struct inferred *out, const struct result *r, const struct look *k, const struct sample *in,
                   struct err *err)
 {
+    if (!r->columns.n && r->unread)
+        return err_set(err, ERR_INFER, "no row can be read to take columns from; %s", r->first_unread);
     if (!r->columns.n)
         return err_set(err, ERR_INFER,
                        "there is no %srow in the %s%" PRId64 " bytes to take columns from",
                        in->cut ? "whole " : "", in->cut ? "first " : "", in->given);
-    struct buf text = { 0 };
+    AUTO(buf_clear) struct buf text = { 0 };
+    AUTO(buf_clear) struct buf told = { 0 };
     columns_print(&r->columns, &text);
-    if (text.failed) {
-        buf_clear(&text);
+    hints(r, k, &told);
+    if (text.failed || told.failed)
+        return err_nomem(err);
+    if ((*r->records && !(out->notes.records = strdup(r->records))) ||
+        (*r->first_unread && !(out->notes.first_unread = strdup(r->first_unread)))) {
+        inferred_clear(out);
         return err_nomem(err);
     }
     out->columns = text.p;
+    out->notes.hints = told.p;
+    text = told = (struct buf){ 0 };
+    out->notes.unread = (int64_t)r->unread;
     out->rows = (int64_t)r->rows;
     out->bytes = in->given;
     out->whole = !in->cut;
@@ -688,7 +826,7 @@ int infer_member(struct inferred *out, const struct recipe *recipe, struct input
     if (!format)
         return -1;
     if ((format == &format_csv ? infer_csv : infer_json)(&found, &r, &look, &sample, err) < 0 ||
-        finish(&found, &r, &sample, err) < 0)
+        finish(&found, &r, &look, &sample, err) < 0)
         return -1;
     *out = found;
     return 0;

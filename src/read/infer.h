@@ -17,15 +17,24 @@
 #include "io/config.h"
 #include "io/input.h"
 
+/* What a person wants to know beside the columns. Texts are malloc'ed, or NULL where there is nothing to say. */
+struct infer_notes {
+    char *records;      /* the member is one JSON object around an array of objects: the way there, for records = */
+    int64_t unread;     /* rows that no columns could load; not those that the end of a sample may have cut */
+    char *first_unread; /* the first of them, "line 3: REASON (what may help)" */
+    char *hints;        /* what would give a column of text another type: lines, each ended by \n */
+};
+void infer_notes_clear(struct infer_notes *n);
+
 struct inferred {
     char *columns;   /* text for columns_parse; malloc'ed */
     char format[16]; /* csv, tsv, jsonl, json */
     char delimiter;  /* csv */
     bool header;
-    char records[200]; /* the member is one JSON object around an array of objects: the way there, for records =; else empty */
     int64_t rows; /* looked at */
     int64_t bytes;
     bool whole; /* the whole member was read; false: a sample */
+    struct infer_notes notes;
 };
 void inferred_clear(struct inferred *i);
 

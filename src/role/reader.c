@@ -224,13 +224,22 @@ pid_t reader_pid(const struct reader_child *c)
 
 /* ---- results ---- */
 
+static void take_notes(struct unpacker *u, struct infer_notes *n)
+{
+    n->records = take_text(u);
+    n->unread = (int64_t)take_u64(u);
+    n->first_unread = take_text(u);
+    n->hints = take_text(u);
+    u->bad |= n->unread < 0;
+}
+
 void reader_result_clear(struct reader_result *r)
 {
     for (int i = 0; i < r->noutputs; i++)
         output_clear(&r->outputs[i]);
     for (int i = 0; i < PIPELINE_PARTS_MAX; i++)
         free(r->inferred[i]);
-    free(r->records);
+    infer_notes_clear(&r->notes);
     *r = (struct reader_result){ 0 };
 }
 
@@ -280,7 +289,7 @@ static bool result_take(struct reader_child *c, struct str body, struct reader_r
     for (int i = 0; i < PIPELINE_PARTS_MAX && !u.bad; i++)
         r->inferred[i] = take_text(&u);
     if (!u.bad)
-        r->records = take_text(&u);
+        take_notes(&u, &r->notes);
     if (u.bad)
         reader_result_clear(r);
     return !u.bad;

@@ -17,6 +17,7 @@
 #include "io/config.h"
 #include "io/spool.h"
 #include "pipeline/pipeline.h"
+#include "read/infer.h"
 
 struct reader_child;
 
@@ -32,7 +33,7 @@ struct reader_result {
     int signal;                                /* the child died of it, or 0 */
     int64_t peak_rss;                          /* of the child, bytes */
     char *inferred[PIPELINE_PARTS_MAX];        /* of reader_infer: columns text a part; malloc'ed */
-    char *records;                             /* of reader_infer: see struct inferred; malloc'ed, or NULL */
+    struct infer_notes notes;                  /* of reader_infer: of part 0 */
 };
 void reader_result_clear(struct reader_result *r);
 

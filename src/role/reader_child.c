@@ -51,7 +51,7 @@ struct child {
     char *params;
     char *columns[PIPELINE_PARTS_MAX];  /* given */
     char *inferred[PIPELINE_PARTS_MAX]; /* found */
-    char *records;                      /* what the first of them would need; NULL: nothing */
+    struct infer_notes notes;          /* found beside those of part 0 */
 };
 
 /* The bytes of one object. */
@@ -282,9 +282,9 @@ static int infer_part(struct child *c, struct unpack *u, const struct recipe *re
     if (infer_member(&found, recipe, unpack_member(u),
                      recipe->infer == INFER_SAMPLE ? SAMPLE_BYTES : 0, err) < 0)
         return -1;
-    if (!c->records && *found.records && !(c->records = strdup(found.records))) {
-        inferred_clear(&found);
-        return err_nomem(err);
+    if (number == 0) {
+        c->notes = found.notes;
+        found.notes = (struct infer_notes){ 0 };
     }
     c->inferred[number] = found.columns;
     found.columns = NULL;
@@ -431,7 +431,10 @@ static void result_send(struct child *c, int rc, const struct err *job_err,
         pack_output(&b, &outputs[i]);
     for (int i = 0; i < PIPELINE_PARTS_MAX; i++)
         pack_text(&b, c->inferred[i]);
-    pack_text(&b, c->records);
+    pack_text(&b, c->notes.records);
+    pack_u64(&b, (uint64_t)c->notes.unread);
+    pack_text(&b, c->notes.first_unread);
+    pack_text(&b, c->notes.hints);
     if (b.failed) {
         buf_clear(&b);
         if (rc < 0)
@@ -453,7 +456,7 @@ static void job_clear(struct child *c)
         free_charp(&c->columns[i]);
         free_charp(&c->inferred[i]);
     }
-    free_charp(&c->records);
+    infer_notes_clear(&c->notes);
     free_charp(&c->params);
     for (int i = 0; i < OUTPUTS_MAX; i++)
         fd_closep(&c->staged[i]);

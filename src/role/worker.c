@@ -682,7 +682,8 @@ static int infer_tick(void *arg, struct err *err)
     return 0;
 }
 
-int worker_infer(const struct config *config, const char *name, const char *uri, char **columns, char **records, struct err *err)
+int worker_infer(const struct config *config, const char *name, const char *uri, char **columns, struct infer_notes *notes,
+                 struct err *err)
 {
     struct reader_child *reader = NULL;
     struct spool spool = SPOOL_CLOSED;
@@ -698,8 +699,9 @@ int worker_infer(const struct config *config, const char *name, const char *uri,
         if (rc == 0 && !(*columns = f.result.inferred[0]))
             rc = err_set(err, ERR_INFER, "no member to take columns from");
         if (rc == 0) {
-            *records = f.result.records;
-            f.result.inferred[0] = f.result.records = NULL;
+            *notes = f.result.notes;
+            f.result.notes = (struct infer_notes){ 0 };
+            f.result.inferred[0] = NULL;
         }
         feed_clear(&f);
     }

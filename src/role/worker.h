@@ -9,6 +9,7 @@
 #ifndef QETL_ROLE_WORKER_H
 #define QETL_ROLE_WORKER_H
 
+#include "read/infer.h"
 #include "role/role.h"
 
 struct worker;
@@ -23,9 +24,9 @@ int worker_step(struct worker *w, int *did, struct err *err);
 void worker_close(struct worker *w);
 /* Step and sleep until a stop is asked for (or, draining, nothing is left). */
 int worker_run(const struct role *role, struct err *err);
-/* Look at an object without a queue: the columns of pipeline `name` (which gives none) as a text; malloc'ed. *records: see
- * struct inferred; malloc'ed, or NULL. config's spool is
- * used for what must seek. */
-int worker_infer(const struct config *config, const char *name, const char *uri, char **columns, char **records, struct err *err);
+/* Look at an object without a queue: the columns of pipeline `name` (which gives none) as a text; malloc'ed. *notes is the caller's
+ * (infer_notes_clear). config's spool is used for what must seek. */
+int worker_infer(const struct config *config, const char *name, const char *uri, char **columns, struct infer_notes *notes,
+                 struct err *err);
 
 #endif
