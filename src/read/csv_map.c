@@ -14,8 +14,9 @@ int csv_map_positions(struct csv_map *m, int width, const struct columns *column
         return err_set(err, ERR_HEADER, "the first row has %d fields; at most %d are read", width,
                        CSV_FIELDS_MAX);
     m->slot = calloc((size_t)width + 1, sizeof *m->slot);
-    m->absent = calloc((size_t)width + 1, sizeof *m->absent);
-    if (!m->slot || !m->absent)
+    if (columns) /* else csv_map_names() knows what the file lacks */
+        m->absent = calloc((size_t)width + 1, sizeof *m->absent);
+    if (!m->slot || (columns && !m->absent))
         return err_nomem(err);
     m->cols = width;
     for (int i = 0; i < width; i++)
