@@ -278,6 +278,31 @@ static int end_of(struct scan_count *c, const struct err *why)
     return scan_end(q, &lease, &scan, &e, &err);
 }
 
+TEST(scan, its_end_costs_the_same_however_much_was_taken)
+{
+    struct scan_count c = { 0 };
+    int64_t steps[2];
+    start();
+    for (int i = 0; i < 2; i++) {
+        if (i)
+            CHECK_OK(db_exec(queue_db(q),
+                             "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000) "
+                             "INSERT INTO seen (scan, uri, size, mtime, etag, state, looked, looks, since, first, boot) "
+                             "SELECT (SELECT id FROM scan), '/in/' || i, 1, 1, '', 'taken', 0, 1, 1, 1, 1 FROM n",
+                             &err),
+                     err);
+        for (enum queue_sql s = SQL_BEGIN; s < QUEUE_SQLS; s++)
+            (void)sqlite3_stmt_status(queue_stmt(q, s), SQLITE_STMTSTATUS_VM_STEP, 1);
+        scan.number++;
+        CHECK_OK(end_of(&c, NULL), err);
+        steps[i] = 0;
+        for (enum queue_sql s = SQL_BEGIN; s < QUEUE_SQLS; s++)
+            steps[i] += sqlite3_stmt_status(queue_stmt(q, s), SQLITE_STMTSTATUS_VM_STEP, 1);
+    }
+    CHECK(steps[1] < steps[0] + 500);
+    queue_close(q);
+}
+
 TEST(scan, its_end_keeps_what_came_of_it)
 {
     struct scan_count c = { .listed = 7, .found = 3, .changed = 1, .taken = 2 };

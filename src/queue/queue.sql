@@ -486,7 +486,7 @@ UPDATE seen SET state = 'taken', job = :job, after = :after, params = NULL WHERE
 
 -- name: seen_gone
 -- What waited, or was in an open group, and is not there any more.
-DELETE FROM seen WHERE scan = :scan AND (state = 'waiting' OR state = 'ready') AND state <> 'taken' AND looked < :number;
+DELETE FROM seen INDEXED BY seen_open WHERE scan = :scan AND state IN ('waiting', 'ready') AND state <> 'taken' AND looked < :number;
 
 -- name: seen_there
 UPDATE seen SET era = :era WHERE scan = :scan AND uri = :uri;
