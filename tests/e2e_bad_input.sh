@@ -37,7 +37,10 @@ fails 'a certificate nobody signed' tls 'https://localhost.*certificate' "${HTTP
 fails 'no server' fetch '127.0.0.1' http://127.0.0.1:1/x.csv
 fails 'no such path' fetch-missing '/nowhere.csv' "$work/nowhere.csv"
 mkdir "$work/folder"
-fails 'a folder where a file should be' not-a-file 'folder' "$work/folder"
+fails 'a folder where a file should be' not-a-file "'[^']*/folder' is a folder" "$work/folder"
+like '... and what to do' "$(qetlctl run orders "$work/folder" 2>&1)" 'hint: .* by a glob in source= .* with every='
+printf 'id,t\n1,a\0b\n' >"$work/nul.csv"
+fails 'a NUL byte near the start' format 'byte 8 is a NUL, .*encoding' "$work/nul.csv"
 "$srcdir/tests/rows.sh" 50000 | gzip >"$work/cut.csv.gz"
 truncate -s 100000 "$work/cut.csv.gz"
 fails 'a gz that ends too early' truncated 'cut.csv.gz' "$work/cut.csv.gz"

@@ -139,7 +139,7 @@ uid=$(field 1 uid)
 is 'a job by the first letters of its uid' "$(qetlctl --json show "${uid:0:24}" | jq -r .job.id)" 1
 
 # ---- steering ----
-ok 'pause' qetlctl pause events
+is 'pause, also when nothing is held' "$(qetlctl pause events)" 'paused; 0 jobs held'
 id=$(qetlctl --json submit events "$work/in/events.jsonl.gz" | jq .id)
 sleep 0.5 # long enough for an idle worker to have taken it
 is 'a paused pipeline starts nothing' "$(state "$id")" ready

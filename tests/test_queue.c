@@ -143,6 +143,8 @@ TEST(queue, of_another_build_is_refused_with_what_it_lacks)
     CHECK_EQ(queue_open(&q, test_file("build.db"), QUEUE_CREATE, &err), -1);
     CHECK_EQ(err.code, ERR_DATABASE_NEWER);
     CHECK_HAS(err.msg, "not made by this build of qetl (no such table: ");
+    CHECK_HAS(err_hint(err.code), "use the qetl that wrote it, that build or");
+    CHECK_HAS(err_hint(err.code), "or move the file away, and qetlctl init");
 }
 
 TEST(queue, another_programs_database_is_refused)

@@ -80,6 +80,13 @@ static int undo_in_target(struct ctl *c, const struct undo *u, struct load_count
     return rc;
 }
 
+static void say_undone_before(int64_t id, int64_t undone)
+{
+    char at[32];
+    text_put_rfc3339(at, undone);
+    printf("job %" PRId64 " was undone before, at %s; nothing has changed\n", id, at);
+}
+
 int ctl_undo(struct ctl *c, int argc, char **argv)
 {
     struct undo u = { 0 };
@@ -104,6 +111,8 @@ int ctl_undo(struct ctl *c, int argc, char **argv)
     if (c->json)
         printf("{\"job\":%" PRId64 ",\"uid\":\"%s\",\"rows_removed\":%" PRId64 ",\"rows_restored\":%" PRId64 "}\n", id, u.uid,
                counts.removed, counts.inserted);
+    else if (u.undone)
+        say_undone_before(id, u.undone);
     else
         printf("job %" PRId64 " undone: %" PRId64 " row%s removed, %" PRId64 " put back\n", id, counts.removed, ctl_s(counts.removed),
                counts.inserted);
@@ -189,6 +198,8 @@ int ctl_pause(struct ctl *c, int argc, char **argv)
         return config_no_pipeline(c->config, argv[1], &c->err);
     if (job_pause(c->queue, argv[1], on, &changed, &c->err) < 0)
         return -1;
+    if (!c->json)
+        printf("%s; ", on ? "paused" : "resumed");
     return say_count(c, on ? "held" : "released", on ? "held" : "released", changed);
 }
 

@@ -75,7 +75,7 @@ static int job_cells(void *arg, const struct job_row *r)
     table_int(t, r->rows_staged);
     table_int(t, r->rows_rejected);
     table_int(t, r->rows_filtered);
-    table_int(t, r->rows_loaded);
+    table_int(t, r->undone && !t->json ? 0 : r->rows_loaded); /* JSON has what the commit did, and when it was undone */
     table_int(t, r->counts.inserted);
     table_int(t, r->counts.updated);
     table_int(t, r->counts.unchanged);

@@ -123,14 +123,23 @@ int job_cancel(struct queue *q, int64_t id, struct err *err)
     return 0;
 }
 
+static int undone_inside(struct queue *q, int64_t id, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_JOB_UNDONE);
+    db_bind(st, ":id", id);
+    db_bind(st, ":now", sys_now_ms());
+    int rc = db_step(st, err);
+    if (rc == 1)
+        queue_tally(q, db_text(st, 0), job_state_name(JOB_LOADED), 0, -sqlite3_column_int64(st, 1));
+    sqlite3_reset(st);
+    return rc < 0 ? -1 : 0;
+}
+
 int job_undone(struct queue *q, int64_t id, struct err *err)
 {
     if (queue_begin(q, err) < 0)
         return -1;
-    sqlite3_stmt *st = queue_stmt(q, SQL_JOB_UNDONE);
-    db_bind(st, ":id", id);
-    db_bind(st, ":now", sys_now_ms());
-    return settle(q, db_run(st, err), QUEUE_NOW, err);
+    return settle(q, undone_inside(q, id, err), QUEUE_NOW, err);
 }
 
 static int retry_inside(struct queue *q, int64_t id, struct err *err)

@@ -568,7 +568,8 @@ WHERE state = 'dead' AND id < :before AND (:pipeline IS NULL OR pipeline = :pipe
 
 -- name: job_undone
 -- 0 rows: it is not loaded, or was noted before.
-UPDATE job SET undone = :now WHERE id = :id AND state = 'loaded' AND undone IS NULL;
+UPDATE job SET undone = :now WHERE id = :id AND state = 'loaded' AND undone IS NULL
+RETURNING pipeline, rows_loaded;
 
 -- name: list_row
 SELECT j.id, j.seq, j.priority, j.run_at, j.created, j.started, j.finished, j.attempts, j.attempts_max, j.crashes,

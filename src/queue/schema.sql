@@ -218,7 +218,7 @@ CREATE TABLE remote (
     held_why    TEXT NOT NULL DEFAULT ''
 ) WITHOUT ROWID;
 
--- How many jobs of a pipeline are in each state, kept by every change of a job, and the rows they ever loaded.
+-- How many jobs of a pipeline are in each state, kept by every change of a job, and the rows they ever loaded, less those of jobs that were undone.
 CREATE TABLE tally (
     pipeline TEXT NOT NULL,
     state    TEXT NOT NULL,

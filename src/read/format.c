@@ -36,6 +36,15 @@ static const struct format *by_bid(struct str head)
     return best;
 }
 
+static int no_format(struct str head, struct err *err)
+{
+    const char *nul = memchr(head.p, '\0', head.n);
+    return nul ? err_set(err, ERR_FORMAT,
+                         "byte %td is a NUL, which no text has: in another encoding (encoding = utf-16), or no text at all?",
+                         nul - head.p)
+               : err_set(err, ERR_FORMAT, "the first bytes look like no format that can be read");
+}
+
 const struct format *format_pick(const struct recipe *recipe, struct str head, struct err *err)
 {
     if (recipe->format && strcmp(recipe->format, "auto") != 0) {
@@ -48,6 +57,6 @@ const struct format *format_pick(const struct recipe *recipe, struct str head, s
         return &format_csv; /* no bytes, no rows: any format will do */
     const struct format *f = by_bid(head);
     if (!f)
-        (void)err_set(err, ERR_FORMAT, "the first bytes look like no format that can be read");
+        (void)no_format(head, err);
     return f;
 }
