@@ -13,12 +13,17 @@
 
 /* ---- rows that are refused ---- */
 
-bool column_not_null(const struct table_spec *spec, int i)
+static bool in_key(const struct table_spec *spec, int i)
 {
     for (int k = 0; k < spec->nkey; k++)
         if (spec->key[k] == i)
             return true;
-    return spec->columns->v[i].required;
+    return false;
+}
+
+bool column_not_null(const struct table_spec *spec, int i)
+{
+    return in_key(spec, i) || spec->columns->v[i].required;
 }
 
 /* The refused value as text, for the rejects. */
@@ -57,6 +62,7 @@ struct encoder {
     const struct row_form *form;
     const struct columns *columns;
     bool *not_null; /* a column each */
+    bool *short_text; /* a column each: form->key_chars holds */
     struct staged_writer w;
     int64_t rows;
 };
@@ -67,6 +73,7 @@ void row_encode_close(struct encoder *e)
         return;
     staged_clear(&e->w);
     free(e->not_null);
+    free(e->short_text);
     free(e);
 }
 
@@ -79,14 +86,26 @@ int row_encode_open(struct encoder **out, const struct row_form *form, const str
     e->form = form;
     e->columns = spec->columns;
     staged_start(&e->w, stage, number, spec->table, form->ext);
-    if (!(e->not_null = calloc((size_t)spec->columns->n, sizeof *e->not_null))) {
+    if (!(e->not_null = calloc((size_t)spec->columns->n, sizeof *e->not_null)) ||
+        !(e->short_text = calloc((size_t)spec->columns->n, sizeof *e->short_text))) {
         row_encode_close(e);
         return err_nomem(err);
     }
-    for (int i = 0; i < spec->columns->n; i++)
+    for (int i = 0; i < spec->columns->n; i++) {
         e->not_null[i] = column_not_null(spec, i);
+        e->short_text[i] = form->key_chars && in_key(spec, i) && spec->columns->v[i].type == TYPE_TEXT;
+    }
     *out = e;
     return 0;
+}
+
+/* Has UTF-8 text at most so many characters? */
+static bool within(const struct value *v, uint32_t max)
+{
+    uint32_t chars = 0;
+    for (uint32_t i = 0; i < v->n && v->n > max; i++)
+        chars += ((unsigned char)v->p[i] & 0xc0) != 0x80;
+    return chars <= max;
 }
 
 /* True: the row is behind what was there. False: *fault, and nothing was added. */
@@ -104,7 +123,8 @@ static bool put_row(struct encoder *e, const struct value *row, struct row_fault
         } else if (row[i].null) {
             e->form->put_null(out);
             continue;
-        } else if (e->form->put(out, &e->columns->v[i], &row[i])) {
+        } else if ((!e->short_text[i] || within(&row[i], e->form->key_chars)) &&
+                   e->form->put(out, &e->columns->v[i], &row[i])) {
             continue;
         } else {
             *fault = (struct row_fault){ i, REJECT_TARGET_RANGE };

@@ -36,6 +36,7 @@ struct row_form {
     void (*put_null)(struct buf *out);
     put_value_fn *put;
     void (*end_row)(struct buf *out);                 /* NULL: nothing */
+    uint32_t key_chars;                               /* a longer text in the key is refused; 0: any length */
 };
 
 /* encode_open, encode_rows, encode_finish and encode_close of struct target, for rows in that form one behind the other. */

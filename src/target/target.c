@@ -13,6 +13,9 @@ static const struct target *const targets[] = {
 #ifdef HAVE_LIBPQ
     &target_postgres,
 #endif
+#ifdef HAVE_LIBMARIADB
+    &target_mysql,
+#endif
     &target_directory,
 #ifdef HAVE_S3
     &target_s3,

@@ -121,7 +121,7 @@ struct target {
                  struct err *err);
 };
 
-extern const struct target target_sqlite, target_postgres;
+extern const struct target target_sqlite, target_postgres, target_mysql;
 extern const struct target target_directory, target_s3; /* target/object.c */
 
 const struct target *target_by_url(const char *url, struct err *err); /* NULL: uri error listing the schemes */

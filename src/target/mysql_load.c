@@ -1,0 +1,421 @@
+/*
+ * The MariaDB and MySQL target: its loader.
+ *
+ * Invariants
+ *   - A job lives in a savepoint. Its ledger row is written first: two loaders that hold the same job meet at the ledger's key,
+ *     where the second waits for the first and then finds the job there. Counts that are known only later are put in at the end.
+ *   - Nothing inside of the transaction ends it: no DDL but of temporary tables, no TRUNCATE.
+ *   - LOAD DATA LOCAL changes what does not fit and goes on, whatever sql_mode says, for it cannot stop the client. It tells by
+ *     warnings; a single one undoes the job.
+ *
+ * If the server or the network dies in the middle, the server rolls everything back (but tables that were made stay, empty). If
+ * that happens while COMMIT is under way, nobody knows: the loader asks the ledger, and a commit that is still in the server's
+ * hands then makes the next try wait at the ledger's key.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/sys.h"
+#include "base/text.h"
+#include "target/mysql.h"
+#include "target/mysql_conn.h"
+#include "target/mysql_table.h"
+#include "target/staged.h"
+
+struct target_conn {
+    MYSQL *my;
+    struct my_tables tables;
+};
+
+static const char ledger_sql[] =
+    "CREATE TABLE IF NOT EXISTS qetl_load (uid VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin PRIMARY KEY, job BIGINT NOT NULL,"
+    " pipeline TEXT NOT NULL, objects LONGTEXT NOT NULL, `rows` BIGINT NOT NULL, inserted BIGINT NOT NULL, updated BIGINT NOT NULL,"
+    " unchanged BIGINT NOT NULL, deleted BIGINT NOT NULL, removed BIGINT NOT NULL, loaded_at DATETIME(6) NOT NULL)"
+    " ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4";
+
+/* ---- open ---- */
+
+static int make_ledger(MYSQL *my, struct err *err)
+{
+    int64_t there;
+    int rc = my_numbers(my, "SELECT 1 FROM information_schema.tables WHERE table_schema = database() AND table_name = 'qetl_load'",
+                        "look for the ledger", 1, &there, err);
+    if (rc == 0)
+        rc = my_run(my, ledger_sql, "make the ledger qetl_load", err);
+    if (rc < 0)
+        err->code = ERR_TARGET;
+    return rc < 0 ? -1 : 0;
+}
+
+int mysql_target_open(struct target_conn **out, const struct config *config, const struct target_config *cfg, bool create,
+                      struct err *err)
+{
+    struct target_conn *c = calloc(1, sizeof *c);
+    if (!c)
+        return err_nomem(err);
+    c->tables = (struct my_tables){ .config = config, .cfg = cfg };
+    if (my_connect(&c->my, config, cfg, true, err) < 0 || (create && make_ledger(c->my, err) < 0)) {
+        mysql_target_close(c);
+        return -1;
+    }
+    *out = c;
+    return 0;
+}
+
+void mysql_target_close(struct target_conn *c)
+{
+    if (!c)
+        return;
+    my_tables_forget(&c->tables);
+    if (c->my)
+        mysql_close(c->my);
+    free(c);
+}
+
+/* ---- transactions ---- */
+
+/* In the place of a connection that was lost. */
+static int connect_again(struct target_conn *c, struct err *err)
+{
+    MYSQL *my;
+    my_tables_forget(&c->tables);
+    if (my_connect(&my, c->tables.config, c->tables.cfg, true, err) < 0)
+        return -1;
+    mysql_close(c->my);
+    c->my = my;
+    return 0;
+}
+
+int mysql_target_begin(struct target_conn *c, struct err *err)
+{
+    int rc = my_run(c->my, "START TRANSACTION", "begin", err);
+    if (rc < 0 && my_lost(c->my) && (rc = connect_again(c, err)) == 0) /* the server was started again since */
+        rc = my_run(c->my, "START TRANSACTION", "begin", err);
+    return rc < 0 ? err_in(err, "target '%s'", c->tables.cfg->name) : 0;
+}
+
+void mysql_target_rollback(struct target_conn *c)
+{
+    struct err err;
+    my_tables_forget(&c->tables);
+    if (!my_lost(c->my))
+        (void)my_run(c->my, "ROLLBACK", "roll back", &err);
+}
+
+int mysql_target_commit(struct target_conn *c, struct err *err)
+{
+    if (sys_fault("target-before-commit"))
+        return err_set(err, ERR_TARGET, "commit: fault injected");
+    if (!my_in_transaction(c->my)) /* it would commit nothing */
+        return err_set(err, ERR_TARGET, "target '%s': commit: the server has ended the transaction", c->tables.cfg->name);
+    if (my_run(c->my, "COMMIT", "commit", err) < 0)
+        return err_in(err, "target '%s'", c->tables.cfg->name);
+    return sys_fault("target-after-commit") ? err_set(err, ERR_TARGET, "commit: fault injected") : 0;
+}
+
+/* ---- the ledger ---- */
+
+int mysql_target_loaded(struct target_conn *c, const char *uid, struct load_counts *counts, struct err *err)
+{
+    int64_t n[5];
+    AUTO(buf_clear) struct buf sql = { 0 };
+    buf_adds(&sql, "SELECT inserted, updated, unchanged, deleted, removed FROM qetl_load WHERE uid = ");
+    my_literal(&sql, c->my, uid);
+    int rc = sql.failed ? err_nomem(err) : my_numbers(c->my, sql.p, "ask the ledger", COUNT_OF(n), n, err);
+    if (rc < 0)
+        err->code = ERR_TARGET;
+    if (rc == 1)
+        *counts = (struct load_counts){ n[0], n[1], n[2], n[3], n[4] };
+    return rc;
+}
+
+/* Opens the job's savepoint and writes its ledger row, as if all its rows were new. 1: it is there already; 0; -1. */
+static int enter(struct target_conn *c, const struct load_job *job, struct err *err)
+{
+    AUTO(buf_clear) struct buf sql = { 0 };
+    buf_adds(&sql, "INSERT IGNORE INTO qetl_load (uid, job, pipeline, objects, `rows`, inserted, updated, unchanged, deleted, removed,"
+                   " loaded_at) VALUES (");
+    my_literal(&sql, c->my, job->uid);
+    buf_addf(&sql, ", %" PRId64 ", ", job->id);
+    my_literal(&sql, c->my, job->pipeline);
+    buf_adds(&sql, ", ");
+    my_literal(&sql, c->my, job->objects ? job->objects : "[]");
+    buf_addf(&sql, ", %" PRId64 ", %" PRId64 ", 0, 0, 0, 0, now(6))", load_rows(job), load_rows(job));
+    if (sql.failed)
+        return err_nomem(err);
+    if (my_run(c->my, "SAVEPOINT qetl_job", "begin the job", err) < 0 || my_run(c->my, sql.p, "write the ledger", err) < 0)
+        return -1;
+    return mysql_affected_rows(c->my) == 0;
+}
+
+static int correct_counts(struct target_conn *c, const struct load_job *job, struct err *err)
+{
+    const struct load_counts *n = &job->counts;
+    AUTO(buf_clear) struct buf sql = { 0 };
+    if (n->inserted == load_rows(job) && !n->updated && !n->unchanged && !n->deleted && !n->removed)
+        return 0;
+    buf_addf(&sql, "UPDATE qetl_load SET inserted = %" PRId64 ", updated = %" PRId64 ", unchanged = %" PRId64 ", deleted = %" PRId64
+                   ", removed = %" PRId64 " WHERE uid = ", n->inserted, n->updated, n->unchanged, n->deleted, n->removed);
+    my_literal(&sql, c->my, job->uid);
+    return sql.failed ? err_nomem(err) : my_run(c->my, sql.p, "write the ledger", err);
+}
+
+/* ---- rows ---- */
+
+/* What the server gets when it asks for the file of LOAD DATA. */
+struct feed {
+    struct staged_reader reader;
+    struct str rest;
+    bool failed;
+    struct err err;
+};
+
+static int feed_read(void *arg, char *out, unsigned int room)
+{
+    struct feed *f = arg;
+    if (f->rest.n == 0) {
+        int more = staged_next(&f->reader, &f->rest, &f->err);
+        f->failed |= more < 0;
+        if (more <= 0)
+            return more;
+    }
+    size_t n = f->rest.n < room ? f->rest.n : room;
+    memcpy(out, f->rest.p, n);
+    f->rest = (struct str){ f->rest.p + n, f->rest.n - n };
+    return (int)n;
+}
+
+/* What LOAD DATA could not keep as it was is refused, with the first row of it. */
+static int refuse_warnings(struct target_conn *c, unsigned n, struct err *err)
+{
+    AUTO(result_clearp) MYSQL_RES *r = my_select(c->my, "SHOW WARNINGS", "look at the warnings", err);
+    const char *text = "";
+    if (!r)
+        return -1;
+    bool note = true;
+    for (MYSQL_ROW row; note && (row = mysql_fetch_row(r));) {
+        note = !strcmp(row[0], "Note");
+        if (!*text || !note)
+            text = row[2];
+    }
+    return err_set(err, ERR_TARGET_REFUSED, "load: %s%s", text, n > 1 ? "; and more" : "");
+}
+
+static int load_text(struct target_conn *c, const struct my_table *t, const struct load_output *o, struct err *err)
+{
+    struct feed feed = { 0 };
+    struct my_serving serving = { feed_read, &feed };
+    if (staged_open(&feed.reader, o, err) < 0)
+        return -1;
+    my_serve(c->my, &serving);
+    int rc = my_run(c->my, t->load.p, "load", err);
+    my_serve(c->my, NULL);
+    staged_close(&feed.reader);
+    if (rc < 0 && feed.failed)
+        *err = feed.err;
+    if (rc < 0)
+        return -1;
+    int64_t rows = (int64_t)mysql_affected_rows(c->my);
+    unsigned warnings = mysql_warning_count(c->my);
+    if (warnings)
+        return refuse_warnings(c, warnings, err);
+    return rows == o->output->rows ? 0
+                                   : err_set(err, ERR_TARGET_REFUSED, "%" PRId64 " of %" PRId64 " rows went in", rows, o->output->rows);
+}
+
+/* SQL of the table with the time of the load in it. *changed, which may be NULL: rows. */
+static int run_at(struct target_conn *c, const struct buf *sql, const char *now, const char *what, int64_t *changed, struct err *err)
+{
+    AUTO(buf_clear) struct buf text = { 0 };
+    sql_fill(&text, sql->p, ":now", now);
+    if (text.failed)
+        return err_nomem(err);
+    if (my_run(c->my, text.p, what, err) < 0)
+        return -1;
+    if (changed)
+        *changed = (int64_t)mysql_affected_rows(c->my);
+    return 0;
+}
+
+static int run_steps(struct target_conn *c, const struct my_step *steps, const char *now, struct err *err)
+{
+    for (int i = 0; i < MY_STEPS && steps[i].what; i++)
+        if (run_at(c, &steps[i].sql, now, steps[i].what, NULL, err) < 0)
+            return -1;
+    return 0;
+}
+
+static int merge_rows(struct target_conn *c, const struct my_table *t, const struct load_output *o, struct load_counts *counts,
+                      struct err *err)
+{
+    char now[64];
+    int64_t n[3], removed = 0;
+    int length = snprintf(now, sizeof now, "'");
+    length += text_put_timestamp(now + length, sys_now_ms() * 1000, ' ');
+    snprintf(now + length, sizeof now - (size_t)length, "'");
+    if (run_steps(c, t->before, now, err) < 0 || load_text(c, t, o, err) < 0 || run_steps(c, t->merge, now, err) < 0 ||
+        my_numbers(c->my, t->counts.p, "count", COUNT_OF(n), n, err) < 0 ||
+        (t->missing.n && run_at(c, &t->missing, now, "remove what is missing", &removed, err) < 0) ||
+        my_run(c->my, t->before[0].sql.p, t->before[0].what, err) < 0)
+        return -1;
+    counts->inserted += n[0];
+    counts->updated += n[1];
+    counts->deleted += n[2];
+    counts->unchanged += o->output->rows - n[0] - n[1] - n[2];
+    counts->removed += removed;
+    return 0;
+}
+
+/* replace: empty the table, but once a job. TRUNCATE would commit. */
+static int empty_table(struct target_conn *c, const struct my_table *t, struct load_job *job, int at, struct err *err)
+{
+    for (int i = 0; i < at; i++)
+        if (!strcmp(job->outputs[i].spec.name, job->outputs[at].spec.name))
+            return 0;
+    AUTO(buf_clear) struct buf sql = { 0 };
+    buf_addf(&sql, "DELETE FROM %s", t->name.p);
+    if (sql.failed)
+        return err_nomem(err);
+    if (my_run(c->my, sql.p, "empty the table", err) < 0)
+        return -1;
+    job->counts.removed += (int64_t)mysql_affected_rows(c->my);
+    return 0;
+}
+
+static int load_output(struct target_conn *c, struct load_job *job, int at, struct err *err)
+{
+    const struct load_output *o = &job->outputs[at];
+    struct my_table *t = my_table_get(&c->tables, c->my, &o->spec, err);
+    if (!t || (t->mode == MODE_REPLACE && empty_table(c, t, job, at, err) < 0))
+        return -1;
+    int rc = t->staged ? merge_rows(c, t, o, &job->counts, err) : load_text(c, t, o, err);
+    if (rc == 0 && !t->staged)
+        job->counts.inserted += o->output->rows;
+    return rc < 0 ? err_in(err, "table '%s'", o->spec.name) : 0;
+}
+
+/* ---- after_load ---- */
+
+/* All statements of `sql`, their rows thrown away. */
+static int run_many(struct target_conn *c, const char *sql, struct err *err)
+{
+    int more = mysql_real_query(c->my, sql, strlen(sql)) == 0 ? 0 : 1;
+    while (more == 0) {
+        mysql_free_result(mysql_store_result(c->my));
+        if (mysql_errno(c->my))
+            break;
+        if (!my_in_transaction(c->my))
+            return err_set(err, ERR_TARGET_REFUSED, "after_load ended the transaction");
+        more = mysql_next_result(c->my);
+    }
+    return more == -1 ? 0 : my_error(c->my, "after_load", err);
+}
+
+static int after_load(struct target_conn *c, const struct load_job *job, struct err *err)
+{
+    AUTO(buf_clear) struct buf sql = { 0 }, uid = { 0 };
+    if (!job->after_load)
+        return 0;
+    my_literal(&uid, c->my, job->uid);
+    sql_fill(&sql, job->after_load, ":job", uid.failed ? "" : uid.p);
+    if (sql.failed || uid.failed)
+        return err_nomem(err);
+    if (mysql_stays_inside(sql.p, err) < 0)
+        return -1;
+    if (mysql_set_server_option(c->my, MYSQL_OPTION_MULTI_STATEMENTS_ON) != 0)
+        return my_error(c->my, "after_load", err);
+    int rc = run_many(c, sql.p, err);
+    while (mysql_more_results(c->my) && mysql_next_result(c->my) == 0)
+        mysql_free_result(mysql_store_result(c->my));
+    if (mysql_set_server_option(c->my, MYSQL_OPTION_MULTI_STATEMENTS_OFF) != 0 && rc == 0)
+        return my_error(c->my, "after_load", err);
+    return rc;
+}
+
+/* ---- jobs ---- */
+
+static int load_rows_of(struct target_conn *c, struct load_job *job, struct err *err)
+{
+    for (int i = 0; i < job->noutputs; i++)
+        if (load_output(c, job, i, err) < 0)
+            return -1;
+    return after_load(c, job, err) < 0 ? -1 : correct_counts(c, job, err);
+}
+
+int mysql_target_load_job(struct target_conn *c, struct load_job *job, struct err *err)
+{
+    job->counts = (struct load_counts){ 0 };
+    job->slow_rows = 0;
+    int there = enter(c, job, err);
+    job->was_there = there == 1;
+    if (there == 1)
+        return mysql_target_loaded(c, job->uid, &job->counts, err) == 1 ? 0
+                                                                        : err_set(err, ERR_TARGET, "the ledger's row went away");
+    if (there == 0 && load_rows_of(c, job, err) == 0)
+        return 0;
+    job->counts = (struct load_counts){ 0 };
+    if (err_class(err->code) == ERR_TRANSIENT)
+        return -1;
+    struct err undo;
+    my_tables_forget(&c->tables);
+    if (my_run(c->my, "ROLLBACK TO SAVEPOINT qetl_job", "roll back the job", &undo) < 0) /* it is gone with the transaction */
+        return err_set(err, ERR_TARGET, "the server gave up the whole transaction");
+    return -1;
+}
+
+/* ---- queries ---- */
+
+static bool is_number(const MYSQL_FIELD *f)
+{
+    return IS_NUM(f->type) && f->type != MYSQL_TYPE_TIMESTAMP && f->type != MYSQL_TYPE_YEAR && !(f->flags & ZEROFILL_FLAG);
+}
+
+static int sink_columns(const struct query_sink *sink, MYSQL_RES *r, struct err *err)
+{
+    unsigned n = mysql_num_fields(r);
+    const char **names = calloc(n + 1, sizeof *names);
+    if (!names)
+        return err_nomem(err);
+    for (unsigned i = 0; i < n; i++)
+        names[i] = mysql_fetch_field_direct(r, i)->name;
+    int rc = sink->columns(sink->arg, (int)n, names, err);
+    free(names);
+    return rc;
+}
+
+static int sink_rows(const struct query_sink *sink, MYSQL *my, MYSQL_RES *r, struct err *err)
+{
+    unsigned n = mysql_num_fields(r);
+    struct query_value *values = calloc(n + 1, sizeof *values);
+    int rc = values ? sink_columns(sink, r, err) : err_nomem(err);
+    for (MYSQL_ROW row; rc == 0 && (row = mysql_fetch_row(r));) {
+        const unsigned long *lengths = mysql_fetch_lengths(r);
+        for (unsigned i = 0; i < n; i++)
+            values[i] = row[i] ? (struct query_value){ { row[i], lengths[i] }, is_number(mysql_fetch_field_direct(r, i)) }
+                               : (struct query_value){ 0 };
+        rc = sink->row(sink->arg, (int)n, values, err);
+    }
+    free(values);
+    return rc == 0 && mysql_errno(my) ? my_error(my, "query", err) : rc;
+}
+
+int mysql_target_query(const struct config *config, const struct target_config *cfg, const char *sql, const struct query_sink *sink,
+                       struct err *err)
+{
+    MYSQL *my;
+    if (mysql_only_reads(sql, err) < 0 || my_connect(&my, config, cfg, false, err) < 0)
+        return -1;
+    int rc = my_run(my, "START TRANSACTION READ ONLY", "begin", err);
+    if (rc == 0 && mysql_real_query(my, sql, strlen(sql)) != 0)
+        rc = my_error(my, "query", err);
+    MYSQL_RES *r = rc == 0 ? mysql_use_result(my) : NULL;
+    if (r)
+        rc = sink_rows(sink, my, r, err);
+    else if (rc == 0 && mysql_errno(my))
+        rc = my_error(my, "query", err);
+    mysql_free_result(r); /* reads what is left of a query that was ended */
+    mysql_close(my);
+    return rc;
+}

@@ -1,0 +1,724 @@
+/* Tables of MariaDB and MySQL; see the header. */
+#include "target/mysql_table.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/text.h"
+#include "target/mysql.h"
+#include "target/staged.h"
+
+#define STAGE "qetl_stage" /* the rows as they came, numbered by qetl_order */
+#define KEYS "qetl_keys"   /* history: their keys */
+#define MERGE "qetl_merge" /* one of each key, or each version, and what becomes of it */
+#define VALID_FROM "valid_from"
+#define VALID_TO "valid_to"
+#define IS_CURRENT "is_current"
+
+/* What the server says of one column of the table. */
+struct found {
+    char *name, *type; /* owned by the result */
+    int64_t scale;
+    bool not_null, has_default, auto_increment, generated, is_text;
+};
+struct description {
+    MYSQL_RES *result; /* owns the texts */
+    struct found *v;
+    int n;
+};
+
+/* While the texts of one table are written. */
+struct draft {
+    MYSQL *my;
+    const struct table_spec *spec;
+    struct my_table *t;
+    struct description d;
+    int *at; /* of each staged column: its place in d.v */
+};
+
+static void step_clear(struct my_step *steps)
+{
+    for (int i = 0; i < MY_STEPS; i++)
+        buf_clear(&steps[i].sql);
+}
+
+static void table_clear(struct my_table *t)
+{
+    free(t->id);
+    buf_clear(&t->name);
+    buf_clear(&t->load);
+    step_clear(t->before);
+    step_clear(t->merge);
+    buf_clear(&t->counts);
+    buf_clear(&t->missing);
+}
+
+void my_tables_forget(struct my_tables *tables)
+{
+    for (int i = 0; i < tables->n; i++)
+        table_clear(&tables->v[i]);
+    free(tables->v);
+    tables->v = NULL;
+    tables->n = 0;
+}
+
+/* `schema`.`table` or `table`. */
+static void qualified(struct buf *out, const char *name)
+{
+    const char *dot = strchr(name, '.');
+    char *schema = dot ? strndup(name, (size_t)(dot - name)) : NULL;
+    if (schema) {
+        my_name(out, schema);
+        buf_addc(out, '.');
+    }
+    out->failed |= dot && !schema;
+    free(schema);
+    my_name(out, dot ? dot + 1 : name);
+}
+
+static bool in_key(const struct table_spec *spec, int column)
+{
+    for (int k = 0; k < spec->nkey; k++)
+        if (spec->key[k] == column)
+            return true;
+    return false;
+}
+
+/* The table as information_schema knows it: `WHERE` with its names. */
+static void where_table(struct buf *sql, MYSQL *my, const char *name)
+{
+    const char *dot = strchr(name, '.');
+    char *schema = dot ? strndup(name, (size_t)(dot - name)) : NULL;
+    buf_adds(sql, " WHERE x.table_schema = ");
+    if (schema)
+        my_literal(sql, my, schema);
+    else
+        buf_adds(sql, "database()");
+    buf_adds(sql, " AND x.table_name = ");
+    my_literal(sql, my, dot ? dot + 1 : name);
+    sql->failed |= dot && !schema;
+    free(schema);
+}
+
+/* ---- a table that is not there is made ---- */
+
+/* Keys are to be compared as bytes, spaces at their end and all: PAD SPACE in utf8mb4_bin takes 'a ' for 'a'. */
+static int byte_collation(MYSQL *my, char out[40], struct err *err)
+{
+    AUTO(result_clearp) MYSQL_RES *r =
+        my_select(my, "SELECT collation_name FROM information_schema.collations WHERE collation_name IN ('utf8mb4_nopad_bin',"
+                      " 'utf8mb4_0900_bin', 'utf8mb4_bin') ORDER BY collation_name = 'utf8mb4_nopad_bin' DESC,"
+                      " collation_name = 'utf8mb4_0900_bin' DESC LIMIT 1", "look for a collation", err);
+    MYSQL_ROW row = r ? mysql_fetch_row(r) : NULL;
+    snprintf(out, 40, "%s", row ? row[0] : "utf8mb4_bin");
+    return r ? 0 : -1;
+}
+
+static void table_sql(struct buf *sql, const struct table_spec *spec, const char *name, const char *collation)
+{
+    bool history = spec->mode == MODE_HISTORY;
+    buf_addf(sql, "CREATE TABLE IF NOT EXISTS %s (", name);
+    for (int i = 0; i < spec->columns->n; i++) {
+        buf_adds(sql, i ? ", " : "");
+        my_name(sql, spec->columns->v[i].name);
+        buf_addc(sql, ' ');
+        mysql_type(sql, &spec->columns->v[i], in_key(spec, i));
+        buf_adds(sql, column_not_null(spec, i) ? " NOT NULL" : " NULL");
+    }
+    if (history)
+        buf_adds(sql, ", " VALID_FROM " DATETIME(6) NOT NULL, " VALID_TO " DATETIME(6) NULL, " IS_CURRENT " BOOLEAN NOT NULL");
+    for (int k = 0; k < spec->nkey; k++) {
+        buf_adds(sql, k ? ", " : history ? ", KEY qetl_current (" : ", PRIMARY KEY (");
+        my_name(sql, spec->columns->v[spec->key[k]].name);
+    }
+    if (spec->nkey)
+        buf_adds(sql, history ? ", " IS_CURRENT ")" : ")");
+    buf_addf(sql, ") ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE %s", collation);
+}
+
+static int make_table(const struct my_tables *tables, const struct table_spec *spec, const char *name, struct err *err)
+{
+    AUTO(buf_clear) struct buf sql = { 0 };
+    MYSQL *my;
+    char collation[40];
+    if (my_connect(&my, tables->config, tables->cfg, false, err) < 0)
+        return -1;
+    int rc = byte_collation(my, collation, err);
+    if (rc == 0) {
+        table_sql(&sql, spec, name, collation);
+        rc = sql.failed ? err_nomem(err) : my_run(my, sql.p, "make the table", err);
+    }
+    mysql_close(my);
+    return rc < 0 ? err_in(err, "table '%s'", spec->name) : 0;
+}
+
+/* ---- a table that is there is looked at ---- */
+
+/* 1: there, a table that can be rolled back; 0: not there; -1. */
+static int find_table(const struct draft *f, struct err *err)
+{
+    AUTO(buf_clear) struct buf sql = { 0 };
+    buf_adds(&sql, "SELECT x.table_type, x.engine, e.savepoints FROM information_schema.tables x LEFT JOIN information_schema.engines e"
+                   " ON e.engine = x.engine");
+    where_table(&sql, f->my, f->spec->name);
+    if (sql.failed)
+        return err_nomem(err);
+    AUTO(result_clearp) MYSQL_RES *r = my_select(f->my, sql.p, "look for the table", err);
+    MYSQL_ROW row = r ? mysql_fetch_row(r) : NULL;
+    if (!row)
+        return r ? 0 : err_in(err, "table '%s'", f->spec->name);
+    if (!row[0] || (strcmp(row[0], "BASE TABLE") != 0 && strcmp(row[0], "SYSTEM VERSIONED") != 0))
+        return err_set(err, ERR_TARGET_REFUSED, "'%s' is a %s, and rows go into tables", f->spec->name, row[0] ? row[0] : "nothing");
+    if (!row[2] || strcmp(row[2], "YES") != 0)
+        return err_set(err, ERR_TARGET_REFUSED, "table '%s' cannot be rolled back; run: ALTER TABLE %s ENGINE=InnoDB (it is %s)",
+                       f->spec->name, f->t->name.p, row[1] ? row[1] : "damaged");
+    return 1;
+}
+
+static int describe(struct draft *f, struct err *err)
+{
+    struct description *d = &f->d;
+    AUTO(buf_clear) struct buf sql = { 0 };
+    buf_adds(&sql, "SELECT x.column_name, x.column_type, x.is_nullable = 'NO', x.column_default IS NOT NULL,"
+                   " x.extra LIKE '%auto_increment%', x.extra REGEXP 'VIRTUAL|STORED|PERSISTENT', x.character_set_name IS NOT NULL,"
+                   " coalesce(x.numeric_scale, 0) FROM information_schema.columns x");
+    where_table(&sql, f->my, f->spec->name);
+    buf_adds(&sql, " ORDER BY x.ordinal_position");
+    if (sql.failed)
+        return err_nomem(err);
+    if (!(d->result = my_select(f->my, sql.p, "look at the table", err)))
+        return -1;
+    d->v = calloc((size_t)mysql_num_rows(d->result) + 1, sizeof *d->v);
+    if (!d->v)
+        return err_nomem(err);
+    for (MYSQL_ROW row; (row = mysql_fetch_row(d->result)); d->n++) {
+        struct found *c = &d->v[d->n];
+        *c = (struct found){ .name = row[0],
+                             .type = row[1],
+                             .not_null = *row[2] == '1',
+                             .has_default = *row[3] == '1',
+                             .auto_increment = *row[4] == '1',
+                             .generated = *row[5] == '1',
+                             .is_text = *row[6] == '1' };
+        (void)text_int_plain(str_of(row[7]), &c->scale);
+    }
+    return 0;
+}
+
+/* The place of a column in the table; names have no case. */
+static int place_of(const struct description *d, const char *name)
+{
+    for (int i = 0; i < d->n; i++)
+        if (!strcasecmp(d->v[i].name, name))
+            return i;
+    return -1;
+}
+
+static int match_column(const struct draft *f, int i, struct err *err)
+{
+    const struct column *c = &f->spec->columns->v[i];
+    AUTO(buf_clear) struct buf add = { 0 };
+    if ((f->at[i] = place_of(&f->d, c->name)) < 0) {
+        my_name(&add, c->name);
+        buf_addc(&add, ' ');
+        mysql_type(&add, c, false);
+        return err_set(err, ERR_TARGET_REFUSED, "table '%s' has no column '%s'; run: ALTER TABLE %s ADD COLUMN %s", f->spec->name,
+                       c->name, f->t->name.p, add.failed ? "" : add.p);
+    }
+    const struct found *found = &f->d.v[f->at[i]];
+    if (found->generated)
+        return err_set(err, ERR_TARGET_REFUSED, "column '%s' of table '%s' is generated; take it out of columns=", c->name, f->spec->name);
+    if (c->type == TYPE_DECIMAL && !strncasecmp(found->type, "decimal", 7) && found->scale < c->scale)
+        return err_set(err, ERR_TARGET_REFUSED, "column '%s' of table '%s' (%s) has fewer digits behind the point than the rows", c->name,
+                       f->spec->name, found->type);
+    return 0;
+}
+
+static bool is_history_column(const char *name)
+{
+    return !strcasecmp(name, VALID_FROM) || !strcasecmp(name, VALID_TO) || !strcasecmp(name, IS_CURRENT);
+}
+
+static bool is_staged(const struct draft *f, int place)
+{
+    for (int i = 0; i < f->spec->columns->n; i++)
+        if (f->at[i] == place)
+            return true;
+    return false;
+}
+
+static int match_columns(const struct draft *f, struct err *err)
+{
+    bool history = f->spec->mode == MODE_HISTORY;
+    for (int i = 0; i < f->spec->columns->n; i++)
+        if (match_column(f, i, err) < 0)
+            return -1;
+    for (int k = 0; k < f->d.n; k++) {
+        const struct found *c = &f->d.v[k];
+        bool given = c->has_default || c->generated || c->auto_increment || is_staged(f, k) || (history && is_history_column(c->name));
+        if (c->not_null && !given)
+            return err_set(err, ERR_TARGET_REFUSED,
+                           "column '%s' of table '%s' is NOT NULL without a default, and the rows do not have it; run: ALTER TABLE %s"
+                           " MODIFY `%s` %s NULL",
+                           c->name, f->spec->name, f->t->name.p, c->name, c->type);
+    }
+    if (history && (place_of(&f->d, VALID_FROM) < 0 || place_of(&f->d, VALID_TO) < 0 || place_of(&f->d, IS_CURRENT) < 0))
+        return err_set(err, ERR_TARGET_REFUSED,
+                       "table '%s' has no history; run: ALTER TABLE %s ADD COLUMN " VALID_FROM " DATETIME(6) NOT NULL, ADD COLUMN " VALID_TO
+                       " DATETIME(6), ADD COLUMN " IS_CURRENT " BOOLEAN NOT NULL", f->spec->name, f->t->name.p);
+    return 0;
+}
+
+/* ---- its unique indexes ---- */
+
+static bool is_key_column(const struct draft *f, const char *name)
+{
+    int place = place_of(&f->d, name);
+    for (int k = 0; k < f->spec->nkey; k++)
+        if (f->at[f->spec->key[k]] == place)
+            return true;
+    return false;
+}
+
+/* One unique index after the other: *is_key when it is that of key=; -1 when it could decide in its place. */
+static int look_at_index(const struct draft *f, MYSQL_RES *r, MYSQL_ROW *row, bool *is_key, struct err *err)
+{
+    char *name = (*row)[0];
+    bool other = false, counts_itself = false;
+    int n = 0;
+    for (; *row && !strcmp((*row)[0], name); *row = mysql_fetch_row(r), n++) {
+        int place = (*row)[1] ? place_of(&f->d, (*row)[1]) : -1; /* NULL: an expression */
+        other |= place < 0 || (*row)[2] != NULL || !is_key_column(f, (*row)[1]);
+        counts_itself |= place >= 0 && f->d.v[place].auto_increment && !is_staged(f, place);
+    }
+    if (!other && n == f->spec->nkey)
+        *is_key = true;
+    else if (!counts_itself)
+        return err_set(err, ERR_TARGET_REFUSED,
+                       "table '%s' has another unique index, '%s', by which ON DUPLICATE KEY UPDATE could take the wrong row;"
+                       " run: ALTER TABLE %s DROP INDEX `%s`", f->spec->name, name, f->t->name.p, name);
+    return 0;
+}
+
+static int check_indexes(const struct draft *f, struct err *err)
+{
+    AUTO(buf_clear) struct buf sql = { 0 }, key = { 0 };
+    buf_adds(&sql, "SELECT x.index_name, x.column_name, x.sub_part FROM information_schema.statistics x");
+    where_table(&sql, f->my, f->spec->name);
+    buf_adds(&sql, " AND x.non_unique = 0 ORDER BY x.index_name, x.seq_in_index");
+    if (sql.failed)
+        return err_nomem(err);
+    AUTO(result_clearp) MYSQL_RES *r = my_select(f->my, sql.p, "look at the indexes", err);
+    bool is_key = false;
+    if (!r)
+        return -1;
+    for (MYSQL_ROW row = mysql_fetch_row(r); row;)
+        if (look_at_index(f, r, &row, &is_key, err) < 0)
+            return -1;
+    for (int k = 0; k < f->spec->nkey; k++) {
+        buf_adds(&key, k ? ", " : "");
+        my_name(&key, f->d.v[f->at[f->spec->key[k]]].name);
+    }
+    return is_key ? 0
+                  : err_set(err, ERR_TARGET_REFUSED, "table '%s' has no unique index on its key; run: ALTER TABLE %s ADD UNIQUE (%s)",
+                            f->spec->name, f->t->name.p, key.failed ? "" : key.p);
+}
+
+/* ---- the SQL of a table ---- */
+
+static void named(struct buf *out, const struct draft *f, const char *before, int column)
+{
+    buf_adds(out, before);
+    my_name(out, f->d.v[f->at[column]].name);
+}
+
+/* All columns with `before` in front of each: the table's names, which are those of the temporary tables. */
+static void columns(struct buf *out, const struct draft *f, const char *before)
+{
+    for (int i = 0; i < f->spec->columns->n; i++) {
+        buf_adds(out, i ? ", " : "");
+        named(out, f, before, i);
+    }
+}
+
+static void key_of(struct buf *out, const struct draft *f, const char *before)
+{
+    for (int k = 0; k < f->spec->nkey; k++) {
+        buf_adds(out, k ? ", " : "");
+        named(out, f, before, f->spec->key[k]);
+    }
+}
+
+/* t.a = m.a AND ... */
+static void same_key(struct buf *out, const struct draft *f, const char *other)
+{
+    for (int k = 0; k < f->spec->nkey; k++) {
+        named(out, f, k ? " AND t." : "t.", f->spec->key[k]);
+        named(out, f, other, f->spec->key[k]);
+    }
+}
+
+/* A value as something that differs whenever its bytes do: texts may be equal to a collation. */
+static void exact(struct buf *out, const struct draft *f, const char *before, int column)
+{
+    bool text = f->d.v[f->at[column]].is_text;
+    buf_adds(out, text ? "CAST(" : "");
+    named(out, f, before, column);
+    buf_adds(out, text ? " AS BINARY)" : "");
+}
+
+/* Columns that tell whether a row changed: not the key, nor (history) its version. */
+static bool tells_change(const struct draft *f, int i)
+{
+    return !in_key(f->spec, i) && !(f->spec->mode == MODE_HISTORY && i == f->spec->version);
+}
+
+static void is_gone(struct buf *out, const struct draft *f, const char *before)
+{
+    if (f->spec->deleted >= 0)
+        named(out, f, before, f->spec->deleted);
+    buf_adds(out, f->spec->deleted >= 0 ? " IS TRUE" : "FALSE");
+}
+
+/* One staged row of each key: the last (by version, then by order), or for insert_ignore the first. */
+static void one_a_key(struct buf *out, const struct draft *f)
+{
+    buf_adds(out, "(SELECT *, row_number() OVER (PARTITION BY ");
+    key_of(out, f, "");
+    buf_adds(out, " ORDER BY ");
+    if (f->spec->version >= 0) {
+        named(out, f, "", f->spec->version);
+        buf_adds(out, " DESC, "); /* nulls last */
+    }
+    buf_addf(out, "qetl_order %s) AS qetl_place FROM " STAGE ")", f->spec->mode == MODE_INSERT_IGNORE ? "ASC" : "DESC");
+}
+
+/* Its next empty step. */
+static struct buf *step(struct my_step *steps, const char *what)
+{
+    int i = 0;
+    while (steps[i].what)
+        i++;
+    steps[i].what = what;
+    return &steps[i].sql;
+}
+
+/* CREATE TEMPORARY TABLE name (index on the key) as what a SELECT behind it gives. */
+static void make_temporary(struct buf *out, const struct draft *f, const char *name, bool indexed)
+{
+    buf_addf(out, "CREATE TEMPORARY TABLE %s ", name);
+    if (indexed) {
+        buf_adds(out, "(KEY qetl_key (");
+        key_of(out, f, "");
+        buf_adds(out, ")) ");
+    }
+    buf_adds(out, "ENGINE=InnoDB ");
+}
+
+/* May the staged row s take the place of the row t? */
+static void may_update(struct buf *out, const struct draft *f)
+{
+    const struct table_spec *s = f->spec;
+    buf_adds(out, "TRUE");
+    if (s->version >= 0) {
+        named(out, f, " AND (t.", s->version);
+        named(out, f, " IS NULL OR s.", s->version);
+        named(out, f, " >= t.", s->version);
+        buf_addc(out, ')');
+    }
+    if (!s->only_if_changed)
+        return;
+    buf_adds(out, " AND ");
+    if (s->deleted >= 0) {
+        named(out, f, "IF(s.", s->deleted);
+        named(out, f, ", t.", s->deleted);
+        buf_adds(out, " IS NOT TRUE, ");
+    }
+    buf_adds(out, "NOT (TRUE");
+    for (int i = 0; i < s->columns->n; i++) {
+        if (!tells_change(f, i))
+            continue;
+        buf_adds(out, " AND ");
+        exact(out, f, "s.", i);
+        buf_adds(out, " <=> ");
+        exact(out, f, "t.", i);
+    }
+    buf_adds(out, s->deleted >= 0 ? "))" : ")");
+}
+
+/* ON DUPLICATE KEY UPDATE: a deleted row keeps what it had. */
+static void set_list(struct buf *out, const struct draft *f)
+{
+    const struct table_spec *s = f->spec;
+    const char *comma = "";
+    for (int i = 0; i < s->columns->n; i++) {
+        if (in_key(s, i))
+            continue;
+        buf_addf(out, "%s%s.", comma, f->t->name.p);
+        comma = ", ";
+        named(out, f, "", i);
+        if (s->deleted >= 0 && i != s->deleted && i != s->version) {
+            named(out, f, " = IF(VALUES(", s->deleted);
+            buf_addf(out, "), %s.", f->t->name.p);
+            named(out, f, "", i);
+            named(out, f, ", VALUES(", i);
+            buf_adds(out, "))");
+        } else {
+            named(out, f, " = VALUES(", i);
+            buf_addc(out, ')');
+        }
+    }
+}
+
+/* qetl_action: 0 stays, 1 is new, 2 changes, 3 is deleted. */
+static void upsert_sql(const struct draft *f)
+{
+    AUTO(buf_clear) struct buf set = { 0 };
+    struct buf *out = step(f->t->merge, "compare");
+    if (f->spec->mode == MODE_UPSERT)
+        set_list(&set, f);
+    make_temporary(out, f, MERGE, f->spec->missing == MISSING_DELETE);
+    buf_adds(out, "SELECT ");
+    columns(out, f, "s.");
+    named(out, f, ", CASE WHEN t.", f->spec->key[0]);
+    buf_adds(out, " IS NULL THEN IF(");
+    is_gone(out, f, "s.");
+    buf_adds(out, ", 3, 1)");
+    if (set.n) {
+        buf_adds(out, " WHEN ");
+        may_update(out, f);
+        buf_adds(out, " THEN IF(");
+        is_gone(out, f, "s.");
+        buf_adds(out, ", 3, 2)");
+    }
+    buf_adds(out, " ELSE 0 END AS qetl_action FROM ");
+    one_a_key(out, f);
+    buf_addf(out, " s LEFT JOIN %s t ON ", f->t->name.p);
+    same_key(out, f, " = s.");
+    buf_adds(out, " WHERE s.qetl_place = 1 ORDER BY ");
+    key_of(out, f, "s.");
+    buf_adds(out, " FOR UPDATE"); /* nobody changes them until they are written */
+    out = step(f->t->merge, "merge the rows");
+    buf_addf(out, "INSERT INTO %s (", f->t->name.p);
+    columns(out, f, "");
+    buf_adds(out, ") SELECT ");
+    columns(out, f, "m.");
+    buf_adds(out, " FROM " MERGE " m WHERE m.qetl_action > 0 ON DUPLICATE KEY UPDATE ");
+    if (set.n) {
+        buf_adds(out, set.p);
+    } else {
+        buf_addf(out, "%s.", f->t->name.p);
+        named(out, f, "", f->spec->key[0]);
+        buf_addf(out, " = %s.", f->t->name.p);
+        named(out, f, "", f->spec->key[0]);
+    }
+    out->failed |= set.failed;
+    buf_adds(&f->t->counts, "SELECT sum(qetl_action = 1), sum(qetl_action = 2), sum(qetl_action = 3) FROM " MERGE);
+}
+
+/* The time from which a staged row holds: its version, where that is a time. */
+static void valid_from(struct buf *out, const struct draft *f)
+{
+    int v = f->spec->version;
+    enum type type = v >= 0 ? f->spec->columns->v[v].type : TYPE_TEXT;
+    if (type == TYPE_TIMESTAMP || type == TYPE_DATE) {
+        named(out, f, "coalesce(CAST(", v);
+        buf_adds(out, " AS DATETIME(6)), CAST(:now AS DATETIME(6)))");
+    } else {
+        buf_adds(out, "CAST(:now AS DATETIME(6))");
+    }
+}
+
+/*
+ * All staged rows of a key and the row that is current now, in the order of their versions: what stands before the current one
+ * came too late; what is equal to the one before it is no change. The rest close each other's time, the first one that of the
+ * current row.
+ */
+static void versions_sql(struct buf *out, const struct draft *f)
+{
+    AUTO(buf_clear) struct buf key = { 0 }, order = { 0 }, all = { 0 };
+    key_of(&key, f, "");
+    columns(&all, f, "");
+    if (f->spec->version >= 0) {
+        named(&order, f, "", f->spec->version); /* nulls first */
+        buf_adds(&order, ", ");
+    }
+    buf_adds(&order, "qetl_order");
+    make_temporary(out, f, MERGE, true);
+    buf_addf(out, "WITH known AS (SELECT %s, qetl_order FROM ", all.p);
+    if (f->spec->version >= 0) {
+        buf_adds(out, STAGE);
+    } else { /* without versions all would begin at the same time: the last one counts */
+        one_a_key(out, f);
+        buf_adds(out, " s WHERE s.qetl_place = 1");
+    }
+    buf_adds(out, " UNION ALL SELECT ");
+    columns(out, f, "t.");
+    buf_addf(out, ", 0 FROM " KEYS " k JOIN %s t ON ", f->t->name.p);
+    same_key(out, f, " = k.");
+    buf_addf(out, " WHERE t." IS_CURRENT "), marked AS (SELECT *, max(qetl_order = 0) OVER (PARTITION BY %s) AS qetl_has_current,"
+                  " max(qetl_order = 0) OVER (PARTITION BY %s ORDER BY %s ROWS UNBOUNDED PRECEDING) AS qetl_later FROM known),",
+             key.p, key.p, order.p);
+    buf_adds(out, " kept AS (SELECT *, row_number() OVER w = 1 OR NOT (TRUE");
+    for (int i = 0; i < f->spec->columns->n; i++) {
+        if (!tells_change(f, i))
+            continue;
+        buf_adds(out, " AND lag(");
+        exact(out, f, "", i);
+        buf_adds(out, ") OVER w <=> ");
+        exact(out, f, "", i);
+    }
+    buf_addf(out, ") AS qetl_new FROM marked WHERE qetl_later OR NOT qetl_has_current WINDOW w AS (PARTITION BY %s ORDER BY %s)),"
+                  " changed AS (SELECT *, ", key.p, order.p);
+    valid_from(out, f);
+    buf_addf(out, " AS qetl_since FROM kept WHERE qetl_order > 0 AND qetl_new) SELECT %s, qetl_has_current, qetl_since,"
+                  " lead(qetl_since) OVER w AS qetl_until, row_number() OVER w AS qetl_place FROM changed WINDOW w AS (PARTITION BY"
+                  " %s ORDER BY %s)", all.p, key.p, order.p);
+    out->failed |= key.failed || order.failed || all.failed;
+}
+
+static void history_sql(const struct draft *f)
+{
+    struct buf *out = step(f->t->merge, "look at the keys");
+    make_temporary(out, f, KEYS, true);
+    buf_adds(out, "SELECT DISTINCT ");
+    key_of(out, f, "");
+    buf_adds(out, " FROM " STAGE);
+    versions_sql(step(f->t->merge, "compare with the history"), f);
+    out = step(f->t->merge, "end what changed");
+    buf_addf(out, "UPDATE %s t JOIN " MERGE " m ON ", f->t->name.p);
+    same_key(out, f, " = m.");
+    buf_adds(out, " SET t." VALID_TO " = m.qetl_since, t." IS_CURRENT " = FALSE WHERE m.qetl_place = 1 AND t." IS_CURRENT);
+    out = step(f->t->merge, "insert");
+    buf_addf(out, "INSERT INTO %s (", f->t->name.p);
+    columns(out, f, "");
+    buf_adds(out, ", " VALID_FROM ", " VALID_TO ", " IS_CURRENT ") SELECT ");
+    columns(out, f, "");
+    buf_adds(out, ", qetl_since, qetl_until, qetl_until IS NULL FROM " MERGE " ORDER BY ");
+    key_of(out, f, "");
+    buf_adds(out, ", qetl_place");
+    out = &f->t->counts;
+    buf_adds(out, "SELECT sum(fresh AND NOT gone), sum(NOT fresh AND NOT gone), sum(gone) FROM (SELECT qetl_place = 1 AND NOT"
+                  " qetl_has_current AS fresh, ");
+    is_gone(out, f, "");
+    buf_adds(out, " AS gone FROM " MERGE ") c");
+}
+
+static void missing_sql(const struct draft *f)
+{
+    struct buf *out = &f->t->missing;
+    const struct table_spec *s = f->spec;
+    bool history = s->mode == MODE_HISTORY, marks = history || s->deleted >= 0;
+    buf_addf(out, "%s%s t LEFT JOIN %s m ON ", marks ? "UPDATE " : "DELETE t FROM ", f->t->name.p, history ? KEYS : MERGE);
+    same_key(out, f, " = m.");
+    if (history) {
+        buf_adds(out, " SET t." VALID_TO " = :now, t." IS_CURRENT " = FALSE WHERE t." IS_CURRENT " AND");
+    } else if (marks) {
+        named(out, f, " SET t.", s->deleted);
+        named(out, f, " = TRUE WHERE t.", s->deleted);
+        buf_adds(out, " IS NOT TRUE AND");
+    } else {
+        buf_adds(out, " WHERE");
+    }
+    named(out, f, " m.", s->key[0]);
+    buf_adds(out, " IS NULL");
+}
+
+static void stage_sql(const struct draft *f)
+{
+    struct buf *out = step(f->t->before, "drop the temporary tables");
+    buf_adds(out, "DROP TEMPORARY TABLE IF EXISTS " STAGE ", " KEYS ", " MERGE);
+    out = step(f->t->before, "make a temporary table");
+    buf_adds(out, "CREATE TEMPORARY TABLE " STAGE " (qetl_order BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY) ENGINE=InnoDB"
+                  " SELECT ");
+    columns(out, f, "");
+    buf_addf(out, " FROM %s LIMIT 0", f->t->name.p);
+}
+
+static bool step_failed(const struct my_step *steps)
+{
+    for (int i = 0; i < MY_STEPS; i++)
+        if (steps[i].sql.failed)
+            return true;
+    return false;
+}
+
+static int write_texts(const struct draft *f, struct err *err)
+{
+    struct my_table *t = f->t;
+    buf_addf(&t->load, "LOAD DATA LOCAL INFILE 'qetl' INTO TABLE %s CHARACTER SET utf8mb4 (", t->staged ? STAGE : t->name.p);
+    columns(&t->load, f, "");
+    buf_addc(&t->load, ')');
+    if (t->staged)
+        stage_sql(f);
+    if (t->mode == MODE_HISTORY)
+        history_sql(f);
+    else if (t->staged)
+        upsert_sql(f);
+    if (f->spec->missing == MISSING_DELETE)
+        missing_sql(f);
+    return t->load.failed || step_failed(t->before) || step_failed(t->merge) || t->counts.failed || t->missing.failed ? err_nomem(err)
+                                                                                                                     : 0;
+}
+
+static int draft_table(const struct my_tables *tables, struct draft *f, struct err *err)
+{
+    struct my_table *t = f->t;
+    qualified(&t->name, f->spec->name);
+    if (t->name.failed)
+        return err_nomem(err);
+    t->mode = f->spec->mode;
+    t->staged = mode_has_key(t->mode);
+    int found = find_table(f, err);
+    if (found < 0 || (found == 0 && make_table(tables, f->spec, t->name.p, err) < 0) || describe(f, err) < 0 ||
+        match_columns(f, err) < 0 || (t->staged && t->mode != MODE_HISTORY && check_indexes(f, err) < 0))
+        return -1;
+    return write_texts(f, err);
+}
+
+/* ---- tables by what outputs say ---- */
+
+static char *id_of(const struct table_spec *spec)
+{
+    struct buf id = { 0 };
+    buf_addf(&id, "%s\n%d %d %d %d %d\n", spec->name, (int)spec->mode, spec->only_if_changed, spec->version, spec->deleted,
+             (int)spec->missing);
+    for (int k = 0; k < spec->nkey; k++)
+        buf_addf(&id, "%d,", spec->key[k]);
+    columns_print(spec->columns, &id);
+    if (id.failed)
+        buf_clear(&id);
+    return id.p;
+}
+
+struct my_table *my_table_get(struct my_tables *tables, MYSQL *my, const struct table_spec *spec, struct err *err)
+{
+    char *id = id_of(spec);
+    for (int i = 0; id && i < tables->n; i++)
+        if (!strcmp(tables->v[i].id, id)) {
+            free(id);
+            return &tables->v[i];
+        }
+    struct my_table *more = id ? realloc(tables->v, (size_t)(tables->n + 1) * sizeof *more) : NULL;
+    if (!more) {
+        free(id);
+        (void)err_nomem(err);
+        return NULL;
+    }
+    tables->v = more;
+    struct my_table *t = &more[tables->n];
+    struct draft f = { .my = my, .spec = spec, .t = t, .at = calloc((size_t)spec->columns->n, sizeof(int)) };
+    *t = (struct my_table){ .id = id };
+    int rc = f.at ? draft_table(tables, &f, err) : err_nomem(err);
+    free(f.at);
+    free(f.d.v);
+    mysql_free_result(f.d.result);
+    if (rc < 0) {
+        table_clear(t);
+        return NULL;
+    }
+    tables->n++;
+    return t;
+}

@@ -1,0 +1,45 @@
+/*
+ * A table of a MariaDB or MySQL warehouse as outputs meet it: made, matched by name, or refused; and the SQL that puts rows into it.
+ *
+ * append and replace load straight into the table: LOAD DATA turns text into whatever type a column has, and says by a warning
+ * what it could not keep. Modes with a key load into a temporary table whose columns have the types and collations of the table's,
+ * so that keys are the same there and here; a second one holds one row of each key and what is to become of it.
+ *
+ * DDL ends a transaction here: tables are made on a connection of their own. Temporary ones do not end it.
+ */
+#ifndef QETL_TARGET_MYSQL_TABLE_H
+#define QETL_TARGET_MYSQL_TABLE_H
+
+#include "target/mysql_conn.h"
+
+/* One statement; :now in it stands for the time of the load. */
+struct my_step {
+    const char *what;
+    struct buf sql;
+};
+enum { MY_STEPS = 8 };
+
+struct my_table {
+    char *id;        /* what outputs are known by: name, mode, options, key and columns */
+    struct buf name; /* `schema`.`table` */
+    struct buf load; /* LOAD DATA */
+    bool staged;     /* the rows go by temporary tables: */
+    struct my_step before[MY_STEPS], merge[MY_STEPS]; /* before and behind LOAD DATA; those that are not needed are empty */
+    struct buf counts;  /* SELECT inserted, updated, deleted, behind the merge */
+    struct buf missing; /* missing = delete; or empty */
+    enum load_mode mode;
+};
+
+struct my_tables {
+    const struct config *config; /* borrowed: for the connection that makes tables */
+    const struct target_config *cfg;
+    struct my_table *v;
+    int n;
+};
+
+/* The table for an output: known already, or looked at (and made when missing) now. Valid until the next call or
+ * my_tables_forget(). NULL: target-refused with what to do, or trouble. */
+struct my_table *my_table_get(struct my_tables *tables, MYSQL *my, const struct table_spec *spec, struct err *err);
+void my_tables_forget(struct my_tables *tables);
+
+#endif
