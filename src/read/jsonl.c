@@ -713,9 +713,8 @@ static int jsonl_open(struct reader **out, const struct recipe *recipe,
         return err_nomem(err);
     r->in = in;
     r->recipe = recipe;
-    r->row_max = row_bytes_max <= 0        ? ROW_MAX_DEFAULT
-                 : row_bytes_max > ROW_MAX ? ROW_MAX
-                                           : (size_t)row_bytes_max;
+    int64_t row_max = row_bytes_max <= 0 ? ROW_MAX_DEFAULT : row_bytes_max;
+    r->row_max = (size_t)(row_max < ROW_MAX ? row_max : ROW_MAX);
     r->line = 1;
     if (reader_init(r, recipe, columns, err) < 0) {
         jsonl_close(r);
