@@ -287,12 +287,12 @@ static int read_remote(struct reading *r, const char *uri, struct err *err)
 
 /* ---- the calls ---- */
 
-static const char prefix[] = "manifest+";
+enum { SCHEME_PREFIX = sizeof "manifest+" - 1 };
 
 static int list(const struct list_ask *ask, const struct list_sink *sink, struct err *err)
 {
     AUTO(buf_clear) struct buf uri = { 0 };
-    const char *base = ask->base + sizeof prefix - 1;
+    const char *base = ask->base + SCHEME_PREFIX;
     bool local = !strncasecmp(base, "file://", 7);
     struct reading r = { .ask = ask, .sink = sink, .base = local ? "" : base, .folder = { ask->glob->prefix.p, ask->glob->folder } };
     if (!ask->glob->literal)
