@@ -30,7 +30,7 @@ enum {
     TICK_MS = 200,          /* while stopping */
     SILENT_MS = 20000,      /* a child without a sign of life for so long hangs */
     WATCH_MS = 1000,
-    DRAIN_AGAIN_MS = 500,   /* a worker that found nothing left to do looks again, while others of the drain are at work */
+    DRAIN_AGAIN_MS = 500,   /* who found nothing left to do looks again, while a loader of the drain is at work */
     KILL_MS = 2000,         /* after a second request to stop: so long until SIGKILL. What is killed comes back by its lease */
     LATE_MS = 5000,         /* the same after shutdown_timeout */
 };
@@ -44,6 +44,7 @@ struct child {
     int64_t started_mono_ms, start_at_mono_ms, pause_ms;
     bool finished; /* not to be started again: drained, stopped or retired */
     bool drained;  /* found nothing left to do when it ended */
+    bool again;    /* was started once more after it had drained */
     bool renewed;  /* was told to end, to be started again with a new ini */
     bool retired;  /* the new ini has no place for it */
 };
@@ -109,6 +110,7 @@ static void child_start(struct supervisor *v, int i)
     struct child *c = &v->children[i];
     pid_t self = getpid();
     v->beats[i] = c->started_mono_ms = sys_mono_ms();
+    c->again |= c->drained;
     c->drained = false;
     fflush(NULL);
     c->pid = fork();
@@ -317,15 +319,22 @@ static void watch(struct supervisor *v, int64_t watchdog_ms)
     }
 }
 
-/* Drained workers look again while a loader is at work: it waits for jobs that somebody submitted after they had ended. */
+/* A loader that has not drained yet; one that only looks again counts when that takes its time. */
+static bool is_loading(const struct child *c)
+{
+    bool looks = c->again && c->pid && sys_mono_ms() - c->started_mono_ms < DRAIN_AGAIN_MS;
+    return c->run == loader_run && !c->finished && !c->drained && !looks;
+}
+
+/* Who has drained looks again while a loader is at work: it waits for jobs that somebody submitted meanwhile. */
 static void end_drained(struct supervisor *v)
 {
     bool loading = false;
     for (int i = 0; i < v->n; i++)
-        loading |= v->children[i].run == loader_run && !v->children[i].finished && !v->children[i].drained;
+        loading |= is_loading(&v->children[i]);
     for (int i = 0; i < v->n; i++) {
         struct child *c = &v->children[i];
-        c->finished |= c->drained && !c->pid && (!loading || c->run == loader_run);
+        c->finished |= c->drained && !c->pid && !loading;
     }
 }
 
