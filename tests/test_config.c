@@ -529,6 +529,18 @@ TEST(config, keys_must_be_columns_and_upsert_needs_one)
     config_free(load_recipe("columns = a,\n  b:integer\nkey = B, a\nmode = upsert"));
 }
 
+TEST(config, output_wants_who_gives_such_rows)
+{
+    CHECK_STR(load_bad(BASE "[pipeline p]\ntable = w.t\ncolumns = a, b\noutput = c:integer, d:txt\nkey = a\n"),
+              "bad.ini:6: [pipeline p] output: column 2: 'txt' is no type; did you mean 'text'?\n"
+              "bad.ini:6: [pipeline p] output: expected beside it what gives such rows\n");
+    CHECK_HAS(load_bad(BASE "[pipeline p]\ntable = w.t\ncolumns = a\noutput = b from _source\n"),
+              "[pipeline p] output: b: '_source' is no value of a row that comes back");
+    CHECK_STR(load_bad(BASE "[pipeline p]\ntable = w.t\ncolumns = a\noutput = b\nkey = a\n"),
+              "bad.ini:6: [pipeline p] output: expected beside it what gives such rows\n"
+              "bad.ini:7: [pipeline p] key: 'a' is not among the columns\n");
+}
+
 TEST(config, a_ledger_name_is_no_table)
 {
     CHECK_HAS(load_bad(BASE "[pipeline p]\ntable = w.main.qetl_load\n"),

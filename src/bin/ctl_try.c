@@ -64,12 +64,13 @@ static int check_recipe(const struct config *config, const struct recipe *r, str
     AUTO(free_charp) char *key = calloc((size_t)r->nkey + 1, sizeof(int));
     if (!key)
         return err_nomem(err);
-    if (!t || !r->columns.n)
+    const struct columns *columns = recipe_output(r, &r->columns);
+    if (!t || !columns->n)
         return 0; /* check_targets() has said what is wrong with the target */
     struct columns marked = { 0 };
-    if (recipe_marks_rows(r) && recipe_marked_columns(&marked, r, &r->columns, err) < 0)
+    if (recipe_marks_rows(r) && recipe_marked_columns(&marked, r, columns, err) < 0)
         return -1;
-    int rc = table_spec_of(&spec, r, marked.n ? &marked : &r->columns, (int *)(void *)key, err);
+    int rc = table_spec_of(&spec, r, marked.n ? &marked : columns, (int *)(void *)key, err);
     if (rc == 0)
         rc = t->check(tc, &spec, err);
     columns_clear(&marked);

@@ -465,28 +465,37 @@ static void check_table(struct build *b, int i, const struct recipe *r)
 struct columns_of {
     struct build *b;
     int i;
+    const char *key;
 };
 
 static bool columns_fault(void *arg, const struct err *fault)
 {
     const struct columns_of *o = arg;
-    check_fault(o->b, o->i, "columns", "%s", fault->msg);
+    check_fault(o->b, o->i, o->key, "%s", fault->msg);
     return true;
 }
 
-static void check_columns(struct build *b, int i, struct recipe *r)
+static void check_columns(struct build *b, int i, const char *key, const char *text, struct columns *columns)
 {
-    struct columns_of here = { b, i };
+    struct columns_of here = { b, i, key };
     struct err err;
     const char *bad;
-    if (!r->columns_text)
+    if (!text || columns_parse_all(columns, text, columns_fault, &here, &err) < 0)
         return;
-    if (columns_parse_all(&r->columns, r->columns_text, columns_fault, &here, &err) < 0)
-        return;
-    for (int c = 0; c < r->columns.n; c++)
-        if (r->columns.v[c].format && !text_fmt_valid(r->columns.v[c].format, &bad))
-            check_fault(b, i, "columns", "%s: the format has '%.2s', which is not one of its parts",
-                        r->columns.v[c].name, bad);
+    for (int c = 0; c < columns->n; c++)
+        if (columns->v[c].format && !text_fmt_valid(columns->v[c].format, &bad))
+            check_fault(b, i, key, "%s: the format has '%.2s', which is not one of its parts", columns->v[c].name, bad);
+}
+
+static void check_output(struct build *b, int i, struct recipe *r)
+{
+    check_columns(b, i, "output", r->output_text, &r->output);
+    if (r->output_text)
+        check_fault(b, i, "output", "expected beside it what gives such rows");
+    for (int c = 0; c < r->output.n; c++)
+        if (r->output.v[c].builtin != BUILTIN_NONE)
+            check_fault(b, i, "output", "%s: '%s' is no value of a row that comes back; name it in columns", r->output.v[c].name,
+                        r->output.v[c].from);
 }
 
 static void check_clean(struct build *b, int i, const struct recipe *r)
@@ -503,10 +512,11 @@ static void check_clean(struct build *b, int i, const struct recipe *r)
 
 static void check_key(struct build *b, int i, const struct recipe *r)
 {
+    const struct columns *columns = recipe_output(r, &r->columns);
     if (mode_has_key(r->mode) && !r->nkey && !given(b, i, "key"))
         check_fault(b, i, "mode", "%s needs key=, the columns that name a row", load_mode_names[r->mode]);
     for (int k = 0; k < r->nkey && !failed(b); k++) {
-        if (r->columns.n && columns_find(&r->columns, str_of(r->key[k])) < 0)
+        if (columns->n && columns_find(columns, str_of(r->key[k])) < 0)
             check_fault(b, i, "key", "'%s' is not among the columns", r->key[k]);
         for (int j = 0; j < k; j++)
             if (strcasecmp(r->key[j], r->key[k]) == 0)
@@ -527,13 +537,14 @@ static void check_meeting(struct build *b, int i, const struct recipe *r)
     for (size_t k = 0; k < COUNT_OF(keys); k++)
         if (keys[k].given && r->mode != MODE_UPSERT && r->mode != MODE_HISTORY)
             check_fault(b, i, keys[k].key, "expected mode = upsert or history beside it");
-    if (!r->columns.n || failed(b))
+    const struct columns *columns = recipe_output(r, &r->columns);
+    if (!columns->n || failed(b))
         return;
-    int version = r->version ? columns_find(&r->columns, str_of(r->version)) : 0;
-    int deleted = r->deleted ? columns_find(&r->columns, str_of(r->deleted)) : 0;
+    int version = r->version ? columns_find(columns, str_of(r->version)) : 0;
+    int deleted = r->deleted ? columns_find(columns, str_of(r->deleted)) : 0;
     if (version < 0)
         check_fault(b, i, "version", "'%s' is not among the columns", r->version);
-    if (deleted < 0 || (r->deleted && r->columns.v[deleted].type != TYPE_BOOLEAN))
+    if (deleted < 0 || (r->deleted && columns->v[deleted].type != TYPE_BOOLEAN))
         check_fault(b, i, "deleted", "'%s' is no boolean column", r->deleted);
 }
 
@@ -585,7 +596,8 @@ static void check_recipe(struct build *b, int i)
     struct recipe *r = b->bound[i].recipe;
     keep_place(b, i, r);
     check_table(b, i, r);
-    check_columns(b, i, r);
+    check_columns(b, i, "columns", r->columns_text, &r->columns);
+    check_output(b, i, r);
     check_clean(b, i, r);
     check_program_columns(b, i);
     check_key(b, i, r);
@@ -882,8 +894,10 @@ void config_free(struct config *c)
     if (!c)
         return;
     for (int i = 0; i < c->npipelines; i++)
-        for (int j = 0; c->pipelines[i].parts && j < c->pipelines[i].nparts; j++)
+        for (int j = 0; c->pipelines[i].parts && j < c->pipelines[i].nparts; j++) {
             columns_clear(&c->pipelines[i].parts[j].columns);
+            columns_clear(&c->pipelines[i].parts[j].output);
+        }
     arena_clear(&c->arena);
     free(c);
 }

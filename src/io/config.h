@@ -95,6 +95,8 @@ struct recipe {
     enum json_unknown unknown;
     char *columns_text; /* NULL: inferred */
     struct columns columns;
+    char *output_text;     /* columns of the rows that the steps behind columns= give; NULL: the same */
+    struct columns output;
     enum infer_from infer;
     char **nulls; /* null tokens; nnulls == -1: not given, then an unquoted empty field is null */
     int nnulls;
@@ -207,6 +209,11 @@ void config_free(struct config *c);
 
 const struct pipeline *config_pipeline(const struct config *c,
                                        const char *name); /* NULL: none; err has "did you mean" */
+/* The columns of the rows that are staged, of a recipe whose rows are read with the columns `read`. */
+static inline const struct columns *recipe_output(const struct recipe *r, const struct columns *read)
+{
+    return r->output.n ? &r->output : read;
+}
 /* Does the scanner look at it by itself? Then its source is a pattern (io/pattern.h), and no template of parameters. */
 static inline bool recipe_is_message(const struct recipe *r)
 {

@@ -267,6 +267,9 @@ static const struct key keys[] = {
       "brackets (lax)" },
     { AT_RECIPE, "columns", KEY_COLUMNS, IN(recipe, columns_text), NULL, 0, 0, NULL, LINES,
       "names and types, see COLUMNS; found out from the data when not given" },
+    { AT_RECIPE, "output", KEY_COLUMNS, IN(recipe, output_text), NULL, 0, 0, NULL, LINES,
+      "names and types of the rows that the table gets, where they are not those of columns: of those that a filter gives; "
+      "each value is typed again by them" },
     { AT_RECIPE, "infer", KEY_WORD, IN(recipe, infer), "member", 0, 0, infer_words, 0,
       "where columns are found out: the whole first member, or a sample of it" },
     { AT_RECIPE, "null", KEY_LIST, IN(recipe, nulls), NULL, 0, 0, NULL, LINES | EMPTY,

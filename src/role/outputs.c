@@ -8,8 +8,9 @@ int output_spec_set(struct output *out, const struct recipe *recipe, const char 
 {
     AUTO(buf_clear) struct buf text = { 0 }, cols = { 0 };
     struct json_out o;
-    if (recipe->columns.n)
-        columns_print(&recipe->columns, &cols);
+    const struct columns *given = recipe_output(recipe, &recipe->columns);
+    if (given->n)
+        columns_print(given, &cols);
     else
         buf_adds(&cols, columns);
     if (recipe_marks_rows(recipe))
