@@ -169,3 +169,20 @@ TEST(row, a_batch_has_room_for_all_its_rows_and_keeps_its_memory)
     batch_clear(&b);
     CHECK(!b.fields);
 }
+
+TEST(rows, that_are_kept_move_together_with_their_places)
+{
+    struct value values[8] = { { .i = 10 }, { .i = 11 }, { .i = 20 }, { .i = 21 }, { .i = 30 }, { .i = 31 }, { .i = 40 }, { .i = 41 } };
+    struct place at[4] = { { .line = 1 }, { .line = 2 }, { .line = 3 }, { .line = 4 } };
+    const struct place *places[4] = { &at[0], &at[1], &at[2], &at[3] };
+    struct rows rows = { .n = 4, .cols = 2, .values = values, .places = places };
+    CHECK_EQ(rows_keep(&rows, (bool[4]){ false, true, false, true }), 2);
+    CHECK_EQ(rows.n, 2);
+    CHECK_EQ(rows.values[0].i, 20);
+    CHECK_EQ(rows.values[1].i, 21);
+    CHECK_EQ(rows.values[2].i, 40);
+    CHECK_EQ(rows.places[0]->line, 2);
+    CHECK_EQ(rows.places[1]->line, 4);
+    CHECK_EQ(rows_keep(&rows, (bool[2]){ true, true }), 0);
+    CHECK_EQ(rows.n, 2);
+}

@@ -38,6 +38,7 @@ static const struct table_col job_cols[] = {
     { "rows_staged", "STAGED", CELL_NUMBER },
     { "rows_rejected", "REJECTED", CELL_NUMBER },
     { "rows_filtered", NULL, CELL_NUMBER },
+    { "rows_added", NULL, CELL_NUMBER },
     { "rows_loaded", "LOADED", CELL_NUMBER },
     { "rows_inserted", NULL, CELL_NUMBER },
     { "rows_updated", NULL, CELL_NUMBER },
@@ -75,6 +76,7 @@ static int job_cells(void *arg, const struct job_row *r)
     table_int(t, r->rows_staged);
     table_int(t, r->rows_rejected);
     table_int(t, r->rows_filtered);
+    table_int(t, r->rows_added);
     table_int(t, r->undone && !t->json ? 0 : r->rows_loaded); /* JSON has what the commit did, and when it was undone */
     table_int(t, r->counts.inserted);
     table_int(t, r->counts.updated);
@@ -503,8 +505,11 @@ static int print_job(void *arg, const struct job_row *r)
     time_line("finished", r->finished);
     time_line("undone", r->undone);
     printf("%-12s %" PRId64 " of at most %" PRId64 "\n", "tries", r->attempts, r->attempts_max);
-    printf("%-12s read %" PRId64 ", staged %" PRId64 ", rejected %" PRId64 ", filtered %" PRId64 ", loaded %" PRId64 "\n",
-           "rows", r->rows_read, r->rows_staged, r->rows_rejected, r->rows_filtered, r->rows_loaded);
+    printf("%-12s read %" PRId64 ", ", "rows", r->rows_read);
+    if (r->rows_added)
+        printf("added %" PRId64 ", ", r->rows_added);
+    printf("staged %" PRId64 ", rejected %" PRId64 ", filtered %" PRId64 ", loaded %" PRId64 "\n", r->rows_staged, r->rows_rejected,
+           r->rows_filtered, r->rows_loaded);
     if (r->rows_loaded || r->counts.removed)
         printf("%-12s inserted %" PRId64 ", updated %" PRId64 ", unchanged %" PRId64 ", deleted %" PRId64
                ", removed from the table %" PRId64 "\n",

@@ -501,3 +501,18 @@ void batch_clear(struct batch *b)
     arena_clear(&b->arena);
     *b = (struct batch){ 0 };
 }
+
+uint32_t rows_keep(struct rows *rows, const bool *keep)
+{
+    uint32_t to = 0, n = rows->n;
+    for (uint32_t row = 0; row < n; row++) {
+        if (!keep[row])
+            continue;
+        if (to != row)
+            memcpy(rows->values + (size_t)to * rows->cols, rows->values + (size_t)row * rows->cols,
+                   rows->cols * sizeof *rows->values);
+        rows->places[to++] = rows->places[row];
+    }
+    rows->n = to;
+    return n - to;
+}

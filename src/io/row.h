@@ -176,4 +176,7 @@ struct rows {
     const struct place **places; /* of each row, into the batch */
 };
 
+/* Only the rows of which keep[row] says so, moved together; gives how many went. */
+uint32_t rows_keep(struct rows *rows, const bool *keep);
+
 #endif

@@ -27,14 +27,16 @@ struct output {
     bool refresh;        /* takes the place of the table's rows, though the mode is append */
     uint64_t checksum;   /* of the file, base/hash.h; 0 when not taken */
     struct buf inlined;  /* when !in_file; owned */
+    char *columns;       /* of the staged rows, as columns_parse reads them; malloc'ed, NULL for rejects, and once there is a spec */
     char *spec;          /* what the loader must know (role/outputs.h), kept by the queue as it is; malloc'ed, NULL for rejects */
 };
 
 static inline void output_clear(struct output *o)
 {
     buf_clear(&o->inlined);
+    free(o->columns);
     free(o->spec);
-    o->spec = NULL;
+    o->columns = o->spec = NULL;
 }
 
 /*

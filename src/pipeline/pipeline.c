@@ -1,8 +1,8 @@
 /*
- * One job from open inputs to finished outputs: unpack ▸ format ▸ cast ▸ encode, pulled from the right.
+ * One job from open inputs to finished outputs: unpack ▸ format ▸ cast, pulled from the right, then ▸ steps ▸ encode a batch at a time.
  *
  * Every member goes to the first part whose globs match it. The books are closed before anything is published:
- * rows read = staged + rejected + filtered, or the job fails with `counts`. Nothing here survives a crash, and nothing
+ * rows read + added = staged + rejected + filtered, or the job fails with `counts`. Nothing here survives a crash, and nothing
  * needs to: outputs are .part files until the worker publishes them.
  */
 #include "pipeline/pipeline.h"
@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "io/rejects.h"
+#include "pipeline/step.h"
 #include "read/cast.h"
 #include "read/format.h"
 #include "read/message.h"
@@ -22,11 +23,14 @@
 #include "target/target.h"
 
 struct part {
+    struct step stager;            /* the last step */
+    struct step_part view;         /* what the steps see of this */
+    struct step *steps;            /* NULL: not opened */
     const struct recipe *recipe;
     struct columns own;            /* from the override; empty when the recipe has columns */
-    const struct columns *columns;
+    const struct columns *columns; /* that are read */
     const struct target *target;
-    struct columns marked;         /* with JOB_COLUMN, where the rows get it */
+    struct columns marked;         /* those that are staged, with JOB_COLUMN, where the rows get it */
     struct value *marked_values;   /* of a batch, with it */
     struct table_spec spec;
     int *key;
@@ -50,6 +54,35 @@ struct pipeline_run {
     char *first_uri; /* for the error about no rows */
     struct buf seen; /* names of members nobody wanted, for the error */
 };
+
+/* The uid of the job behind each row. */
+static void mark_rows(struct part *part, struct rows *rows)
+{
+    uint32_t cols = rows->cols + 1;
+    struct value job = { .p = part->view.uid, .n = (uint32_t)strlen(part->view.uid) };
+    for (uint32_t i = 0; i < rows->n; i++) {
+        memcpy(part->marked_values + (size_t)i * cols, rows->values + (size_t)i * rows->cols, rows->cols * sizeof *rows->values);
+        part->marked_values[(size_t)i * cols + rows->cols] = job;
+    }
+    rows->values = part->marked_values;
+    rows->cols = cols;
+}
+
+static int stager_rows(struct step *step, struct rows *rows, struct err *err)
+{
+    struct part *part = (struct part *)step; /* its first member */
+    uint64_t staged = 0;
+    if (part->marked_values)
+        mark_rows(part, rows);
+    if (part->target->encode_rows(part->encoder, rows, part->view.rejects, &staged, err) < 0)
+        return -1;
+    part->view.counts->staged += staged;
+    return 0;
+}
+
+static void stager_close(struct step *step) { (void)step; } /* part_close() does */
+
+static const struct step_kind stager_kind = { .name = "stage", .rows = stager_rows, .close = stager_close };
 
 /* A parameter of the job: a text as it is, a number or boolean as written; null and none at all are null. */
 static int param_field(struct part *part, const char *params, const char *name, struct field *f, struct err *err)
@@ -108,14 +141,19 @@ static int part_open(struct pipeline_run *r, struct part *part, const struct rec
         return -1;
     if (recipe->nkey && !(part->key = calloc((size_t)recipe->nkey, sizeof *part->key)))
         return err_nomem(err);
+    const struct columns *staged = part->columns;
+    part->view = (struct step_part){ r->config, r->pipeline, recipe, r->uid, r->params, &r->rejects, &r->counts };
+    part->stager = (struct step){ .kind = &stager_kind, .part = &part->view };
+    if (steps_open(&part->steps, &part->stager, &part->view, &staged, err) < 0)
+        return -1;
     if (recipe_marks_rows(recipe)) {
-        if (recipe_marked_columns(&part->marked, recipe, part->columns, err) < 0)
+        if (recipe_marked_columns(&part->marked, recipe, staged, err) < 0)
             return -1;
         if (!(part->marked_values = calloc(BATCH_ROWS, mem_product((size_t)part->marked.n, sizeof *part->marked_values))))
             return err_nomem(err);
+        staged = &part->marked;
     }
-    const struct columns *columns_staged = part->marked_values ? &part->marked : part->columns;
-    if (table_spec_of(&part->spec, recipe, columns_staged, part->key, err) < 0 ||
+    if (table_spec_of(&part->spec, recipe, staged, part->key, err) < 0 ||
         part->target->check(tc, &part->spec, err) < 0)
         return -1;
     if (builtins_open(r, part, err) < 0 || batch_init(&part->batch, (uint32_t)part->columns->n, err) < 0 ||
@@ -128,6 +166,7 @@ static void part_close(struct part *part)
 {
     if (part->target)
         part->target->encode_close(part->encoder);
+    steps_close(part->steps);
     cast_close(part->cast);
     batch_clear(&part->batch);
     columns_clear(&part->own);
@@ -204,19 +243,6 @@ static int peek_open(struct peek *p, struct input *from, struct err *err)
     return 0;
 }
 
-/* The uid of the job behind each row. */
-static void mark_rows(const struct pipeline_run *r, struct part *part, struct rows *rows)
-{
-    uint32_t cols = rows->cols + 1;
-    struct value job = { .p = r->uid, .n = (uint32_t)strlen(r->uid) };
-    for (uint32_t i = 0; i < rows->n; i++) {
-        memcpy(part->marked_values + (size_t)i * cols, rows->values + (size_t)i * rows->cols, rows->cols * sizeof *rows->values);
-        part->marked_values[(size_t)i * cols + rows->cols] = job;
-    }
-    rows->values = part->marked_values;
-    rows->cols = cols;
-}
-
 /* The field of a column that has what no field of the file has. It is written as a number is: no token makes a null of it. */
 static struct field builtin_field(const struct pipeline_run *r, const struct part *part, const struct column *c)
 {
@@ -258,17 +284,13 @@ static int put_builtins(const struct pipeline_run *r, struct part *part, struct 
 static int part_batch(struct pipeline_run *r, struct part *part, struct err *err)
 {
     struct rows rows;
-    uint64_t staged = 0;
     r->counts.read += batch_read(&part->batch);
     if (put_builtins(r, part, err) < 0)
         return -1;
     if (cast_batch(part->cast, &part->batch, &rows, &r->rejects, err) < 0)
         return -1;
-    if (part->marked_values)
-        mark_rows(r, part, &rows);
-    if (part->target->encode_rows(part->encoder, &rows, &r->rejects, &staged, err) < 0)
+    if (part->steps->kind->rows(part->steps, &rows, err) < 0)
         return -1;
-    r->counts.staged += staged;
     r->counts.rejected = (uint64_t)r->rejects.count;
     return 0;
 }
@@ -452,6 +474,19 @@ int pipeline_object(struct pipeline_run *r, struct input *in, const char *uri, s
     return rc;
 }
 
+/* Steps hold rows back until their finish: those that they give then, and refuse, are of no member. */
+static int finish_steps(struct pipeline_run *r, struct err *err)
+{
+    for (int i = 0; i < r->nparts; i++) {
+        r->rejects.table = r->parts[i].spec.table;
+        r->rejects.member = NULL;
+        if (steps_finish(r->parts[i].steps, err) < 0)
+            return -1;
+    }
+    r->counts.rejected = (uint64_t)r->rejects.count;
+    return 0;
+}
+
 static int close_books(const struct pipeline_run *r, const struct output *outputs, int n, struct err *err)
 {
     const struct pipeline_counts *c = &r->counts;
@@ -459,9 +494,9 @@ static int close_books(const struct pipeline_run *r, const struct output *output
     for (int i = 0; i < n; i++)
         if (outputs[i].kind == OUTPUT_ROWS)
             rows += (uint64_t)outputs[i].rows;
-    if (c->read != c->staged + c->rejected + c->filtered || rows != c->staged)
-        return err_set(err, ERR_COUNTS, "%llu rows read, but %llu staged (%llu in outputs), %llu rejected, %llu filtered",
-                       (unsigned long long)c->read, (unsigned long long)c->staged, (unsigned long long)rows,
+    if (c->read + c->added != c->staged + c->rejected + c->filtered || rows != c->staged)
+        return err_set(err, ERR_COUNTS, "%llu rows read and %llu added, but %llu staged (%llu in outputs), %llu rejected, %llu filtered",
+                       (unsigned long long)c->read, (unsigned long long)c->added, (unsigned long long)c->staged, (unsigned long long)rows,
                        (unsigned long long)c->rejected, (unsigned long long)c->filtered);
     return 0;
 }
@@ -471,13 +506,23 @@ int pipeline_finish(struct pipeline_run *r, struct output *outputs, int *noutput
     int n = 0;
     if (r->counts.read == 0 && !r->parts[0].recipe->empty_ok)
         return err_set(err, ERR_EMPTY, "%s: no rows", r->first_uri ? r->first_uri : "no object");
+    if (finish_steps(r, err) < 0)
+        return -1;
     for (int i = 0; i < r->nparts; i++) {
         if (recipe_is_message(r->parts[i].recipe) && !r->parts[i].members)
             continue; /* a message is not about tables that it does not name */
         outputs[n] = (struct output){ .kind = OUTPUT_ROWS, .number = i };
-        if (r->parts[i].target->encode_finish(r->parts[i].encoder, &outputs[n], err) < 0)
+        struct output *out = &outputs[n++];
+        if (r->parts[i].target->encode_finish(r->parts[i].encoder, out, err) < 0)
             goto fail;
-        outputs[n++].refresh = r->parts[i].refresh;
+        out->refresh = r->parts[i].refresh;
+        struct buf columns = { 0 };
+        columns_print(r->parts[i].spec.columns, &columns);
+        out->columns = columns.p;
+        if (columns.failed) {
+            err_nomem(err);
+            goto fail;
+        }
     }
     outputs[n] = (struct output){ .kind = OUTPUT_REJECTS, .number = r->nparts };
     if (rejects_finish(&r->rejects, r->counts.read, &outputs[n], err) < 0)
@@ -492,7 +537,7 @@ int pipeline_finish(struct pipeline_run *r, struct output *outputs, int *noutput
     return 0;
 fail:
     for (int i = 0; i < n; i++)
-        buf_clear(&outputs[i].inlined);
+        output_clear(&outputs[i]);
     return -1;
 }
 

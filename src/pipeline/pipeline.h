@@ -16,7 +16,8 @@
 enum { PIPELINE_PARTS_MAX = 10 }; /* SQLite attaches 10 files at most: a job is one transaction */
 
 struct pipeline_counts {
-    uint64_t read, staged, rejected, filtered; /* rows: read = staged + rejected + filtered, checked */
+    uint64_t read, staged, rejected, filtered;
+    uint64_t added; /* rows: read + added = staged + rejected + filtered, checked */
     uint64_t bytes_in, bytes_out;              /* of the objects as fetched; unpacked */
     uint64_t members;
 };
@@ -28,7 +29,7 @@ int pipeline_start(struct pipeline_run **out, const struct config *config, const
                    const char *params, const char *const *columns_override, const struct stage *stage, struct err *err);
 /* One object: unpack, and each member that a part wants: format, cast, encode. */
 int pipeline_object(struct pipeline_run *r, struct input *in, const char *uri, struct err *err);
-/* All objects are through: finishes the encoders and rejects, checks the counts. outputs: room for PIPELINE_PARTS_MAX + 1. */
+/* All objects are through: finishes the steps, the encoders and rejects, checks the counts. outputs: room for PIPELINE_PARTS_MAX + 1. */
 int pipeline_finish(struct pipeline_run *r, struct output *outputs, int *noutputs, struct err *err);
 /* The job failed by ERR_REJECTS: the refused rows that can be shown, as its only output, inline. */
 void pipeline_refused(struct pipeline_run *r, struct output *outputs, int *noutputs);

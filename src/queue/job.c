@@ -285,6 +285,7 @@ static int finish_staged(struct queue *q, struct finish *f, struct settled *s, s
     db_bind(st, ":rows_staged", f->rows_staged);
     db_bind(st, ":rows_rejected", f->rows_rejected);
     db_bind(st, ":rows_filtered", f->rows_filtered);
+    db_bind(st, ":rows_added", f->rows_added);
     db_bind(st, ":bytes_in", f->bytes_in);
     db_bind(st, ":bytes_out", f->bytes_out);
     db_bind(st, ":spool", in_files(f));

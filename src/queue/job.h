@@ -64,7 +64,7 @@ struct finish {
     enum outcome outcome;
     const struct output *outputs; /* staged; failed for good: rejects to look at, all inline, and rows_read, rows_rejected */
     int noutputs;
-    int64_t rows_read, rows_staged, rows_rejected, rows_filtered, bytes_in, bytes_out;
+    int64_t rows_read, rows_staged, rows_rejected, rows_filtered, rows_added, bytes_in, bytes_out;
     struct err err;               /* failed */
     const char *stage;            /* "fetch", "program", "unpack", "read", "stage": for the error log; failed */
     const char *detail;           /* the same: what a program wrote to standard error, or NULL */
@@ -193,7 +193,7 @@ struct job_row {
     int64_t id, seq, priority, run_at, created, started, finished, undone, attempts, attempts_max, crashes;
     const char *uid, *pipeline, *state, *target, *objects, *params, *unique, *worker, *error_code, *error;
     bool due, paused;
-    int64_t rows_read, rows_staged, rows_rejected, rows_filtered, rows_loaded, bytes_in, bytes_out, lease_until;
+    int64_t rows_read, rows_staged, rows_rejected, rows_filtered, rows_added, rows_loaded, bytes_in, bytes_out, lease_until;
     struct load_counts counts;
 };
 struct job_filter { const char *state, *pipeline; int64_t id, before_id, limit; }; /* 0, NULL: any; newest first */

@@ -194,7 +194,7 @@ SELECT 1 FROM job WHERE id = :id AND token = :token AND state = 'running';
 
 -- name: finish_staged
 UPDATE job SET state = 'staged', lease_until = NULL, run_at = :now, rows_read = :rows_read, rows_staged = :rows_staged,
-               rows_rejected = :rows_rejected, rows_filtered = :rows_filtered, bytes_in = :bytes_in, bytes_out = :bytes_out,
+               rows_rejected = :rows_rejected, rows_filtered = :rows_filtered, rows_added = :rows_added, bytes_in = :bytes_in, bytes_out = :bytes_out,
                spool = :spool
 WHERE id = :id AND token = :token AND state = 'running'
 RETURNING worker, claimed;
@@ -346,7 +346,7 @@ WHERE id = :id AND state IN ('ready', 'running', 'staged', 'dead');
 
 -- name: retry
 UPDATE job SET state = 'ready', due = 1, run_at = :now, attempts = 0, crashes = 0, finished = NULL,
-               rows_read = 0, rows_staged = 0, rows_rejected = 0, rows_filtered = 0
+               rows_read = 0, rows_staged = 0, rows_rejected = 0, rows_filtered = 0, rows_added = 0
 WHERE id = :id AND state = 'dead';
 
 -- name: dead_ids
@@ -576,7 +576,7 @@ SELECT j.id, j.seq, j.priority, j.run_at, j.created, j.started, j.finished, j.at
        j.due, j.state = 'ready' AND j.due AND EXISTS (SELECT 1 FROM pipeline AS p WHERE p.name = j.pipeline AND p.paused),
        j.rows_read, j.rows_staged, j.rows_rejected, j.rows_filtered, j.rows_loaded, j.bytes_in, j.bytes_out,
        j.lease_until, j.uid, j.pipeline, j.state, j.target, t.objects, t.params, j.unique_key, w.name, e.code, e.message,
-       j.rows_inserted, j.rows_updated, j.rows_unchanged, j.rows_deleted, j.rows_removed, j.undone
+       j.rows_inserted, j.rows_updated, j.rows_unchanged, j.rows_deleted, j.rows_removed, j.undone, j.rows_added
 FROM job AS j LEFT JOIN job_text AS t ON t.job = j.id LEFT JOIN worker AS w ON w.id = j.worker
     LEFT JOIN error AS e ON e.id = (SELECT max(l.id) FROM error AS l WHERE l.job = j.id)
 WHERE j.id = :id;

@@ -76,6 +76,7 @@ static int list_one(sqlite3_stmt *st, void *to)
                     .deleted = sqlite3_column_int64(st, 33),
                     .removed = sqlite3_column_int64(st, 34) },
         .undone = sqlite3_column_int64(st, 35),
+        .rows_added = sqlite3_column_int64(st, 36),
     };
     return sink->row(sink->arg, &r);
 }

@@ -31,6 +31,7 @@ CREATE TABLE job (
     rows_staged  INTEGER NOT NULL DEFAULT 0,
     rows_rejected INTEGER NOT NULL DEFAULT 0,
     rows_filtered INTEGER NOT NULL DEFAULT 0,
+    rows_added   INTEGER NOT NULL DEFAULT 0,          -- that steps made; rows_read + rows_added = staged + rejected + filtered
     rows_loaded  INTEGER NOT NULL DEFAULT 0,
     rows_inserted INTEGER NOT NULL DEFAULT 0,         -- of rows_loaded: new in their tables
     rows_updated INTEGER NOT NULL DEFAULT 0,

@@ -4,21 +4,13 @@
 #include "base/json.h"
 #include "base/text.h"
 
-int output_spec_set(struct output *out, const struct recipe *recipe, const char *columns, struct err *err)
+int output_spec_set(struct output *out, const struct recipe *recipe, struct err *err)
 {
-    AUTO(buf_clear) struct buf text = { 0 }, cols = { 0 };
+    AUTO(buf_clear) struct buf text = { 0 };
     struct json_out o;
-    const struct columns *given = recipe_output(recipe, &recipe->columns);
-    if (given->n)
-        columns_print(given, &cols);
-    else
-        buf_adds(&cols, columns);
-    if (recipe_marks_rows(recipe))
-        buf_adds(&cols, ", " JOB_COLUMN ":text");
     json_start(&o, &text);
     json_object(&o);
-    json_key(&o, "columns");
-    json_text(&o, buf_str(&cols));
+    json_put_text(&o, "columns", out->columns);
     json_put_text(&o, "mode", load_mode_names[out->refresh ? MODE_REPLACE : recipe->mode]);
     json_put_text(&o, "table", recipe->table_name);
     json_key(&o, "key");
@@ -39,8 +31,9 @@ int output_spec_set(struct output *out, const struct recipe *recipe, const char 
     if (recipe->after_load)
         json_put_text(&o, "after_load", recipe->after_load);
     json_object_end(&o);
-    if (cols.failed || text.failed)
+    if (text.failed)
         return err_nomem(err);
+    free_charp(&out->columns);
     free(out->spec);
     out->spec = text.p;
     text = (struct buf){ 0 };

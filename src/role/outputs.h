@@ -10,9 +10,9 @@
 #include "io/stage.h"
 #include "target/target.h"
 
-/* Fill out->spec (JSON: columns, mode, key, table, and what else its recipe says of loading) from the part that staged it. columns: the text of inferred columns, NULL
- * when the recipe has its own. */
-int output_spec_set(struct output *out, const struct recipe *recipe, const char *columns, struct err *err);
+/* Fill out->spec (JSON: columns, mode, key, table, and what else its recipe says of loading) from out->columns, which are forgotten,
+ * and the part that staged it. */
+int output_spec_set(struct output *out, const struct recipe *recipe, struct err *err);
 
 struct output_spec {
     struct table_spec table;

@@ -261,8 +261,8 @@ static void take_output(struct unpacker *u, struct output *o)
     o->refresh = take_u64(u) != 0;
     o->checksum = take_u64(u);
     struct str inlined = take_bytes(u);
-    o->spec = take_text(u);
-    u->bad |= kind > OUTPUT_REJECTS || number >= RESULT_OUTPUTS_MAX || o->rows < 0 || o->bytes < 0;
+    o->columns = take_text(u);
+    u->bad |= (kind == OUTPUT_ROWS && !o->columns) || kind > OUTPUT_REJECTS || number >= RESULT_OUTPUTS_MAX || o->rows < 0 || o->bytes < 0;
     u->bad |= strspn(o->ext, "abcdefghijklmnopqrstuvwxyz0123456789") !=
               strlen(o->ext); /* part of a file name */
     o->kind = u->bad ? OUTPUT_ROWS : (enum output_kind)kind;

@@ -413,7 +413,7 @@ static void pack_output(struct buf *b, const struct output *o)
     pack_u64(b, o->refresh);
     pack_u64(b, o->checksum);
     pack_bytes(b, o->inlined.p, o->inlined.n);
-    pack_text(b, o->spec);
+    pack_text(b, o->columns);
 }
 
 static void result_send(struct child *c, int rc, const struct err *job_err,

@@ -166,7 +166,7 @@ static int job_columns(struct work *k, char **uris, char **columns, struct err *
     return missing ? infer_columns(k, uris, columns, err) : 0;
 }
 
-static int publish(struct work *k, const char *const *columns, struct err *err)
+static int publish(struct work *k, struct err *err)
 {
     struct feed *f = &k->done->feed;
     struct reader_result *r = &f->result;
@@ -181,7 +181,7 @@ static int publish(struct work *k, const char *const *columns, struct err *err)
             continue;
         if (o->number >= f->pipeline->nparts)
             return err_set(err, ERR_READER_CRASHED, "the reader made output %d of %d parts", o->number, f->pipeline->nparts);
-        if (output_spec_set(o, &f->pipeline->parts[o->number], columns[o->number], err) < 0)
+        if (output_spec_set(o, &f->pipeline->parts[o->number], err) < 0)
             return -1;
     }
     if (n == 0)
@@ -329,7 +329,7 @@ static int work_job(struct work *k, struct arena *arena, struct err *err)
     if (rc == 0 && f->sum)
         rc = leave_out_same(k, uris, n, (const char *const *)columns, err);
     if (rc == 0)
-        rc = publish(k, (const char *const *)columns, err);
+        rc = publish(k, err);
     for (int i = 0; i < f->pipeline->nparts; i++)
         free(columns[i]);
     return rc;
@@ -361,6 +361,7 @@ static void finish_fill(struct finish *f, struct done *d, const struct work *k, 
         .rows_staged = (int64_t)r->counts.staged,
         .rows_rejected = (int64_t)r->counts.rejected,
         .rows_filtered = (int64_t)r->counts.filtered,
+        .rows_added = (int64_t)r->counts.added,
         .bytes_in = (int64_t)r->counts.bytes_in,
         .bytes_out = (int64_t)r->counts.bytes_out,
         .stage = k->stage ? k->stage : d->feed.stage ? d->feed.stage : "read",

@@ -1,0 +1,46 @@
+/* The table of steps, and how they are put together. See step.h. */
+#include "pipeline/step.h"
+
+/* In the order in which rows go through them. NULL ends it. */
+static const struct step_kind *const kinds[] = {
+    NULL,
+};
+
+int steps_open(struct step **first, struct step *last, const struct step_part *part, const struct columns **columns,
+               struct err *err)
+{
+    struct step **end = first;
+    *first = NULL;
+    for (int i = 0; kinds[i]; i++) {
+        if (!kinds[i]->wanted(part->recipe))
+            continue;
+        if (kinds[i]->open(end, part, *columns, err) < 0) {
+            *end = NULL;
+            steps_close(*first);
+            *first = NULL;
+            return err_in(err, "%s of '%s'", kinds[i]->name, part->recipe->name);
+        }
+        (*end)->kind = kinds[i];
+        (*end)->part = part;
+        *columns = (*end)->columns;
+        end = &(*end)->next;
+    }
+    *end = last;
+    return 0;
+}
+
+int steps_finish(struct step *first, struct err *err)
+{
+    for (struct step *s = first; s; s = s->next)
+        if (s->kind->finish && s->kind->finish(s, err) < 0)
+            return -1;
+    return 0;
+}
+
+void steps_close(struct step *first)
+{
+    for (struct step *s = first, *next; s; s = next) {
+        next = s->next;
+        s->kind->close(s);
+    }
+}
