@@ -55,13 +55,16 @@ one_document 'cancel' qetlctl --json cancel "$held"
 one_document 'resume' qetlctl --json resume p
 qetl drain 2>/dev/null
 qetl drain 2>/dev/null
-# shellcheck disable=SC2016
-one_document 'submit --wait' bash -c 'jobs() { sqlite3 -readonly "$1/queue.db" "SELECT count(*) FROM job"; }
-    before=$(jobs "$1")
-    qetlctl --json submit p "$2/none.csv" --wait --priority 3 &
-    until [ "$(jobs "$1")" -gt "$before" ]; do sleep 0.05; done
+more_jobs() { [ "$(queue_sql 'SELECT count(*) FROM job')" -gt "$1" ]; }
+submit_and_wait() {
+    local before
+    before=$(queue_sql 'SELECT count(*) FROM job')
+    qetlctl --json submit p "$work/none.csv" --wait --priority 3 &
+    wait_for 60 more_jobs "$before" || return
     qetl drain 2>/dev/null
-    wait' - "$site" "$work"
+    wait $!
+}
+one_document 'submit --wait' submit_and_wait
 for verb in show explain rejects errors status; do one_document "$verb of a job" qetlctl --json $verb 1; done
 one_document 'infer' qetlctl --json infer "$work/none.csv"
 is 'rejects: a list, the same as the lines without --json' "$(qetlctl --json rejects 1 | jq -c '.rejects[]')" "$(qetlctl rejects 1 | jq -c .)"

@@ -65,7 +65,8 @@ is 'and the queue has them whole' "$(queue_sql "SELECT DISTINCT uri FROM object 
 printf 'n\nnot a number\n' >"$work/bad.csv"
 printf '{"pipeline":"a","params":{"name":"%s"}}\n' x bad x | qetlctl --json submit - --wait >"$work/out" 2>"$work/said" &
 waits=$!
-until queue_sql "SELECT id FROM job WHERE state = 'ready'" | grep -q . || ! kill -0 "$waits" 2>/dev/null; do sleep 0.1; done
+ready_jobs() { [ -n "$(queue_sql "SELECT id FROM job WHERE state = 'ready'")" ]; }
+wait_for 60 ready_jobs
 qetl drain 2>/dev/null
 wait "$waits"
 is 'submit - --wait waits for all: exit 1 when one died' "$? $(cat "$work/out")" \

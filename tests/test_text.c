@@ -727,8 +727,8 @@ static size_t make_tzif(unsigned char *out, const char *rule)
     for (int block = 0; block < 2; block++) {
         memcpy(out + n, "TZif2", 5);
         out[n + 20 + 4 * 4 + 3] = 1; /* one type */
-        out[n + 20 + 5 * 4 + 3] = 4; /* "XXX" */
-        memcpy(out + n + 44 + 6, "XXX", 4);
+        out[n + 20 + 5 * 4 + 3] = 4; /* "LMT" */
+        memcpy(out + n + 44 + 6, "LMT", 4);
         n += 44 + 6 + 4;
     }
     return n + (size_t)sprintf((char *)out + n, "\n%s\n", rule);
