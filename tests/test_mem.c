@@ -196,6 +196,23 @@ TEST(mem, errors_carry_code_place_and_reason_and_are_never_overrun)
     CHECK_EQ(strlen(err.msg), sizeof err.msg - 1);
 }
 
+static int foreign(struct err *err, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    int rc = err_vset_foreign(err, ERR_FETCH, "http://a/b", fmt, ap);
+    va_end(ap);
+    return rc;
+}
+
+TEST(mem, what_others_say_cannot_end_the_line_of_a_message)
+{
+    struct err err;
+    CHECK_EQ(foreign(&err, "the server says '%s'", "\x1b[2Jgo\r\nlevel=error\x7f"), -1);
+    CHECK_EQ(err.code, ERR_FETCH);
+    CHECK_STR(err.msg, "http://a/b: the server says ' [2Jgo  level=error '");
+}
+
 TEST(mem, system_errors_are_told_apart)
 {
     static const struct {

@@ -179,6 +179,12 @@ static void err_fill(struct err *err, enum err_code code, int sys, const char *f
     vsnprintf(err->msg, sizeof err->msg, fmt, ap);
 }
 
+int err_vset(struct err *err, enum err_code code, const char *fmt, va_list ap)
+{
+    err_fill(err, code, 0, fmt, ap);
+    return -1;
+}
+
 int err_set(struct err *err, enum err_code code, const char *fmt, ...)
 {
     va_list ap;
@@ -186,6 +192,15 @@ int err_set(struct err *err, enum err_code code, const char *fmt, ...)
     err_fill(err, code, 0, fmt, ap);
     va_end(ap);
     return -1;
+}
+
+int err_vset_foreign(struct err *err, enum err_code code, const char *where, const char *fmt, va_list ap)
+{
+    err_fill(err, code, 0, fmt, ap);
+    for (char *p = err->msg; *p; p++)
+        if ((unsigned char)*p < ' ' || *p == 127)
+            *p = ' ';
+    return err_in(err, "%s", where);
 }
 
 int err_sys(struct err *err, const char *fmt, ...)

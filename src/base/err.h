@@ -8,6 +8,8 @@
 #ifndef QETL_BASE_ERR_H
 #define QETL_BASE_ERR_H
 
+#include <stdarg.h>
+
 enum err_class {
     ERR_TRANSIENT, /* the same again may work: the job is tried again after a back-off */
     ERR_PERMANENT, /* the same again will fail: the job is dead until a person acts */
@@ -89,6 +91,11 @@ struct err {
 /* Fill *err; gives -1, so that a caller can write `return err_set(...)`. */
 int err_set(struct err *err, enum err_code code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+int err_vset(struct err *err, enum err_code code, const char *fmt, va_list ap) __attribute__((format(printf, 3, 0)));
+
+/* The same for a message with what others said in it: control characters become blanks, and `where` stands before. */
+int err_vset_foreign(struct err *err, enum err_code code, const char *where, const char *fmt, va_list ap)
+    __attribute__((format(printf, 4, 0)));
 
 /* The same from errno: ENOSPC and EDQUOT give disk-full, ENOMEM no-memory, all others io. Gives -1. */
 int err_sys(struct err *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

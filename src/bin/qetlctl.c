@@ -148,12 +148,11 @@ static int ctl_help(struct ctl *c, int argc, char **argv)
 
 int ctl_usage(struct ctl *c, const char *fmt, ...)
 {
-    char text[sizeof c->err.msg];
     va_list ap;
     va_start(ap, fmt);
-    vsnprintf(text, sizeof text, fmt, ap);
+    err_vset(&c->err, ERR_USAGE, fmt, ap);
     va_end(ap);
-    return err_set(&c->err, ERR_USAGE, "%s", text);
+    return -1;
 }
 
 /* What getopt_long() did not take: the word itself, for a short option its letter. */

@@ -51,15 +51,10 @@ enum verdict { V_DONE, V_AGAIN, V_BROKEN, V_FAILED };
 
 int transfer_fail(struct transfer *t, enum err_code code, const char *fmt, ...)
 {
-    char text[300];
     va_list ap;
     va_start(ap, fmt);
-    vsnprintf(text, sizeof text, fmt, ap);
+    err_vset_foreign(t->err, code, t->shown, fmt, ap);
     va_end(ap);
-    for (char *p = text; *p; p++)
-        if ((unsigned char)*p < ' ' || *p == 127)
-            *p = ' ';
-    err_set(t->err, code, "%s: %s", t->shown, text);
     t->failed = true;
     return -1;
 }

@@ -58,12 +58,11 @@ struct parser {
 static int wrong(struct parser *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 static int wrong(struct parser *s, const char *fmt, ...)
 {
-    char text[300];
     va_list ap;
     va_start(ap, fmt);
-    vsnprintf(text, sizeof text, fmt, ap);
+    err_vset(s->err, ERR_CONFIG, fmt, ap);
     va_end(ap);
-    return err_set(s->err, ERR_CONFIG, "%s", text);
+    return -1;
 }
 
 static int put(struct parser *s, struct glob_sign sign)

@@ -44,15 +44,11 @@ struct sftp {
 static int fail(struct sftp *s, struct err *err, enum err_code code, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 static int fail(struct sftp *s, struct err *err, enum err_code code, const char *fmt, ...)
 {
-    char text[300];
     va_list ap;
     va_start(ap, fmt);
-    vsnprintf(text, sizeof text, fmt, ap);
+    err_vset_foreign(err, code, s->shown, fmt, ap);
     va_end(ap);
-    for (char *p = text; *p; p++)
-        if ((unsigned char)*p < ' ' || *p == 127)
-            *p = ' ';
-    return err_set(err, code, "%s: %s", s->shown, text);
+    return -1;
 }
 
 /* ---- waiting ---- */
