@@ -5,8 +5,8 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include "listing.h"
 #include "source/source.h"
-#include "test.h"
 
 struct got {
     struct buf text;
@@ -37,19 +37,9 @@ static int take(void *arg, const struct listed *o, struct err *err)
 
 static int list_of(const char *source, struct got *g, struct err *err)
 {
-    struct pattern *p;
-    struct globs globs;
-    int64_t covered;
-    CHECK_OK(pattern_parse(&p, source, 0, err), *err);
-    CHECK_OK(pattern_globs(p, NULL, 0, 0, &globs, &covered, err), *err);
-    const struct lister *l = list_by_base(pattern_base(p), err);
-    CHECK(l);
-    struct list_ask ask = { .base = pattern_base(p), .glob = &globs.v[0], .cursor = "" };
+    struct list_ask ask = { .cursor = "" };
     struct list_sink sink = { .object = take, .arg = g };
-    int rc = l->list(&ask, &sink, err);
-    globs_clear(&globs);
-    pattern_free(p);
-    return rc;
+    return list_source_of(source, ask, &sink, err);
 }
 
 static void put(const char *name, const char *text)

@@ -1,17 +1,11 @@
 /* What is listed of web servers: nginx, and one of our own that says whatever it is told. */
-#include "source/list.h"
-
-#include <arpa/inet.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 
 #include "io/fetch.h"
-#include "test.h"
+#include "listing.h"
+#include "service.h"
 
 static struct config config = {
     .limits = { .connect_timeout_ms = 5000, .stall_timeout_ms = 20000, .object_bytes = 10 }, /* pages are no objects */
@@ -40,24 +34,14 @@ static bool go_on(void *arg)
 
 static int list_with(const char *source, bool versions, struct got *g, struct err *err)
 {
-    struct pattern *p;
-    struct globs globs;
-    int64_t covered;
-    CHECK_OK(pattern_parse(&p, source, 0, err), *err);
-    CHECK_OK(pattern_globs(p, NULL, 0, 0, &globs, &covered, err), *err);
-    const struct lister *l = list_by_base(pattern_base(p), err);
-    CHECK(l);
     struct list_ask ask = {
-        .config = &config, .base = pattern_base(p), .glob = &globs.v[0], .versions = versions, .cursor = "", .go_on = go_on
+        .config = &config, .versions = versions, .cursor = "", .go_on = go_on
     };
     struct list_sink sink = { .object = take, .arg = g };
     buf_reset(&g->text);
     buf_adds(&g->text, "");
     g->n = 0;
-    int rc = l->list(&ask, &sink, err);
-    globs_clear(&globs);
-    pattern_free(p);
-    return rc;
+    return list_source_of(source, ask, &sink, err);
 }
 
 /* ---- a server of our own: the answer of each path ---- */
@@ -129,17 +113,8 @@ static const char *at(const char *path)
     static int listener = -1;
     static char out[4][512];
     static unsigned next;
-    struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    socklen_t n = sizeof a;
-    pthread_t thread;
-    if (listener < 0) {
-        listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        CHECK(bind(listener, (struct sockaddr *)&a, sizeof a) == 0 && listen(listener, 8) == 0);
-        CHECK(getsockname(listener, (struct sockaddr *)&a, &n) == 0);
-        snprintf(origin, sizeof origin, "http://127.0.0.1:%d", ntohs(a.sin_port));
-        CHECK_EQ(pthread_create(&thread, NULL, serve, &listener), 0);
-        pthread_detach(thread);
-    }
+    if (listener < 0)
+        serve_on_loopback(serve, &listener, origin, sizeof origin);
     char *o = out[next++ % 4];
     snprintf(o, sizeof out[0], "%s%s", origin, path);
     nasked = 0;
@@ -232,18 +207,8 @@ static char www[700], server[700], place[600];
 
 static int service(const char *verb)
 {
-    char command[2000], line[700];
-    const char *srcdir = getenv("srcdir");
-    snprintf(command, sizeof command, "'%s/tests/services/http' %s '%s'", srcdir ? srcdir : ".", verb, place);
-    FILE *f = popen(command, "r");
-    while (f && fgets(line, sizeof line, f)) {
-        line[strcspn(line, "\n")] = '\0';
-        if (!strncmp(line, "HTTP=", 5))
-            snprintf(server, sizeof server, "%s", line + 5);
-        else if (!strncmp(line, "WWW=", 4))
-            snprintf(www, sizeof www, "%s", line + 4);
-    }
-    return f ? WEXITSTATUS(pclose(f)) : -1;
+    const struct service_fact facts[] = { { "HTTP", server, sizeof server }, { "WWW", www, sizeof www } };
+    return service_run("http", verb, place, facts, COUNT_OF(facts));
 }
 
 static void put(const char *name, const char *text)

@@ -1,11 +1,7 @@
 /* What manifests name, and what they may not. */
-#include <arpa/inet.h>
 #include <fcntl.h>
-#include <pthread.h>
-#include <sys/socket.h>
 
-#include "source/list.h"
-#include "test.h"
+#include "listing.h"
 
 static struct config config = { .limits = { .connect_timeout_ms = 5000, .stall_timeout_ms = 20000, .object_bytes = 10 } };
 
@@ -24,22 +20,12 @@ static int take(void *arg, const struct listed *o, struct err *err)
 
 static int list_source(const char *source, struct got *g, struct err *err)
 {
-    struct pattern *p;
-    struct globs globs;
-    int64_t covered;
-    CHECK_OK(pattern_parse(&p, source, 0, err), *err);
-    CHECK_OK(pattern_globs(p, NULL, 0, 0, &globs, &covered, err), *err);
-    const struct lister *l = list_by_base(pattern_base(p), err);
-    CHECK(l);
-    struct list_ask ask = { .config = &config, .base = pattern_base(p), .glob = &globs.v[0], .cursor = "" };
+    struct list_ask ask = { .config = &config, .cursor = "" };
     struct list_sink sink = { .object = take, .arg = g };
     buf_reset(&g->text);
     buf_adds(&g->text, "");
     g->n = 0;
-    int rc = l->list(&ask, &sink, err);
-    globs_clear(&globs);
-    pattern_free(p);
-    return rc;
+    return list_source_of(source, ask, &sink, err);
 }
 
 static int list_text(struct str text, struct got *g, struct err *err)
@@ -160,18 +146,10 @@ static void *serve(void *arg)
 TEST(list_manifest, one_from_afar_names_only_its_own_host)
 {
     static int listener;
-    struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    socklen_t n = sizeof a;
-    pthread_t thread;
     char origin[64], source[128], text[400], wanted[400];
     struct got g = { 0 };
     struct err err;
-    listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    CHECK(bind(listener, (struct sockaddr *)&a, sizeof a) == 0 && listen(listener, 8) == 0);
-    CHECK(getsockname(listener, (struct sockaddr *)&a, &n) == 0);
-    CHECK_EQ(pthread_create(&thread, NULL, serve, &listener), 0);
-    pthread_detach(thread);
-    snprintf(origin, sizeof origin, "http://127.0.0.1:%d", ntohs(a.sin_port));
+    serve_on_loopback(serve, &listener, origin, sizeof origin);
     snprintf(source, sizeof source, "manifest+%s/out/list.txt", origin);
     snprintf(text, sizeof text, "a b.csv\n/root/c.csv\n%s/d.csv\n", origin);
     snprintf(wanted, sizeof wanted, "%s/out/a%%20b.csv|a%%20b.csv|-1|0|\n%s/root/c.csv|c.csv|-1|0|\n%s/d.csv|d.csv|-1|0|\n", origin, origin, origin);

@@ -1,53 +1,26 @@
 /* What is listed of a bucket, against a store that checks signatures and answers in pages of seven keys. */
-#include "source/list.h"
-
 #include <stdio.h>
-#include <stdlib.h>
-#include <sys/wait.h>
 
 #include "io/s3.h"
-#include "test.h"
+#include "listing.h"
+#include "service.h"
 
-static char place[600], endpoint[700], faults[700], requests[700], url[] = "s3://bucket";
-static char store[] = "store", region[] = "eu-test-1", access_key[] = "AKIDTEST/1", secret_key[] = "top+secret/key==";
-static struct remote remote = { .name = store,
-                                .url = url,
-                                .endpoint = endpoint,
-                                .region = region,
-                                .access_key = access_key,
-                                .secret_key = secret_key };
-static struct remote remotes[2];
+static struct remote remote, remotes[2];
 static struct config config = { .limits = { .connect_timeout_ms = 5000, .stall_timeout_ms = 5000 }, .remotes = remotes, .nremotes = 2 };
 static struct s3 *s3;
-
-static int service(const char *verb)
-{
-    char command[2000], line[700];
-    const char *srcdir = getenv("srcdir");
-    snprintf(command, sizeof command, "'%s/tests/services/s3' %s '%s'", srcdir ? srcdir : ".", verb, place);
-    FILE *f = popen(command, "r");
-    while (f && fgets(line, sizeof line, f)) {
-        line[strcspn(line, "\n")] = '\0';
-        if (!strncmp(line, "S3=", 3))
-            snprintf(endpoint, sizeof endpoint, "%s", line + 3);
-        else if (!strncmp(line, "S3_FAULTS=", 10))
-            snprintf(faults, sizeof faults, "%s", line + 10);
-        else if (!strncmp(line, "S3_LOG=", 7))
-            snprintf(requests, sizeof requests, "%s", line + 7);
-    }
-    return f ? WEXITSTATUS(pclose(f)) : -1;
-}
 
 static void start(void)
 {
     struct err err;
     if (s3)
         return;
-    snprintf(place, sizeof place, "%s/s3", test_dir());
-    static char other[] = "s3://nobucket";
+    snprintf(s3_service.place, sizeof s3_service.place, "%s/s3", test_dir());
+    static char url[] = "s3://bucket", other[] = "s3://nobucket";
+    remote = s3_service_remote();
+    remote.url = url;
     remotes[0] = remotes[1] = remote;
     remotes[1].url = other;
-    if (service("start") != 0)
+    if (s3_service_run("start") != 0)
         skip();
     CHECK_OK(s3_open(&s3, &remote, STR("bucket"), &config.limits, &err), err);
 }
@@ -58,17 +31,10 @@ static void put(const char *key, const char *text)
     CHECK_OK(s3_put(s3, key, str_of(text), NULL, NULL, &err) < 0 ? -1 : 0, err);
 }
 
-static void fault(const char *text)
-{
-    FILE *f = fopen(faults, "w");
-    fputs(text, f);
-    fclose(f);
-}
-
 static bool was_asked(const char *part)
 {
     static char text[1 << 20];
-    FILE *f = fopen(requests, "r");
+    FILE *f = fopen(s3_service.requests, "r");
     size_t n = f ? fread(text, 1, sizeof text - 1, f) : 0;
     if (f)
         fclose(f);
@@ -108,22 +74,12 @@ static int page(void *arg, const char *cursor, struct err *err)
 
 static int list_from(const char *source, const char *cursor, struct got *g, struct err *err)
 {
-    struct pattern *p;
-    struct globs globs;
-    int64_t covered;
-    CHECK_OK(pattern_parse(&p, source, 0, err), *err);
-    CHECK_OK(pattern_globs(p, NULL, 0, 0, &globs, &covered, err), *err);
-    const struct lister *l = list_by_base(pattern_base(p), err);
-    CHECK(l);
-    struct list_ask ask = { .config = &config, .base = pattern_base(p), .glob = &globs.v[0], .cursor = cursor };
+    struct list_ask ask = { .config = &config, .cursor = cursor };
     struct list_sink sink = { .object = take, .page = page, .arg = g };
     buf_reset(&g->text);
     buf_adds(&g->text, "");
     g->n = g->pages = 0;
-    int rc = l->list(&ask, &sink, err);
-    globs_clear(&globs);
-    pattern_free(p);
-    return rc;
+    return list_source_of(source, ask, &sink, err);
 }
 
 static const char *list_of(const char *source)
@@ -217,8 +173,8 @@ TEST(list_s3, many_pages_and_going_on_behind_one)
         CHECK(first > 0 && first < sums[i]);
         CHECK_EQ(g.pages, 3);
         snprintf(cursor, sizeof cursor, "%s", g.cursor);
-        CHECK_EQ(service("stop"), 0); /* it needs no memory of the store */
-        CHECK_EQ(service("start"), 0);
+        CHECK_EQ(s3_service_run("stop"), 0); /* it needs no memory of the store */
+        CHECK_EQ(s3_service_run("start"), 0);
         g.stop_page = 0;
         CHECK_OK(list_from(sources[i], cursor, &g, &err), err);
         CHECK_EQ(first + g.n, sums[i]);
@@ -239,12 +195,12 @@ TEST(list_s3, a_list_that_fails_on_its_third_page_gave_what_it_found)
         snprintf(key, sizeof key, "fails/%02d.csv", i);
         put(key, "x");
     }
-    fault("continuation-token=fails%2F13 9 503\n");
+    s3_service_fault("continuation-token=fails%2F13 9 503\n");
     CHECK_EQ(list_from("s3://bucket/fails/*.csv", "", &g, &err), -1);
     CHECK_EQ(err.code, ERR_FETCH_BUSY);
     CHECK_EQ(g.n, 14);
     CHECK_STR(g.cursor, "fails/13.csv");
-    fault("");
+    s3_service_fault("");
     CHECK_OK(list_from("s3://bucket/fails/*.csv", g.cursor, &g, &err), err);
     CHECK_EQ(g.n, 26);
     buf_clear(&g.text);
@@ -262,7 +218,7 @@ TEST(list_s3, says_what_is_wrong)
     remotes[0].region = elsewhere;
     CHECK_EQ(list_from("s3://bucket/*.csv", "", &g, &err), -1);
     CHECK_HAS(err.msg, "eu-test-1");
-    remotes[0].region = region;
+    remotes[0].region = remote.region;
     buf_clear(&g.text);
 }
 
@@ -289,5 +245,5 @@ TEST(list_s3, zz_the_store_is_stopped)
 {
     start();
     s3_close(s3);
-    CHECK_EQ(service("stop"), 0);
+    CHECK_EQ(s3_service_run("stop"), 0);
 }

@@ -3,9 +3,9 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/wait.h>
 
 #include "io/sha256.h"
+#include "service.h"
 #include "test.h"
 
 #define CHECK_FAILS(call, err, expected)                                                           \
@@ -14,38 +14,9 @@
         CHECK_STR(err_name((err).code), err_name(expected));                                       \
     } while (0)
 
-static char place[600], endpoint[700], faults[700];
-static char store[] = "store", region[] = "eu-test-1", access_key[] = "AKIDTEST/1", secret_key[] = "top+secret/key==";
-static struct remote remote = { .name = store,
-                                .endpoint = endpoint,
-                                .region = region,
-                                .access_key = access_key,
-                                .secret_key = secret_key };
+static struct remote remote;
 static const struct limits limits = { .connect_timeout_ms = 5000, .stall_timeout_ms = 5000 };
 static struct s3 *s3;
-
-static int service(const char *verb)
-{
-    char command[2000], line[700];
-    const char *srcdir = getenv("srcdir");
-    snprintf(command, sizeof command, "'%s/tests/services/s3' %s '%s'", srcdir ? srcdir : ".", verb, place);
-    FILE *f = popen(command, "r");
-    while (f && fgets(line, sizeof line, f)) {
-        line[strcspn(line, "\n")] = '\0';
-        if (!strncmp(line, "S3=", 3))
-            snprintf(endpoint, sizeof endpoint, "%s", line + 3);
-        else if (!strncmp(line, "S3_FAULTS=", 10))
-            snprintf(faults, sizeof faults, "%s", line + 10);
-    }
-    return f ? WEXITSTATUS(pclose(f)) : -1;
-}
-
-static void fault(const char *text)
-{
-    FILE *f = fopen(faults, "w");
-    fputs(text, f);
-    fclose(f);
-}
 
 static struct s3 *open_as(const struct remote *r)
 {
@@ -59,8 +30,9 @@ static void start(void)
 {
     if (s3)
         return;
-    snprintf(place, sizeof place, "%s/s3", test_dir());
-    if (service("start") != 0)
+    snprintf(s3_service.place, sizeof s3_service.place, "%s/s3", test_dir());
+    remote = s3_service_remote();
+    if (s3_service_run("start") != 0)
         skip();
     s3 = open_as(&remote);
 }
@@ -286,11 +258,11 @@ TEST(s3, a_lost_answer_to_the_end_of_an_upload_is_found_out)
 {
     struct err err;
     start();
-    fault("^POST.*lost\\?uploadId 1 drop\n");
+    s3_service_fault("^POST.*lost\\?uploadId 1 drop\n");
     int64_t size = upload("lost", true, &err);
     CHECK_OK(size < 0 ? -1 : 0, err);
     CHECK_EQ(size, PART + LAST);
-    fault("^POST.*late\\?uploadId 2 error200\n");
+    s3_service_fault("^POST.*late\\?uploadId 2 error200\n");
     CHECK_EQ(upload("late", true, &err), PART + LAST);
 }
 
@@ -300,17 +272,17 @@ TEST(s3, what_passes_is_tried_again)
 {
     struct err err;
     start();
-    fault("^PUT 3 503\n");
+    s3_service_fault("^PUT 3 503\n");
     put("f1", "one");
-    fault("^PUT 1 drop\n^PUT 1 500\n");
+    s3_service_fault("^PUT 1 drop\n^PUT 1 500\n");
     put("f2", "two");
-    fault("^GET 2 503\n");
+    s3_service_fault("^GET 2 503\n");
     CHECK_STR(get("f1", 0, -1), "one");
     (void)s3_delete(s3, "f3", &err);
-    fault("^PUT 1 drop\n"); /* done, the answer lost: the second try meets its own object */
+    s3_service_fault("^PUT 1 drop\n"); /* done, the answer lost: the second try meets its own object */
     CHECK_EQ(s3_put(s3, "f3", STR("x"), "", NULL, &err), 0);
     CHECK_STR(get("f3", 0, -1), "x");
-    fault("^GET 2 503\n^GET 1 drop\n");
+    s3_service_fault("^GET 2 503\n^GET 1 drop\n");
     struct listed l = { .left = 0 };
     CHECK_EQ(s3_list(s3, "f3", NULL, NULL, list_one, &l, &err), 1);
     buf_clear(&l.text);
@@ -323,9 +295,9 @@ TEST(s3, a_body_that_breaks_off_goes_on_where_it_was)
     for (int i = 0; i < 20000; i++)
         buf_addf(&text, "line %d\n", i);
     put("long", text.p);
-    fault("^GET 2 cut\n");
+    s3_service_fault("^GET 2 cut\n");
     CHECK(!strcmp(get("long", 0, -1), text.p));
-    fault("^GET 1 cut\n");
+    s3_service_fault("^GET 1 cut\n");
     CHECK(!strcmp(get("long", 100, -1), text.p + 100));
     buf_clear(&text);
 }
@@ -334,10 +306,10 @@ TEST(s3, what_lasts_fails_with_the_words_of_the_store)
 {
     struct err err;
     start();
-    fault("^PUT 4 503\n");
+    s3_service_fault("^PUT 4 503\n");
     CHECK_FAILS(s3_put(s3, "x", STR("x"), NULL, NULL, &err), err, ERR_FETCH_BUSY);
     CHECK(strstr(err.msg, "503 SlowDown: reduce"));
-    fault("");
+    s3_service_fault("");
 }
 
 TEST(s3, a_wrong_key_is_said_and_not_shown)
@@ -396,5 +368,5 @@ TEST(s3, a_session_token_is_sent_and_signed)
     s3_close(lent);
     s3_close(s3);
     s3 = NULL;
-    CHECK_EQ(service("stop"), 0);
+    CHECK_EQ(s3_service_run("stop"), 0);
 }
