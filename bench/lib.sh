@@ -271,6 +271,7 @@ serve_beanstalkd() { # -fMS: sets $beanstalkd_port
 serve_postgres() { # sets $pg_run, the words before a client's command
     local dir=$data/pg port
     pg_run='' port=$(free_port)
+    rm -rf "$dir" # of the round before
     mkdir -p "$dir"
     if [ "$(id -u)" = 0 ]; then
         pg_run='setpriv --reuid=postgres --regid=postgres --clear-groups env'

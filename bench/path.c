@@ -10,6 +10,7 @@
 
 #include "base/mem.h"
 #include "base/sys.h"
+#include "io/behind.h"
 #include "pipeline/pipeline.h"
 #include "read/ahead.h"
 
@@ -80,7 +81,7 @@ int main(int argc, char **argv)
     int rc = config_load(&config, ini, NULL, &err);
     bool alone = argc > 1 && strcmp(argv[1], "-1") == 0;
     if (rc == 0 && !alone)
-        rc = ahead_start(AHEAD_AFTER, NULL, NULL, &err);
+        rc = ahead_start(AHEAD_AFTER, NULL, NULL, &err) < 0 ? -1 : behind_start(&err);
     for (int i = 1 + alone; i < argc && rc == 0; i++)
         rc = run(argv[i], config, staged, &err);
     if (rc < 0)

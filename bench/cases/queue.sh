@@ -101,7 +101,7 @@ python_queue() { # TOOL 'NEEDS' WHO
 case_queue() {
     for _ in $(seq "$repeat"); do
         own_queue
-        brokers beanstalkd beanstalkd -f0 'beanstalkd -f0' durable 8000
+        brokers beanstalkd beanstalkd -f0 'beanstalkd -f0' durable 30000
         brokers beanstalkd beanstalkd -f50 'beanstalkd -f50' normal 100000
         brokers redis 'redis-server redis-cli' always 'redis, appendfsync always' durable 60000
         brokers redis 'redis-server redis-cli' everysec 'redis, appendfsync everysec' normal 200000

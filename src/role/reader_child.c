@@ -8,6 +8,8 @@
  * is sent by it and all of `reply` the main thread's. The main thread cancels a wait for bytes that
  * it does not want any more.
  *
+ * A big staged file is written by a third one (io/behind.h), which shares its runs of bytes only.
+ *
  * If it dies at any point, the worker has no RESULT and takes the job for failed; files it was
  * writing are .part files that nobody publishes. Files are on the disk (fdatasync) before RESULT is
  * sent.
@@ -25,6 +27,7 @@
 #include <unistd.h>
 
 #include "base/sys.h"
+#include "io/behind.h"
 #include "pipeline/pipeline.h"
 #include "read/ahead.h"
 #include "read/infer.h"
@@ -557,7 +560,7 @@ static void heap_tune(void)
 
 static int threads_start(void *arg, struct err *err)
 {
-    return ahead_start(AHEAD_AFTER, feed_cancel, arg, err);
+    return ahead_start(AHEAD_AFTER, feed_cancel, arg, err) < 0 ? -1 : behind_start(err);
 }
 
 void reader_child_run(const struct reader_side *side)

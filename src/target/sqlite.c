@@ -107,8 +107,8 @@ static void encode_close(struct encoder *e)
 {
     if (!e)
         return;
+    pages_free(e->pages); /* may still write */
     fd_closep(&e->fd);
-    pages_free(e->pages);
     buf_clear(&e->out.inlined);
     buf_clear(&e->sql);
     record_buf_clear(&e->record);

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "base/hash.h"
+#include "io/behind.h"
 #include "io/row.h"
 #include "target/sqlite_record.h"
 
@@ -92,13 +93,12 @@ struct level {
 };
 
 struct pages {
-    int fd;
+    struct behind file;
     uint32_t lock_page, interior_cells;
-    uint32_t next;   /* number of the next page */
-    uint8_t *buffer; /* pages that are not written yet, up to page `next` */
+    uint32_t next;      /* number of the next page */
+    uint8_t *buffer[2]; /* pages that are not written yet, up to page `next`, in that of `now`; the other one is being written */
+    int now;
     size_t filled;
-    off_t at; /* where the buffer goes */
-    struct hash hash;
     int64_t rows;
     struct page leaf;
     struct level *level[LEVELS];
@@ -107,17 +107,15 @@ struct pages {
 int pages_open(struct pages **out, int fd, const struct pages_limits *limits, struct err *err)
 {
     struct pages *p = calloc(1, sizeof *p);
-    if (!p || !(p->buffer = aligned_alloc(PAGE_SIZE, BUFFER_SIZE))) {
+    if (!p || !(p->buffer[0] = aligned_alloc(PAGE_SIZE, BUFFER_SIZE))) {
         free(p);
         return err_nomem(err);
     }
-    p->fd = fd;
     p->lock_page = limits && limits->lock_page ? limits->lock_page : LOCK_PAGE;
     p->interior_cells = limits && limits->interior_cells ? limits->interior_cells : PAGE_SIZE;
     assert(p->interior_cells >= 2);
     p->next = 2; /* page 1 is written last */
-    p->at = PAGE_SIZE;
-    hash_init(&p->hash);
+    behind_init(&p->file, fd, PAGE_SIZE, "the staged file");
     page_reset(&p->leaf, LEAF_HEAD);
     *out = p;
     return 0;
@@ -127,38 +125,26 @@ void pages_free(struct pages *p)
 {
     if (!p)
         return;
+    struct err ignored;
+    (void)behind_wait(&p->file, &ignored);
     for (int i = 0; i < LEVELS; i++)
         free(p->level[i]);
-    free(p->buffer);
+    free(p->buffer[0]);
+    free(p->buffer[1]);
     free(p);
 }
 
 /* ---- writing ---- */
 
-static int write_at(int fd, const uint8_t *p, size_t n, off_t at, struct err *err)
-{
-    while (n) {
-        ssize_t w = pwrite(fd, p, n, at);
-        if (w < 0 && errno == EINTR)
-            continue;
-        if (w < 0)
-            return err_sys(err, "write the staged file");
-        p += w;
-        at += w;
-        n -= (size_t)w;
-    }
-    return 0;
-}
-
+/* The second buffer is made when the first one is full: most files are smaller. */
 static int flush_buffer(struct pages *p, struct err *err)
 {
-    if (write_at(p->fd, p->buffer, p->filled, p->at, err) < 0)
+    int other = !p->now;
+    if (!p->buffer[other] && !(p->buffer[other] = aligned_alloc(PAGE_SIZE, BUFFER_SIZE)))
+        return err_nomem(err);
+    if (behind_write(&p->file, p->buffer[p->now], p->filled, err) < 0)
         return -1;
-    hash_add(&p->hash, p->buffer, p->filled);
-    /* a hint that may fail: the disk begins while we go on, and fdatasync finds less to do (1.2x)
-     */
-    (void)sync_file_range(p->fd, p->at, (off_t)p->filled, SYNC_FILE_RANGE_WRITE);
-    p->at += (off_t)p->filled;
+    p->now = other;
     p->filled = 0;
     return 0;
 }
@@ -172,7 +158,7 @@ static uint8_t *next_slot(struct pages *p, struct err *err)
         (void)err_set(err, ERR_LIMIT, "the staged file is full: %u pages", UINT32_MAX - 2);
         return NULL;
     }
-    uint8_t *slot = p->buffer + p->filled;
+    uint8_t *slot = p->buffer[p->now] + p->filled;
     p->filled += PAGE_SIZE;
     p->next++;
     return slot;
@@ -448,16 +434,16 @@ int pages_finish(struct pages *p, const char *table, const char *sql, int64_t *b
     if (schema_record(&b, table, sql, root, &schema) != RECORD_DONE)
         return err_nomem(err);
     struct page first __attribute__((aligned(PAGE_SIZE)));
-    if (first_page(p, &first, schema, err) < 0 || flush_buffer(p, err) < 0)
+    if (first_page(p, &first, schema, err) < 0 || behind_write_now(&p->file, p->buffer[p->now], p->filled, err) < 0)
         return -1;
+    *bytes = p->file.at;
     file_head(first.bytes, p->next - 1);
-    if (write_at(p->fd, first.bytes, PAGE_SIZE, 0, err) < 0)
+    p->file.at = 0;
+    if (behind_write_now(&p->file, first.bytes, PAGE_SIZE, err) < 0)
         return -1;
-    hash_add(&p->hash, first.bytes, PAGE_SIZE);
-    if (fdatasync(p->fd) < 0)
+    if (fdatasync(p->file.fd) < 0)
         return err_sys(err, "fdatasync the staged file");
-    *bytes = p->at;
-    *checksum = hash_end(&p->hash);
+    *checksum = hash_end(&p->file.hash);
     return 0;
 }
 

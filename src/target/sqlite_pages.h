@@ -5,7 +5,7 @@
  * interior pages, long records in chains of overflow pages, page 1 with the header and the schema.
  * Rows get the rowids 1, 2, 3, ... in the order they come in. Pages are written in the order of
  * their numbers, big runs at a time; page 1 comes last, so that a file that was not finished is no
- * database. PRAGMA integrity_check finds nothing wrong with the result; it needs 1.1 MB of memory
+ * database. PRAGMA integrity_check finds nothing wrong with the result; it needs 2.1 MB of memory
  * for any size.
  *
  * If power fails before pages_finish() has returned 0, the file means nothing; its name must not be
