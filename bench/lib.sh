@@ -57,10 +57,16 @@ fresh() { # between cases
     chmod 755 "$data"
     contenders=()
 }
+source_version() { # the commit; "-dirty" where what is built is not that of the commit
+    local commit
+    commit=$(git -C "$top" describe --always --tags 2>/dev/null)
+    git -C "$top" diff --quiet HEAD -- src bench/\*.c configure.ac Makefile.am 2>/dev/null || commit=$commit-dirty
+    echo "$commit"
+}
 host_facts() {
     local version
     printf '{"time":"%s","git":"%s","cores":%d,"cpu":"%s","kernel":"%s","fs":"%s","scale":%s,"repeat":%d,"versions":{' \
-        "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$(git -C "$top" describe --always --dirty --tags 2>/dev/null)" "$(nproc)" \
+        "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$(source_version)" "$(nproc)" \
         "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)" "$(uname -r)" "$(stat -f -c %T "$data")" "$scale" "$repeat"
     {
         echo "qetl $(qetl --version | grep -o '[0-9][0-9.]*' | head -n 1)"

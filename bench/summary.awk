@@ -20,7 +20,7 @@ function short(x) {
         x >= 1e3 ? sprintf("%.2fk", x / 1e3) : x >= 100 ? sprintf("%.0f", x) : sprintf("%.3g", x)
 }
 function number(x) { return x == "" ? "null" : sprintf("%.10g", x) }
-function text(s) { gsub(/\\/, "\\\\", s); gsub(/"/, "\\\"", s); return "\"" s "\"" }
+function text(s) { gsub(/\\/, "\\\\&", s); gsub(/"/, "\\\"", s); return "\"" s "\"" }
 function better(a, b, unit) { return a == "" || b == "" || a == 0 || b == 0 ? "" : unit == "ms" || unit == "MB" ? b / a : a / b }
 function facts(k,    n) {
     n = column(k, 1); med[k] = middle(n); low[k] = vals[1]; high[k] = vals[n]
@@ -51,7 +51,7 @@ END {
     for (i = 1; i <= nf; i++) {
         f = figures[i]; own = ""
         split(f, name, "\t")
-        for (m = 1; m <= members[f]; m++) { facts(member[f, m]); if (kind[member[f, m]] == "qetl") own = member[f, m] }
+        for (m = 1; m <= members[f]; m++) { facts(member[f, m]); if (own == "" && kind[member[f, m]] == "qetl") own = member[f, m] }
         if (own == "") own = member[f, 1] # a figure of the machine or of peers alone
         if (as == "text") {
             printf "%-60s %9s %-9s %-17s %8s %8s %8s %8s\n", name[1] ": " name[2], "median", "", "(min to max)", "MB/s", "CPU s", "RSS MB", "qetl is"
