@@ -11,6 +11,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/pack.h" /* what bodies are made of */
 
 enum { CHANNEL_BODY_MAX = 8 << 20 };
 
@@ -45,23 +46,5 @@ enum channel_got { CHANNEL_MESSAGE, CHANNEL_NOTHING, CHANNEL_GONE, CHANNEL_WRONG
 /* The next message. CHANNEL_NOTHING: not all of it is here yet (only without wait); CHANNEL_WRONG:
  * not ours, or too long. */
 enum channel_got channel_recv(struct channel *ch, struct message *m, bool wait);
-
-/* ---- bytes of a body ---- */
-void pack_u64(struct buf *b, uint64_t v);
-void pack_bytes(struct buf *b, const void *p, size_t n);
-void pack_text(struct buf *b, const char *s); /* NULL stays NULL */
-
-struct unpacker {
-    struct str rest;
-    bool bad; /* something was missing or too long; stays */
-};
-uint64_t take_u64(struct unpacker *u);
-struct str take_bytes(struct unpacker *u);
-/* Into a field of `cap` bytes with a NUL; bad when it does not fit, or holds a NUL. */
-void take_field(struct unpacker *u, char *out, size_t cap);
-char *take_text(struct unpacker *u); /* malloc'ed; NULL for NULL, and when bad */
-
-void pack_err(struct buf *b, const struct err *err);
-void take_err(struct unpacker *u, struct err *err);
 
 #endif
