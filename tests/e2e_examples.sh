@@ -35,6 +35,11 @@ for page in "$srcdir"/examples/*/README.md; do
         is '... the server was busy once' "$(grep -c "transient *fetch-busy" <<<"$out")" 1
         is '... both days are loaded' "$(QETL_CONFIG=qetl.ini qetlctl --json jobs | jq -c '[.jobs[].state]')" '["loaded","loaded"]'
         ;;
+    geocode)
+        like '... each place was asked for once' "$out" 'after the first time .* 7 requests'
+        like '... and not again' "$out" 'after the second time .* 7 requests'
+        ok '... the key is nowhere' bash -c '! grep -l demo queue.db* enrich.db* warehouse.db'
+        ;;
     queue-by-method)
         is '... status counts' "$(jq -c '.pipelines[0] | [.loaded, .dead]' status.json)" '[1000,1]'
         is '... errors names the one' "$(jq -c '[.errors[].code]' errors.json)" '["fetch-missing"]'

@@ -839,7 +839,7 @@ TEST(config, the_table_of_keys_is_fit_to_print)
         CHECK_EQ(tabs, strncmp(line, "section\t", 8) == 0 ? 2 : 6);
         CHECK(line[strlen(line) - 1] != '\t');
     }
-    CHECK_EQ(sections, 8);
+    CHECK_EQ(sections, 9);
     buf_clear(&out);
 }
 

@@ -73,13 +73,13 @@ static void begin(struct desk *d, const char *pipeline, bool infer)
 static bool served(struct desk *d, int ms)
 {
     struct err err = { 0 };
-    struct pollfd fds[2];
+    struct pollfd fds[READER_FDS];
     if (d->got)
         return true;
     int rc = reader_tick(d->child, &d->result, &err);
     if (rc == 0 && ms) {
         reader_pollfds(d->child, fds);
-        (void)poll(fds, 2, ms);
+        (void)poll(fds, READER_FDS, ms);
         rc = reader_tick(d->child, &d->result, &err);
     }
     if (rc < 0)

@@ -68,6 +68,13 @@ enum err_code {
     ERR_PROGRAM_AGAIN,
     ERR_PROGRAM_START,
     ERR_PROGRAM_TIMEOUT,
+    /* enrichment */
+    ERR_ENRICH,
+    ERR_ENRICH_BUSY,
+    ERR_ENRICH_QUOTA,
+    ERR_ENRICH_REFUSED,
+    ERR_ENRICH_ANSWER,
+    ERR_ENRICH_MISS,
     /* the reader child */
     ERR_READER_CRASHED,
     ERR_READER_MEMORY,

@@ -275,6 +275,7 @@ static void sections_bind(struct build *b)
     struct config *c = b->c;
     c->remotes = zeroed(b, (size_t)count(b, AT_REMOTE), sizeof *c->remotes);
     c->targets = zeroed(b, (size_t)count(b, AT_TARGET), sizeof *c->targets);
+    c->enriches = zeroed(b, (size_t)count(b, AT_ENRICH), sizeof *c->enriches);
     c->pipelines = zeroed(b, (size_t)count(b, AT_PIPELINE), sizeof *c->pipelines);
     for (int i = 0; !failed(b) && i < b->ini.nsections; i++) {
         struct bound *s = &b->bound[i];
@@ -286,6 +287,10 @@ static void sections_bind(struct build *b)
             struct target_config *t = s->object = &c->targets[c->ntargets++];
             t->name = s->name;
             key_defaults(&b->keys, AT_TARGET, t);
+        } else if (s->def == &section_defs[AT_ENRICH]) {
+            struct enrich_config *e = s->object = &c->enriches[c->nenriches++];
+            e->name = s->name;
+            key_defaults(&b->keys, AT_ENRICH, e);
         } else if (s->def == &section_defs[AT_PIPELINE] && !s->part) {
             s->pipeline = s->object = &c->pipelines[c->npipelines++];
             s->pipeline->name = s->name;
@@ -445,23 +450,6 @@ static void check_target(struct build *b, int i)
                     "missing: the warehouse, such as sqlite:///var/lib/qetl/warehouse.db");
 }
 
-static const char *next_target(const void *c, int i)
-{
-    return i < ((const struct config *)c)->ntargets ? ((const struct config *)c)->targets[i].name
-                                                    : NULL;
-}
-
-static void check_table(struct build *b, int i, const struct recipe *r)
-{
-    if (!r->table && !given(b, i, "table"))
-        check_fault(b, i, "table", "missing: TARGET.TABLE");
-    if (!r->target || config_target(b->c, r->target))
-        return;
-    char hint[200];
-    nearest(hint, sizeof hint, r->target, next_target, b->c);
-    check_fault(b, i, "table", "there is no [target %s]%s", r->target, hint);
-}
-
 struct columns_of {
     struct build *b;
     int i;
@@ -485,6 +473,165 @@ static void check_columns(struct build *b, int i, const char *key, const char *t
     for (int c = 0; c < columns->n; c++)
         if (columns->v[c].format && !text_fmt_valid(columns->v[c].format, &bad))
             check_fault(b, i, key, "%s: the format has '%.2s', which is not one of its parts", columns->v[c].name, bad);
+}
+
+/* ---- enrichments ---- */
+
+/* A template taken apart; false: there is none, or a faulty one. */
+static bool check_template(struct build *b, int i, const char *key, const char *text, enum template_form form, struct template *out)
+{
+    struct err err;
+    if (!text || template_parse(out, text, form, &b->c->arena, &err) == 0)
+        return text;
+    if (err.code == ERR_NO_MEMORY)
+        b->ini.failed = true;
+    else
+        check_fault(b, i, key, "%s", err.msg);
+    *out = (struct template){ 0 };
+    return false;
+}
+
+static void check_enrich_url(struct build *b, int i, const struct enrich_config *e)
+{
+    const char *host = uri_behind_scheme(e->url_text), *ignored;
+    bool http = !strncasecmp(e->url_text, "http://", 7) || !strncasecmp(e->url_text, "https://", 8);
+    if (!host || !http)
+        check_fault(b, i, "url", "expected http://... or https://...");
+    else if (uri_userinfo(host, &ignored))
+        check_fault(b, i, "url", "no user in the url; set user= and password= in a [remote NAME] section");
+    else if (e->url.n && !template_fixed(&e->url))
+        check_fault(b, i, "url", "the host must stand there whole: no value of a row may choose whom to ask");
+}
+
+static int input_find(const struct enrich_config *e, struct str name)
+{
+    for (int k = 0; k < e->ninputs; k++)
+        if (str_eq_nocase(str_of(e->inputs[k]), name))
+            return k;
+    return -1;
+}
+
+/* The input of that name, a new one if need be. */
+static int input_add(struct build *b, struct enrich_config *e, struct str name, bool keyed)
+{
+    int k = input_find(e, name);
+    if (k < 0) {
+        k = e->ninputs++;
+        e->inputs[k] = keep(b, name);
+        if (!e->inputs[k])
+            e->ninputs--;
+    }
+    if (!failed(b))
+        e->keyed[k] |= keyed;
+    return k;
+}
+
+static void inputs_of(struct build *b, struct enrich_config *e, struct template *t)
+{
+    for (int p = 0; p < t->n && !failed(b); p++)
+        if (t->v[p].kind == PIECE_VALUE)
+            t->v[p].input = input_add(b, e, t->v[p].text, !e->nkey);
+}
+
+static void check_inputs(struct build *b, int i, struct enrich_config *e)
+{
+    size_t most = (size_t)(e->url.n + e->body.n + e->nkey);
+    e->inputs = zeroed(b, most, sizeof *e->inputs);
+    e->keyed = zeroed(b, most, sizeof *e->keyed);
+    if (failed(b))
+        return;
+    inputs_of(b, e, &e->url);
+    inputs_of(b, e, &e->body);
+    bool asked = e->ninputs > 0;
+    for (int k = 0; k < e->nkey && !failed(b); k++)
+        (void)input_add(b, e, str_of(e->key[k]), true);
+    if (!asked && e->url.n)
+        check_fault(b, i, "url", "names no {COLUMN}: every row would have the same answer");
+}
+
+/* A column that is never null can be filled by nothing that gives nulls. */
+static void check_required(struct build *b, int i, const struct enrich_config *e)
+{
+    for (int c = 0; c < e->columns.n; c++) {
+        const struct column *col = &e->columns.v[c];
+        if (col->builtin != BUILTIN_NONE)
+            check_fault(b, i, "columns", "%s: '%s' is no path in an answer; name it in columns of the pipeline", col->name, col->from);
+        if (col->required && (e->on_miss == ELSE_NULL || e->on_error == ELSE_NULL))
+            check_fault(b, i, "columns", "%s!: with %s = null it would be null", col->name, e->on_miss == ELSE_NULL ? "on_miss" : "on_error");
+    }
+}
+
+static void check_enrich(struct build *b, int i)
+{
+    struct enrich_config *e = b->bound[i].object;
+    if (!e->url_text && !given(b, i, "url"))
+        check_fault(b, i, "url", "missing: what is asked, such as https://geo.example.org/reverse?lat={lat}&lon={lon}");
+    if (!e->columns_text && !given(b, i, "columns"))
+        check_fault(b, i, "columns", "missing: what is taken from the answer, such as address:text from results[0].address");
+    if (e->body_text && e->method && !strcmp(e->method, "GET"))
+        check_fault(b, i, "method", "expected POST: a GET carries no body");
+    if (!e->method)
+        e->method = keep(b, str_of(e->body_text ? "POST" : "GET"));
+    check_columns(b, i, "columns", e->columns_text, &e->columns);
+    check_required(b, i, e);
+    bool good = check_template(b, i, "url", e->url_text, TEMPLATE_URL, &e->url);
+    if (good)
+        check_enrich_url(b, i, e);
+    good &= !e->body_text || check_template(b, i, "body", e->body_text, TEMPLATE_JSON, &e->body);
+    if (good)
+        check_inputs(b, i, e);
+}
+
+static const char *next_enrich(const void *c, int i)
+{
+    return i < ((const struct config *)c)->nenriches ? ((const struct config *)c)->enriches[i].name : NULL;
+}
+
+static void check_enrich_names(struct build *b, int i, const struct recipe *r)
+{
+    char hint[200];
+    for (int k = 0; k < r->nenrich; k++) {
+        nearest(hint, sizeof hint, r->enrich[k], next_enrich, b->c);
+        if (!config_enrich(b->c, r->enrich[k]))
+            check_fault(b, i, "enrich", "there is no [enrich %s]%s", r->enrich[k], hint);
+    }
+}
+
+/* What the table gets are then the columns that are read and those of the enrichments, unless output= says what. */
+static void check_enriched(struct build *b, int i, struct recipe *r)
+{
+    struct columns all = { 0 };
+    struct err err;
+    if (!r->nenrich)
+        return;
+    if (!r->columns_text)
+        check_fault(b, i, "columns", "missing: with enrich they are not found out from the data");
+    check_enrich_names(b, i, r);
+    if (b->ini.nfaults || failed(b)) /* what follows would tell of them again */
+        return;
+    if (config_enriched(b->c, r, &r->columns, &all, &err) < 0)
+        check_fault(b, i, "enrich", "%s", err.msg);
+    else if (r->output_text)
+        columns_clear(&all);
+    else
+        r->output = all;
+}
+
+static const char *next_target(const void *c, int i)
+{
+    return i < ((const struct config *)c)->ntargets ? ((const struct config *)c)->targets[i].name
+                                                    : NULL;
+}
+
+static void check_table(struct build *b, int i, const struct recipe *r)
+{
+    if (!r->table && !given(b, i, "table"))
+        check_fault(b, i, "table", "missing: TARGET.TABLE");
+    if (!r->target || config_target(b->c, r->target))
+        return;
+    char hint[200];
+    nearest(hint, sizeof hint, r->target, next_target, b->c);
+    check_fault(b, i, "table", "there is no [target %s]%s", r->target, hint);
 }
 
 static void check_output(struct build *b, int i, struct recipe *r)
@@ -598,6 +745,7 @@ static void check_recipe(struct build *b, int i)
     check_table(b, i, r);
     check_columns(b, i, "columns", r->columns_text, &r->columns);
     check_output(b, i, r);
+    check_enriched(b, i, r);
     check_clean(b, i, r);
     check_program_columns(b, i);
     check_key(b, i, r);
@@ -762,6 +910,9 @@ static void check_pipeline(struct build *b, int i)
 static void check(struct build *b)
 {
     int worker = -1;
+    for (int i = 0; i < b->ini.nsections && !failed(b); i++) /* pipelines look at their columns */
+        if (b->bound[i].def == &section_defs[AT_ENRICH])
+            check_enrich(b, i);
     for (int i = 0; i < b->ini.nsections && !failed(b); i++) {
         const struct bound *s = &b->bound[i];
         if (s->def == &section_defs[AT_REMOTE])
@@ -898,6 +1049,8 @@ void config_free(struct config *c)
             columns_clear(&c->pipelines[i].parts[j].columns);
             columns_clear(&c->pipelines[i].parts[j].output);
         }
+    for (int i = 0; i < c->nenriches; i++)
+        columns_clear(&c->enriches[i].columns);
     arena_clear(&c->arena);
     free(c);
 }
@@ -925,6 +1078,46 @@ const struct target_config *config_target(const struct config *c, const char *na
         if (strcmp(c->targets[i].name, name) == 0)
             return &c->targets[i];
     return NULL;
+}
+
+const struct enrich_config *config_enrich(const struct config *c, const char *name)
+{
+    for (int i = 0; i < c->nenriches; i++)
+        if (strcmp(c->enriches[i].name, name) == 0)
+            return &c->enriches[i];
+    return NULL;
+}
+
+int config_enriched(const struct config *c, const struct recipe *r, const struct columns *in, struct columns *out, struct err *err)
+{
+    AUTO(buf_clear) struct buf text = { 0 };
+    AUTO(columns_clear) struct columns all = { 0 };
+    columns_print(in, &text);
+    if (text.failed)
+        return err_nomem(err);
+    if (columns_parse(&all, text.p, err) < 0)
+        return -1;
+    for (int k = 0; k < r->nenrich; k++) {
+        const struct enrich_config *e = config_enrich(c, r->enrich[k]);
+        if (!e)
+            return err_set(err, ERR_CONFIG, "there is no [enrich %s]", r->enrich[k]);
+        for (int n = 0; n < e->ninputs; n++)
+            if (columns_find(&all, str_of(e->inputs[n])) < 0)
+                return err_set(err, ERR_CONFIG, "[enrich %s] takes '%s', which is not among the columns", e->name, e->inputs[n]);
+        for (int n = 0; n < e->columns.n; n++)
+            if (columns_find(&all, str_of(e->columns.v[n].name)) >= 0)
+                return err_set(err, ERR_CONFIG, "[enrich %s] adds '%s', which is among the columns already", e->name, e->columns.v[n].name);
+        buf_adds(&text, ", ");
+        columns_print(&e->columns, &text);
+        columns_clear(&all);
+        if (text.failed)
+            return err_nomem(err);
+        if (columns_parse(&all, text.p, err) < 0)
+            return -1;
+    }
+    *out = all;
+    all = (struct columns){ 0 };
+    return 0;
 }
 
 const struct target_config *config_archive(const struct config *c, const struct pipeline *p, const char **folder)

@@ -21,6 +21,7 @@
 #include "base/mem.h"
 #include "io/rejects.h"
 #include "io/row.h"
+#include "io/template.h"
 
 /* Where an s3 store has the bucket: in the path, or in the host's name; auto: in the path of an endpoint. */
 enum path_style { PATH_STYLE_AUTO, PATH_STYLE_YES, PATH_STYLE_NO };
@@ -46,6 +47,35 @@ struct target_config {
     char *format;      /* "csv" or "jsonl" */
     char *compress;    /* "none", "gz" or "zst" */
     char *path;        /* template of an object's name, see target/object_name.h */
+};
+
+/* So many requests in each period; n 0: any number. */
+struct quota {
+    int64_t n, period_ms;
+};
+
+/* What becomes of a row that an [enrich] has no answer for. */
+enum enrich_else { ELSE_NULL, ELSE_REJECT, ELSE_FAIL };
+
+/* [enrich NAME]: columns that an HTTP server fills. The reader child knows the rows, asks the worker and reads the answers (pipeline/enrich.c);
+ * the worker has cache, limits and network (role/enrich.h). */
+struct enrich_config {
+    char *name;
+    char *url_text, *body_text; /* templates; secrets may stand in them */
+    struct template url, body;  /* ... taken apart; body_text NULL: none */
+    char *method, *header;
+    char *columns_text;
+    struct columns columns; /* that it adds */
+    char **key;             /* columns that name an answer; all inputs where it is not given */
+    int nkey;
+    char **inputs;          /* columns that a request is made of: those of the templates and of the key, each once */
+    bool *keyed;            /* of each input: does it name the answer? */
+    int ninputs;
+    int64_t round;          /* digits behind the point of real and decimal inputs; -1: all */
+    int64_t connections, interval_ms, timeout_ms, retries;
+    struct quota quota;
+    int64_t ttl_ms, negative_ttl_ms, cache_rows, cache_bytes, answer_bytes;
+    enum enrich_else on_miss, on_error;
 };
 
 enum load_mode { MODE_APPEND, MODE_REPLACE, MODE_UPSERT, MODE_INSERT_IGNORE, MODE_HISTORY, MODES };
@@ -118,6 +148,8 @@ struct recipe {
     struct reject_limit max_rejects;
     bool empty_ok;
     bool by_program; /* what is read was written by a program of the ini */
+    char **enrich;   /* names of [enrich] sections, in their order */
+    int nenrich;
 };
 
 enum { CONFIG_PARTS_MAX = 16 };
@@ -193,6 +225,8 @@ struct config {
     int nremotes;
     struct target_config *targets;
     int ntargets;
+    struct enrich_config *enriches;
+    int nenriches;
     struct pipeline *pipelines;
     int npipelines;
     struct arena arena; /* owns all strings */
@@ -226,6 +260,9 @@ static inline bool pipeline_is_scanned(const struct pipeline *p)
 int config_no_pipeline(const struct config *c, const char *name,
                        struct err *err); /* fills not-found; -1 */
 const struct target_config *config_target(const struct config *c, const char *name);
+const struct enrich_config *config_enrich(const struct config *c, const char *name); /* NULL: none */
+/* The columns of rows that had `in`, behind the enrichments of the recipe. Errors: config. */
+int config_enriched(const struct config *c, const struct recipe *r, const struct columns *in, struct columns *out, struct err *err);
 /* Where the pipeline archives its objects: the target, and the folder in it ("": none given). NULL: nowhere. */
 const struct target_config *config_archive(const struct config *c, const struct pipeline *p, const char **folder);
 /* The remote whose url begins uri, the longest one; NULL: none. Scheme and host[:port] must be the

@@ -22,6 +22,7 @@ const struct section_def section_defs[SECTION_DEFS] = {
     [AT_REMOTE] = { "remote", true,
                     "how to talk to every URI that begins with its url; the longest one wins" },
     [AT_TARGET] = { "target", true, "a warehouse" },
+    [AT_ENRICH] = { "enrich", true, "columns that an HTTP server fills, see ENRICHMENT" },
     [AT_PIPELINE] = { "pipeline", true, "where from, how to read, where to" },
 };
 
@@ -46,6 +47,8 @@ static const char *const on_change_words[] = { "ignore", "reload", "fail", NULL 
 static const char *const job_per_words[] = { "object", "slot", NULL };
 static const char *const dedupe_words[] = { "none", "content", NULL };
 static const char *const inbox_words[] = { "keep", "delete", NULL };
+static const char *const method_words[] = { "GET", "POST", NULL };
+static const char *const else_words[] = { "null", "reject", "fail", NULL };
 static const char *const missing_words[] = { "keep", "delete", NULL };
 
 static const struct key keys[] = {
@@ -169,6 +172,47 @@ static const struct key keys[] = {
       "object stores and directories: name of an object; {table}, {uid}, {part}, {ext} and columns, {COLUMN} or "
       "{COLUMN:%Y-%m-%d} of a date, which make partitions" },
 
+    { AT_ENRICH, "url", KEY_TEMPLATE, IN(enrich_config, url_text), NULL, 0, 0, NULL, NEEDED,
+      "what is asked, by http or https: {COLUMN} is the row's value, percent-encoded, {@file:/PATH} or {@credential:NAME} a secret; a "
+      "brace is written twice" },
+    { AT_ENRICH, "method", KEY_NAME, IN(enrich_config, method), NULL, 0, 0, method_words, 0,
+      "GET when not given, and POST with a body" },
+    { AT_ENRICH, "body", KEY_TEMPLATE, IN(enrich_config, body_text), NULL, 0, 0, NULL, LINES,
+      "what a POST carries, in JSON: {COLUMN} in quotes is the value as a part of that text, and without quotes a value of its own" },
+    { AT_ENRICH, "header", KEY_HEADER, IN(enrich_config, header), NULL, 0, 0, NULL, LINES,
+      "HTTP headers to send, one a line, as Name: value; the value can be a reference. Those of a [remote] of the url are sent, too" },
+    { AT_ENRICH, "columns", KEY_COLUMNS, IN(enrich_config, columns_text), NULL, 0, 0, NULL, NEEDED | LINES,
+      "names, types and JSON paths of what is taken from the answer, such as address:text from results[0].formatted_address" },
+    { AT_ENRICH, "key", KEY_LIST, IN(enrich_config, key), NULL, 0, 0, NULL, LINES,
+      "columns whose values name an answer: rows with the same ones share it; those of url and body when not given" },
+    { AT_ENRICH, "round", KEY_NUMBER, IN(enrich_config, round), NULL, 0, 15, NULL, 0,
+      "real and decimal values are asked for with so many digits behind the point, so that near places share an answer; all digits "
+      "when not given" },
+    { AT_ENRICH, "connections", KEY_NUMBER, IN(enrich_config, connections), "8", 1, 1000, NULL, 0,
+      "requests of one job under way at the same time" },
+    { AT_ENRICH, "interval", KEY_DURATION, IN(enrich_config, interval_ms), "0", 0, 1 * DAYS, NULL, 0,
+      "time from the start of one request to that of the next, of all workers together; 0: none" },
+    { AT_ENRICH, "quota", KEY_QUOTA, IN(enrich_config, quota), NULL, 0, 0, NULL, 0,
+      "requests in each second, minute, hour, day (UTC) or other duration, of all workers together, such as 2500/day; a job that needs more waits for the next one" },
+    { AT_ENRICH, "timeout", KEY_DURATION, IN(enrich_config, timeout_ms), "10s", 10, 60 * MINUTES, NULL, 0,
+      "a request that takes longer has failed" },
+    { AT_ENRICH, "retries", KEY_NUMBER, IN(enrich_config, retries), "2", 0, 100, NULL, 0,
+      "a request that failed for a reason that may pass is sent again so many times" },
+    { AT_ENRICH, "on_miss", KEY_WORD, IN(enrich_config, on_miss), "null", 0, 0, else_words, 0,
+      "a row without an answer: its new columns are null, it goes to the rejects, or the job fails" },
+    { AT_ENRICH, "on_error", KEY_WORD, IN(enrich_config, on_error), "fail", 0, 0, else_words, 0,
+      "a row whose request failed, or whose answer cannot be read: the same; fail tries the job again later" },
+    { AT_ENRICH, "ttl", KEY_DURATION, IN(enrich_config, ttl_ms), "30d", 0, (int64_t)36500 * DAYS, NULL, 0,
+      "an answer is kept in the cache for so long" },
+    { AT_ENRICH, "negative_ttl", KEY_DURATION, IN(enrich_config, negative_ttl_ms), "1d", 0, (int64_t)36500 * DAYS, NULL, 0,
+      "so is it that there was none" },
+    { AT_ENRICH, "cache_rows", KEY_NUMBER, IN(enrich_config, cache_rows), "1000000", 0, INT64_C(1000000000), NULL, 0,
+      "answers in the cache; the oldest go first" },
+    { AT_ENRICH, "cache", KEY_SIZE, IN(enrich_config, cache_bytes), "256M", 0, TIB, NULL, 0,
+      "bytes of answers in the cache; the oldest go first" },
+    { AT_ENRICH, "answer", KEY_SIZE, IN(enrich_config, answer_bytes), "64K", 1 * KIB, 4 * MIB, NULL, 0,
+      "a longer answer is an error" },
+
     { AT_PIPELINE, "source", KEY_SOURCE, IN(pipeline, source), NULL, 0, 0, NULL, 0,
       "URI or path of a job's object when the submit names none; {name} is the job's parameter of "
       "that name, {{ a brace. A path that begins with neither a slash nor a parameter is taken from the folder of the main file" },
@@ -279,6 +323,8 @@ static const struct key keys[] = {
       "fields in quotes can be null too" },
     { AT_RECIPE, "clean", KEY_TEXT, IN(recipe, clean), NULL, 0, 0, NULL, LINES,
       "rules for the fields of a column, a line for each, see CLEANING" },
+    { AT_RECIPE, "enrich", KEY_LIST, IN(recipe, enrich), NULL, 0, 0, NULL, LINES,
+      "[enrich] sections whose columns are added to the rows, one after the other, see ENRICHMENT" },
     { AT_RECIPE, "zone", KEY_ZONE, IN(recipe, zone), NULL, 0, 0, NULL, 0,
       "of timestamps that name none, such as Europe/Berlin or +02:00; UTC when not given" },
     { AT_RECIPE, "decimal_point", KEY_CHAR, IN(recipe, decimal_point), ".", 1, 0, NULL, 0,
@@ -648,10 +694,12 @@ static int list_next(const char **at, struct buf *out)
 
 static bool parse_list(struct key_reader *kr, const struct key *k, const char *text, void *base)
 {
-    /* the count stands behind the pointer in struct recipe, for both lists */
+    /* the count stands behind the pointer, for all lists */
     _Static_assert(
         offsetof(struct recipe, nnulls) == offsetof(struct recipe, nulls) + sizeof(char **) &&
-            offsetof(struct recipe, nkey) == offsetof(struct recipe, key) + sizeof(char **),
+            offsetof(struct recipe, nkey) == offsetof(struct recipe, key) + sizeof(char **) &&
+            offsetof(struct recipe, nenrich) == offsetof(struct recipe, enrich) + sizeof(char **) &&
+            offsetof(struct enrich_config, nkey) == offsetof(struct enrich_config, key) + sizeof(char **),
         "lists are pointer and count");
     int n = 0, room = 1;
     for (const char *p = text; *p; p++)
@@ -859,6 +907,26 @@ static bool parse_env(struct key_reader *kr, const struct key *k, const char *te
     return parse_text(kr, k, text, base);
 }
 
+static bool parse_quota(struct key_reader *kr, const struct key *k, const char *text, void *base)
+{
+    static const struct {
+        const char *name;
+        int64_t ms;
+    } units[] = { { "second", SECONDS }, { "minute", MINUTES }, { "hour", 60 * MINUTES }, { "day", 1 * DAYS } };
+    struct quota q = { 0 };
+    size_t n = strcspn(text, "/");
+    struct str unit = str_trim(str_of(text[n] ? text + n + 1 : ""));
+    bool good = text_int(str_trim((struct str){ text, n }), &q.n) && q.n >= 1 && q.n <= INT64_C(1000000000000);
+    for (size_t i = 0; i < COUNT_OF(units); i++)
+        if (str_eq(unit, str_of(units[i].name)))
+            q.period_ms = units[i].ms;
+    good = good && (q.period_ms || (unit.n && text_duration(unit, &q.period_ms)));
+    if (!good || q.period_ms < SECONDS || q.period_ms > 366 * (int64_t)DAYS)
+        return want(kr, "a number of requests, a slash, and second, minute, hour, day or a duration, such as 2500/day");
+    *PLACE(struct quota) = q;
+    return true;
+}
+
 static const struct type_def {
     const char *name; /* in the manual */
     bool (*parse)(struct key_reader *, const struct key *, const char *text, void *base);
@@ -887,6 +955,8 @@ static const struct type_def {
     [KEY_AFTER] = { "word", parse_after },
     [KEY_COMMAND] = { "program", parse_command },
     [KEY_ENV] = { "lines", parse_env },
+    [KEY_QUOTA] = { "requests", parse_quota },
+    [KEY_TEMPLATE] = { "template", parse_text },
 };
 
 /* ---- finding keys ---- */
@@ -940,12 +1010,14 @@ void key_defaults(struct key_reader *kr, enum scope scope, void *base)
     }
     if (scope == AT_RECIPE)
         ((struct recipe *)base)->nnulls = -1;
+    if (scope == AT_ENRICH)
+        ((struct enrich_config *)base)->round = -1;
 }
 
 bool key_is_private(const struct key *k)
 {
     return k->type == KEY_SECRET || k->type == KEY_URL || k->type == KEY_SOURCE ||
-           k->type == KEY_HEADER || k->type == KEY_ENV;
+           k->type == KEY_HEADER || k->type == KEY_ENV || k->type == KEY_TEMPLATE;
 }
 
 /* ---- the manual ---- */

@@ -22,6 +22,7 @@ enum scope {
     AT_LIMITS,
     AT_REMOTE,
     AT_TARGET,
+    AT_ENRICH,
     AT_PIPELINE,
     AT_RECIPE,
     SCOPES
@@ -61,6 +62,8 @@ enum key_type {
     KEY_AFTER,
     KEY_COMMAND,
     KEY_ENV,
+    KEY_QUOTA,
+    KEY_TEMPLATE,
     KEY_TYPES
 };
 

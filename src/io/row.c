@@ -72,6 +72,8 @@ static const struct {
     [REJECT_LENGTH] = { "length", "shorter or longer than length() in clean= allows" },
     [REJECT_PATTERN] = { "pattern", "not what match() in clean= asks for, or its expression could not be tried to the end" },
     [REJECT_NOT_ONE_OF] = { "not-one-of", "none of the values of one_of() in clean=" },
+    [REJECT_ENRICH_MISS] = { "enrich-miss", "the server of an [enrich] has no answer for the row (on_miss = reject)" },
+    [REJECT_ENRICH_ERROR] = { "enrich-error", "the server of an [enrich] could not be asked, or its answer cannot be read (on_error = reject)" },
 };
 
 const char *reject_name(enum reject_reason r)

@@ -118,6 +118,8 @@ enum reject_reason {
     REJECT_LENGTH,
     REJECT_PATTERN,
     REJECT_NOT_ONE_OF,
+    REJECT_ENRICH_MISS,
+    REJECT_ENRICH_ERROR,
     REJECT_REASONS
 };
 const char *reject_name(enum reject_reason r);

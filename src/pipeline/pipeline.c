@@ -51,6 +51,7 @@ struct pipeline_run {
     struct rejects rejects;
     const char *uid, *params;
     struct pipeline_counts counts;
+    struct asker asker;
     char *first_uri; /* for the error about no rows */
     struct buf seen; /* names of members nobody wanted, for the error */
 };
@@ -142,7 +143,7 @@ static int part_open(struct pipeline_run *r, struct part *part, const struct rec
     if (recipe->nkey && !(part->key = calloc((size_t)recipe->nkey, sizeof *part->key)))
         return err_nomem(err);
     const struct columns *staged = part->columns;
-    part->view = (struct step_part){ r->config, r->pipeline, recipe, r->uid, r->params, &r->rejects, &r->counts };
+    part->view = (struct step_part){ r->config, r->pipeline, recipe, r->uid, r->params, &r->rejects, &r->counts, &r->asker };
     part->stager = (struct step){ .kind = &stager_kind, .part = &part->view };
     if (steps_open(&part->steps, &part->stager, &part->view, &staged, err) < 0)
         return -1;
@@ -198,6 +199,8 @@ int pipeline_start(struct pipeline_run **out, const struct config *config, const
     *out = r;
     return 0;
 }
+
+void pipeline_asks(struct pipeline_run *r, struct asker asker) { r->asker = asker; }
 
 void pipeline_end(struct pipeline_run *r)
 {

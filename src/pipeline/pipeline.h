@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/mem.h"
 #include "io/config.h"
 #include "io/input.h"
 #include "io/stage.h"
@@ -22,11 +23,18 @@ struct pipeline_counts {
     uint64_t members;
 };
 
+/* Whom a step asks what is not in the rows: the n-th [enrich] of the ini (pipeline/enrich.h has the form of question and answer). */
+struct asker {
+    int (*ask)(void *arg, int enrich, struct str question, struct buf *answer, struct err *err); /* NULL: nobody is there */
+    void *arg;
+};
+
 struct pipeline_run;
 
 /* Start. config, p, uid and params (of the job; params: a JSON object, or NULL) and stage are borrowed. columns_override: for parts without columns=, one text a part (or NULL). */
 int pipeline_start(struct pipeline_run **out, const struct config *config, const struct pipeline *p, const char *uid,
                    const char *params, const char *const *columns_override, const struct stage *stage, struct err *err);
+void pipeline_asks(struct pipeline_run *r, struct asker asker); /* before the first object */
 /* One object: unpack, and each member that a part wants: format, cast, encode. */
 int pipeline_object(struct pipeline_run *r, struct input *in, const char *uri, struct err *err);
 /* All objects are through: finishes the steps, the encoders and rejects, checks the counts. outputs: room for PIPELINE_PARTS_MAX + 1. */

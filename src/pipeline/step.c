@@ -3,6 +3,7 @@
 
 /* In the order in which rows go through them. NULL ends it. */
 static const struct step_kind *const kinds[] = {
+    &step_enrich,
     NULL,
 };
 

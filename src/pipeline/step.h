@@ -25,6 +25,7 @@ struct step_part {
     const char *uid, *params; /* of the job; params: a JSON object, or NULL */
     struct rejects *rejects;  /* knows the object and the member at hand */
     struct pipeline_counts *counts;
+    const struct asker *asker; /* whom to ask what is not in the rows */
 };
 
 struct step_kind;
@@ -48,6 +49,7 @@ struct step_kind {
 };
 
 /* The kinds, each in a file of its name; a line for each. */
+extern const struct step_kind step_enrich;
 
 /* Those that the part wants, linked, and `last`, the pipeline's, behind them. *columns, of the rows that the first takes, are then
  * those of the rows that `last` takes. -1: as a step says; *first is then NULL. */

@@ -356,7 +356,7 @@ static int attempt_failed(struct queue *q, const struct change *c, bool crashed,
 /* The server asked to be left alone for a while. */
 static int hold_remote(struct queue *q, const struct finish *f, const struct settled *s, struct err *err)
 {
-    if (f->err.retry_after_ms <= 0)
+    if (f->err.retry_after_ms <= 0 || f->err.code == ERR_ENRICH_BUSY) /* which is another server's word */
         return 0;
     sqlite3_stmt *st = queue_stmt(q, SQL_REMOTE_HOLD);
     db_bind(st, ":job", f->lease->id);
@@ -392,10 +392,13 @@ static int finish_unstaged(struct queue *q, struct finish *f, int64_t crashes_ma
         f->lost = 1;
         return 0;
     }
-    if (f->outcome == OUT_HANDED_BACK)
+    if (f->outcome == OUT_WAITS && change_error(q, &c, f->stage, &f->err, NULL, err) < 0)
+        return -1;
+    if (f->outcome != OUT_FAILED)
         return change_attempt(q, &c, "work", "handed-back", f->signal, f->peak_rss, err) < 0
                    ? -1
-                   : back_to_ready(q, &c, c.attempts - 1, f->held_by_twin ? f->backoff_ms : 0, s, err);
+                   : back_to_ready(q, &c, c.attempts - 1,
+                                   f->outcome == OUT_WAITS ? f->err.retry_after_ms : f->held_by_twin ? f->backoff_ms : 0, s, err);
     bool crashed = f->err.code == ERR_READER_CRASHED;
     c.crashes += crashed;
     s->count.processed++;

@@ -58,7 +58,8 @@ struct lease {
 void job_lease_clear(struct lease *l);
 
 /* The outcome of an attempt, for job_finish_claim(). */
-enum outcome { OUT_STAGED, OUT_FAILED, OUT_HANDED_BACK };
+/* OUT_WAITS: it goes back for err.retry_after_ms, which counts as no attempt, and err, in the error log, says why. */
+enum outcome { OUT_STAGED, OUT_FAILED, OUT_HANDED_BACK, OUT_WAITS };
 struct finish {
     struct lease *lease;
     enum outcome outcome;

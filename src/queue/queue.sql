@@ -638,7 +638,8 @@ SELECT state, due, pipeline, remote, priority, run_at, seq, target, lanes, lane_
        (SELECT code FROM error WHERE error.job = job.id ORDER BY error.id DESC LIMIT 1),
        (SELECT count(*) FROM worker WHERE ended IS NULL AND role = 'worker'),
        (SELECT count(*) FROM worker WHERE ended IS NULL AND role = 'loader'),
-       (SELECT message FROM target_away WHERE name = job.target)
+       (SELECT message FROM target_away WHERE name = job.target),
+       (SELECT message FROM error WHERE error.job = job.id ORDER BY error.id DESC LIMIT 1)
 FROM job WHERE id = :id;
 
 -- name: explain_origin

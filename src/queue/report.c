@@ -346,7 +346,7 @@ struct explain {
     enum job_state state;
     bool due, replace;
     int64_t id, priority, run_at, seq, lease_until, attempts, attempts_max, workers, loaders;
-    const char *pipeline, *remote, *target, *lanes, *worker, *code, *away; /* of the statement */
+    const char *pipeline, *remote, *target, *lanes, *worker, *code, *why, *away; /* of the statement */
 };
 
 static int count_before(sqlite3_stmt *st, int64_t *n, struct err *err)
@@ -431,7 +431,9 @@ static int explain_ready(struct queue *q, const struct explain *e, struct buf *o
         buf_adds(out, "It waits for its time, ");
         seconds(out, e->run_at > now ? e->run_at - now : 0);
         buf_adds(out, " from now");
-        if (e->attempts)
+        if (!strcmp(e->code, err_name(ERR_ENRICH_QUOTA)))
+            buf_addf(out, ": %s", e->why);
+        else if (e->attempts)
             buf_addf(out, ", after attempt %" PRId64 " of %" PRId64 " failed with %s", e->attempts,
                      e->attempts_max, e->code);
         buf_adds(out, ".");
@@ -605,6 +607,7 @@ int job_explain(struct queue *q, int64_t id, struct buf *out, struct err *err)
         .workers = sqlite3_column_int64(st, 16),
         .loaders = sqlite3_column_int64(st, 17),
         .away = text_or_null(st, 18),
+        .why = db_text(st, 19),
         .id = id,
     };
     rc = explain_state(q, &e, out, err);

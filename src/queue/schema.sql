@@ -128,7 +128,7 @@ CREATE TABLE error (
     id      INTEGER PRIMARY KEY AUTOINCREMENT,
     job     INTEGER NOT NULL,
     attempt INTEGER NOT NULL,
-    stage   TEXT NOT NULL,      -- fetch, program, unpack, read, stage, load, work
+    stage   TEXT NOT NULL,      -- fetch, program, unpack, read, enrich, stage, load, work
     class   TEXT NOT NULL CHECK (class = 'transient' OR class = 'permanent' OR class = 'poison'),
     code    TEXT NOT NULL,
     message TEXT NOT NULL,

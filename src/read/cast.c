@@ -439,8 +439,7 @@ static int sort_out(struct cast *c, const struct batch *in, struct rejects *reje
     return 0;
 }
 
-int cast_batch(struct cast *c, struct batch *in, struct rows *out, struct rejects *rejects,
-               struct err *err)
+static void cast_columns(struct cast *c, struct batch *in)
 {
     assert(in->cols == c->cols && in->rows <= BATCH_ROWS);
     if (c->nfaults) {
@@ -455,9 +454,26 @@ int cast_batch(struct cast *c, struct batch *in, struct rows *out, struct reject
         if (rules)
             clean_values(c, rules, col, in->rows);
     }
+}
+
+int cast_batch(struct cast *c, struct batch *in, struct rows *out, struct rejects *rejects,
+               struct err *err)
+{
     uint32_t good;
+    cast_columns(c, in);
     if (sort_out(c, in, rejects, &good, err) < 0)
         return -1;
     *out = (struct rows){ .n = good, .cols = c->cols, .values = c->values, .places = c->places };
     return 0;
+}
+
+bool cast_row(struct cast *c, struct batch *in, struct value *values, enum reject_reason *why, int *column)
+{
+    cast_columns(c, in);
+    *why = c->fault[0];
+    *column = c->fault_column[0];
+    if (*why != FITS)
+        return false;
+    memcpy(values, c->values, c->cols * sizeof *values);
+    return true;
 }

@@ -33,6 +33,9 @@ int cast_open(struct cast **out, const struct recipe *recipe, const struct colum
  * disk trouble. */
 int cast_batch(struct cast *c, struct batch *in, struct rows *out, struct rejects *rejects,
                struct err *err);
+/* One row that stands in no member: the first of `in`, whose places are not looked at. true: its values are in `values`; false: refused,
+ * *why and *column tell. */
+bool cast_row(struct cast *c, struct batch *in, struct value *values, enum reject_reason *why, int *column);
 void cast_close(struct cast *c);
 
 #endif

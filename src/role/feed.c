@@ -232,9 +232,9 @@ static ssize_t sink_write(void *arg, const void *p, size_t n, struct err *err)
 
 static int wait_room(struct hand *k, struct err *err)
 {
-    struct pollfd fds[2];
+    struct pollfd fds[READER_FDS];
     reader_pollfds(k->reader, fds);
-    (void)poll(fds, 2, POLL_MS);
+    (void)poll(fds, READER_FDS, POLL_MS);
     return sink_tick(k, err);
 }
 
@@ -323,9 +323,9 @@ static int object_whole(struct hand *k, struct err *err)
 
 static int fetched_object(struct hand *k, struct err *err)
 {
-    struct pollfd fds[2];
+    struct pollfd fds[READER_FDS];
     reader_pollfds(k->reader, fds);
-    struct fetch_sink sink = { k, sink_head, sink_write, sink_tick, fds, 2 };
+    struct fetch_sink sink = { k, sink_head, sink_write, sink_tick, fds, READER_FDS };
     struct fetch_head resume;
     int64_t got = 0;
     int resuming = resume_point(k, &resume, err);
@@ -366,11 +366,11 @@ static int ring_bytes(struct hand *k, const char *p, size_t n, struct err *err)
 /* Until there is something to do, a while at most. */
 static int wait_program(struct hand *k, const struct program *program, bool open, struct err *err)
 {
-    struct pollfd fds[4];
+    struct pollfd fds[READER_FDS + 2];
     reader_pollfds(k->reader, fds);
-    fds[2] = (struct pollfd){ open ? program_out(program) : -1, POLLIN, 0 };
-    fds[3] = (struct pollfd){ program_fd(program), POLLIN, 0 };
-    (void)poll(fds, 4, POLL_MS);
+    fds[READER_FDS] = (struct pollfd){ open ? program_out(program) : -1, POLLIN, 0 };
+    fds[READER_FDS + 1] = (struct pollfd){ program_fd(program), POLLIN, 0 };
+    (void)poll(fds, READER_FDS + 2, POLL_MS);
     return sink_tick(k, err);
 }
 
@@ -439,9 +439,9 @@ static int program_object(struct hand *k, struct err *err)
 static int wait_turn(struct hand *k, struct err *err)
 {
     while (!k->has_result && reader_full(k->reader)) {
-        struct pollfd fds[2];
+        struct pollfd fds[READER_FDS];
         reader_pollfds(k->reader, fds);
-        (void)poll(fds, 2, POLL_MS);
+        (void)poll(fds, READER_FDS, POLL_MS);
         if (hand_tick(k, err) < 0)
             return -1;
     }
@@ -482,15 +482,17 @@ static int await_result(struct hand *k, struct err *err)
 {
     k->f->stage = "read";
     while (!k->has_result) {
-        struct pollfd fds[2];
+        struct pollfd fds[READER_FDS];
         reader_pollfds(k->reader, fds);
         if (hand_tick(k, err) < 0)
             return -1;
         if (!k->has_result)
-            (void)poll(fds, 2, POLL_MS);
+            (void)poll(fds, READER_FDS, POLL_MS);
     }
     if (k->f->result.rc < 0) {
         *err = k->f->result.err;
+        if (err->code >= ERR_ENRICH && err->code <= ERR_ENRICH_MISS)
+            k->f->stage = "enrich";
         return -1;
     }
     return 0;
@@ -503,7 +505,10 @@ static int run_start(struct feed *f, int n, struct err *err)
     if (!(f->objects = calloc((size_t)n, sizeof *f->objects)))
         return err_nomem(err);
     f->spooled |= f->resume;
-    return *f->reader ? 0 : reader_spawn(f->reader, f->config, err); /* a dead one is replaced when the job begins */
+    if (!*f->reader && reader_spawn(f->reader, f->config, err) < 0) /* a dead one is replaced when the job begins */
+        return -1;
+    reader_enrich(*f->reader, f->enrich);
+    return 0;
 }
 
 int feed_run(struct feed *f, char *const *uris, int n, const char *const *columns, bool infer, struct err *err)

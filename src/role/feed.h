@@ -24,6 +24,7 @@ struct feed {
     struct reader_child **reader; /* replaced when it is dead */
     struct spool *spool;
     struct fetch *fetch;
+    struct enrich *enrich;        /* answers the reader's questions; NULL: nobody does */
     const struct pipeline *pipeline;
     const char *uid;              /* of the job */
     const char *params;           /* of the job, a JSON object, or NULL */

@@ -51,6 +51,7 @@ struct reader_child {
     bool early; /* ... it is, in early_result, and nobody has asked for it yet */
     struct reader_result early_result;
     const char *wrong; /* why we killed it, or NULL */
+    struct enrich *enrich; /* answers its questions; NULL: nobody does */
     struct spool *spool;
     char uid[64];
     int64_t token;
@@ -66,6 +67,8 @@ struct reader_child {
 
 static void child_forget(struct reader_child *c)
 {
+    if (c->enrich)
+        enrich_abandon(c->enrich);
     channel_clear(&c->control);
     fd_closep(&c->reply);
     ring_clear(&c->ring);
@@ -208,6 +211,8 @@ void reader_free(struct reader_child *c)
         reader_result_clear(&c->early_result);
     free(c);
 }
+
+void reader_enrich(struct reader_child *c, struct enrich *enrich) { c->enrich = enrich; }
 
 bool reader_alive(struct reader_child *c)
 {
@@ -385,9 +390,9 @@ int64_t reader_ahead_bytes(const struct reader_child *c)
 static int wait_ahead(struct reader_child *c, struct err *err)
 {
     while (reader_full(c)) {
-        struct pollfd fds[2];
+        struct pollfd fds[READER_FDS];
         reader_pollfds(c, fds);
-        (void)poll(fds, 2, 100);
+        (void)poll(fds, READER_FDS, 100);
         int rc = reader_tick(c, &c->early_result, err);
         if (rc < 0)
             return -1;
@@ -469,19 +474,36 @@ int reader_abort(struct reader_child *c, struct err *err)
     return 0;
 }
 
-void reader_pollfds(struct reader_child *c, struct pollfd fds[2])
+void reader_pollfds(struct reader_child *c, struct pollfd fds[READER_FDS])
 {
     fds[0] = (struct pollfd){ c->control.fd, POLLIN, 0 };
     if (c->control.first)
         fds[0].events |= POLLOUT;
     fds[1] = (struct pollfd){ c->ring.room_event, POLLIN, 0 };
+    fds[2] = (struct pollfd){ c->enrich ? enrich_fd(c->enrich) : -1, POLLIN, 0 };
 }
 
 /* ---- serving the child ---- */
 
+/* What it waits for: a descriptor, or `why` there is none. */
+static int reply(struct reader_child *c, struct message *answer, const struct err *why, struct err *err)
+{
+    AUTO(buf_clear) struct buf body = { 0 };
+    if (answer->fd < 0)
+        pack_err(&body, why);
+    answer->body = buf_str(&body);
+    struct channel reply;
+    channel_init(&reply, c->reply);
+    int rc = body.failed ? err_nomem(err) : channel_post(&reply, answer, err);
+    if (reply.first && rc == 0)
+        c->wrong = "it did not take the files it asked for";
+    reply.fd = -1;
+    channel_clear(&reply);
+    return rc;
+}
+
 static int serve_open(struct reader_child *c, const struct message *m, struct err *err)
 {
-    struct buf body = { 0 };
     struct message answer = { .type = READER_OPENED, .fd = -1 };
     struct err why = { 0 };
     AUTO(fd_closep) int fd = -1;
@@ -490,19 +512,34 @@ static int serve_open(struct reader_child *c, const struct message *m, struct er
                 RESULT_OUTPUTS_MAX);
     else
         fd = spool_create(c->spool, c->uid, c->token, (int)m->a, &why);
-    if (fd < 0)
-        pack_err(&body, &why);
     answer.fd = fd;
-    answer.body = buf_str(&body);
-    struct channel reply;
-    channel_init(&reply, c->reply);
-    int rc = body.failed ? err_nomem(err) : channel_post(&reply, &answer, err);
-    if (reply.first && rc == 0)
-        c->wrong = "it did not take the files it asked for";
-    reply.fd = -1;
-    channel_clear(&reply);
-    buf_clear(&body);
-    return rc;
+    return reply(c, &answer, &why, err);
+}
+
+/* A question: the answer may take its time. */
+static int serve_ask(struct reader_child *c, const struct message *m, struct err *err)
+{
+    struct message answer = { .type = READER_ANSWER, .fd = -1 };
+    struct err why;
+    if (!c->enrich)
+        err_set(&why, ERR_INTERNAL, "nobody is here to ask");
+    else if (enrich_ask(c->enrich, m->a, m->body, &why) == 0)
+        return 0;
+    return reply(c, &answer, &why, err);
+}
+
+/* The answer, when it is there. */
+static int serve_answer(struct reader_child *c, struct err *err)
+{
+    struct message answer = { .type = READER_ANSWER, .fd = -1 };
+    struct err why = { 0 };
+    if (!c->enrich)
+        return 0;
+    int rc = enrich_tick(c->enrich, &answer.fd, &answer.a, &why);
+    if (rc == 0)
+        return 0;
+    AUTO(fd_closep) int fd = answer.fd;
+    return reply(c, &answer, &why, err);
 }
 
 static int serve(struct reader_child *c, struct reader_result *result, struct err *err)
@@ -527,9 +564,9 @@ static int serve(struct reader_child *c, struct reader_result *result, struct er
                     child_end(c);
                 return 1;
             }
-            if (m.type != READER_OPEN)
+            if (m.type != READER_OPEN && m.type != READER_ASK)
                 c->wrong = "it sent a message that cannot be";
-            else if (serve_open(c, &m, err) < 0)
+            else if ((m.type == READER_OPEN ? serve_open(c, &m, err) : serve_ask(c, &m, err)) < 0)
                 return -1;
         }
         if (c->wrong) {
@@ -562,5 +599,6 @@ int reader_tick(struct reader_child *c, struct reader_result *result, struct err
         result_of_death(c, result);
         return 1;
     }
-    return serve(c, result, err);
+    int rc = serve(c, result, err);
+    return rc ? rc : serve_answer(c, err);
 }

@@ -18,6 +18,7 @@
 #include "io/spool.h"
 #include "pipeline/pipeline.h"
 #include "read/infer.h"
+#include "role/enrich.h"
 
 struct reader_child;
 
@@ -44,6 +45,9 @@ void reader_free(struct reader_child *c);
 bool reader_alive(struct reader_child *c);
 pid_t reader_pid(const struct reader_child *c); /* 0: dead */
 
+/* Who answers the child's questions from now on; borrowed. NULL, as at the beginning: nobody. */
+void reader_enrich(struct reader_child *c, struct enrich *enrich);
+
 /* Begin a job. The child asks for staged files by itself; the parent side opens them in `spool` for `uid` and `token` inside reader_tick(). columns: see
  * pipeline_start. infer: only look at the first object and give back columns. */
 int reader_begin(struct reader_child *c, const struct pipeline *p, const char *const *columns, const char *params, struct spool *spool,
@@ -68,8 +72,9 @@ bool reader_full(const struct reader_child *c);
 /* Bytes of the complete files that were given to this job and that the child is not done with. */
 int64_t reader_ahead_bytes(const struct reader_child *c);
 
-/* Descriptors to poll for POLLIN: control socket and "room in the ring" event; always 2. */
-void reader_pollfds(struct reader_child *c, struct pollfd fds[2]);
+/* Descriptors to poll for POLLIN: control socket, "room in the ring" event, and what an answer to the child waits for (or -1). */
+enum { READER_FDS = 3 };
+void reader_pollfds(struct reader_child *c, struct pollfd fds[READER_FDS]);
 /* Serve what the child asked for. 1: the result is there (*result filled; cleared by the caller), 0: not yet, -1 error of our
  * side. A dead child is a result with err reader-crashed (poison), or reader-memory. */
 int reader_tick(struct reader_child *c, struct reader_result *result, struct err *err);

@@ -249,6 +249,40 @@ static int staged_open(void *arg, int number, const char *ext, struct err *err)
     return m.fd;
 }
 
+/* ---- enrichment ---- */
+
+static int answer_read(int fd, uint64_t bytes, struct buf *answer, struct err *err)
+{
+    if (bytes > SIZE_MAX / 2 || !buf_reserve(answer, (size_t)bytes))
+        return err_nomem(err);
+    while (answer->n < bytes) {
+        ssize_t n = pread(fd, answer->p + answer->n, (size_t)bytes - answer->n, (off_t)answer->n);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return err_set(err, ERR_INTERNAL, "the worker's answer ends too early");
+        answer->n += (size_t)n;
+    }
+    return 0;
+}
+
+static int ask_worker(void *arg, int enrich, struct str question, struct buf *answer, struct err *err)
+{
+    struct child *c = arg;
+    struct message m = { .type = READER_ASK, .a = (uint64_t)enrich, .body = question, .fd = -1 };
+    if (channel_send(&c->control, &m, err) < 0 || channel_recv(&c->reply, &m, true) != CHANNEL_MESSAGE)
+        leave();
+    if (m.fd >= 0) {
+        AUTO(fd_closep) int fd = m.fd;
+        return answer_read(fd, m.a, answer, err);
+    }
+    struct unpacker u = { m.body, false };
+    take_err(&u, err);
+    return -1;
+}
+
+/* ---- the end of outputs ---- */
+
 static int staged_sync(struct child *c, struct err *err)
 {
     for (int i = 0; i < OUTPUTS_MAX; i++)
@@ -379,6 +413,7 @@ static int job_pipeline(struct child *c, struct output *outputs, int *noutputs,
     if (pipeline_start(&c->run, c->config, c->pipeline, c->uid, c->params, (const char *const *)c->columns, &c->stage,
                        err) < 0)
         return -1;
+    pipeline_asks(c->run, (struct asker){ ask_worker, c });
     int rc = job_objects(c, err);
     if (rc == 0)
         rc = pipeline_finish(c->run, outputs, noutputs, err);
@@ -519,6 +554,11 @@ static void secrets_wipe(const struct config *config)
         wipe(config->remotes[i].password);
         wipe(config->remotes[i].header);
         wipe(config->remotes[i].proxy);
+    }
+    for (int i = 0; i < config->nenriches; i++) {
+        wipe(config->enriches[i].url_text);
+        wipe(config->enriches[i].body_text);
+        wipe(config->enriches[i].header);
     }
     extern char **environ;
     for (char **e = environ; e && *e; e++)

@@ -29,6 +29,8 @@ enum reader_message {
     READER_HELLO,  /* body: error; its code is ERR_NONE when the child is ready. a: peak RSS */
     READER_OPEN,   /* a: number of the output */
     READER_OPENED, /* descriptor, or body: error */
+    READER_ASK,    /* a: number of an [enrich]; body: question, see pipeline/enrich.h. The child waits for the answer */
+    READER_ANSWER, /* descriptor of the answer, a: its bytes; or body: error. By the socket of OPENED */
     READER_RESULT, /* body: see result_pack */
 };
 

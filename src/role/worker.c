@@ -45,6 +45,7 @@ struct worker {
     struct spool spool;
     struct queue *queue;
     struct fetch *fetch;
+    struct enrich *enrich;
     struct archive *archive;
     int64_t id; /* in the registry */
     int64_t only; /* the one job to work on, or 0 */
@@ -354,7 +355,10 @@ static void finish_fill(struct finish *f, struct done *d, const struct work *k, 
     bool has_outputs = rc == 0 || err->code == ERR_REJECTS; /* the rejects of a job that dies of them can be looked at */
     *f = (struct finish){
         .lease = &d->lease,
-        .outcome = rc == 0 ? OUT_STAGED : err->code == ERR_SHUTDOWN ? OUT_HANDED_BACK : OUT_FAILED,
+        .outcome = rc == 0                            ? OUT_STAGED
+                   : err->code == ERR_SHUTDOWN        ? OUT_HANDED_BACK
+                   : err->code == ERR_ENRICH_QUOTA    ? OUT_WAITS
+                                                      : OUT_FAILED,
         .outputs = has_outputs ? r->outputs : NULL,
         .noutputs = has_outputs ? r->noutputs : 0,
         .rows_read = (int64_t)r->counts.read,
@@ -388,6 +392,9 @@ static void log_outcome(const struct done *d, const struct finish *f, int64_t ms
                   log_num(ms), NULL);
     else if (f->outcome == OUT_HANDED_BACK)
         log_event(LOG_INFO, "job handed back", "job", d->lease.uid, "pipeline", d->lease.pipeline, NULL);
+    else if (f->outcome == OUT_WAITS)
+        log_event(LOG_WARN, "job waits", "job", d->lease.uid, "pipeline", d->lease.pipeline, "why", f->err.msg, "ms",
+                  log_num(f->err.retry_after_ms), NULL);
     else if (f->err.code == ERR_LEASE_LOST)
         log_event(LOG_WARN, "job given up", "job", d->lease.uid, "why", f->err.msg, NULL);
     else
@@ -429,6 +436,7 @@ static void work_one(struct worker *w, int i)
         .reader = &w->reader,
         .spool = &w->spool,
         .fetch = w->fetch,
+        .enrich = w->enrich,
         .uid = d->lease.uid,
         .params = d->lease.params,
         .token = d->lease.token,
@@ -569,7 +577,7 @@ int worker_open(struct worker **out, const struct role *role, struct err *err)
     }
     if (reader_spawn(&w->reader, w->config, err) < 0 || spool_open(&w->spool, w->config->spool, true, err) < 0 ||
         queue_open(&w->queue, w->config->database, QUEUE_CREATE, err) < 0 ||
-        fetch_open(&w->fetch, &w->config->limits, err) < 0 ||
+        fetch_open(&w->fetch, &w->config->limits, err) < 0 || enrich_open(&w->enrich, w->config, err) < 0 ||
         tell_limits(w, err) < 0 || registry_join(w->queue, "worker", role->name, &w->id, err) < 0) {
         worker_close(w);
         return -1;
@@ -674,6 +682,7 @@ void worker_close(struct worker *w)
     queue_close(w->queue);
     spool_close(&w->spool);
     reader_free(w->reader);
+    enrich_close(w->enrich);
     free(w);
 }
 

@@ -1,0 +1,380 @@
+/* The cache of enrichments on SQLite. See answers.h, also for what a power cut leaves. */
+#include "io/answers.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+
+#include "base/sys.h"
+#include "io/db.h"
+
+enum {
+    SCHEMA_VERSION = 1,
+    CHECKPOINT_FRAMES = 1000, /* pages in the WAL before it is copied back */
+    EVICT_MAX = 1000,         /* rows that one transaction takes out, beside as many as it puts in */
+};
+
+/* What a row counts for: its body, and about as much as stands beside it. */
+#define BYTES_OF(row) "(coalesce(length(" row ".body), 0) + 100)"
+
+static const char schema[] =
+    "CREATE TABLE place (\n" /* one a [enrich]: what it has, and what all workers together may ask of it */
+    "    name TEXT PRIMARY KEY,\n"
+    "    rows INTEGER NOT NULL DEFAULT 0,\n"
+    "    bytes INTEGER NOT NULL DEFAULT 0,\n"
+    "    next_at INTEGER NOT NULL DEFAULT 0,\n"    /* interval=: the next request starts then */
+    "    quota_from INTEGER NOT NULL DEFAULT 0,\n" /* the period that quota_used is of */
+    "    quota_used INTEGER NOT NULL DEFAULT 0,\n"
+    "    held_until INTEGER NOT NULL DEFAULT 0,\n" /* the server asked to be left alone */
+    "    held_why TEXT NOT NULL DEFAULT ''\n"
+    ") WITHOUT ROWID;\n"
+    "CREATE TABLE answer (\n"
+    "    id INTEGER PRIMARY KEY,\n" /* grows: the least is the oldest */
+    "    place TEXT NOT NULL,\n"
+    "    key TEXT NOT NULL UNIQUE,\n"
+    "    expires INTEGER NOT NULL,\n"
+    "    body BLOB\n" /* NULL: there is no answer */
+    ");\n"
+    "CREATE INDEX answer_age ON answer (place, id);\n"
+    "CREATE TRIGGER answer_comes AFTER INSERT ON answer BEGIN\n"
+    "    UPDATE place SET rows = rows + 1, bytes = bytes + " BYTES_OF("NEW") " WHERE name = NEW.place;\n"
+    "END;\n"
+    "CREATE TRIGGER answer_goes AFTER DELETE ON answer BEGIN\n"
+    "    UPDATE place SET rows = rows - 1, bytes = bytes - " BYTES_OF("OLD") " WHERE name = OLD.place;\n"
+    "END;\n";
+
+enum sql { BEGIN, LOOK, COMMIT, ROLLBACK, GET, PLACE_MAKE, FORGET, PUT, OLDEST, DROP, PLACE_READ, TAKE, GIVE_BACK, HOLD, SQLS };
+static const char *const statements[SQLS] = {
+    [BEGIN] = "BEGIN IMMEDIATE",
+    [LOOK] = "BEGIN",
+    [COMMIT] = "COMMIT",
+    [ROLLBACK] = "ROLLBACK",
+    [GET] = "SELECT body IS NULL, body FROM answer WHERE key = :key AND expires > :now",
+    [PLACE_MAKE] = "INSERT INTO place (name) VALUES (:place) ON CONFLICT (name) DO NOTHING",
+    [FORGET] = "DELETE FROM answer WHERE key = :key",
+    [PUT] = "INSERT INTO answer (place, key, expires, body) VALUES (:place, :key, :expires, :body)",
+    /* the oldest one, if it has to go */
+    [OLDEST] = "SELECT a.id FROM answer AS a JOIN place AS p ON p.name = a.place "
+               "WHERE a.id = (SELECT min(id) FROM answer WHERE place = :place) "
+               "AND (a.expires <= :now OR p.rows > :rows OR p.bytes > :bytes)",
+    [DROP] = "DELETE FROM answer WHERE id = :id",
+    [PLACE_READ] = "SELECT next_at, quota_from, quota_used, held_until, held_why FROM place WHERE name = :place",
+    [TAKE] = "UPDATE place SET next_at = :next_at, quota_from = :from, quota_used = :used WHERE name = :place",
+    [GIVE_BACK] = "UPDATE place SET quota_used = max(0, quota_used - :n) WHERE name = :place AND quota_from = :from",
+    [HOLD] = "UPDATE place SET held_until = :until, held_why = :why WHERE name = :place AND held_until < :until",
+};
+
+struct answers {
+    sqlite3 *db;
+    char *path;
+    int lock_fd;
+    int wal_frames; /* after the last commit */
+    sqlite3_stmt *st[SQLS];
+};
+
+static sqlite3_stmt *stmt(struct answers *a, enum sql which)
+{
+    sqlite3_reset(a->st[which]);
+    sqlite3_clear_bindings(a->st[which]);
+    return a->st[which];
+}
+
+/* ---- the lock ---- */
+
+static int lock_take(struct answers *a, struct err *err)
+{
+    while (flock(a->lock_fd, LOCK_EX) < 0)
+        if (errno != EINTR)
+            return err_sys(err, "lock '%s-lock'", a->path);
+    return 0;
+}
+
+static void lock_give(struct answers *a) { (void)flock(a->lock_fd, LOCK_UN); }
+
+static int begin(struct answers *a, struct err *err)
+{
+    if (lock_take(a, err) < 0)
+        return -1;
+    if (db_run(stmt(a, BEGIN), err) == 0)
+        return 0;
+    lock_give(a);
+    return -1;
+}
+
+/* Commit, or roll back where rc says so; the lock is given up. */
+static int end(struct answers *a, int rc, struct err *err)
+{
+    struct err ignored;
+    if (rc == 0)
+        rc = db_run(stmt(a, COMMIT), err);
+    if (rc < 0 && !sqlite3_get_autocommit(a->db))
+        (void)db_run(stmt(a, ROLLBACK), &ignored);
+    if (rc == 0 && a->wal_frames >= CHECKPOINT_FRAMES) /* a failure is none of the commit */
+        (void)sqlite3_wal_checkpoint_v2(a->db, "main", SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    lock_give(a);
+    return rc < 0 ? err_in(err, "the cache '%s'", a->path) : 0;
+}
+
+/* ---- open and close ---- */
+
+static int on_commit(void *arg, sqlite3 *db, const char *name, int frames)
+{
+    (void)db, (void)name;
+    ((struct answers *)arg)->wal_frames = frames;
+    return SQLITE_OK;
+}
+
+static int open_locked(struct answers *a, struct err *err)
+{
+    static const char *const migrations[SCHEMA_VERSION] = { NULL };
+    if (db_open(&a->db, a->path, DB_CREATE, err) < 0 ||
+        db_exec(a->db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -4000; PRAGMA temp_store = MEMORY;"
+                       "PRAGMA journal_size_limit = 16777216", err) < 0 ||
+        db_migrate(a->db, a->path, schema, migrations, SCHEMA_VERSION, err) < 0)
+        return -1;
+    sqlite3_wal_hook(a->db, on_commit, a);
+    for (int i = 0; i < SQLS; i++)
+        if (db_prepare(a->db, &a->st[i], statements[i], err) < 0)
+            return -1;
+    return 0;
+}
+
+static int lock_open(struct answers *a, struct err *err)
+{
+    AUTO(buf_clear) struct buf name = { 0 };
+    buf_addf(&name, "%s-lock", a->path);
+    if (name.failed)
+        return err_nomem(err);
+    a->lock_fd = open(name.p, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+    return a->lock_fd < 0 ? err_sys(err, "open '%s'", name.p) : 0;
+}
+
+int answers_open(struct answers **out, const char *path, struct err *err)
+{
+    struct answers *a = calloc(1, sizeof *a);
+    if (!a || !(a->path = strdup(path))) {
+        free(a);
+        return err_nomem(err);
+    }
+    a->lock_fd = -1;
+    int rc = lock_open(a, err);
+    if (rc == 0 && (rc = lock_take(a, err)) == 0) {
+        rc = open_locked(a, err);
+        lock_give(a);
+    }
+    if (rc < 0) {
+        answers_close(a);
+        return err_in(err, "the cache of enrichments, '%s', which can be removed when no worker runs", path);
+    }
+    *out = a;
+    return 0;
+}
+
+void answers_close(struct answers *a)
+{
+    if (!a)
+        return;
+    db_close(&a->db);
+    fd_closep(&a->lock_fd);
+    free(a->path);
+    free(a);
+}
+
+/* ---- answers ---- */
+
+int answers_look(struct answers *a, struct err *err)
+{
+    return db_run(stmt(a, LOOK), err) < 0 ? err_in(err, "the cache '%s'", a->path) : 0;
+}
+
+void answers_looked(struct answers *a)
+{
+    struct err ignored; /* nothing was written */
+    (void)db_run(stmt(a, COMMIT), &ignored);
+}
+
+int answers_get(struct answers *a, const char key[ANSWER_KEY + 1], int64_t now, bool *none, struct buf *body, struct err *err)
+{
+    sqlite3_stmt *st = stmt(a, GET);
+    db_bind(st, ":key", key);
+    db_bind(st, ":now", now);
+    int rc = db_step(st, err);
+    if (rc < 0)
+        return err_in(err, "the cache '%s'", a->path);
+    buf_reset(body);
+    if (rc == 1) {
+        *none = sqlite3_column_int(st, 0);
+        buf_add(body, sqlite3_column_blob(st, 1), (size_t)sqlite3_column_bytes(st, 1));
+        sqlite3_reset(st); /* a reader that goes on would keep the WAL from ending */
+    }
+    return body->failed ? err_nomem(err) : rc;
+}
+
+static int put_one(struct answers *a, const char *place, const struct answer_new *v, struct err *err)
+{
+    sqlite3_stmt *st = stmt(a, FORGET);
+    db_bind(st, ":key", (const char *)v->key);
+    if (db_run(st, err) < 0 || v->what == ANSWER_FORGET)
+        return v->what == ANSWER_FORGET ? 0 : -1;
+    st = stmt(a, PUT);
+    db_bind(st, ":place", place);
+    db_bind(st, ":key", (const char *)v->key);
+    db_bind(st, ":expires", v->expires);
+    if (v->what == ANSWER_IS)
+        db_bind_blob(st, ":body", v->body.p, v->body.n);
+    return db_run(st, err);
+}
+
+/* Take out the oldest one, if it has expired or the place has too much: 1, 0, -1. */
+static int evict_one(struct answers *a, const char *place, const struct answer_limits *limits, int64_t now, struct err *err)
+{
+    sqlite3_stmt *st = stmt(a, OLDEST);
+    db_bind(st, ":place", place);
+    db_bind(st, ":now", now);
+    db_bind(st, ":rows", limits->rows);
+    db_bind(st, ":bytes", limits->bytes);
+    int rc = db_step(st, err);
+    if (rc <= 0)
+        return rc;
+    int64_t id = sqlite3_column_int64(st, 0);
+    sqlite3_reset(st);
+    st = stmt(a, DROP);
+    db_bind(st, ":id", id);
+    return db_run(st, err) < 0 ? -1 : 1;
+}
+
+static int put_all(struct answers *a, const char *place, const struct answer_limits *limits, const struct answer_new *news, int n,
+                   int64_t now, struct err *err)
+{
+    sqlite3_stmt *st = stmt(a, PLACE_MAKE);
+    db_bind(st, ":place", place);
+    if (db_run(st, err) < 0)
+        return -1;
+    for (int i = 0; i < n; i++)
+        if (put_one(a, place, &news[i], err) < 0)
+            return -1;
+    int rc = 1;
+    for (int i = 0; i < n + EVICT_MAX && rc == 1; i++)
+        rc = evict_one(a, place, limits, now, err);
+    return rc < 0 ? -1 : 0;
+}
+
+int answers_put(struct answers *a, const char *place, const struct answer_limits *limits, const struct answer_new *news, int n,
+                int64_t now, struct err *err)
+{
+    if (n == 0)
+        return 0;
+    if (begin(a, err) < 0)
+        return -1;
+    return end(a, put_all(a, place, limits, news, n, now, err), err);
+}
+
+/* ---- what may be asked ---- */
+
+/* What the place's row allows: *out, and what its row is to be afterwards. */
+struct place {
+    int64_t next_at, quota_from, quota_used;
+};
+
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t greatest(int64_t a, int64_t b) { return a > b ? a : b; }
+
+/* 1 it is known, 0 it is not (all is open), -1. */
+static int place_read(struct answers *a, const char *place, struct place *p, int64_t now, struct ask_grant *out, struct err *err)
+{
+    sqlite3_stmt *st = stmt(a, PLACE_READ);
+    db_bind(st, ":place", place);
+    int rc = db_step(st, err);
+    *p = (struct place){ 0 };
+    if (rc != 1)
+        return rc;
+    *p = (struct place){ sqlite3_column_int64(st, 0), sqlite3_column_int64(st, 1), sqlite3_column_int64(st, 2) };
+    int64_t held_until = sqlite3_column_int64(st, 3);
+    if (held_until > now) {
+        *out = (struct ask_grant){ .gate = ASK_HELD, .at = held_until };
+        snprintf(out->why, sizeof out->why, "%s", db_text(st, 4));
+    }
+    sqlite3_reset(st);
+    return 1;
+}
+
+static void grant(struct place *p, const struct ask_limits *limits, int64_t want, int64_t now, struct ask_grant *out)
+{
+    out->n = want;
+    out->at = now;
+    if (limits->quota) {
+        int64_t from = now - now % limits->quota_ms;
+        p->quota_used = p->quota_from == from ? p->quota_used : 0;
+        p->quota_from = from;
+        out->n = least(want, limits->quota - p->quota_used);
+        if (out->n <= 0) {
+            *out = (struct ask_grant){ .gate = ASK_QUOTA, .at = from + limits->quota_ms };
+            return;
+        }
+        p->quota_used += out->n;
+    }
+    if (limits->interval_ms) {
+        out->at = greatest(p->next_at, now);
+        p->next_at = out->at + limits->interval_ms * out->n;
+    }
+}
+
+static int take_locked(struct answers *a, const char *place, const struct ask_limits *limits, int64_t want, int64_t now,
+                       struct ask_grant *out, struct err *err)
+{
+    struct place p;
+    sqlite3_stmt *st = stmt(a, PLACE_MAKE);
+    db_bind(st, ":place", place);
+    if (db_run(st, err) < 0 || place_read(a, place, &p, now, out, err) < 0)
+        return -1;
+    if (out->gate == ASK_OPEN)
+        grant(&p, limits, want, now, out);
+    if (out->gate != ASK_OPEN)
+        return 0;
+    st = stmt(a, TAKE);
+    db_bind(st, ":place", place);
+    db_bind(st, ":next_at", p.next_at);
+    db_bind(st, ":from", p.quota_from);
+    db_bind(st, ":used", p.quota_used);
+    return db_run(st, err);
+}
+
+int answers_take(struct answers *a, const char *place, const struct ask_limits *limits, int64_t want, int64_t now, struct ask_grant *out,
+                 struct err *err)
+{
+    struct place p;
+    *out = (struct ask_grant){ .n = want, .at = now };
+    if (!limits->interval_ms && !limits->quota)
+        return place_read(a, place, &p, now, out, err) < 0 ? err_in(err, "the cache '%s'", a->path) : 0;
+    if (begin(a, err) < 0)
+        return -1;
+    return end(a, take_locked(a, place, limits, want, now, out, err), err);
+}
+
+int answers_give_back(struct answers *a, const char *place, const struct ask_limits *limits, int64_t n, int64_t now, struct err *err)
+{
+    if (!limits->quota || n <= 0)
+        return 0;
+    if (begin(a, err) < 0)
+        return -1;
+    sqlite3_stmt *st = stmt(a, GIVE_BACK);
+    db_bind(st, ":place", place);
+    db_bind(st, ":n", n);
+    db_bind(st, ":from", now - now % limits->quota_ms);
+    return end(a, db_run(st, err), err);
+}
+
+int answers_hold(struct answers *a, const char *place, int64_t until, const char *why, struct err *err)
+{
+    if (begin(a, err) < 0)
+        return -1;
+    sqlite3_stmt *make = stmt(a, PLACE_MAKE), *st = stmt(a, HOLD);
+    db_bind(make, ":place", place);
+    db_bind(st, ":place", place);
+    db_bind(st, ":until", until);
+    db_bind(st, ":why", why);
+    int rc = db_run(make, err);
+    return end(a, rc < 0 ? rc : db_run(st, err), err);
+}

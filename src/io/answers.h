@@ -1,0 +1,75 @@
+/*
+ * The cache of enrichments, and what all workers together may ask for: a SQLite file of its own, shared by all processes of a site.
+ *
+ * An answer stands under its place (the name of the [enrich]) and a key, which is a hash: neither what was asked nor a secret can be
+ * read from it. Each place keeps as many rows and bytes as its limits say; the oldest answers go first. Requests are counted before they are
+ * sent, so that a quota is never passed; a process that dies has taken what it did not send.
+ *
+ * Writers queue at a lock of their own beside the file (<path>-lock, flock), then BEGIN IMMEDIATE; checkpoints run inside of it alone, for
+ * the reason that stands in queue/queue.h. If power fails the newest answers are gone, and the newest requests are not counted. The
+ * file may be removed while nobody uses it: then the cache is empty.
+ */
+#ifndef QETL_IO_ANSWERS_H
+#define QETL_IO_ANSWERS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+
+struct answers;
+/* Made where it is missing, by any number of processes at once. Errors: database, database-newer, disk-full. */
+int answers_open(struct answers **out, const char *path, struct err *err);
+void answers_close(struct answers *a); /* NULL is fine */
+
+enum { ANSWER_KEY = 32 }; /* of a key, in hex */
+
+/* Many looks at one moment cost less than each by itself: between these two. */
+int answers_look(struct answers *a, struct err *err);
+void answers_looked(struct answers *a);
+/* The answer, if one is kept that has not expired, into body: 1, 0, -1. *none: the server said that there is none. */
+int answers_get(struct answers *a, const char key[ANSWER_KEY + 1], int64_t now, bool *none, struct buf *body, struct err *err);
+
+/* What to write down of a key. */
+enum answer_news {
+    ANSWER_IS,     /* body is the answer */
+    ANSWER_NONE,   /* there is none; also of an answer that turned out to be none */
+    ANSWER_FORGET, /* what is kept is of no use */
+};
+struct answer_new {
+    enum answer_news what;
+    char key[ANSWER_KEY + 1];
+    int64_t expires; /* ms since 1970 */
+    struct str body;
+};
+struct answer_limits {
+    int64_t rows, bytes;
+};
+/* All of them in one transaction; what stands over the limits goes. */
+int answers_put(struct answers *a, const char *place, const struct answer_limits *limits, const struct answer_new *news, int n,
+                int64_t now, struct err *err);
+
+/* ---- what may be asked, by all together ---- */
+
+struct ask_limits {
+    int64_t interval_ms;                /* from the start of a request to that of the next; 0: none */
+    int64_t quota, quota_ms;            /* so many requests in each period, which begin at multiples of it since 1970 UTC; 0: any number */
+};
+enum ask_gate { ASK_OPEN, ASK_HELD, ASK_QUOTA };
+enum { ASK_WHY = 300 };
+struct ask_grant {
+    enum ask_gate gate;
+    int64_t n;       /* requests that may be sent, the first at `at`, each later one an interval after the one before */
+    int64_t at;      /* ASK_OPEN: ms since 1970; else: when to ask again */
+    char why[ASK_WHY]; /* ASK_HELD: what the server said */
+};
+/* Up to `want` requests; they count from now on. */
+int answers_take(struct answers *a, const char *place, const struct ask_limits *limits, int64_t want, int64_t now, struct ask_grant *out,
+                 struct err *err);
+/* So many of those were not sent. */
+int answers_give_back(struct answers *a, const char *place, const struct ask_limits *limits, int64_t n, int64_t now, struct err *err);
+/* The server asked to be left alone until then: that goes for all. */
+int answers_hold(struct answers *a, const char *place, int64_t until, const char *why, struct err *err);
+
+#endif

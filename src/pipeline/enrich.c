@@ -1,0 +1,508 @@
+/*
+ * The step that adds what an HTTP server knows to the rows: each [enrich] that a part names, one after the other.
+ *
+ * A batch of rows has few or many distinct keys; each is asked for once. The step waits for the worker's answer, reads it by the
+ * JSON paths of the columns and types it, so that a value from outside is checked like one from a file. A key is then known, missing, or
+ * failed, and its rows get values, nulls, go to the rejects, or fail the job. No row is given on before all of its batch are known.
+ *
+ * Nothing is kept here. A job that is tried again asks again, and finds in the cache what was answered before.
+ */
+#include "pipeline/enrich.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/hash.h"
+#include "base/json.h"
+#include "base/pack.h"
+#include "base/text.h"
+#include "read/cast.h"
+#include "read/json_row.h"
+
+enum {
+    TABLE = 4 * BATCH_ROWS, /* places of the hash table of keys */
+    WHY_MAX = 300,
+    SHOWN = 60,   /* bytes of a value in a message */
+    TAIL = 16,    /* readable bytes that the JSON scanner wants behind an answer */
+    NO_KEY = -1,  /* of a row: a null is among its inputs */
+};
+
+enum known_state { UNKNOWN, KNOWN, MISSED, FAILED };
+
+/* A distinct key of the batch in hand. */
+struct known {
+    struct str item; /* as it stands in a question */
+    enum known_state state;
+    bool again;      /* what the cache had was of no use: it is asked for anew */
+    struct value *values;
+    const char *why; /* FAILED */
+};
+
+/* An [enrich] of the part. */
+struct one {
+    const struct enrich_config *config;
+    int number;   /* in the ini */
+    int first;    /* of its columns */
+    int *inputs;  /* columns that it takes */
+    struct json_row *paths;
+    struct cast *cast;
+    struct batch batch; /* of one row: an answer */
+};
+
+struct enrich_step {
+    struct step step;
+    struct columns columns;
+    struct one *v;
+    int n;
+    struct value *values; /* of a batch, with all columns */
+    const struct place **places;
+    struct arena arena;   /* of a batch */
+    struct known *known;
+    uint32_t nknown;
+    int32_t *table;       /* key by hash, from 1; 0: none */
+    int32_t *of_row;      /* the key of each row, or NO_KEY */
+    uint32_t *asked;      /* the keys of the question in hand, in its order */
+    uint32_t nasked;
+    struct buf item, verdicts, question, *answers;
+    uint32_t nverdicts, nanswers; /* answers: all of a batch, since values lie in them */
+};
+
+/* ---- open and close ---- */
+
+static bool wanted(const struct recipe *recipe) { return recipe->nenrich > 0; }
+
+static int inputs_open(struct one *o, const struct columns *columns, struct err *err)
+{
+    const struct enrich_config *e = o->config;
+    if (!(o->inputs = calloc((size_t)e->ninputs + 1, sizeof *o->inputs)))
+        return err_nomem(err);
+    for (int i = 0; i < e->ninputs; i++)
+        if ((o->inputs[i] = columns_find(columns, str_of(e->inputs[i]))) < 0)
+            return err_set(err, ERR_CONFIG, "'%s' is not among the columns", e->inputs[i]);
+    return 0;
+}
+
+/* Answers are typed by the rules of JSON; of the recipe only the zone counts. */
+static int one_open(struct one *o, const struct step_part *part, const struct columns *columns, struct err *err)
+{
+    const struct enrich_config *e = o->config;
+    struct recipe recipe = { .nnulls = -1, .decimal_point = '.', .zone = part->recipe->zone };
+    if (inputs_open(o, columns, err) < 0 || json_row_open(&o->paths, &e->columns, UNKNOWN_STRICT, err) < 0 ||
+        cast_open(&o->cast, &recipe, &e->columns, err) < 0 || batch_init(&o->batch, (uint32_t)e->columns.n, err) < 0)
+        return err_in(err, "[enrich %s]", e->name);
+    return 0;
+}
+
+static void step_close(struct step *step)
+{
+    struct enrich_step *s = (struct enrich_step *)step;
+    for (int i = 0; i < s->n; i++) {
+        free(s->v[i].inputs);
+        json_row_close(s->v[i].paths);
+        cast_close(s->v[i].cast);
+        batch_clear(&s->v[i].batch);
+    }
+    for (uint32_t i = 0; i < s->nanswers; i++)
+        buf_clear(&s->answers[i]);
+    free(s->answers);
+    free(s->v);
+    free(s->values);
+    free(s->places);
+    free(s->known);
+    free(s->table);
+    free(s->of_row);
+    free(s->asked);
+    buf_clear(&s->item);
+    buf_clear(&s->verdicts);
+    buf_clear(&s->question);
+    arena_clear(&s->arena);
+    columns_clear(&s->columns);
+    free(s);
+}
+
+static int step_fill(struct enrich_step *s, const struct step_part *part, const struct columns *in, struct err *err)
+{
+    const struct recipe *r = part->recipe;
+    if (config_enriched(part->config, r, in, &s->columns, err) < 0)
+        return -1;
+    s->v = calloc((size_t)r->nenrich, sizeof *s->v);
+    s->values = calloc(BATCH_ROWS, mem_product((size_t)s->columns.n, sizeof *s->values));
+    s->places = calloc(BATCH_ROWS, sizeof *s->places);
+    s->known = calloc(BATCH_ROWS, sizeof *s->known);
+    s->table = calloc(TABLE, sizeof *s->table);
+    s->of_row = calloc(BATCH_ROWS, sizeof *s->of_row);
+    s->asked = calloc(ENRICH_ITEMS_MAX, sizeof *s->asked);
+    if (!s->v || !s->values || !s->places || !s->known || !s->table || !s->of_row || !s->asked)
+        return err_nomem(err);
+    int first = in->n;
+    for (int i = 0; i < r->nenrich; i++) {
+        struct one *o = &s->v[s->n++];
+        o->config = config_enrich(part->config, r->enrich[i]);
+        o->number = (int)(o->config - part->config->enriches);
+        o->first = first;
+        first += o->config->columns.n;
+        if (one_open(o, part, &s->columns, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int step_open(struct step **out, const struct step_part *part, const struct columns *in, struct err *err)
+{
+    struct enrich_step *s = calloc(1, sizeof *s);
+    if (!s)
+        return err_nomem(err);
+    if (step_fill(s, part, in, err) == 0) {
+        s->step.columns = &s->columns;
+        *out = &s->step;
+        return 0;
+    }
+    step_close(&s->step);
+    return -1;
+}
+
+/* ---- keys ---- */
+
+static int put_rounded_decimal(char *out, int64_t v, int scale, int64_t round)
+{
+    if (round < 0 || round >= scale)
+        return text_put_decimal(out, v, scale);
+    int64_t by = 1;
+    for (int64_t i = round; i < scale; i++)
+        by *= 10;
+    return text_put_decimal(out, v / by + v % by / ((by + 1) / 2), (int)round);
+}
+
+/* Never "-0.00". */
+static int put_rounded_real(char out[400], double v, int64_t round)
+{
+    if (round < 0)
+        return text_put_real(out, v);
+    int n = snprintf(out, 400, "%.*f", (int)round, v);
+    if (out[0] == '-' && strspn(out, "-0.") == (size_t)n)
+        memmove(out, out + 1, (size_t)n--);
+    return n;
+}
+
+/* A value as the server gets it. */
+static void put_input(struct buf *to, const struct column *c, const struct value *v, int64_t round)
+{
+    char text[400];
+    int n = 0;
+    bool bare = c->type != TYPE_TEXT && c->type != TYPE_DATE && c->type != TYPE_TIMESTAMP;
+    pack_u64(to, bare);
+    switch (c->type) {
+    case TYPE_INTEGER:
+        n = text_put_int(text, v->i);
+        break;
+    case TYPE_DECIMAL:
+        n = put_rounded_decimal(text, v->i, c->scale, round);
+        break;
+    case TYPE_REAL:
+        n = put_rounded_real(text, v->r, round);
+        break;
+    case TYPE_BOOLEAN:
+        n = snprintf(text, sizeof text, "%s", v->i ? "true" : "false");
+        break;
+    case TYPE_DATE:
+        n = text_put_date(text, v->i);
+        break;
+    case TYPE_TIMESTAMP:
+        n = text_put_timestamp(text, v->i, 'T');
+        text[n++] = 'Z';
+        break;
+    default:
+        pack_bytes(to, v->p, v->n);
+        return;
+    }
+    pack_bytes(to, text, (size_t)n);
+}
+
+/* The key of these bytes, a new one if need be; -1: no memory. */
+static int32_t key_of(struct enrich_step *s, struct str item)
+{
+    struct hash h;
+    hash_init(&h);
+    hash_add(&h, item.p, item.n);
+    uint64_t at = hash_end(&h) % TABLE;
+    for (; s->table[at]; at = (at + 1) % TABLE)
+        if (str_eq(s->known[s->table[at] - 1].item, item))
+            return s->table[at] - 1;
+    const char *copy = arena_dup(&s->arena, item);
+    if (!copy)
+        return -1;
+    s->known[s->nknown] = (struct known){ .item = { copy, item.n } };
+    if (item.n > ENRICH_ITEM_MAX) {
+        s->known[s->nknown].state = FAILED;
+        s->known[s->nknown].why = "its values are longer than a request may be";
+    }
+    s->table[at] = (int32_t)++s->nknown;
+    return (int32_t)s->nknown - 1;
+}
+
+static int row_key(struct enrich_step *s, const struct one *o, const struct value *row, int32_t *key, struct err *err)
+{
+    *key = NO_KEY;
+    buf_reset(&s->item);
+    for (int i = 0; i < o->config->ninputs; i++) {
+        int col = o->inputs[i];
+        if (row[col].null)
+            return 0;
+        put_input(&s->item, &s->columns.v[col], &row[col], o->config->round);
+    }
+    *key = s->item.failed ? -1 : key_of(s, buf_str(&s->item));
+    return *key < 0 ? err_nomem(err) : 0;
+}
+
+static int collect_keys(struct enrich_step *s, const struct one *o, const struct rows *rows, struct err *err)
+{
+    memset(s->table, 0, TABLE * sizeof *s->table);
+    s->nknown = 0;
+    for (uint32_t i = 0; i < rows->n; i++)
+        if (row_key(s, o, rows->values + (size_t)i * rows->cols, &s->of_row[i], err) < 0)
+            return -1;
+    return 0;
+}
+
+/* ---- answers ---- */
+
+static int failed(struct enrich_step *s, struct known *k, const char *why, struct err *err)
+{
+    k->state = FAILED;
+    k->why = arena_dup(&s->arena, str_of(why));
+    return k->why ? 0 : err_nomem(err);
+}
+
+/* Bytes for a message: a few of them, without control characters. */
+static void show(struct str s, char out[SHOWN + 4])
+{
+    size_t n = s.n < SHOWN ? s.n : SHOWN;
+    for (size_t i = 0; i < n; i++)
+        out[i] = (unsigned char)s.p[i] < ' ' || s.p[i] == 0x7f ? ' ' : s.p[i];
+    n = text_utf8_valid((struct str){ out, n });
+    snprintf(out + n, 4, "%s", s.n > n ? "..." : "");
+}
+
+/* The answer cannot be read. One of the cache is asked for anew. */
+static int wrong(struct enrich_step *s, const struct one *o, uint32_t item, bool fresh, enum reject_reason reason, int column, struct str value,
+                 struct err *err)
+{
+    struct known *k = &s->known[s->asked[item]];
+    char why[WHY_MAX], shown[SHOWN + 4];
+    pack_u64(&s->verdicts, item);
+    pack_u64(&s->verdicts, VERDICT_WRONG);
+    s->nverdicts++;
+    if (!fresh && !k->again) {
+        k->again = true;
+        return 0;
+    }
+    show(value, shown);
+    snprintf(why, sizeof why, "its answer cannot be read: %s%.60s%s%s at '%s'", column >= 0 ? "column '" : "",
+             column >= 0 ? o->config->columns.v[column].name : "", column >= 0 ? "': " : "",
+             reason == REJECT_JSON_SYNTAX ? "it is not valid JSON" : reject_text(reason), shown);
+    return failed(s, k, why, err);
+}
+
+static int missed(struct enrich_step *s, uint32_t item, bool fresh)
+{
+    s->known[s->asked[item]].state = MISSED;
+    if (fresh) {
+        pack_u64(&s->verdicts, item);
+        pack_u64(&s->verdicts, VERDICT_MISS);
+        s->nverdicts++;
+    }
+    return 0;
+}
+
+static bool all_null(const struct batch *b)
+{
+    for (uint32_t i = 0; i < b->cols; i++)
+        if (b->fields[i].kind > FIELD_NULL)
+            return false;
+    return true;
+}
+
+/* The body of an answer, which lives as long as the batch. */
+static int read_body(struct enrich_step *s, struct one *o, uint32_t item, bool fresh, struct str body, struct err *err)
+{
+    struct known *k = &s->known[s->asked[item]];
+    struct json_refusal no;
+    enum reject_reason why;
+    int column;
+    int rc = json_row_scan(o->paths, body, false, o->batch.fields, &s->arena, &no);
+    if (rc < 0)
+        return err_nomem(err);
+    if (rc == 0)
+        return wrong(s, o, item, fresh, no.reason, no.column, no.value, err);
+    if (all_null(&o->batch))
+        return missed(s, item, fresh);
+    if (!(k->values = arena_alloc(&s->arena, (size_t)o->batch.cols * sizeof *k->values)))
+        return err_nomem(err);
+    o->batch.rows = 1;
+    if (cast_row(o->cast, &o->batch, k->values, &why, &column)) {
+        k->state = KNOWN;
+        return 0;
+    }
+    const struct field *f = &o->batch.fields[column];
+    return why == REJECT_NULL ? missed(s, item, fresh) : wrong(s, o, item, fresh, why, column, (struct str){ f->p, f->n }, err);
+}
+
+static int read_item(struct enrich_step *s, struct one *o, struct unpacker *u, struct err *err)
+{
+    uint64_t item = take_u64(u), kind = take_u64(u), fresh = take_u64(u);
+    struct str bytes = take_bytes(u);
+    if (u->bad || item >= s->nasked || kind >= KINDS)
+        return err_set(err, ERR_INTERNAL, "the worker's answer is none");
+    struct known *k = &s->known[s->asked[item]];
+    char why[WHY_MAX];
+    switch ((enum enrich_kind)kind) {
+    case KIND_BODY:
+        return read_body(s, o, (uint32_t)item, fresh, bytes, err);
+    case KIND_NONE:
+        k->state = MISSED;
+        return 0;
+    default:
+        snprintf(why, sizeof why, "%.*s", (int)(bytes.n < WHY_MAX ? bytes.n : WHY_MAX - 1), bytes.p);
+        return failed(s, k, why, err);
+    }
+}
+
+/* A buffer for an answer of this batch. */
+static struct buf *answer_buf(struct enrich_step *s)
+{
+    struct buf *more = realloc(s->answers, ((size_t)s->nanswers + 1) * sizeof *more);
+    if (!more)
+        return NULL;
+    s->answers = more;
+    s->answers[s->nanswers] = (struct buf){ 0 };
+    return &s->answers[s->nanswers++];
+}
+
+/* Put all that is not known yet, as far as there is room, into the question. */
+static int question(struct enrich_step *s, struct err *err)
+{
+    buf_reset(&s->question);
+    pack_u64(&s->question, s->nverdicts);
+    buf_add(&s->question, s->verdicts.p, s->verdicts.n);
+    buf_reset(&s->verdicts);
+    s->nverdicts = s->nasked = 0;
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < s->nknown && s->nasked < ENRICH_ITEMS_MAX && bytes < ENRICH_QUESTION_MAX; i++)
+        if (s->known[i].state == UNKNOWN) {
+            s->asked[s->nasked++] = i;
+            bytes += s->known[i].item.n;
+        }
+    pack_u64(&s->question, s->nasked);
+    for (uint32_t i = 0; i < s->nasked; i++)
+        buf_add(&s->question, s->known[s->asked[i]].item.p, s->known[s->asked[i]].item.n);
+    return s->question.failed || s->verdicts.failed ? err_nomem(err) : 0;
+}
+
+/* One question and its answer. */
+static int ask(struct enrich_step *s, struct one *o, struct err *err)
+{
+    const struct asker *asker = s->step.part->asker;
+    struct buf *answer = answer_buf(s);
+    if (!answer)
+        return err_nomem(err);
+    if (!asker->ask)
+        return err_set(err, ERR_INTERNAL, "nobody is here to ask");
+    if (asker->ask(asker->arg, o->number, buf_str(&s->question), answer, err) < 0)
+        return -1;
+    if (!buf_reserve(answer, TAIL))
+        return err_nomem(err);
+    struct unpacker u = { buf_str(answer), false };
+    if (s->nasked && !u.rest.n)
+        return err_set(err, ERR_INTERNAL, "the worker answered nothing");
+    while (u.rest.n)
+        if (read_item(s, o, &u, err) < 0)
+            return -1;
+    return 0;
+}
+
+/* Until all keys are known, or known not to be. */
+static int ask_all(struct enrich_step *s, struct one *o, struct err *err)
+{
+    for (;;) {
+        if (question(s, err) < 0)
+            return -1;
+        bool told = s->question.n > 2 * sizeof(uint64_t); /* more than two numbers of none */
+        if (!told)
+            return 0;
+        if (ask(s, o, err) < 0)
+            return -1;
+    }
+}
+
+/* ---- rows ---- */
+
+/* What a row without values is to be: ELSE_NULL, or it is dropped, or the job fails. */
+static int without(struct enrich_step *s, const struct one *o, const struct known *k, const struct value *row, const struct place *place,
+                   bool *drop, struct err *err)
+{
+    const struct enrich_config *e = o->config;
+    bool miss = !k || k->state == MISSED;
+    enum enrich_else what = miss ? e->on_miss : e->on_error;
+    char shown[SHOWN + 4] = "";
+    const struct column *c = &s->columns.v[o->inputs[0]];
+    const struct value *v = &row[o->inputs[0]];
+    if (what == ELSE_NULL)
+        return 0;
+    buf_reset(&s->item);
+    if (!v->null)
+        put_input(&s->item, c, v, e->round);
+    struct str value = { "", 0 };
+    if (s->item.n) /* behind its kind and its length */
+        value = (struct str){ s->item.p + 2 * sizeof(uint64_t), s->item.n - 2 * sizeof(uint64_t) };
+    *drop = what == ELSE_REJECT;
+    if (*drop)
+        return rejects_add(s->step.part->rejects, miss ? REJECT_ENRICH_MISS : REJECT_ENRICH_ERROR, c->name, value, place, err);
+    show(value, shown);
+    if (miss)
+        return err_set(err, ERR_ENRICH_MISS, "[enrich %s]: line %" PRIu64 ": there is no answer for %s '%s'", e->name, place->line, c->name, shown);
+    return err_set(err, ERR_ENRICH_ANSWER, "[enrich %s]: line %" PRIu64 ": %s '%s': %s", e->name, place->line, c->name, shown, k->why);
+}
+
+/* The values of each row, those that are dropped taken out. */
+static int fill(struct enrich_step *s, const struct one *o, struct rows *rows, struct err *err)
+{
+    uint32_t to = 0;
+    size_t n = (size_t)o->config->columns.n;
+    for (uint32_t i = 0; i < rows->n; i++) {
+        struct value *row = rows->values + (size_t)i * rows->cols, *own = row + o->first;
+        const struct known *k = s->of_row[i] == NO_KEY ? NULL : &s->known[s->of_row[i]];
+        bool drop = false;
+        for (size_t c = 0; c < n; c++)
+            own[c] = k && k->state == KNOWN ? k->values[c] : (struct value){ .null = true };
+        if ((!k || k->state != KNOWN) && without(s, o, k, row, rows->places[i], &drop, err) < 0)
+            return -1;
+        if (drop)
+            continue;
+        if (to != i) {
+            memcpy(rows->values + (size_t)to * rows->cols, row, rows->cols * sizeof *row);
+            rows->places[to] = rows->places[i];
+        }
+        to++;
+    }
+    rows->n = to;
+    return 0;
+}
+
+static int step_rows(struct step *step, struct rows *in, struct err *err)
+{
+    struct enrich_step *s = (struct enrich_step *)step;
+    struct rows rows = { .n = in->n, .cols = (uint32_t)s->columns.n, .values = s->values, .places = s->places };
+    for (uint32_t i = 0; i < in->n; i++)
+        memcpy(s->values + (size_t)i * rows.cols, in->values + (size_t)i * in->cols, in->cols * sizeof *in->values);
+    memcpy(s->places, in->places, in->n * sizeof *s->places);
+    arena_reset(&s->arena);
+    while (s->nanswers)
+        buf_clear(&s->answers[--s->nanswers]);
+    for (int i = 0; i < s->n; i++)
+        if (collect_keys(s, &s->v[i], &rows, err) < 0 || ask_all(s, &s->v[i], err) < 0 || fill(s, &s->v[i], &rows, err) < 0)
+            return -1;
+    return rows.n ? step_give(step, &rows, err) : 0;
+}
+
+const struct step_kind step_enrich = { .name = "enrich", .wanted = wanted, .open = step_open, .rows = step_rows, .close = step_close };

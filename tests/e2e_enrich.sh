@@ -1,0 +1,312 @@
+#!/bin/bash
+# [enrich]: rows get columns from an HTTP server: each key is asked for once, within what is allowed; whatever the server does wrong is
+# clear, and loses no row.
+. "${srcdir:-.}/tests/lib.sh"
+. "$srcdir/tests/qetl.sh"
+need sqlite3 sqlite3
+need jq jq
+need python3 python3
+
+submit() { qetlctl --json submit "$@" | jq .id; }
+job_is() { [ "$(state "$1")" = "$2" ]; }
+drain() { timeout 120 qetl drain 2>>"$site/drain.log"; }
+serve() {
+    log=$work/log.$1
+    python3 "$srcdir/tests/enrich_server.py" "$work/port.$1" >"$log" 2>"$work/server.err" &
+    servers="${servers-} $!"
+    wait_for 60 test -s "$work/port.$1" || bail "the server does not start: $(cat "$work/server.err")"
+    url=http://127.0.0.1:$(cat "$work/port.$1")
+}
+trap 'stop_roles; kill ${servers-} 2>/dev/null; cleanup' EXIT
+asked() { grep -c " $1" "$log"; } # requests whose path begins so
+
+facts='columns = title:text from name, length:integer'
+site_with() { # [enrich facts] from standard input; $1: more of the pipeline
+    new_site <<INI
+[enrich facts]
+$(cat)
+[pipeline p]
+columns = id:integer!, k:text
+enrich = facts
+table = warehouse.p
+$(case ${1-} in *backoff*) ;; *) echo 'backoff = 100ms' ;; esac)
+${1-}
+INI
+    qetlctl init >/dev/null
+}
+keys() { awk -v n="$1" -v k="$2" 'BEGIN { print "id,k"; for (i = 1; i <= n; i++) print i ",k" (i % k) }'; } # N rows, K keys
+
+serve main
+
+# ---- what it is for ----
+site_with 'max_rejects = 10' <<INI
+url = $url/slower/{k}
+$facts
+connections = 4
+INI
+keys 3000 50 >"$work/many.csv"
+job=$(submit p "$work/many.csv")
+ok 'rows get their columns' drain
+is '... all of them' "$(sql "SELECT count(*), count(title), sum(title = 'name of ' || k), sum(length = length(k)) FROM p")" '3000|3000|3000|3000'
+is '... each key was asked for once' "$(asked /slower/)" 50
+most=$(awk '$3 ~ "^/slower/" && $2 > m { m = $2 } END { print m }' "$log")
+ok "... several at a time, as many as it may ($most)" test "$most" -gt 1 -a "$most" -le 4
+is '... the columns have their types' "$(sql "SELECT group_concat(type, ' ') FROM pragma_table_info('p')")" 'INTEGER TEXT TEXT INTEGER'
+submit p "$work/many.csv" >/dev/null
+ok 'a second job' drain
+is '... asks for none of them' "$(asked /slower/)" 50
+is '... and has them all' "$(sql 'SELECT count(title) FROM p')" 6000
+printf 'id,k\n1,a/b?c&d=e f%%\n2,..\n3,Zürich "quoted"\n4,\n' >"$work/odd.csv"
+sqlite3 "$site/warehouse.db" 'DELETE FROM p'
+submit p "$work/odd.csv" >/dev/null
+ok 'odd keys arrive as they are' drain
+is '... encoded' "$(sql 'SELECT title FROM p WHERE title IS NOT NULL ORDER BY id')" "$(printf 'name of a/b?c&d=e f%%\nname of ..\nname of Zürich "quoted"')"
+is '... a null is not asked for' "$(sql 'SELECT count(*) FROM p WHERE k IS NULL AND title IS NULL')" 1
+
+# ---- a body, and one after the other ----
+new_site <<INI
+[enrich first]
+url = $url/ok/{k}
+columns = title:text from name
+[enrich second]
+url = $url/echo
+body = {"q": "{title} of {{", "n": {id}, "again": {k}}
+columns = echoed:text from name, n:integer from length
+[pipeline p]
+columns = id:integer!, k:text
+enrich = first, second
+table = warehouse.p
+INI
+qetlctl init >/dev/null
+printf 'id,k\n7,"a ""b"" \\"\n' >"$work/one.csv"
+submit p "$work/one.csv" >/dev/null
+ok 'a second one takes what the first one found, in a body' drain
+# shellcheck disable=SC1003
+is '... whole' "$(sql 'SELECT echoed, n FROM p')" 'name of a "b" \ of {{|7'
+
+# ---- what may pass, and what does not ----
+site_with '' <<INI
+url = $url/flaky/{k}
+$facts
+INI
+keys 6 3 >"$work/few.csv"
+job=$(submit p "$work/few.csv")
+ok 'a request that fails is sent again' drain
+is '... within the attempt' "$(field "$job" attempts),$(asked /flaky/)" '1,6'
+
+for what in null reject fail; do
+    site_with "attempts = 1
+max_rejects = 10" <<INI
+url = $url/down/$what/{k}
+$facts
+retries = 1
+on_error = $what
+INI
+    job=$(submit p "$work/few.csv")
+    drain
+    case $what in
+    null) is 'on_error = null: the rows are there without' "$(state "$job"),$(sql 'SELECT count(*), count(title) FROM p')" 'loaded,6|0' ;;
+    reject)
+        is 'on_error = reject: they are rejects' "$(state "$job"),$(field "$job" rows_rejected)" 'loaded,6'
+        like '... with the key and the reason' "$(queue_sql "SELECT inlined FROM output WHERE kind = 'rejects'")" '"reason":"enrich-error".*"column":"k","value":"k1"'
+        ;;
+    fail)
+        is 'on_error = fail: the job fails' "$(state "$job"),$(field "$job" error_code)" 'dead,enrich'
+        like '... and says what was asked, and what came' "$(field "$job" error)" "\[enrich facts\].*$url/down/fail/k[0-9]: the server answered 500"
+        ;;
+    esac
+done
+is '... each key was tried twice, and no more than that' "$(asked /down/null/)" 6
+
+for what in null reject fail; do
+    for how in none empty; do
+        site_with 'max_rejects = 10' <<INI
+url = $url/$how/$what/{k}
+$facts
+on_miss = $what
+INI
+        job=$(submit p "$work/few.csv")
+        drain
+        case $what in
+        null) is "on_miss = null ($how): the rows are there without" "$(state "$job"),$(sql 'SELECT count(*), count(title) FROM p')" 'loaded,6|0' ;;
+        reject)
+            is "on_miss = reject ($how): they are rejects" "$(field "$job" rows_rejected),$(field "$job" rows_staged)" '6,0'
+            submit p "$work/few.csv" >/dev/null
+            drain
+            is '... that there is none is kept, too' "$(asked "/$how/$what/")" 3
+            ;;
+        fail) is "on_miss = fail ($how): the job fails" "$(state "$job"),$(field "$job" error_code)" 'dead,enrich-miss' ;;
+        esac
+    done
+done
+
+# ---- answers that are none ----
+for how in html half type long; do
+    site_with 'attempts = 3
+backoff = 1h
+backoff_max = 1h' <<INI
+url = $url/$how/{k}
+$facts
+on_miss = fail
+INI
+    job=$(submit p "$work/few.csv")
+    drain
+    case $how in
+    html) want="not valid JSON.*<html>" ;;
+    half) want='not valid JSON.*"ha' ;;
+    type) want="column 'length'.*not an integer.*many" ;;
+    long) want='more than 65536 bytes' ;;
+    esac
+    like "$how: the job says so, and waits" "$(state "$job"),$(field "$job" error_code): $(field "$job" error)" "^ready,enrich[a-z-]*: .*$want"
+    ok '... nothing is loaded' test "$(sql 'SELECT count(*) FROM p' 2>/dev/null || echo 0)" = 0
+    eval "${how}_site=\$site ${how}_job=\$job"
+done
+curl -s "$url/mend" >/dev/null || python3 -c "import urllib.request as u; u.urlopen('$url/mend')"
+for how in html half type long; do
+    eval "site=\$${how}_site job=\$${how}_job"
+    QETL_CONFIG=$site/qetl.ini QETL_CLOCK_OFFSET_MS=7200000 drain
+    is "$how: mended, the same job is loaded" "$(QETL_CONFIG=$site/qetl.ini state "$job"),$(sql 'SELECT count(title) FROM p')" 'loaded,6'
+done
+
+site_with 'attempts = 1' <<INI
+url = $url/moved/{k}
+$facts
+INI
+job=$(submit p "$work/few.csv")
+drain
+like 'a redirect is not followed, and the job says so' "$(state "$job") $(field "$job" error)" '^dead .*301.*redirects are not followed'
+site_with 'attempts = 1' <<INI
+url = $url/hang/{k}
+$facts
+timeout = 300ms
+retries = 0
+INI
+job=$(submit p "$work/few.csv")
+drain
+like 'a server that does not answer' "$(state "$job") $(field "$job" error)" '^dead .*timed out'
+site_with 'attempts = 1' <<INI
+url = http://127.0.0.1:1/{k}
+$facts
+retries = 1
+INI
+job=$(submit p "$work/few.csv")
+drain
+like 'a server that is not there' "$(state "$job") $(field "$job" error)" '^dead .*127.0.0.1.*[Cc]onnect'
+
+# ---- limits ----
+site_with '' <<INI
+url = $url/limited/{k}
+$facts
+connections = 3
+retries = 5
+INI
+keys 8 8 >"$work/eight.csv"
+job=$(submit p "$work/eight.csv")
+ok 'a server that says 429 for a second is left alone so long' drain
+is '... and asked again, within the attempt' "$(state "$job"),$(field "$job" attempts),$(sql 'SELECT count(title) FROM p')" 'loaded,1,8'
+site_with '' <<INI
+url = $url/closed/{k}
+$facts
+connections = 1
+INI
+job=$(submit p "$work/few.csv")
+drain
+is 'one that says so for an hour: the job waits' "$(state "$job"),$(field "$job" error_code)" 'ready,enrich-busy'
+next=$(submit p "$work/few.csv")
+drain
+is '... and another job does not ask at all' "$(field "$next" error_code),$(asked /closed/)" 'enrich-busy,1'
+like '... and says until when' "$(field "$next" error)" 'left alone until 20.*429'
+is '... the place of its file is not held for that' "$(qetlctl --json status | jq '.remotes | length')" 0
+
+SLOTS=2 site_with '' <<INI
+url = $url/ok/quota/{k}
+$facts
+quota = 5/300d
+ttl = 3000d
+INI
+for i in 1 2 3; do awk -v f="$i" 'NR == 1 || (NR - 2) % 3 == f - 1' "$work/eight.csv" >"$work/part$i.csv"; done
+jobs=$(for i in 1 2 3; do submit p "$work/part$i.csv"; done)
+drain
+is 'a quota binds all jobs' "$(asked /ok/quota/)" 5
+waiting=$(for j in $jobs; do ! job_is "$j" ready || echo "$j"; done)
+ok '... those that need more wait' test -n "$waiting"
+for j in $(head -n 1 <<<"$waiting"); do
+    is '... which costs no attempt' "$(field "$j" attempts)" 0
+    like '... explain says why and until when' "$(qetlctl explain "$j")" 'the quota of 5 requests is used up; the next one begins at 20'
+    is '... the error log, too' "$(qetlctl --json errors "$j" 2>/dev/null | jq -r '.errors[0].code')" enrich-quota
+done
+QETL_CLOCK_OFFSET_MS=25920000000 drain
+is '... and are loaded when it begins' "$(sql 'SELECT count(*), count(title) FROM p')" '8|8'
+is '... without asking again for what they had' "$(asked /ok/quota/)" 8
+
+site_with '' <<INI
+url = $url/ok/interval/{k}
+$facts
+interval = 200ms
+INI
+submit p "$work/eight.csv" >/dev/null
+ok 'interval = 200ms' drain
+gap=$(awk '$3 ~ "^/ok/interval/" { if (t && (!g || $1 - t < g)) g = $1 - t; t = $1 } END { print g }' "$log")
+ok "... requests are no closer to each other ($gap ms)" test "$gap" -ge 150
+
+# ---- a lease is kept while the server takes its time; a crash keeps what was answered ----
+LEASE=2s HEARTBEAT=500ms site_with '' <<INI
+url = $url/slow/{k}
+$facts
+connections = 1
+INI
+keys 25 25 >"$work/slow.csv"
+job=$(submit p "$work/slow.csv")
+ok 'a server slower than the lease' drain
+is '... loses no lease' "$(state "$job"),$(field "$job" attempts),$(asked /slow/)" 'loaded,1,25'
+
+LEASE=2s HEARTBEAT=500ms site_with '' <<INI
+url = $url/slower/crash/{k}
+$facts
+connections = 4
+INI
+keys 400 200 >"$work/crash.csv"
+job=$(submit p "$work/crash.csv")
+"$bin/qetl" worker 2>>"$site/worker.log" &
+role_pid=$!
+# shellcheck disable=SC2016
+ok 'a worker is killed in the middle' wait_for 60 bash -c '[ "$(grep -c " /slower/crash/" "$1")" -ge 130 ]' - "$log"
+pkids=$(pgrep -P "$role_pid")
+# shellcheck disable=SC2086
+kill -9 "$role_pid" $pkids
+wait "$role_pid" 2>/dev/null
+ok '... another one goes on' bash -c 'timeout 120 qetl drain --max-wait 30s'
+is '... every row is there once' "$(sql 'SELECT count(*), count(DISTINCT id), count(title) FROM p')" '400|400|400'
+ok "... what was in the cache is not asked for again ($(asked /slower/crash/) requests)" test "$(asked /slower/crash/)" -lt 350
+
+# ---- secrets ----
+(umask 077 && echo s3cr3t-url >"$work/url.key" && echo s3cr3t-head >"$work/head.key")
+for how in secret down/secret; do
+    site_with 'attempts = 1' <<INI
+url = $url/$how/{k}?key={@file:$work/url.key}
+header = X-Key: @file:$work/head.key
+$facts
+retries = 0
+INI
+    job=$(submit p "$work/few.csv")
+    QETL_TEST_LOG=debug drain
+    case $how in
+    secret) is 'secrets by reference arrive' "$(sql 'SELECT count(title) FROM p')" 6 ;;
+    *) like '... and are not shown' "$(field "$job" error)" '\?key=\.\.\.: the server answered 500' ;;
+    esac
+    is "... nor kept anywhere ($how)" "$(grep -l s3cr3t -r "$site" | head -n 3)" ''
+done
+
+# ---- the ini ----
+bad() { qetlctl -c "$work/bad.ini" check 2>&1; }
+printf '[target w]\nurl = sqlite:w.db\n[enrich e]\nurl = http://{host}/x\ncolumns = a!, b from _job\nmethod = GET\nbody = {"a": {c}\nquota = many\n[pipeline p]\nenrich = f\ntable = w.p\n' >"$work/bad.ini"
+out=$(bad)
+like 'a host that a row could choose is refused' "$out" 'bad.ini:4: \[enrich e\] url: the host must stand there whole'
+like '... and a GET with a body' "$out" 'method: expected POST'
+like '... and a column that nothing fills' "$out" 'a!: with on_miss = null it would be null'
+like '... and a quota of no number' "$out" 'bad.ini:8: \[enrich e\] quota: .* such as 2500/day'
+like '... and a name that is none' "$out" 'enrich: there is no \[enrich f\]'
+like '... and columns that would be found out' "$out" 'columns: missing: with enrich'
+printf '[target w]\nurl = sqlite:w.db\n[enrich e]\nurl = http://h/{c}\ncolumns = a\n[pipeline p]\ncolumns = a, b\nenrich = e\ntable = w.p\n' >"$work/bad.ini"
+like 'a value that the rows do not have is refused' "$(bad)" "\[enrich e\] takes 'c', which is not among the columns"
+done_testing

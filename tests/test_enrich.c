@@ -1,0 +1,292 @@
+/* What enrichment is made of below the processes: templates, and the cache with what may be asked. */
+#include "test.h"
+
+#include "io/answers.h"
+#include "io/config.h"
+#include "io/template.h"
+
+static struct err err;
+
+/* ---- templates ---- */
+
+static struct arena arena;
+
+static struct template parsed(const char *text, enum template_form form)
+{
+    struct template t;
+    static const char *const names[] = { "a", "b", "c" };
+    CHECK_OK(template_parse(&t, text, form, &arena, &err), err);
+    for (int i = 0; i < t.n; i++)
+        for (int k = 0; k < 3; k++)
+            if (t.v[i].kind == PIECE_VALUE && str_eq(t.v[i].text, str_of(names[k])))
+                t.v[i].input = k;
+    return t;
+}
+
+/* With the values a, b and c, of which b may stand in JSON as it is. */
+static const char *put(const char *text, enum template_form form, const char *a, const char *b, const char *c)
+{
+    static struct buf out;
+    struct template t = parsed(text, form);
+    struct template_value values[] = { { str_of(a), false }, { str_of(b), true }, { str_of(c), false } };
+    char *secrets[] = { (char *)"s&1", (char *)"s\"2" };
+    buf_clear(&out);
+    template_put(&t, values, secrets, &out);
+    return out.p;
+}
+
+static void refused(const char *text, enum template_form form, const char *why)
+{
+    struct template t;
+    CHECK_EQ(template_parse(&t, text, form, &arena, &err), -1);
+    CHECK_EQ(err.code, ERR_CONFIG);
+    CHECK_HAS(err.msg, why);
+}
+
+TEST(template, a_value_in_a_url_is_one_part_of_it)
+{
+    CHECK_STR(put("http://h/{a}/x?q={b},{c}", TEMPLATE_URL, "a b/ü", "1.5", "&=#%"), "http://h/a%20b%2F%C3%BC/x?q=1.5,%26%3D%23%25");
+    CHECK_STR(put("http://h/{a}/{b}/{c}", TEMPLATE_URL, "..", "-._~", "."), "http://h/%2E%2E/-._~/%2E");
+    CHECK_STR(put("http://h/{{{a}}}", TEMPLATE_URL, "x", "", ""), "http://h/{x}");
+    CHECK_STR(put("http://h/{a}{a}", TEMPLATE_URL, "", "", ""), "http://h/");
+}
+
+TEST(template, secrets_are_put_in_and_not_shown)
+{
+    CHECK_STR(put("http://h/{a}?k={@file:/x/y}&l={@credential:z}", TEMPLATE_URL, "1", "", ""), "http://h/1?k=s%261&l=s%222");
+    struct template t = parsed("http://h/?k={@file:/x/y}", TEMPLATE_URL);
+    AUTO(buf_clear) struct buf shown = { 0 };
+    template_put(&t, NULL, NULL, &shown);
+    CHECK_STR(shown.p, "http://h/?k=...");
+}
+
+TEST(template, a_value_in_json_cannot_add_to_it)
+{
+    CHECK_STR(put("{\"q\": \"{a}\", \"n\": {b}, \"t\": {c}}", TEMPLATE_JSON, "x\", \"y\": \"\\", "12", "1, \"z\": 2"),
+              "{\"q\": \"x\\\", \\\"y\\\": \\\"\\\\\", \"n\": 12, \"t\": \"1, \\\"z\\\": 2\"}");
+    CHECK_STR(put("{\"\\\"{a}\": {}, \"k\": {@file:/x}}", TEMPLATE_JSON, "1", "", ""), "{\"\\\"1\": {}, \"k\": \"s&1\"}");
+    CHECK_STR(put("[{b}, \"{b}\"]", TEMPLATE_JSON, "", "true", ""), "[true, \"true\"]");
+}
+
+TEST(template, what_is_no_place_is_refused_in_a_url_and_stays_in_json)
+{
+    refused("http://h/{a", TEMPLATE_URL, "expected {COLUMN}");
+    refused("http://h/a}", TEMPLATE_URL, "expected {COLUMN}");
+    refused("http://h/{}", TEMPLATE_URL, "expected {COLUMN}");
+    refused("http://h/{a b}", TEMPLATE_URL, "expected {COLUMN}");
+    refused("http://h/{@file:x}", TEMPLATE_URL, "expected {COLUMN}");
+    refused("http://h/a b", TEMPLATE_URL, "no spaces");
+    refused("{\"a\": \"{a}", TEMPLATE_JSON, "never closed");
+    CHECK_STR(put("{ \"a\": {\"b\": {a}} }", TEMPLATE_JSON, "1", "", ""), "{ \"a\": {\"b\": \"1\"} }");
+}
+
+TEST(template, knows_whether_the_host_is_fixed)
+{
+    static const struct {
+        const char *text;
+        bool fixed;
+    } cases[] = { { "http://h/{a}", true },   { "http://h?{a}", true },     { "https://h:80/x/{a}", true }, { "http://h", true },
+                  { "http://{a}/", false },   { "http://h{a}/", false },    { "http://h:{a}/", false },     { "{a}://h/", false },
+                  { "http:///{a}", false },   { "http://{a}.h/b", false } };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct template t = parsed(cases[i].text, TEMPLATE_URL);
+        if ((template_fixed(&t) > 0) != cases[i].fixed)
+            fail_msg("%s", cases[i].text);
+    }
+}
+
+/* ---- the cache ---- */
+
+enum { NOW = 1000000000, DAY = 86400000 };
+static struct answers *cache;
+static const struct answer_limits wide = { 1000000, 1 << 30 };
+
+static char cache_name[32];
+static void cache_open(void)
+{
+    static int n;
+    snprintf(cache_name, sizeof cache_name, "enrich%d.db", n++);
+    CHECK_OK(answers_open(&cache, test_file(cache_name), &err), err);
+}
+
+static struct answer_new news(enum answer_news what, int key, int64_t expires, const char *body)
+{
+    struct answer_new v = { .what = what, .expires = expires, .body = str_of(body) };
+    snprintf(v.key, sizeof v.key, "%032d", key);
+    return v;
+}
+
+static void keep(enum answer_news what, int key, int64_t expires, const char *body, const struct answer_limits *limits)
+{
+    struct answer_new v = news(what, key, expires, body);
+    CHECK_OK(answers_put(cache, "place", limits, &v, 1, NOW, &err), err);
+}
+
+/* The body, "none", or NULL. */
+static const char *get(int key, int64_t now)
+{
+    static struct buf body;
+    char text[ANSWER_KEY + 1];
+    bool none;
+    snprintf(text, sizeof text, "%032d", key);
+    int rc = answers_get(cache, text, now, &none, &body, &err);
+    CHECK_OK(rc, err);
+    return rc == 0 ? NULL : none ? "none" : body.p;
+}
+
+TEST(answers, are_kept_until_they_expire)
+{
+    cache_open();
+    keep(ANSWER_IS, 1, NOW + 10, "one", &wide);
+    keep(ANSWER_NONE, 2, NOW + 5, "", &wide);
+    CHECK_STR(get(1, NOW + 9), "one");
+    CHECK_STR(get(2, NOW + 4), "none");
+    CHECK(!get(1, NOW + 10) && !get(2, NOW + 5) && !get(3, NOW));
+    keep(ANSWER_IS, 1, NOW + 20, "newer", &wide);
+    CHECK_STR(get(1, NOW + 10), "newer");
+    keep(ANSWER_FORGET, 1, 0, "", &wide);
+    CHECK(!get(1, NOW));
+    answers_close(cache);
+}
+
+TEST(answers, the_oldest_go_when_there_are_too_many)
+{
+    const struct answer_limits three = { 3, 1 << 20 }, small = { 1000, 1000 };
+    cache_open();
+    for (int i = 1; i <= 5; i++)
+        keep(ANSWER_IS, i, NOW + DAY, "x", &three);
+    CHECK(!get(1, NOW) && !get(2, NOW));
+    CHECK(get(3, NOW) && get(4, NOW) && get(5, NOW));
+    keep(ANSWER_IS, 3, NOW + DAY, "again", &three); /* now the newest */
+    keep(ANSWER_IS, 6, NOW + DAY, "x", &three);
+    CHECK(!get(4, NOW) && get(5, NOW) && get(3, NOW) && get(6, NOW));
+    char body[351];
+    memset(body, 'b', 350);
+    body[350] = '\0';
+    for (int i = 11; i <= 13; i++)
+        keep(ANSWER_IS, i, NOW + DAY, body, &small);
+    CHECK(!get(11, NOW) && get(12, NOW) && get(13, NOW)); /* 450 bytes each */
+    answers_close(cache);
+}
+
+TEST(answers, those_that_have_expired_go_by_themselves)
+{
+    cache_open();
+    keep(ANSWER_IS, 1, NOW - 1, "x", &wide);
+    keep(ANSWER_IS, 2, NOW + 1, "x", &wide);
+    CHECK(!get(1, 0));
+    CHECK_STR(get(2, 0), "x");
+    answers_close(cache);
+}
+
+TEST(answers, another_process_sees_them)
+{
+    struct answers *other, *first;
+    cache_open();
+    keep(ANSWER_IS, 1, NOW + 10, "one", &wide);
+    first = cache;
+    CHECK_OK(answers_open(&other, test_file(cache_name), &err), err);
+    cache = other;
+    CHECK_STR(get(1, NOW), "one");
+    keep(ANSWER_IS, 2, NOW + 10, "two", &wide);
+    answers_close(other);
+    cache = first;
+    CHECK_STR(get(2, NOW), "two");
+    answers_close(first);
+}
+
+TEST(answers, a_file_that_is_none_is_said_so)
+{
+    FILE *f = fopen(test_file("bad.db"), "w");
+    for (int i = 0; i < 1000; i++)
+        fputs("no database at all\n", f);
+    fclose(f);
+    CHECK_EQ(answers_open(&cache, test_file("bad.db"), &err), -1);
+    CHECK_EQ(err.code, ERR_DATABASE);
+    CHECK_HAS(err.msg, "can be removed when no worker runs");
+}
+
+/* ---- what may be asked ---- */
+
+static struct ask_grant take(const struct ask_limits *limits, int64_t want, int64_t now)
+{
+    struct ask_grant g;
+    CHECK_OK(answers_take(cache, "place", limits, want, now, &g, &err), err);
+    return g;
+}
+
+TEST(asking, a_quota_is_never_passed_and_begins_anew)
+{
+    const struct ask_limits quota = { .quota = 10, .quota_ms = DAY };
+    const int64_t day = 5LL * DAY, noon = day + DAY / 2;
+    cache_open();
+    CHECK_EQ(take(&quota, 7, noon).n, 7);
+    CHECK_EQ(take(&quota, 7, noon).n, 3);
+    struct ask_grant g = take(&quota, 1, noon);
+    CHECK_EQ(g.gate, ASK_QUOTA);
+    CHECK_EQ(g.n, 0);
+    CHECK_EQ(g.at, day + DAY);
+    CHECK_OK(answers_give_back(cache, "place", &quota, 2, noon, &err), err);
+    CHECK_EQ(take(&quota, 7, noon).n, 2);
+    CHECK_EQ(take(&quota, 20, day + DAY).n, 10);
+    CHECK_OK(answers_give_back(cache, "place", &quota, 5, noon, &err), err); /* of a period that is over */
+    CHECK_EQ(take(&quota, 1, day + DAY).gate, ASK_QUOTA);
+    answers_close(cache);
+}
+
+TEST(asking, an_interval_lies_between_the_requests_of_all)
+{
+    const struct ask_limits interval = { .interval_ms = 100 };
+    cache_open();
+    struct ask_grant g = take(&interval, 3, NOW);
+    CHECK_EQ(g.n, 3);
+    CHECK_EQ(g.at, NOW);
+    g = take(&interval, 2, NOW + 50);
+    CHECK_EQ(g.at, NOW + 300);
+    CHECK_EQ(take(&interval, 1, NOW + 10000).at, NOW + 10000);
+    answers_close(cache);
+}
+
+TEST(asking, a_server_that_asked_for_it_is_left_alone_by_all)
+{
+    const struct ask_limits none = { 0 };
+    cache_open();
+    CHECK_EQ(take(&none, 5, NOW).n, 5);
+    CHECK_OK(answers_hold(cache, "place", NOW + 1000, "the server answered 429", &err), err);
+    CHECK_OK(answers_hold(cache, "place", NOW + 500, "shorter", &err), err);
+    struct ask_grant g = take(&none, 5, NOW + 999);
+    CHECK_EQ(g.gate, ASK_HELD);
+    CHECK_EQ(g.at, NOW + 1000);
+    CHECK_STR(g.why, "the server answered 429");
+    CHECK_EQ(take(&none, 5, NOW + 1000).gate, ASK_OPEN);
+    CHECK_OK(answers_take(cache, "another", &none, 5, NOW, &g, &err), err);
+    CHECK_EQ(g.gate, ASK_OPEN);
+    answers_close(cache);
+}
+
+/* ---- the ini ---- */
+
+TEST(enrich, the_ini_says_what_is_asked_and_what_the_table_gets)
+{
+    struct config *c;
+    FILE *f = fopen(test_file("good.ini"), "w");
+    fputs("[target w]\nurl = sqlite:w.db\n[enrich geo]\nurl = https://h/r?at={lat},{lon}\ncolumns = address:text from a[0].b, km:real\nkey = LAT\n"
+          "quota = 60/minute\nround = 3\n"
+          "[pipeline p]\ncolumns = id:integer!, lat:real, lon:real\nenrich = geo\ntable = w.t\nmode = upsert\nkey = id\n",
+          f);
+    fclose(f);
+    CHECK_OK(config_load(&c, test_file("good.ini"), NULL, &err), err);
+    const struct enrich_config *e = config_enrich(c, "geo");
+    CHECK_EQ(e->ninputs, 2);
+    CHECK_STR(e->inputs[0], "lat");
+    CHECK(e->keyed[0] && !e->keyed[1]);
+    CHECK_EQ(e->quota.n, 60);
+    CHECK_EQ(e->quota.period_ms, 60000);
+    CHECK_STR(e->method, "GET");
+    const struct recipe *r = &c->pipelines[0].parts[0];
+    const struct columns *all = recipe_output(r, &r->columns);
+    CHECK_EQ(all->n, 5);
+    CHECK_STR(all->v[3].name, "address");
+    CHECK_EQ(all->v[4].type, TYPE_REAL);
+    config_free(c);
+}
