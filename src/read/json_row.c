@@ -14,6 +14,7 @@
 #include "read/json_row.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #ifdef __SSE2__
 #include <emmintrin.h>
@@ -624,4 +625,17 @@ int json_row_scan(struct json_row *r, struct str text, bool ascii, struct field 
         refuse(r, reasons[r->scan.fault.kind], -1, at, end - at < 40 ? end : at + 40);
     }
     return 0;
+}
+
+int json_row_said_error(struct str text, const struct field *fields, uint32_t cols, uint64_t line, struct err *err)
+{
+    struct json_value v, said;
+    struct json_fault fault;
+    for (uint32_t i = 0; i < cols; i++)
+        if (fields[i].kind != FIELD_ABSENT)
+            return 0;
+    if (!json_check(text, &v, &fault) || v.kind != JSON_OBJECT || json_member(&v, "error", &said) != 1)
+        return 0;
+    return err_set(err, ERR_PROGRAM, "line %" PRIu64 ": the program said so: %.*s", line, (int)(said.raw.n < 300 ? said.raw.n : 300),
+                   said.raw.p);
 }

@@ -51,6 +51,9 @@ int json_row_open(struct json_row **out, const struct columns *columns, enum jso
 int json_row_scan(struct json_row *r, struct str text, bool ascii, struct field *fields,
                   struct arena *arena, struct json_refusal *no);
 void json_row_close(struct json_row *r);
+/* A row of a program that has none of the columns to give, but an error, such as {"error": "the server said no"}: -1 and *err
+ * (program) tells it. Else 0. */
+int json_row_said_error(struct str text, const struct field *fields, uint32_t cols, uint64_t line, struct err *err);
 
 /* Finds the end of an object, array or text by its brackets and quotes, over any number of pieces.
  * {0} to begin with; the first byte is its bracket or quote. */

@@ -207,20 +207,6 @@ static int check_lone_object(const struct reader *r, const struct field *fields,
                    path);
 }
 
-/* A program that has none of the columns to give, but an error: {"error": "the server said no"}. */
-static int check_said_error(const struct reader *r, const struct field *fields, uint32_t cols, struct str text, struct err *err)
-{
-    struct json_value v, said;
-    struct json_fault fault;
-    for (uint32_t i = 0; i < cols; i++)
-        if (fields[i].kind != FIELD_ABSENT)
-            return 0;
-    if (!json_check(text, &v, &fault) || v.kind != JSON_OBJECT || json_member(&v, "error", &said) != 1)
-        return 0;
-    return err_set(err, ERR_PROGRAM, "line %" PRIu64 ": the program said so: %.*s", r->line,
-                   (int)(said.raw.n < 300 ? said.raw.n : 300), said.raw.p);
-}
-
 static int add_row(struct reader *r, struct batch *b, struct str text, bool ascii, struct err *err)
 {
     struct place place = { r->line, r->offset, text };
@@ -236,7 +222,7 @@ static int add_row(struct reader *r, struct batch *b, struct str text, bool asci
     if (rc && !r->begun && check_lone_object(r, fields, b->cols, text, err) < 0)
         return -1;
     r->begun = true;
-    if (rc && r->recipe->by_program && check_said_error(r, fields, b->cols, text, err) < 0)
+    if (rc && r->recipe->by_program && json_row_said_error(text, fields, b->cols, r->line, err) < 0)
         return -1;
     if (rc)
         b->places[b->rows++] = place;

@@ -10,13 +10,11 @@
 #include "target/object.h"
 
 #include <endian.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/hash.h"
-#include "base/json.h"
-#include "base/text.h"
+#include "io/row_text.h"
 #include "target/object_name.h"
 #include "target/object_pack.h"
 #include "target/staged.h"
@@ -186,79 +184,12 @@ static void put_csv_text(struct buf *out, struct str s)
     buf_addc(out, '"');
 }
 
-/* Anything but text and json: the same in both forms but for quotes. False: it has no text. */
-static bool put_plain(struct buf *out, const struct column *c, const struct value *v)
-{
-    char text[64];
-    int n = 0;
-    switch (c->type) {
-    case TYPE_INTEGER:
-        n = text_put_int(text, v->i);
-        break;
-    case TYPE_DECIMAL:
-        n = text_put_decimal(text, v->i, c->scale);
-        break;
-    case TYPE_REAL:
-        if (!isfinite(v->r))
-            return false;
-        n = text_put_real(text, v->r);
-        break;
-    case TYPE_BOOLEAN:
-        buf_adds(out, v->i ? "true" : "false");
-        return true;
-    case TYPE_DATE:
-        n = text_put_date(text, v->i);
-        break;
-    default:
-        n = text_put_timestamp(text, v->i, 'T');
-        text[n++] = 'Z';
-    }
-    buf_add(out, text, (size_t)n);
-    return true;
-}
-
 static bool put_csv(struct buf *out, const struct column *c, const struct value *v)
 {
     if (c->type != TYPE_TEXT && c->type != TYPE_JSON)
-        return put_plain(out, c, v);
+        return row_put_plain(out, c, v);
     put_csv_text(out, (struct str){ v->p, v->n });
     return true;
-}
-
-/* JSON as written may have line ends between its parts, never inside a text. */
-static void put_one_line(struct buf *out, struct str s)
-{
-    size_t from = out->n;
-    buf_add(out, s.p, s.n);
-    for (size_t i = from; i < out->n; i++)
-        if (out->p[i] == '\n' || out->p[i] == '\r')
-            out->p[i] = ' ';
-}
-
-static void put_json_text(struct buf *out, struct str s)
-{
-    struct json_out o;
-    json_start(&o, out);
-    json_text(&o, s);
-}
-
-static bool put_json(struct buf *out, const struct column *c, const struct value *v)
-{
-    bool quoted = c->type == TYPE_DATE || c->type == TYPE_TIMESTAMP;
-    if (c->type == TYPE_TEXT) {
-        put_json_text(out, (struct str){ v->p, v->n });
-        return true;
-    }
-    if (c->type == TYPE_JSON) {
-        put_one_line(out, (struct str){ v->p, v->n });
-        return true;
-    }
-    if (quoted)
-        buf_addc(out, '"');
-    bool good = put_plain(out, c, v);
-    if (quoted)
-        buf_addc(out, '"');
-    return good;
 }
 
 /* The row's text into e->row. False: *fault. */
@@ -270,7 +201,7 @@ static bool put_row(struct encoder *e, const struct value *row, struct row_fault
         const struct column *c = &e->columns->v[i];
         if (e->json) {
             buf_addc(out, i ? ',' : '{');
-            put_json_text(out, str_of(c->name));
+            row_put_json_text(out, str_of(c->name));
             buf_addc(out, ':');
         } else if (i) {
             buf_addc(out, ',');
@@ -280,7 +211,7 @@ static bool put_row(struct encoder *e, const struct value *row, struct row_fault
         else if (row[i].null && e->json) {
             buf_adds(out, "null");
             continue;
-        } else if (row[i].null || (e->json ? put_json(out, c, &row[i]) : put_csv(out, c, &row[i])))
+        } else if (row[i].null || (e->json ? row_put_json(out, c, &row[i]) : put_csv(out, c, &row[i])))
             continue;
         else
             *fault = (struct row_fault){ i, REJECT_TARGET_RANGE };
