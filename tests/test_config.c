@@ -529,16 +529,32 @@ TEST(config, keys_must_be_columns_and_upsert_needs_one)
     config_free(load_recipe("columns = a,\n  b:integer\nkey = B, a\nmode = upsert"));
 }
 
-TEST(config, output_wants_who_gives_such_rows)
+TEST(config, output_wants_a_filter_that_gives_such_rows)
 {
     CHECK_STR(load_bad(BASE "[pipeline p]\ntable = w.t\ncolumns = a, b\noutput = c:integer, d:txt\nkey = a\n"),
               "bad.ini:6: [pipeline p] output: column 2: 'txt' is no type; did you mean 'text'?\n"
-              "bad.ini:6: [pipeline p] output: expected beside it what gives such rows\n");
+              "bad.ini:6: [pipeline p] output: expected filter beside it, which gives such rows\n");
     CHECK_HAS(load_bad(BASE "[pipeline p]\ntable = w.t\ncolumns = a\noutput = b from _source\n"),
               "[pipeline p] output: b: '_source' is no value of a row that comes back");
     CHECK_STR(load_bad(BASE "[pipeline p]\ntable = w.t\ncolumns = a\noutput = b\nkey = a\n"),
-              "bad.ini:6: [pipeline p] output: expected beside it what gives such rows\n"
+              "bad.ini:6: [pipeline p] output: expected filter beside it, which gives such rows\n"
               "bad.ini:7: [pipeline p] key: 'a' is not among the columns\n");
+}
+
+TEST(config, filter_and_distinct_are_of_a_part)
+{
+    struct config *c = load_ok(BASE "[pipeline p]\ntable = w.t\ncolumns = a, b\nkey = c\ndistinct = b, a\nfilter = ./x.py 1\n"
+                                    "output = c:integer\nmode = upsert\ncommand_timeout = 5s\n");
+    const struct recipe *r = &c->pipelines[0].parts[0];
+    CHECK_EQ(r->ndistinct, 2);
+    CHECK_STR(r->distinct[0], "b");
+    CHECK_HAS(r->filter.argv[0], "/x.py");
+    CHECK_STR(r->filter.argv[1], "1");
+    CHECK_STR(recipe_output(r, &r->columns)->v[0].name, "c");
+    config_free(c);
+    CHECK_STR(load_bad(BASE "[pipeline p]\ntable = w.t\ncolumns = a, b\ndistinct = a, c\n"),
+              "bad.ini:6: [pipeline p] distinct: 'c' is not among the columns\n");
+    check_key_fault("filter = x | y", "filter: 'x | y': expected a program and its arguments; no shell reads |");
 }
 
 TEST(config, a_ledger_name_is_no_table)

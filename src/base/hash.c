@@ -86,3 +86,50 @@ uint64_t hash_end(const struct hash *h)
     v ^= v >> 32;
     return v ? v : 1;
 }
+
+/* ---- SipHash-2-4 with 128 bits ---- */
+
+static inline void sip_rounds(uint64_t v[4], int n)
+{
+    while (n-- > 0) {
+        v[0] += v[1];
+        v[2] += v[3];
+        v[1] = rotate(v[1], 13) ^ v[0];
+        v[3] = rotate(v[3], 16) ^ v[2];
+        v[0] = rotate(v[0], 32);
+        v[2] += v[1];
+        v[0] += v[3];
+        v[1] = rotate(v[1], 17) ^ v[2];
+        v[3] = rotate(v[3], 21) ^ v[0];
+        v[2] = rotate(v[2], 32);
+    }
+}
+
+static inline void sip_word(uint64_t v[4], uint64_t word)
+{
+    v[3] ^= word;
+    sip_rounds(v, 2);
+    v[0] ^= word;
+}
+
+struct hash_keyed hash_keyed(const uint64_t key[2], const void *bytes, size_t n)
+{
+    uint64_t v[4] = { 0x736f6d6570736575 ^ key[0], 0x646f72616e646f6d ^ key[1] ^ 0xee, 0x6c7967656e657261 ^ key[0],
+                      0x7465646279746573 ^ key[1] };
+    const uint8_t *p = bytes, *end = p + n / 8 * 8;
+    uint64_t word, last = 0;
+    for (; p < end; p += 8) {
+        memcpy(&word, p, 8);
+        sip_word(v, le64toh(word));
+    }
+    if (n % 8)
+        memcpy(&last, p, n % 8);
+    sip_word(v, le64toh(last) | (uint64_t)n << 56);
+    v[2] ^= 0xee;
+    sip_rounds(v, 4);
+    struct hash_keyed h = { .a = v[0] ^ v[1] ^ v[2] ^ v[3] };
+    v[1] ^= 0xdd;
+    sip_rounds(v, 4);
+    h.b = v[0] ^ v[1] ^ v[2] ^ v[3];
+    return h;
+}

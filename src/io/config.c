@@ -637,12 +637,19 @@ static void check_table(struct build *b, int i, const struct recipe *r)
 static void check_output(struct build *b, int i, struct recipe *r)
 {
     check_columns(b, i, "output", r->output_text, &r->output);
-    if (r->output_text)
-        check_fault(b, i, "output", "expected beside it what gives such rows");
+    if (r->output_text && !r->filter.argv)
+        check_fault(b, i, "output", "expected filter beside it, which gives such rows");
     for (int c = 0; c < r->output.n; c++)
         if (r->output.v[c].builtin != BUILTIN_NONE)
             check_fault(b, i, "output", "%s: '%s' is no value of a row that comes back; name it in columns", r->output.v[c].name,
                         r->output.v[c].from);
+}
+
+static void check_distinct(struct build *b, int i, const struct recipe *r)
+{
+    for (int k = 0; k < r->ndistinct && !failed(b); k++)
+        if (r->columns.n && columns_find(&r->columns, str_of(r->distinct[k])) < 0)
+            check_fault(b, i, "distinct", "'%s' is not among the columns", r->distinct[k]);
 }
 
 static void check_clean(struct build *b, int i, const struct recipe *r)
@@ -744,6 +751,7 @@ static void check_recipe(struct build *b, int i)
     keep_place(b, i, r);
     check_table(b, i, r);
     check_columns(b, i, "columns", r->columns_text, &r->columns);
+    check_distinct(b, i, r);
     check_output(b, i, r);
     check_enriched(b, i, r);
     check_clean(b, i, r);
@@ -867,9 +875,11 @@ static void check_command(struct build *b, int i, const struct pipeline *p)
 {
     static const char *const about[] = { "command_timeout", "command_memory", "command_user", "command_env" };
     bool any = p->command.argv;
+    for (int k = 0; k < p->nparts; k++)
+        any |= p->parts[k].filter.argv != NULL;
     for (size_t k = 0; k < COUNT_OF(about) && !any; k++)
         if (entry_find(b, i, about[k], NULL))
-            check_fault(b, i, about[k], "expected command beside it: no program is run without");
+            check_fault(b, i, about[k], "expected command or filter beside it: no program is run without");
     if (p->command.argv && p->source)
         check_fault(b, i, "command", "expected either command or source");
     if (p->command.argv && p->archive)

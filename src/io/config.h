@@ -127,6 +127,9 @@ struct recipe {
     struct columns columns;
     char *output_text;     /* columns of the rows that the steps behind columns= give; NULL: the same */
     struct columns output;
+    char **distinct;       /* columns whose values no two rows of a job have in common */
+    int ndistinct;
+    struct command filter; /* the rows go through it */
     enum infer_from infer;
     char **nulls; /* null tokens; nnulls == -1: not given, then an unquoted empty field is null */
     int nnulls;

@@ -220,7 +220,7 @@ static const struct key keys[] = {
       "a program and its arguments, run by each job instead of fetching a source: the job's parameters are its standard "
       "input, its standard output is read, see PROGRAMS" },
     { AT_PIPELINE, "command_timeout", KEY_DURATION, IN(pipeline, command_limits.timeout_ms), "1h", 100, 30 * (int64_t)DAYS, NULL, 0,
-      "a program of the pipeline that runs longer is killed, and the attempt has failed" },
+      "a program of the pipeline that runs longer is killed, and the attempt has failed; a filter runs as long as its rows come" },
     { AT_PIPELINE, "command_memory", KEY_SIZE, IN(pipeline, command_limits.memory), "1G", 0, 1024 * TIB, NULL, 0,
       "memory for data of each process of a program; 0: no limit" },
     { AT_PIPELINE, "command_user", KEY_TEXT, IN(pipeline, command_limits.user), NULL, 0, 0, NULL, 0,
@@ -311,6 +311,10 @@ static const struct key keys[] = {
       "brackets (lax)" },
     { AT_RECIPE, "columns", KEY_COLUMNS, IN(recipe, columns_text), NULL, 0, 0, NULL, LINES,
       "names and types, see COLUMNS; found out from the data when not given" },
+    { AT_RECIPE, "distinct", KEY_LIST, IN(recipe, distinct), NULL, 0, 0, NULL, LINES,
+      "columns, with commas between: of the rows of a job that have the same values there, all but the first are filtered out" },
+    { AT_RECIPE, "filter", KEY_COMMAND, IN(recipe, filter), NULL, 0, 0, NULL, LINES,
+      "a program and its arguments that the rows go through: they are its standard input, and what it writes is loaded, see PROGRAMS" },
     { AT_RECIPE, "output", KEY_COLUMNS, IN(recipe, output_text), NULL, 0, 0, NULL, LINES,
       "names and types of the rows that the table gets, where they are not those of columns: of those that a filter gives; "
       "each value is typed again by them" },
@@ -698,6 +702,7 @@ static bool parse_list(struct key_reader *kr, const struct key *k, const char *t
     _Static_assert(
         offsetof(struct recipe, nnulls) == offsetof(struct recipe, nulls) + sizeof(char **) &&
             offsetof(struct recipe, nkey) == offsetof(struct recipe, key) + sizeof(char **) &&
+            offsetof(struct recipe, ndistinct) == offsetof(struct recipe, distinct) + sizeof(char **) &&
             offsetof(struct recipe, nenrich) == offsetof(struct recipe, enrich) + sizeof(char **) &&
             offsetof(struct enrich_config, nkey) == offsetof(struct enrich_config, key) + sizeof(char **),
         "lists are pointer and count");

@@ -94,6 +94,8 @@ static void remember_first(struct rejects *r, const struct bad_row *bad, const c
     AUTO(buf_clear) struct buf b = { 0 }, shown = { 0 };
     if (r->member)
         buf_addf(&b, "member '%.80s', ", r->member);
+    else if (r->object)
+        buf_addf(&b, "%.80s, ", r->object);
     buf_addf(&b, "line %llu, byte %llu", (unsigned long long)place->line,
              (unsigned long long)place->offset);
     if (column)

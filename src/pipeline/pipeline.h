@@ -23,9 +23,13 @@ struct pipeline_counts {
     uint64_t members;
 };
 
-/* Whom a step asks what is not in the rows: the n-th [enrich] of the ini (pipeline/enrich.h has the form of question and answer). */
+/* Whom a step asks for what it cannot have by itself. NULL: nobody is there. */
 struct asker {
-    int (*ask)(void *arg, int enrich, struct str question, struct buf *answer, struct err *err); /* NULL: nobody is there */
+    /* What the n-th [enrich] of the ini knows (pipeline/enrich.h has the form of question and answer). */
+    int (*ask)(void *arg, int enrich, struct str question, struct buf *answer, struct err *err);
+    /* Start the filter= of that part: ends[0] goes to its standard input, ends[1] comes from its standard output; neither blocks, both
+     * are the caller's. */
+    int (*start_program)(void *arg, int part, int ends[2], struct err *err);
     void *arg;
 };
 

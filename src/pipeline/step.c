@@ -3,7 +3,9 @@
 
 /* In the order in which rows go through them. NULL ends it. */
 static const struct step_kind *const kinds[] = {
+    &step_distinct,
     &step_enrich,
+    &step_filter,
     NULL,
 };
 

@@ -49,7 +49,9 @@ struct step_kind {
 };
 
 /* The kinds, each in a file of its name; a line for each. */
+extern const struct step_kind step_distinct;
 extern const struct step_kind step_enrich;
+extern const struct step_kind step_filter;
 
 /* Those that the part wants, linked, and `last`, the pipeline's, behind them. *columns, of the rows that the first takes, are then
  * those of the rows that `last` takes. -1: as a step says; *first is then NULL. */

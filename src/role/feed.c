@@ -10,10 +10,11 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "base/sys.h"
 #include "base/text.h"
 #include "io/sha256.h"
 #include "read/unpack.h"
-#include "role/program.h"
+#include "role/filters.h"
 #include "source/source.h"
 
 enum {
@@ -43,6 +44,7 @@ struct hand {
     int fd; /* IN_MEMORY or IN_SPOOL */
     int64_t written;
     struct sha256 *sum; /* of the object in hand; NULL: not wanted */
+    struct filters filters;
 };
 
 static void sha256_freep(struct sha256 **s) { sha256_free(*s); }
@@ -80,7 +82,7 @@ static int hand_tick(struct hand *k, struct err *err)
         return 0;
     int rc = reader_tick(k->reader, &k->f->result, err);
     k->has_result = rc == 1;
-    return rc < 0 ? -1 : 0;
+    return rc < 0 || (rc == 0 && filters_look(&k->filters, err) < 0) ? -1 : 0;
 }
 
 /* The result came while the object was still being fed: only a failure does that, or an inference that has seen enough. */
@@ -412,16 +414,22 @@ static int program_through(struct hand *k, struct program *program, struct err *
     return 0;
 }
 
+/* A call of a program of the job: all but which one. */
+static struct program_call call_for(const struct feed *f)
+{
+    return (struct program_call){ .config = f->config,
+                                  .pipeline = f->pipeline,
+                                  .job = f->uid,
+                                  .attempt = f->attempt,
+                                  .params = str_of(f->params) };
+}
+
 static int program_object(struct hand *k, struct err *err)
 {
     const struct feed *f = k->f;
-    struct program_call call = { .config = f->config,
-                                 .pipeline = f->pipeline,
-                                 .command = &f->pipeline->command,
-                                 .job = f->uid,
-                                 .attempt = f->attempt,
-                                 .params = str_of(f->params) };
+    struct program_call call = call_for(f);
     struct program *program;
+    call.command = &f->pipeline->command;
     k->transport = STREAM;
     k->f->stage = "program";
     if (program_start(&program, &call, err) < 0)
@@ -477,6 +485,64 @@ static int one_object(struct hand *k, const char *uri, int number, struct err *e
     return rc;
 }
 
+/* ---- filters ---- */
+
+static int filter_start(void *arg, int part, int ends[2], struct err *err)
+{
+    struct hand *k = arg;
+    struct program_call call = call_for(k->f);
+    return filters_start(&k->filters, &call, part, ends, err);
+}
+
+static void filter_handed(void *arg, int part)
+{
+    struct hand *k = arg;
+    filters_handed(&k->filters, part);
+}
+
+static int wait_filters(struct hand *k, struct err *err)
+{
+    struct pollfd fds[PIPELINE_PARTS_MAX];
+    int n = filters_pollfds(&k->filters, fds);
+    (void)poll(fds, (nfds_t)n, POLL_MS);
+    return k->f->tick(k->f->arg, err);
+}
+
+/* The reader took all that the filters gave: did they end well? */
+static int filters_done(struct hand *k, struct err *err)
+{
+    int rc;
+    while ((rc = filters_over(&k->filters, err)) == 0)
+        if (wait_filters(k, err) < 0)
+            return -1;
+    return rc < 0 ? -1 : 0;
+}
+
+/* The job failed, by *err; if a filter is behind that, it is to blame. */
+static void filters_judge(struct hand *k, struct err *err)
+{
+    int64_t until = sys_mono_ms() + PROGRAM_LINGER_MAX_MS;
+    struct err ignored;
+    while (filters_blame(&k->filters, err) == 0 && sys_mono_ms() < until)
+        if (wait_filters(k, &ignored) < 0)
+            break;
+}
+
+/* The job's end is that of its filters, too. */
+static int filters_end(struct hand *k, int rc, struct err *err)
+{
+    if (rc == 0)
+        rc = filters_done(k, err);
+    else if (k->has_result)
+        filters_judge(k, err);
+    if (rc < 0 && !k->f->talk)
+        k->f->talk = filters_talk(&k->filters);
+    if (k->filters.failed)
+        k->f->stage = "program";
+    filters_clear(&k->filters);
+    return rc;
+}
+
 /* Wait for the reader's last word. */
 static int await_result(struct hand *k, struct err *err)
 {
@@ -520,8 +586,10 @@ int feed_run(struct feed *f, char *const *uris, int n, const char *const *column
     if (f->sum && !infer && !sum)
         return -1;
     struct hand k = { .f = f, .reader = *f->reader, .infer = infer, .fd = -1, .sum = sum };
+    const struct reader_programs programs = { filter_start, filter_handed, &k };
     if (reader_begin(k.reader, f->pipeline, columns, f->params, f->spool, f->uid, f->token, infer, err) < 0)
         return -1;
+    reader_programs(k.reader, &programs);
     int rc = 0;
     for (int i = 0; i < n && rc == 0 && !k.has_result; i++)
         rc = one_object(&k, uris[i], i, err);
@@ -535,7 +603,8 @@ int feed_run(struct feed *f, char *const *uris, int n, const char *const *column
         struct err ignored; /* the first error is the one to tell */
         (void)reader_abort(k.reader, &ignored);
     }
-    return rc;
+    reader_programs(k.reader, NULL);
+    return filters_end(&k, rc, err);
 }
 
 /* ---- afterwards ---- */

@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -22,6 +23,7 @@
 
 struct guard {
     int socket, talk, signals, failed; /* failed: the program's word that it could not be started */
+    int in; /* of a program that must read it to its end, until the program is over: our hold on the pipe, to look into it; or -1 */
     pid_t program;
     int status; /* of the program */
     bool over, reported;
@@ -186,9 +188,15 @@ static void listen_in(struct guard *g)
     }
 }
 
+static bool has_bytes(int pipe)
+{
+    int n = 0;
+    return pipe >= 0 && ioctl(pipe, FIONREAD, &n) == 0 && n > 0;
+}
+
 static void report(struct guard *g, enum guard_end end, int value)
 {
-    struct guard_report r = { .end = end, .value = value };
+    struct guard_report r = { .end = end, .value = value, .unread = has_bytes(g->in) };
     struct failure f;
     listen_in(g);
     if (read(g->failed, &f, sizeof f) == sizeof f) {
@@ -201,6 +209,9 @@ static void report(struct guard *g, enum guard_end end, int value)
     for (uint64_t at = from; at < g->heard; at++)
         r.talk[r.ntalk++] = g->ring[at % GUARD_TALK_MAX];
     (void)send(g->socket, &r, sizeof r, MSG_NOSIGNAL); /* a worker that is gone is seen by its socket */
+    if (g->in >= 0)
+        (void)close(g->in); /* whoever writes there learns it only now that the report is there */
+    g->in = -1;
     g->reported = true;
 }
 
@@ -270,7 +281,7 @@ static void only_ours(const struct guard *g, const struct guard_launch *l)
 
 void guard_run(const struct guard_launch *l, int socket)
 {
-    struct guard g = { .socket = socket, .talk = l->talk };
+    struct guard g = { .socket = socket, .in = -1, .talk = l->talk };
     int failed[2];
     g.signals = guard_signals();
     if (g.signals < 0 || pipe2(failed, O_CLOEXEC | O_NONBLOCK) < 0)
@@ -288,7 +299,9 @@ void guard_run(const struct guard_launch *l, int socket)
         become_program(l, failed[1], guard);
     (void)close(failed[1]);
     only_ours(&g, l);
-    (void)close(l->in);
+    g.in = l->streams_in ? l->in : -1;
+    if (!l->streams_in)
+        (void)close(l->in);
     (void)close(l->out);
     (void)close(l->err);
     for (;;)

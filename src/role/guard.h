@@ -23,6 +23,7 @@ struct guard_launch {
     char *const *argv, *const *envp;
     const char *folder; /* that it works in */
     int in, out, err;
+    bool streams_in;    /* in is a pipe that it must read to its end */
     int talk;           /* the other end of err, for the guard */
     int64_t timeout_ms;
     int64_t memory;     /* RLIMIT_DATA of each process; 0: none */
@@ -39,6 +40,7 @@ enum guard_end { GUARD_EXITED, GUARD_SIGNALED, GUARD_TIMEOUT, GUARD_NOT_STARTED 
 struct guard_report {
     enum guard_end end;
     int value;              /* status, signal, or errno */
+    bool unread;            /* with streams_in: there was more to read when it ended */
     char step[24];          /* not started: at what */
     uint32_t ntalk;
     bool talk_cut;          /* there was more before it */

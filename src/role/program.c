@@ -156,10 +156,6 @@ static int env_fill(struct env *e, struct program *p, const struct program_call 
     env_put(e, "QETL_JOB", str_of(c->job));
     env_put(e, "QETL_PIPELINE", str_of(c->pipeline->name));
     env_put(e, "QETL_ATTEMPT", str_of(number));
-    if (c->object)
-        env_put(e, "QETL_OBJECT", str_of(c->object));
-    if (c->member)
-        env_put(e, "QETL_MEMBER", str_of(c->member));
     if (env_lines(e, p, c->pipeline->command_limits.env, err) < 0)
         return -1;
     return e->failed ? err_nomem(err) : 0;
@@ -249,6 +245,7 @@ static int launch(struct program *p, const struct program_call *c, struct err *e
     if (rc == 0 && (rc = env_fill(env, p, c, user, err)) == 0 && (rc = ends_open(&e, c, err)) == 0) {
         l.envp = env->list;
         l.in = e.in[0];
+        l.streams_in = c->streams_in;
         l.out = e.out[1];
         l.err = e.talk[1];
         l.talk = e.talk[0];
@@ -298,7 +295,8 @@ void program_free(struct program *p)
     if (!p)
         return;
     fd_closep(&p->socket); /* the guard kills all */
-    program_close_pipes(p);
+    fd_closep(&p->in);
+    fd_closep(&p->out);
     if (p->guard > 0)
         guard_end(p);
     for (int i = 0; i < p->nsecrets; i++)
@@ -311,10 +309,12 @@ int program_out(const struct program *p) { return p->out; }
 int program_in(const struct program *p) { return p->in; }
 int program_fd(const struct program *p) { return p->reported ? -1 : p->socket; }
 
-void program_close_pipes(struct program *p)
+void program_close_in(struct program *p) { fd_closep(&p->in); }
+
+bool program_hung_up(const struct program *p)
 {
-    fd_closep(&p->in);
-    fd_closep(&p->out);
+    struct pollfd out = { p->out, 0, 0 };
+    return poll(&out, 1, 0) == 1 && (out.revents & POLLHUP);
 }
 
 /* ---- what it said ---- */
@@ -417,8 +417,12 @@ static void end_of(struct program *p, const struct guard_report *r)
     text_put_duration(limit, sizeof limit, p->timeout_ms);
     switch (r->end) {
     case GUARD_EXITED:
-        if (r->value == 0)
+        if (r->value == 0 && !r->unread)
             return;
+        if (r->value == 0) {
+            err_set(&p->end, ERR_PROGRAM, "%s ended before it had read all of its rows%s%.200s", p->name, between, line);
+            return;
+        }
         err_set(&p->end, r->value == EX_TEMPFAIL ? ERR_PROGRAM_AGAIN : ERR_PROGRAM, "%s ended with status %d%s%.200s", p->name,
                 r->value, between, line);
         return;

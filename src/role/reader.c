@@ -56,6 +56,7 @@ struct reader_child {
     char uid[64];
     int64_t token;
     const struct pipeline *pipeline;
+    const struct reader_programs *programs;
     uint64_t objects;
     bool streaming;      /* the open object comes by the ring */
     bool complete;       /* ... is a file that is all there: its end needs no message */
@@ -542,6 +543,39 @@ static int serve_answer(struct reader_child *c, struct err *err)
     return reply(c, &answer, &why, err);
 }
 
+static int serve_program(struct reader_child *c, const struct message *m, struct err *err)
+{
+    struct err why = { 0 };
+    int ends[2] = { -1, -1 }, part = m->a < PIPELINE_PARTS_MAX ? (int)m->a : -1;
+    if (!c->programs)
+        err_set(&why, ERR_INTERNAL, "nobody starts programs for this job");
+    else if (c->programs->start(c->programs->arg, part, ends, &why) < 0)
+        ends[0] = -1;
+    struct message to = { .type = READER_OPENED, .fd = ends[0] }, from = { .type = READER_OPENED, .fd = ends[1] };
+    if (reply(c, &to, &why, err) < 0 || (ends[0] >= 0 && reply(c, &from, &why, err) < 0))
+        return -1;
+    if (ends[0] >= 0)
+        c->programs->handed(c->programs->arg, part);
+    return 0;
+}
+
+void reader_programs(struct reader_child *c, const struct reader_programs *programs) { c->programs = programs; }
+
+static int serve_request(struct reader_child *c, const struct message *m, struct err *err)
+{
+    switch (m->type) {
+    case READER_OPEN:
+        return serve_open(c, m, err);
+    case READER_PROGRAM:
+        return serve_program(c, m, err);
+    case READER_ASK:
+        return serve_ask(c, m, err);
+    default:
+        c->wrong = "it sent a message that cannot be";
+        return 0;
+    }
+}
+
 static int serve(struct reader_child *c, struct reader_result *result, struct err *err)
 {
     struct message m;
@@ -564,9 +598,7 @@ static int serve(struct reader_child *c, struct reader_result *result, struct er
                     child_end(c);
                 return 1;
             }
-            if (m.type != READER_OPEN && m.type != READER_ASK)
-                c->wrong = "it sent a message that cannot be";
-            else if ((m.type == READER_OPEN ? serve_open(c, &m, err) : serve_ask(c, &m, err)) < 0)
+            if (serve_request(c, &m, err) < 0)
                 return -1;
         }
         if (c->wrong) {

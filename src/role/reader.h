@@ -47,6 +47,15 @@ pid_t reader_pid(const struct reader_child *c); /* 0: dead */
 
 /* Who answers the child's questions from now on; borrowed. NULL, as at the beginning: nobody. */
 void reader_enrich(struct reader_child *c, struct enrich *enrich);
+/* Start the filter of that part of the job's pipeline; 0: ends[0] goes to it, ends[1] comes from it, both borrowed until handed()
+ * is called: then the child has its own. */
+struct reader_programs {
+    int (*start)(void *arg, int part, int ends[2], struct err *err);
+    void (*handed)(void *arg, int part);
+    void *arg;
+};
+/* Who starts them for the job that was begun; borrowed. NULL: nobody. */
+void reader_programs(struct reader_child *c, const struct reader_programs *programs);
 
 /* Begin a job. The child asks for staged files by itself; the parent side opens them in `spool` for `uid` and `token` inside reader_tick(). columns: see
  * pipeline_start. infer: only look at the first object and give back columns. */

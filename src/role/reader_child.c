@@ -224,6 +224,19 @@ static void feed_open(struct feed *f, struct child *c, const struct message *m)
 
 /* ---- staged files ---- */
 
+/* The next descriptor that the worker gives us, or its error. */
+static int opened(struct child *c, struct err *err)
+{
+    struct message m;
+    if (channel_recv(&c->reply, &m, true) != CHANNEL_MESSAGE)
+        leave();
+    if (m.fd < 0) {
+        struct unpacker u = { m.body, false };
+        take_err(&u, err);
+    }
+    return m.fd;
+}
+
 static int staged_open(void *arg, int number, const char *ext, struct err *err)
 {
     struct child *c = arg;
@@ -232,21 +245,30 @@ static int staged_open(void *arg, int number, const char *ext, struct err *err)
     };
     if (number < 0 || number >= OUTPUTS_MAX)
         return err_set(err, ERR_INTERNAL, "output %d is not among %d", number, OUTPUTS_MAX);
-    if (channel_send(&c->control, &m, err) < 0 ||
-        channel_recv(&c->reply, &m, true) != CHANNEL_MESSAGE)
+    if (channel_send(&c->control, &m, err) < 0)
         leave();
-    if (m.fd < 0) {
-        struct unpacker u = { m.body, false };
-        take_err(&u, err);
+    AUTO(fd_closep) int fd = opened(c, err);
+    if (fd < 0)
         return -1;
-    }
     fd_closep(&c->staged[number]);
-    if ((c->staged[number] = dup(m.fd)) < 0) {
-        err_sys(err, "keep the file of output %d", number);
-        close(m.fd);
+    if ((c->staged[number] = dup(fd)) < 0)
+        return err_sys(err, "keep the file of output %d", number);
+    return fd_steal(&fd);
+}
+
+/* ---- filters ---- */
+
+static int program_start(void *arg, int part, int ends[2], struct err *err)
+{
+    struct child *c = arg;
+    struct message m = { .type = READER_PROGRAM, .a = (uint64_t)part, .fd = -1 };
+    if (channel_send(&c->control, &m, err) < 0)
+        leave();
+    if ((ends[0] = opened(c, err)) < 0)
         return -1;
-    }
-    return m.fd;
+    if ((ends[1] = opened(c, err)) < 0)
+        fd_closep(&ends[0]);
+    return ends[1] < 0 ? -1 : 0;
 }
 
 /* ---- enrichment ---- */
@@ -413,7 +435,7 @@ static int job_pipeline(struct child *c, struct output *outputs, int *noutputs,
     if (pipeline_start(&c->run, c->config, c->pipeline, c->uid, c->params, (const char *const *)c->columns, &c->stage,
                        err) < 0)
         return -1;
-    pipeline_asks(c->run, (struct asker){ ask_worker, c });
+    pipeline_asks(c->run, (struct asker){ .ask = ask_worker, .start_program = program_start, .arg = c });
     int rc = job_objects(c, err);
     if (rc == 0)
         rc = pipeline_finish(c->run, outputs, noutputs, err);
@@ -560,6 +582,8 @@ static void secrets_wipe(const struct config *config)
         wipe(config->enriches[i].body_text);
         wipe(config->enriches[i].header);
     }
+    for (int i = 0; i < config->npipelines; i++)
+        wipe(config->pipelines[i].command_limits.env);
     extern char **environ;
     for (char **e = environ; e && *e; e++)
         wipe(*e);
