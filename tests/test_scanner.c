@@ -124,6 +124,17 @@ TEST(scanner, an_interrupted_move_goes_on)
     CHECK(there("i.csv") && !there(".i.csv.qetl-loaded"));
 }
 
+/* Killed before it was put back, another file would stay under the name of ours for ever. */
+TEST(scanner, another_file_under_our_name_is_put_back)
+{
+    struct after a = { .what = AFTER_DELETE };
+    bool kept;
+    const char *path = put("o.csv", "another");
+    CHECK_EQ(rename(path, test_file(".o.csv.qetl-loaded")), 0);
+    CHECK_EQ(after_do(&a, test_file("o.csv"), size + 1, mtime_ms, 1, &kept, &err), 1);
+    CHECK(kept && there("o.csv") && !there(".o.csv.qetl-loaded"));
+}
+
 /* ---- watched folders ---- */
 
 static bool came_for(struct watch *w, int owner)

@@ -786,6 +786,24 @@ static size_t source_plain(const struct build *b, const char *source)
     return *s == '/' ? (size_t)(s - source) : 0;
 }
 
+/* A place that renames, and there within it. */
+static void check_after(struct build *b, int i, const struct scan_config *s, const char *base)
+{
+    static const char *const renames[] = { "ftp", "ftps", "sftp" };
+    size_t n = strcspn(base, ":");
+    bool can = !*base;
+    if (s->after.what == AFTER_KEEP)
+        return;
+    for (size_t k = 0; k < COUNT_OF(renames); k++)
+        can |= str_eq_nocase((struct str){ base, n }, str_of(renames[k]));
+    if (!can)
+        check_fault(b, i, "after", "expected keep: only local files and those of ftp, ftps and sftp are deleted or moved");
+    else if (s->after.what == AFTER_MOVE && !*base && uri_behind_scheme(s->after.folder))
+        check_fault(b, i, "after", "expected move: and a local folder: a file is moved within its host");
+    else if (s->after.what == AFTER_MOVE && *base && (strncmp(s->after.folder, base, strlen(base)) || s->after.folder[strlen(base)] != '/'))
+        check_fault(b, i, "after", "expected move:%s/FOLDER: a file is moved within its host", base);
+}
+
 static void check_pattern(struct build *b, int i, struct pipeline *p)
 {
     const struct scan_config *s = &p->scan;
@@ -798,8 +816,7 @@ static void check_pattern(struct build *b, int i, struct pipeline *p)
     }
     if (s->lookback_ms && !pattern_is_dated(pattern))
         check_fault(b, i, "lookback", "expected a date such as {%%Y/%%m/%%d} in the source: it says which of them are listed");
-    if (s->after.what != AFTER_KEEP && *pattern_base(pattern))
-        check_fault(b, i, "after", "expected a source that is a local folder");
+    check_after(b, i, s, pattern_base(pattern));
     if (s->job_per == JOB_PER_SLOT && !s->cron_text)
         check_fault(b, i, "job_per", "expected cron beside it");
     if (s->job_per == JOB_PER_SLOT && !pattern_is_literal(pattern))

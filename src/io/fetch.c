@@ -133,7 +133,7 @@ static size_t on_body(char *p, size_t one, size_t n, void *arg)
         t->folder = true;
         return 0;
     }
-    if (t->ask == ASK_STAT)
+    if (t->ask == ASK_STAT || t->ask == ASK_ORDER)
         return n; /* libcurl's own: what it found, as headers */
     if (!good_status(t)) {
         if (t->refusal_bytes < REFUSAL_KEPT) {
@@ -413,7 +413,7 @@ static enum verdict judge_end(struct transfer *t, CURLcode curl)
         transfer_changed(t);
         return V_FAILED;
     }
-    if (t->ask != ASK_STAT && t->known.size >= 0 && t->pos < t->known.size) {
+    if (t->ask == ASK_OBJECT && t->known.size >= 0 && t->pos < t->known.size) {
         transfer_fail(t, ERR_FETCH, "the body ended at byte %" PRId64 " of %" PRId64, t->pos,
                       t->known.size);
         return V_BROKEN;
@@ -622,6 +622,34 @@ int fetch_stat(struct fetch *f, const char *uri, const struct remote *remote,
     *size = t.known.size;
     *mtime_ms = when > 0 ? when : 0;
     return 1;
+}
+
+static int add_order(struct transfer *t, const char *verb, struct str path)
+{
+    AUTO(buf_clear) struct buf line = { 0 };
+    for (size_t i = 0; i < path.n; i++)
+        if ((unsigned char)path.p[i] < ' ' || path.p[i] == 127)
+            return transfer_fail(t, ERR_URI, "a name with a control character cannot be told an FTP server");
+    buf_addf(&line, "%s ", verb);
+    buf_add(&line, path.p, path.n);
+    struct curl_slist *more = line.failed ? NULL : curl_slist_append(t->orders, line.p);
+    if (!more)
+        return transfer_fail(t, ERR_NO_MEMORY, "out of memory");
+    t->orders = more;
+    return 0;
+}
+
+int fetch_order(struct fetch *f, const char *uri, const struct remote *remote, const struct fetch_order orders[2],
+                const struct fetch_sink *sink, struct err *err)
+{
+    struct transfer t = { .f = f, .uri = uri, .remote = remote, .sink = sink, .err = err, .ask = ASK_ORDER };
+    int rc = begin(&t);
+    for (int i = 0; i < 2 && orders[i].verb && rc == 0; i++)
+        rc = add_order(&t, orders[i].verb, orders[i].path);
+    if (rc == 0)
+        rc = question(&t) == V_DONE ? 0 : -1;
+    curl_slist_free_all(t.orders);
+    return rc;
 }
 
 static int transfer_whole(struct transfer *t, const struct fetch_head *resume)

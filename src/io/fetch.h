@@ -97,6 +97,14 @@ int fetch_list(struct fetch *f, const char *uri, const struct remote *remote, co
  * has whole seconds. 1; 0: there is none of that name, or it is no file; -1. */
 int fetch_stat(struct fetch *f, const char *uri, const struct remote *remote,
                const struct fetch_sink *sink, int64_t *size, int64_t *mtime_ms, struct err *err);
+/* One or two commands, such as RNFR and RNTO. A path is relative to the folder of the login; a `*` before a verb: it may fail.
+ * uri: the server's, with "/" behind it. 0; -1: fetch-refused, where the server says no. */
+struct fetch_order {
+    const char *verb; /* NULL: there is none */
+    struct str path;
+};
+int fetch_order(struct fetch *f, const char *uri, const struct remote *remote, const struct fetch_order orders[2],
+                const struct fetch_sink *sink, struct err *err);
 
 /* The URI without user, password and the values of query parameters that look like secrets. Cut to
  * cap. */

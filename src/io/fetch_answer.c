@@ -273,6 +273,8 @@ int transfer_fail_curl(struct transfer *t, CURLcode curl)
         transfer_fail(t, reply->code,
                       "the server has no such folder, or does not let us list it (reply %ld)",
                       number);
+    else if (curl == CURLE_QUOTE_ERROR)
+        transfer_fail(t, ERR_FETCH_REFUSED, "the server refuses it (reply %ld)", number);
     else if (reply)
         transfer_fail(t, reply->code, "%s (reply %ld)", reply->says, number);
     else if (curl == CURLE_OPERATION_TIMEDOUT && !connected(t))

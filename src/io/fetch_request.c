@@ -221,12 +221,15 @@ static bool clean_handle(struct fetch *f)
     return curl_easy_setopt(fresh, CURLOPT_BUFFERSIZE, (long)BUFFER) == CURLE_OK;
 }
 
-/* What makes a question out of a transfer. */
+/* What makes a question out of a transfer. Orders go out behind the CWD to the URL's folder. */
 static CURLcode set_question(struct transfer *t)
 {
     if (t->ask == ASK_LISTING)
         return curl_easy_setopt(t->f->easy, CURLOPT_CUSTOMREQUEST, t->command);
-    return t->ask == ASK_OBJECT ? CURLE_OK : curl_easy_setopt(t->f->easy, CURLOPT_NOBODY, 1L);
+    if (t->ask == ASK_OBJECT)
+        return CURLE_OK;
+    CURLcode rc = curl_easy_setopt(t->f->easy, CURLOPT_NOBODY, 1L);
+    return rc ? rc : curl_easy_setopt(t->f->easy, CURLOPT_PREQUOTE, t->orders);
 }
 
 int transfer_request(struct transfer *t)

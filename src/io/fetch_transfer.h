@@ -35,8 +35,8 @@ struct secrets {
     struct s3_place s3; /* where the transport is s3 */
 };
 
-/* What a transfer is for. ASK_LOOK: its head by http; the last two only by ftp. */
-enum ask { ASK_OBJECT, ASK_LOOK, ASK_LISTING, ASK_STAT };
+/* What a transfer is for. ASK_LOOK: its head by http; the last three only by ftp. */
+enum ask { ASK_OBJECT, ASK_LOOK, ASK_LISTING, ASK_STAT, ASK_ORDER };
 
 struct transfer {
     struct fetch *f;
@@ -46,6 +46,7 @@ struct transfer {
     const char *uri;
     enum ask ask;
     const char *command;       /* ASK_LISTING */
+    struct curl_slist *orders; /* ASK_ORDER */
     char shown[FETCH_SHOWN];
     struct secrets secrets;
     struct err *err;

@@ -270,7 +270,7 @@ static const struct key keys[] = {
     { AT_PIPELINE, "done_marker", KEY_TEXT, IN(pipeline, scan.done_marker), NULL, 0, 0, NULL, 0,
       "an object is taken when this one lies beside it: _SUCCESS, or *.done with * for the object's name" },
     { AT_PIPELINE, "after", KEY_AFTER, IN(pipeline, scan.after), "keep", 0, 0, NULL, 0,
-      "local files whose rows are committed: keep, delete, or move:FOLDER" },
+      "objects whose rows are committed: keep, delete, or move:FOLDER (a URI of the same host, where the source is one), see SCANNING" },
 
     { AT_PIPELINE, "group_files", KEY_NUMBER, IN(pipeline, scan.group_files), "0", 0, 10000, NULL, 0,
       "so many objects go into one job, see GROUPS; 0: no such limit, and a job for each object where group_bytes is 0, too" },
@@ -831,8 +831,12 @@ static bool parse_after(struct key_reader *kr, const struct key *k, const char *
     struct after *a = PLACE(struct after);
     bool move = !strncmp(text, "move:", 5) && text[5];
     if (!move && strcmp(text, "keep") && strcmp(text, "delete"))
-        return want(kr, "keep, delete or move:FOLDER");
+        return want(kr, "keep, delete or move:FOLDER, which is a URI where the source is one");
     a->what = move ? AFTER_MOVE : text[0] == 'k' ? AFTER_KEEP : AFTER_DELETE;
+    if (move && uri_behind_scheme(text + 5)) {
+        a->folder = keep(kr, str_of(text + 5));
+        return true;
+    }
     return !move || keep_path(kr, "", text + 5, '\0', "", &a->folder);
 }
 

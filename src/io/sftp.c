@@ -37,7 +37,7 @@ struct sftp {
     long port;
     int64_t stall_ms, connect_ms;
     struct sftp_wait wait;
-    struct buf home, path; /* home: of the login, with a slash; path: of a call */
+    struct buf home, path, other; /* home: of the login, with a slash; the other two: paths of a call */
     bool broken;
 };
 
@@ -107,6 +107,8 @@ static const struct status_def {
     { LIBSSH2_FX_NO_SUCH_PATH, ERR_FETCH_MISSING, "the server has no such file or folder" },
     { LIBSSH2_FX_NOT_A_DIRECTORY, ERR_FETCH_MISSING, "it is no folder" },
     { LIBSSH2_FX_PERMISSION_DENIED, ERR_FETCH_DENIED, "the server does not let us" },
+    { LIBSSH2_FX_WRITE_PROTECT, ERR_FETCH_DENIED, "the server does not let us" },
+    { LIBSSH2_FX_FILE_ALREADY_EXISTS, ERR_FETCH_REFUSED, "there is one of that name" },
     { LIBSSH2_FX_OP_UNSUPPORTED, ERR_FETCH_REFUSED, "the server cannot do that" },
 };
 
@@ -436,6 +438,7 @@ void sftp_close(struct sftp *s)
     free(s->shown);
     buf_clear(&s->home);
     buf_clear(&s->path);
+    buf_clear(&s->other);
     free(s);
     libssh2_exit();
     curl_global_cleanup();
@@ -453,10 +456,9 @@ void sftp_wait_by(struct sftp *s, const struct sftp_wait *wait)
 
 /* ---- questions ---- */
 
-/* The server's path of ours, in s->path. */
-static int name_path(struct sftp *s, struct str path, struct err *err)
+/* The server's path of ours, in b. */
+static int name_path(struct sftp *s, struct str path, struct buf *b, struct err *err)
 {
-    struct buf *b = &s->path;
     bool home = path.n >= 3 && !memcmp(path.p, "/~/", 3);
     buf_reset(b);
     if (home)
@@ -517,7 +519,7 @@ int sftp_list(struct sftp *s, struct str folder, int (*name)(void *arg, struct s
     struct spell sp = spell(s->stall_ms);
     LIBSSH2_SFTP_HANDLE *h;
     bool gave_up = false;
-    if (name_path(s, folder, err) < 0)
+    if (name_path(s, folder, &s->path, err) < 0)
         return -1;
     REPEAT_POINTER(s, &sp, h, libssh2_sftp_open_ex(s->sftp, s->path.p, (unsigned)s->path.n, 0, 0, LIBSSH2_SFTP_OPENDIR), gave_up, err)
     if (!h)
@@ -535,7 +537,7 @@ int sftp_look(struct sftp *s, struct str path, struct sftp_entry *out, struct er
     struct spell sp = spell(s->stall_ms);
     LIBSSH2_SFTP_ATTRIBUTES a = { 0 };
     int rc;
-    if (name_path(s, path, err) < 0)
+    if (name_path(s, path, &s->path, err) < 0)
         return -1;
     REPEAT(s, &sp, rc, libssh2_sftp_stat_ex(s->sftp, s->path.p, (unsigned)s->path.n, LIBSSH2_SFTP_LSTAT, &a), err)
     if (rc == GAVE_UP)
@@ -544,4 +546,37 @@ int sftp_look(struct sftp *s, struct str path, struct sftp_entry *out, struct er
         return is_missing(s) ? 0 : fault(s, "look at", buf_str(&s->path), err);
     *out = entry_of(&a);
     return 1;
+}
+
+int sftp_remove(struct sftp *s, struct str path, struct err *err)
+{
+    struct spell sp = spell(s->stall_ms);
+    int rc;
+    if (name_path(s, path, &s->path, err) < 0)
+        return -1;
+    REPEAT(s, &sp, rc, libssh2_sftp_unlink_ex(s->sftp, s->path.p, (unsigned)s->path.n), err)
+    if (rc == GAVE_UP)
+        return -1;
+    return rc == 0 ? 1 : is_missing(s) ? 0 : fault(s, "delete", buf_str(&s->path), err);
+}
+
+int sftp_rename(struct sftp *s, struct str from, struct str to, struct err *err)
+{
+    struct spell sp = spell(s->stall_ms);
+    int rc;
+    if (name_path(s, from, &s->path, err) < 0 || name_path(s, to, &s->other, err) < 0)
+        return -1;
+    REPEAT(s, &sp, rc, libssh2_sftp_rename_ex(s->sftp, s->path.p, (unsigned)s->path.n, s->other.p, (unsigned)s->other.n, 0), err)
+    return rc == 0 ? 0 : rc == GAVE_UP ? -1 : fault(s, "rename", buf_str(&s->path), err);
+}
+
+int sftp_make_folder(struct sftp *s, struct str path, struct err *err)
+{
+    struct spell sp = spell(s->stall_ms);
+    struct sftp_entry e;
+    int rc = sftp_look(s, path, &e, err);
+    if (rc)
+        return rc < 0 ? -1 : 0;
+    REPEAT(s, &sp, rc, libssh2_sftp_mkdir_ex(s->sftp, s->path.p, (unsigned)s->path.n, 0777), err)
+    return rc == 0 ? 0 : rc == GAVE_UP ? -1 : fault(s, "make the folder", buf_str(&s->path), err);
 }

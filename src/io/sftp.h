@@ -1,6 +1,6 @@
 /*
  * SFTP for what libcurl does not do with it: folders with the server's own attributes (libcurl gives a line of text for people,
- * with times to the minute or the day in a zone that nobody says), and a file's attributes. By libssh2, which
+ * with times to the minute or the day in a zone that nobody says), a file's attributes, rename and removal. By libssh2, which
  * libcurl speaks SFTP with, too; the socket (name, proxy, time limit) comes from libcurl. Objects are fetched by io/fetch.
  *
  * The same rules as there: no host is talked to whose key is not known (known_hosts, or the pin host_key_sha256, which then is
@@ -47,5 +47,8 @@ int sftp_list(struct sftp *s, struct str folder, int (*name)(void *arg, struct s
               void *arg, struct err *err);
 /* 1; 0 there is nothing of that name; -1. */
 int sftp_look(struct sftp *s, struct str path, struct sftp_entry *out, struct err *err);
+int sftp_remove(struct sftp *s, struct str path, struct err *err);                 /* 1; 0 it was not there; -1 */
+int sftp_rename(struct sftp *s, struct str from, struct str to, struct err *err);  /* fails where `to` is there, by protocol 3 */
+int sftp_make_folder(struct sftp *s, struct str path, struct err *err);            /* 0 also where it is there */
 
 #endif

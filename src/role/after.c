@@ -1,4 +1,4 @@
-/* Local files after their commit. See after.h. */
+/* Objects after their commit. See after.h. */
 #include "role/after.h"
 
 #include <errno.h>
@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/mem.h"
 #include "base/sys.h"
 #include "source/source.h"
 
@@ -61,7 +62,8 @@ int after_do(const struct after *after, const char *uri, int64_t size, int64_t m
     *kept = false;
     if (name_all(uri, &n, err) < 0)
         return -1;
-    if (is_it(n.ours, size, mtime_ms) != 1) { /* else we were here before */
+    int mine = is_it(n.ours, size, mtime_ms); /* we may have been here before */
+    if (mine < 0) {
         int there = is_it(n.path, size, mtime_ms);
         *kept = there == 0;
         if (there <= 0)
@@ -69,12 +71,133 @@ int after_do(const struct after *after, const char *uri, int64_t size, int64_t m
         if (renameat2(AT_FDCWD, n.path, AT_FDCWD, n.ours, RENAME_NOREPLACE) < 0)
             return errno == ENOENT ? 1 : err_sys(err, "rename '%s'", n.path);
         (void)sys_fault("after-renamed");
-        if (is_it(n.ours, size, mtime_ms) != 1) { /* replaced in that moment */
-            *kept = true;
-            return renameat2(AT_FDCWD, n.ours, AT_FDCWD, n.path, RENAME_NOREPLACE) < 0 ? err_sys(err, "put '%s' back", n.path) : 1;
-        }
+        mine = is_it(n.ours, size, mtime_ms);
+    }
+    if (mine <= 0) { /* replaced in that moment */
+        *kept = mine == 0;
+        return mine == 0 && renameat2(AT_FDCWD, n.ours, AT_FDCWD, n.path, RENAME_NOREPLACE) < 0 ? err_sys(err, "put '%s' back", n.path) : 1;
     }
     if (after->what == AFTER_MOVE)
         return move_to(after->folder, &n, job, err) < 0 ? -1 : 1;
     return unlink(n.ours) < 0 && errno != ENOENT ? err_sys(err, "delete '%s'", n.path) : 1;
+}
+
+/* ---- on other hosts ---- */
+
+struct far {
+    const struct lister *lister;
+    const struct list_ask *ask;
+    struct buf path, ours, to;
+    size_t name; /* where it begins in path */
+    int64_t size, mtime_ms;
+};
+
+/* The path of a URI below the base. */
+static int path_of(const struct list_ask *ask, const char *uri, struct buf *out, struct err *err)
+{
+    size_t n = strlen(ask->base);
+    if (strncmp(uri, ask->base, n) != 0 || uri[n] != '/')
+        return err_set(err, ERR_CONFIG, "'%s' does not lie below %s", uri, ask->base);
+    buf_reset(out);
+    list_path(str_of(uri + n), out);
+    return out->failed ? err_nomem(err) : 0;
+}
+
+static int far_names(struct far *f, const char *uri, struct err *err)
+{
+    if (path_of(f->ask, uri, &f->path, err) < 0)
+        return -1;
+    f->name = (size_t)((const char *)memrchr(f->path.p, '/', f->path.n) + 1 - f->path.p);
+    buf_add(&f->ours, f->path.p, f->name);
+    buf_addc(&f->ours, '.');
+    buf_add(&f->ours, f->path.p + f->name, f->path.n - f->name);
+    buf_adds(&f->ours, ".qetl-loaded");
+    return f->ours.failed ? err_nomem(err) : 0;
+}
+
+static int far_look(struct far *f, const struct buf *path, struct err *err)
+{
+    return f->lister->acts->look(f->ask, buf_str(path), f->size, f->mtime_ms, err);
+}
+
+/* We were let in to look, so that a no is one to this object. */
+static int far_no(struct far *f, struct err *err)
+{
+    if (err->code == ERR_FETCH_DENIED)
+        err->code = ERR_FETCH_REFUSED;
+    return err_in(err, "%s%s", f->ask->base, f->path.p);
+}
+
+static int far_rename(struct far *f, const struct buf *from, const struct buf *to, struct err *err)
+{
+    return f->lister->acts->rename(f->ask, buf_str(from), buf_str(to), err) < 0 ? far_no(f, err) : 0;
+}
+
+/* Under our own name, and compared there: enum list_there, NONE: nothing is to be done. */
+static int far_take(struct far *f, bool *kept, struct err *err)
+{
+    int mine = far_look(f, &f->ours, err);
+    if (mine != LIST_NONE) /* we were here before */
+        return mine;
+    int there = far_look(f, &f->path, err);
+    *kept = there == LIST_OTHER;
+    if (there != LIST_SAME)
+        return there < 0 ? -1 : LIST_NONE;
+    if (far_rename(f, &f->path, &f->ours, err) < 0)
+        return -1;
+    (void)sys_fault("after-renamed");
+    return far_look(f, &f->ours, err);
+}
+
+static int far_put_back(struct far *f, struct err *err)
+{
+    int there = far_look(f, &f->path, err);
+    if (there > LIST_NONE)
+        return err_set(err, ERR_FETCH_REFUSED, "%s%s: another one is there, and one that came before it waits beside it as '%s'", f->ask->base,
+                       f->path.p, f->ours.p + f->name);
+    return there < 0 ? -1 : far_rename(f, &f->ours, &f->path, err);
+}
+
+/* FOLDER/NAME, or NAME.JOB where that is taken. */
+static int far_move(struct far *f, const char *folder, int64_t job, struct err *err)
+{
+    if (path_of(f->ask, folder, &f->to, err) < 0)
+        return -1;
+    if (f->to.p[f->to.n - 1] != '/')
+        buf_addc(&f->to, '/');
+    buf_add(&f->to, f->path.p + f->name, f->path.n - f->name);
+    for (int i = 0; i < 2; i++) {
+        int there = f->to.failed ? err_nomem(err) : far_look(f, &f->to, err);
+        if (there <= LIST_NONE)
+            return there < 0 ? -1 : far_rename(f, &f->ours, &f->to, err);
+        if (i == 0)
+            buf_addf(&f->to, ".%lld", (long long)job);
+    }
+    return err_set(err, ERR_FETCH_REFUSED, "%s%s: in '%s' there is one of its name, and one with the job's number", f->ask->base, f->path.p, folder);
+}
+
+static int far_do(struct far *f, const struct after *after, int64_t job, bool *kept, struct err *err)
+{
+    int mine = far_take(f, kept, err);
+    if (mine <= LIST_NONE)
+        return mine < 0 ? -1 : 1;
+    if (mine == LIST_OTHER) { /* replaced in that moment */
+        *kept = true;
+        return far_put_back(f, err) < 0 ? -1 : 1;
+    }
+    if (after->what == AFTER_MOVE)
+        return far_move(f, after->folder, job, err) < 0 ? -1 : 1;
+    return f->lister->acts->remove(f->ask, buf_str(&f->ours), err) < 0 ? far_no(f, err) : 1;
+}
+
+int after_do_far(const struct after *after, const struct lister *lister, const struct list_ask *ask, const char *uri, int64_t size,
+                 int64_t mtime_ms, int64_t job, bool *kept, struct err *err)
+{
+    struct far f = { .lister = lister, .ask = ask, .size = size, .mtime_ms = mtime_ms };
+    *kept = false;
+    int rc = far_names(&f, uri, err) < 0 ? -1 : far_do(&f, after, job, kept, err);
+    buf_clear(&f.path);
+    buf_clear(&f.ours);
+    buf_clear(&f.to);
+    return rc;
 }

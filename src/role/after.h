@@ -1,18 +1,26 @@
 /*
- * What is done with a local file when its rows are committed in the target: after = delete, move:FOLDER.
+ * What is done with an object when its rows are committed in the target: after = delete, move:FOLDER. Local files, and those of
+ * places that rename (struct list_acts).
  *
  * A file that is not the one that was loaded is never touched: it is first renamed to a name of ours beside it (.NAME.qetl-loaded),
  * which nobody else writes to, then compared, and put back where it is another one. If power fails between, the next try
- * finds it there and goes on.
+ * finds it there and goes on. On another host (FTP) where a rename puts a file over the one that is there, we look before, which leaves
+ * the moment between: names of ours, and in the folder that it moves to, are nobody else's.
  */
 #ifndef QETL_ROLE_AFTER_H
 #define QETL_ROLE_AFTER_H
 
 #include "base/err.h"
 #include "io/config.h"
+#include "source/list.h"
 
 /* 1: done, or nothing to do any more (the file is gone, or another one: *kept); -1: not yet, and why. job: number for the name
  * where the folder has one of that name. */
 int after_do(const struct after *after, const char *uri, int64_t size, int64_t mtime_ms, int64_t job, bool *kept, struct err *err);
+
+/* The same on the place of ask->base (links, config, go_on and go_arg are used, too). A no of the place to what is done is
+ * fetch-refused, whatever it calls it, so that one object does not stand for the whole place. */
+int after_do_far(const struct after *after, const struct lister *lister, const struct list_ask *ask, const char *uri, int64_t size,
+                 int64_t mtime_ms, int64_t job, bool *kept, struct err *err);
 
 #endif

@@ -38,6 +38,7 @@ struct scanner {
         int64_t held_mono_ms;       /* its place is not to be asked before; 0: it may */
         int64_t pruned_era;
         int64_t not_before_mono_ms; /* a busy folder gets half of our time at most */
+        int64_t after_mono_ms, after_pause_ms; /* after= failed, and is tried again then */
         bool watched, met;
     } *due; /* one a pipeline of the config */
 };
@@ -298,17 +299,46 @@ int scanner_step(struct scanner *s, const char *only, bool force, int64_t *next_
 
 /* ---- after the load ---- */
 
+enum { AFTER_PAUSE_MS = 1000, AFTER_PAUSE_MAX_MS = 300000 };
+
 struct finishing {
     const struct pipeline *p;
+    const struct lister *far; /* NULL: local files */
+    struct list_ask ask;
+    bool failed, away; /* some of them; the whole place */
 };
+
+/* While another host is waited for. */
+static bool after_goes_on(void *arg)
+{
+    char holder[64];
+    struct err err;
+    struct scanner *s = arg;
+    role_alive(s->role);
+    return role_grace(s->role) < 0 && scanner_lead(s, holder, &err) == 1;
+}
+
+/* Will the place say the same of the next object? */
+static bool is_away(enum err_code code)
+{
+    return code != ERR_FETCH_REFUSED && code != ERR_FETCH_MISSING && code != ERR_URI;
+}
 
 static int finish_file(void *arg, const struct scan_after *a, struct err *err)
 {
-    const struct finishing *f = arg;
+    struct finishing *f = arg;
+    const struct after *after = &f->p->scan.after;
     struct err why;
     bool kept;
-    (void)err;
-    if (after_do(&f->p->scan.after, a->uri, a->size, a->mtime_ms, a->job, &kept, &why) < 0) {
+    if (f->away)
+        return SCAN_AFTER_LATER;
+    if (f->far && !after_goes_on(f->ask.go_arg))
+        return err_set(err, ERR_SHUTDOWN, "after= was stopped");
+    int rc = f->far ? after_do_far(after, f->far, &f->ask, a->uri, a->size, a->mtime_ms, a->job, &kept, &why)
+                    : after_do(after, a->uri, a->size, a->mtime_ms, a->job, &kept, &why);
+    if (rc < 0) {
+        f->failed = true;
+        f->away = f->far && is_away(why.code);
         log_error("after= could not be done; it is tried again", &why, "pipeline", f->p->name);
         return SCAN_AFTER_LATER;
     }
@@ -317,16 +347,34 @@ static int finish_file(void *arg, const struct scan_after *a, struct err *err)
     return kept ? SCAN_AFTER_DONE : SCAN_AFTER_GONE;
 }
 
+static int after_one(struct scanner *s, const struct pipeline *p, struct due *d, struct err *err)
+{
+    struct scan_row row;
+    struct pattern *pattern;
+    if (pattern_parse(&pattern, p->source, p->scan.source_plain, err) < 0)
+        return -1;
+    struct finishing f = { .p = p, .ask = { .links = s->links, .config = s->config, .cursor = "", .go_on = after_goes_on, .go_arg = s } };
+    f.ask.base = pattern_base(pattern);
+    const struct lister *lister = list_by_base(f.ask.base, err);
+    int rc = lister ? 0 : -1;
+    f.far = lister && !lister->local ? lister : NULL;
+    if (rc == 0)
+        rc = scan_get(s->queue, &s->lease, p->name, p->source, !p->scan.cron_text, &row, err);
+    if (rc == 0)
+        rc = scan_after(s->queue, &s->lease, &row, finish_file, &f, err);
+    pattern_free(pattern);
+    d->after_pause_ms = !f.failed ? 0 : d->after_pause_ms ? d->after_pause_ms * 2 : AFTER_PAUSE_MS;
+    d->after_pause_ms = at_least(d->after_pause_ms, AFTER_PAUSE_MAX_MS);
+    d->after_mono_ms = sys_mono_ms() + d->after_pause_ms;
+    return rc;
+}
+
 int scanner_after(struct scanner *s, struct err *err)
 {
     for (int i = 0; i < s->config->npipelines; i++) {
         const struct pipeline *p = &s->config->pipelines[i];
-        struct finishing f = { p };
-        struct scan_row row;
-        if (!pipeline_is_scanned(p) || p->scan.after.what == AFTER_KEEP)
-            continue;
-        if (scan_get(s->queue, &s->lease, p->name, p->source, !p->scan.cron_text, &row, err) < 0 ||
-            scan_after(s->queue, &s->lease, &row, finish_file, &f, err) < 0)
+        struct due *d = &s->due[i];
+        if (pipeline_is_scanned(p) && p->scan.after.what != AFTER_KEEP && sys_mono_ms() >= d->after_mono_ms && after_one(s, p, d, err) < 0)
             return -1;
     }
     return 0;

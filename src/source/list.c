@@ -2,6 +2,7 @@
 #include "source/list.h"
 
 #include <config.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -82,6 +83,16 @@ void list_uri(const char *base, struct str path, struct buf *out)
     }
 }
 
+void list_path(struct str path, struct buf *out)
+{
+    for (size_t i = 0; i < path.n; i++) {
+        unsigned hex;
+        bool byte = path.p[i] == '%' && i + 2 < path.n && sscanf((char[]){ path.p[i + 1], path.p[i + 2], '\0' }, "%2x", &hex) == 1 && hex;
+        buf_addc(out, byte ? (char)hex : path.p[i]);
+        i += byte ? 2 : 0;
+    }
+}
+
 /* ---- links ---- */
 
 enum { IDLE_MS = 5000 }; /* a session that rested longer may be gone, and is tried before it is used */
@@ -149,6 +160,15 @@ struct sftp *list_sftp_session(const struct list_ask *ask, void *arg, struct err
     }
     l->sftp_mono_ms = sys_mono_ms();
     return l->sftp;
+}
+
+int list_folders(const struct list_ask *ask, struct str path, int (*one)(const struct list_ask *ask, struct str folder, struct err *err),
+                 struct err *err)
+{
+    for (size_t i = 1; i < path.n; i++)
+        if (path.p[i] == '/' && one(ask, (struct str){ path.p, i }, err) < 0)
+            return -1;
+    return 0;
 }
 
 bool list_is_plain(const struct list_links *l, const char *base)

@@ -48,6 +48,7 @@ struct list_ask {
     bool versions;       /* size, time or ETag of each object is wanted, even where that takes a request for each */
     const char *cursor;  /* from page() of an earlier call with the same glob; "": from the beginning */
     bool (*go_on)(void *arg); /* asked now and then, at least every few seconds; NULL: always */
+    void *go_arg;             /* its argument where there is no sink */
 };
 
 struct list_sink {
@@ -59,14 +60,25 @@ struct list_sink {
     void *arg;
 };
 
+/* What is done with single objects of a place that can rename; each call needs links, config, base and go_on of ask. */
+enum list_there { LIST_NONE, LIST_SAME, LIST_OTHER };
+struct list_acts {
+    /* enum list_there: what is under `path`, the object that was listed with that size and time? -1: nobody can say. */
+    int (*look)(const struct list_ask *ask, struct str path, int64_t size, int64_t mtime_ms, struct err *err);
+    /* Folders of `to` are made. Some places put it over what is there: look before. 0, -1 (it may be done all the same). */
+    int (*rename)(const struct list_ask *ask, struct str from, struct str to, struct err *err);
+    int (*remove)(const struct list_ask *ask, struct str path, struct err *err); /* 0, -1 */
+};
+
 struct lister {
     const char *const *schemes; /* NULL at the end; "" is a local path */
-    bool local;                 /* inotify can watch it, and after= can move and delete */
+    bool local;                 /* inotify can watch it, and after= works on it by itself */
     /* 0: all was given, or the sink had enough; -1. Errors: fetch-missing (the folder is not there, where the place tells that
      * from an empty one), fetch-denied, limit, shutdown (go_on said no), and what the network gives. */
     int (*list)(const struct list_ask *ask, const struct list_sink *sink, struct err *err);
     /* Is there an object (a done-marker) of that path? 1, 0, -1. */
     int (*exists)(const struct list_ask *ask, struct str path, struct err *err);
+    const struct list_acts *acts; /* NULL: none, or it is local */
 };
 
 extern const struct lister list_dir, list_ftp, list_http, list_manifest, list_s3, list_sftp;
@@ -82,6 +94,9 @@ struct sftp;
 struct fetch *list_fetch(struct list_links *l, const struct config *config, int which, struct err *err);
 /* The session with the server of `base`; one that broke is made anew. */
 struct sftp *list_sftp_session(const struct list_ask *ask, void *arg, struct err *err);
+/* `one` makes a folder, or is glad of one that is there: for each folder of the path, from the outermost. */
+int list_folders(const struct list_ask *ask, struct str path, int (*one)(const struct list_ask *ask, struct str folder, struct err *err),
+                 struct err *err);
 /* Is it known that the server of `base` has no MLSD? And: it is so. */
 bool list_is_plain(const struct list_links *l, const char *base);
 bool list_set_plain(struct list_links *l, const char *base);
@@ -92,5 +107,6 @@ int list_offer(const struct list_ask *ask, const struct list_sink *sink, struct 
 /* The path as a URI: `base` and the path percent-encoded (RFC 3986, 2.3: unreserved characters and the slash stay). A local
  * path (base "") stays as it is where it is UTF-8 without control characters, else it becomes a file: URL. */
 void list_uri(const char *base, struct str path, struct buf *out);
+void list_path(struct str path, struct buf *out); /* the path of such a URI, decoded */
 
 #endif

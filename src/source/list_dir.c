@@ -166,4 +166,4 @@ static int exists(const struct list_ask *ask, struct str path, struct err *err)
 }
 
 static const char *const schemes[] = { "", "file", NULL };
-const struct lister list_dir = { schemes, true, list, exists };
+const struct lister list_dir = { schemes, true, list, exists, NULL };

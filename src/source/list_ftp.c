@@ -3,7 +3,7 @@
  * listing are cut into lines as they come, so memory does not grow with a folder. See ftp_line.h for what they mean.
  *
  * A listing that breaks off is an error of the transfer; one that ends in the middle of a line is an error here, for half a
- * name is another name. Nothing here writes.
+ * name is another name. Listings write nothing.
  */
 #include <string.h>
 
@@ -16,7 +16,7 @@ enum { LINE_MAX_BYTES = 16384, TICK_ASK_MS = 1000 };
 
 struct look {
     const struct list_ask *ask;
-    const struct list_sink *sink; /* NULL: nobody is asked whether to go on */
+    const struct list_sink *sink; /* NULL: ask->go_arg is for go_on */
     struct list_tree *tree;
     struct buf line; /* the begin of one */
     bool mlsd, enough;
@@ -27,10 +27,10 @@ static int tick(void *arg, struct err *err)
 {
     struct look *l = arg;
     int64_t now = sys_mono_ms();
-    if (!l->sink || !l->ask->go_on || now - l->asked_mono_ms < TICK_ASK_MS)
+    if (!l->ask->go_on || now - l->asked_mono_ms < TICK_ASK_MS)
         return 0;
     l->asked_mono_ms = now;
-    return l->ask->go_on(l->sink->arg) ? 0 : err_set(err, ERR_SHUTDOWN, "the listing was stopped");
+    return l->ask->go_on(l->sink ? l->sink->arg : l->ask->go_arg) ? 0 : err_set(err, ERR_SHUTDOWN, "the listing was stopped");
 }
 
 /* 0, 1 enough, -1 */
@@ -146,10 +146,104 @@ static int list(const struct list_ask *ask, const struct list_sink *sink, struct
 
 static int exists(const struct list_ask *ask, struct str path, struct err *err)
 {
-    struct look l = { .ask = ask };
+    struct list_ask quiet = *ask;
+    struct look l = { .ask = &quiet };
     int64_t size, mtime_ms;
+    quiet.go_on = NULL; /* of whom nobody told us the argument */
     return look_at(&l, path, 1, &size, &mtime_ms, err);
 }
 
+/* ---- single objects ---- */
+
+static ssize_t skip(void *arg, const void *p, size_t n, struct err *err)
+{
+    (void)arg, (void)p, (void)err;
+    return (ssize_t)n;
+}
+
+/* Has the server no MLSD? What it says of a folder is read over. 1, 0, -1 */
+static int is_plain_server(struct look *l, struct str path, struct err *err)
+{
+    AUTO(buf_clear) struct buf uri = { 0 };
+    const char *slash = memrchr(path.p, '/', path.n);
+    struct fetch_sink sink = { .arg = l, .write = skip, .tick = tick };
+    struct fetch *f = list_fetch(l->ask->links, l->ask->config, 0, err);
+    if (list_is_plain(l->ask->links, l->ask->base))
+        return 1;
+    list_uri(l->ask->base, (struct str){ path.p, (size_t)(slash + 1 - path.p) }, &uri);
+    if (!f || uri.failed)
+        return f ? err_nomem(err) : -1;
+    int rc = fetch_list(f, uri.p, config_remote(l->ask->config, uri.p), "MLSD", &sink, err);
+    if (rc == 0 && !list_set_plain(l->ask->links, l->ask->base))
+        return err_nomem(err);
+    return rc < 0 ? -1 : rc == 0;
+}
+
+/* Can LIST have shown this moment as that time: cut to the minute or, of an old one, to the day, in the zone of the server? */
+static bool shown_as(int64_t now_ms, int64_t listed_ms)
+{
+    enum { MINUTE = 60000, QUARTER = 15 * MINUTE };
+    const int64_t day = 24 * 4 * (int64_t)QUARTER, zone = 14 * 4 * (int64_t)QUARTER;
+    int64_t off = now_ms - now_ms % MINUTE - listed_ms;
+    if (listed_ms % MINUTE == 0 && off % QUARTER == 0 && off >= -zone && off <= zone)
+        return true;
+    return listed_ms % day == 0 && off >= -zone && off < day + zone;
+}
+
+static int look(const struct list_ask *ask, struct str path, int64_t size, int64_t mtime_ms, struct err *err)
+{
+    struct look l = { .ask = ask };
+    int64_t now_size = -1, now_ms = 0;
+    int rc = look_at(&l, path, 0, &now_size, &now_ms, err);
+    if (rc <= 0)
+        return rc < 0 ? -1 : LIST_NONE;
+    if (now_size < 0 || !now_ms || !mtime_ms)
+        return err_set(err, ERR_FETCH_REFUSED, "%s: the server does not say size and time of a file (SIZE, MDTM)", ask->base);
+    if (now_size != size || now_ms == mtime_ms - mtime_ms % 1000)
+        return now_size == size ? LIST_SAME : LIST_OTHER;
+    if (!shown_as(now_ms, mtime_ms))
+        return LIST_OTHER;
+    rc = is_plain_server(&l, path, err);
+    return rc < 0 ? -1 : rc ? LIST_SAME : LIST_OTHER;
+}
+
+static int order(const struct list_ask *ask, const struct fetch_order orders[2], struct err *err)
+{
+    AUTO(buf_clear) struct buf uri = { 0 };
+    struct look l = { .ask = ask };
+    struct fetch_sink sink = sink_of(&l);
+    struct fetch *f = list_fetch(ask->links, ask->config, 0, err);
+    buf_addf(&uri, "%s/", ask->base);
+    if (!f || uri.failed)
+        return f ? err_nomem(err) : -1;
+    return fetch_order(f, uri.p, config_remote(ask->config, uri.p), orders, &sink, err);
+}
+
+/* As in a URL: below the folder of the login; with two slashes at the beginning from the root. */
+static struct str relative(struct str path) { return (struct str){ path.p + 1, path.n - 1 }; }
+
+static int make_folder(const struct list_ask *ask, struct str folder, struct err *err)
+{
+    const struct fetch_order make[2] = { { "*MKD", relative(folder) } };
+    return folder.n > 1 ? order(ask, make, err) : 0;
+}
+
+static int rename_to(const struct list_ask *ask, struct str from, struct str to, struct err *err)
+{
+    const struct fetch_order orders[2] = { { "RNFR", relative(from) }, { "RNTO", relative(to) } };
+    if (order(ask, orders, err) == 0)
+        return 0;
+    if (err->code != ERR_FETCH_REFUSED)
+        return -1;
+    return list_folders(ask, to, make_folder, err) < 0 ? -1 : order(ask, orders, err);
+}
+
+static int remove_one(const struct list_ask *ask, struct str path, struct err *err)
+{
+    const struct fetch_order dele[2] = { { "DELE", relative(path) } };
+    return order(ask, dele, err);
+}
+
+static const struct list_acts acts = { look, rename_to, remove_one };
 static const char *const schemes[] = { "ftp", "ftps", NULL };
-const struct lister list_ftp = { schemes, false, list, exists };
+const struct lister list_ftp = { schemes, false, list, exists, &acts };

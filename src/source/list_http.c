@@ -251,4 +251,4 @@ static int exists(const struct list_ask *ask, struct str path, struct err *err)
 }
 
 static const char *const schemes[] = { "http", "https", NULL };
-const struct lister list_http = { schemes, false, list, exists };
+const struct lister list_http = { schemes, false, list, exists, NULL };

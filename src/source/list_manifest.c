@@ -318,4 +318,4 @@ static int exists(const struct list_ask *ask, struct str path, struct err *err)
 }
 
 static const char *const schemes[] = { "manifest+file", "manifest+http", "manifest+https", "manifest+s3", NULL };
-const struct lister list_manifest = { schemes, false, list, exists };
+const struct lister list_manifest = { schemes, false, list, exists, NULL };

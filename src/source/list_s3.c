@@ -183,4 +183,4 @@ static int exists(const struct list_ask *ask, struct str path, struct err *err)
 }
 
 static const char *const schemes[] = { "s3", NULL };
-const struct lister list_s3 = { schemes, false, list, exists };
+const struct lister list_s3 = { schemes, false, list, exists, NULL };

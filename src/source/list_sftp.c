@@ -1,6 +1,6 @@
 /*
  * Folders of an SFTP server (io/sftp.h), with sizes and times as it keeps them. A link is not followed, and counts as nothing.
- * A folder that is gone when its turn comes is passed over. Nothing here writes.
+ * A folder that is gone when its turn comes is passed over. Listings write nothing.
  */
 #include <string.h>
 
@@ -55,5 +55,44 @@ static int exists(const struct list_ask *ask, struct str path, struct err *err)
     return s ? sftp_look(s, path, &e, err) : -1;
 }
 
+/* ---- single objects ---- */
+
+static int look(const struct list_ask *ask, struct str path, int64_t size, int64_t mtime_ms, struct err *err)
+{
+    struct sftp_entry e;
+    struct sftp *s = list_sftp_session(ask, ask->go_arg, err);
+    int rc = s ? sftp_look(s, path, &e, err) : -1;
+    if (rc <= 0)
+        return rc < 0 ? -1 : LIST_NONE;
+    if (e.kind == SFTP_FILE && (e.size < 0 || !e.mtime_ms))
+        return err_set(err, ERR_FETCH_REFUSED, "%s: the server does not say size and time of a file", ask->base);
+    return e.kind == SFTP_FILE && e.size == size && e.mtime_ms == mtime_ms ? LIST_SAME : LIST_OTHER;
+}
+
+static int make_folder(const struct list_ask *ask, struct str folder, struct err *err)
+{
+    struct sftp *s = list_sftp_session(ask, ask->go_arg, err);
+    return s ? sftp_make_folder(s, folder, err) : -1;
+}
+
+static int rename_to(const struct list_ask *ask, struct str from, struct str to, struct err *err)
+{
+    struct sftp *s = list_sftp_session(ask, ask->go_arg, err);
+    if (!s)
+        return -1;
+    if (sftp_rename(s, from, to, err) == 0)
+        return 0;
+    if (err->code != ERR_FETCH_MISSING) /* which is its folder, too */
+        return -1;
+    return list_folders(ask, to, make_folder, err) < 0 ? -1 : sftp_rename(s, from, to, err);
+}
+
+static int remove_one(const struct list_ask *ask, struct str path, struct err *err)
+{
+    struct sftp *s = list_sftp_session(ask, ask->go_arg, err);
+    return s && sftp_remove(s, path, err) >= 0 ? 0 : -1;
+}
+
+static const struct list_acts acts = { look, rename_to, remove_one };
 static const char *const schemes[] = { "sftp", NULL };
-const struct lister list_sftp = { schemes, false, list, exists };
+const struct lister list_sftp = { schemes, false, list, exists, &acts };

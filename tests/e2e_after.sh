@@ -1,0 +1,146 @@
+#!/bin/bash
+# after = delete and move on FTP and SFTP servers: done behind the commit, again until it is done, and never to another object.
+. "${srcdir:-.}/tests/lib.sh"
+. "$srcdir/tests/qetl.sh"
+need sqlite3 sqlite3
+need jq jq
+start_service ftp
+start_service sftp
+chmod 755 "$SFTPROOT"
+
+queue_is() { [ "$(queue_sql "$1" 2>/dev/null)" = "$2" ]; }
+rows_are() { [ "$(sql "$1" 2>/dev/null)" = "$2" ]; }
+done_with() { queue_is 'SELECT count(*) FROM seen WHERE after > 0' "${1:-0}"; }
+scanned() { # URL-OF-FOLDER REMOTE-LINES AFTER
+    new_site <<INI
+[remote r]
+url = ${1%"$SFTPROOT"}
+$2
+[pipeline p]
+source  = $1/in/*.csv
+every   = 1h
+settle  = 0
+after   = $3
+columns = id:integer!
+table   = warehouse.p
+INI
+}
+put() { printf 'id\n%s\n' "$2" >"$1.part" && mv "$1.part" "$1"; }
+has() { (cd "$1" && find . -type f | sort | tr '\n' ' '); }
+nothing_in() { [ -z "$(has "$1")" ]; }
+told() { grep -q "after= could not be done.*$1" "$site"/*.log; }
+
+places() { # NAME: $url, $root, $lines
+    case $1 in
+    ftp) url=$FTP root=$FTPROOT lines=$'user = user\npassword = password' ;;
+    'ftp by LIST') url=$FTP root=$FTPROOT lines=$'user = plain\npassword = password' ;;
+    sftp) url=$SFTP$SFTPROOT root=$SFTPROOT lines="user = $SFTPUSER"$'\n'"private_key = $SFTPKEY"$'\n'"known_hosts = $KNOWN_HOSTS" ;;
+    esac
+    rm -rf "$root/in" "$root/done"
+    mkdir -p "$root/in"
+}
+
+for place in ftp 'ftp by LIST' sftp; do
+    # ---- delete ----
+    places "$place"
+    scanned "$url" "$lines" delete
+    put "$root/in/a b%20.csv" 1
+    put "$root/in/old.csv" 2
+    touch -d '2021-03-04 05:06:07 UTC' "$root/in/old.csv"
+    start_role all
+    ok "$place: what is there is loaded" wait_for 60 rows_are 'SELECT group_concat(id) FROM (SELECT id FROM p ORDER BY id)' 1,2
+    ok "$place: and deleted" wait_for 60 nothing_in "$root/in"
+    stop_roles
+
+    # ---- changed in between ----
+    places "$place"
+    scanned "$url" "$lines" delete
+    put "$root/in/c.csv" 1
+    qetlctl scan p >"$work/out" 2>&1
+    start_role worker
+    start_role loader
+    ok "$place: an object is loaded, and no scanner is there" wait_for 60 rows_are 'SELECT count(*) FROM p' 1
+    put "$root/in/c.csv" 7 # of the same size
+    touch -d '2024-05-06 07:08:09 UTC' "$root/in/c.csv"
+    start_role scanner
+    ok "$place: one that changed since is done with" wait_for 60 done_with
+    is "$place: and stays" "$(has "$root/in") $(tail -1 "$root/in/c.csv")" './c.csv  7'
+    stop_roles
+
+    # ---- move, killed between the two renames ----
+    places "$place"
+    scanned "$url" "$lines" "move:$url/done/deep"
+    put "$root/in/m.csv" 1
+    qetlctl scan p >"$work/out" 2>&1
+    start_role worker
+    start_role loader
+    ok "$place: an object is loaded that is to be moved" wait_for 60 done_with 1
+    wait_for 60 queue_is 'SELECT count(*) FROM seen WHERE after = 2' 1
+    QETL_FAULT=after-renamed:1:kill start_role scanner
+    killed=$role_pid
+    ok "$place: a scanner that is killed between its steps goes on" wait_for 60 done_with
+    ok "$place: it was killed" grep -q 'signal=Killed' "$site/scanner.log"
+    kill "$killed"
+    wait "$killed" 2>/dev/null
+    put "$root/in/m.csv" 2
+    start_role scanner
+    is "$place: the first one was moved" "$(tail -1 "$root/done/deep/m.csv")" 1
+    qetlctl scan p >"$work/out" 2>&1
+    ok "$place: another one of its name is loaded" wait_for 60 rows_are 'SELECT group_concat(id) FROM (SELECT id FROM p ORDER BY id)' 1,2
+    ok "$place: and moved" wait_for 60 done_with
+    is "$place: over nothing" "$(has "$root" | wc -w) $(tail -qn1 "$root"/done/deep/* | sort | tr '\n' ' ')" '2 1 2 '
+    stop_roles
+
+    # ---- killed when a changed one is under our name: it is put back ----
+    places "$place"
+    scanned "$url" "$lines" delete
+    put "$root/in/b.csv" 1
+    qetlctl scan p >"$work/out" 2>&1
+    start_role worker
+    start_role loader
+    wait_for 60 queue_is 'SELECT count(*) FROM seen WHERE after = 2' 1
+    put "$root/in/.b.csv.qetl-loaded" 99
+    rm "$root/in/b.csv"
+    start_role scanner
+    ok "$place: another object under our name" wait_for 60 done_with
+    is "$place: is put back" "$(has "$root/in") $(tail -1 "$root/in/b.csv")" './b.csv  99'
+    stop_roles
+done
+
+# ---- the server refuses ----
+
+places ftp
+scanned "$FTP" $'user = anonymous\npassword = x' delete
+put "$root/in/r.csv" 1
+start_role all
+ok 'a server that refuses is told of' wait_for 60 told 'fetch-refused'
+ok 'the rows are there' rows_are 'SELECT count(*) FROM p' 1
+put "$root/in/s.csv" 2
+qetlctl scan p >"$work/out" 2>&1
+ok 'what comes then is loaded all the same' wait_for 60 rows_are 'SELECT count(*) FROM p' 2
+is 'the objects stay' "$(has "$root/in")" './r.csv ./s.csv '
+stop_roles
+sed -i 's/^user = .*/user = user/; s/^password = .*/password = password/' "$site/qetl.ini"
+start_role all
+ok 'where it may, it is done' wait_for 60 done_with
+is 'and nothing is left there' "$(has "$root/in")" ''
+is 'each was loaded once' "$(sql 'SELECT count(*) FROM p')" 2
+stop_roles
+
+# ---- what the ini may say ----
+
+bad() { # AFTER SOURCE
+    new_site <<INI
+[pipeline p]
+source = $2
+every = 1h
+after = $1
+columns = id:integer
+table = warehouse.p
+INI
+    qetlctl status 2>&1
+}
+like 'a web server deletes nothing' "$(bad delete 'http://127.0.0.1/in/*.csv')" 'only local files and those of'
+like 'nothing is moved to another host' "$(bad move:ftp://b/done 'ftp://a/in/*.csv')" 'expected move:ftp://a/FOLDER'
+like 'nor from here to one' "$(bad move:ftp://b/done '/in/*.csv')" 'expected move: and a local folder'
+done_testing
