@@ -907,9 +907,9 @@ TEST(config, a_scan_that_makes_no_sense_is_refused)
     check_scan_fault("source = /in/{%Y}\nevery = 1m\njob_per = slot", "job_per: expected cron beside it");
     check_scan_fault("source = /in/*\ncron = @daily\njob_per = slot", "source: expected no globs");
     check_scan_fault("source = http://h/in/*\nevery = 1m\nafter = delete",
-                     "after: expected keep: only local files and those of ftp, ftps and sftp are deleted or moved");
+                     "after: expected keep: only local files and those of ftp, ftps, sftp and s3 are deleted or moved");
     check_scan_fault("source = ftp://h/in/*\nevery = 1m\nafter = move:ftp://h:22/done",
-                     "after: expected move:ftp://h/FOLDER: a file is moved within its host");
+                     "after: expected move:ftp://h/FOLDER: an object is moved within its host or bucket");
     check_scan_fault("source = /in/*\nevery = 1m\nafter = move:", "after: 'move:': expected keep, delete or move:FOLDER");
     check_scan_fault("source = /in/*\nevery = 1m\ndone_marker = a/b", "done_marker: expected a name without a slash");
     check_scan_fault("source = /in/*\nevery = 1m\ntimezone = Mars/Base", "timezone: 'Mars/Base': expected a zone");

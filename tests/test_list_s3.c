@@ -233,9 +233,12 @@ TEST(list_s3, a_marker_is_there_or_not)
     CHECK_OK(pattern_parse(&p, "s3://bucket/mark/*.csv", 0, &err), err);
     CHECK_OK(pattern_globs(p, NULL, 0, 0, &globs, &covered, &err), err);
     const struct lister *l = list_by_base(pattern_base(p), &err);
-    struct list_ask ask = { .config = &config, .base = pattern_base(p), .glob = &globs.v[0], .cursor = "" };
+    struct list_links *links;
+    CHECK_OK(list_links_open(&links, &err), err);
+    struct list_ask ask = { .links = links, .config = &config, .base = pattern_base(p), .glob = &globs.v[0], .cursor = "" };
     CHECK_EQ(l->exists(&ask, STR("/mark/_SUCCESS"), &err), 1);
     CHECK_EQ(l->exists(&ask, STR("/mark/_FAILURE"), &err), 0);
+    list_links_close(links);
     globs_clear(&globs);
     pattern_free(p);
 }

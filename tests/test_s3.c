@@ -156,6 +156,43 @@ TEST(s3, a_condition_says_whether_it_held)
     CHECK_STR(get("c", 0, -1), "3");
 }
 
+TEST(s3, a_version_is_deleted_and_no_other)
+{
+    struct err err;
+    char etag[S3_ETAG], other[S3_ETAG];
+    start();
+    CHECK_EQ(s3_put(s3, "d", STR("1"), NULL, etag, &err), 1);
+    CHECK_EQ(s3_put(s3, "d", STR("2"), NULL, other, &err), 1);
+    CHECK_EQ(s3_delete_version(s3, "d", etag, &err), 0);
+    CHECK_STR(get("d", 0, -1), "2");
+    CHECK_EQ(s3_delete_version(s3, "d", other, &err), 1);
+    CHECK_STR(get("d", 0, -1), "(none)");
+    CHECK_EQ(s3_delete_version(s3, "d", other, &err), 1);
+    put("d", "3");
+    s3_service_fault("DELETE 9 501\n"); /* a store without conditions */
+    CHECK_EQ(s3_delete_version(s3, "d", other, &err), 1);
+    s3_service_fault("");
+    CHECK_STR(get("d", 0, -1), "(none)");
+}
+
+TEST(s3, a_copy_is_made_by_the_store)
+{
+    struct err err;
+    start();
+    put("from/with space+%.csv", "abc");
+    CHECK_EQ(s3_copy(s3, "from/with space+%.csv", "to/\xc3\xbc", &err), 1);
+    CHECK_STR(get("to/\xc3\xbc", 0, -1), "abc");
+    CHECK_STR(get("from/with space+%.csv", 0, -1), "abc");
+    CHECK_EQ(s3_copy(s3, "from/none", "to/none", &err), 0);
+    s3_service_fault("PUT 1 error200\n"); /* it had begun to answer when it failed */
+    CHECK_FAILS(s3_copy(s3, "from/with space+%.csv", "to/late", &err), err, ERR_FETCH);
+    s3_service_fault("PUT 1 drop\n"); /* done, and the answer is lost */
+    CHECK_EQ(s3_copy(s3, "from/with space+%.csv", "to/drop", &err), 1);
+    s3_service_fault("");
+    CHECK_STR(get("to/late", 0, -1), "(none)");
+    CHECK_STR(get("to/drop", 0, -1), "abc");
+}
+
 struct listed {
     struct buf text;
     int left;

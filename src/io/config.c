@@ -786,22 +786,22 @@ static size_t source_plain(const struct build *b, const char *source)
     return *s == '/' ? (size_t)(s - source) : 0;
 }
 
-/* A place that renames, and there within it. */
+/* A place that renames or copies, and there within it. */
 static void check_after(struct build *b, int i, const struct scan_config *s, const char *base)
 {
-    static const char *const renames[] = { "ftp", "ftps", "sftp" };
+    static const char *const acts[] = { "ftp", "ftps", "sftp", "s3" };
     size_t n = strcspn(base, ":");
     bool can = !*base;
     if (s->after.what == AFTER_KEEP)
         return;
-    for (size_t k = 0; k < COUNT_OF(renames); k++)
-        can |= str_eq_nocase((struct str){ base, n }, str_of(renames[k]));
+    for (size_t k = 0; k < COUNT_OF(acts); k++)
+        can |= str_eq_nocase((struct str){ base, n }, str_of(acts[k]));
     if (!can)
-        check_fault(b, i, "after", "expected keep: only local files and those of ftp, ftps and sftp are deleted or moved");
+        check_fault(b, i, "after", "expected keep: only local files and those of ftp, ftps, sftp and s3 are deleted or moved");
     else if (s->after.what == AFTER_MOVE && !*base && uri_behind_scheme(s->after.folder))
         check_fault(b, i, "after", "expected move: and a local folder: a file is moved within its host");
     else if (s->after.what == AFTER_MOVE && *base && (strncmp(s->after.folder, base, strlen(base)) || s->after.folder[strlen(base)] != '/'))
-        check_fault(b, i, "after", "expected move:%s/FOLDER: a file is moved within its host", base);
+        check_fault(b, i, "after", "expected move:%s/FOLDER: an object is moved within its host or bucket", base);
 }
 
 static void check_pattern(struct build *b, int i, struct pipeline *p)

@@ -44,6 +44,7 @@ struct request {
     const char *query;  /* in order and encoded, or NULL */
     struct str body;
     const char *condition; /* "If-Match: …", or NULL */
+    const char *source;    /* of a copy: "/BUCKET/KEY", encoded, or NULL */
     int64_t from, bytes;   /* range; bytes -1: to the end */
     int64_t start;         /* of this try: from, and what the sink had before it */
     s3_sink *sink;         /* of a good answer; NULL: into answer */
@@ -230,6 +231,8 @@ static bool headers_of(struct request *r, struct curl_slist **list)
     bool good = s3_place_headers(&r->s->place, r->hash, list);
     if (r->condition)
         good = good && s3_header(list, "", r->condition);
+    if (r->source)
+        good = good && s3_header(list, "x-amz-copy-source: ", r->source);
     if (r->given > 0 && *r->object.etag && !r->condition) /* going on: of the same object */
         good = good && s3_header(list, "If-Match: ", r->object.etag);
     char range[64];
@@ -368,12 +371,12 @@ static int fail_curl(struct request *r, CURLcode curl)
     return -1;
 }
 
-/* Did the store say no? Also in the body of a 200, after it had begun to answer (CompleteMultipartUpload). */
+/* Did the store say no? Also in the body of a 200, after it had begun to answer (CompleteMultipartUpload, CopyObject). */
 static bool read_error(struct request *r)
 {
     struct err ignored;
     bool bad = r->status / 100 != 2;
-    if (r->answer.n && (bad || r->method == POST))
+    if (r->answer.n && (bad || r->method == POST || r->source))
         (void)xml_read(buf_str(&r->answer), error_leaf, r, &ignored);
     return bad || *r->code;
 }
@@ -507,6 +510,33 @@ int s3_delete(struct s3 *s, const char *key, struct err *err)
     int rc = send_request(s, &r, err);
     buf_clear(&r.answer);
     return rc < 0 && r.status == 404 ? 0 : rc;
+}
+
+int s3_delete_version(struct s3 *s, const char *key, const char *etag, struct err *err)
+{
+    AUTO(buf_clear) struct buf condition = { 0 };
+    buf_addf(&condition, "If-Match: %s", etag);
+    if (condition.failed)
+        return err_nomem(err);
+    struct request r = { .method = DELETE, .key = key, .bytes = -1, .condition = condition.p };
+    int rc = send_request(s, &r, err);
+    buf_clear(&r.answer);
+    if (rc < 0 && r.status == 501)
+        return s3_delete(s, key, err) < 0 ? -1 : 1;
+    return rc == 0 || r.status == 404 ? 1 : r.status == 412 ? 0 : -1;
+}
+
+int s3_copy(struct s3 *s, const char *from, const char *to, struct err *err)
+{
+    AUTO(buf_clear) struct buf source = { 0 };
+    buf_addf(&source, "/%s/", s->place.name + strlen("s3://"));
+    s3_encode(&source, str_of(from), true);
+    if (source.failed)
+        return err_nomem(err);
+    struct request r = { .method = PUT, .key = to, .bytes = -1, .source = source.p };
+    int rc = send_request(s, &r, err);
+    buf_clear(&r.answer);
+    return rc == 0 ? 1 : r.status == 404 && strcmp(r.code, "NoSuchBucket") != 0 ? 0 : -1;
 }
 
 /* ---- lists ---- */

@@ -60,6 +60,14 @@ int s3_put(struct s3 *s, const char *key, struct str bytes, const char *if_match
 
 /* No such object afterwards; there was none is fine. */
 int s3_delete(struct s3 *s, const char *key, struct err *err);
+/* The same, but only where it has that ETag: 1 there is none of that key any more; 0 another one is there; -1. A store that knows
+ * no such condition (501) is asked without it: look shortly before. */
+int s3_delete_version(struct s3 *s, const char *key, const char *etag, struct err *err);
+
+enum { S3_COPY_MAX_GIB = 5 }; /* of one copy, as AWS has it */
+/* The store copies an object within the bucket, with its metadata: 1; 0 there is none; -1. No condition on the version: libcurl before
+ * 8.3 signs no two headers of which one begins the other's name, as x-amz-copy-source-if-match is. Look before and behind. */
+int s3_copy(struct s3 *s, const char *from, const char *to, struct err *err);
 
 /* One object, or with object NULL one common prefix. Non-0 ends the list, and s3_list gives it. */
 typedef int s3_each(void *arg, const char *key, const struct s3_object *object, struct err *err);

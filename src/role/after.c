@@ -89,7 +89,7 @@ struct far {
     const struct list_ask *ask;
     struct buf path, ours, to;
     size_t name; /* where it begins in path */
-    int64_t size, mtime_ms;
+    struct list_version version;
 };
 
 /* The path of a URI below the base. */
@@ -117,7 +117,7 @@ static int far_names(struct far *f, const char *uri, struct err *err)
 
 static int far_look(struct far *f, const struct buf *path, struct err *err)
 {
-    return f->lister->acts->look(f->ask, buf_str(path), f->size, f->mtime_ms, err);
+    return f->lister->acts->look(f->ask, buf_str(path), &f->version, err);
 }
 
 /* We were let in to look, so that a no is one to this object. */
@@ -158,26 +158,69 @@ static int far_put_back(struct far *f, struct err *err)
     return there < 0 ? -1 : far_rename(f, &f->ours, &f->path, err);
 }
 
-/* FOLDER/NAME, or NAME.JOB where that is taken. */
-static int far_move(struct far *f, const char *folder, int64_t job, struct err *err)
+/* As which it is in the folder: its name, and at the second try with the job's number behind it. */
+static int far_name_to(struct far *f, const char *folder, int64_t job, bool second, struct err *err)
 {
     if (path_of(f->ask, folder, &f->to, err) < 0)
         return -1;
     if (f->to.p[f->to.n - 1] != '/')
         buf_addc(&f->to, '/');
     buf_add(&f->to, f->path.p + f->name, f->path.n - f->name);
+    if (second)
+        buf_addf(&f->to, ".%lld", (long long)job);
+    return f->to.failed ? err_nomem(err) : 0;
+}
+
+static int far_taken(struct far *f, const char *folder, struct err *err)
+{
+    return err_set(err, ERR_FETCH_REFUSED, "%s%s: in '%s' there is one of its name, and one with the job's number", f->ask->base, f->path.p, folder);
+}
+
+/* FOLDER/NAME, or NAME.JOB where that is taken. */
+static int far_move(struct far *f, const char *folder, int64_t job, struct err *err)
+{
     for (int i = 0; i < 2; i++) {
-        int there = f->to.failed ? err_nomem(err) : far_look(f, &f->to, err);
+        int there = far_name_to(f, folder, job, i, err) < 0 ? -1 : far_look(f, &f->to, err);
         if (there <= LIST_NONE)
             return there < 0 ? -1 : far_rename(f, &f->ours, &f->to, err);
-        if (i == 0)
-            buf_addf(&f->to, ".%lld", (long long)job);
     }
-    return err_set(err, ERR_FETCH_REFUSED, "%s%s: in '%s' there is one of its name, and one with the job's number", f->ask->base, f->path.p, folder);
+    return far_taken(f, folder, err);
+}
+
+/* The same by a copy. *made: it was made now, and is not one that was there. */
+static int far_copy(struct far *f, const char *folder, int64_t job, bool *made, struct err *err)
+{
+    for (int i = 0; i < 2; i++) {
+        int same = far_name_to(f, folder, job, i, err) < 0 ? -1 : f->lister->acts->copy(f->ask, buf_str(&f->path), buf_str(&f->to), made, err);
+        if (same)
+            return same < 0 ? far_no(f, err) : 0;
+    }
+    return far_taken(f, folder, err);
+}
+
+/* A place that does not rename: the object is copied, compared behind that, and goes only if it is still the one that was loaded. */
+static int far_do_by_copy(struct far *f, const struct after *after, int64_t job, bool *kept, struct err *err)
+{
+    bool made = false;
+    int there = far_look(f, &f->path, err);
+    *kept = there == LIST_OTHER;
+    if (there != LIST_SAME)
+        return there < 0 ? -1 : 1;
+    if (after->what == AFTER_MOVE && far_copy(f, after->folder, job, &made, err) < 0)
+        return -1;
+    if (made)
+        (void)sys_fault("after-copied");
+    int gone = f->lister->acts->remove(f->ask, buf_str(&f->path), &f->version, err);
+    *kept = gone == 0;
+    if (gone == 0 && made) /* replaced in that moment: nobody knows what was copied */
+        gone = f->lister->acts->remove(f->ask, buf_str(&f->to), NULL, err);
+    return gone < 0 ? far_no(f, err) : 1;
 }
 
 static int far_do(struct far *f, const struct after *after, int64_t job, bool *kept, struct err *err)
 {
+    if (!f->lister->acts->rename)
+        return far_do_by_copy(f, after, job, kept, err);
     int mine = far_take(f, kept, err);
     if (mine <= LIST_NONE)
         return mine < 0 ? -1 : 1;
@@ -187,13 +230,13 @@ static int far_do(struct far *f, const struct after *after, int64_t job, bool *k
     }
     if (after->what == AFTER_MOVE)
         return far_move(f, after->folder, job, err) < 0 ? -1 : 1;
-    return f->lister->acts->remove(f->ask, buf_str(&f->ours), err) < 0 ? far_no(f, err) : 1;
+    return f->lister->acts->remove(f->ask, buf_str(&f->ours), NULL, err) < 0 ? far_no(f, err) : 1;
 }
 
-int after_do_far(const struct after *after, const struct lister *lister, const struct list_ask *ask, const char *uri, int64_t size,
-                 int64_t mtime_ms, int64_t job, bool *kept, struct err *err)
+int after_do_far(const struct after *after, const struct lister *lister, const struct list_ask *ask, const char *uri,
+                 const struct list_version *version, int64_t job, bool *kept, struct err *err)
 {
-    struct far f = { .lister = lister, .ask = ask, .size = size, .mtime_ms = mtime_ms };
+    struct far f = { .lister = lister, .ask = ask, .version = *version };
     *kept = false;
     int rc = far_names(&f, uri, err) < 0 ? -1 : far_do(&f, after, job, kept, err);
     buf_clear(&f.path);

@@ -6,6 +6,10 @@
  * which nobody else writes to, then compared, and put back where it is another one. If power fails between, the next try
  * finds it there and goes on. On another host (FTP) where a rename puts a file over the one that is there, we look before, which leaves
  * the moment between: names of ours, and in the folder that it moves to, are nobody else's.
+ *
+ * A place that does not rename but copies (S3): what has the same bytes in the folder already is our copy of an earlier try, or as good
+ * as one; the object itself goes last, on the condition that it has the ETag that was loaded. Power that fails between leaves both,
+ * and the next try goes on; if it was replaced in that moment, a copy of the old or the new one may stay in the folder.
  */
 #ifndef QETL_ROLE_AFTER_H
 #define QETL_ROLE_AFTER_H
@@ -20,7 +24,7 @@ int after_do(const struct after *after, const char *uri, int64_t size, int64_t m
 
 /* The same on the place of ask->base (links, config, go_on and go_arg are used, too). A no of the place to what is done is
  * fetch-refused, whatever it calls it, so that one object does not stand for the whole place. */
-int after_do_far(const struct after *after, const struct lister *lister, const struct list_ask *ask, const char *uri, int64_t size,
-                 int64_t mtime_ms, int64_t job, bool *kept, struct err *err);
+int after_do_far(const struct after *after, const struct lister *lister, const struct list_ask *ask, const char *uri,
+                 const struct list_version *version, int64_t job, bool *kept, struct err *err);
 
 #endif

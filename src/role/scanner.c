@@ -334,7 +334,8 @@ static int finish_file(void *arg, const struct scan_after *a, struct err *err)
         return SCAN_AFTER_LATER;
     if (f->far && !after_goes_on(f->ask.go_arg))
         return err_set(err, ERR_SHUTDOWN, "after= was stopped");
-    int rc = f->far ? after_do_far(after, f->far, &f->ask, a->uri, a->size, a->mtime_ms, a->job, &kept, &why)
+    const struct list_version version = { a->size, a->mtime_ms, a->etag };
+    int rc = f->far ? after_do_far(after, f->far, &f->ask, a->uri, &version, a->job, &kept, &why)
                     : after_do(after, a->uri, a->size, a->mtime_ms, a->job, &kept, &why);
     if (rc < 0) {
         f->failed = true;

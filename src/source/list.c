@@ -10,6 +10,7 @@
 #include "base/sys.h"
 #include "base/text.h"
 #include "io/fetch.h"
+#include "io/s3.h"
 #include "io/sftp.h"
 
 static const struct lister *const listers[] = {
@@ -102,6 +103,9 @@ struct list_links {
     struct sftp *sftp;
     char *sftp_base;
     int64_t sftp_mono_ms; /* its last use */
+    struct s3 *s3;
+    const struct remote *s3_remote;
+    char *s3_base;
     struct buf plain; /* bases, each with a zero byte behind it */
 };
 
@@ -119,6 +123,9 @@ void list_links_close(struct list_links *l)
     fetch_close(l->fetch[1]);
     sftp_close(l->sftp);
     free(l->sftp_base);
+#ifdef HAVE_S3
+    list_s3_drop(l);
+#endif
     buf_clear(&l->plain);
     free(l);
 }
@@ -161,6 +168,46 @@ struct sftp *list_sftp_session(const struct list_ask *ask, void *arg, struct err
     l->sftp_mono_ms = sys_mono_ms();
     return l->sftp;
 }
+
+#ifdef HAVE_S3
+void list_s3_drop(struct list_links *l)
+{
+    s3_close(l->s3);
+    free(l->s3_base);
+    l->s3 = NULL;
+    l->s3_base = NULL;
+}
+
+static int s3_open_for(struct list_links *l, const char *uri, const struct list_ask *ask, struct err *err)
+{
+    struct str bucket, key;
+    l->s3_base = strdup(ask->base);
+    if (!l->s3_base)
+        return err_nomem(err);
+    if (s3_split(uri, &bucket, &key, err) < 0)
+        return -1;
+    return s3_open(&l->s3, l->s3_remote, bucket, &ask->config->limits, err);
+}
+
+struct s3 *list_s3_store(const struct list_ask *ask, struct str path, struct err *err)
+{
+    struct list_links *l = ask->links;
+    AUTO(buf_clear) struct buf uri = { 0 };
+    list_uri(ask->base, path, &uri);
+    if (uri.failed) {
+        err_nomem(err);
+        return NULL;
+    }
+    const struct remote *remote = config_remote(ask->config, uri.p);
+    if (l->s3 && l->s3_remote == remote && !strcmp(l->s3_base, ask->base))
+        return l->s3;
+    list_s3_drop(l);
+    l->s3_remote = remote;
+    if (s3_open_for(l, uri.p, ask, err) < 0)
+        list_s3_drop(l);
+    return l->s3;
+}
+#endif
 
 int list_folders(const struct list_ask *ask, struct str path, int (*one)(const struct list_ask *ask, struct str folder, struct err *err),
                  struct err *err)

@@ -60,14 +60,22 @@ struct list_sink {
     void *arg;
 };
 
-/* What is done with single objects of a place that can rename; each call needs links, config, base and go_on of ask. */
+/* What is done with single objects of a place; each call needs links, config, base, go_on and go_arg of ask. A path ends in a NUL. */
 enum list_there { LIST_NONE, LIST_SAME, LIST_OTHER };
+struct list_version { /* as a listing told it */
+    int64_t size, mtime_ms;
+    const char *etag;
+};
 struct list_acts {
-    /* enum list_there: what is under `path`, the object that was listed with that size and time? -1: nobody can say. */
-    int (*look)(const struct list_ask *ask, struct str path, int64_t size, int64_t mtime_ms, struct err *err);
-    /* Folders of `to` are made. Some places put it over what is there: look before. 0, -1 (it may be done all the same). */
+    /* enum list_there: what is under `path`, the object of that version? -1: nobody can say. */
+    int (*look)(const struct list_ask *ask, struct str path, const struct list_version *v, struct err *err);
+    /* NULL: the place cannot, but copies. Folders of `to` are made. Some places put it over what is there: look before. 0, -1 (it may
+     * be done all the same). */
     int (*rename)(const struct list_ask *ask, struct str from, struct str to, struct err *err);
-    int (*remove)(const struct list_ask *ask, struct str path, struct err *err); /* 0, -1 */
+    /* NULL: it can rename. 1: `to` has the bytes of `from`, which stays (*made: by this call); 0: it has others; -1. */
+    int (*copy)(const struct list_ask *ask, struct str from, struct str to, bool *made, struct err *err);
+    /* 1 it is gone; 0 it is not that version any more (only of places that copy; v NULL: of any version); -1. */
+    int (*remove)(const struct list_ask *ask, struct str path, const struct list_version *v, struct err *err);
 };
 
 struct lister {
@@ -94,6 +102,11 @@ struct sftp;
 struct fetch *list_fetch(struct list_links *l, const struct config *config, int which, struct err *err);
 /* The session with the server of `base`; one that broke is made anew. */
 struct sftp *list_sftp_session(const struct list_ask *ask, void *arg, struct err *err);
+/* The store of a path, kept until another one is asked for, or until list_s3_drop(), which is for one that does not let us in any
+ * more: secrets change. */
+struct s3;
+struct s3 *list_s3_store(const struct list_ask *ask, struct str path, struct err *err);
+void list_s3_drop(struct list_links *l);
 /* `one` makes a folder, or is glad of one that is there: for each folder of the path, from the outermost. */
 int list_folders(const struct list_ask *ask, struct str path, int (*one)(const struct list_ask *ask, struct str folder, struct err *err),
                  struct err *err);

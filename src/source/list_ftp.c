@@ -190,18 +190,18 @@ static bool shown_as(int64_t now_ms, int64_t listed_ms)
     return listed_ms % day == 0 && off >= -zone && off < day + zone;
 }
 
-static int look(const struct list_ask *ask, struct str path, int64_t size, int64_t mtime_ms, struct err *err)
+static int look(const struct list_ask *ask, struct str path, const struct list_version *v, struct err *err)
 {
     struct look l = { .ask = ask };
     int64_t now_size = -1, now_ms = 0;
     int rc = look_at(&l, path, 0, &now_size, &now_ms, err);
     if (rc <= 0)
         return rc < 0 ? -1 : LIST_NONE;
-    if (now_size < 0 || !now_ms || !mtime_ms)
+    if (now_size < 0 || !now_ms || !v->mtime_ms)
         return err_set(err, ERR_FETCH_REFUSED, "%s: the server does not say size and time of a file (SIZE, MDTM)", ask->base);
-    if (now_size != size || now_ms == mtime_ms - mtime_ms % 1000)
-        return now_size == size ? LIST_SAME : LIST_OTHER;
-    if (!shown_as(now_ms, mtime_ms))
+    if (now_size != v->size || now_ms == v->mtime_ms - v->mtime_ms % 1000)
+        return now_size == v->size ? LIST_SAME : LIST_OTHER;
+    if (!shown_as(now_ms, v->mtime_ms))
         return LIST_OTHER;
     rc = is_plain_server(&l, path, err);
     return rc < 0 ? -1 : rc ? LIST_SAME : LIST_OTHER;
@@ -238,12 +238,13 @@ static int rename_to(const struct list_ask *ask, struct str from, struct str to,
     return list_folders(ask, to, make_folder, err) < 0 ? -1 : order(ask, orders, err);
 }
 
-static int remove_one(const struct list_ask *ask, struct str path, struct err *err)
+static int remove_one(const struct list_ask *ask, struct str path, const struct list_version *v, struct err *err)
 {
     const struct fetch_order dele[2] = { { "DELE", relative(path) } };
-    return order(ask, dele, err);
+    (void)v;
+    return order(ask, dele, err) < 0 ? -1 : 1;
 }
 
-static const struct list_acts acts = { look, rename_to, remove_one };
+static const struct list_acts acts = { .look = look, .rename = rename_to, .remove = remove_one };
 static const char *const schemes[] = { "ftp", "ftps", NULL };
 const struct lister list_ftp = { schemes, false, list, exists, &acts };

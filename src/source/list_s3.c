@@ -5,13 +5,16 @@
  *
  * One page (at most 1000 keys) is held for each level of depth, whatever the number of keys. The cursor is the last key of a page
  * of the first level: start-after takes it on any store, also on one that was started again and forgot its tokens.
- * Nothing here writes.
+ *
+ * Listings write nothing. What after= does: there is no rename, so an object is copied, looked at again, and deleted on the
+ * condition that it is still the one with that ETag.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/text.h"
 #include "io/s3.h"
+#include "io/sha256.h"
 #include "source/list.h"
 
 enum { PAGES_MAX = 1000000 /* of one listing: a thousand million keys */ };
@@ -134,6 +137,16 @@ static int list_prefix(struct walk *w, const char *prefix, int depth, struct err
     return rc;
 }
 
+static bool same_etag(const char *a, const char *b)
+{
+    struct str x = str_of(a), y = str_of(b);
+    struct str *const both[] = { &x, &y };
+    for (int i = 0; i < 2; i++) /* some stores list them without */
+        if (both[i]->n > 1 && both[i]->p[0] == '"')
+            *both[i] = (struct str){ both[i]->p + 1, both[i]->n - 2 };
+    return str_eq(x, y);
+}
+
 /* ---- the calls ---- */
 
 static int open_store(const struct list_ask *ask, struct s3 **out, struct err *err)
@@ -167,20 +180,133 @@ static int list(const struct list_ask *ask, const struct list_sink *sink, struct
     return rc < 0 ? -1 : 0;
 }
 
-static int exists(const struct list_ask *ask, struct str path, struct err *err)
+/* ---- single objects ---- */
+
+static int on_tick(void *arg, struct err *err)
 {
-    AUTO(buf_clear) struct buf key = { 0 };
-    struct s3_object object;
-    struct s3 *s3;
-    buf_add(&key, path.p + 1, path.n - 1);
-    if (key.failed)
-        return err_nomem(err);
-    if (open_store(ask, &s3, err) < 0)
-        return -1;
-    int rc = s3_head(s3, key.p, &object, err);
-    s3_close(s3);
+    const struct list_ask *ask = arg;
+    return !ask->go_on || ask->go_on(ask->go_arg) ? 0 : err_set(err, ERR_SHUTDOWN, "after= was stopped");
+}
+
+static const char *key_of(struct str path) { return path.p + 1; }
+
+/* A call of the store is over. */
+static int over(const struct list_ask *ask, struct s3 *s3, int rc, const struct err *err)
+{
+    s3_watch(s3, NULL, NULL);
+    if (rc < 0 && err->code == ERR_FETCH_DENIED)
+        list_s3_drop(ask->links);
     return rc;
 }
 
+static struct s3 *store_of(const struct list_ask *ask, struct str path, struct err *err)
+{
+    struct s3 *s3 = list_s3_store(ask, path, err);
+    if (s3)
+        s3_watch(s3, on_tick, (void *)ask);
+    return s3;
+}
+
+/* What is there, and is it of that version (NULL: any)? enum list_there, -1. */
+static int look_at(const struct list_ask *ask, struct str path, const struct list_version *v, struct s3_object *o, struct err *err)
+{
+    struct s3 *s3 = store_of(ask, path, err);
+    int there = s3 ? over(ask, s3, s3_head(s3, key_of(path), o, err), err) : -1;
+    if (there <= 0)
+        return there < 0 ? -1 : LIST_NONE;
+    if (!v)
+        return LIST_SAME;
+    if (v->size >= 0 && o->size >= 0 && v->size != o->size)
+        return LIST_OTHER;
+    if (*v->etag && *o->etag)
+        return same_etag(v->etag, o->etag) ? LIST_SAME : LIST_OTHER;
+    int64_t now_ms = text_shown_ms(str_of(o->modified));
+    if (!now_ms || !v->mtime_ms)
+        return err_set(err, ERR_FETCH_REFUSED, "%s: the store says neither ETag nor time of an object", ask->base);
+    return now_ms / 1000 == v->mtime_ms / 1000 ? LIST_SAME : LIST_OTHER;
+}
+
+static int look(const struct list_ask *ask, struct str path, const struct list_version *v, struct err *err)
+{
+    struct s3_object o;
+    return look_at(ask, path, v, &o, err);
+}
+
+static int exists(const struct list_ask *ask, struct str path, struct err *err)
+{
+    AUTO(buf_clear) struct buf own = { 0 };
+    struct list_ask quiet = *ask;
+    struct s3_object o;
+    quiet.go_on = NULL; /* of whom nobody told us the argument */
+    buf_add(&own, path.p, path.n);
+    if (own.failed)
+        return err_nomem(err);
+    int there = look_at(&quiet, buf_str(&own), NULL, &o, err);
+    return there < 0 ? -1 : there != LIST_NONE;
+}
+
+static int add_bytes(void *arg, struct str bytes, struct err *err) { return sha256_add(arg, bytes, err); }
+
+static int hash_of(struct s3 *s3, struct str path, const char *etag, char hex[SHA256_HEX + 1], struct err *err)
+{
+    struct sha256 *sum = sha256_new(err);
+    int rc = sum ? s3_get(s3, key_of(path), 0, -1, *etag ? etag : NULL, add_bytes, sum, NULL, err) : -1;
+    if (rc == 0)
+        err_set(err, ERR_CHANGED, "it went while it was compared");
+    rc = rc == 1 ? sha256_end(sum, hex, err) : -1;
+    sha256_free(sum);
+    return rc;
+}
+
+/* Are both the same bytes? The ETag of a copy is another one where the object came in parts, or is encrypted. 1, 0, -1 */
+static int same_bytes(const struct list_ask *ask, struct str a, const struct s3_object *ao, struct str b, const struct s3_object *bo,
+                      struct err *err)
+{
+    char ahex[SHA256_HEX + 1], bhex[SHA256_HEX + 1];
+    if (ao->size != bo->size || (*ao->etag && same_etag(ao->etag, bo->etag)))
+        return ao->size == bo->size;
+    struct s3 *s3 = store_of(ask, a, err);
+    if (!s3)
+        return -1;
+    int rc = hash_of(s3, a, ao->etag, ahex, err) < 0 || hash_of(s3, b, bo->etag, bhex, err) < 0 ? -1 : 0;
+    return over(ask, s3, rc, err) < 0 ? -1 : !strcmp(ahex, bhex);
+}
+
+static int copy_to(const struct list_ask *ask, struct str from, struct str to, bool *made, struct err *err)
+{
+    struct s3_object here, there;
+    int rc = look_at(ask, from, NULL, &here, err);
+    int taken = rc < 0 ? -1 : look_at(ask, to, NULL, &there, err);
+    *made = false;
+    if (taken < 0)
+        return -1;
+    if (rc == LIST_NONE)
+        return err_set(err, ERR_FETCH_MISSING, "%s%.*s: it went before it was copied", ask->base, (int)from.n, from.p);
+    if (taken != LIST_NONE)
+        return same_bytes(ask, from, &here, to, &there, err);
+    if (here.size > (int64_t)S3_COPY_MAX_GIB << 30)
+        return err_set(err, ERR_FETCH_REFUSED, "%s%.*s: stores copy no more than %d GiB at once; use after = delete, or a rule of the store",
+                       ask->base, (int)from.n, from.p, S3_COPY_MAX_GIB);
+    struct s3 *s3 = store_of(ask, from, err);
+    rc = s3 ? over(ask, s3, s3_copy(s3, key_of(from), key_of(to), err), err) : -1;
+    if (rc == 0)
+        err_set(err, ERR_FETCH_MISSING, "%s%.*s: it went before it was copied", ask->base, (int)from.n, from.p);
+    *made = rc == 1;
+    return rc == 1 ? 1 : -1;
+}
+
+static int remove_one(const struct list_ask *ask, struct str path, const struct list_version *v, struct err *err)
+{
+    struct s3_object o;
+    int there = look_at(ask, path, v, &o, err);
+    if (there != LIST_SAME)
+        return there < 0 ? -1 : there == LIST_NONE;
+    struct s3 *s3 = store_of(ask, path, err);
+    if (!s3)
+        return -1;
+    return over(ask, s3, *o.etag ? s3_delete_version(s3, key_of(path), o.etag, err) : s3_delete(s3, key_of(path), err) < 0 ? -1 : 1, err);
+}
+
+static const struct list_acts acts = { .look = look, .copy = copy_to, .remove = remove_one };
 static const char *const schemes[] = { "s3", NULL };
-const struct lister list_s3 = { schemes, false, list, exists, NULL };
+const struct lister list_s3 = { schemes, false, list, exists, &acts };

@@ -57,7 +57,7 @@ static int exists(const struct list_ask *ask, struct str path, struct err *err)
 
 /* ---- single objects ---- */
 
-static int look(const struct list_ask *ask, struct str path, int64_t size, int64_t mtime_ms, struct err *err)
+static int look(const struct list_ask *ask, struct str path, const struct list_version *v, struct err *err)
 {
     struct sftp_entry e;
     struct sftp *s = list_sftp_session(ask, ask->go_arg, err);
@@ -66,7 +66,7 @@ static int look(const struct list_ask *ask, struct str path, int64_t size, int64
         return rc < 0 ? -1 : LIST_NONE;
     if (e.kind == SFTP_FILE && (e.size < 0 || !e.mtime_ms))
         return err_set(err, ERR_FETCH_REFUSED, "%s: the server does not say size and time of a file", ask->base);
-    return e.kind == SFTP_FILE && e.size == size && e.mtime_ms == mtime_ms ? LIST_SAME : LIST_OTHER;
+    return e.kind == SFTP_FILE && e.size == v->size && e.mtime_ms == v->mtime_ms ? LIST_SAME : LIST_OTHER;
 }
 
 static int make_folder(const struct list_ask *ask, struct str folder, struct err *err)
@@ -87,12 +87,13 @@ static int rename_to(const struct list_ask *ask, struct str from, struct str to,
     return list_folders(ask, to, make_folder, err) < 0 ? -1 : sftp_rename(s, from, to, err);
 }
 
-static int remove_one(const struct list_ask *ask, struct str path, struct err *err)
+static int remove_one(const struct list_ask *ask, struct str path, const struct list_version *v, struct err *err)
 {
     struct sftp *s = list_sftp_session(ask, ask->go_arg, err);
-    return s && sftp_remove(s, path, err) >= 0 ? 0 : -1;
+    (void)v;
+    return s && sftp_remove(s, path, err) >= 0 ? 1 : -1;
 }
 
-static const struct list_acts acts = { look, rename_to, remove_one };
+static const struct list_acts acts = { .look = look, .rename = rename_to, .remove = remove_one };
 static const char *const schemes[] = { "sftp", NULL };
 const struct lister list_sftp = { schemes, false, list, exists, &acts };

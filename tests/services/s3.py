@@ -10,7 +10,9 @@ after TIMES requests. WHAT:
     cut     half of the body, then closed         exit  the server dies before it does it
     exit-after   the server dies when it is done, without an answer
     501     NotImplemented where there is a condition
-    error200     CompleteMultipartUpload: not done, 200 with an <Error> in it
+    403     AccessDenied, and nothing is done
+    replace somebody puts another object there before it is done
+    error200     CompleteMultipartUpload, CopyObject: not done, 200 with an <Error> in it
 """
 import hashlib
 import hmac
@@ -193,11 +195,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 raise Refused(503, "SlowDown", "reduce your request rate")
             if self.fault == "500":
                 raise Refused(500, "InternalError", "try again")
+            if self.fault == "403":
+                raise Refused(403, "AccessDenied", "not you")
             self.check(body)
             path, _, query = self.path.partition("?")
             asked = dict(urllib.parse.parse_qsl(query, keep_blank_values=True))
             bucket, _, key = urllib.parse.unquote(path[1:], errors="surrogateescape").partition("/")
             with guard:
+                if self.fault == "replace":
+                    keep(bucket, key, b"id\n777\n", '"' + md5(b"id\n777\n") + '"')
                 getattr(self, "on_" + self.command)(bucket, key, asked, body)
         except Refused as r:
             self.refuse(r)
@@ -284,9 +290,24 @@ class Handler(http.server.BaseHTTPRequestHandler):
             with open(os.path.join(folder, "%05d" % int(asked["partNumber"])), "wb") as f:
                 f.write(body)
             return self.answer(200, b"", [("ETag", etag)])
+        if "x-amz-copy-source" in self.headers:
+            return self.copy(bucket, key)
         self.conditions(facts_of(path))
         keep(bucket, key, body, etag)
         self.answer(200, b"", [("ETag", etag)])
+
+    def copy(self, bucket, key):
+        source = urllib.parse.unquote(self.headers["x-amz-copy-source"], errors="surrogateescape").lstrip("/")
+        if self.fault == "error200":
+            return self.xml(200, "Error", "<Code>AccessDenied</Code><Message>it failed late</Message>")
+        path = place(*source.partition("/")[::2])
+        if not facts_of(path):
+            raise Refused(404, "NoSuchKey", "no such key")
+        with open(path, "rb") as f:
+            data = f.read()
+        etag = '"' + md5(data) + '"'
+        keep(bucket, key, data, etag)
+        self.xml(200, "CopyObjectResult", f"<ETag>{escape(etag)}</ETag>")
 
     def on_POST(self, bucket, key, asked, body):
         place(bucket, key)
@@ -327,6 +348,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if "uploadId" in asked:
             self.drop_upload(self.upload(asked["uploadId"]))
         else:
+            if self.headers.get("If-Match"):
+                self.conditions(facts_of(path))
             for name in (path + ".facts", path):
                 if os.path.exists(name):
                     os.unlink(name)
