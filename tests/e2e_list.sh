@@ -31,14 +31,20 @@ cp qetl.ini sftp.ini && remote r "$SFTP" "user = $SFTPUSER" "private_key = $SFTP
 cp qetl.ini pin.ini && remote r "$SFTP" "user = $SFTPUSER" "private_key = $SFTPKEY" "host_key_sha256 = SHA256:$HOSTKEY" >>pin.ini
 cp qetl.ini unknown.ini && remote r "$SFTP" "user = $SFTPUSER" "private_key = $SFTPKEY" >>unknown.ini
 
-# list CONFIG SOURCE...: objects into ./out, the rest as $error, $message, $names, $rss
+# list CONFIG SOURCE...: objects into ./out, the rest as $error, $message, $names, $rss. A status that does not fit what it said is a crash.
 list() {
     error='' message='' names='' rss=''
-    local config=$1
+    local config=$1 status wanted=0
     shift
-    "$builddir/tests/list_get" "$config.ini" "$@" >out 2>facts || true
-    while IFS='=' read -r key value; do printf -v "$key" '%s' "$value" 2>/dev/null || true; done <facts
-    grep -v '^end$' out | sort >found || true
+    "$builddir/tests/list_get" "$config.ini" "$@" >out 2>facts
+    status=$?
+    while IFS='=' read -r key value; do
+        case $key in error | message | names | rss) printf -v "$key" '%s' "$value" ;; esac
+    done <facts
+    [ -z "$error" ] || wanted=1
+    ! grep -q '^list_get: ' facts || wanted=2
+    [ $status = $wanted ] || { diag "$(cat facts)"; bail "list_get $config $* ended with status $status, not $wanted"; }
+    grep -v '^end$' out | sort >found
 }
 fails() { # NAME CODE REGEX
     if [ "$error" = "$2" ] && grep -Eq -- "$3" <<<"$message"; then result 0 "$1"; else
