@@ -213,6 +213,38 @@ drain
 is 'a clock that was set back runs none of them again' "$(queue_sql 'SELECT count(*) = count(DISTINCT objects) FROM job_text')" 1
 like 'they can be listed' "$(qetlctl scan --slots slot)" 'SLOT .*OUTCOME'
 
+# ---- a program by the clock: one job a slot, and a row that says so ----
+
+new_site <<INI
+[pipeline tick]
+command = ./tick
+cron    = @daily
+missed  = all
+columns = slot:text!, job:text!
+table   = warehouse.tick
+INI
+cat >"$site/tick" <<'PROGRAM'
+#!/bin/sh
+echo slot,job
+echo "$QETL_PARAM_SLOT,$QETL_JOB"
+PROGRAM
+chmod +x "$site/tick"
+drain
+is 'a command runs at no other time' "$(queue_sql 'SELECT count(*) FROM job')" 0
+back
+today=$(date -u +%F)
+drain
+is 'each slot that was missed runs it once, and its row names the job' \
+    "$(queue_sql "SELECT count(*), count(DISTINCT slot.job), sum(job.state = 'loaded') FROM slot JOIN job ON job.id = slot.job")" '3|3|3'
+is 'it is told which slot it runs for' "$(sql 'SELECT count(DISTINCT slot), count(DISTINCT job), max(slot) FROM tick')" "3|3|${today}T00:00:00.000Z"
+back
+drain
+is 'a clock that was set back runs none of them again' "$(sql 'SELECT count(*) = count(DISTINCT slot) FROM tick')" 1
+is 'the slots can be listed, each with its job' "$(qetlctl --json scan --slots tick | jq '[.slots[] | select(.job != null)] | length >= 3')" true
+ok 'it can be submitted by hand, too' qetlctl submit tick -p slot=by-hand
+drain
+is 'and is one more' "$(sql "SELECT count(*) FROM tick WHERE slot = 'by-hand'")" 1
+
 # ---- qetl all: at once, two scanners, one killed, after= ----
 
 new_site <<INI

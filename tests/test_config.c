@@ -906,6 +906,9 @@ TEST(config, a_scan_that_makes_no_sense_is_refused)
     check_scan_fault("source = /in/*\nevery = 1m\nmissed = all", "missed: expected cron beside it");
     check_scan_fault("source = /in/{%Y}\nevery = 1m\njob_per = slot", "job_per: expected cron beside it");
     check_scan_fault("source = /in/*\ncron = @daily\njob_per = slot", "source: expected no globs");
+    check_scan_fault("command = ./p\nevery = 1m\ncolumns = id:integer", "every: expected cron: a command runs at times by the clock");
+    check_scan_fault("command = ./p\ncron = @daily\njob_per = object\ncolumns = id:integer", "job_per: expected slot: a command has no objects");
+    check_scan_fault("command = ./p\ncron = @daily\nsettle = 1m\ncolumns = id:integer", "settle: expected a source beside it");
     check_scan_fault("source = http://h/in/*\nevery = 1m\nafter = delete",
                      "after: expected keep: only local files and those of ftp, ftps, sftp and s3 are deleted or moved");
     check_scan_fault("source = ftp://h/in/*\nevery = 1m\nafter = move:ftp://h:22/done",

@@ -861,6 +861,21 @@ static void check_archive(struct build *b, int i, const struct pipeline *p)
         check_fault(b, i, "archive", "'%s': expected a folder of letters, digits and . _ = - that is none of qetl's own", folder);
 }
 
+/* A program has no source that could be listed: it runs at times by the clock. */
+static void check_command_scan(struct build *b, int i, struct pipeline *p)
+{
+    static const char *const of_source[] = { "lookback", "forget",      "on_change", "settle",      "min_age",     "ignore",
+                                             "done_marker", "after", "group_files", "group_bytes", "group_wait" };
+    for (size_t k = 0; k < COUNT_OF(of_source); k++)
+        if (entry_find(b, i, of_source[k], NULL))
+            check_fault(b, i, of_source[k], "expected a source beside it: what a command writes is no object that is found");
+    if (p->scan.every_ms)
+        check_fault(b, i, "every", "expected cron: a command runs at times by the clock, such as cron = */5 * * * *");
+    if (entry_find(b, i, "job_per", NULL) && p->scan.job_per != JOB_PER_SLOT)
+        check_fault(b, i, "job_per", "expected slot: a command has no objects");
+    p->scan.job_per = JOB_PER_SLOT;
+}
+
 /* Keys that say how a source is scanned. */
 static void check_scan(struct build *b, int i, struct pipeline *p)
 {
@@ -876,6 +891,10 @@ static void check_scan(struct build *b, int i, struct pipeline *p)
         check_fault(b, i, "every", "expected either every or cron");
     if (entry_find(b, i, "missed", NULL) && !p->scan.cron_text)
         check_fault(b, i, "missed", "expected cron beside it");
+    if (p->command.argv) {
+        check_command_scan(b, i, p);
+        return;
+    }
     const char *marker = p->scan.done_marker;
     if (marker && (strchr(marker, '/') || !strcmp(marker, "*")))
         check_fault(b, i, "done_marker", "expected a name without a slash, such as _SUCCESS or *.done");

@@ -260,6 +260,11 @@ static inline bool pipeline_is_scanned(const struct pipeline *p)
 {
     return p->scan.every_ms || p->scan.cron_text;
 }
+/* "" where it runs a command. */
+static inline const char *pipeline_source(const struct pipeline *p)
+{
+    return p->source ? p->source : "";
+}
 int config_no_pipeline(const struct config *c, const char *name,
                        struct err *err); /* fills not-found; -1 */
 const struct target_config *config_target(const struct config *c, const char *name);

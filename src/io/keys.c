@@ -252,7 +252,8 @@ static const struct key keys[] = {
     { AT_PIPELINE, "missed", KEY_WORD, IN(pipeline, scan.missed), "once", 0, 0, missed_words, 0,
       "cron: times at which no scanner was there are made good by one run, not at all, or each" },
     { AT_PIPELINE, "job_per", KEY_WORD, IN(pipeline, scan.job_per), "object", 0, 0, job_per_words, 0,
-      "a job for each new object, or, by cron, one at each time, whose object is the source with the dates of that time" },
+      "a job for each new object, or, by cron, one at each time, whose object is the source with the dates of that time; of a command "
+      "one at each time" },
     { AT_PIPELINE, "lookback", KEY_DURATION, IN(pipeline, scan.lookback_ms), "0", 0, 3660 * (int64_t)DAYS, NULL, 0,
       "dates in the source are listed from so long before the last scan on" },
     { AT_PIPELINE, "forget", KEY_DURATION, IN(pipeline, scan.forget_ms), "90d", 0, 3660 * (int64_t)DAYS, NULL, 0,

@@ -107,7 +107,7 @@ int pass_slot_job(const struct pipeline *p, int64_t at, struct buf *objects, str
     char time[32];
     buf_reset(objects);
     buf_reset(params);
-    if (uri_at(p, at, &uri, err) < 0 || objects_of(buf_str(&uri), objects, err) < 0)
+    if (p->source && (uri_at(p, at, &uri, err) < 0 || objects_of(buf_str(&uri), objects, err) < 0))
         return -1;
     text_put_rfc3339(time, at);
     json_start(&o, params);
@@ -125,6 +125,8 @@ int pass_job(const struct config *config, const struct pipeline *p, struct submi
     AUTO(buf_clear) struct buf uri = { 0 };
     AUTO(buf_clear) struct buf objects = { 0 };
     s->job.pipeline = p->name;
+    if (!p->source)
+        return submission_resolve(s, config, err);
     if (uri_at(p, sys_now_ms(), &uri, err) < 0 || objects_of(buf_str(&uri), &objects, err) < 0)
         return -1;
     s->job.objects = buf_str(&objects); /* it says where the objects are; each job has its own */

@@ -237,7 +237,7 @@ static int step_one(struct scanner *s, const struct pipeline *p, bool force, int
     struct due *d = &s->due[p - s->config->pipelines];
     struct scan_row row;
     bool per_slot = p->scan.job_per == JOB_PER_SLOT;
-    if (scan_get(s->queue, &s->lease, p->name, p->source, !p->scan.cron_text, &row, err) < 0 ||
+    if (scan_get(s->queue, &s->lease, p->name, pipeline_source(p), !p->scan.cron_text, &row, err) < 0 ||
         (p->scan.cron_text && slots_settle(s, p, &row, err) < 0))
         return -1;
     int64_t left = per_slot ? INT64_MAX : time_left(s, p, &row, d);
@@ -386,7 +386,7 @@ static int sweep_one(struct scanner *s, const struct pipeline *p, struct due *d,
 {
     struct scan_row row;
     int64_t n = 0;
-    if (scan_get(s->queue, &s->lease, p->name, p->source, false, &row, err) < 0 ||
+    if (scan_get(s->queue, &s->lease, p->name, pipeline_source(p), false, &row, err) < 0 ||
         (p->scan.cron_text && s->config->keep_jobs_ms &&
          scan_slots_sweep(s->queue, &s->lease, &row, sys_now_ms() - s->config->keep_jobs_ms, err) < 0))
         return -1;
@@ -477,9 +477,11 @@ static int still_wanted(void *arg, const struct scan_row *r)
 
 static int ask_all(struct scanner *s, struct err *err)
 {
-    for (int i = 0; i < s->config->npipelines; i++)
-        if (pipeline_is_scanned(&s->config->pipelines[i]) && scan_want(s->queue, s->config->pipelines[i].name, err) < 0)
+    for (int i = 0; i < s->config->npipelines; i++) {
+        const struct pipeline *p = &s->config->pipelines[i];
+        if (pipeline_is_scanned(p) && p->scan.job_per == JOB_PER_OBJECT && scan_want(s->queue, p->name, err) < 0)
             return -1;
+    }
     return 0;
 }
 

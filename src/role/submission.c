@@ -228,7 +228,7 @@ int submission_resolve(struct submission *s, const struct config *config, struct
         return err_set(err, ERR_USAGE, "pipeline '%s' runs a command: give it parameters by -p, and no URIs", p->name);
     if (!n->objects.n && !p->source && !p->command.argv)
         return err_set(err, ERR_USAGE, "pipeline '%s' has no source: name at least one URI", p->name);
-    if (!n->objects.n && pipeline_is_scanned(p))
+    if (!n->objects.n && p->source && pipeline_is_scanned(p))
         return err_set(err, ERR_USAGE, "the source of pipeline '%s' is scanned: name at least one URI, or run qetlctl scan %s", p->name,
                        p->name);
     if (resolve_remote(s, config, p, err) < 0)
