@@ -95,6 +95,62 @@ is 'a local manifest may name any place' "$(scan local)" '2 2 0 0 2'
 drain
 is 'they are loaded' "$(sql 'SELECT group_concat(id) FROM (SELECT id FROM m UNION ALL SELECT id FROM local ORDER BY id)')" 4,4,5,10
 
+# ---- pages that are what they were are not sent again ----
+
+new_site <<INI
+[pipeline list]
+source  = manifest+$HTTP/files/again/list.txt
+every   = 1h
+settle  = 0
+on_change = reload
+columns = id:integer!
+table   = warehouse.list
+[pipeline page]
+source  = $HTTP/files/again/*.csv
+every   = 1h
+settle  = 0
+columns = id:integer!
+table   = warehouse.page
+[pipeline young]
+source  = $HTTP/files/again/*.csv
+every   = 1h
+min_age = 1h
+columns = id:integer!
+table   = warehouse.young
+[pipeline watchful]
+source  = $HTTP/files/again/*.csv
+every   = 1h
+settle  = 0
+on_change = reload
+columns = id:integer!
+table   = warehouse.watchful
+INI
+put again/1.csv 1
+put again/2.csv 2
+printf '1.csv\n' >"$WWW/again/list.txt"
+printf '<html><body><pre><a href="../">../</a>\n<a href="1.csv">1.csv</a> 2026-01-02 03:04 5\n</pre></body></html>' >"$WWW/again/index.html"
+answers() { # PATH: the statuses of its GETs since the last call
+    awk -v p="$1" '$2 == "GET" && $3 == p { printf "%s ", $5 }' "$LOG"
+    : >"$LOG"
+}
+: >"$LOG"
+is 'a manifest is read' "$(scan list) $(answers /files/again/list.txt)" '1 1 0 0 1 200 '
+is 'while it is the same it is not sent again, and has what it had' "$(scan list) $(answers /files/again/list.txt)" '1 0 0 0 0 304 '
+printf '1.csv\n2.csv\n' >"$WWW/again/list.txt"
+is 'another one is' "$(scan list) $(answers /files/again/list.txt)" '2 1 0 0 1 200 '
+is 'so is the page of a folder' "$(scan page) $(answers /files/again/)$(scan page) $(answers /files/again/)" '1 1 0 0 1 200 1 0 0 0 0 304 '
+sed -i 's|</pre>|<a href="2.csv">2.csv</a> 2026-01-02 03:04 5\n</pre>|' "$WWW/again/index.html"
+is 'a new file makes another page' "$(scan page) $(answers /files/again/)" '2 1 0 0 1 200 '
+is 'which is known then' "$(scan page) $(answers /files/again/)" '2 0 0 0 0 304 '
+sqlite3 "$site/queue.db" 'UPDATE scan SET era = era + 1'
+is 'in the next era all is looked at again' "$(scan page) $(answers /files/again/)" '2 0 0 0 0 200 '
+sed -i '/^\[pipeline page\]/a ignore = 1.*' "$site/qetl.ini"
+is 'and by other rules' "$(scan page) $(answers /files/again/)" '1 0 0 0 0 200 '
+is 'while objects wait it is read' "$(scan young) $(scan young) $(answers /files/again/)" '2 2 0 2 0 2 0 0 2 0 200 200 '
+is 'and where a changed file is to be seen, whose page may be the same' "$(scan watchful) $(scan watchful) $(answers /files/again/)" '2 2 0 0 2 2 0 0 0 0 200 200 '
+qetlctl scan --dry-run page >"$work/out"
+is 'a dry run reads all' "$(answers /files/again/)" '200 '
+
 # ---- S3 ----
 
 why=${why:-this build is without S3, or curl cannot sign}

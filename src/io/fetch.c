@@ -384,6 +384,9 @@ static enum verdict judge_end(struct transfer *t, CURLcode curl)
         return V_FAILED;
     if (t->again)
         return V_AGAIN;
+    t->unchanged = t->unless && curl == CURLE_OK && t->head.status == 304;
+    if (t->unchanged)
+        return V_DONE;
     if (t->from > 0 && (bad_range || t->head.status == 416)) {
         transfer_ask_again(t);
         return V_AGAIN;
@@ -677,6 +680,15 @@ int fetch_get(struct fetch *f, const char *uri, const struct remote *remote,
     int rc = transfer_whole(&t, resume);
     *got = t.given;
     return rc;
+}
+
+int fetch_get_changed(struct fetch *f, const char *uri, const struct remote *remote,
+                      const struct fetch_head *known, const struct fetch_sink *sink, struct err *err)
+{
+    struct transfer t = {
+        .f = f, .uri = uri, .remote = remote, .sink = sink, .err = err, .unless = *known->etag || *known->modified ? known : NULL
+    };
+    return transfer_whole(&t, NULL) < 0 ? -1 : !t.unchanged;
 }
 
 int fetch_look(struct fetch *f, const char *uri, const struct remote *remote,

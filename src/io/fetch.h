@@ -78,6 +78,11 @@ int fetch_get(struct fetch *f, const char *uri, const struct remote *remote,
               const struct fetch_head *resume, const struct fetch_sink *sink, int64_t *got,
               struct err *err);
 
+/* The same, from byte 0, but only if the object is not the version of `known` (its etag or modified) any more: 1 it was fetched; 0 it
+ * is that version still (304): neither head() nor write() was called; -1. http, https and s3. */
+int fetch_get_changed(struct fetch *f, const char *uri, const struct remote *remote, const struct fetch_head *known,
+                      const struct fetch_sink *sink, struct err *err);
+
 /*
  * Ask what the object is, without its bytes (HEAD; http, https and s3): the sink's head() is told, and write() gets nothing.
  * Here `modified` is as sent, however fresh. Errors as fetch_get's, but for limit.

@@ -124,6 +124,12 @@ static int request_headers(struct transfer *t)
                  http_etag_strong(t->known.etag) ? t->known.etag : t->known.modified);
         ok = ok && add_header(&t->headers, line);
     }
+    if (ok && t->unless && t->from == 0) {
+        bool by_etag = *t->unless->etag;
+        snprintf(line, sizeof line, "%s: %s", by_etag ? "If-None-Match" : "If-Modified-Since",
+                 by_etag ? t->unless->etag : t->unless->modified);
+        ok = add_header(&t->headers, line);
+    }
     if (!ok)
         return transfer_fail(t, ERR_NO_MEMORY, "out of memory");
     return curl_easy_setopt(t->f->easy, CURLOPT_HTTPHEADER, t->headers)

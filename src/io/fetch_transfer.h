@@ -54,6 +54,8 @@ struct transfer {
     struct fetch_head known; /* the version that the bytes belong to; valid when pos > 0 or told */
     int64_t pos, given;      /* bytes of it that the sink has; those of this call */
     bool told, no_range;
+    const struct fetch_head *unless; /* fetch_get_changed() */
+    bool unchanged;
     int64_t tick_ms;
     int64_t allowed, allowed_ms; /* bytes that the rate lets pass now, at most a second's; when that
                                     was reckoned */

@@ -460,6 +460,21 @@ UPDATE scan SET cursor = CASE WHEN :resumes THEN cursor ELSE '' END, number = nu
                 taken = :taken, failures = CASE WHEN :code IS NULL THEN 0 ELSE failures + 1 END, code = :code, message = :message
 WHERE id = :id;
 
+-- name: page_get
+SELECT etag, modified, objects FROM page WHERE scan = :scan AND uri = :uri AND era = :era AND rules = :rules;
+
+-- name: page_put
+INSERT INTO page (scan, uri, etag, modified, objects, era, rules) VALUES (:scan, :uri, :etag, :modified, :objects, :era, :rules)
+ON CONFLICT (scan, uri) DO UPDATE SET etag = excluded.etag, modified = excluded.modified, objects = excluded.objects, era = excluded.era,
+    rules = excluded.rules;
+
+-- name: page_sweep
+-- Those of an era that is over are read again, or are gone.
+DELETE FROM page WHERE scan = :scan AND era < :era;
+
+-- name: seen_open
+SELECT 1 FROM seen INDEXED BY seen_open WHERE scan = :scan AND (state = 'waiting' OR state = 'ready') AND state <> 'taken' LIMIT 1;
+
 -- name: seen_get
 SELECT state, size, mtime, etag, looks, since, boot, era, job FROM seen WHERE scan = :scan AND uri = :uri;
 

@@ -402,6 +402,65 @@ int scan_peek(struct queue *q, const struct scan_row *s, const struct scan_rules
     return b.what == WHAT_CHANGED;
 }
 
+/* ---- pages ---- */
+
+int scan_open(struct queue *q, const struct scan_row *s, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_SEEN_OPEN);
+    db_bind(st, ":scan", s->id);
+    int rc = db_step(st, err);
+    sqlite3_reset(st);
+    return rc;
+}
+
+int scan_page_get(struct queue *q, const struct scan_row *s, int64_t rules, const char *uri, char etag[SCAN_ETAG], char modified[SCAN_MODIFIED],
+                  int64_t *objects, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_PAGE_GET);
+    db_bind(st, ":scan", s->id);
+    db_bind(st, ":uri", uri);
+    db_bind(st, ":era", s->era);
+    db_bind(st, ":rules", rules);
+    int rc = db_step(st, err);
+    if (rc == 1) {
+        snprintf(etag, SCAN_ETAG, "%s", db_text(st, 0));
+        snprintf(modified, SCAN_MODIFIED, "%s", db_text(st, 1));
+        *objects = sqlite3_column_int64(st, 2);
+        sqlite3_reset(st);
+    }
+    return rc;
+}
+
+int scan_page_put(struct queue *q, const struct scan_lease *l, const struct scan_row *s, int64_t rules, const struct scan_read *pages, int n,
+                  struct err *err)
+{
+    if (!n)
+        return 0;
+    if (begin(q, l, err) < 0)
+        return -1;
+    int rc = 0;
+    for (int i = 0; rc >= 0 && i < n; i++) {
+        sqlite3_stmt *st = queue_stmt(q, SQL_PAGE_PUT);
+        db_bind(st, ":scan", s->id);
+        db_bind(st, ":uri", pages[i].uri);
+        db_bind(st, ":etag", pages[i].etag);
+        db_bind(st, ":modified", pages[i].modified);
+        db_bind(st, ":objects", pages[i].objects);
+        db_bind(st, ":era", s->era);
+        db_bind(st, ":rules", rules);
+        rc = db_run(st, err);
+    }
+    return end(q, rc, err);
+}
+
+static int forget_pages(struct queue *q, const struct scan_row *s, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_PAGE_SWEEP);
+    db_bind(st, ":scan", s->id);
+    db_bind(st, ":era", s->era);
+    return db_run(st, err);
+}
+
 /* After a whole listing, in the transaction. */
 static int forget_gone(struct queue *q, const struct scan_row *s, struct scan_count *count, struct err *err)
 {
@@ -635,7 +694,7 @@ static int next_era(struct queue *q, const struct scan_row *s, const struct scan
 
 static int end_write(struct queue *q, const struct scan_row *s, const struct scan_end *e, struct err *err)
 {
-    if (e->whole && (forget_gone(q, s, e->count, err) < 0 || next_era(q, s, e, err) < 0))
+    if (e->whole && (forget_gone(q, s, e->count, err) < 0 || forget_pages(q, s, err) < 0 || next_era(q, s, e, err) < 0))
         return -1;
     sqlite3_stmt *st = queue_stmt(q, SQL_SCAN_END);
     db_bind(st, ":resumes", e->resumes);

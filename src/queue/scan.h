@@ -118,6 +118,23 @@ struct scan_groups {
 int scan_take_groups(struct queue *q, const struct scan_lease *l, const struct scan_row *s, const struct scan_rules *rules,
                      const struct job_new *job, struct scan_groups *g, struct scan_count *count, struct err *err);
 
+/*
+ * Pages that need not be read again while the place says that they are what they were (conditional requests): nothing is decided anew
+ * about objects that are all taken. `rules`: hash of what decides; a page that was read by others, or in another era, is unknown.
+ */
+enum { SCAN_ETAG = 256, SCAN_MODIFIED = 64 };
+struct scan_read {
+    const char *uri, *etag, *modified; /* validators: "": none */
+    int64_t objects;
+};
+/* Does any object wait, or is it ready? Then all is to be listed. 1, 0, -1. */
+int scan_open(struct queue *q, const struct scan_row *s, struct err *err);
+int scan_page_get(struct queue *q, const struct scan_row *s, int64_t rules, const char *uri, char etag[SCAN_ETAG], char modified[SCAN_MODIFIED],
+                  int64_t *objects, struct err *err); /* 1, 0 it is not known, -1 */
+/* n pages were read to their ends, and what they had is written down. */
+int scan_page_put(struct queue *q, const struct scan_lease *l, const struct scan_row *s, int64_t rules, const struct scan_read *pages, int n,
+                  struct err *err);
+
 struct scan_end {
     int64_t started, next_at, again_at, covered;
     struct scan_count *count;

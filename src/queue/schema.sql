@@ -307,6 +307,18 @@ CREATE INDEX seen_group ON seen (scan, coalesce(params, '{}'), mtime, uri) WHERE
 CREATE INDEX seen_loading ON seen (job) WHERE after = 1;
 CREATE INDEX seen_after ON seen (scan) WHERE after = 2;
 
+-- Pages of a place (an index, a manifest) that are not read again while they are what they were.
+CREATE TABLE page (
+    scan     INTEGER NOT NULL,
+    uri      TEXT NOT NULL,
+    etag     TEXT NOT NULL,                -- what a conditional request names; '': none
+    modified TEXT NOT NULL,                -- the same by Last-Modified
+    objects  INTEGER NOT NULL,             -- that it had
+    era      INTEGER NOT NULL,             -- of the scan when it was read: in another one it is read again
+    rules    INTEGER NOT NULL,             -- hash of what decided about its objects
+    PRIMARY KEY (scan, uri)
+) WITHOUT ROWID;
+
 -- The slots of cron=, each accounted for once.
 CREATE TABLE slot (
     scan    INTEGER NOT NULL,

@@ -5,15 +5,18 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/hash.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/sys.h"
 #include "base/text.h"
+#include "io/fetch.h"
 #include "queue/gate.h"
 #include "source/list.h"
 
 enum {
     AGAIN_MS = 30000, /* cron: what waits for its marker, or came before the page that a listing went on from, is looked at so soon */
+    PAGES_KEPT = 100, /* until they are written down */
     HOLD_MAX_MS = 7 * 86400000, /* the window of a dated source is held open for what waits in it so long at most */
 };
 
@@ -39,6 +42,12 @@ struct looking {
     bool reached;         /* it was handed over: what came before it was not listed again */
     bool paged;           /* a later one was written */
     int64_t pages;
+    /* pages that need not be read again */
+    struct list_known known;
+    struct buf reads;       /* texts of `read`, each with a NUL behind it */
+    struct page_read { size_t at; int64_t objects; } read[PAGES_KEPT];
+    int nread;
+    int64_t rules_id, page_began, page_objects; /* objects: given before it; that it had when it was read last */
     const char *remote;   /* whose limits bind it; NULL: this machine */
     char remote_text[300];
     /* pass_peek() */
@@ -158,6 +167,89 @@ static int on_page(void *arg, const char *cursor, struct err *err)
         return 0;
     l->paged = true;
     return flush_page(l, &page, err);
+}
+
+/* ---- pages that are not read again ---- */
+
+static int64_t given(const struct looking *l) { return l->count->listed + l->n; }
+
+static int known_get(void *arg, const char *uri, struct fetch_head *head, struct err *err)
+{
+    struct looking *l = arg;
+    l->page_began = given(l);
+    int rc = scan_page_get(l->pass->queue, &l->scan, l->rules_id, uri, head->etag, head->modified, &l->page_objects, err);
+    l->own |= rc < 0;
+    return rc;
+}
+
+static void known_same(void *arg)
+{
+    struct looking *l = arg;
+    l->count->listed += l->page_objects;
+}
+
+/* Write them down, behind their objects. */
+static int pages_flush(struct looking *l, struct err *err)
+{
+    struct scan_read reads[PAGES_KEPT];
+    if (!l->nread)
+        return 0;
+    if (flush(l, err) < 0)
+        return -1;
+    for (int i = 0; i < l->nread; i++) {
+        const char *uri = l->reads.p + l->read[i].at, *etag = uri + strlen(uri) + 1;
+        reads[i] = (struct scan_read){ uri, etag, etag + strlen(etag) + 1, l->read[i].objects };
+    }
+    int rc = scan_page_put(l->pass->queue, l->pass->lease, &l->scan, l->rules_id, reads, l->nread, err);
+    l->own |= rc < 0;
+    l->nread = 0;
+    buf_reset(&l->reads);
+    return rc;
+}
+
+static int known_put(void *arg, const char *uri, const struct fetch_head *head, struct err *err)
+{
+    struct looking *l = arg;
+    const char *const texts[] = { uri, head->etag, head->modified };
+    if (!*head->etag && !*head->modified)
+        return 0;
+    l->read[l->nread++] = (struct page_read){ l->reads.n, given(l) - l->page_began };
+    for (size_t i = 0; i < COUNT_OF(texts); i++)
+        buf_add(&l->reads, texts[i], strlen(texts[i]) + 1);
+    if (l->reads.failed)
+        return err_nomem(err);
+    return l->nread == PAGES_KEPT ? pages_flush(l, err) : 0;
+}
+
+/* What decides about the objects of a page, but for time. */
+static int64_t rules_id(const struct pipeline *p)
+{
+    const struct scan_config *c = &p->scan;
+    const char *const texts[] = { p->source, c->zone, c->ignore, c->done_marker };
+    struct hash h;
+    hash_init(&h);
+    for (size_t i = 0; i < COUNT_OF(texts); i++)
+        hash_add(&h, texts[i] ? texts[i] : "", texts[i] ? strlen(texts[i]) + 1 : 1);
+    hash_add(&h, &c->on_change, sizeof c->on_change);
+    return (int64_t)hash_end(&h);
+}
+
+/*
+ * Can pages be left unread that are what they were? Where all that they had is taken. The page of a folder may be the same while a file
+ * in it is not (Apache's is as old as the folder), so it says nothing to who wants to know of changes; a manifest does.
+ */
+static int know_pages(struct looking *l, struct err *err)
+{
+    enum on_change on_change = l->pass->pipeline->scan.on_change;
+    if (l->found || on_change == ON_CHANGE_FAIL || (on_change == ON_CHANGE_RELOAD && l->lister != &list_manifest))
+        return 0;
+    int open = scan_open(l->pass->queue, &l->scan, err);
+    l->own |= open < 0;
+    l->rules_id = rules_id(l->pass->pipeline);
+    l->known = (struct list_known){ known_get, known_same, known_put, l };
+    if (open == 0)
+        l->ask.known = &l->known;
+    return open < 0 ? -1 : 0;
 }
 
 /* Is the name among the globs that are not taken, or a marker? */
@@ -337,6 +429,7 @@ static void looking_close(struct looking *l)
     pattern_free(l->pattern);
     zone_close(l->zone);
     arena_clear(&l->arena);
+    buf_clear(&l->reads);
     free(l->cursor);
     free(l);
 }
@@ -349,7 +442,7 @@ static int list_glob(struct looking *l, const struct glob *g, struct err *err)
     l->ask.cursor = here ? l->cursor : "";
     l->reached |= here;
     if (l->lister->list(&l->ask, &sink, err) == 0)
-        return flush(l, err);
+        return flush(l, err) < 0 ? -1 : pages_flush(l, err);
     if (l->own || err->code != ERR_FETCH_MISSING || !pattern_is_dated(l->pattern))
         return -1;
     return flush(l, err); /* the folder of that time is not there: yet, or never */
@@ -465,6 +558,8 @@ static int run(struct looking *l, struct err *why, struct err *err)
     int held = rc == 0 ? hold(l, now, why, err) : 0;
     if (held)
         return held < 0 ? -1 : 0;
+    if (rc == 0)
+        rc = know_pages(l, why);
     if (rc == 0) {
         from = window_begin(l, now);
         rc = list_window(l, from - pass->pipeline->scan.lookback_ms, now, why);

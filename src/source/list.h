@@ -40,12 +40,25 @@ struct list_links;
 int list_links_open(struct list_links **out, struct err *err);
 void list_links_close(struct list_links *l); /* NULL is fine */
 
+/* Pages (an index, a manifest) that need not be read again while their validators are the same, by whoever keeps those. */
+struct fetch_head;
+struct list_known {
+    /* What the page had when it was read last, into *head: 1; 0 it is not known; -1. Called before each page. */
+    int (*get)(void *arg, const char *uri, struct fetch_head *head, struct err *err);
+    /* It is still so: nothing of it was given to the sink. */
+    void (*same)(void *arg);
+    /* It was read to its end, led to no other page, and all that it knows of its objects was given. 0, -1. */
+    int (*put)(void *arg, const char *uri, const struct fetch_head *head, struct err *err);
+    void *arg;
+};
+
 struct list_ask {
     struct list_links *links;    /* NULL is enough for local paths */
     const struct config *config; /* remotes, time limits */
     const char *base;            /* pattern_base() */
     const struct glob *glob;
     bool versions;       /* size, time or ETag of each object is wanted, even where that takes a request for each */
+    const struct list_known *known; /* NULL: everything is read */
     const char *cursor;  /* from page() of an earlier call with the same glob; "": from the beginning */
     bool (*go_on)(void *arg); /* asked now and then, at least every few seconds; NULL: always */
     void *go_arg;             /* its argument where there is no sink */

@@ -31,6 +31,7 @@ struct walk {
     struct buf folders, objects; /* names that wait, each with a NUL behind it */
     int64_t pages;
     struct fetch_head head; /* of the last answer */
+    bool leads_on;          /* the page names what takes another request */
     int rc;                 /* of the sink, when it ended a transfer */
 };
 
@@ -108,6 +109,7 @@ static int offer_looked(struct walk *w, struct str path, struct err *err)
 
 static int wait_for(struct walk *w, struct buf *list, struct str path, struct err *err)
 {
+    w->leads_on = true;
     if (memchr(path.p, '\0', path.n)) /* no URL leads there */
         return 0;
     if (w->folders.n + w->objects.n + path.n > WAITING_MAX)
@@ -141,12 +143,25 @@ static int on_link(void *arg, const struct index_link *link, struct err *err)
     return shown || !w->ask->versions ? offer(w, link->path, link, err) : wait_for(w, &w->objects, link->path, err);
 }
 
+/* Unless it is what it was: 1 it came; 0 it did not need to; -1. */
+static int get_page(struct walk *w, const char *uri, const struct fetch_sink *sink, struct err *err)
+{
+    const struct list_known *known = w->ask->known;
+    struct fetch_head head = { 0 };
+    int has = known ? known->get(known->arg, uri, &head, err) : 0;
+    if (has < 0)
+        return -1;
+    int rc = fetch_get_changed(w->fetch, uri, config_remote(w->ask->config, uri), &head, sink, err);
+    if (rc == 0)
+        known->same(known->arg);
+    return rc;
+}
+
 /* The page of a folder; the path is consumed before the next one is taken. 0, 1 enough, -1. */
 static int read_page(struct walk *w, struct str folder, struct err *err)
 {
     const struct fetch_sink sink = { .arg = w, .head = on_head, .write = on_bytes, .tick = on_tick };
     AUTO(buf_clear) struct buf uri = { 0 };
-    int64_t got;
     char shown[200];
     if (++w->pages > PAGES_MAX)
         return err_set(err, ERR_LIMIT, "the listing has more than %d pages", PAGES_MAX);
@@ -158,14 +173,16 @@ static int read_page(struct walk *w, struct str folder, struct err *err)
         return err_nomem(err);
     fetch_redact(uri.p, shown, sizeof shown);
     w->rc = 0;
-    int rc = fetch_get(w->fetch, uri.p, remote_of(w), NULL, &sink, &got, err);
-    bool own = rc == 0 || w->rc; /* the page is at fault, and not the way to it */
-    rc = w->rc ? w->rc : rc;
-    if (rc == 0)
-        rc = index_page_end(w->page, err);
+    w->leads_on = false;
+    int came = get_page(w, uri.p, &sink, err);
+    bool own = came >= 0 || w->rc; /* the page is at fault, and not the way to it */
+    int rc = w->rc ? w->rc : came < 0 ? -1 : came ? index_page_end(w->page, err) : 0;
     index_page_free(w->page);
     w->page = NULL;
-    return rc < 0 && own ? err_in(err, "%s", shown) : rc;
+    if (rc < 0)
+        return own ? err_in(err, "%s", shown) : -1;
+    const struct list_known *known = w->ask->known;
+    return rc == 0 && came && known && !w->leads_on ? known->put(known->arg, uri.p, &w->head, err) : rc;
 }
 
 static int look_at_all(struct walk *w, struct err *err)

@@ -35,6 +35,7 @@ struct reading {
     enum { START, LINES, JSON } form;
     int64_t names;
     int rc; /* what ended it */
+    struct fetch_head head;
 };
 
 static bool is_local(const struct reading *r) { return !*r->base; }
@@ -252,9 +253,9 @@ static int read_local(struct reading *r, const char *path, struct err *err)
 
 static int on_head(void *arg, const struct fetch_head *head, struct err *err)
 {
-    (void)arg;
-    (void)head;
+    struct reading *r = arg;
     (void)err;
+    r->head = *head;
     return 0;
 }
 
@@ -271,18 +272,30 @@ static int on_tick(void *arg, struct err *err)
     return !r->ask->go_on || r->ask->go_on(r->sink->arg) ? 0 : err_set(err, ERR_SHUTDOWN, "the listing was stopped");
 }
 
-static int read_remote(struct reading *r, const char *uri, struct err *err)
+/* Unless it is what it was: 1 it came; 0 it did not need to; -1. */
+static int get_remote(struct reading *r, const char *uri, struct err *err)
 {
     const struct fetch_sink sink = { .arg = r, .head = on_head, .write = on_bytes, .tick = on_tick };
+    const struct list_known *known = r->ask->known;
     struct limits limits = r->ask->config->limits;
+    struct fetch_head head = { 0 };
     struct fetch *fetch;
-    int64_t got;
     limits.object_bytes = MANIFEST_BYTES_MAX;
-    if (fetch_open(&fetch, &limits, err) < 0)
+    if ((known && known->get(known->arg, uri, &head, err) < 0) || fetch_open(&fetch, &limits, err) < 0)
         return -1;
-    int rc = fetch_get(fetch, uri, config_remote(r->ask->config, uri), NULL, &sink, &got, err);
+    int rc = fetch_get_changed(fetch, uri, config_remote(r->ask->config, uri), &head, &sink, err);
     fetch_close(fetch);
-    return r->rc ? r->rc : rc == 0 ? end(r, err) : -1;
+    if (rc == 0)
+        known->same(known->arg);
+    return rc;
+}
+
+static int read_remote(struct reading *r, const char *uri, struct err *err)
+{
+    const struct list_known *known = r->ask->known;
+    int came = get_remote(r, uri, err);
+    int rc = r->rc ? r->rc : came < 0 ? -1 : came ? end(r, err) : 0;
+    return rc == 0 && came && known ? known->put(known->arg, uri, &r->head, err) : rc;
 }
 
 /* ---- the calls ---- */
