@@ -906,6 +906,8 @@ TEST(config, a_scan_that_makes_no_sense_is_refused)
     check_scan_fault("source = /in/*\nevery = 1m\nmissed = all", "missed: expected cron beside it");
     check_scan_fault("source = /in/{%Y}\nevery = 1m\njob_per = slot", "job_per: expected cron beside it");
     check_scan_fault("source = /in/*\ncron = @daily\njob_per = slot", "source: expected no globs");
+    check_scan_fault("source = /in/*\nevery = 1m\nwhole_wait = 1h", "whole_wait: expected whole = trailer beside it");
+    check_scan_fault("source = /in/{%Y}\ncron = @daily\njob_per = slot\nwhole = trailer", "whole: expected a job_per that is not slot");
     check_scan_fault("command = ./p\nevery = 1m\ncolumns = id:integer", "every: expected cron: a command runs at times by the clock");
     check_scan_fault("command = ./p\ncron = @daily\njob_per = object\ncolumns = id:integer", "job_per: expected slot: a command has no objects");
     check_scan_fault("command = ./p\ncron = @daily\nsettle = 1m\ncolumns = id:integer", "settle: expected a source beside it");

@@ -741,6 +741,8 @@ static void check_program_columns(struct build *b, int i)
         check_fault(b, i, "format", "expected message for all parts of the pipeline, or for none");
     if (recipe_is_message(b->bound[i].recipe) && !given(b, i, "columns"))
         check_fault(b, i, "columns", "missing: the columns of the tables of a message are not found out");
+    if (recipe_is_message(b->bound[i].recipe) && b->bound[i].recipe->closing_line)
+        check_fault(b, i, "closing_line", "expected a format that is not message: its brackets say where it ends");
     if (b->bound[i].recipe->by_program && !given(b, i, "columns"))
         check_fault(b, i, "columns", "missing: the columns of what a program writes are not found out");
 }
@@ -817,6 +819,10 @@ static void check_pattern(struct build *b, int i, struct pipeline *p)
     if (s->lookback_ms && !pattern_is_dated(pattern))
         check_fault(b, i, "lookback", "expected a date such as {%%Y/%%m/%%d} in the source: it says which of them are listed");
     check_after(b, i, s, pattern_base(pattern));
+    if (entry_find(b, i, "whole_wait", NULL) && s->whole != WHOLE_TRAILER)
+        check_fault(b, i, "whole_wait", "expected whole = trailer beside it");
+    if (s->whole == WHOLE_TRAILER && s->job_per == JOB_PER_SLOT)
+        check_fault(b, i, "whole", "expected a job_per that is not slot: nobody looks whether its objects change");
     if (s->job_per == JOB_PER_SLOT && !s->cron_text)
         check_fault(b, i, "job_per", "expected cron beside it");
     if (s->job_per == JOB_PER_SLOT && !pattern_is_literal(pattern))
@@ -865,7 +871,7 @@ static void check_archive(struct build *b, int i, const struct pipeline *p)
 static void check_command_scan(struct build *b, int i, struct pipeline *p)
 {
     static const char *const of_source[] = { "lookback", "forget",      "on_change", "settle",      "min_age",     "ignore",
-                                             "done_marker", "after", "group_files", "group_bytes", "group_wait" };
+                                             "done_marker", "after", "group_files", "group_bytes", "group_wait", "whole",       "whole_wait" };
     for (size_t k = 0; k < COUNT_OF(of_source); k++)
         if (entry_find(b, i, of_source[k], NULL))
             check_fault(b, i, of_source[k], "expected a source beside it: what a command writes is no object that is found");
@@ -881,7 +887,7 @@ static void check_scan(struct build *b, int i, struct pipeline *p)
 {
     static const char *const scan_keys[] = { "timezone", "missed",  "job_per", "lookback",    "forget", "on_change",
                                              "settle",   "min_age", "ignore",  "done_marker", "after",
-                                             "group_files", "group_bytes", "group_wait" };
+                                             "group_files", "group_bytes", "group_wait", "whole", "whole_wait" };
     for (size_t k = 0; k < COUNT_OF(scan_keys) && !pipeline_is_scanned(p); k++)
         if (entry_find(b, i, scan_keys[k], NULL))
             check_fault(b, i, scan_keys[k], "expected every or cron beside it: without them nobody scans the source");

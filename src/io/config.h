@@ -119,6 +119,7 @@ struct recipe {
     int64_t skip_lines;
     char comment; /* 0: none */
     enum encoding encoding;
+    char *closing_line; /* glob of the line that ends each member, or NULL */
     enum ragged ragged;
     bool trim;     /* spaces and tabs around bare fields */
     char *records; /* JSON: path of the array that holds the rows, or NULL */
@@ -160,6 +161,7 @@ enum { CONFIG_PARTS_MAX = 16 };
 /* What a scan does about runs that nobody was there for, about objects that changed, and with those that are loaded. */
 enum missed { MISSED_ONCE, MISSED_SKIP, MISSED_ALL };
 enum on_change { ON_CHANGE_IGNORE, ON_CHANGE_RELOAD, ON_CHANGE_FAIL };
+enum whole { WHOLE_LISTED, WHOLE_TRAILER }; /* what says that an object is whole: listings, or also its own end */
 enum after_what { AFTER_KEEP, AFTER_DELETE, AFTER_MOVE };
 struct after {
     enum after_what what;
@@ -179,6 +181,8 @@ struct scan_config {
     int64_t forget_ms; /* what no listing has for so long is forgotten; 0: nothing */
     enum on_change on_change;
     int64_t settle_ms, min_age_ms;
+    enum whole whole;
+    int64_t whole_wait_ms; /* WHOLE_TRAILER: an object that is cut off is waited for so long, from its job's making on */
     char *ignore;      /* globs with commas between, on the name */
     char *done_marker; /* NULL: none; its * stands for the object's name */
     struct after after;

@@ -44,6 +44,7 @@ static const char *const mode_words[] = { "append",        "replace", "upsert",
                                           "insert_ignore", "history", NULL };
 static const char *const missed_words[] = { "once", "skip", "all", NULL };
 static const char *const on_change_words[] = { "ignore", "reload", "fail", NULL };
+static const char *const whole_words[] = { "listed", "trailer", NULL };
 static const char *const job_per_words[] = { "object", "slot", NULL };
 static const char *const dedupe_words[] = { "none", "content", NULL };
 static const char *const inbox_words[] = { "keep", "delete", NULL };
@@ -266,6 +267,11 @@ static const struct key keys[] = {
       "renamed into a watched folder need not wait" },
     { AT_PIPELINE, "min_age", KEY_DURATION, IN(pipeline, scan.min_age_ms), "0", 0, 366 * (int64_t)DAYS, NULL, 0,
       "an object is taken when it was not changed for so long" },
+    { AT_PIPELINE, "whole", KEY_WORD, IN(pipeline, scan.whole), "listed", 0, 0, whole_words, 0,
+      "trailer: an object that proves to be cut off (the end of a zip, 7z, tar, gz, xz, zst or bz2 is missing, or its closing_line) is waited "
+      "for, until it changes; listed: its job is dead" },
+    { AT_PIPELINE, "whole_wait", KEY_DURATION, IN(pipeline, scan.whole_wait_ms), "1d", 1 * SECONDS, 366 * (int64_t)DAYS, NULL, 0,
+      "whole = trailer: so long after its job was made it is tried for the last time" },
     { AT_PIPELINE, "ignore", KEY_GLOBS, IN(pipeline, scan.ignore), "*.part, *.tmp, .*", 0, 0, NULL, LINES | EMPTY,
       "names that are not taken, as globs with commas between; nothing behind =: all are taken" },
     { AT_PIPELINE, "done_marker", KEY_TEXT, IN(pipeline, scan.done_marker), NULL, 0, 0, NULL, 0,
@@ -298,6 +304,8 @@ static const struct key keys[] = {
       "lines before the header, or before the data" },
     { AT_RECIPE, "comment", KEY_CHAR, IN(recipe, comment), NULL, 0, 0, NULL, 0,
       "lines that begin with it are passed over" },
+    { AT_RECIPE, "closing_line", KEY_TEXT, IN(recipe, closing_line), NULL, 0, 0, NULL, 0,
+      "glob of the line that ends each file, such as T|*; a file without it is cut off (truncated) and not loaded; the line itself is no row" },
     { AT_RECIPE, "encoding", KEY_WORD, IN(recipe, encoding), "utf-8", 0, 0, encoding_words, 0,
       "of the member; utf-16 looks at its byte order mark, utf-8-replace reads U+FFFD for bytes that "
       "are not UTF-8" },

@@ -16,6 +16,7 @@
 #include "io/rejects.h"
 #include "pipeline/step.h"
 #include "read/cast.h"
+#include "read/closing.h"
 #include "read/format.h"
 #include "read/message.h"
 #include "read/unpack.h"
@@ -313,13 +314,22 @@ static void decode_closep(struct input **in)
         decode_close(*in);
 }
 
+static void closing_closep(struct input **in)
+{
+    closing_close(*in);
+}
+
 static int part_member(struct pipeline_run *r, struct part *part, struct input *member, struct err *err)
 {
     AUTO(decode_closep) struct input *decoded = decode_open(member, part->recipe->encoding, err);
     if (!decoded)
         return -1;
+    const char *glob = part->recipe->closing_line;
+    AUTO(closing_closep) struct input *closed = glob ? closing_open(decoded, glob, err) : NULL;
+    if (glob && !closed)
+        return -1;
     struct peek peek;
-    if (peek_open(&peek, decoded, err) < 0)
+    if (peek_open(&peek, glob ? closed : decoded, err) < 0)
         return -1;
     if (peek.n == 0)
         return 0; /* an empty member has no rows and no header */

@@ -381,6 +381,25 @@ static int keep_rejects(struct queue *q, const struct finish *f, struct err *err
     return dead < 0 ? -1 : 0;
 }
 
+/* Its object is cut off: the job waits for it. 1; 0 it has waited for long enough, or nobody looks; -1. */
+static int wait_for_whole(struct queue *q, const struct finish *f, const struct change *c, struct settled *s, struct err *err)
+{
+    if (!f->whole_wait_ms || f->err.code != ERR_TRUNCATED)
+        return 0;
+    sqlite3_stmt *st = queue_stmt(q, SQL_WHOLE_UNTIL);
+    db_bind(st, ":id", c->id);
+    db_bind(st, ":wait", f->whole_wait_ms);
+    int rc = db_step(st, err);
+    int64_t until = rc == 1 ? sqlite3_column_int64(st, 0) : 0;
+    sqlite3_reset(st);
+    if (rc <= 0 || until <= s->now)
+        return rc < 0 ? -1 : 0;
+    if (change_attempt(q, c, "work", "failed", f->signal, f->peak_rss, err) < 0 ||
+        change_error(q, c, f->stage, &f->err, f->detail, err) < 0)
+        return -1;
+    return back_to_ready(q, c, c->attempts - 1, until - s->now, s, err) < 0 ? -1 : 1;
+}
+
 static int finish_unstaged(struct queue *q, struct finish *f, int64_t crashes_max,
                            struct settled *s, struct err *err)
 {
@@ -403,6 +422,9 @@ static int finish_unstaged(struct queue *q, struct finish *f, int64_t crashes_ma
     c.crashes += crashed;
     s->count.processed++;
     s->count.failed++;
+    int waits = wait_for_whole(q, f, &c, s, err);
+    if (waits)
+        return waits < 0 ? -1 : 0;
     if (attempt_failed(q, &c, crashed, crashes_max, &f->err, f->stage, f->detail, f->signal, f->peak_rss,
                        f->backoff_ms, s, err) < 0 ||
         hold_remote(q, f, s, err) < 0)

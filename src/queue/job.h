@@ -70,6 +70,8 @@ struct finish {
     const char *stage;            /* "fetch", "program", "unpack", "read", "stage": for the error log; failed */
     const char *detail;           /* the same: what a program wrote to standard error, or NULL */
     int64_t backoff_ms;           /* failed, transient: pause before the next try */
+    int64_t whole_wait_ms;        /* failed, truncated, and of a scan: the object may not be whole yet. The job waits until so long after it
+                                   * was made, or until a listing shows a change (scan.h), and that counts as no try; 0: it is dead */
     int64_t peak_rss;
     int64_t spooled;              /* bytes of objects that were fetched into the spool */
     int signal;

@@ -205,6 +205,20 @@ UPDATE job SET state = 'ready', lease_until = NULL, due = :due, run_at = :run_at
                spool = 0
 WHERE id = :id AND token = :token AND state = 'running';
 
+-- name: whole_until
+-- Until when the job waits for its object to be whole, if a scan made it and looks at it still.
+SELECT j.created + :wait FROM job AS j JOIN scan AS s ON s.pipeline = j.pipeline JOIN object AS o ON o.job = j.id AND o.number = 0
+JOIN seen ON seen.scan = s.id AND seen.uri = o.uri AND seen.job = j.id WHERE j.id = :id;
+
+-- name: whole_job
+-- Will the job read the object as it is by now (1), or does it read one at this moment (2)?
+SELECT CASE state WHEN 'ready' THEN 1 WHEN 'running' THEN 2 ELSE 0 END FROM job WHERE id = :id;
+
+-- name: whole_wake
+-- It waits for its object to be whole: it is tried again then.
+UPDATE job SET run_at = :run_at WHERE id = :id AND state = 'ready' AND due = 0
+    AND (SELECT code FROM error WHERE error.job = job.id ORDER BY error.id DESC LIMIT 1) = 'truncated';
+
 -- name: finish_dead
 UPDATE job SET state = 'dead', lease_until = NULL, finished = :now, crashes = :crashes, spool = 0
 WHERE id = :id AND token = :token AND state IN ('running', 'loading');
@@ -505,6 +519,9 @@ DELETE FROM seen INDEXED BY seen_open WHERE scan = :scan AND state IN ('waiting'
 
 -- name: seen_there
 UPDATE seen SET era = :era WHERE scan = :scan AND uri = :uri;
+
+-- name: seen_version
+UPDATE seen SET size = :size, mtime = :mtime, etag = :etag, era = :era WHERE scan = :scan AND uri = :uri;
 
 -- name: seen_piece
 -- The end of the next piece of what was seen, by URI.

@@ -427,6 +427,12 @@ static int explain_gate(struct queue *q, const struct explain *e, struct buf *ou
 static int explain_ready(struct queue *q, const struct explain *e, struct buf *out, struct err *err)
 {
     int64_t now = sys_now_ms(), before;
+    if (!e->due && !strcmp(e->code, err_name(ERR_TRUNCATED))) {
+        buf_adds(out, "Its object is cut off: it waits until the source shows another version of it, or ");
+        seconds(out, e->run_at > now ? e->run_at - now : 0);
+        buf_adds(out, " from now.");
+        return 0;
+    }
     if (!e->due) {
         buf_adds(out, "It waits for its time, ");
         seconds(out, e->run_at > now ? e->run_at - now : 0);

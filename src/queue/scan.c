@@ -285,6 +285,33 @@ static int note_there(struct queue *q, const struct scan_row *s, const struct sc
     return db_run(st, err);
 }
 
+/* A changed object whose job has not read it yet: one that waits for it to be whole tries again, when it has settled. 1; 0 its job is over; -1. */
+static int wake(struct queue *q, const struct scan_row *s, const struct scan_rules *r, const struct scan_object *o, const struct before *b,
+                struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_WHOLE_JOB);
+    db_bind(st, ":id", b->job);
+    int rc = db_step(st, err), waits = rc == 1 ? sqlite3_column_int(st, 0) : 0;
+    sqlite3_reset(st);
+    if (rc < 0 || !waits)
+        return rc < 0 ? -1 : 0;
+    if (waits == 2) /* the next listing knows what came of it */
+        return note_there(q, s, o, b, err) < 0 ? -1 : 1;
+    st = queue_stmt(q, SQL_WHOLE_WAKE);
+    db_bind(st, ":id", b->job);
+    db_bind(st, ":run_at", sys_now_ms() + r->settle_ms);
+    if (db_run(st, err) < 0)
+        return -1;
+    st = queue_stmt(q, SQL_SEEN_VERSION);
+    db_bind(st, ":scan", s->id);
+    db_bind(st, ":uri", o->uri);
+    db_bind(st, ":size", o->size);
+    db_bind(st, ":mtime", o->mtime_ms);
+    db_bind(st, ":etag", o->etag);
+    db_bind(st, ":era", s->era);
+    return db_run(st, err) < 0 ? -1 : 1;
+}
+
 /* Write down what there is to write of an object, by what is known of it now, in the transaction. */
 static int note(struct queue *q, const struct scan_row *s, const struct scan_rules *r, const struct scan_object *o,
                 struct scan_count *count, struct err *err)
@@ -294,6 +321,9 @@ static int note(struct queue *q, const struct scan_row *s, const struct scan_rul
         return -1;
     if (b.what == WHAT_KNOWN)
         return note_there(q, s, o, &b, err);
+    int woke = b.what == WHAT_CHANGED && r->trailer ? wake(q, s, r, o, &b, err) : 0;
+    if (woke)
+        return woke < 0 ? -1 : 0;
     count->found += b.what == WHAT_NEW;
     count->changed += b.what == WHAT_CHANGED;
     if (b.what == WHAT_CHANGED && r->on_change != ON_CHANGE_RELOAD) {

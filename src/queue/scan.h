@@ -73,6 +73,7 @@ struct scan_object {
 struct scan_rules {
     int64_t settle_ms, min_age_ms;
     enum on_change on_change;
+    bool trailer;             /* a job whose object is cut off waits for another version of it (job.h) */
     bool after;               /* something is to be done when its job is loaded */
     /* Several objects a job: a group is full with so many of them, or when the next one would bring it above so many bytes. */
     int64_t group_files, group_bytes; /* 0: no group; 0: no such limit */

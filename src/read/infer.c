@@ -17,6 +17,7 @@
 
 #include "base/json.h"
 #include "base/text.h"
+#include "read/closing.h"
 #include "read/csv.h"
 #include "read/decode.h"
 #include "read/json_row.h"
@@ -746,6 +747,10 @@ static int infer_json(struct inferred *out, struct result *r, const struct look 
 
 /* ---- a member ---- */
 
+static void closing_closep(struct input **in)
+{
+    closing_close(*in);
+}
 static void decode_closep(struct input **in)
 {
     decode_close(*in);
@@ -816,11 +821,12 @@ int infer_member(struct inferred *out, const struct recipe *recipe, struct input
     struct look look = { recipe, zone, recipe->decimal_point ? recipe->decimal_point : '.' };
     struct inferred found = { 0 };
     struct sample sample;
-    if (!decoded)
+    AUTO(closing_closep) struct input *closed = decoded && recipe->closing_line ? closing_open(decoded, recipe->closing_line, err) : NULL;
+    if (!decoded || (recipe->closing_line && !closed))
         return -1;
     if (recipe->zone && !zone)
         return err_set(err, ERR_CONFIG, "zone '%s' is not known here", recipe->zone);
-    if (sample_open(&sample, decoded, max_bytes, err) < 0)
+    if (sample_open(&sample, closed ? closed : decoded, max_bytes, err) < 0)
         return -1;
     const struct format *format = format_pick(recipe, (struct str){ sample.head, sample.n }, err);
     if (!format)

@@ -241,7 +241,7 @@ static int64_t rules_id(const struct pipeline *p)
 static int know_pages(struct looking *l, struct err *err)
 {
     enum on_change on_change = l->pass->pipeline->scan.on_change;
-    if (l->found || on_change == ON_CHANGE_FAIL || (on_change == ON_CHANGE_RELOAD && l->lister != &list_manifest))
+    if (l->found || on_change == ON_CHANGE_FAIL || ((on_change == ON_CHANGE_RELOAD || l->rules.trailer) && l->lister != &list_manifest))
         return 0;
     int open = scan_open(l->pass->queue, &l->scan, err);
     l->own |= open < 0;
@@ -403,6 +403,7 @@ static int looking_open(struct looking *l, const struct pass *pass, struct err *
         .settle_ms = c->settle_ms,
         .min_age_ms = c->min_age_ms,
         .on_change = c->on_change,
+        .trailer = c->whole == WHOLE_TRAILER,
         .after = c->after.what != AFTER_KEEP,
         .group_files = c->group_files ? c->group_files : c->group_bytes ? SCAN_GROUP_MAX : 0,
         .group_bytes = c->group_bytes,
@@ -416,7 +417,7 @@ static int looking_open(struct looking *l, const struct pass *pass, struct err *
     l->ask = (struct list_ask){ .links = pass->links,
                                 .config = pass->role->config,
                                 .base = pattern_base(l->pattern),
-                                .versions = c->on_change != ON_CHANGE_IGNORE || c->settle_ms,
+                                .versions = c->on_change != ON_CHANGE_IGNORE || c->settle_ms || l->rules.trailer,
                                 .cursor = "",
                                 .go_on = go_on };
     l->remote = *l->ask.base ? config_remote_name(pass->role->config, l->ask.base, l->remote_text, sizeof l->remote_text) : NULL;

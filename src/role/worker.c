@@ -381,6 +381,8 @@ static void finish_fill(struct finish *f, struct done *d, const struct work *k, 
     if (rc < 0) {
         f->err = *err;
         f->backoff_ms = backoff_ms(d->feed.pipeline, &d->lease, err);
+        if (d->feed.pipeline && pipeline_is_scanned(d->feed.pipeline) && d->feed.pipeline->scan.whole == WHOLE_TRAILER)
+            f->whole_wait_ms = d->feed.pipeline->scan.whole_wait_ms;
     }
 }
 
