@@ -766,3 +766,110 @@ TEST(scan, a_known_object_is_written_once_an_era)
     }
     queue_close(q);
 }
+
+/* ---- pages ---- */
+
+static int64_t known(const char *uri, int64_t rules_id, char etag[SCAN_ETAG])
+{
+    char modified[SCAN_MODIFIED];
+    int64_t objects = -1;
+    int rc = scan_page_get(q, &scan, rules_id, uri, etag, modified, &objects, &err);
+    CHECK_OK(rc, err);
+    return rc ? objects : -1;
+}
+
+TEST(scan, a_page_is_known_in_its_era_and_by_its_rules)
+{
+    const struct scan_read read = { "http://h/in/", "\"1\"", "", 7 }, again = { "http://h/in/", "\"2\"", "", 8 };
+    char etag[SCAN_ETAG];
+    start();
+    CHECK_EQ(known("http://h/in/", 1, etag), -1);
+    CHECK_OK(scan_page_put(q, &lease, &scan, 1, &read, 1, &err), err);
+    CHECK_EQ(known("http://h/in/", 1, etag), 7);
+    CHECK_STR(etag, "\"1\"");
+    CHECK_EQ(known("http://h/in/", 2, etag), -1);
+    CHECK_OK(scan_page_put(q, &lease, &scan, 2, &again, 1, &err), err);
+    CHECK_EQ(known("http://h/in/", 1, etag), -1);
+    CHECK_EQ(known("http://h/in/", 2, etag), 8);
+    scan.era++;
+    CHECK_EQ(known("http://h/in/", 2, etag), -1);
+    struct scan_count count = { 0 };
+    const struct scan_end end = { .count = &count, .whole = true };
+    CHECK_OK(scan_end(q, &lease, &scan, &end, &err), err);
+    CHECK_EQ(ask("SELECT count(*) FROM page"), 0);
+    queue_close(q);
+}
+
+TEST(scan, what_waits_or_is_ready_is_open)
+{
+    start();
+    CHECK_EQ(scan_open(q, &scan, &err), 0);
+    rules.settle_ms = 1000;
+    look("/in/a", 5, 1000, "");
+    CHECK_EQ(scan_open(q, &scan, &err), 1);
+    rules.settle_ms = 0;
+    look("/in/a", 5, 1000, "");
+    CHECK_EQ(scan_open(q, &scan, &err), 1);
+    take();
+    CHECK_EQ(scan_open(q, &scan, &err), 0);
+    queue_close(q);
+}
+
+/* ---- objects that are cut off ---- */
+
+/* A worker takes the job and finds its object cut off. */
+static void fail_truncated(int64_t wait_ms)
+{
+    static int64_t worker;
+    struct lease l;
+    if (!worker || ask("SELECT count(*) FROM worker WHERE role = 'worker'") == 0)
+        CHECK_OK(registry_join(q, "worker", "w", &worker, &err), err);
+    CHECK_EQ(job_finish_claim(q, NULL, 0, worker, 60000, 3, &l, 1, &err), 1);
+    struct finish f = { .lease = &l, .outcome = OUT_FAILED, .stage = "unpack", .whole_wait_ms = wait_ms };
+    err_set(&f.err, ERR_TRUNCATED, "it ends too early");
+    CHECK_OK(job_finish_claim(q, &f, 1, worker, 60000, 3, NULL, 0, &err), err);
+    CHECK_EQ(f.lost, 0);
+    job_lease_clear(&l);
+}
+
+TEST(scan, a_job_whose_object_is_cut_off_waits_for_another_version_of_it)
+{
+    int64_t promoted, next;
+    start();
+    rules.trailer = true;
+    rules.on_change = ON_CHANGE_RELOAD;
+    look("/in/a.gz", 5, 1000, "");
+    take();
+    fail_truncated(3600000);
+    CHECK_EQ(ask("SELECT state = 'ready' AND due = 0 AND attempts = 0 FROM job"), 1);
+    CHECK_EQ(look("/in/a.gz", 5, 1000, "").changed, 0);
+    CHECK_OK(job_promote(q, &promoted, &next, &err), err);
+    CHECK_EQ(promoted, 0);
+    CHECK_EQ(look("/in/a.gz", 9, 2000, "").changed, 0); /* it is the same object to be */
+    CHECK_EQ(take(), 0);
+    sys_clock_advance(10);
+    CHECK_OK(job_promote(q, &promoted, &next, &err), err);
+    CHECK_EQ(promoted, 1);
+    CHECK_EQ(ask("SELECT size FROM seen"), 9);
+    CHECK_EQ(look("/in/a.gz", 9, 2000, "").changed, 0);
+    fail_truncated(3600000);
+    sys_clock_advance(3600000); /* the wait is over */
+    CHECK_OK(job_promote(q, &promoted, &next, &err), err);
+    CHECK_EQ(promoted, 1);
+    fail_truncated(3600000);
+    CHECK_EQ(ask("SELECT state = 'dead' FROM job"), 1);
+    CHECK_EQ(look("/in/a.gz", 12, 3000, "").changed, 1);
+    CHECK_EQ(take(), 1);
+    queue_close(q);
+}
+
+TEST(scan, a_job_that_no_scan_looks_at_does_not_wait)
+{
+    start();
+    look("/in/a.gz", 5, 1000, "");
+    take();
+    CHECK_OK(db_exec(queue_db(q), "DELETE FROM seen", &err), err);
+    fail_truncated(3600000);
+    CHECK_EQ(ask("SELECT state = 'dead' FROM job"), 1);
+    queue_close(q);
+}
