@@ -94,10 +94,7 @@ undo_faults() { # KIND
 
 # ---- a directory ----
 
-new_site <<INI
-$(targets "file://$work/lake")
-INI
-qetlctl init >/dev/null
+lake_site "file://$work/lake"
 start_role worker
 place=$work/lake/plain
 faults file target-before-commit:1:kill target-before-commit:1:error target-after-manifest:1:kill target-after-manifest:2:error \
@@ -112,11 +109,7 @@ stop_roles
 # ---- an S3 store ----
 
 [ $s3 = yes ] || { done_testing; exit 0; }
-new_site <<INI
-$(targets s3://bucket/lake)
-$(remote "$S3" "$S3_SECRET")
-INI
-qetlctl init >/dev/null
+lake_site s3://bucket/lake "$S3_SECRET"
 start_role worker
 place=$S3_DATA/bucket//lake/plain/
 empty_bucket() { rm -f "$S3_DATA"/bucket/*; sent=0; }

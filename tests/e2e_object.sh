@@ -109,10 +109,7 @@ modes() { # KIND
 
 # ---- a directory ----
 
-new_site <<INI
-$(targets "file://$work/lake")
-INI
-qetlctl init >/dev/null
+lake_site "file://$work/lake"
 forms file "$work/lake/"
 place=$work/lake/lake
 partitions file
@@ -155,11 +152,7 @@ done
 # ---- an S3 store ----
 
 [ $s3 = yes ] || { done_testing; exit 0; }
-new_site <<INI
-$(targets s3://bucket/lake)
-$(remote "$S3" "$S3_SECRET")
-INI
-qetlctl init >/dev/null
+lake_site s3://bucket/lake "$S3_SECRET"
 forms s3 "$S3_DATA/bucket//lake/"
 place=$S3_DATA/bucket//lake/lake/
 partitions s3
@@ -182,11 +175,7 @@ is 's3: ... and come back' "$(rows t | wc -l) $(rows t | md5sum)" \
 rm -f "$work/in.csv"
 
 # a wrong key, and no store at all: jobs wait, and people read why
-new_site <<INI
-$(targets s3://bucket/other)
-$(remote "$S3" wrong-and-private)
-INI
-qetlctl init >/dev/null
+lake_site s3://bucket/other wrong-and-private
 csv id,job 1,x
 job=$(submit add "$work/in.csv")
 timeout 60 qetl drain --max-wait 1s 2>"$site/drain.log"

@@ -3,6 +3,7 @@
 #
 #   targets URL               sections for new_site: targets below the URL, and pipelines into them
 #   remote ENDPOINT SECRET    the section of the store
+#   lake_site URL [SECRET]    a site with these, for the store when its secret is given
 #   load PIPELINE             submits $work/in.csv (written by csv LINE…) and drains; gives $job
 #   rows TABLE                what $place holds of it, read by object_read.py from the manifests alone
 # $s3 and $zst: yes where this build and this machine have them.
@@ -88,4 +89,12 @@ region = $S3_REGION
 access_key = $S3_ACCESS
 secret_key = $2
 INI
+}
+
+lake_site() { # URL [SECRET]
+    new_site <<INI
+$(targets "$1")
+$([ $# = 1 ] || remote "$S3" "$2")
+INI
+    qetlctl init >/dev/null
 }

@@ -6,7 +6,7 @@
 #include "base/json.h"
 #include "base/text.h"
 
-bool row_put_plain(struct buf *out, const struct column *c, const struct value *v)
+bool row_put_plain_as(struct buf *out, const struct column *c, const struct value *v, const struct row_plain *form)
 {
     char text[64];
     int n = 0;
@@ -23,17 +23,24 @@ bool row_put_plain(struct buf *out, const struct column *c, const struct value *
         n = text_put_real(text, v->r);
         break;
     case TYPE_BOOLEAN:
-        buf_adds(out, v->i ? "true" : "false");
+        buf_adds(out, v->i ? form->yes : form->no);
         return true;
     case TYPE_DATE:
         n = text_put_date(text, v->i);
         break;
     default:
-        n = text_put_timestamp(text, v->i, 'T');
-        text[n++] = 'Z';
+        n = text_put_timestamp(text, v->i, form->between);
     }
     buf_add(out, text, (size_t)n);
+    if (c->type == TYPE_TIMESTAMP)
+        buf_adds(out, form->zone);
     return true;
+}
+
+bool row_put_plain(struct buf *out, const struct column *c, const struct value *v)
+{
+    static const struct row_plain form = { "true", "false", 'T', "Z" };
+    return row_put_plain_as(out, c, v, &form);
 }
 
 /* JSON as written may have line ends between its parts, never inside a text. */

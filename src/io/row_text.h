@@ -10,6 +10,13 @@
 
 /* Behind out: a value that is not null and neither text nor json, without quotes. False: it has no text (it is not finite). */
 bool row_put_plain(struct buf *out, const struct column *c, const struct value *v);
+/* The same for others who want it another way. */
+struct row_plain {
+    const char *yes, *no; /* boolean */
+    char between;         /* date and time of a timestamp */
+    const char *zone;     /* behind it */
+};
+bool row_put_plain_as(struct buf *out, const struct column *c, const struct value *v, const struct row_plain *form);
 /* Behind out: any value that is not null, as JSON on one line. */
 bool row_put_json(struct buf *out, const struct column *c, const struct value *v);
 void row_put_json_text(struct buf *out, struct str s);

@@ -5,16 +5,13 @@
 #include "target/mysql.h"
 
 #include <ctype.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "base/text.h"
+#include "io/row_text.h"
 #include "target/staged.h"
-
-enum { DAY_MIN = -719162, DAY_MAX = 2932896 /* 0001-01-01 and 9999-12-31 */ };
-static const int64_t DAY_US = 86400000000;
 
 void mysql_type(struct buf *out, const struct column *c, bool in_key)
 {
@@ -47,34 +44,16 @@ static void put_text(struct buf *out, const char *p, size_t n)
     }
 }
 
-static unsigned hex4(const char *p)
-{
-    unsigned v = 0;
-    for (int i = 0; i < 4; i++)
-        v = v * 16 + (unsigned)(p[i] <= '9' ? p[i] - '0' : (p[i] | 0x20) - 'a' + 10);
-    return v;
-}
-
-/* The end of the escape that begins at p, inside of valid JSON; NULL: half of a surrogate pair. */
-static const char *json_escape(const char *p, const char *end)
-{
-    unsigned code = p[1] == 'u' ? hex4(p + 2) : ' ';
-    if (code < 0xd800 || code > 0xdfff)
-        return p + (p[1] == 'u' ? 6 : 2);
-    if (code >= 0xdc00 || end - p < 12 || p[6] != '\\' || p[7] != 'u' || hex4(p + 8) < 0xdc00 || hex4(p + 8) > 0xdfff)
-        return NULL;
-    return p + 12;
-}
-
 /* The text is valid JSON. JSON_VALID() refuses half of a surrogate pair, and more than 31 levels (MariaDB 10.11, json_lib.h). */
 static bool json_taken(const char *p, uint32_t n)
 {
     enum { LEVELS = 31 };
     int depth = 0;
     bool quoted = false;
+    unsigned code;
     for (const char *end = p + n; p && p < end;) {
         if (quoted && *p == '\\') {
-            p = json_escape(p, end);
+            p = json_escape_end(p, end, &code);
             continue;
         }
         quoted ^= *p == '"';
@@ -88,44 +67,11 @@ static bool json_taken(const char *p, uint32_t n)
 
 static bool put_value(struct buf *out, const struct column *c, const struct value *v)
 {
-    char text[64];
-    int n = 0;
-    switch (c->type) {
-    case TYPE_TEXT:
-        put_text(out, v->p, v->n);
-        return true;
-    case TYPE_JSON:
-        put_text(out, v->p, v->n);
-        return json_taken(v->p, v->n);
-    case TYPE_INTEGER:
-        n = text_put_int(text, v->i);
-        break;
-    case TYPE_DECIMAL:
-        n = text_put_decimal(text, v->i, c->scale);
-        break;
-    case TYPE_REAL:
-        if (!isfinite(v->r))
-            return false;
-        n = text_put_real(text, v->r);
-        break;
-    case TYPE_BOOLEAN:
-        text[n++] = v->i ? '1' : '0';
-        break;
-    case TYPE_DATE:
-        if (v->i < DAY_MIN || v->i > DAY_MAX)
-            return false;
-        n = text_put_date(text, v->i);
-        break;
-    case TYPE_TIMESTAMP:
-        if (v->i < DAY_MIN * DAY_US || v->i >= (DAY_MAX + 1) * DAY_US)
-            return false;
-        n = text_put_timestamp(text, v->i, ' ');
-        break;
-    case TYPES:
-        return false;
-    }
-    buf_add(out, text, (size_t)n);
-    return true;
+    static const struct row_plain form = { "1", "0", ' ', "" };
+    if (c->type != TYPE_TEXT && c->type != TYPE_JSON)
+        return value_in_years(c, v) && row_put_plain_as(out, c, v, &form);
+    put_text(out, v->p, v->n);
+    return c->type == TYPE_TEXT || json_taken(v->p, v->n);
 }
 
 static void put_between(struct buf *out) { buf_addc(out, '\t'); }

@@ -1,9 +1,7 @@
 /*
- * The MariaDB and MySQL target: its loader.
+ * The MariaDB and MySQL target: its loader. The way of a job is that of every server: server.h.
  *
  * Invariants
- *   - A job lives in a savepoint. Its ledger row is written first: two loaders that hold the same job meet at the ledger's key,
- *     where the second waits for the first and then finds the job there. Counts that are known only later are put in at the end.
  *   - Nothing inside of the transaction ends it: no DDL but of temporary tables, no TRUNCATE.
  *   - LOAD DATA LOCAL changes what does not fit and goes on, whatever sql_mode says, for it cannot stop the client. It tells by
  *     warnings; a single one undoes the job.
@@ -18,16 +16,18 @@
 #include <string.h>
 
 #include "base/sys.h"
-#include "base/text.h"
 #include "target/mysql.h"
 #include "target/mysql_conn.h"
 #include "target/mysql_table.h"
+#include "target/server.h"
 #include "target/staged.h"
 
 struct target_conn {
     MYSQL *my;
     struct my_tables tables;
 };
+
+static const struct server my_server; /* at the end of the load */
 
 static const char ledger_sql[] =
     "CREATE TABLE IF NOT EXISTS qetl_load (uid VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin PRIMARY KEY, job BIGINT NOT NULL,"
@@ -137,29 +137,13 @@ static int enter(struct target_conn *c, const struct load_job *job, struct err *
     AUTO(buf_clear) struct buf sql = { 0 };
     buf_adds(&sql, "INSERT IGNORE INTO qetl_load (uid, job, pipeline, objects, `rows`, inserted, updated, unchanged, deleted, removed,"
                    " loaded_at) VALUES (");
-    my_literal(&sql, c->my, job->uid);
-    buf_addf(&sql, ", %" PRId64 ", ", job->id);
-    my_literal(&sql, c->my, job->pipeline);
-    buf_adds(&sql, ", ");
-    my_literal(&sql, c->my, job->objects ? job->objects : "[]");
-    buf_addf(&sql, ", %" PRId64 ", %" PRId64 ", 0, 0, 0, 0, now(6))", load_rows(job), load_rows(job));
+    server_ledger_values(&my_server, c, &sql, job);
+    buf_adds(&sql, ", now(6))");
     if (sql.failed)
         return err_nomem(err);
     if (my_run(c->my, "SAVEPOINT qetl_job", "begin the job", err) < 0 || my_run(c->my, sql.p, "write the ledger", err) < 0)
         return -1;
     return mysql_affected_rows(c->my) == 0;
-}
-
-static int correct_counts(struct target_conn *c, const struct load_job *job, struct err *err)
-{
-    const struct load_counts *n = &job->counts;
-    AUTO(buf_clear) struct buf sql = { 0 };
-    if (n->inserted == load_rows(job) && !n->updated && !n->unchanged && !n->deleted && !n->removed)
-        return 0;
-    buf_addf(&sql, "UPDATE qetl_load SET inserted = %" PRId64 ", updated = %" PRId64 ", unchanged = %" PRId64 ", deleted = %" PRId64
-                   ", removed = %" PRId64 " WHERE uid = ", n->inserted, n->updated, n->unchanged, n->deleted, n->removed);
-    my_literal(&sql, c->my, job->uid);
-    return sql.failed ? err_nomem(err) : my_run(c->my, sql.p, "write the ledger", err);
 }
 
 /* ---- rows ---- */
@@ -250,11 +234,9 @@ static int run_steps(struct target_conn *c, const struct my_step *steps, const c
 static int merge_rows(struct target_conn *c, const struct my_table *t, const struct load_output *o, struct load_counts *counts,
                       struct err *err)
 {
-    char now[64];
+    char now[SERVER_NOW];
     int64_t n[3], removed = 0;
-    int length = snprintf(now, sizeof now, "'");
-    length += text_put_timestamp(now + length, sys_now_ms() * 1000, ' ');
-    snprintf(now + length, sizeof now - (size_t)length, "'");
+    server_now(now, "'");
     if (run_steps(c, t->before, now, err) < 0 || load_text(c, t, o, err) < 0 || run_steps(c, t->merge, now, err) < 0 ||
         my_numbers(c->my, t->counts.p, "count", COUNT_OF(n), n, err) < 0 ||
         (t->missing.n && run_at(c, &t->missing, now, "remove what is missing", &removed, err) < 0) ||
@@ -268,27 +250,12 @@ static int merge_rows(struct target_conn *c, const struct my_table *t, const str
     return 0;
 }
 
-/* replace: empty the table, but once a job. TRUNCATE would commit. */
-static int empty_table(struct target_conn *c, const struct my_table *t, struct load_job *job, int at, struct err *err)
-{
-    for (int i = 0; i < at; i++)
-        if (!strcmp(job->outputs[i].spec.name, job->outputs[at].spec.name))
-            return 0;
-    AUTO(buf_clear) struct buf sql = { 0 };
-    buf_addf(&sql, "DELETE FROM %s", t->name.p);
-    if (sql.failed)
-        return err_nomem(err);
-    if (my_run(c->my, sql.p, "empty the table", err) < 0)
-        return -1;
-    job->counts.removed += (int64_t)mysql_affected_rows(c->my);
-    return 0;
-}
-
 static int load_output(struct target_conn *c, struct load_job *job, int at, struct err *err)
 {
     const struct load_output *o = &job->outputs[at];
     struct my_table *t = my_table_get(&c->tables, c->my, &o->spec, err);
-    if (!t || (t->mode == MODE_REPLACE && empty_table(c, t, job, at, err) < 0))
+    if (!t || (t->mode == MODE_REPLACE && load_begins_table(job, at, strcmp) &&
+               server_empty_table(&my_server, c, t->name.p, job, err) < 0))
         return -1;
     int rc = t->staged ? merge_rows(c, t, o, &job->counts, err) : load_text(c, t, o, err);
     if (rc == 0 && !t->staged)
@@ -313,20 +280,13 @@ static int run_many(struct target_conn *c, const char *sql, struct err *err)
     return more == -1 ? 0 : my_error(c->my, "after_load", err);
 }
 
-static int after_load(struct target_conn *c, const struct load_job *job, struct err *err)
+static int after_load(struct target_conn *c, const char *sql, struct err *err)
 {
-    AUTO(buf_clear) struct buf sql = { 0 }, uid = { 0 };
-    if (!job->after_load)
-        return 0;
-    my_literal(&uid, c->my, job->uid);
-    sql_fill(&sql, job->after_load, ":job", uid.failed ? "" : uid.p);
-    if (sql.failed || uid.failed)
-        return err_nomem(err);
-    if (mysql_stays_inside(sql.p, err) < 0)
+    if (mysql_stays_inside(sql, err) < 0)
         return -1;
     if (mysql_set_server_option(c->my, MYSQL_OPTION_MULTI_STATEMENTS_ON) != 0)
         return my_error(c->my, "after_load", err);
-    int rc = run_many(c, sql.p, err);
+    int rc = run_many(c, sql, err);
     while (mysql_more_results(c->my) && mysql_next_result(c->my) == 0)
         mysql_free_result(mysql_store_result(c->my));
     if (mysql_set_server_option(c->my, MYSQL_OPTION_MULTI_STATEMENTS_OFF) != 0 && rc == 0)
@@ -336,33 +296,32 @@ static int after_load(struct target_conn *c, const struct load_job *job, struct 
 
 /* ---- jobs ---- */
 
-static int load_rows_of(struct target_conn *c, struct load_job *job, struct err *err)
+static void literal(struct target_conn *c, struct buf *out, const char *text) { my_literal(out, c->my, text); }
+
+static int run(struct target_conn *c, const char *sql, const char *what, int64_t *rows, struct err *err)
 {
-    for (int i = 0; i < job->noutputs; i++)
-        if (load_output(c, job, i, err) < 0)
-            return -1;
-    return after_load(c, job, err) < 0 ? -1 : correct_counts(c, job, err);
+    int rc = my_run(c->my, sql, what, err);
+    if (rc == 0 && rows)
+        *rows = (int64_t)mysql_affected_rows(c->my);
+    return rc;
 }
+
+static void forget(struct target_conn *c) { my_tables_forget(&c->tables); }
+
+static const struct server my_server = {
+    .rollback = "ROLLBACK TO SAVEPOINT qetl_job",
+    .literal = literal,
+    .run = run,
+    .enter = enter,
+    .loaded = mysql_target_loaded,
+    .load_output = load_output,
+    .after_load = after_load,
+    .forget = forget,
+};
 
 int mysql_target_load_job(struct target_conn *c, struct load_job *job, struct err *err)
 {
-    job->counts = (struct load_counts){ 0 };
-    job->slow_rows = 0;
-    int there = enter(c, job, err);
-    job->was_there = there == 1;
-    if (there == 1)
-        return mysql_target_loaded(c, job->uid, &job->counts, err) == 1 ? 0
-                                                                        : err_set(err, ERR_TARGET, "the ledger's row went away");
-    if (there == 0 && load_rows_of(c, job, err) == 0)
-        return 0;
-    job->counts = (struct load_counts){ 0 };
-    if (err_class(err->code) == ERR_TRANSIENT)
-        return -1;
-    struct err undo;
-    my_tables_forget(&c->tables);
-    if (my_run(c->my, "ROLLBACK TO SAVEPOINT qetl_job", "roll back the job", &undo) < 0) /* it is gone with the transaction */
-        return err_set(err, ERR_TARGET, "the server gave up the whole transaction");
-    return -1;
+    return server_load_job(&my_server, c, job, err);
 }
 
 /* ---- queries ---- */

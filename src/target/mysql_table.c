@@ -13,9 +13,6 @@
 #define STAGE "qetl_stage" /* the rows as they came, numbered by qetl_order */
 #define KEYS "qetl_keys"   /* history: their keys */
 #define MERGE "qetl_merge" /* one of each key, or each version, and what becomes of it */
-#define VALID_FROM "valid_from"
-#define VALID_TO "valid_to"
-#define IS_CURRENT "is_current"
 
 /* What the server says of one column of the table. */
 struct found {
@@ -44,9 +41,9 @@ static void step_clear(struct my_step *steps)
         buf_clear(&steps[i].sql);
 }
 
-static void table_clear(struct my_table *t)
+static void table_clear(void *table)
 {
-    free(t->id);
+    struct my_table *t = table;
     buf_clear(&t->name);
     buf_clear(&t->load);
     step_clear(t->before);
@@ -55,36 +52,7 @@ static void table_clear(struct my_table *t)
     buf_clear(&t->missing);
 }
 
-void my_tables_forget(struct my_tables *tables)
-{
-    for (int i = 0; i < tables->n; i++)
-        table_clear(&tables->v[i]);
-    free(tables->v);
-    tables->v = NULL;
-    tables->n = 0;
-}
-
-/* `schema`.`table` or `table`. */
-static void qualified(struct buf *out, const char *name)
-{
-    const char *dot = strchr(name, '.');
-    char *schema = dot ? strndup(name, (size_t)(dot - name)) : NULL;
-    if (schema) {
-        my_name(out, schema);
-        buf_addc(out, '.');
-    }
-    out->failed |= dot && !schema;
-    free(schema);
-    my_name(out, dot ? dot + 1 : name);
-}
-
-static bool in_key(const struct table_spec *spec, int column)
-{
-    for (int k = 0; k < spec->nkey; k++)
-        if (spec->key[k] == column)
-            return true;
-    return false;
-}
+void my_tables_forget(struct my_tables *tables) { server_tables_forget(&tables->known); }
 
 /* The table as information_schema knows it: `WHERE` with its names. */
 static void where_table(struct buf *sql, MYSQL *my, const char *name)
@@ -666,7 +634,7 @@ static int write_texts(const struct draft *f, struct err *err)
 static int draft_table(const struct my_tables *tables, struct draft *f, struct err *err)
 {
     struct my_table *t = f->t;
-    qualified(&t->name, f->spec->name);
+    server_table_name(&t->name, f->spec->name, my_name);
     if (t->name.failed)
         return err_nomem(err);
     t->mode = f->spec->mode;
@@ -680,45 +648,26 @@ static int draft_table(const struct my_tables *tables, struct draft *f, struct e
 
 /* ---- tables by what outputs say ---- */
 
-static char *id_of(const struct table_spec *spec)
+struct looking {
+    MYSQL *my;
+    const struct my_tables *tables;
+};
+
+static int look(void *arg, void *table, const struct table_spec *spec, struct err *err)
 {
-    struct buf id = { 0 };
-    buf_addf(&id, "%s\n%d %d %d %d %d\n", spec->name, (int)spec->mode, spec->only_if_changed, spec->version, spec->deleted,
-             (int)spec->missing);
-    for (int k = 0; k < spec->nkey; k++)
-        buf_addf(&id, "%d,", spec->key[k]);
-    columns_print(spec->columns, &id);
-    if (id.failed)
-        buf_clear(&id);
-    return id.p;
+    struct looking *l = arg;
+    struct draft f = { .my = l->my, .spec = spec, .t = table, .at = calloc((size_t)spec->columns->n, sizeof(int)) };
+    int rc = f.at ? draft_table(l->tables, &f, err) : err_nomem(err);
+    free(f.at);
+    free(f.d.v);
+    mysql_free_result(f.d.result);
+    return rc;
 }
 
 struct my_table *my_table_get(struct my_tables *tables, MYSQL *my, const struct table_spec *spec, struct err *err)
 {
-    char *id = id_of(spec);
-    for (int i = 0; id && i < tables->n; i++)
-        if (!strcmp(tables->v[i].id, id)) {
-            free(id);
-            return &tables->v[i];
-        }
-    struct my_table *more = id ? realloc(tables->v, (size_t)(tables->n + 1) * sizeof *more) : NULL;
-    if (!more) {
-        free(id);
-        (void)err_nomem(err);
-        return NULL;
-    }
-    tables->v = more;
-    struct my_table *t = &more[tables->n];
-    struct draft f = { .my = my, .spec = spec, .t = t, .at = calloc((size_t)spec->columns->n, sizeof(int)) };
-    *t = (struct my_table){ .id = id };
-    int rc = f.at ? draft_table(tables, &f, err) : err_nomem(err);
-    free(f.at);
-    free(f.d.v);
-    mysql_free_result(f.d.result);
-    if (rc < 0) {
-        table_clear(t);
-        return NULL;
-    }
-    tables->n++;
-    return t;
+    struct looking l = { my, tables };
+    tables->known.bytes = sizeof(struct my_table);
+    tables->known.clear = table_clear;
+    return server_table(&tables->known, spec, look, &l, err);
 }

@@ -11,6 +11,7 @@
 #define QETL_TARGET_MYSQL_TABLE_H
 
 #include "target/mysql_conn.h"
+#include "target/server.h"
 
 /* One statement; :now in it stands for the time of the load. */
 struct my_step {
@@ -20,7 +21,6 @@ struct my_step {
 enum { MY_STEPS = 8 };
 
 struct my_table {
-    char *id;        /* what outputs are known by: name, mode, options, key and columns */
     struct buf name; /* `schema`.`table` */
     struct buf load; /* LOAD DATA */
     bool staged;     /* the rows go by temporary tables: */
@@ -33,12 +33,10 @@ struct my_table {
 struct my_tables {
     const struct config *config; /* borrowed: for the connection that makes tables */
     const struct target_config *cfg;
-    struct my_table *v;
-    int n;
+    struct server_tables known;
 };
 
-/* The table for an output: known already, or looked at (and made when missing) now. Valid until the next call or
- * my_tables_forget(). NULL: target-refused with what to do, or trouble. */
+/* The table for an output: known already, or looked at (and made when missing) now. Valid until my_tables_forget(). NULL: target-refused with what to do, or trouble. */
 struct my_table *my_table_get(struct my_tables *tables, MYSQL *my, const struct table_spec *spec, struct err *err);
 void my_tables_forget(struct my_tables *tables);
 

@@ -201,14 +201,6 @@ static int put_output(struct target_conn *c, struct manifest *m, struct manifest
 
 /* ---- a job ---- */
 
-static bool seen_before(const struct load_job *job, int at)
-{
-    for (int i = 0; i < at; i++)
-        if (!strcmp(job->outputs[i].spec.name, job->outputs[at].spec.name))
-            return true;
-    return false;
-}
-
 /* Is this the job's turn, and may these be loaded at all? */
 static int check_job(struct target_conn *c, struct load_job *job, struct err *err)
 {
@@ -225,7 +217,7 @@ static int check_job(struct target_conn *c, struct load_job *job, struct err *er
         if (t->seq_next > job->seq || (spec->mode == MODE_REPLACE && t->last_next > job->seq))
             return err_set(err, ERR_OVERTAKEN, "a newer job has %s table '%s'",
                            t->seq_next > job->seq ? "replaced" : "added to", spec->name);
-        if (spec->mode == MODE_REPLACE && !seen_before(job, i))
+        if (spec->mode == MODE_REPLACE && load_begins_table(job, i, strcmp))
             job->counts.removed += t->rows_next;
     }
     return 0;
@@ -241,7 +233,7 @@ static int note_job(struct target_conn *c, const struct load_job *job, struct er
             return -1;
         if (o->spec.mode == MODE_REPLACE) {
             t->seq_next = job->seq;
-            t->rows_next = seen_before(job, i) ? t->rows_next + o->output->rows : o->output->rows;
+            t->rows_next = (load_begins_table(job, i, strcmp) ? 0 : t->rows_next) + o->output->rows;
         } else {
             t->rows_next += o->output->rows;
         }

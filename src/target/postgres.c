@@ -10,7 +10,7 @@
 
 #include "target/staged.h"
 
-enum { EPOCH_DAYS = 10957, DAY_MIN = -719162, DAY_MAX = 2932896 /* 0001-01-01 and 9999-12-31 */ };
+enum { EPOCH_DAYS = 10957 };
 static const int64_t DAY_US = 86400000000;
 
 void postgres_type(struct buf *out, const struct column *c)
@@ -42,28 +42,16 @@ static void put_text(struct buf *out, const struct value *v)
     buf_add(out, v->p, v->n);
 }
 
-static unsigned hex4(const char *p)
-{
-    unsigned v = 0;
-    for (int i = 0; i < 4; i++)
-        v = v * 16 + (unsigned)(p[i] <= '9' ? p[i] - '0' : (p[i] | 0x20) - 'a' + 10);
-    return v;
-}
-
 /* The text is valid JSON. jsonb takes neither \u0000 nor half of a surrogate pair. */
 static bool jsonb_takes(const char *p, uint32_t n)
 {
-    const char *end = p + n;
-    bool high = false;
-    for (; (p = memchr(p, '\\', (size_t)(end - p))); p += p[1] == 'u' ? 6 : 2) {
-        unsigned code = p[1] == 'u' ? hex4(p + 2) : ' ';
-        if (code == 0 || (code >= 0xdc00 && code <= 0xdfff && !high))
-            return false;
-        high = code >= 0xd800 && code <= 0xdbff;
-        if (high && (end - p < 12 || p[6] != '\\' || p[7] != 'u' || hex4(p + 8) < 0xdc00 || hex4(p + 8) > 0xdfff))
+    unsigned code = 1;
+    for (const char *end = p + n; p && code && (p = memchr(p, '\\', (size_t)(end - p)));) {
+        p = json_escape_end(p, end, &code);
+        if (!p)
             return false;
     }
-    return true;
+    return code != 0;
 }
 
 static bool put_json(struct buf *out, const struct value *v)
@@ -124,10 +112,10 @@ static bool put_value(struct buf *out, const struct column *c, const struct valu
     case TYPE_DATE:
         put32(out, 4);
         put32(out, v->i - EPOCH_DAYS);
-        return v->i >= DAY_MIN && v->i <= DAY_MAX;
+        return value_in_years(c, v);
     case TYPE_TIMESTAMP:
         put64(out, (uint64_t)(v->i - EPOCH_DAYS * DAY_US));
-        return v->i >= DAY_MIN * DAY_US && v->i < (DAY_MAX + 1) * DAY_US;
+        return value_in_years(c, v);
     case TYPES:
         break;
     }

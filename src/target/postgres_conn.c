@@ -66,6 +66,13 @@ int64_t pg_number(const PGresult *r, int column)
     return v;
 }
 
+int64_t pg_changed(PGresult *r)
+{
+    int64_t n = 0;
+    (void)text_int_plain(str_of(PQcmdTuples(r)), &n);
+    return n;
+}
+
 void pg_literal(struct buf *out, PGconn *pg, const char *text)
 {
     char *quoted = PQescapeLiteral(pg, text, strlen(text));

@@ -33,6 +33,8 @@ PGresult *pg_exec(PGconn *pg, const char *sql, const char *what, struct err *err
 int pg_run(PGconn *pg, const char *sql, const char *what, struct err *err);
 /* A number in the first row of a result. */
 int64_t pg_number(const PGresult *r, int column);
+/* How many rows the statement changed. */
+int64_t pg_changed(PGresult *r);
 /* 'text' with quotes, behind out. */
 void pg_literal(struct buf *out, PGconn *pg, const char *text);
 

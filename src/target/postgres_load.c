@@ -1,9 +1,7 @@
 /*
- * The PostgreSQL target: its loader.
+ * The PostgreSQL target: its loader. The way of a job is that of every server: server.h.
  *
  * Invariants
- *   - A job lives in a savepoint. Its ledger row is written first: two loaders that hold the same job meet at the ledger's key,
- *     where the second waits for the first and then finds the job there. Counts that are known only later are put in at the end.
  *   - A savepoint is released together with the statement that comes next, which saves a round trip a job.
  *   - Nothing is cached across a rollback.
  *
@@ -20,14 +18,15 @@
 #include <string.h>
 
 #include "base/sys.h"
-#include "base/text.h"
 #include "target/postgres_conn.h"
 #include "target/postgres_table.h"
 #include "target/postgres_undo.h"
+#include "target/server.h"
 #include "target/staged.h"
 #include "target/undo.h"
 
 enum { PRUNE_MS = 3600000 };
+static const struct server pg_server; /* at the end of the load */
 
 struct target_conn {
     PGconn *pg;
@@ -165,12 +164,8 @@ static int enter(struct target_conn *c, const struct load_job *job, struct err *
     buf_adds(&sql, c->job_open ? "RELEASE SAVEPOINT job; SAVEPOINT job; " : "SAVEPOINT job; ");
     buf_adds(&sql, "INSERT INTO qetl_load (uid, job, pipeline, objects, rows, inserted, updated, unchanged, deleted, removed, loaded_at)"
                    " VALUES (");
-    pg_literal(&sql, c->pg, job->uid);
-    buf_addf(&sql, ", %" PRId64 ", ", job->id);
-    pg_literal(&sql, c->pg, job->pipeline);
-    buf_adds(&sql, ", ");
-    pg_literal(&sql, c->pg, job->objects ? job->objects : "[]");
-    buf_addf(&sql, ", %" PRId64 ", %" PRId64 ", 0, 0, 0, 0, clock_timestamp()) ON CONFLICT (uid) DO NOTHING", load_rows(job), load_rows(job));
+    server_ledger_values(&pg_server, c, &sql, job);
+    buf_adds(&sql, ", clock_timestamp()) ON CONFLICT (uid) DO NOTHING");
     if (sql.failed)
         return err_nomem(err);
     AUTO(result_clearp) PGresult *r = pg_exec(c->pg, sql.p, "write the ledger", err);
@@ -178,18 +173,6 @@ static int enter(struct target_conn *c, const struct load_job *job, struct err *
         return -1;
     c->job_open = true;
     return strcmp(PQcmdTuples(r), "0") == 0;
-}
-
-static int correct_counts(struct target_conn *c, const struct load_job *job, struct err *err)
-{
-    const struct load_counts *n = &job->counts;
-    AUTO(buf_clear) struct buf sql = { 0 };
-    if (n->inserted == load_rows(job) && !n->updated && !n->unchanged && !n->deleted && !n->removed)
-        return 0;
-    buf_addf(&sql, "UPDATE qetl_load SET inserted = %" PRId64 ", updated = %" PRId64 ", unchanged = %" PRId64 ", deleted = %" PRId64
-                   ", removed = %" PRId64 " WHERE uid = ", n->inserted, n->updated, n->unchanged, n->deleted, n->removed);
-    pg_literal(&sql, c->pg, job->uid);
-    return sql.failed ? err_nomem(err) : pg_run(c->pg, sql.p, "write the ledger", err);
 }
 
 /* ---- rows ---- */
@@ -220,7 +203,7 @@ static int copied(struct target_conn *c, int64_t *rows, struct err *err)
     int rc = 0;
     for (PGresult *r; (r = PQgetResult(c->pg)); PQclear(r)) {
         if (PQresultStatus(r) == PGRES_COMMAND_OK)
-            (void)text_int_plain(str_of(PQcmdTuples(r)), rows);
+            *rows = pg_changed(r);
         else if (rc == 0)
             rc = pg_error(c->pg, r, "copy", err);
     }
@@ -261,10 +244,8 @@ static PGresult *run_at(struct target_conn *c, const struct buf *sql, const char
 static int merge_rows(struct target_conn *c, const char *uid, const struct pg_table *t, const struct load_output *o,
                       struct load_counts *counts, struct err *err)
 {
-    char now[64];
-    int n = snprintf(now, sizeof now, "'");
-    n += text_put_timestamp(now + n, sys_now_ms() * 1000, ' ');
-    snprintf(now + n, sizeof now - (size_t)n, "+00'::timestamp with time zone");
+    char now[SERVER_NOW];
+    server_now(now, "+00'::timestamp with time zone");
     if (pg_run(c->pg, t->empty_stage.p, "empty the temporary table", err) < 0 || copy_rows(c, t, o, err) < 0 ||
         (t->mode == MODE_UPSERT && pg_undo_before(c->pg, uid, t, err) < 0))
         return -1;
@@ -283,32 +264,9 @@ static int merge_rows(struct target_conn *c, const char *uid, const struct pg_ta
     if (!t->missing.n)
         return 0;
     AUTO(result_clearp) PGresult *gone = run_at(c, &t->missing, now, "remove what is missing", err);
-    int64_t removed = 0;
     if (!gone)
         return -1;
-    (void)text_int_plain(str_of(PQcmdTuples(gone)), &removed);
-    counts->removed += removed;
-    return 0;
-}
-
-/* replace: empty the table, but once a job. TRUNCATE where we may: it gives the space back at once. */
-static int empty_table(struct target_conn *c, const struct pg_table *t, struct load_job *job, int at, struct err *err)
-{
-    for (int i = 0; i < at; i++)
-        if (!strcmp(job->outputs[i].spec.name, job->outputs[at].spec.name))
-            return 0;
-    AUTO(buf_clear) struct buf sql = { 0 };
-    buf_addf(&sql, "DELETE FROM %s", t->name.p);
-    if (sql.failed)
-        return err_nomem(err);
-    if (pg_undo_before(c->pg, job->uid, t, err) < 0)
-        return -1;
-    AUTO(result_clearp) PGresult *r = pg_exec(c->pg, sql.p, "empty the table", err);
-    int64_t removed = 0;
-    if (!r)
-        return -1;
-    (void)text_int_plain(str_of(PQcmdTuples(r)), &removed);
-    job->counts.removed += removed;
+    counts->removed += pg_changed(gone);
     return 0;
 }
 
@@ -317,7 +275,8 @@ static int load_output(struct target_conn *c, struct load_job *job, int at, stru
     const struct load_output *o = &job->outputs[at];
     struct pg_table *t = pg_table_get(&c->tables, c->pg, &o->spec, err);
     int64_t before = job->counts.inserted;
-    if (!t || (t->mode == MODE_REPLACE && empty_table(c, t, job, at, err) < 0))
+    if (!t || (t->mode == MODE_REPLACE && load_begins_table(job, at, strcmp) &&
+               (pg_undo_before(c->pg, job->uid, t, err) < 0 || server_empty_table(&pg_server, c, t->name.p, job, err) < 0)))
         return -1;
     int rc = t->staged ? merge_rows(c, job->uid, t, o, &job->counts, err) : copy_rows(c, t, o, err);
     if (rc < 0)
@@ -331,53 +290,52 @@ static int load_output(struct target_conn *c, struct load_job *job, int at, stru
     return pg_undo_after(c->pg, job->uid, t, &o->spec, job->counts.inserted - before, err);
 }
 
-static int after_load(struct target_conn *c, const struct load_job *job, struct err *err)
+static int after_load(struct target_conn *c, const char *sql, struct err *err)
 {
-    AUTO(buf_clear) struct buf sql = { 0 }, uid = { 0 };
-    if (!job->after_load)
-        return 0;
-    pg_literal(&uid, c->pg, job->uid);
-    sql_fill(&sql, job->after_load, ":job", uid.failed ? "" : uid.p);
-    if (sql.failed || uid.failed)
-        return err_nomem(err);
-    if (pg_run(c->pg, sql.p, "after_load", err) < 0)
+    if (pg_run(c->pg, sql, "after_load", err) < 0)
         return -1;
     return PQtransactionStatus(c->pg) == PQTRANS_INTRANS ? 0 : err_set(err, ERR_TARGET_REFUSED, "after_load ended the transaction");
 }
 
-static int load_rows_of(struct target_conn *c, struct load_job *job, struct err *err)
+/* ---- jobs ---- */
+
+static void literal(struct target_conn *c, struct buf *out, const char *text) { pg_literal(out, c->pg, text); }
+
+static int run(struct target_conn *c, const char *sql, const char *what, int64_t *rows, struct err *err)
 {
-    if (pg_undo_prepare(c->pg, &c->watch, undo_wanted(job), err) < 0)
-        return -1;
-    for (int i = 0; i < job->noutputs; i++)
-        if (load_output(c, job, i, err) < 0)
-            return -1;
-    return after_load(c, job, err) < 0 ? -1 : correct_counts(c, job, err);
+    AUTO(result_clearp) PGresult *r = pg_exec(c->pg, sql, what, err);
+    if (r && rows)
+        *rows = pg_changed(r);
+    return r ? 0 : -1;
 }
+
+static int prepare(struct target_conn *c, const struct load_job *job, struct err *err)
+{
+    return pg_undo_prepare(c->pg, &c->watch, undo_wanted(job), err);
+}
+
+static void forget(struct target_conn *c)
+{
+    pg_tables_forget(&c->tables);
+    pg_undo_rolled_back(&c->watch);
+}
+
+static const struct server pg_server = {
+    .rollback = "ROLLBACK TO SAVEPOINT job",
+    .literal = literal,
+    .run = run,
+    .enter = enter,
+    .loaded = postgres_loaded,
+    .prepare = prepare,
+    .load_output = load_output,
+    .after_load = after_load,
+    .forget = forget,
+};
 
 int postgres_load_job(struct target_conn *c, struct load_job *job, struct err *err)
 {
-    job->counts = (struct load_counts){ 0 };
-    job->slow_rows = 0;
     c->watch.made = false;
-    int there = enter(c, job, err);
-    job->was_there = there == 1;
-    if (there == 1) {
-        there = postgres_loaded(c, job->uid, &job->counts, err);
-        return there == 1 ? 0 : there < 0 ? -1 : err_set(err, ERR_TARGET, "the ledger's row went away");
-    }
-    if (there == 0 && load_rows_of(c, job, err) == 0)
-        return 0;
-    job->counts = (struct load_counts){ 0 };
-    job->slow_rows = 0;
-    if (err_class(err->code) == ERR_TRANSIENT)
-        return -1;
-    struct err undo;
-    pg_tables_forget(&c->tables);
-    pg_undo_rolled_back(&c->watch);
-    if (PQtransactionStatus(c->pg) == PQTRANS_IDLE || pg_run(c->pg, "ROLLBACK TO SAVEPOINT job", "roll back the job", &undo) < 0)
-        return err_set(err, ERR_TARGET, "the server gave up the whole transaction");
-    return -1;
+    return server_load_job(&pg_server, c, job, err);
 }
 
 int postgres_undo(struct target_conn *c, const char *uid, struct load_counts *counts, struct err *err)

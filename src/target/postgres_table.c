@@ -52,9 +52,9 @@ struct draft {
 
 static const char *column_name(const struct draft *f, int i) { return f->d->v[f->at[i]].name; }
 
-static void table_clear(struct pg_table *t)
+static void table_clear(void *table)
 {
-    free(t->id);
+    struct pg_table *t = table;
     buf_clear(&t->name);
     buf_clear(&t->copy);
     buf_clear(&t->empty_stage);
@@ -68,38 +68,7 @@ static void table_clear(struct pg_table *t)
     free(t->key_names);
 }
 
-void pg_tables_forget(struct pg_tables *tables)
-{
-    for (int i = 0; i < tables->n; i++)
-        table_clear(&tables->v[i]);
-    free(tables->v);
-    tables->v = NULL;
-    tables->n = 0;
-}
-
-/* "schema.table" or "table" with quotes. */
-static void qualified(struct buf *out, const char *name)
-{
-    const char *dot = strchr(name, '.');
-    if (dot) {
-        char *schema = strndup(name, (size_t)(dot - name));
-        if (schema)
-            db_quote(out, schema);
-        else
-            out->failed = true;
-        buf_addc(out, '.');
-        free(schema);
-    }
-    db_quote(out, dot ? dot + 1 : name);
-}
-
-static bool in_key(const struct table_spec *spec, int column)
-{
-    for (int k = 0; k < spec->nkey; k++)
-        if (spec->key[k] == column)
-            return true;
-    return false;
-}
+void pg_tables_forget(struct pg_tables *tables) { server_tables_forget(&tables->known); }
 
 static void key_list(struct buf *out, const struct table_spec *spec)
 {
@@ -652,7 +621,7 @@ static int draft_table(struct draft *f, struct err *err)
 {
     struct pg_table *t = f->t;
     bool found = false;
-    qualified(&t->name, f->spec->name);
+    server_table_name(&t->name, f->spec->name, db_quote);
     if (t->name.failed)
         return err_nomem(err);
     if (find_table(f->pg, f->spec, t->name.p, &found, f->d, err) < 0 ||
@@ -671,46 +640,27 @@ static int draft_table(struct draft *f, struct err *err)
 
 /* ---- tables by what outputs say ---- */
 
-static char *id_of(const struct table_spec *spec)
+struct looking {
+    PGconn *pg;
+    struct pg_tables *tables;
+};
+
+static int look(void *arg, void *table, const struct table_spec *spec, struct err *err)
 {
-    struct buf id = { 0 };
-    buf_addf(&id, "%s\n%d %d %d %d %d %d\n", spec->name, (int)spec->mode, spec->only_if_changed, spec->version, spec->deleted,
-             (int)spec->missing, spec->undo_ms > 0);
-    for (int k = 0; k < spec->nkey; k++)
-        buf_addf(&id, "%d,", spec->key[k]);
-    columns_print(spec->columns, &id);
-    if (id.failed)
-        buf_clear(&id);
-    return id.p;
+    struct looking *l = arg;
+    struct description d = { 0 };
+    struct draft f = { .pg = l->pg, .spec = spec, .t = table, .d = &d, .at = calloc((size_t)spec->columns->n, sizeof(int)) };
+    snprintf(f.stage, sizeof f.stage, "pg_temp.qetl_stage_%d", ++l->tables->made);
+    int rc = f.at ? draft_table(&f, err) : err_nomem(err);
+    free(f.at);
+    description_clear(&d);
+    return rc;
 }
 
 struct pg_table *pg_table_get(struct pg_tables *tables, PGconn *pg, const struct table_spec *spec, struct err *err)
 {
-    char *id = id_of(spec);
-    for (int i = 0; id && i < tables->n; i++)
-        if (!strcmp(tables->v[i].id, id)) {
-            free(id);
-            return &tables->v[i];
-        }
-    struct pg_table *more = id ? realloc(tables->v, (size_t)(tables->n + 1) * sizeof *more) : NULL;
-    if (!more) {
-        free(id);
-        (void)err_nomem(err);
-        return NULL;
-    }
-    tables->v = more;
-    struct pg_table *t = &more[tables->n];
-    struct description d = { 0 };
-    struct draft f = { .pg = pg, .spec = spec, .t = t, .d = &d, .at = calloc((size_t)spec->columns->n, sizeof(int)) };
-    *t = (struct pg_table){ .id = id };
-    snprintf(f.stage, sizeof f.stage, "pg_temp.qetl_stage_%d", ++tables->made);
-    int rc = f.at ? draft_table(&f, err) : err_nomem(err);
-    free(f.at);
-    description_clear(&d);
-    if (rc < 0) {
-        table_clear(t);
-        return NULL;
-    }
-    tables->n++;
-    return t;
+    struct looking l = { pg, tables };
+    tables->known.bytes = sizeof(struct pg_table);
+    tables->known.clear = table_clear;
+    return server_table(&tables->known, spec, look, &l, err);
 }

@@ -9,9 +9,9 @@
 #define QETL_TARGET_POSTGRES_TABLE_H
 
 #include "target/postgres_conn.h"
+#include "target/server.h"
 
 struct pg_table {
-    char *id;              /* what outputs are known by: name, mode, options, key and columns */
     struct buf name;       /* "schema"."table" */
     struct buf copy;       /* COPY ... FROM STDIN (FORMAT binary) */
     bool staged;           /* the rows go by the temporary table: */
@@ -26,17 +26,14 @@ struct pg_table {
 };
 
 struct pg_tables {
-    struct pg_table *v;
-    int n, made; /* made: temporary tables so far, for their names */
+    struct server_tables known;
+    int made; /* temporary tables so far, for their names */
 };
 
 #define STAGED_ORDER "qetl_order"
-#define VALID_FROM "valid_from"
-#define VALID_TO "valid_to"
-#define IS_CURRENT "is_current"
 
-/* The table for an output: known already, or looked at (and made when missing) now. Inside a transaction. Valid until the next
- * call or pg_tables_forget(). NULL: target-refused with what to do, or trouble. */
+/* The table for an output: known already, or looked at (and made when missing) now. Inside a transaction. Valid until
+ * pg_tables_forget(). NULL: target-refused with what to do, or trouble. */
 struct pg_table *pg_table_get(struct pg_tables *tables, PGconn *pg, const struct table_spec *spec, struct err *err);
 /* After a rollback: what was made is gone. */
 void pg_tables_forget(struct pg_tables *tables);

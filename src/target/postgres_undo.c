@@ -68,13 +68,6 @@ static int run_step(PGconn *pg, const char *sql, const struct places *p, const c
     return r ? 0 : -1;
 }
 
-static int64_t changed(const PGresult *r)
-{
-    int64_t n = 0;
-    (void)text_int_plain(str_of(PQcmdTuples((PGresult *)r)), &n);
-    return n;
-}
-
 /* ---- keeping ---- */
 
 void pg_watch_clear(struct pg_watch *w)
@@ -233,9 +226,9 @@ static int undo_append(PGconn *pg, const struct kept *k, struct load_counts *cou
     AUTO(result_clearp) PGresult *r = step(pg, "DELETE FROM :table WHERE " JOB_COLUMN " = :job", &k->p, "take the rows out", err);
     if (!r)
         return -1;
-    if (changed(r) != k->inserted)
+    if (pg_changed(r) != k->inserted)
         return err_set(err, ERR_STATE, "table '%s' has %" PRId64 " of the job's %" PRId64 " rows: they were replaced or removed since",
-                       k->p.table.p, changed(r), k->inserted);
+                       k->p.table.p, pg_changed(r), k->inserted);
     counts->removed += k->inserted;
     return 0;
 }
@@ -266,7 +259,7 @@ static int put_back(PGconn *pg, const struct kept *k, const char *columns, int64
     AUTO(result_clearp) PGresult *r = step(pg, sql.p, &k->p, "put the rows back", err);
     if (!r)
         return -1;
-    *rows += changed(r);
+    *rows += pg_changed(r);
     return 0;
 }
 
@@ -276,9 +269,9 @@ static int undo_replace(PGconn *pg, const struct kept *k, struct load_counts *co
     AUTO(result_clearp) PGresult *r = step(pg, "DELETE FROM :table", &k->p, "take the rows out", err);
     if (!r || written_columns(pg, k, &columns, err) < 0)
         return -1;
-    if (changed(r) != k->inserted)
+    if (pg_changed(r) != k->inserted)
         return refuse(k, err, "has not the rows that the job left: it was changed since");
-    counts->removed += changed(r);
+    counts->removed += pg_changed(r);
     return put_back(pg, k, columns.p, &counts->inserted, err);
 }
 
@@ -323,7 +316,7 @@ static int undo_upsert(PGconn *pg, const struct kept *k, struct load_counts *cou
     if (put_back(pg, k, columns.p, &back, err) < 0)
         return -1;
     counts->inserted += back;
-    counts->removed += changed(r);
+    counts->removed += pg_changed(r);
     return 0;
 }
 

@@ -24,11 +24,6 @@
 #define INLINE_MAGIC "qsr1"
 enum { INLINE_HEAD = 12 };
 
-/* What a table in mode history has beside the columns. */
-#define VALID_FROM "valid_from"
-#define VALID_TO "valid_to"
-#define IS_CURRENT "is_current"
-
 /* The key is one integer column: it is the table's rowid (INTEGER PRIMARY KEY), which loads 1.3
  * times as fast as any other. */
 bool sqlite_rowid_key(const struct table_spec *spec);

@@ -100,9 +100,8 @@ static int run(struct target_conn *c, enum ledger_sql n, struct err *err)
 static int empty_table(struct target_conn *c, const struct table *t, struct load_job *job, int at,
                        struct err *err)
 {
-    for (int i = 0; i < at; i++)
-        if (!strcasecmp(job->outputs[i].spec.name, job->outputs[at].spec.name))
-            return 0;
+    if (!load_begins_table(job, at, strcasecmp))
+        return 0;
     AUTO(buf_clear) struct buf sql = { 0 };
     buf_addf(&sql, "DELETE FROM main.%s", t->quoted.p);
     if (sql.failed)

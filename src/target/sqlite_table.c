@@ -137,14 +137,6 @@ static const char *free_rowid(const struct columns *columns)
     return NULL;
 }
 
-bool in_key(const struct table_spec *spec, int i)
-{
-    for (int k = 0; k < spec->nkey; k++)
-        if (spec->key[k] == i)
-            return true;
-    return false;
-}
-
 static void named(struct buf *out, const char *before, const struct table_spec *spec, int column)
 {
     buf_adds(out, before);
@@ -429,11 +421,7 @@ static int table_open(struct warehouse *w, struct table *t, const struct table_s
 struct table *warehouse_table(struct warehouse *w, const struct table_spec *spec, struct err *err)
 {
     AUTO(buf_clear) struct buf id = { 0 };
-    buf_addf(&id, "%s %d %d %d %d %d %d", spec->name, (int)spec->mode, spec->only_if_changed,
-             spec->version, spec->deleted, (int)spec->missing, spec->undo_ms > 0);
-    for (int k = 0; k < spec->nkey; k++)
-        buf_addf(&id, " %d", spec->key[k]);
-    buf_addc(&id, '\n');
+    table_spec_id(&id, spec);
     size_t staged_at = id.n;
     sqlite_staged_sql(&id, spec);
     for (int i = 0; i < w->ntables && !id.failed; i++)

@@ -72,8 +72,6 @@ static inline bool keeps_rows(const struct table_spec *spec)
 {
     return spec->undo_ms && spec->mode != MODE_APPEND && spec->mode != MODE_INSERT_IGNORE;
 }
-/* Is column i one of the key? */
-bool in_key(const struct table_spec *spec, int i);
 
 /* 1: there is a table or view of that name (ASCII case ignored), *view says which; 0: none. */
 int warehouse_find(struct warehouse *w, const char *name, bool *view, struct err *err);

@@ -13,14 +13,6 @@
 
 /* ---- rows that are refused ---- */
 
-static bool in_key(const struct table_spec *spec, int i)
-{
-    for (int k = 0; k < spec->nkey; k++)
-        if (spec->key[k] == i)
-            return true;
-    return false;
-}
-
 bool column_not_null(const struct table_spec *spec, int i)
 {
     return in_key(spec, i) || spec->columns->v[i].required;
@@ -54,6 +46,26 @@ int row_refuse(const struct columns *columns, const struct row_fault *fault, con
     const struct column *c = &columns->v[fault->column];
     struct str value = value_text(c, &rows->values[(size_t)row * rows->cols + (size_t)fault->column], text);
     return rejects_add(rejects, fault->reason, c->name, value, rows->places[row], err);
+}
+
+/* ---- values ---- */
+
+static unsigned hex4(const char *p)
+{
+    unsigned v = 0;
+    for (int i = 0; i < 4; i++)
+        v = v * 16 + (unsigned)(p[i] <= '9' ? p[i] - '0' : (p[i] | 0x20) - 'a' + 10);
+    return v;
+}
+
+const char *json_escape_end(const char *p, const char *end, unsigned *code)
+{
+    *code = p[1] == 'u' ? hex4(p + 2) : 1;
+    if (*code < 0xd800 || *code > 0xdfff)
+        return p + (p[1] == 'u' ? 6 : 2);
+    if (*code >= 0xdc00 || end - p < 12 || p[6] != '\\' || p[7] != 'u' || hex4(p + 8) < 0xdc00 || hex4(p + 8) > 0xdfff)
+        return NULL;
+    return p + 12;
 }
 
 /* ---- encode ---- */

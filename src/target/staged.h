@@ -24,6 +24,21 @@ int row_refuse(const struct columns *columns, const struct row_fault *fault, con
 /* May column i be null? Not when it is required or part of the key. */
 bool column_not_null(const struct table_spec *spec, int i);
 
+/* ---- values ---- */
+
+/* Is a date or timestamp between the years 1 and 9999, which all of SQL has? True for other types. */
+static inline bool value_in_years(const struct column *c, const struct value *v)
+{
+    static const int64_t day_us = 86400000000, first = -719162, behind = 2932897;
+    return c->type == TYPE_DATE        ? v->i >= first && v->i < behind
+           : c->type == TYPE_TIMESTAMP ? v->i >= first * day_us && v->i < behind * day_us
+                                       : true;
+}
+
+/* The end of the escape that begins at p, inside of valid JSON; *code, when it is \u, its number (of the first half of a surrogate
+ * pair), else 1. NULL: half of a surrogate pair. */
+const char *json_escape_end(const char *p, const char *end, unsigned *code);
+
 /* ---- encoding row by row ---- */
 
 /* One value, not null, as the target's bulk form has it, behind `out`. False: the target cannot hold it exactly. */

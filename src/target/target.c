@@ -36,6 +36,23 @@ const struct target *target_by_url(const char *url, struct err *err)
     return NULL;
 }
 
+bool in_key(const struct table_spec *spec, int i)
+{
+    for (int k = 0; k < spec->nkey; k++)
+        if (spec->key[k] == i)
+            return true;
+    return false;
+}
+
+void table_spec_id(struct buf *out, const struct table_spec *spec)
+{
+    buf_addf(out, "%s\n%d %d %d %d %d %d", spec->name, (int)spec->mode, spec->only_if_changed, spec->version, spec->deleted,
+             (int)spec->missing, spec->undo_ms > 0);
+    for (int k = 0; k < spec->nkey; k++)
+        buf_addf(out, ",%d", spec->key[k]);
+    buf_addc(out, '\n');
+}
+
 static int column_of(const struct recipe *recipe, const struct columns *columns, const char *key, const char *name, int *out,
                      struct err *err)
 {
@@ -91,6 +108,14 @@ int64_t load_rows(const struct load_job *job)
     for (int i = 0; i < job->noutputs; i++)
         rows += job->outputs[i].output->rows;
     return rows;
+}
+
+bool load_begins_table(const struct load_job *job, int at, int (*same)(const char *a, const char *b))
+{
+    for (int i = 0; i < at; i++)
+        if (!same(job->outputs[i].spec.name, job->outputs[at].spec.name))
+            return false;
+    return true;
 }
 
 /* The end of the quoted text, comment or word that begins at p, where SQL has no parameters. */

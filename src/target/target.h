@@ -126,6 +126,15 @@ extern const struct target target_directory, target_s3; /* target/object.c */
 
 const struct target *target_by_url(const char *url, struct err *err); /* NULL: uri error listing the schemes */
 
+/* What a table in mode history has beside the columns. */
+#define VALID_FROM "valid_from"
+#define VALID_TO "valid_to"
+#define IS_CURRENT "is_current"
+
+/* Is column i one of the key? */
+bool in_key(const struct table_spec *spec, int i);
+/* What outputs for one table are known by, but for their columns: name, mode, options and key; behind out, with a line end. */
+void table_spec_id(struct buf *out, const struct table_spec *spec);
 /* The spec of a recipe's table; key: room for recipe->nkey. Errors: config (a key, version or deleted column is not among them). */
 int table_spec_of(struct table_spec *spec, const struct recipe *recipe, const struct columns *columns, int *key, struct err *err);
 
@@ -134,5 +143,7 @@ void sql_fill(struct buf *out, const char *sql, const char *word, const char *wi
 
 /* How many rows the outputs of a job have. */
 int64_t load_rows(const struct load_job *job);
+/* Is output `at` the first of the job for its table? `same`: strcmp or strcasecmp, as the target compares names. */
+bool load_begins_table(const struct load_job *job, int at, int (*same)(const char *a, const char *b));
 
 #endif

@@ -1,0 +1,159 @@
+/* Loading a job into a server; see the header. */
+#include "target/server.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/sys.h"
+#include "base/text.h"
+
+/* ---- texts ---- */
+
+void server_now(char out[SERVER_NOW], const char *behind)
+{
+    int n = snprintf(out, SERVER_NOW, "'");
+    n += text_put_timestamp(out + n, sys_now_ms() * 1000, ' ');
+    snprintf(out + n, SERVER_NOW - (size_t)n, "%s", behind);
+}
+
+void server_table_name(struct buf *out, const char *name, void (*quote)(struct buf *out, const char *name))
+{
+    const char *dot = strchr(name, '.');
+    AUTO(free_charp) char *schema = dot ? strndup(name, (size_t)(dot - name)) : NULL;
+    if (schema) {
+        quote(out, schema);
+        buf_addc(out, '.');
+    }
+    out->failed |= dot && !schema;
+    quote(out, dot ? dot + 1 : name);
+}
+
+/* ---- tables ---- */
+
+static void forget_one(struct server_tables *t, struct server_known *k)
+{
+    if (k->table)
+        t->clear(k->table);
+    free(k->table);
+    free(k->id);
+}
+
+void server_tables_forget(struct server_tables *t)
+{
+    for (int i = 0; i < t->n; i++)
+        forget_one(t, &t->v[i]);
+    free(t->v);
+    t->v = NULL;
+    t->n = 0;
+}
+
+void *server_table(struct server_tables *t, const struct table_spec *spec,
+                   int (*look)(void *arg, void *table, const struct table_spec *spec, struct err *err), void *arg, struct err *err)
+{
+    struct buf id = { 0 };
+    table_spec_id(&id, spec);
+    columns_print(spec->columns, &id);
+    for (int i = 0; i < t->n && !id.failed; i++)
+        if (!strcmp(t->v[i].id, id.p)) {
+            buf_clear(&id);
+            return t->v[i].table;
+        }
+    struct server_known *more = realloc(t->v, (size_t)(t->n + 1) * sizeof *more);
+    if (more)
+        t->v = more;
+    struct server_known k = { id.p, calloc(1, t->bytes) };
+    int rc = !more || !k.table || id.failed ? err_nomem(err) : look(arg, k.table, spec, err);
+    if (rc < 0) {
+        forget_one(t, &k);
+        return NULL;
+    }
+    t->v[t->n++] = k;
+    return k.table;
+}
+
+/* ---- the ledger ---- */
+
+void server_ledger_values(const struct server *s, struct target_conn *c, struct buf *sql, const struct load_job *job)
+{
+    s->literal(c, sql, job->uid);
+    buf_addf(sql, ", %" PRId64 ", ", job->id);
+    s->literal(c, sql, job->pipeline);
+    buf_adds(sql, ", ");
+    s->literal(c, sql, job->objects ? job->objects : "[]");
+    buf_addf(sql, ", %" PRId64 ", %" PRId64 ", 0, 0, 0, 0", load_rows(job), load_rows(job));
+}
+
+static int correct_counts(const struct server *s, struct target_conn *c, const struct load_job *job, struct err *err)
+{
+    const struct load_counts *n = &job->counts;
+    AUTO(buf_clear) struct buf sql = { 0 };
+    if (n->inserted == load_rows(job) && !n->updated && !n->unchanged && !n->deleted && !n->removed)
+        return 0;
+    buf_addf(&sql, "UPDATE qetl_load SET inserted = %" PRId64 ", updated = %" PRId64 ", unchanged = %" PRId64 ", deleted = %" PRId64
+                   ", removed = %" PRId64 " WHERE uid = ", n->inserted, n->updated, n->unchanged, n->deleted, n->removed);
+    s->literal(c, &sql, job->uid);
+    return sql.failed ? err_nomem(err) : s->run(c, sql.p, "write the ledger", NULL, err);
+}
+
+/* ---- a job ---- */
+
+int server_empty_table(const struct server *s, struct target_conn *c, const char *table, struct load_job *job, struct err *err)
+{
+    AUTO(buf_clear) struct buf sql = { 0 };
+    int64_t removed = 0;
+    buf_addf(&sql, "DELETE FROM %s", table); /* TRUNCATE would commit, or lock readers out */
+    if (sql.failed)
+        return err_nomem(err);
+    if (s->run(c, sql.p, "empty the table", &removed, err) < 0)
+        return -1;
+    job->counts.removed += removed;
+    return 0;
+}
+
+static int after_load(const struct server *s, struct target_conn *c, const struct load_job *job, struct err *err)
+{
+    AUTO(buf_clear) struct buf sql = { 0 }, uid = { 0 };
+    if (!job->after_load)
+        return 0;
+    s->literal(c, &uid, job->uid);
+    sql_fill(&sql, job->after_load, ":job", uid.failed ? "" : uid.p);
+    return sql.failed || uid.failed ? err_nomem(err) : s->after_load(c, sql.p, err);
+}
+
+static int load_all(const struct server *s, struct target_conn *c, struct load_job *job, struct err *err)
+{
+    if (s->prepare && s->prepare(c, job, err) < 0)
+        return -1;
+    for (int i = 0; i < job->noutputs; i++)
+        if (s->load_output(c, job, i, err) < 0)
+            return -1;
+    return after_load(s, c, job, err) < 0 ? -1 : correct_counts(s, c, job, err);
+}
+
+static int found(const struct server *s, struct target_conn *c, struct load_job *job, struct err *err)
+{
+    int there = s->loaded(c, job->uid, &job->counts, err);
+    return there == 1 ? 0 : there < 0 ? -1 : err_set(err, ERR_TARGET, "the ledger's row went away");
+}
+
+int server_load_job(const struct server *s, struct target_conn *c, struct load_job *job, struct err *err)
+{
+    job->counts = (struct load_counts){ 0 };
+    job->slow_rows = 0;
+    int there = s->enter(c, job, err);
+    job->was_there = there == 1;
+    if (there == 1)
+        return found(s, c, job, err);
+    if (there == 0 && load_all(s, c, job, err) == 0)
+        return 0;
+    job->counts = (struct load_counts){ 0 };
+    job->slow_rows = 0;
+    if (err_class(err->code) == ERR_TRANSIENT)
+        return -1;
+    struct err undo;
+    s->forget(c);
+    if (s->run(c, s->rollback, "roll back the job", NULL, &undo) < 0) /* the savepoint is gone with the transaction */
+        return err_set(err, ERR_TARGET, "the server gave up the whole transaction");
+    return -1;
+}

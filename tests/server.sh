@@ -1,0 +1,223 @@
+# shellcheck shell=bash
+# server.sh: sourced behind lib.sh and qetl.sh by the tests of servers with SQL as warehouses; what is the same on all of them.
+#
+# The caller sets
+#   service           of tests/services
+#   t                 name of the target in the ini
+#   yes no            what a boolean looks like
+#   ask SQL           prints the rows of the test's database on one line: columns by |, rows by a space, null as nothing
+#   say SQL           the same as it comes, also errors
+#   server_pid        prints the number of the server's process
+# and calls
+#   server_pipelines  for new_site: pipelines into tables of the target
+#   load PIPELINE     rows in $work/in.csv (written by csv LINE…), drained; gives $job, and $end: its state and counts
+#   modes_are_right, refused_with PIPELINE REGEX…, committed_once, loaders_share, denied_are_held
+need jq jq
+
+csv() { printf '%s\n' "$@" >"$work/in.csv"; }
+job_is() { [ "$(state "$1")" = "$2" ]; }
+counts() { # JOB
+    qetlctl --json show "$1" | jq -r '.job | "\(.rows_inserted) \(.rows_updated) \(.rows_unchanged) \(.rows_deleted) \(.rows_removed)"'
+}
+drained() { timeout 60 qetl drain --max-wait 20s 2>"$work/drain"; }
+load() { # PIPELINE
+    job=$(qetlctl --json submit "$1" "$work/in.csv" | jq .id)
+    drained
+    end="$(state "$job") $(counts "$job")"
+}
+error_of() { qetlctl --json errors | jq -r '.errors[0].message'; }
+
+server_pipelines() {
+    cat <<INI
+[pipeline types]
+columns = id:integer!, name:text, price:decimal(2), weight:real, sold:boolean, day:date, at:timestamp, extra:json
+null = "", NA
+table = $t.types
+max_rejects = 100
+[pipeline people]
+columns = id:integer!, name:text, born:date
+table = $t.people
+mode = upsert
+key = id
+[pipeline changed]
+columns = id:integer!, name:text, version:integer, gone:boolean
+table = $t.changed
+mode = upsert
+key = id
+update_only_if_changed = yes
+version = version
+deleted = gone
+[pipeline whole]
+columns = id:integer!, name:text
+table = $t.whole
+mode = upsert
+key = id
+missing = delete
+[pipeline first]
+columns = id:integer!, name:text
+table = $t.first
+mode = insert_ignore
+key = id
+[pipeline now]
+columns = id:integer!, name:text
+table = $t.now
+mode = replace
+[pipeline past]
+columns = id:integer!, city:text, moved:date
+table = $t.past
+mode = history
+key = id
+version = moved
+[pipeline snapshot]
+columns = id:integer!, city:text
+table = $t.snapshot
+mode = history
+key = id
+missing = delete
+[pipeline after]
+columns = id:integer!, n:integer
+table = $t.after
+after_load = INSERT INTO sums SELECT :job, sum(n) FROM after
+[pipeline once]
+columns = id:integer!, n:integer
+table = $t.once
+INI
+}
+
+large_is_loaded() {
+    { echo id,name,price,weight,sold,day,at,extra; seq 100000 | sed 's/.*/&,name &,&.25,&.5,true,2020-01-01,2020-01-01 00:00:00,{}/'; } >"$work/in.csv"
+    load types
+    is 'a large output goes by a file' "$end $(ask "SELECT count(*), sum(price) FROM types WHERE name LIKE 'name %'")" 'loaded 100000 0 0 0 0 100000|5000075000.00'
+    is '... which is gone from the spool' "$(find "$site/spool/staged" -type f | wc -l)" 0
+}
+
+modes_are_right() {
+    csv id,name,born 1,Ann,2000-01-01 2,Bob, 3,Cy,1999-09-09
+    load people
+    is 'upsert: new rows' "$end" 'loaded 3 0 0 0 0'
+    csv id,name,born 2,Bobby,2001-01-01 4,Di, 4,Dinah,
+    load people
+    is '... rows that are there, and one twice in a job' "$end" 'loaded 1 1 1 0 0'
+    is '... the last one counts' "$(ask 'SELECT id, name FROM people ORDER BY id')" '1|Ann 2|Bobby 3|Cy 4|Dinah'
+    csv id,name,version,gone 1,a,5, 2,b,5, 3,c,5,
+    load changed
+    csv id,name,version,gone 1,a,5, 2,old,4, 3,new,6, 4,d,1, 1,,7,true
+    load changed
+    is 'upsert with version, deleted and only_if_changed' "$end" 'loaded 1 1 2 1 0'
+    is '... an older version never wins, a deleted row keeps its columns' "$(ask 'SELECT id, name, version, gone FROM changed ORDER BY id')" \
+        "1|a|7|$yes 2|b|5| 3|new|6| 4|d|1|"
+    csv id,name,version,gone 2,b,5, 3,NEW,6, 1,,8,true
+    load changed
+    is '... the same again is no change, other letters are' "$end $(ask 'SELECT id, name, version FROM changed ORDER BY id')" \
+        'loaded 0 1 2 0 0 1|a|7 2|b|5 3|NEW|6 4|d|1'
+    csv id,name 1,a 2,b 3,c
+    load whole
+    csv id,name 2,b 4,d
+    load whole
+    is 'missing = delete: what the job does not have goes' "$end $(ask 'SELECT id FROM whole ORDER BY id')" 'loaded 1 1 0 0 2 2 4'
+    csv id,name 1,a 1,z
+    load first
+    csv id,name 1,b 2,c
+    load first
+    is 'insert_ignore: the first one stays' "$end $(ask 'SELECT id, name FROM first ORDER BY id')" 'loaded 1 0 1 0 0 1|a 2|c'
+    csv id,name 1,a 2,b
+    load now
+    csv id,name 3,c
+    load now
+    is 'replace: what was there goes' "$end $(ask 'SELECT id, name FROM now')" 'loaded 1 0 0 0 2 3|c'
+    csv id,city,moved 1,Bonn,2020-01-01 2,Köln,2020-01-01 1,Bern,2021-05-05
+    load past
+    is 'history: versions in one job' "$end" 'loaded 2 1 0 0 0'
+    csv id,city,moved 1,Bern,2022-01-01 1,Rom,2019-01-01 2,Wien,2022-02-02 3,Graz,2022-02-02
+    load past
+    is '... an unchanged, an older, a changed and a new one' "$end" 'loaded 1 1 2 0 0'
+    is '... each with the time from which it holds' "$(ask 'SELECT id, city, date(valid_from), date(valid_to), is_current FROM past ORDER BY id, valid_from')" \
+        "1|Bonn|2020-01-01|2021-05-05|$no 1|Bern|2021-05-05||$yes 2|Köln|2020-01-01|2022-02-02|$no 2|Wien|2022-02-02||$yes 3|Graz|2022-02-02||$yes"
+    csv id,city 1,Bonn 2,Köln
+    load snapshot
+    csv id,city 2,Wien 2,Ulm 3,Graz
+    load snapshot
+    is 'history of snapshots: the last row of a key, and what is missing ends' "$end" 'loaded 1 1 1 0 1'
+    is '... and is not current' "$(ask 'SELECT id, city, is_current, valid_to IS NULL FROM snapshot ORDER BY id, valid_from')" \
+        "1|Bonn|$no|$no 2|Köln|$no|$no 2|Ulm|$yes|$yes 3|Graz|$yes|$yes"
+}
+
+refused_with() { # PIPELINE|REGEX...
+    local case
+    for case; do
+        load "${case%%|*}"
+        like "${case%%|*} is refused with what to do" "$end $(error_of)" "^dead .*${case#*|}"
+    done
+}
+
+after_load_is_inside() {
+    say 'CREATE TABLE sums (job text, n numeric)' >/dev/null
+    csv id,n 1,10 2,20
+    load after
+    is 'after_load runs in the commit' "$end $(ask 'SELECT n, length(job) FROM sums')" 'loaded 2 0 0 0 0 30|26'
+}
+after_load_takes_the_job() {
+    local before
+    before=$(ask 'SELECT count(*) FROM after')
+    say 'DROP TABLE sums' >/dev/null
+    load after
+    like '... and takes the job with it when it fails' "$end $(error_of)" '^dead .*after_load.*sums'
+    is '... rows and all' "$(ask 'SELECT count(*) FROM after')" "$before"
+}
+
+# ---- exactly once ----
+
+loaded_rows() { ask "SELECT sum(l.rows) FROM qetl_load l WHERE pipeline = 'once'"; }
+all_loaded() { [ "$(queue_sql "SELECT count(*) FROM job WHERE pipeline = 'once' AND state <> 'loaded'")" = 0 ]; }
+away() { qetlctl --json status | jq -e ".targets_away[0].target == \"$t\""; }
+committed_once() {
+    local fault how jobs j small=$work/small.csv expected=0 held
+    { echo id,n; seq 20000 | sed 's/$/,1/'; } >"$work/in.csv"
+    printf 'id,n\n1,1\n' >"$small"
+    for fault in loader-before-record loader-after-record target-before-commit target-after-commit loader-renew; do
+        for how in kill error; do
+            jobs=$(for f in "$work/in.csv" "$small" "$small"; do qetlctl --json submit once "$f" | jq .id; done)
+            QETL_FAULT=$fault:1:$how timeout 4 qetl drain --max-wait 1s 2>/dev/null
+            drained
+            expected=$((expected + 20002))
+            is "$how at $fault: each job once" "$(for j in $jobs; do state "$j"; done | xargs) $(ask 'SELECT count(*) FROM once')" "loaded loaded loaded $expected"
+        done
+    done
+    is '... and the ledger agrees' "$(loaded_rows)" $expected
+
+    # the server dies and comes back, again and again, while jobs are committed
+    start_role all
+    for _ in $(seq 40); do printf '{"pipeline":"once","objects":["%s"]}\n{"pipeline":"once","objects":["%s"]}\n' "$work/in.csv" "$small"; done | qetlctl submit - >/dev/null
+    for _ in 1 2 3; do
+        sleep 0.4
+        kill -9 "$(server_pid)"
+        stop_service "$service"
+        sleep 0.3
+        start_service "$service"
+    done
+    ok 'a server killed three times under load: all jobs are loaded' wait_for 60 all_loaded
+    expected=$((expected + 40 * 20001))
+    is '... each once' "$(ask 'SELECT count(*) FROM once') $(loaded_rows)" "$expected $expected"
+    stop_service "$service"
+    held=$(qetlctl --json submit once "$small" | jq .id)
+    ok 'a server that is away: the job waits, staged' wait_for 60 job_is "$held" staged
+    ok '... and status says so' wait_for 60 away
+    start_service "$service"
+    ok '... until it is back' wait_for 70 job_is "$held" loaded
+    stop_roles
+}
+
+loaders_share() {
+    local before n
+    sed -i "/^\[target $t\]/a loaders = 2" "$site/qetl.ini"
+    before=$(ask 'SELECT count(*) FROM once')
+    for _ in $(seq 30); do printf '{"pipeline":"once","objects":["%s"]}\n' "$work/in.csv"; done | qetlctl submit - >/dev/null
+    drained
+    is 'two loaders: each job once' "$(($(ask 'SELECT count(*) FROM once') - before))" 600000
+    for n in 1 2 3 4 5 6 7 8; do
+        printf 'id,name,born\n1,v%s,\n' $n >"$work/v$n.csv"
+        echo "{\"pipeline\":\"people\",\"objects\":[\"$work/v$n.csv\"]}"
+    done | qetlctl submit - >/dev/null
+    drained
+    is '... and a table in order' "$(ask 'SELECT name FROM people WHERE id = 1')" v8
+}
