@@ -184,4 +184,9 @@ sed -i "s|^url = mysql://test@.*|url = mysql://test@localhost/test?ssl=off\&sock
 like 'a socket' "$(verdict)" 'can be opened'
 sed -i "s|^url = mysql://test@.*|url = mysql://test@localhost/|" "$site/qetl.ini"
 like 'a url without a database is refused' "$(qetlctl check 2>&1; verdict)" 'names no database'
+
+# ---- rights ----
+denied_are_held "CREATE USER low@'%' IDENTIFIED BY 'secret'; GRANT SELECT ON test.people TO low@'%'" \
+    "GRANT SELECT, INSERT, UPDATE ON test.qetl_load TO low@'%'; GRANT SELECT, INSERT ON test.allowed TO low@'%'; GRANT SELECT ON test.denied TO low@'%'" \
+    "GRANT INSERT ON test.denied TO low@'%'" "mysql://low@127.0.0.1:$MYPORT/test" "mysql://127.0.0.1:$MYPORT/"
 done_testing

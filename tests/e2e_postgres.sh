@@ -270,4 +270,9 @@ sed -i "s|^url = postgresql://127.*|url = postgresql://localhost:$PGPORT/|; s|^u
 like 'TLS: an authority that nobody knows is refused' "$(verdict)" 'certificate|root'
 sed -i "/^password = /a ca_file = $PGCA" "$site/qetl.ini"
 like '... and ca_file makes it known' "$(verdict)" 'can be opened'
+
+# ---- rights ----
+denied_are_held "CREATE ROLE low LOGIN PASSWORD 'secret'" \
+    'GRANT SELECT, INSERT, UPDATE, DELETE ON qetl_load, qetl_undo, qetl_undo_row TO low; GRANT INSERT ON allowed TO low' \
+    'GRANT INSERT ON denied TO low' "postgresql://low@127.0.0.1:$PGPORT/$PGDATABASE" "postgresql://127.0.0.1:$PGPORT/"
 done_testing

@@ -207,6 +207,45 @@ committed_once() {
     stop_roles
 }
 
+# ---- rights ----
+
+# MAKE: SQL that makes user low, who may connect; GRANT: gives it the ledger and table allowed; GRANT2: table denied.
+denied_are_held() { # MAKE GRANT GRANT2 URL URL-OF-REMOTE
+    local held one other
+    say "CREATE TABLE allowed (id bigint); CREATE TABLE denied (id bigint)" >/dev/null
+    say "$1" >/dev/null
+    new_site <<INI
+[remote low]
+url = $5
+password = @file:$work/password
+[target low]
+url = $4
+[pipeline allowed]
+columns = id:integer!
+table = low.allowed
+[pipeline denied]
+columns = id:integer!
+table = low.denied
+INI
+    qetlctl init >/dev/null
+    csv id 1
+    held=$(qetlctl --json submit allowed "$work/in.csv" | jq .id)
+    timeout 60 qetl drain --max-wait 1s 2>"$work/drain"
+    is 'a user without rights to the ledger: the job waits' "$(state "$held")" staged
+    like '... and status says why' "$(qetlctl --json status | jq -r '.targets_away[0] | "\(.target) \(.message)"')" '^low .*[Dd]enied'
+    say "$2" >/dev/null
+    one=$(qetlctl --json submit denied "$work/in.csv" | jq .id)
+    other=$(qetlctl --json submit allowed "$work/in.csv" | jq .id)
+    drained
+    is 'a GRANT mends it; a table without rights is held against its own jobs only' \
+        "$(state "$held") $(state "$one") $(state "$other") $(ask 'SELECT count(*) FROM allowed')" 'loaded dead loaded 2'
+    like '... which says so' "$(qetlctl --json errors "$one" | jq -r '.errors[0] | "\(.code) \(.message)"')" '^target-denied .*denied'
+    say "$3" >/dev/null
+    qetlctl retry "$one" >/dev/null
+    drained
+    is '... and is loaded when it has been given them' "$(state "$one") $(ask 'SELECT count(*) FROM denied')" 'loaded 1'
+}
+
 loaders_share() {
     local before n
     sed -i "/^\[target $t\]/a loaders = 2" "$site/qetl.ini"

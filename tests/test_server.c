@@ -145,6 +145,25 @@ TEST(server, what_is_refused_goes_back_to_the_savepoint_what_passes_does_not)
     buf_clear(&c.said);
 }
 
+TEST(server, a_missing_right_is_the_jobs_at_its_tables_and_the_targets_at_the_ledger)
+{
+    struct target_conn c = { .fails = "b", .code = ERR_TARGET_DENIED };
+    struct load_job job = { 0 };
+    int rc;
+    CHECK_STR(load(&c, &job, 2, &rc), "'U', 7, 'p', '[]', 10, 10, 0, 0, 0, 0;a;b;forget;BACK;");
+    CHECK_EQ(err.code, ERR_TARGET_DENIED);
+    c.fails = "'U', 7";
+    CHECK_STR(load(&c, &job, 2, &rc), "'U', 7, 'p', '[]', 10, 10, 0, 0, 0, 0;");
+    CHECK_EQ(err.code, ERR_TARGET);
+    c.fails = "UPDATE qetl_load", c.changes = 1;
+    outputs[0].spec.mode = MODE_REPLACE;
+    (void)load(&c, &job, 1, &rc);
+    CHECK_EQ(rc, -1);
+    CHECK_EQ(err.code, ERR_TARGET);
+    outputs[0].spec.mode = MODE_APPEND;
+    buf_clear(&c.said);
+}
+
 TEST(server, a_savepoint_that_is_gone_takes_the_whole_transaction)
 {
     struct target_conn c = { .fails = "B", .code = ERR_TARGET_REFUSED };

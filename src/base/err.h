@@ -82,6 +82,7 @@ enum err_code {
     /* target */
     ERR_TARGET,
     ERR_TARGET_REFUSED,
+    ERR_TARGET_DENIED,
     ERR_OVERTAKEN,
     ERR_UNDONE,
     ERR_STAGED_DAMAGED,

@@ -19,13 +19,13 @@ static bool passing(unsigned code)
 {
     static const unsigned codes[] = {
         ER_DISK_FULL, ER_CHECKREAD, ER_GET_ERRNO, ER_OUTOFMEMORY, ER_OUT_OF_SORTMEMORY, ER_CON_COUNT_ERROR, ER_OUT_OF_RESOURCES,
-        ER_BAD_HOST_ERROR, ER_HANDSHAKE_ERROR, ER_DBACCESS_DENIED_ERROR, ER_ACCESS_DENIED_ERROR, ER_UNKNOWN_COM_ERROR /* Galera: not ready */,
+        ER_BAD_HOST_ERROR, ER_HANDSHAKE_ERROR, ER_ACCESS_DENIED_ERROR, ER_UNKNOWN_COM_ERROR /* Galera: not ready */,
         ER_SERVER_SHUTDOWN, ER_NORMAL_SHUTDOWN, ER_ERROR_ON_WRITE, ER_ERROR_ON_READ, ER_RECORD_FILE_FULL,
-        ER_HOST_IS_BLOCKED, ER_HOST_NOT_PRIVILEGED, ER_CANT_CREATE_THREAD, ER_TABLEACCESS_DENIED_ERROR, ER_NOT_ALLOWED_COMMAND,
+        ER_HOST_IS_BLOCKED, ER_HOST_NOT_PRIVILEGED, ER_CANT_CREATE_THREAD, ER_NOT_ALLOWED_COMMAND,
         ER_ABORTING_CONNECTION, ER_NET_READ_ERROR, ER_NET_READ_INTERRUPTED, ER_NET_ERROR_ON_WRITE, ER_NET_WRITE_INTERRUPTED,
         ER_NET_PACKETS_OUT_OF_ORDER, ER_NET_UNCOMPRESS_ERROR, ER_ERROR_DURING_COMMIT, ER_NEW_ABORTING_CONNECTION,
         ER_TOO_MANY_USER_CONNECTIONS, ER_LOCK_WAIT_TIMEOUT, ER_LOCK_TABLE_FULL, ER_READ_ONLY_TRANSACTION, ER_LOCK_DEADLOCK,
-        ER_USER_LIMIT_REACHED, ER_SPECIFIC_ACCESS_DENIED_ERROR, ER_OPTION_PREVENTS_STATEMENT, ER_QUERY_INTERRUPTED,
+        ER_USER_LIMIT_REACHED, ER_OPTION_PREVENTS_STATEMENT, ER_QUERY_INTERRUPTED,
         ER_TABLE_DEF_CHANGED, ER_TOO_MANY_CONCURRENT_TRXS, ER_CONNECTION_KILLED, ER_STATEMENT_TIMEOUT, ER_MUST_CHANGE_PASSWORD_LOGIN,
         1792 /* in a read-only transaction */, 1836 /* MySQL: read-only mode */, 3024 /* MySQL: statement timeout */,
         3948, 4166 /* LOAD DATA LOCAL is switched off */, 4031 /* MySQL: idle for too long */, 4151 /* account is locked */,
@@ -34,6 +34,13 @@ static bool passing(unsigned code)
         if (codes[i] == code)
             return true;
     return code == 0 || (code >= CR_MIN_ERROR && code < 3000) || (code >= 5000 && code < 6000); /* the client's */
+}
+
+/* A right is missing, which a GRANT would give. */
+static bool denied(unsigned code)
+{
+    return code == ER_DBACCESS_DENIED_ERROR || code == ER_TABLEACCESS_DENIED_ERROR || code == ER_COLUMNACCESS_DENIED_ERROR ||
+           code == ER_PROCACCESS_DENIED_ERROR || code == ER_SPECIFIC_ACCESS_DENIED_ERROR;
 }
 
 bool my_lost(MYSQL *my)
@@ -45,7 +52,8 @@ bool my_lost(MYSQL *my)
 int my_error(MYSQL *my, const char *what, struct err *err)
 {
     unsigned code = mysql_errno(my);
-    return err_set(err, passing(code) ? ERR_TARGET : ERR_TARGET_REFUSED, "%s: %.*s (%u)", what,
+    enum err_code kind = passing(code) ? ERR_TARGET : denied(code) ? ERR_TARGET_DENIED : ERR_TARGET_REFUSED;
+    return err_set(err, kind, "%s: %.*s (%u)", what,
                    (int)strcspn(mysql_error(my), "\n"), code ? mysql_error(my) : "no answer", code);
 }
 

@@ -33,7 +33,7 @@ void my_serve(MYSQL *my, struct my_serving *s); /* borrowed until the next call;
 
 /*
  * The error of the connection as a value. What the data or the table is to blame for is refused for good (target-refused); a
- * server that is away, full, stopping or in a deadlock is passing (target). Gives -1.
+ * server that is away, full, stopping or in a deadlock is passing (target); what the user may not do is target-denied. Gives -1.
  */
 int my_error(MYSQL *my, const char *what, struct err *err);
 /* Was the connection lost? Nothing that it did not commit is left. */

@@ -13,7 +13,7 @@ static bool passing(const char *state)
     static const char *const begins[] = { "08" /* connection */, "25006" /* read-only: a standby */, "28" /* who are you */,
                                           "40" /* rolled back: deadlock */, "53" /* no space, too many connections */,
                                           "55006", "55P03" /* in use, locked */, "57" /* stopping, cancelled */, "58" /* its disk */,
-                                          "3D000" /* no such database */, "42501" /* not allowed */, "XX" };
+                                          "3D000" /* no such database */, "XX" };
     for (size_t i = 0; i < COUNT_OF(begins); i++)
         if (!strncmp(state, begins[i], strlen(begins[i])))
             return true;
@@ -37,7 +37,8 @@ int pg_error(PGconn *pg, const PGresult *r, const char *what, struct err *err)
         message = own;
     }
     bool pass = !*state || PQstatus(pg) != CONNECTION_OK || passing(state);
-    return err_set(err, pass ? ERR_TARGET : ERR_TARGET_REFUSED, "%s: %s%s%.*s%s%.*s%s", what, message, *detail ? ": " : "", 200,
+    enum err_code code = pass ? ERR_TARGET : !strcmp(state, "42501") ? ERR_TARGET_DENIED : ERR_TARGET_REFUSED;
+    return err_set(err, code, "%s: %s%s%.*s%s%.*s%s", what, message, *detail ? ": " : "", 200,
                    detail, *context ? "; " : "", (int)strcspn(context, "\n"), context, *state ? "" : " (no answer)");
 }
 

@@ -24,7 +24,8 @@ static inline void result_clearp(PGresult **r)
 int pg_connect(PGconn **out, const struct config *config, const struct target_config *cfg, const char *options, struct err *err);
 /*
  * The error of a result (NULL: of the connection) as a value. What the data or the table is to blame for is refused for good
- * (target-refused); a server that is away, full, stopping or in a deadlock is passing (target). Gives -1.
+ * (target-refused); a server that is away, full, stopping or in a deadlock is passing (target); what the role may not do is
+ * target-denied. Gives -1.
  */
 int pg_error(PGconn *pg, const PGresult *r, const char *what, struct err *err);
 /* One or more statements without parameters. NULL with *err. The caller clears the result, which is that of the last one. */

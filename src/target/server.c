@@ -84,6 +84,14 @@ void server_ledger_values(const struct server *s, struct target_conn *c, struct 
     buf_addf(sql, ", %" PRId64 ", %" PRId64 ", 0, 0, 0, 0", load_rows(job), load_rows(job));
 }
 
+/* A right to the ledger that is missing stops every job: the target is held, not the job refused. Gives -1. */
+static int ledger_failed(struct err *err)
+{
+    if (err->code == ERR_TARGET_DENIED)
+        err->code = ERR_TARGET;
+    return -1;
+}
+
 static int correct_counts(const struct server *s, struct target_conn *c, const struct load_job *job, struct err *err)
 {
     const struct load_counts *n = &job->counts;
@@ -93,7 +101,9 @@ static int correct_counts(const struct server *s, struct target_conn *c, const s
     buf_addf(&sql, "UPDATE qetl_load SET inserted = %" PRId64 ", updated = %" PRId64 ", unchanged = %" PRId64 ", deleted = %" PRId64
                    ", removed = %" PRId64 " WHERE uid = ", n->inserted, n->updated, n->unchanged, n->deleted, n->removed);
     s->literal(c, &sql, job->uid);
-    return sql.failed ? err_nomem(err) : s->run(c, sql.p, "write the ledger", NULL, err);
+    if (sql.failed)
+        return err_nomem(err);
+    return s->run(c, sql.p, "write the ledger", NULL, err) < 0 ? ledger_failed(err) : 0;
 }
 
 /* ---- a job ---- */
@@ -145,6 +155,8 @@ int server_load_job(const struct server *s, struct target_conn *c, struct load_j
     job->was_there = there == 1;
     if (there == 1)
         return found(s, c, job, err);
+    if (there < 0)
+        (void)ledger_failed(err);
     if (there == 0 && load_all(s, c, job, err) == 0)
         return 0;
     job->counts = (struct load_counts){ 0 };

@@ -5,6 +5,10 @@
  * A job lives in a savepoint. Its ledger row is written first, as if all its rows were new: two loaders that hold the same job meet
  * at the ledger's key, where the second waits for the first and then finds the job there. Counts that are known only later are put in
  * at the end. If the server or the network dies in the middle, the server rolls all of it back.
+ *
+ * A right that is missing is the target's fault where it is the ledger's: all jobs wait, and go on when it is given. Where it is one
+ * to a table of the job, or for its after_load, it is the job's alone (target-denied), so that one GRANT that somebody forgot does not
+ * hold up the tables that have theirs.
  */
 #ifndef QETL_TARGET_SERVER_H
 #define QETL_TARGET_SERVER_H
