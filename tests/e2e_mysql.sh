@@ -163,6 +163,23 @@ load hidden
 is '... a COMMIT that hides in a procedure loads no row twice' "${end%% *} $(my 'SELECT count(*) FROM after')" 'loaded 4'
 after_load_takes_the_job
 
+# ---- undo ----
+appends_are_undone
+cat >>"$site/qetl.ini" <<INI
+[pipeline merged]
+columns = id:integer!, name:text
+table = my.merged
+mode = upsert
+key = id
+undo = 1d
+INI
+like 'what changes rows is not undone: check says so' "$(qetlctl check 2>&1)" "merged.*only append and insert_ignore are undone"
+sed -i '/^\[pipeline merged\]/,$d' "$site/qetl.ini"
+csv id,name 1,a
+load now
+like 'undo of what was not kept says so' "$(undo "$job")" 'had no undo='
+undo_is_whole
+
 # ---- exactly once ----
 committed_once
 loaders_share

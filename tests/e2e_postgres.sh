@@ -117,16 +117,6 @@ after_load_takes_the_job
 
 # ---- undo ----
 cat >>"$site/qetl.ini" <<INI
-[pipeline added]
-columns = id:integer!, name:text
-table = pg.added
-undo = 1d
-[pipeline fresh]
-columns = id:integer!, name:text
-table = pg.fresh
-mode = insert_ignore
-key = id
-undo = 1d
 [pipeline swapped]
 columns = id:integer!, name:text
 table = pg.swapped
@@ -149,29 +139,7 @@ mode = upsert
 key = id, day
 undo = 1d
 INI
-undo() { qetlctl undo "$1" 2>&1; }
-csv id,name 1,a 2,b
-load added
-one=$job
-csv id,name 3,c
-load added
-ok 'undo of an append takes out its rows' undo "$one"
-is '... and only those' "$(pg 'SELECT id FROM added' | xargs) $(pg "SELECT undone_at IS NULL FROM qetl_load WHERE job = $one")" '3 f'
-like '... the queue shows it' "$(field "$one" undone) $(state "$one")" '^20.*Z loaded$'
-like '... again: it is done already' "$(undo "$one")" "^job $one was undone before, at 20.*; nothing has changed"
-pg 'CREATE TABLE fresh (id bigint PRIMARY KEY, name text, _job text)' >/dev/null
-three=$job
-csv id,name 1,a 2,b
-load fresh
-first=$job
-csv id,name 2,x 3,c
-load fresh
-like 'undo of an insert_ignore is refused when a later one left rows out' "$(undo "$first")" 'left rows out'
-ok '... but the last one' undo "$job"
-is '... and nothing else' "$(pg 'SELECT id, name FROM fresh ORDER BY id' | xargs)" '1|a 2|b'
-job=$three
-pg 'DELETE FROM added' >/dev/null
-like '... refused when the rows are not there any more' "$(undo "$job")" '0 of the job.s 1 rows'
+appends_are_undone
 csv id,name 1,old 2,old
 load swapped
 first=$job
@@ -228,25 +196,7 @@ qetl drain 2>/dev/null
 is 'of a group, one that fails first' "$(state $((job - 3))) $(state $((job - 2))) $(state $((job - 1))) $(state "$job")" 'dead loaded loaded loaded'
 like '... and one without undo is known to those before it' "$(undo $((job - 1)))" "job $job was loaded into table '.*swapped.*' later"
 ok '... others are undone' undo $((job - 2))
-csv id,name 5,e
-for point in target-before-commit target-after-commit undo-before-record; do
-    load added
-    uid=$(field "$job" uid)
-    QETL_FAULT=$point:kill qetlctl undo "$job" >/dev/null 2>&1
-    is "undo killed at $point: all or nothing" "$(pg "SELECT (SELECT count(*) FROM added WHERE _job = '$uid') = (SELECT count(*) FROM qetl_load WHERE uid = '$uid' AND undone_at IS NULL)") $(field "$job" undone)" 't null'
-    undo "$job" >/dev/null
-    is '... and done by calling it again' "$? $(pg "SELECT count(*) FROM added WHERE _job = '$uid'") $(field "$job" undone | cut -c 1-2)" '0 0 20'
-done
-job=$(qetlctl --json submit added "$work/in.csv" | jq .id)
-mkdir -p "$work/queue" && cp "$site"/queue.db* "$work/queue"
-qetl drain 2>/dev/null
-undo "$job" >/dev/null
-rm "$site"/queue.db* && cp "$work/queue"/queue.db* "$site"
-qetl drain 2>/dev/null
-like 'a queue that was put back does not load it again' "$(state "$job") $(error_of)" '^dead .*it was loaded before, and undone at'
-pg 'ALTER TABLE qetl_load DROP COLUMN undone_at' >/dev/null
-load now
-like 'a ledger of an earlier version is brought up to date' "$end" '^loaded 1 '
+undo_is_whole
 
 # ---- exactly once ----
 committed_once

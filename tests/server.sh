@@ -11,7 +11,8 @@
 # and calls
 #   server_pipelines  for new_site: pipelines into tables of the target
 #   load PIPELINE     rows in $work/in.csv (written by csv LINE…), drained; gives $job, and $end: its state and counts
-#   modes_are_right, refused_with PIPELINE REGEX…, committed_once, loaders_share, denied_are_held
+#   modes_are_right, refused_with PIPELINE|REGEX…, after_load_is_inside, appends_are_undone, undo_is_whole, committed_once,
+#   loaders_share, denied_are_held
 need jq jq
 
 csv() { printf '%s\n' "$@" >"$work/in.csv"; }
@@ -163,6 +164,88 @@ after_load_takes_the_job() {
     load after
     like '... and takes the job with it when it fails' "$end $(error_of)" '^dead .*after_load.*sums'
     is '... rows and all' "$(ask 'SELECT count(*) FROM after')" "$before"
+}
+
+# ---- undo ----
+
+undo() { qetlctl undo "$1" 2>&1; }
+appends_are_undone() {
+    local one three first
+    cat >>"$site/qetl.ini" <<INI
+[pipeline added]
+columns = id:integer!, name:text
+table = $t.added
+undo = 1d
+[pipeline anew]
+columns = id:integer!, name:text
+table = $t.added
+mode = replace
+[pipeline fresh]
+columns = id:integer!, name:text
+table = $t.fresh
+mode = insert_ignore
+key = id
+undo = 1d
+[pipeline changes]
+columns = id:integer!, name:text
+table = $t.fresh
+mode = upsert
+key = id
+INI
+    csv id,name 1,a 2,b
+    load added
+    one=$job
+    csv id,name 3,c
+    load added
+    ok 'undo of an append takes out its rows' undo "$one"
+    is '... and only those' "$(ask 'SELECT id FROM added') $(ask "SELECT undone_at IS NULL FROM qetl_load WHERE job = $one")" "3 $no"
+    like '... the queue shows it' "$(field "$one" undone) $(state "$one")" '^20.*Z loaded$'
+    like '... again: it is done already' "$(undo "$one")" "^job $one was undone before, at 20.*; nothing has changed"
+    say 'CREATE TABLE fresh (id bigint PRIMARY KEY, name text, _job text)' >/dev/null
+    three=$job
+    csv id,name 1,a 2,b
+    load fresh
+    first=$job
+    csv id,name 2,x 3,c
+    load fresh
+    like 'undo of an insert_ignore is refused when a later one left rows out' "$(undo "$first")" 'left rows out'
+    ok '... but the last one' undo "$job"
+    is '... and nothing else' "$(ask 'SELECT id, name FROM fresh ORDER BY id')" '1|a 2|b'
+    csv id,name 2,y
+    load changes
+    like '... refused behind one that may have changed its rows' "$(undo "$first")" "job $job was loaded into table .*fresh.* later, and may have changed"
+    is '... which stay as they are' "$(ask 'SELECT id, name FROM fresh ORDER BY id')" '1|a 2|y'
+    say 'DELETE FROM added' >/dev/null
+    like '... refused when the rows are not there any more' "$(undo "$three")" '0 of the job.s 1 rows'
+    load anew
+    like '... or were replaced' "$(undo "$three")" "job $job was loaded into table .*added.* later, and replaced its rows"
+}
+undo_is_whole() {
+    local point uid
+    say 'DELETE FROM qetl_undo' >/dev/null
+    csv id,name 5,e
+    for point in target-before-commit target-after-commit undo-before-record; do
+        load added
+        uid=$(field "$job" uid)
+        QETL_FAULT=$point:kill qetlctl undo "$job" >/dev/null 2>&1
+        is "undo killed at $point: all or nothing" "$(ask "SELECT (SELECT count(*) FROM added WHERE _job = '$uid') = (SELECT count(*) FROM qetl_load WHERE uid = '$uid' AND undone_at IS NULL)") $(field "$job" undone)" "$yes null"
+        undo "$job" >/dev/null
+        is '... and done by calling it again' "$? $(ask "SELECT count(*) FROM added WHERE _job = '$uid'") $(field "$job" undone | cut -c 1-2)" '0 0 20'
+    done
+    job=$(qetlctl --json submit added "$work/in.csv" | jq .id)
+    mkdir -p "$work/queue" && cp "$site"/queue.db* "$work/queue"
+    qetl drain 2>/dev/null
+    undo "$job" >/dev/null
+    rm "$site"/queue.db* && cp "$work/queue"/queue.db* "$site"
+    qetl drain 2>/dev/null
+    like 'a queue that was put back does not load it again' "$(state "$job") $(error_of)" '^dead .*it was loaded before, and undone at'
+    load added
+    say "UPDATE qetl_undo SET kept_until = '2020-01-01 00:00:00'" >/dev/null
+    like 'undo that comes too late is refused' "$(undo "$job")" 'nothing is kept.*it is longer ago than that'
+    is '... and what is too old is not noted' "$(ask 'SELECT count(*) FROM qetl_undo')" 0
+    say 'ALTER TABLE qetl_load DROP COLUMN undone_at' >/dev/null
+    load now
+    like 'a ledger of an earlier version is brought up to date' "$end" '^loaded 1 '
 }
 
 # ---- exactly once ----

@@ -206,7 +206,7 @@ TEST(mysql_type, every_type_has_a_column)
 }
 
 /* What check() says of a table of so many columns, the first nkey of which are its key; "" nothing. */
-static const char *check(const char *url, int ncolumns, int nkey, int64_t undo_ms)
+static const char *check(const char *url, int ncolumns, int nkey, enum load_mode mode, int64_t undo_ms)
 {
     AUTO(buf_clear) struct buf columns_text = { 0 };
     struct columns columns;
@@ -214,7 +214,7 @@ static const char *check(const char *url, int ncolumns, int nkey, int64_t undo_m
     for (int i = 0; i < ncolumns; i++)
         buf_addf(&columns_text, "%sc%d", i ? ", " : "", i);
     CHECK_OK(columns_parse(&columns, columns_text.p, &err), err);
-    const struct table_spec spec = { .table = "w.t", .name = "t", .columns = &columns, .mode = MODE_UPSERT, .nkey = nkey, .undo_ms = undo_ms };
+    const struct table_spec spec = { .table = "w.t", .name = "t", .columns = &columns, .mode = mode, .nkey = nkey, .undo_ms = undo_ms };
     int rc = target_mysql.check(&cfg, &spec, &err);
     columns_clear(&columns);
     CHECK(rc == 0 || err.code == ERR_CONFIG);
@@ -224,10 +224,15 @@ static const char *check(const char *url, int ncolumns, int nkey, int64_t undo_m
 TEST(mysql_check, what_a_server_cannot_hold_is_said_before_it_is_tried)
 {
     static const char url[] = "mysql://u@h/d";
-    CHECK_STR(check(url, 1000, 15, 0), "");
-    CHECK_HAS(check(url, 1001, 1, 0), "at most 1000");
-    CHECK_HAS(check(url, 20, 16, 0), "at most 15");
-    CHECK_HAS(check("mysql://u@h/", 1, 1, 0), "names no database");
+    CHECK_STR(check(url, 1000, 15, MODE_UPSERT, 0), "");
+    CHECK_HAS(check(url, 1001, 1, MODE_UPSERT, 0), "at most 1000");
+    CHECK_HAS(check(url, 20, 16, MODE_UPSERT, 0), "at most 15");
+    CHECK_HAS(check("mysql://u@h/", 1, 1, MODE_UPSERT, 0), "names no database");
+    CHECK_STR(check(url, 1, 0, MODE_APPEND, 1), "");
+    CHECK_STR(check(url, 1, 1, MODE_INSERT_IGNORE, 1), "");
+    CHECK_HAS(check(url, 1, 1, MODE_UPSERT, 1), "mode = upsert");
+    CHECK_HAS(check(url, 1, 0, MODE_REPLACE, 1), "mode = replace");
+    CHECK_HAS(check(url, 1, 1, MODE_HISTORY, 1), "mode = history");
 }
 
 /* ---- the URL ---- */

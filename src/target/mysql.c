@@ -206,9 +206,9 @@ static int check(const struct target_config *cfg, const struct table_spec *spec,
     if (spec->nkey > KEY_MAX)
         return err_set(err, ERR_CONFIG, "target '%s': the key of table '%s' has %d columns, and an index takes at most %d", cfg->name,
                        spec->name, spec->nkey, KEY_MAX);
-    if (spec->undo_ms)
-        return err_set(err, ERR_CONFIG, "target '%s': there is no undo on MariaDB and MySQL: remove undo= of table '%s'", cfg->name,
-                       spec->name);
+    if (spec->undo_ms && spec->mode != MODE_APPEND && spec->mode != MODE_INSERT_IGNORE)
+        return err_set(err, ERR_CONFIG, "target '%s': on MariaDB and MySQL only append and insert_ignore are undone, and table '%s' has"
+                       " mode = %s: remove its undo=", cfg->name, spec->name, load_mode_names[spec->mode]);
     return 0;
 }
 
@@ -325,5 +325,6 @@ const struct target target_mysql = {
     .commit = mysql_target_commit,
     .rollback = mysql_target_rollback,
     .loaded = mysql_target_loaded,
+    .undo = mysql_target_undo,
     .query = mysql_target_query,
 };

@@ -16,15 +16,19 @@
 #include <string.h>
 
 #include "base/sys.h"
+#include "base/text.h"
 #include "target/mysql.h"
 #include "target/mysql_conn.h"
 #include "target/mysql_table.h"
+#include "target/mysql_undo.h"
 #include "target/server.h"
 #include "target/staged.h"
+#include "target/undo.h"
 
 struct target_conn {
     MYSQL *my;
     struct my_tables tables;
+    struct my_undo undo;
 };
 
 static const struct server my_server; /* at the end of the load */
@@ -32,18 +36,20 @@ static const struct server my_server; /* at the end of the load */
 static const char ledger_sql[] =
     "CREATE TABLE IF NOT EXISTS qetl_load (uid VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin PRIMARY KEY, job BIGINT NOT NULL,"
     " pipeline TEXT NOT NULL, objects LONGTEXT NOT NULL, `rows` BIGINT NOT NULL, inserted BIGINT NOT NULL, updated BIGINT NOT NULL,"
-    " unchanged BIGINT NOT NULL, deleted BIGINT NOT NULL, removed BIGINT NOT NULL, loaded_at DATETIME(6) NOT NULL)"
+    " unchanged BIGINT NOT NULL, deleted BIGINT NOT NULL, removed BIGINT NOT NULL, loaded_at DATETIME(6) NOT NULL,"
+    " undone_at DATETIME(6))"
     " ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4";
 
 /* ---- open ---- */
 
+/* Ledgers of earlier versions have no undone_at. */
 static int make_ledger(MYSQL *my, struct err *err)
 {
-    int64_t there;
-    int rc = my_numbers(my, "SELECT 1 FROM information_schema.tables WHERE table_schema = database() AND table_name = 'qetl_load'",
-                        "look for the ledger", 1, &there, err);
-    if (rc == 0)
-        rc = my_run(my, ledger_sql, "make the ledger qetl_load", err);
+    int64_t n[2];
+    int rc = my_numbers(my, "SELECT count(*), sum(column_name = 'undone_at') FROM information_schema.columns WHERE table_schema = database()"
+                            " AND table_name = 'qetl_load'", "look for the ledger", COUNT_OF(n), n, err);
+    if (rc == 1 && !n[1])
+        rc = my_run(my, n[0] ? "ALTER TABLE qetl_load ADD COLUMN undone_at DATETIME(6)" : ledger_sql, "make the ledger qetl_load", err);
     if (rc < 0)
         err->code = ERR_TARGET;
     return rc < 0 ? -1 : 0;
@@ -88,11 +94,16 @@ static int connect_again(struct target_conn *c, struct err *err)
     return 0;
 }
 
+static int begin(struct target_conn *c, struct err *err)
+{
+    return my_undo_begin(c->my, &c->undo, err) < 0 ? -1 : my_run(c->my, "START TRANSACTION", "begin", err);
+}
+
 int mysql_target_begin(struct target_conn *c, struct err *err)
 {
-    int rc = my_run(c->my, "START TRANSACTION", "begin", err);
+    int rc = begin(c, err);
     if (rc < 0 && my_lost(c->my) && (rc = connect_again(c, err)) == 0) /* the server was started again since */
-        rc = my_run(c->my, "START TRANSACTION", "begin", err);
+        rc = begin(c, err);
     return rc < 0 ? err_in(err, "target '%s'", c->tables.cfg->name) : 0;
 }
 
@@ -119,16 +130,22 @@ int mysql_target_commit(struct target_conn *c, struct err *err)
 
 int mysql_target_loaded(struct target_conn *c, const char *uid, struct load_counts *counts, struct err *err)
 {
-    int64_t n[5];
+    int64_t n[5] = { 0 };
     AUTO(buf_clear) struct buf sql = { 0 };
-    buf_adds(&sql, "SELECT inserted, updated, unchanged, deleted, removed FROM qetl_load WHERE uid = ");
+    buf_adds(&sql, "SELECT inserted, updated, unchanged, deleted, removed, undone_at FROM qetl_load WHERE uid = ");
     my_literal(&sql, c->my, uid);
-    int rc = sql.failed ? err_nomem(err) : my_numbers(c->my, sql.p, "ask the ledger", COUNT_OF(n), n, err);
-    if (rc < 0)
+    if (sql.failed)
+        return err_nomem(err);
+    AUTO(result_clearp) MYSQL_RES *r = my_select(c->my, sql.p, "ask the ledger", err);
+    MYSQL_ROW row = r ? mysql_fetch_row(r) : NULL;
+    if (!r)
         err->code = ERR_TARGET;
-    if (rc == 1)
-        *counts = (struct load_counts){ n[0], n[1], n[2], n[3], n[4] };
-    return rc;
+    if (!row)
+        return r ? 0 : -1;
+    for (size_t i = 0; i < COUNT_OF(n); i++)
+        (void)text_int_plain(str_of(row[i]), &n[i]);
+    *counts = (struct load_counts){ n[0], n[1], n[2], n[3], n[4] };
+    return row[5] ? undo_refuse_load(err, row[5]) : 1;
 }
 
 /* Opens the job's savepoint and writes its ledger row, as if all its rows were new. 1: it is there already; 0; -1. */
@@ -257,10 +274,13 @@ static int load_output(struct target_conn *c, struct load_job *job, int at, stru
     if (!t || (t->mode == MODE_REPLACE && load_begins_table(job, at, strcmp) &&
                server_empty_table(&my_server, c, t->name.p, job, err) < 0))
         return -1;
+    int64_t before = job->counts.inserted;
     int rc = t->staged ? merge_rows(c, t, o, &job->counts, err) : load_text(c, t, o, err);
     if (rc == 0 && !t->staged)
         job->counts.inserted += o->output->rows;
-    return rc < 0 ? err_in(err, "table '%s'", o->spec.name) : 0;
+    if (rc < 0)
+        return err_in(err, "table '%s'", o->spec.name);
+    return my_undo_note(c->my, &c->undo, job, &o->spec, job->counts.inserted - before, err);
 }
 
 /* ---- after_load ---- */
@@ -306,6 +326,11 @@ static int run(struct target_conn *c, const char *sql, const char *what, int64_t
     return rc;
 }
 
+static int prepare(struct target_conn *c, const struct load_job *job, struct err *err)
+{
+    return my_undo_prepare(&c->tables, &c->undo, job, err);
+}
+
 static void forget(struct target_conn *c) { my_tables_forget(&c->tables); }
 
 static const struct server my_server = {
@@ -314,6 +339,7 @@ static const struct server my_server = {
     .run = run,
     .enter = enter,
     .loaded = mysql_target_loaded,
+    .prepare = prepare,
     .load_output = load_output,
     .after_load = after_load,
     .forget = forget,
@@ -322,6 +348,14 @@ static const struct server my_server = {
 int mysql_target_load_job(struct target_conn *c, struct load_job *job, struct err *err)
 {
     return server_load_job(&my_server, c, job, err);
+}
+
+int mysql_target_undo(struct target_conn *c, const char *uid, struct load_counts *counts, struct err *err)
+{
+    int rc = my_undo(c->my, &c->undo, uid, counts, err);
+    if (rc < 0 && err_class(err->code) != ERR_TRANSIENT)
+        err->code = ERR_STATE;
+    return rc;
 }
 
 /* ---- queries ---- */

@@ -106,20 +106,25 @@ static void table_sql(struct buf *sql, const struct table_spec *spec, const char
     buf_addf(sql, ") ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE %s", collation);
 }
 
-static int make_table(const struct my_tables *tables, const struct table_spec *spec, const char *name, struct err *err)
+int my_make(const struct my_tables *tables, const char *sql, const char *what, struct err *err)
 {
-    AUTO(buf_clear) struct buf sql = { 0 };
     MYSQL *my;
-    char collation[40];
     if (my_connect(&my, tables->config, tables->cfg, false, err) < 0)
         return -1;
-    int rc = byte_collation(my, collation, err);
-    if (rc == 0) {
-        table_sql(&sql, spec, name, collation);
-        rc = sql.failed ? err_nomem(err) : my_run(my, sql.p, "make the table", err);
-    }
+    int rc = my_run(my, sql, what, err);
     mysql_close(my);
-    return rc < 0 ? err_in(err, "table '%s'", spec->name) : 0;
+    return rc;
+}
+
+static int make_table(const struct my_tables *tables, const struct draft *f, struct err *err)
+{
+    AUTO(buf_clear) struct buf sql = { 0 };
+    char collation[40];
+    if (byte_collation(f->my, collation, err) < 0)
+        return -1;
+    table_sql(&sql, f->spec, f->t->name.p, collation);
+    int rc = sql.failed ? err_nomem(err) : my_make(tables, sql.p, "make the table", err);
+    return rc < 0 ? err_in(err, "table '%s'", f->spec->name) : 0;
 }
 
 /* ---- a table that is there is looked at ---- */
@@ -640,7 +645,7 @@ static int draft_table(const struct my_tables *tables, struct draft *f, struct e
     t->mode = f->spec->mode;
     t->staged = mode_has_key(t->mode);
     int found = find_table(f, err);
-    if (found < 0 || (found == 0 && make_table(tables, f->spec, t->name.p, err) < 0) || describe(f, err) < 0 ||
+    if (found < 0 || (found == 0 && make_table(tables, f, err) < 0) || describe(f, err) < 0 ||
         match_columns(f, err) < 0 || (t->staged && t->mode != MODE_HISTORY && check_indexes(f, err) < 0))
         return -1;
     return write_texts(f, err);

@@ -38,6 +38,8 @@ struct my_tables {
 
 /* The table for an output: known already, or looked at (and made when missing) now. Valid until my_tables_forget(). NULL: target-refused with what to do, or trouble. */
 struct my_table *my_table_get(struct my_tables *tables, MYSQL *my, const struct table_spec *spec, struct err *err);
+/* One statement that would end the transaction, on a connection of its own. */
+int my_make(const struct my_tables *tables, const char *sql, const char *what, struct err *err);
 void my_tables_forget(struct my_tables *tables);
 
 #endif

@@ -202,7 +202,7 @@ static int refuse(const struct kept *k, struct err *err, const char *why)
 static int refuse_later(PGconn *pg, const struct kept *k, const char *which, const char *why, struct err *err)
 {
     AUTO(buf_clear) struct buf sql = { 0 };
-    undo_later_sql(&sql, which);
+    undo_later_sql(&sql, which, "text");
     if (sql.failed)
         return err_nomem(err);
     AUTO(result_clearp) PGresult *r = step(pg, sql.p, &k->p, "look for later jobs", err);
@@ -227,8 +227,7 @@ static int undo_append(PGconn *pg, const struct kept *k, struct load_counts *cou
     if (!r)
         return -1;
     if (pg_changed(r) != k->inserted)
-        return err_set(err, ERR_STATE, "table '%s' has %" PRId64 " of the job's %" PRId64 " rows: they were replaced or removed since",
-                       k->p.table.p, pg_changed(r), k->inserted);
+        return undo_refuse_fewer(err, k->p.table.p, pg_changed(r), k->inserted);
     counts->removed += k->inserted;
     return 0;
 }

@@ -304,7 +304,7 @@ static int refuse_later(struct warehouse *w, const struct note *n, const char *u
                         const char *which, const char *why, struct err *err)
 {
     AUTO(buf_clear) struct buf sql = { 0 }, job = { 0 };
-    undo_later_sql(&sql, which);
+    undo_later_sql(&sql, which, "text");
     int rc = ask(w, &sql, WITH(n->table, n->id, uid), "look for later jobs", &job, err);
     return rc == 1 ? undo_refuse_later(err, job.p, n->table, why) : rc;
 }

@@ -1,6 +1,8 @@
 /* The rules of undo; see the header. */
 #include "target/undo.h"
 
+#include <inttypes.h>
+
 const char undo_touched[] = "changed the same rows: undo that one first";
 
 const struct undo_rule undo_rules[UNDO_RULES] = {
@@ -22,11 +24,10 @@ bool undo_wanted(const struct load_job *job)
     return false;
 }
 
-void undo_later_sql(struct buf *out, const char *which)
+void undo_later_sql(struct buf *out, const char *which, const char *text)
 {
-    buf_adds(out, "SELECT coalesce(CAST(l.job AS text), n.uid) FROM qetl_undo AS n LEFT JOIN qetl_load AS l ON l.uid = n.uid"
-                  " WHERE n.table_name = :name AND n.id > :note AND n.uid <> :job AND ");
-    buf_addf(out, "(%s) ORDER BY n.id DESC LIMIT 1", which);
+    buf_addf(out, "SELECT coalesce(CAST(l.job AS %s), n.uid) FROM qetl_undo AS n LEFT JOIN qetl_load AS l ON l.uid = n.uid"
+                  " WHERE n.table_name = :name AND n.id > :note AND n.uid <> :job AND (%s) ORDER BY n.id DESC LIMIT 1", text, which);
 }
 
 int undo_refuse_later(struct err *err, const char *job, const char *table, const char *why)
@@ -43,6 +44,12 @@ int undo_refuse_unkept(struct err *err, const char *table)
 int undo_refuse_late(struct err *err, const char *table, const char *until)
 {
     return err_set(err, ERR_STATE, "too late: it could be undone in table '%s' until %s", table, until);
+}
+
+int undo_refuse_fewer(struct err *err, const char *table, int64_t rows, int64_t inserted)
+{
+    return err_set(err, ERR_STATE, "table '%s' has %" PRId64 " of the job's %" PRId64 " rows: they were replaced or removed since", table,
+                   rows, inserted);
 }
 
 int undo_refuse_gone(struct err *err, const char *table)

@@ -30,8 +30,8 @@ extern const struct undo_rule undo_rules[UNDO_RULES];
 extern const char undo_touched[]; /* why, where rows are compared */
 
 /* SQL that gives the last such later job as people know it. In this order it has :name, the table's, :note, the id of the note,
- * and :job, the uid. */
-void undo_later_sql(struct buf *out, const char *which);
+ * and :job, the uid. text: the type that a number is cast to for it, as the server calls it. */
+void undo_later_sql(struct buf *out, const char *which, const char *text);
 /* Deletes the notes of table :name that say nothing any more: nothing older is kept that they could stand in the way of, and nothing
  * of their job in other tables, which must not be undone without this one. */
 extern const char undo_forget_sql[];
@@ -40,6 +40,7 @@ extern const char undo_forget_sql[];
 int undo_refuse_later(struct err *err, const char *job, const char *table, const char *why);
 int undo_refuse_unkept(struct err *err, const char *table); /* NULL: the whole job */
 int undo_refuse_late(struct err *err, const char *table, const char *until);
+int undo_refuse_fewer(struct err *err, const char *table, int64_t rows, int64_t inserted); /* of the job's own */
 int undo_refuse_gone(struct err *err, const char *table);
 
 /* What a target says that is asked for a job whose ledger row has a time in undone_at. -1: ERR_UNDONE. */
