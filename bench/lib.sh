@@ -95,7 +95,7 @@ python_for() { # MODULE: the Python that has it
 package_of() {
     case $1 in
         py:duckdb) echo 'duckdb, by pip' ;; py:redis | py:rq | py:celery) echo "python3-${1#py:}" ;; py:*) echo python3 ;;
-        bsdtar) echo libarchive-tools ;; igzip) echo isal ;; aria2c) echo aria2 ;; nginx) echo nginx-light ;; initdb | pgbench) echo postgresql ;;
+        bsdtar) echo libarchive-tools ;; igzip) echo isal ;; aria2c) echo aria2 ;; nginx) echo nginx-light ;; initdb | pgbench) echo postgresql ;; mariadb*) echo mariadb-server ;;
         *) echo "$1" ;;
     esac
 }
@@ -178,6 +178,30 @@ new_site() { # SLOTS [LINE OF THE PIPELINE...]: a fresh database, spool and ware
 export QETL_CONFIG=$site/qetl.ini
 submit_numbered() { # COUNT PATTERN: PATTERN's # is 1 to COUNT
     seq "$1" | awk -v p="$2" '{ u = p; sub(/#/, $1, u); print "{\"pipeline\":\"orders\",\"objects\":[\"" u "\"]}" }' | qetlctl submit -
+}
+server_site() { # TARGET URL SLOTS LOADERS [LINE OF THE PIPELINE...]: a fresh site whose warehouse is a server
+    local target=$1 url=$2 slots=$3 loaders=$4
+    shift 4
+    rm -rf "$site"
+    mkdir -p "$site"
+    printf '%s\n' '[qetl]' "database = $site/queue.db" "spool = $site/spool" 'log_level = warn' '[worker]' "slots = $slots" \
+        "[target $target]" "url = $url" "loaders = $loaders" '[pipeline orders]' "table = $target.orders" "columns = $columns" "$@" \
+        >"$site/qetl.ini"
+    qetlctl init
+}
+staged_all() { [ "$(qetlctl --json status | grep -o '"staged":[0-9]*' | head -n 1)" = "\"staged\":$1" ]; }
+stage() { # COUNT: what was submitted waits for its loader
+    local pid
+    qetl worker 2>>"$work/log" &
+    pid=$!
+    until staged_all "$1"; do sleep 0.1; done
+    kill "$pid"
+    wait "$pid" || :
+}
+tiny_files() { # COUNT: $data/tiny/1.csv and so on, of 10 rows each
+    mkdir -p "$data/tiny"
+    "$build/bench/gen" $(($1 * 10)) | awk -v dir="$data/tiny/" 'NR == 1 { head = $0; next }
+        (NR - 2) % 10 == 0 { if (f) close(f); f = dir (++n) ".csv"; print head >f } { print >f }'
 }
 rows_in() { sqlite3 -readonly "$1" 'SELECT count(*) FROM orders'; }
 site_rows() { rows_in "$site/warehouse.db"; }
@@ -274,6 +298,24 @@ serve_beanstalkd() { # -fMS: sets $beanstalkd_port
     # shellcheck disable=SC2016
     started $! bash -c 'exec 3<>"/dev/tcp/127.0.0.1/$1"' - "$beanstalkd_port" || { failed beanstalkd 'does not start'; return 1; }
 }
+serve_mariadb() { # sets $my_socket; my runs SQL
+    local dir=$data/my user=''
+    export my_socket=$dir/sock
+    mkdir -p "$dir"
+    if [ "$(id -u)" = 0 ]; then
+        user=--user=mysql
+        chown mysql "$dir"
+        chmod 711 "$root" "$data"
+    fi
+    mariadb-install-db --no-defaults $user --datadir="$dir/db" --auth-root-authentication-method=normal --skip-test-db >"$work/log" 2>&1 ||
+        { failed mariadb 'mariadb-install-db'; return 1; }
+    "$(command -v mariadbd || echo /usr/sbin/mariadbd)" --no-defaults $user --datadir="$dir/db" --socket="$my_socket" --skip-networking \
+        --local-infile=1 --innodb-buffer-pool-size=1G --innodb-log-file-size=512M --pid-file="$dir/pid" >"$dir.log" 2>&1 9>&- &
+    started $! my_as_root 'SELECT 1' || { cp "$dir.log" "$work/log"; failed mariadb 'does not start'; return 1; }
+    my_as_root "CREATE DATABASE bench; CREATE USER bench@localhost IDENTIFIED BY 'bench'; GRANT ALL ON *.* TO bench@localhost"
+}
+my_as_root() { mariadb --no-defaults -S "$my_socket" -u root -NBe "$1"; }
+my() { MYSQL_PWD=bench mariadb --no-defaults --local-infile=1 -S "$my_socket" -u bench -NB bench "$@"; }
 serve_postgres() { # sets $pg_run, the words before a client's command
     local dir=$data/pg port
     pg_run='' port=$(free_port)

@@ -8,24 +8,8 @@ pg_table() { # NAME [KEY]
 }
 pg_rows() { psql -qXAt -c "SELECT count(*) FROM $1"; }
 pg_site() { # SLOTS LOADERS [LINE OF THE PIPELINE...]
-    local slots=$1 loaders=$2
-    shift 2
-    rm -rf "$site"
-    mkdir -p "$site"
-    printf '%s\n' '[qetl]' "database = $site/queue.db" "spool = $site/spool" 'log_level = warn' '[worker]' "slots = $slots" \
-        '[target pg]' "url = $(eval "echo \"$pg_url\"")" "loaders = $loaders" '[pipeline orders]' 'table = pg.orders' "columns = $columns" "$@" \
-        >"$site/qetl.ini"
-    qetlctl init
+    server_site pg "$(eval "echo \"$pg_url\"")" "$@"
     psql -qX -c 'DELETE FROM qetl_load'
-}
-staged_all() { [ "$(qetlctl --json status | grep -o '"staged":[0-9]*' | head -n 1)" = "\"staged\":$1" ]; }
-stage() { # COUNT: what was submitted waits for its loader
-    local pid
-    qetl worker 2>>"$work/log" &
-    pid=$!
-    until staged_all "$1"; do sleep 0.1; done
-    kill "$pid"
-    wait "$pid" || :
 }
 
 pg_one_before() { pg_table orders; pg_site 2 1; submit_numbered 2 "$data/orders-#.csv"; stage 2; }
@@ -115,9 +99,7 @@ case_postgres() {
     contender qetl qetl '' pg_upsert
     contender peer 'psql, \copy and ON CONFLICT' '' pg_on_conflict
     race 'upsert, half of the keys are there' "$rows" rows/s
-    mkdir -p "$data/tiny"
-    "$build/bench/gen" $((files * 10)) | awk -v dir="$data/tiny/" 'NR == 1 { head = $0; next }
-        (NR - 2) % 10 == 0 { if (f) close(f); f = dir (++n) ".csv"; print head >f } { print >f }'
+    tiny_files "$files"
     contender qetl 'qetl, 100 jobs a transaction' '' pg_small
     contender qetl 'qetl, one a transaction' '' pg_single
     contender peer 'psql \copy, one a transaction' '' pg_psql 0.2
