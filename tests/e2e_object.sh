@@ -166,10 +166,11 @@ is 's3: an object of the store is a source too' "$(state "$job") $(rows t)" "loa
 # 50 MB in parts
 { echo id,text; seq 700000 | sed 's/.*/&,the text of the row number & which is not so very short/'; } >"$work/in.csv"
 place=$S3_DATA/bucket//lake/big/
-echo 'PUT.*partNumber=3 1 503' >"$S3_FAULTS"
+printf '%s\n' 'PUT.*partNumber=3& 1 503' 'PUT.*partNumber 4 slow' >"$S3_FAULTS"
 load heavy
 parts=$(($(read_back bytes t) / (8 << 20) + 1)) # and one of them twice
 is 's3: 50 MB go up in parts' "$(counts "$job") $(grep -c 'PUT .*partNumber=' "$S3_LOG")" "loaded 700000 0 $((parts + 1))"
+ok 's3: ... several at a time' awk '/^PUT .*partNumber=/ && $5 > 1 { found = 1 } END { exit !found }' "$S3_LOG"
 is 's3: ... and come back' "$(rows t | wc -l) $(rows t | md5sum)" \
     "700000 $(tail -n +2 "$work/in.csv" | sed 's/\(.*\),\(.*\)/["\1", "\2"]/' | LC_ALL=C sort | md5sum)"
 rm -f "$work/in.csv"

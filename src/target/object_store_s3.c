@@ -2,23 +2,35 @@
  * A bucket as a store. Objects above a part's size go up in parts, each with the hash of its bytes in
  * the signature; the store puts them together, or there is no object.
  *
+ * Up to LANES parts are on their way at a time, for a store far away answers each only after its time. Each lane is
+ * a thread that lives as long as the put, with a connection that is kept; the caller's thread alone reads the bytes,
+ * hashes them and looks after its owner's duties. All parts in memory together are at most IN_MEMORY bytes, or two
+ * parts.
+ *
  * If the loader dies in between, the parts stay in the store until its own rule for unfinished uploads
  * removes them (a lifecycle rule, see doc/object-stores.md); the next load begins an upload of its own.
  */
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "io/s3.h"
 #include "target/object_store.h"
 
-enum { PART = 8 << 20, SMALL_MAX = 64 << 20 };
+enum { PART = 8 << 20, SMALL_MAX = 64 << 20, LANES = 4, IN_MEMORY = 32 << 20 };
 
 struct bucket {
     struct store store;
+    const struct config *config; /* borrowed */
+    const char *url;             /* borrowed */
     struct s3 *s3;
     char *prefix; /* with a '/' at its end, or "" */
-    char *part;   /* bytes of one on their way */
-    size_t part_bytes;
+    char *whole;  /* bytes of an object on its way */
+    size_t whole_bytes;
+    struct s3 *lanes[LANES]; /* for parts: opened when first needed, and kept */
+    int (*tick)(void *arg, struct err *err);
+    void *tick_arg;
 };
 
 /* What the store says is no fault of the job: it waits, and people read why. */
@@ -47,27 +59,192 @@ static void no_unlock(struct store *s)
     (void)s;
 }
 
-static int fill(struct bucket *b, const struct store_source *source, size_t n, struct sha256 *sum, struct err *err)
+/* The next n bytes at *p, which has room for *room. */
+static int fill(char **p, size_t *room, const struct store_source *source, size_t n, struct sha256 *sum, struct err *err)
 {
-    if (n > b->part_bytes) {
-        char *more = realloc(b->part, n);
+    if (n > *room) {
+        char *more = realloc(*p, n);
         if (!more)
             return err_nomem(err);
-        b->part = more;
-        b->part_bytes = n;
+        *p = more;
+        *room = n;
     }
-    if (source->read(source->arg, b->part, n, err) < 0)
+    if (source->read(source->arg, *p, n, err) < 0)
         return -1;
-    return sha256_add(sum, (struct str){ b->part, n }, err);
+    return sha256_add(sum, (struct str){ *p, n }, err);
 }
 
 static int put_whole(struct bucket *b, const char *key, const struct store_source *source, struct sha256 *sum,
                      struct err *err)
 {
     size_t n = (size_t)source->bytes;
-    if (fill(b, source, n, sum, err) < 0)
+    if (fill(&b->whole, &b->whole_bytes, source, n, sum, err) < 0)
         return -1;
-    return s3_put(b->s3, key, (struct str){ b->part, n }, NULL, NULL, err) < 0 ? -1 : 0;
+    return s3_put(b->s3, key, (struct str){ b->whole, n }, NULL, NULL, err) < 0 ? -1 : 0;
+}
+
+/* ---- parts ---- */
+
+struct upload;
+struct lane {
+    struct upload *u;
+    struct s3 *s3;
+    pthread_t thread;
+    char *p;
+    size_t room, n;
+    int number; /* of the part that is there; 0 none: the lane is free, and its bytes are the caller's */
+};
+
+/* What the caller and its lanes share; under the lock: number of each lane, over, failed, err. */
+struct upload {
+    struct bucket *bucket;
+    const char *key, *id;
+    struct s3_part *parts;
+    struct lane lanes[LANES];
+    int nlanes;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool over; /* no part comes any more */
+    bool failed;
+    struct err err;
+};
+
+static void fail(struct upload *u, const struct err *err)
+{
+    pthread_mutex_lock(&u->lock);
+    if (!u->failed)
+        u->err = *err;
+    u->failed = true;
+    pthread_mutex_unlock(&u->lock);
+}
+
+/* A lane's transfer ends when another one failed. */
+static int lane_tick(void *arg, struct err *err)
+{
+    struct upload *u = arg;
+    pthread_mutex_lock(&u->lock);
+    bool failed = u->failed;
+    pthread_mutex_unlock(&u->lock);
+    return failed ? err_set(err, ERR_CANCELLED, "another part failed") : 0;
+}
+
+static void *lane_run(void *arg)
+{
+    struct lane *l = arg;
+    struct upload *u = l->u;
+    struct err err;
+    pthread_mutex_lock(&u->lock);
+    for (;;) {
+        while (!l->number && !u->over)
+            pthread_cond_wait(&u->changed, &u->lock);
+        if (!l->number)
+            break;
+        pthread_mutex_unlock(&u->lock);
+        if (s3_upload_part(l->s3, u->key, u->id, l->number, (struct str){ l->p, l->n }, &u->parts[l->number - 1], &err) < 0)
+            fail(u, &err);
+        pthread_mutex_lock(&u->lock);
+        l->number = 0;
+        pthread_cond_broadcast(&u->changed);
+    }
+    pthread_mutex_unlock(&u->lock);
+    return NULL;
+}
+
+/* As many as can be had, but one. */
+static int lanes_start(struct upload *u, int n, struct err *err)
+{
+    struct bucket *b = u->bucket;
+    struct str name, prefix;
+    if (s3_split(b->url, &name, &prefix, err) < 0)
+        return -1;
+    for (; u->nlanes < n; u->nlanes++) {
+        struct lane *l = &u->lanes[u->nlanes];
+        if (!b->lanes[u->nlanes] && s3_open(&b->lanes[u->nlanes], config_remote(b->config, b->url), name, &b->config->limits, err) < 0)
+            return -1;
+        *l = (struct lane){ .u = u, .s3 = b->lanes[u->nlanes] };
+        s3_watch(l->s3, lane_tick, u);
+        if (pthread_create(&l->thread, NULL, lane_run, l) != 0)
+            break;
+    }
+    return u->nlanes ? 0 : err_set(err, ERR_NO_MEMORY, "no thread can be started");
+}
+
+static void lanes_end(struct upload *u)
+{
+    pthread_mutex_lock(&u->lock);
+    u->over = true;
+    pthread_cond_broadcast(&u->changed);
+    pthread_mutex_unlock(&u->lock);
+    for (int i = 0; i < u->nlanes; i++) {
+        pthread_join(u->lanes[i].thread, NULL);
+        s3_watch(u->lanes[i].s3, NULL, NULL);
+        free(u->lanes[i].p);
+    }
+}
+
+/* Until so many lanes are free: one of them. The owner's duties are looked after meanwhile. */
+static struct lane *wait_for(struct upload *u, int wanted, struct err *err)
+{
+    for (;;) {
+        struct lane *lane = NULL;
+        struct timespec until;
+        int n = 0;
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_sec++;
+        pthread_mutex_lock(&u->lock);
+        for (int i = 0; i < u->nlanes; i++)
+            if (!u->lanes[i].number) {
+                lane = &u->lanes[i];
+                n++;
+            }
+        bool failed = u->failed, enough = n >= wanted;
+        if (failed)
+            *err = u->err;
+        else if (!enough)
+            (void)pthread_cond_timedwait(&u->changed, &u->lock, &until);
+        pthread_mutex_unlock(&u->lock);
+        if (failed || (u->bucket->tick && u->bucket->tick(u->bucket->tick_arg, err) < 0))
+            return NULL;
+        if (enough)
+            return lane;
+    }
+}
+
+static int send_parts(struct upload *u, const struct store_source *source, int64_t size, struct sha256 *sum, struct err *err)
+{
+    int number = 0;
+    for (int64_t left = source->bytes; left > 0; left -= size) {
+        struct lane *l = wait_for(u, 1, err);
+        size_t n = (size_t)(left < size ? left : size);
+        if (!l || fill(&l->p, &l->room, source, n, sum, err) < 0)
+            return -1;
+        pthread_mutex_lock(&u->lock);
+        l->n = n;
+        l->number = ++number;
+        pthread_cond_broadcast(&u->changed);
+        pthread_mutex_unlock(&u->lock);
+    }
+    return wait_for(u, u->nlanes, err) ? 0 : -1;
+}
+
+static int send_all(struct upload *u, const struct store_source *source, int64_t size, struct sha256 *sum, struct err *err)
+{
+    int64_t lanes = IN_MEMORY / size < 2 ? 2 : IN_MEMORY / size;
+    pthread_condattr_t clock;
+    pthread_condattr_init(&clock);
+    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+    pthread_cond_init(&u->changed, &clock);
+    pthread_condattr_destroy(&clock);
+    pthread_mutex_init(&u->lock, NULL);
+    int rc = lanes_start(u, lanes < LANES ? (int)lanes : LANES, err);
+    if (rc == 0)
+        rc = send_parts(u, source, size, sum, err);
+    if (rc < 0)
+        fail(u, err);
+    lanes_end(u);
+    pthread_mutex_destroy(&u->lock);
+    pthread_cond_destroy(&u->changed);
+    return rc;
 }
 
 static int put_parts(struct bucket *b, const char *key, const struct store_source *source, struct sha256 *sum,
@@ -75,29 +252,23 @@ static int put_parts(struct bucket *b, const char *key, const struct store_sourc
 {
     char id[S3_UPLOAD_ID];
     int64_t size = source->bytes / (S3_PART_MAX - 1) > PART ? source->bytes / (S3_PART_MAX - 1) + 1 : PART;
-    int n = (int)((source->bytes + size - 1) / size), rc = 0;
-    struct s3_part *parts = calloc((size_t)n, sizeof *parts);
-    if (!parts)
+    int n = (int)((source->bytes + size - 1) / size);
+    struct upload u = { .bucket = b, .key = key, .id = id, .parts = calloc((size_t)n, sizeof *u.parts) };
+    if (!u.parts)
         return err_nomem(err);
     if (s3_upload_begin(b->s3, key, id, err) < 0) {
-        free(parts);
+        free(u.parts);
         return -1;
     }
-    for (int i = 0; rc == 0 && i < n; i++) {
-        int64_t left = source->bytes - i * size;
-        size_t some = (size_t)(left < size ? left : size);
-        rc = fill(b, source, some, sum, err);
-        if (rc == 0)
-            rc = s3_upload_part(b->s3, key, id, i + 1, (struct str){ b->part, some }, &parts[i], err);
-    }
+    int rc = send_all(&u, source, size, sum, err);
     if (rc == 0)
-        rc = s3_upload_end(b->s3, key, id, parts, n, source->bytes, err);
+        rc = s3_upload_end(b->s3, key, id, u.parts, n, source->bytes, err);
     if (rc < 0) {
         struct err ignored; /* the first one says why */
         s3_watch(b->s3, NULL, NULL); /* it may be what ended it */
         (void)s3_upload_abort(b->s3, key, id, &ignored);
     }
-    free(parts);
+    free(u.parts);
     return rc;
 }
 
@@ -181,15 +352,20 @@ static int bucket_list(struct store *s, const char *prefix, store_each *each, vo
 
 static void bucket_watch(struct store *s, int (*tick)(void *arg, struct err *err), void *arg)
 {
-    s3_watch(((struct bucket *)s)->s3, tick, arg);
+    struct bucket *b = (struct bucket *)s;
+    b->tick = tick;
+    b->tick_arg = arg;
+    s3_watch(b->s3, tick, arg);
 }
 
 static void bucket_close(struct store *s)
 {
     struct bucket *b = (struct bucket *)s;
     s3_close(b->s3);
+    for (int i = 0; i < LANES; i++)
+        s3_close(b->lanes[i]);
     free(b->prefix);
-    free(b->part);
+    free(b->whole);
     free(b);
 }
 
@@ -211,6 +387,8 @@ int store_s3_open(struct store **out, const struct config *config, const char *u
     if (!b)
         return err_nomem(err);
     b->store.ops = &bucket_ops;
+    b->config = config;
+    b->url = url;
     int rc = s3_split(url, &name, &prefix, err);
     while (rc == 0 && prefix.n && prefix.p[prefix.n - 1] == '/')
         prefix.n--;

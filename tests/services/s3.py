@@ -9,6 +9,7 @@ after TIMES requests. WHAT:
     drop    done, but the connection is closed    late  done; answered after half a second
     cut     half of the body, then closed         exit  the server dies before it does it
     exit-after   the server dies when it is done, without an answer
+    slow    done half a second later; others go on meanwhile
     501     NotImplemented where there is a condition
     403     AccessDenied, and nothing is done
     replace somebody puts another object there before it is done
@@ -33,6 +34,7 @@ DIR, PORT, REGION, ACCESS, SECRET = sys.argv[1], int(sys.argv[2]), *sys.argv[3:6
 PAGE = 7
 PART_MIN = 5 << 20
 guard = threading.RLock()
+in_hand = 0
 UNRESERVED = "-_.~"
 
 
@@ -184,10 +186,23 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     # ---- requests ----
     def handle_any(self):
+        global in_hand
+        with guard:
+            in_hand += 1
+            among = in_hand
+        try:
+            self.handle_one_of(among)
+        finally:
+            with guard:
+                in_hand -= 1
+
+    def handle_one_of(self, among):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.fault = fault_for(self.command + " " + self.path)
         with open(os.path.join(DIR, "requests"), "a", encoding="utf-8") as log:
-            log.write(f"{self.command} {self.path} {len(body)} {self.fault or '-'}\n")
+            log.write(f"{self.command} {self.path} {len(body)} {self.fault or '-'} {among}\n")
+        if self.fault == "slow":
+            time.sleep(0.5)
         try:
             if self.fault == "exit":
                 os._exit(1)
