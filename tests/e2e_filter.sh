@@ -219,7 +219,7 @@ faulty() { # NAME WHAT LINES
     like "$1" "$(QETL_CONFIG=$work/f.ini qetlctl check 2>&1)" "$2"
 }
 faulty 'no shell is meant' 'no shell reads \|' 'filter = cat | sort'
-faulty 'output without a filter' 'output: expected filter beside it' 'output = b:text'
+faulty 'output without a filter' 'output: expected filter or transform beside it' 'output = b:text'
 faulty 'a key must be in the output' "key: 'a' is not among the columns" 'filter = cat
 output = b:text
 mode = upsert

@@ -533,11 +533,11 @@ TEST(config, output_wants_a_filter_that_gives_such_rows)
 {
     CHECK_STR(load_bad(BASE "[pipeline p]\ntable = w.t\ncolumns = a, b\noutput = c:integer, d:txt\nkey = a\n"),
               "bad.ini:6: [pipeline p] output: column 2: 'txt' is no type; did you mean 'text'?\n"
-              "bad.ini:6: [pipeline p] output: expected filter beside it, which gives such rows\n");
+              "bad.ini:6: [pipeline p] output: expected filter or transform beside it, which gives such rows\n");
     CHECK_HAS(load_bad(BASE "[pipeline p]\ntable = w.t\ncolumns = a\noutput = b from _source\n"),
               "[pipeline p] output: b: '_source' is no value of a row that comes back");
     CHECK_STR(load_bad(BASE "[pipeline p]\ntable = w.t\ncolumns = a\noutput = b\nkey = a\n"),
-              "bad.ini:6: [pipeline p] output: expected filter beside it, which gives such rows\n"
+              "bad.ini:6: [pipeline p] output: expected filter or transform beside it, which gives such rows\n"
               "bad.ini:7: [pipeline p] key: 'a' is not among the columns\n");
 }
 
@@ -855,7 +855,7 @@ TEST(config, the_table_of_keys_is_fit_to_print)
         CHECK_EQ(tabs, strncmp(line, "section\t", 8) == 0 ? 2 : 6);
         CHECK(line[strlen(line) - 1] != '\t');
     }
-    CHECK_EQ(sections, 9);
+    CHECK_EQ(sections, 10);
     buf_clear(&out);
 }
 
@@ -918,4 +918,49 @@ TEST(config, a_scan_that_makes_no_sense_is_refused)
     check_scan_fault("source = /in/*\nevery = 1m\nafter = move:", "after: 'move:': expected keep, delete or move:FOLDER");
     check_scan_fault("source = /in/*\nevery = 1m\ndone_marker = a/b", "done_marker: expected a name without a slash");
     check_scan_fault("source = /in/*\nevery = 1m\ntimezone = Mars/Base", "timezone: 'Mars/Base': expected a zone");
+}
+
+TEST(config, compute_is_a_line_for_each_column)
+{
+    struct config *c = load_recipe("columns = price:decimal(2), n:integer\ncompute = total:decimal(2)! = price * n\n\n  \"a = b\":text = 'x=y'\nkey = total\n"
+                                   "mode = upsert");
+    const struct recipe *r = c->pipelines[0].parts;
+    CHECK_EQ(r->computed.n, 2);
+    CHECK_STR(r->computed.v[0].name, "total");
+    CHECK_EQ(r->computed.v[0].required, true);
+    CHECK_STR(r->computed_sql[0], "price * n");
+    CHECK_STR(r->computed.v[1].name, "a = b");
+    CHECK_STR(r->computed_sql[1], "'x=y'");
+    config_free(c);
+    CHECK_HAS(load_bad(BASE "[pipeline p]\ntable = w.t\ncolumns = a\ncompute = b:text\n"),
+              "bad.ini:6: [pipeline p] compute: 'b:text': expected NAME:TYPE = EXPRESSION");
+    CHECK_HAS(load_bad(BASE "[pipeline p]\ntable = w.t\ncolumns = a\ncompute = b, c = 1\n"), "compute: expected one column a line");
+    CHECK_HAS(load_bad(BASE "[pipeline p]\ntable = w.t\ncolumns = a\ncompute = A = 1\n"), "compute: 'A' is among the columns already");
+    CHECK_HAS(load_bad(BASE "[pipeline p]\ntable = w.t\ncolumns = a\ncompute = b:nix = 1\n"), "compute: column 1: 'nix' is no type");
+}
+
+TEST(config, keys_of_a_transform_without_output_are_not_known_here)
+{
+    config_free(load_recipe("columns = a\ntransform = SELECT a, b FROM input\nkey = b\nmode = upsert"));
+    CHECK_HAS(load_bad(BASE "[pipeline p]\ntable = w.t\ncolumns = a\noutput = b\ntransform = SELECT a AS b FROM input\nkey = a\nmode = upsert\n"),
+              "key: 'a' is not among the columns");
+}
+
+TEST(config, from_names_a_part_that_reads)
+{
+#define PART_A "[pipeline p]\n[pipeline p.a]\ntable = w.a\ncolumns = x\n"
+    CHECK_HAS(load_bad(BASE PART_A "[pipeline p.b]\ntable = w.b\nfrom = c\n"), "[pipeline p.b] from: 'c' is no part of this pipeline");
+    CHECK_HAS(load_bad(BASE PART_A "[pipeline p.b]\ntable = w.b\nfrom = b\n"), "[pipeline p.b] from: 'b' is no part of this pipeline");
+    CHECK_HAS(load_bad(BASE PART_A "[pipeline p.b]\ntable = w.b\nfrom = a\ncolumns = y\n"), "[pipeline p.b] columns: expected no from beside it");
+    CHECK_HAS(load_bad(BASE "[pipeline p]\ntable = w.t\ncolumns = x\nfrom = a\n"), "[pipeline p] from: belongs in a [pipeline p.PART]");
+    CHECK_HAS(load_bad(BASE "[pipeline p]\n[pipeline p.a]\ntable = w.a\n[pipeline p.b]\ntable = w.b\nfrom = a\n"), "from: expected columns in part 'a'");
+}
+
+TEST(config, a_look_up_needs_file_and_columns)
+{
+    CHECK_STR(load_bad(BASE "[lookup input]\n"), "bad.ini:3: [lookup input] file: expected another name of the section: SQL has a table of this name, or keeps it "
+                                                 "for itself\nbad.ini:3: [lookup input] file: missing: the file to read\n"
+                                                 "bad.ini:3: [lookup input] columns: missing: names and types\n");
+    CHECK_HAS(load_bad(BASE "[lookup l]\nfile = x\ncolumns = a\nkey = b\n"), "[lookup l] key: 'b' is not among the columns");
+    CHECK_HAS(load_bad(BASE "[lookup l]\nfile = x\ncolumns = a\nmax_rejects = 1\n"), "[lookup l] max_rejects: unknown key; it belongs in [pipeline]");
 }

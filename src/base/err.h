@@ -63,6 +63,7 @@ enum err_code {
     ERR_REJECTS,
     ERR_COUNTS,
     ERR_INFER,
+    ERR_SQL,
     /* programs of the ini */
     ERR_PROGRAM,
     ERR_PROGRAM_AGAIN,

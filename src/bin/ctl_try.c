@@ -19,6 +19,7 @@
 #include "bin/table.h"
 #include "io/db.h"
 #include "io/spool.h"
+#include "pipeline/step.h"
 #include "role/loader.h"
 #include "role/pass.h"
 #include "role/worker.h"
@@ -55,8 +56,10 @@ static void check_json(const struct buf *faults, const struct buf *warnings, boo
     puts(doc.p);
 }
 
-/* Can its target do what the recipe asks? Of columns that are found out from the data nothing is known yet. */
-static int check_recipe(const struct config *config, const struct recipe *r, struct err *err)
+/* Can its steps and its target do what the recipe asks? Of columns that are found out from the data nothing is known yet. *fault: the
+ * key that is wrong. */
+static int check_recipe(const struct config *config, const struct pipeline *p, const struct recipe *r, struct step_fault *fault,
+                        struct err *err)
 {
     struct table_spec spec;
     const struct target_config *tc = config_target(config, r->target);
@@ -64,17 +67,18 @@ static int check_recipe(const struct config *config, const struct recipe *r, str
     AUTO(free_charp) char *key = calloc((size_t)r->nkey + 1, sizeof(int));
     if (!key)
         return err_nomem(err);
-    const struct columns *columns = recipe_output(r, &r->columns);
-    if (!t || !columns->n)
+    if (!t || !r->columns.n)
         return 0; /* check_targets() has said what is wrong with the target */
-    struct columns marked = { 0 };
-    if (recipe_marks_rows(r) && recipe_marked_columns(&marked, r, columns, err) < 0)
+    AUTO(columns_clear) struct columns columns = { 0 }, marked = { 0 };
+    const struct step_part part = { .config = config, .pipeline = p, .recipe = r, .fault = fault };
+    if (steps_check(&columns, &part, &r->columns, err) < 0)
         return -1;
-    int rc = table_spec_of(&spec, r, marked.n ? &marked : columns, (int *)(void *)key, err);
-    if (rc == 0)
-        rc = t->check(tc, &spec, err);
-    columns_clear(&marked);
-    return rc;
+    *fault = (struct step_fault){ r->place, "mode" };
+    if (recipe_marks_rows(r) && recipe_marked_columns(&marked, r, &columns, err) < 0)
+        return -1;
+    if (table_spec_of(&spec, r, marked.n ? &marked : &columns, (int *)(void *)key, err) < 0)
+        return -1;
+    return t->check(tc, &spec, err);
 }
 
 /* A line of faults for each target of no known kind, and for each recipe whose target cannot do it; -1 when there is one. */
@@ -95,9 +99,10 @@ static int check_targets(const struct config *config, struct buf *faults)
     for (int i = 0; i < config->npipelines; i++)
         for (int k = 0; k < config->pipelines[i].nparts; k++) {
             const struct recipe *r = &config->pipelines[i].parts[k];
-            if (check_recipe(config, r, &err) == 0)
+            struct step_fault fault = { r->place, "mode" };
+            if (check_recipe(config, &config->pipelines[i], r, &fault, &err) == 0)
                 continue;
-            buf_addf(faults, "%s: [pipeline %s] mode: %s\n", r->place, r->name, err.msg);
+            buf_addf(faults, "%s: [pipeline %s] %s: %s\n", fault.place, r->name, fault.key, err.msg);
             rc = -1;
         }
     return rc;

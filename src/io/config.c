@@ -276,6 +276,7 @@ static void sections_bind(struct build *b)
     c->remotes = zeroed(b, (size_t)count(b, AT_REMOTE), sizeof *c->remotes);
     c->targets = zeroed(b, (size_t)count(b, AT_TARGET), sizeof *c->targets);
     c->enriches = zeroed(b, (size_t)count(b, AT_ENRICH), sizeof *c->enriches);
+    c->lookups = zeroed(b, (size_t)count(b, AT_LOOKUP), sizeof *c->lookups);
     c->pipelines = zeroed(b, (size_t)count(b, AT_PIPELINE), sizeof *c->pipelines);
     for (int i = 0; !failed(b) && i < b->ini.nsections; i++) {
         struct bound *s = &b->bound[i];
@@ -291,6 +292,11 @@ static void sections_bind(struct build *b)
             struct enrich_config *e = s->object = &c->enriches[c->nenriches++];
             e->name = s->name;
             key_defaults(&b->keys, AT_ENRICH, e);
+        } else if (s->def == &section_defs[AT_LOOKUP]) {
+            struct lookup *l = s->object = &c->lookups[c->nlookups++];
+            l->name = l->recipe.name = s->name;
+            s->recipe = &l->recipe;
+            key_defaults(&b->keys, AT_LOOKUP, l);
         } else if (s->def == &section_defs[AT_PIPELINE] && !s->part) {
             s->pipeline = s->object = &c->pipelines[c->npipelines++];
             s->pipeline->name = s->name;
@@ -597,9 +603,10 @@ static void check_enrich_names(struct build *b, int i, const struct recipe *r)
     }
 }
 
-/* What the table gets are then the columns that are read and those of the enrichments, unless output= says what. */
+/* What the table gets are then the columns that are read or computed and those of the enrichments, unless a later step says what. */
 static void check_enriched(struct build *b, int i, struct recipe *r)
 {
+    AUTO(columns_clear) struct columns before = { 0 };
     struct columns all = { 0 };
     struct err err;
     if (!r->nenrich)
@@ -609,9 +616,9 @@ static void check_enriched(struct build *b, int i, struct recipe *r)
     check_enrich_names(b, i, r);
     if (b->ini.nfaults || failed(b)) /* what follows would tell of them again */
         return;
-    if (config_enriched(b->c, r, &r->columns, &all, &err) < 0)
+    if (columns_join(&before, &r->columns, &r->computed, &err) < 0 || config_enriched(b->c, r, &before, &all, &err) < 0)
         check_fault(b, i, "enrich", "%s", err.msg);
-    else if (r->output_text)
+    else if (r->output_text || r->transform.text)
         columns_clear(&all);
     else
         r->output = all;
@@ -637,8 +644,8 @@ static void check_table(struct build *b, int i, const struct recipe *r)
 static void check_output(struct build *b, int i, struct recipe *r)
 {
     check_columns(b, i, "output", r->output_text, &r->output);
-    if (r->output_text && !r->filter.argv)
-        check_fault(b, i, "output", "expected filter beside it, which gives such rows");
+    if (r->output_text && !r->filter.argv && !r->transform.text)
+        check_fault(b, i, "output", "expected filter or transform beside it, which gives such rows");
     for (int c = 0; c < r->output.n; c++)
         if (r->output.v[c].builtin != BUILTIN_NONE)
             check_fault(b, i, "output", "%s: '%s' is no value of a row that comes back; name it in columns", r->output.v[c].name,
@@ -648,7 +655,7 @@ static void check_output(struct build *b, int i, struct recipe *r)
 static void check_distinct(struct build *b, int i, const struct recipe *r)
 {
     for (int k = 0; k < r->ndistinct && !failed(b); k++)
-        if (r->columns.n && columns_find(&r->columns, str_of(r->distinct[k])) < 0)
+        if (r->columns.n && columns_find(&r->columns, str_of(r->distinct[k])) < 0 && columns_find(&r->computed, str_of(r->distinct[k])) < 0)
             check_fault(b, i, "distinct", "'%s' is not among the columns", r->distinct[k]);
 }
 
@@ -664,13 +671,69 @@ static void check_clean(struct build *b, int i, const struct recipe *r)
         clean_free(clean);
 }
 
-static void check_key(struct build *b, int i, const struct recipe *r)
+/* Where the column of a line of compute= ends: at the first = outside of quotes and brackets. */
+static size_t column_part(struct str line)
+{
+    bool quoted = false;
+    int depth = 0;
+    for (size_t i = 0; i < line.n; i++) {
+        char c = line.p[i];
+        quoted ^= c == '"';
+        depth += quoted ? 0 : c == '(' ? 1 : c == ')' ? -1 : 0;
+        if (c == '=' && !quoted && depth <= 0)
+            return i;
+    }
+    return line.n;
+}
+
+/* The lines of compute=: NAME:TYPE = EXPRESSION. */
+static void check_compute(struct build *b, int i, struct recipe *r)
+{
+    AUTO(buf_clear) struct buf names = { 0 };
+    size_t lines = 1, n = 0;
+    for (const char *p = r->compute.text; p && *p; p++)
+        lines += *p == '\n';
+    r->computed_sql = r->compute.text ? zeroed(b, lines, sizeof *r->computed_sql) : NULL;
+    for (const char *p = r->compute.text; p && *p && !failed(b);) {
+        struct str line = { p, strcspn(p, "\n") };
+        p += line.n + (p[line.n] == '\n');
+        if (!str_trim(line).n)
+            continue;
+        size_t at = column_part(line);
+        struct str name = str_trim((struct str){ line.p, at });
+        struct str sql = at < line.n ? str_trim((struct str){ line.p + at + 1, line.n - at - 1 }) : (struct str){ "", 0 };
+        if (!name.n || !sql.n) {
+            check_fault(b, i, "compute", "'%.*s': expected NAME:TYPE = EXPRESSION, a line for each column", (int)(line.n < 100 ? line.n : 100), line.p);
+            return;
+        }
+        buf_addf(&names, "%s%.*s", n ? ", " : "", (int)name.n, name.p);
+        r->computed_sql[n++] = keep(b, sql);
+    }
+    b->ini.failed |= names.failed;
+    check_columns(b, i, "compute", n && !names.failed ? names.p : NULL, &r->computed);
+    if (r->computed.n && (size_t)r->computed.n != n)
+        check_fault(b, i, "compute", "expected one column a line: NAME:TYPE = EXPRESSION");
+    for (int c = 0; c < r->computed.n; c++)
+        if (columns_find(&r->columns, str_of(r->computed.v[c].name)) >= 0)
+            check_fault(b, i, "compute", "'%s' is among the columns already", r->computed.v[c].name);
+}
+
+/* Of the table: NULL when it has none of that name. *known: are its columns known here? */
+static const struct column *table_column(const struct recipe *r, const char *name, bool *known)
 {
     const struct columns *columns = recipe_output(r, &r->columns);
+    int at = columns_find(columns, str_of(name)), computed = r->output.n ? -1 : columns_find(&r->computed, str_of(name));
+    *known = columns->n && (r->output.n || !r->transform.text);
+    return at >= 0 ? &columns->v[at] : computed >= 0 ? &r->computed.v[computed] : NULL;
+}
+
+static void check_key(struct build *b, int i, const struct recipe *r)
+{
+    bool known;
     if (mode_has_key(r->mode) && !r->nkey && !given(b, i, "key"))
         check_fault(b, i, "mode", "%s needs key=, the columns that name a row", load_mode_names[r->mode]);
     for (int k = 0; k < r->nkey && !failed(b); k++) {
-        if (columns->n && columns_find(columns, str_of(r->key[k])) < 0)
+        if (!table_column(r, r->key[k], &known) && known)
             check_fault(b, i, "key", "'%s' is not among the columns", r->key[k]);
         for (int j = 0; j < k; j++)
             if (strcasecmp(r->key[j], r->key[k]) == 0)
@@ -691,14 +754,11 @@ static void check_meeting(struct build *b, int i, const struct recipe *r)
     for (size_t k = 0; k < COUNT_OF(keys); k++)
         if (keys[k].given && r->mode != MODE_UPSERT && r->mode != MODE_HISTORY)
             check_fault(b, i, keys[k].key, "expected mode = upsert or history beside it");
-    const struct columns *columns = recipe_output(r, &r->columns);
-    if (!columns->n || failed(b))
-        return;
-    int version = r->version ? columns_find(columns, str_of(r->version)) : 0;
-    int deleted = r->deleted ? columns_find(columns, str_of(r->deleted)) : 0;
-    if (version < 0)
+    bool known;
+    if (r->version && !table_column(r, r->version, &known) && known)
         check_fault(b, i, "version", "'%s' is not among the columns", r->version);
-    if (deleted < 0 || (r->deleted && columns->v[deleted].type != TYPE_BOOLEAN))
+    const struct column *deleted = r->deleted ? table_column(r, r->deleted, &known) : NULL;
+    if (r->deleted && known && (!deleted || deleted->type != TYPE_BOOLEAN))
         check_fault(b, i, "deleted", "'%s' is no boolean column", r->deleted);
 }
 
@@ -720,17 +780,27 @@ static void check_signs(struct build *b, int i, const struct recipe *r)
         check_fault(b, i, "decimal_point", "expected . or ,");
 }
 
-static void keep_place(struct build *b, int i, struct recipe *r)
+/* FILE:LINE of the key, or of the section when it has none. */
+static char *place_of(struct build *b, int i, const char *key)
 {
     const struct ini_section *s = &b->ini.sections[i];
-    const struct ini_entry *e = entry_find(b, i, "mode", NULL);
+    const struct ini_entry *e = entry_find(b, i, key, NULL);
     struct buf place = { 0 };
     if (!e && b->bound[i].parent >= 0)
-        e = entry_find(b, b->bound[i].parent, "mode", NULL);
+        e = entry_find(b, b->bound[i].parent, key, NULL);
     buf_addf(&place, "%s:%d", b->ini.files[e ? e->file : s->file], e ? e->line : s->line);
-    r->place = place.failed ? NULL : keep(b, buf_str(&place));
+    char *kept = place.failed ? NULL : keep(b, buf_str(&place));
     b->ini.failed |= place.failed;
     buf_clear(&place);
+    return kept;
+}
+
+static void keep_places(struct build *b, int i, struct recipe *r)
+{
+    r->place = place_of(b, i, "mode");
+    r->where.place = place_of(b, i, "where");
+    r->compute.place = place_of(b, i, "compute");
+    r->transform.place = place_of(b, i, "transform");
 }
 
 /* A program is not run once more to find out its columns: who knows what it does. */
@@ -743,16 +813,46 @@ static void check_program_columns(struct build *b, int i)
         check_fault(b, i, "columns", "missing: the columns of the tables of a message are not found out");
     if (recipe_is_message(b->bound[i].recipe) && b->bound[i].recipe->closing_line)
         check_fault(b, i, "closing_line", "expected a format that is not message: its brackets say where it ends");
-    if (b->bound[i].recipe->by_program && !given(b, i, "columns"))
+    if (b->bound[i].recipe->by_program && !b->bound[i].recipe->from && !given(b, i, "columns"))
         check_fault(b, i, "columns", "missing: the columns of what a program writes are not found out");
+}
+
+/* A part that gets the rows of another one has its columns. */
+static void check_from(struct build *b, int i, struct recipe *r)
+{
+    const struct bound *own = &b->bound[i];
+    const struct pipeline *p = own->pipeline;
+    r->from_part = -1;
+    if (!r->from)
+        return;
+    if (!own->part)
+        check_fault(b, i, "from", "belongs in a [pipeline %s.PART]: it names another part", own->name);
+    for (int k = 0; own->part && k < p->nparts; k++)
+        if (p->parts[k].name && !strcmp(p->parts[k].name + strlen(own->name) + 1, r->from) && !p->parts[k].from)
+            r->from_part = k;
+    if (own->part && r->from_part < 0)
+        check_fault(b, i, "from", "'%s' is no part of this pipeline that has members of its own", r->from);
+    if (r->from_part < 0)
+        return;
+    for (const char *const *key = (const char *const[]){ "columns", "member", "clean", NULL }; *key; key++)
+        if (entry_find(b, i, *key, NULL))
+            check_fault(b, i, *key, "expected no from beside it: the rows are read as part '%s' reads them", r->from);
+    r->columns_text = p->parts[r->from_part].columns_text;
+    r->clean = NULL;
+    if (!r->columns_text)
+        check_fault(b, i, "from", "expected columns in part '%s': they are not found out for two", r->from);
+    if (recipe_is_message(r))
+        check_fault(b, i, "from", "expected another format than message, whose tables have rows of their own");
 }
 
 static void check_recipe(struct build *b, int i)
 {
     struct recipe *r = b->bound[i].recipe;
-    keep_place(b, i, r);
+    keep_places(b, i, r);
+    check_from(b, i, r);
     check_table(b, i, r);
     check_columns(b, i, "columns", r->columns_text, &r->columns);
+    check_compute(b, i, r);
     check_distinct(b, i, r);
     check_output(b, i, r);
     check_enriched(b, i, r);
@@ -761,6 +861,20 @@ static void check_recipe(struct build *b, int i)
     check_key(b, i, r);
     check_meeting(b, i, r);
     check_signs(b, i, r);
+}
+
+static void check_lookup(struct build *b, int i)
+{
+    struct lookup *l = b->bound[i].object;
+    if (strcasecmp(l->name, "input") == 0 || strncasecmp(l->name, "sqlite_", 7) == 0)
+        check_fault(b, i, "file", "expected another name of the section: SQL has a table of this name, or keeps it for itself");
+    if (!l->file && !given(b, i, "file"))
+        check_fault(b, i, "file", "missing: the file to read");
+    if (!l->recipe.columns_text && !given(b, i, "columns"))
+        check_fault(b, i, "columns", "missing: names and types");
+    check_columns(b, i, "columns", l->recipe.columns_text, &l->recipe.columns);
+    check_key(b, i, &l->recipe);
+    check_signs(b, i, &l->recipe);
 }
 
 /* Two parts that load the same table. */
@@ -971,6 +1085,8 @@ static void check(struct build *b)
             check_remote(b, i);
         else if (s->def == &section_defs[AT_TARGET])
             check_target(b, i);
+        else if (s->def == &section_defs[AT_LOOKUP])
+            check_lookup(b, i);
         else if (s->def == &section_defs[AT_WORKER])
             worker = i;
         if (s->def == &section_defs[AT_PIPELINE] && s->object)
@@ -1100,9 +1216,12 @@ void config_free(struct config *c)
         for (int j = 0; c->pipelines[i].parts && j < c->pipelines[i].nparts; j++) {
             columns_clear(&c->pipelines[i].parts[j].columns);
             columns_clear(&c->pipelines[i].parts[j].output);
+            columns_clear(&c->pipelines[i].parts[j].computed);
         }
     for (int i = 0; i < c->nenriches; i++)
         columns_clear(&c->enriches[i].columns);
+    for (int i = 0; i < c->nlookups; i++)
+        columns_clear(&c->lookups[i].recipe.columns);
     arena_clear(&c->arena);
     free(c);
 }

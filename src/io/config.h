@@ -105,11 +105,20 @@ struct command_limits {
     char *env;      /* one "NAME = value" a line; references allowed in the value; or NULL */
 };
 
+/* SQL of the ini. */
+struct sql_text {
+    char *text;  /* NULL: none */
+    char *file;  /* behind @file:, as written, where it was read from one; else NULL */
+    char *place; /* FILE:LINE of its key, for faults found later */
+};
+
 /* How the bytes of a member become rows, and rows become typed: keys of [pipeline NAME] and
  * [pipeline NAME.PART]. */
 struct recipe {
     char *name;     /* NAME, or NAME.PART */
     char *place;    /* FILE:LINE of mode=, or of the section without one: for faults found later */
+    char *from;     /* name of the part whose rows this one gets, instead of members of its own; or NULL */
+    int from_part;  /* its place among the pipeline's parts; of one without from: -1 */
     char *member;   /* globs separated by commas, or NULL: every member */
     char *format;   /* "csv", "tsv", "json", "jsonl", or "auto" */
     char delimiter; /* 0: by format (',' or tab) or found out when format = auto */
@@ -131,6 +140,10 @@ struct recipe {
     char **distinct;       /* columns whose values no two rows of a job have in common */
     int ndistinct;
     struct command filter; /* the rows go through it */
+    struct sql_text where, compute, transform;
+    struct columns computed; /* by compute, in its order; each with: */
+    char **computed_sql;     /* its expression */
+    int64_t transform_timeout_ms; /* SQL that moves no row for so long is broken off */
     enum infer_from infer;
     char **nulls; /* null tokens; nnulls == -1: not given, then an unquoted empty field is null */
     int nnulls;
@@ -157,6 +170,12 @@ struct recipe {
 };
 
 enum { CONFIG_PARTS_MAX = 16 };
+
+/* A file that SQL of the pipelines can read as a table: [lookup NAME]. */
+struct lookup {
+    char *name, *file;
+    struct recipe recipe; /* how it is read: format, columns and what belongs to them; key: an index, and unique */
+};
 
 /* What a scan does about runs that nobody was there for, about objects that changed, and with those that are loaded. */
 enum missed { MISSED_ONCE, MISSED_SKIP, MISSED_ALL };
@@ -236,6 +255,8 @@ struct config {
     int nenriches;
     struct pipeline *pipelines;
     int npipelines;
+    struct lookup *lookups;
+    int nlookups;
     struct arena arena; /* owns all strings */
 };
 

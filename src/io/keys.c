@@ -23,6 +23,7 @@ const struct section_def section_defs[SECTION_DEFS] = {
                     "how to talk to every URI that begins with its url; the longest one wins" },
     [AT_TARGET] = { "target", true, "a warehouse" },
     [AT_ENRICH] = { "enrich", true, "columns that an HTTP server fills, see ENRICHMENT" },
+    [AT_LOOKUP] = { "lookup", true, "a file that where, compute and transform can read as a table of that name, see SQL" },
     [AT_PIPELINE] = { "pipeline", true, "where from, how to read, where to" },
 };
 
@@ -35,6 +36,7 @@ static const char *const empty_words[] = { "fail", "ok", NULL };
 static const char *const log_words[] = { "text", "json", NULL };
 static const char *const level_words[] = { "error", "warn", "info", "debug", NULL };
 static const char *const format_words[] = { "auto", "csv", "tsv", "json", "jsonl", "message", NULL };
+static const char *const lookup_format_words[] = { "auto", "csv", "tsv", "json", "jsonl", NULL };
 static const char *const encoding_words[] = { "utf-8",    "latin1",   "utf-16",
                                               "utf-16le", "utf-16be", "utf-8-replace", NULL };
 static const char *const ragged_words[] = { "reject", "fill", NULL };
@@ -213,6 +215,26 @@ static const struct key keys[] = {
       "bytes of answers in the cache; the oldest go first" },
     { AT_ENRICH, "answer", KEY_SIZE, IN(enrich_config, answer_bytes), "64K", 1 * KIB, 4 * MIB, NULL, 0,
       "a longer answer is an error" },
+    { AT_LOOKUP, "file", KEY_PATH, IN(lookup, file), NULL, 0, 0, NULL, NEEDED,
+      "the file, which each job reads anew; it may be compressed" },
+    { AT_LOOKUP, "columns", KEY_COLUMNS, IN(lookup, recipe.columns_text), NULL, 0, 0, NULL, LINES | NEEDED,
+      "names and types, see COLUMNS" },
+    { AT_LOOKUP, "key", KEY_LIST, IN(lookup, recipe.key), NULL, 0, 0, NULL, LINES,
+      "columns that name a row, with commas between: looking up by them is fast, and none is there twice" },
+    { AT_LOOKUP, "format", KEY_NAME, IN(lookup, recipe.format), "auto", 0, 0, lookup_format_words, 0,
+      "these and those below: as in a pipeline" },
+    { AT_LOOKUP, "delimiter", KEY_CHAR, IN(lookup, recipe.delimiter), NULL, 1, 0, NULL, 0, "between fields" },
+    { AT_LOOKUP, "quote", KEY_CHAR, IN(lookup, recipe.quote), "\"", 0, 0, NULL, 0, "around fields" },
+    { AT_LOOKUP, "header", KEY_YES, IN(lookup, recipe.header), "yes", 0, 0, yes_no, 0, "the first line has the names of the fields" },
+    { AT_LOOKUP, "skip_lines", KEY_NUMBER, IN(lookup, recipe.skip_lines), "0", 0, 1000000000, NULL, 0,
+      "lines before the header, or before the data" },
+    { AT_LOOKUP, "comment", KEY_CHAR, IN(lookup, recipe.comment), NULL, 0, 0, NULL, 0, "lines that begin with it are passed over" },
+    { AT_LOOKUP, "encoding", KEY_WORD, IN(lookup, recipe.encoding), "utf-8", 0, 0, encoding_words, 0, "of the file" },
+    { AT_LOOKUP, "records", KEY_TEXT, IN(lookup, recipe.records), NULL, 0, 0, NULL, 0, "JSON: path of the array that holds the rows" },
+    { AT_LOOKUP, "null", KEY_LIST, IN(lookup, recipe.nulls), NULL, 0, 0, NULL, LINES | EMPTY,
+      "values that mean null, with commas between" },
+    { AT_LOOKUP, "zone", KEY_ZONE, IN(lookup, recipe.zone), NULL, 0, 0, NULL, 0, "of timestamps that name none" },
+    { AT_LOOKUP, "decimal_point", KEY_CHAR, IN(lookup, recipe.decimal_point), ".", 1, 0, NULL, 0, "of numbers: . or ," },
 
     { AT_PIPELINE, "source", KEY_SOURCE, IN(pipeline, source), NULL, 0, 0, NULL, 0,
       "URI or path of a job's object when the submit names none; {name} is the job's parameter of "
@@ -291,6 +313,8 @@ static const struct key keys[] = {
 
     { AT_RECIPE, "member", KEY_GLOBS, IN(recipe, member), NULL, 0, 0, NULL, LINES,
       "the members to read, such as *.csv, *.txt; each glob is tried on the whole name and on its last part; all when not given" },
+    { AT_RECIPE, "from", KEY_TEXT, IN(recipe, from), NULL, 0, 0, NULL, 0,
+      "in a [pipeline NAME.PART]: another part, whose rows this one gets as they are read, instead of members of its own, see SQL" },
     { AT_RECIPE, "format", KEY_NAME, IN(recipe, format), "auto", 0, 0, format_words, 0,
       "auto looks at the first bytes of a member; message: a JSON array of tables with their rows, see PROGRAMS" },
     { AT_RECIPE, "delimiter", KEY_CHAR, IN(recipe, delimiter), NULL, 1, 0, NULL, 0,
@@ -325,8 +349,18 @@ static const struct key keys[] = {
     { AT_RECIPE, "filter", KEY_COMMAND, IN(recipe, filter), NULL, 0, 0, NULL, LINES,
       "a program and its arguments that the rows go through: they are its standard input, and what it writes is loaded, see PROGRAMS" },
     { AT_RECIPE, "output", KEY_COLUMNS, IN(recipe, output_text), NULL, 0, 0, NULL, LINES,
-      "names and types of the rows that the table gets, where they are not those of columns: of those that a filter gives; "
-      "each value is typed again by them" },
+      "names and types of the rows that the table gets, where they are not those of columns: of those that a filter or transform "
+      "gives; each value is typed again by them" },
+    { AT_RECIPE, "where", KEY_SQL_TEXT, IN(recipe, where), NULL, 0, 0, NULL, LINES,
+      "SQL expression over the columns of a row, or @file:PATH of it: rows for which it is not true are left out, and counted as "
+      "filtered, see SQL" },
+    { AT_RECIPE, "compute", KEY_SQL_TEXT, IN(recipe, compute), NULL, 0, 0, NULL, LINES,
+      "more columns of the table, a line for each: NAME:TYPE = SQL expression over the columns of a row; where can use them" },
+    { AT_RECIPE, "transform", KEY_SQL_TEXT, IN(recipe, transform), NULL, 0, 0, NULL, LINES,
+      "SELECT over the table input, which is all rows of the job, or @file:PATH of it; its result is loaded. Columns have the types of "
+      "those of input or a look-up that have the same names, or those of output" },
+    { AT_RECIPE, "transform_timeout", KEY_DURATION, IN(recipe, transform_timeout_ms), "1h", 100, 30 * (int64_t)DAYS, NULL, 0,
+      "SQL of where, compute or transform that takes and gives no row for so long is broken off" },
     { AT_RECIPE, "infer", KEY_WORD, IN(recipe, infer), "member", 0, 0, infer_words, 0,
       "where columns are found out: the whole first member, or a sample of it" },
     { AT_RECIPE, "null", KEY_LIST, IN(recipe, nulls), NULL, 0, 0, NULL, LINES | EMPTY,
@@ -825,6 +859,18 @@ static bool parse_sql(struct key_reader *kr, const struct key *k, const char *te
     return good;
 }
 
+/* SQL with where it comes from. */
+static bool parse_sql_text(struct key_reader *kr, const struct key *k, const char *text, void *base)
+{
+    struct sql_text *t = PLACE(struct sql_text);
+    struct key inner = *k;
+    inner.at = k->at + offsetof(struct sql_text, text);
+    if (!parse_sql(kr, &inner, text, base))
+        return false;
+    t->file = strncmp(text, "@file:", 6) ? NULL : keep(kr, str_of(text + 6));
+    return true;
+}
+
 static bool parse_cron(struct key_reader *kr, const struct key *k, const char *text, void *base)
 {
     struct scan_config *s = PLACE(struct scan_config);
@@ -969,6 +1015,7 @@ static const struct type_def {
     [KEY_TABLE] = { "table", parse_table },
     [KEY_REJECTS] = { "number, share", parse_rejects },
     [KEY_SQL] = { "SQL", parse_sql },
+    [KEY_SQL_TEXT] = { "SQL", parse_sql_text },
     [KEY_CRON] = { "times", parse_cron },
     [KEY_AFTER] = { "word", parse_after },
     [KEY_COMMAND] = { "program", parse_command },
@@ -1030,6 +1077,8 @@ void key_defaults(struct key_reader *kr, enum scope scope, void *base)
         ((struct recipe *)base)->nnulls = -1;
     if (scope == AT_ENRICH)
         ((struct enrich_config *)base)->round = -1;
+    if (scope == AT_LOOKUP)
+        ((struct lookup *)base)->recipe.nnulls = -1;
 }
 
 bool key_is_private(const struct key *k)

@@ -23,6 +23,7 @@ enum scope {
     AT_REMOTE,
     AT_TARGET,
     AT_ENRICH,
+    AT_LOOKUP,
     AT_PIPELINE,
     AT_RECIPE,
     SCOPES
@@ -58,6 +59,7 @@ enum key_type {
     KEY_TABLE,
     KEY_REJECTS,
     KEY_SQL,
+    KEY_SQL_TEXT,
     KEY_CRON,
     KEY_AFTER,
     KEY_COMMAND,

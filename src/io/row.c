@@ -403,6 +403,38 @@ void columns_clear(struct columns *c)
     *c = (struct columns){ 0 };
 }
 
+int columns_add_like(struct columns *c, const struct column *like, const char *name, struct err *err)
+{
+    if (columns_find(c, str_of(name)) >= 0)
+        return err_set(err, ERR_CONFIG, "the column '%s' is there twice", name);
+    struct column *v = realloc(c->v, ((size_t)c->n + 1) * sizeof *v);
+    if (!v)
+        return err_nomem(err);
+    c->v = v;
+    struct column *to = &v[c->n];
+    *to = (struct column){ .name = strdup(name), .from = strdup(name), .type = like->type, .scale = like->scale, .required = like->required };
+    if (!to->name || !to->from) {
+        free(to->name);
+        free(to->from);
+        return err_nomem(err);
+    }
+    c->n++;
+    return 0;
+}
+
+int columns_join(struct columns *out, const struct columns *a, const struct columns *b, struct err *err)
+{
+    AUTO(columns_clear) struct columns both = { 0 };
+    for (int i = 0; i < a->n + b->n; i++) {
+        const struct column *c = i < a->n ? &a->v[i] : &b->v[i - a->n];
+        if (columns_add_like(&both, c, c->name, err) < 0)
+            return -1;
+    }
+    *out = both;
+    both = (struct columns){ 0 };
+    return 0;
+}
+
 int columns_find(const struct columns *c, struct str name)
 {
     for (int i = 0; i < c->n; i++)

@@ -68,6 +68,11 @@ int columns_parse(struct columns *out, const char *text, struct err *err);
 int columns_parse_all(struct columns *out, const char *text,
                       bool (*told)(void *arg, const struct err *fault), void *arg, struct err *err);
 void columns_clear(struct columns *c);
+/* One more at the end, of the type of `like`, required as that is, with that name here and in `from`. Errors: config (the name
+ * is there), no-memory. */
+int columns_add_like(struct columns *c, const struct column *like, const char *name, struct err *err);
+/* Those of a, then those of b, as above. -1: *out is empty. */
+int columns_join(struct columns *out, const struct columns *a, const struct columns *b, struct err *err);
 int columns_find(const struct columns *c,
                  struct str name); /* by table name, ASCII case ignored; -1: none */
 void columns_print(const struct columns *c,

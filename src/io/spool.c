@@ -160,6 +160,23 @@ int spool_create(struct spool *s, const char *uid, int64_t token, int n, struct 
     return fd < 0 ? spool_fail(err, s, "make 'staged/%s'", name) : fd;
 }
 
+int spool_scratch(struct spool *s, struct err *err)
+{
+    int fd = openat(s->staged, ".", O_TMPFILE | O_RDWR | O_EXCL | O_CLOEXEC, SPOOL_FILE_MODE);
+    if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL))
+        return fd < 0 ? spool_fail(err, s, "make a scratch file in 'staged'") : fd;
+    /* a file system without such files: one with a name, for a moment (the sweep takes it if we die in between) */
+    char name[SPOOL_NAME], uid[SYS_UID_LEN + 1];
+    sys_uid(uid);
+    snprintf(name, sizeof name, "%s.scratch", uid);
+    fd = openat(s->staged, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, SPOOL_FILE_MODE);
+    if (fd < 0 || unlinkat(s->staged, name, 0) < 0) {
+        spool_fail(err, s, "make 'staged/%s'", name);
+        fd_closep(&fd);
+    }
+    return fd;
+}
+
 static int rename_outputs(struct spool *s, const char *folder, const struct spool_file *files,
                           int n, struct err *err)
 {

@@ -39,6 +39,8 @@ void spool_close(struct spool *s);
 /* A new, empty staged/<uid>.<token>/<n>.part opened O_RDWR; -1 with *err. An old one of the same
  * name is replaced. */
 int spool_create(struct spool *s, const char *uid, int64_t token, int n, struct err *err);
+/* A new, empty file without a name opened O_RDWR, which is gone when nobody has it open any more; -1 with *err. */
+int spool_scratch(struct spool *s, struct err *err);
 /*
  * Publish finished outputs of a claim: the .part files whose numbers and extensions are given exist
  * afterwards as <n>.<ext>, whole, whatever power does: fsync of each file (skipped for those with

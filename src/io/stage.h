@@ -48,8 +48,12 @@ struct load_counts {
     int64_t inserted, updated, unchanged, deleted, removed;
 };
 
+/* Other files than of outputs: one without a name that is gone when it is closed, and, plus its number, a look-up of the
+ * configuration, for reading. */
+enum { STAGE_SCRATCH = 1000, STAGE_LOOKUP = 2000 };
+
 struct stage {
-    /* A new, empty, writable, seekable file for output `number`; -1 with *err. The caller owns the fd. */
+    /* A new, empty, writable, seekable file for output `number`, or one of those above; -1 with *err. The caller owns the fd. */
     int (*open_file)(void *arg, int number, const char *ext, struct err *err);
     void *arg;
     size_t inline_max; /* STAGE_INLINE_MAX; 0 in tests that want files */

@@ -16,8 +16,7 @@
 #include "io/rejects.h"
 #include "pipeline/step.h"
 #include "read/cast.h"
-#include "read/closing.h"
-#include "read/format.h"
+#include "read/member.h"
 #include "read/message.h"
 #include "read/unpack.h"
 #include "source/source.h"
@@ -41,6 +40,9 @@ struct part {
     struct field *builtins;        /* of each column, its parameter's; NULL: no column is a builtin one */
     struct arena arena;            /* of the parameters' texts */
     int64_t members;
+    bool followed;                 /* other parts get its rows, too (from=) */
+    struct value *copied;          /* of a part that follows: a batch of the other one, that its steps may change */
+    const struct place **copied_places;
     bool refresh;                  /* a message says that its rows take the place of the table's */
 };
 
@@ -144,7 +146,7 @@ static int part_open(struct pipeline_run *r, struct part *part, const struct rec
     if (recipe->nkey && !(part->key = calloc((size_t)recipe->nkey, sizeof *part->key)))
         return err_nomem(err);
     const struct columns *staged = part->columns;
-    part->view = (struct step_part){ r->config, r->pipeline, recipe, r->uid, r->params, &r->rejects, &r->counts, &r->asker };
+    part->view = (struct step_part){ r->config, r->pipeline, recipe, r->uid, r->params, &r->rejects, &r->counts, &r->asker, stage, NULL };
     part->stager = (struct step){ .kind = &stager_kind, .part = &part->view };
     if (steps_open(&part->steps, &part->stager, &part->view, &staged, err) < 0)
         return -1;
@@ -158,7 +160,12 @@ static int part_open(struct pipeline_run *r, struct part *part, const struct rec
     if (table_spec_of(&part->spec, recipe, staged, part->key, err) < 0 ||
         part->target->check(tc, &part->spec, err) < 0)
         return -1;
-    if (builtins_open(r, part, err) < 0 || batch_init(&part->batch, (uint32_t)part->columns->n, err) < 0 ||
+    if (recipe->from) {
+        part->copied = calloc(BATCH_ROWS, mem_product((size_t)part->columns->n, sizeof *part->copied));
+        part->copied_places = calloc(BATCH_ROWS, sizeof *part->copied_places);
+        if (!part->copied || !part->copied_places)
+            return err_nomem(err);
+    } else if (builtins_open(r, part, err) < 0 || batch_init(&part->batch, (uint32_t)part->columns->n, err) < 0 ||
         cast_open(&part->cast, recipe, part->columns, err) < 0)
         return -1;
     return part->target->encode_open(&part->encoder, tc, &part->spec, stage, number, err);
@@ -175,6 +182,8 @@ static void part_close(struct part *part)
     columns_clear(&part->marked);
     arena_clear(&part->arena);
     free(part->builtins);
+    free(part->copied);
+    free(part->copied_places);
     free(part->marked_values);
     free(part->key);
 }
@@ -197,6 +206,9 @@ int pipeline_start(struct pipeline_run **out, const struct config *config, const
             return -1;
         }
     }
+    for (int i = 0; i < p->nparts; i++)
+        if (p->parts[i].from)
+            r->parts[p->parts[i].from_part].followed = true;
     *out = r;
     return 0;
 }
@@ -216,36 +228,6 @@ void pipeline_end(struct pipeline_run *r)
 }
 
 const struct pipeline_counts *pipeline_counts(const struct pipeline_run *r) { return &r->counts; }
-
-/* Read the first bytes of an input and give them out again: formats bid on them. */
-struct peek {
-    struct input input;
-    struct input *from;
-    char head[4096];
-    size_t n, at;
-};
-
-static ssize_t peek_read(struct input *in, void *buf, size_t cap, struct err *err)
-{
-    struct peek *p = (struct peek *)in;
-    if (p->at == p->n)
-        return p->from->read(p->from, buf, cap, err);
-    size_t n = p->n - p->at < cap ? p->n - p->at : cap;
-    memcpy(buf, p->head + p->at, n);
-    p->at += n;
-    return (ssize_t)n;
-}
-
-static int peek_open(struct peek *p, struct input *from, struct err *err)
-{
-    p->input = (struct input){ .read = peek_read, .size = from->size };
-    p->from = from;
-    p->n = p->at = 0;
-    for (ssize_t n = 1; n && p->n < sizeof p->head; p->n += (size_t)n)
-        if ((n = from->read(from, p->head + p->n, sizeof p->head - p->n, err)) < 0)
-            return -1;
-    return 0;
-}
 
 /* The field of a column that has what no field of the file has. It is written as a number is: no token makes a null of it. */
 static struct field builtin_field(const struct pipeline_run *r, const struct part *part, const struct column *c)
@@ -285,6 +267,25 @@ static int put_builtins(const struct pipeline_run *r, struct part *part, struct 
     return 0;
 }
 
+/* Parts with from= get a copy of each batch; their rows are counted as added. */
+static int give_followers(struct pipeline_run *r, const struct part *part, const struct rows *rows, struct err *err)
+{
+    int rc = 0;
+    for (int i = 0; i < r->nparts && rc == 0; i++) {
+        struct part *to = &r->parts[i];
+        struct rows copy = { rows->n, rows->cols, to->copied, to->copied_places };
+        if (!to->copied || &r->parts[to->recipe->from_part] != part)
+            continue;
+        memcpy(to->copied, rows->values, (size_t)rows->n * rows->cols * sizeof *rows->values);
+        memcpy(to->copied_places, rows->places, rows->n * sizeof *rows->places);
+        r->counts.added += rows->n;
+        r->rejects.table = to->spec.table;
+        rc = to->steps->kind->rows(to->steps, &copy, err);
+    }
+    r->rejects.table = part->spec.table;
+    return rc;
+}
+
 static int part_batch(struct pipeline_run *r, struct part *part, struct err *err)
 {
     struct rows rows;
@@ -293,53 +294,21 @@ static int part_batch(struct pipeline_run *r, struct part *part, struct err *err
         return -1;
     if (cast_batch(part->cast, &part->batch, &rows, &r->rejects, err) < 0)
         return -1;
+    if (part->followed && rows.n && give_followers(r, part, &rows, err) < 0)
+        return -1;
     if (part->steps->kind->rows(part->steps, &rows, err) < 0)
         return -1;
     r->counts.rejected = (uint64_t)r->rejects.count;
     return 0;
 }
 
-struct format_reader {
-    const struct format *format;
-    struct reader *reader;
-};
-static void reader_closep(struct format_reader *f)
-{
-    if (f->format)
-        f->format->close(f->reader);
-}
-static void decode_closep(struct input **in)
-{
-    if (*in)
-        decode_close(*in);
-}
-
-static void closing_closep(struct input **in)
-{
-    closing_close(*in);
-}
-
 static int part_member(struct pipeline_run *r, struct part *part, struct input *member, struct err *err)
 {
-    AUTO(decode_closep) struct input *decoded = decode_open(member, part->recipe->encoding, err);
-    if (!decoded)
-        return -1;
-    const char *glob = part->recipe->closing_line;
-    AUTO(closing_closep) struct input *closed = glob ? closing_open(decoded, glob, err) : NULL;
-    if (glob && !closed)
-        return -1;
-    struct peek peek;
-    if (peek_open(&peek, glob ? closed : decoded, err) < 0)
-        return -1;
-    if (peek.n == 0)
-        return 0; /* an empty member has no rows and no header */
-    AUTO(reader_closep) struct format_reader f = { 0 };
-    if (!(f.format = format_pick(part->recipe, (struct str){ peek.head, peek.n }, err)))
-        return -1;
-    if (f.format->open(&f.reader, part->recipe, part->columns, &peek.input, r->config->limits.row_bytes, err) < 0)
-        return -1;
-    int rc;
-    while ((rc = f.format->next(f.reader, &part->batch, err)) == 1)
+    AUTO(member_close) struct member_rows rows;
+    int rc = member_open(&rows, part->recipe, part->columns, member, r->config->limits.row_bytes, err);
+    if (rc <= 0)
+        return rc; /* an empty member has no rows and no header */
+    while ((rc = member_next(&rows, &part->batch, err)) == 1)
         if (part_batch(r, part, err) < 0)
             return -1;
     return rc;
@@ -348,6 +317,8 @@ static int part_member(struct pipeline_run *r, struct part *part, struct input *
 /* Does one of the globs match the member's whole name or its last part? */
 bool pipeline_wants(const struct recipe *recipe, const char *name)
 {
+    if (recipe->from)
+        return false;
     if (!recipe->member)
         return true;
     const char *slash = strrchr(name, '/');

@@ -3,9 +3,11 @@
 
 /* In the order in which rows go through them. NULL ends it. */
 static const struct step_kind *const kinds[] = {
+    &step_where,
     &step_distinct,
     &step_enrich,
     &step_filter,
+    &step_transform,
     NULL,
 };
 
@@ -30,6 +32,31 @@ int steps_open(struct step **first, struct step *last, const struct step_part *p
     }
     *end = last;
     return 0;
+}
+
+int steps_check(struct columns *out, const struct step_part *part, const struct columns *in, struct err *err)
+{
+    static const struct columns none = { 0 };
+    const struct columns *columns = in;
+    struct step *opened[COUNT_OF(kinds)];
+    int n = 0, rc = 0;
+    for (int i = 0; kinds[i] && rc == 0; i++) {
+        if (!kinds[i]->wanted(part->recipe))
+            continue;
+        if (part->fault)
+            *part->fault = (struct step_fault){ part->recipe->place, kinds[i]->name };
+        if ((rc = kinds[i]->open(&opened[n], part, columns, err)) < 0)
+            break;
+        opened[n]->kind = kinds[i];
+        columns = opened[n++]->columns;
+    }
+    if (rc == 0)
+        rc = columns_join(out, columns, &none, err);
+    while (n > 0) {
+        n--;
+        opened[n]->kind->close(opened[n]);
+    }
+    return rc;
 }
 
 int steps_finish(struct step *first, struct err *err)

@@ -17,6 +17,11 @@
 #include "io/row.h"
 #include "pipeline/pipeline.h"
 
+/* Which key of the ini an open() found at fault. */
+struct step_fault {
+    const char *place, *key; /* FILE:LINE */
+};
+
 /* The part that a step works for. Lives longer than the step. */
 struct step_part {
     const struct config *config;
@@ -26,6 +31,8 @@ struct step_part {
     struct rejects *rejects;  /* knows the object and the member at hand */
     struct pipeline_counts *counts;
     const struct asker *asker; /* whom to ask what is not in the rows */
+    const struct stage *stage;  /* NULL: as steps_check says */
+    struct step_fault *fault;   /* NULL: nobody asks */
 };
 
 struct step_kind;
@@ -39,7 +46,8 @@ struct step {
 struct step_kind {
     const char *name;
     bool (*wanted)(const struct recipe *recipe);
-    /* Opened for rows of the columns `in`, which live as long as the step; fills *out, all but kind, part and next. */
+    /* Opened for rows of the columns `in`, which live as long as the step; fills *out, all but kind, part and next. Without part->stage
+     * nothing outside of the step is opened, read or started: only what is wrong with the ini is told. */
     int (*open)(struct step **out, const struct step_part *part, const struct columns *in, struct err *err);
     /* Take a batch, which lives until this returns and may be changed. What it gives to step->next lives until that returns. */
     int (*rows)(struct step *step, struct rows *rows, struct err *err);
@@ -53,10 +61,14 @@ extern const struct step_kind step_distinct;
 extern const struct step_kind step_enrich;
 extern const struct step_kind step_filter;
 
+extern const struct step_kind step_where, step_transform;
+
 /* Those that the part wants, linked, and `last`, the pipeline's, behind them. *columns, of the rows that the first takes, are then
  * those of the rows that `last` takes. -1: as a step says; *first is then NULL. */
 int steps_open(struct step **first, struct step *last, const struct step_part *part, const struct columns **columns,
                struct err *err);
+/* Open them for `qetlctl check`: part has config, pipeline, recipe and fault, and nothing else. *out: the columns of the rows that the steps give for rows of the columns `in`. -1: the first fault. */
+int steps_check(struct columns *out, const struct step_part *part, const struct columns *in, struct err *err);
 static inline int step_give(struct step *step, struct rows *rows, struct err *err)
 {
     return step->next->kind->rows(step->next, rows, err);

@@ -303,6 +303,17 @@ static inline enum reject_reason take_json(const struct cast *c, const struct co
     return FITS;
 }
 
+enum reject_reason cast_value(const struct cast *c, uint32_t column, const struct field *f, struct value *v)
+{
+    static take_fn *const takes[TYPES] = {
+        [TYPE_TEXT] = take_text,       [TYPE_INTEGER] = take_integer, [TYPE_DECIMAL] = take_decimal,
+        [TYPE_REAL] = take_real,       [TYPE_BOOLEAN] = take_boolean, [TYPE_DATE] = take_date,
+        [TYPE_TIMESTAMP] = take_timestamp, [TYPE_JSON] = take_json,
+    };
+    const struct column *col = &c->columns->v[column];
+    return takes[col->type](c, col, f, v);
+}
+
 /* ---- a column ---- */
 
 static void refuse(struct cast *c, uint32_t row, uint32_t col, enum reject_reason why)

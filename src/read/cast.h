@@ -36,6 +36,8 @@ int cast_batch(struct cast *c, struct batch *in, struct rows *out, struct reject
 /* One row that stands in no member: the first of `in`, whose places are not looked at. true: its values are in `values`; false: refused,
  * *why and *column tell. */
 bool cast_row(struct cast *c, struct batch *in, struct value *values, enum reject_reason *why, int *column);
+/* One value of that column, not null, by itself: no null tokens, no trim=, no rules of clean=. REJECT_REASONS: it fits. */
+enum reject_reason cast_value(const struct cast *c, uint32_t column, const struct field *f, struct value *v);
 void cast_close(struct cast *c);
 
 #endif

@@ -12,6 +12,8 @@
 #include "role/reader.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +21,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -503,16 +506,42 @@ static int reply(struct reader_child *c, struct message *answer, const struct er
     return rc;
 }
 
+/* A look-up of the ini, for reading. */
+static int lookup_open(const struct reader_child *c, uint64_t number, struct err *err)
+{
+    if (number >= (uint64_t)c->config->nlookups)
+        return err_set(err, ERR_INTERNAL, "look-up %" PRIu64 " is not among %d", number, c->config->nlookups);
+    const char *path = c->config->lookups[number].file;
+    AUTO(fd_closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO would make us wait */
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st) < 0) {
+        int why = errno;
+        err_sys(err, "open '%s'", path);
+        if (why == ENOENT || why == EACCES)
+            err->code = why == ENOENT ? ERR_FETCH_MISSING : ERR_FETCH_DENIED;
+        return -1;
+    }
+    if (!S_ISREG(st.st_mode))
+        return err_set(err, ERR_NOT_A_FILE, "'%s' is no regular file", path);
+    return fd_steal(&fd);
+}
+
+static int file_open(struct reader_child *c, uint64_t number, struct err *err)
+{
+    if (number < RESULT_OUTPUTS_MAX)
+        return spool_create(c->spool, c->uid, c->token, (int)number, err);
+    if (number == STAGE_SCRATCH)
+        return spool_scratch(c->spool, err);
+    if (number >= STAGE_LOOKUP)
+        return lookup_open(c, number - STAGE_LOOKUP, err);
+    return err_set(err, ERR_INTERNAL, "output %" PRIu64 " is not among %d", number, RESULT_OUTPUTS_MAX);
+}
+
 static int serve_open(struct reader_child *c, const struct message *m, struct err *err)
 {
     struct message answer = { .type = READER_OPENED, .fd = -1 };
     struct err why = { 0 };
-    AUTO(fd_closep) int fd = -1;
-    if (m->a >= RESULT_OUTPUTS_MAX)
-        err_set(&why, ERR_INTERNAL, "output %llu is not among %d", (unsigned long long)m->a,
-                RESULT_OUTPUTS_MAX);
-    else
-        fd = spool_create(c->spool, c->uid, c->token, (int)m->a, &why);
+    AUTO(fd_closep) int fd = file_open(c, m->a, &why);
     answer.fd = fd;
     return reply(c, &answer, &why, err);
 }

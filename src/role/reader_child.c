@@ -109,6 +109,8 @@ static int feed_wait(struct feed *f, struct err *err)
 static void feed_cancel(void *arg)
 {
     struct child *c = arg;
+    if (!c->feed)
+        return; /* a look-up is read, which waits for nobody */
     atomic_store(&c->feed->cancelled, true);
     ring_interrupt(&c->ring);
 }
@@ -237,19 +239,22 @@ static int opened(struct child *c, struct err *err)
     return m.fd;
 }
 
+/* The worker opens it. An output's is kept, to be synced. */
 static int staged_open(void *arg, int number, const char *ext, struct err *err)
 {
     struct child *c = arg;
     struct message m = {
         .type = READER_OPEN, .a = (uint64_t)number, .body = str_of(ext), .fd = -1
     };
-    if (number < 0 || number >= OUTPUTS_MAX)
+    if (number < 0 || (number >= OUTPUTS_MAX && number < STAGE_SCRATCH))
         return err_set(err, ERR_INTERNAL, "output %d is not among %d", number, OUTPUTS_MAX);
     if (channel_send(&c->control, &m, err) < 0)
         leave();
     AUTO(fd_closep) int fd = opened(c, err);
     if (fd < 0)
         return -1;
+    if (number >= OUTPUTS_MAX)
+        return fd_steal(&fd);
     fd_closep(&c->staged[number]);
     if ((c->staged[number] = dup(fd)) < 0)
         return err_sys(err, "keep the file of output %d", number);

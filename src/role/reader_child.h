@@ -2,8 +2,9 @@
  * The inside of the reader child, and what both sides say to each other.
  *
  * Worker to child, in this order for a job: BEGIN, then for each object STREAM or FILE and later
- * OBJECT_END (not for a file that is complete), then FINISH. Child to worker: HELLO once; OPEN when it needs a staged file, and PROGRAM
- * a filter (the answer OPENED comes by a socket of its own, so that it does not queue behind objects); RESULT,
+ * OBJECT_END (not for a file that is complete), then FINISH. Child to worker: HELLO once; OPEN when it needs a file (a staged one, a
+ * scratch file, a look-up), and PROGRAM a filter (the answer OPENED comes by a socket of its own, so that it does not queue behind
+ * objects); RESULT,
  * once a job, which may come early: when the job failed, or an inference has seen enough. What the
  * child gets after its RESULT and before the next BEGIN belongs to the job that is over, and is
  * dropped.
@@ -27,7 +28,7 @@ enum reader_message {
     READER_OBJECT_END, /* a: ring position behind its last byte, or size of the file */
     READER_FINISH,
     READER_HELLO,  /* body: error; its code is ERR_NONE when the child is ready. a: peak RSS */
-    READER_OPEN,   /* a: number of the output */
+    READER_OPEN,   /* a: number of the output, or as io/stage.h has it */
     READER_PROGRAM, /* a: number of the part whose filter is to be started */
     READER_OPENED, /* descriptor, or body: error; for READER_PROGRAM two: to it, from it */
     READER_ASK,    /* a: number of an [enrich]; body: question, see pipeline/enrich.h. The child waits for the answer */

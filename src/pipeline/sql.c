@@ -1,0 +1,243 @@
+/*
+ * The database in memory that SQL of the ini runs in. See sql.h.
+ *
+ * The order of opening matters: what we make ourselves (the tables of look-ups, functions, limits) comes before the
+ * authorizer, which then lets nothing but reading through. A look-up is read from its file when the statements are
+ * prepared, since the authorizer has seen then which of them are used.
+ */
+#include "pipeline/sql.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/sys.h"
+#include "base/text.h"
+#include "io/db.h"
+#include "pipeline/lookup.h"
+#include "pipeline/sql_functions.h"
+
+enum {
+    PAGE = 4096,
+    SORT_BYTES_MAX = 16 << 20, /* in memory, of one sort; at most a sixteenth of [limits] memory */
+    LIKE_MAX = 1000,           /* of a pattern: LIKE calls itself for each % */
+    PROGRESS_OPS = 1000000,    /* of SQLite's machine, between two looks at the clock */
+    VARIABLES = 2000,          /* columns of a look-up */
+};
+
+/* ---- what is allowed ---- */
+
+static int authorize(void *arg, int action, const char *one, const char *two, const char *database, const char *from)
+{
+    struct sql *s = arg;
+    (void)database, (void)from;
+    if (s->set_up)
+        return SQLITE_OK;
+    switch (action) {
+    case SQLITE_SELECT:
+    case SQLITE_RECURSIVE:
+        return SQLITE_OK;
+    case SQLITE_READ:
+        s->reads_input |= !sqlite3_stricmp(one, "input");
+        for (int i = 0; i < s->config->nlookups; i++)
+            s->looked_up[i] |= !sqlite3_stricmp(one, s->config->lookups[i].name);
+        return SQLITE_OK;
+    case SQLITE_FUNCTION:
+        return two && !sqlite3_stricmp(two, "load_extension") ? SQLITE_DENY : SQLITE_OK;
+    case SQLITE_UPDATE: /* asked by sqlite3_declare_vtab, of json_each too; a statement cannot (it may not be modified) */
+        return sqlite3_stricmp(one, "sqlite_master") ? SQLITE_DENY : SQLITE_OK;
+    default:
+        return SQLITE_DENY;
+    }
+}
+
+/* Called now and then while a statement runs; not 0 ends it. */
+static int progress(void *arg)
+{
+    struct sql *s = arg;
+    int64_t now = sys_mono_ms();
+    if (s->moves != s->moved || !s->since_ms) {
+        s->moved = s->moves;
+        s->since_ms = now;
+    }
+    s->late = now - s->since_ms > s->timeout_ms;
+    return s->late;
+}
+
+/* Our own statements may write, and have parameters. */
+static void set_up(struct sql *s, bool ours)
+{
+    s->set_up = ours;
+    (void)sqlite3_limit(s->db, SQLITE_LIMIT_VARIABLE_NUMBER, ours ? VARIABLES : 0);
+}
+
+/* ---- opening ---- */
+
+static int run(struct sql *s, const char *text, struct err *err)
+{
+    if (sqlite3_exec(s->db, text, NULL, NULL, NULL) == SQLITE_OK)
+        return 0;
+    return sql_failed(s, err);
+}
+
+static int limits_set(struct sql *s, struct err *err)
+{
+    const struct limits *l = &s->config->limits;
+    int64_t sort = l->memory / 16 < SORT_BYTES_MAX ? l->memory / 16 : SORT_BYTES_MAX;
+    char text[200];
+    (void)sqlite3_limit(s->db, SQLITE_LIMIT_LENGTH, (int)(l->row_bytes < 1000000000 ? l->row_bytes : 1000000000));
+    (void)sqlite3_limit(s->db, SQLITE_LIMIT_LIKE_PATTERN_LENGTH, LIKE_MAX);
+    (void)sqlite3_limit(s->db, SQLITE_LIMIT_ATTACHED, 0);
+    (void)sqlite3_limit(s->db, SQLITE_LIMIT_WORKER_THREADS, 0);
+    /* a name in double quotes that is no column is a mistake, and no text */
+    (void)sqlite3_db_config(s->db, SQLITE_DBCONFIG_DQS_DML, 0, NULL);
+    (void)sqlite3_db_config(s->db, SQLITE_DBCONFIG_DQS_DDL, 0, NULL);
+    (void)sqlite3_db_config(s->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    snprintf(text, sizeof text, "PRAGMA page_size = %d; PRAGMA max_page_count = %lld; PRAGMA temp_store = FILE; PRAGMA cache_size = -%lld",
+             PAGE, (long long)(l->memory / 2 / PAGE), (long long)(sort / 1024));
+    return run(s, text, err);
+}
+
+int sql_open(struct sql *s, const struct config *config, const struct stage *stage, const struct columns *columns,
+             int64_t timeout_ms, struct err *err)
+{
+    *s = (struct sql){ .config = config, .stage = stage, .input = { .columns = columns }, .set_up = true, .timeout_ms = timeout_ms };
+    if (!(s->looked_up = calloc((size_t)config->nlookups + 1, sizeof *s->looked_up)))
+        return err_nomem(err);
+    if (scratch_open(&s->scratch, stage, config->limits.unpacked_bytes, err) < 0)
+        return -1;
+    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
+    if (sqlite3_open_v2(":memory:", &s->db, flags, s->scratch.name) != SQLITE_OK)
+        return s->db ? sql_failed(s, err) : err_nomem(err);
+    (void)sqlite3_extended_result_codes(s->db, 1);
+    if (limits_set(s, err) < 0)
+        return -1;
+    if (sql_input_declare(s->db, &s->input) != SQLITE_OK || sql_functions_declare(s->db) != SQLITE_OK)
+        return sql_failed(s, err);
+    for (int i = 0; i < config->nlookups; i++)
+        if (lookup_table(s->db, &config->lookups[i], err) < 0)
+            return -1;
+    (void)sqlite3_set_authorizer(s->db, authorize, s);
+    if (timeout_ms)
+        sqlite3_progress_handler(s->db, PROGRESS_OPS, progress, s);
+    set_up(s, false);
+    return 0;
+}
+
+void sql_close(struct sql *s)
+{
+    if (s->db)
+        sqlite3_close(s->db);
+    scratch_close(&s->scratch);
+    free(s->looked_up);
+    *s = (struct sql){ 0 };
+}
+
+/* ---- statements ---- */
+
+/* Line and column, both from 1, of the byte at `at`; columns are characters. */
+static void place_of(const char *text, size_t at, int *line, int *column)
+{
+    *line = *column = 1;
+    for (size_t i = 0; i < at && text[i]; i++)
+        if (text[i] == '\n') {
+            ++*line;
+            *column = 1;
+        } else if (((unsigned char)text[i] & 0xc0) != 0x80) {
+            ++*column;
+        }
+}
+
+static int error_offset(sqlite3 *db)
+{
+#if SQLITE_VERSION_NUMBER >= 3038000
+    return sqlite3_error_offset(db);
+#else
+    (void)db;
+    return -1;
+#endif
+}
+
+static int not_prepared(struct sql *s, int rc, size_t front, const char *text, struct err *err)
+{
+    int line, column, at = error_offset(s->db) - (int)front;
+    if ((rc & 0xff) == SQLITE_AUTH)
+        return err_set(err, ERR_SQL, "a SELECT was expected, which reads: nothing can be written, attached or set here");
+    if ((rc & 0xff) != SQLITE_ERROR)
+        return sql_failed(s, err);
+    if (at < 0 || (size_t)at > strlen(text))
+        return err_set(err, ERR_SQL, "%s", sqlite3_errmsg(s->db));
+    place_of(text, (size_t)at, &line, &column);
+    return err_set(err, ERR_SQL, "line %d, column %d: %s", line, column, sqlite3_errmsg(s->db));
+}
+
+/* Is there more than space, semicolons and comments? */
+static bool more_sql(struct sql *s, const char *tail)
+{
+    sqlite3_stmt *st = NULL;
+    bool more = sqlite3_prepare_v2(s->db, tail, -1, &st, NULL) != SQLITE_OK || st;
+    sqlite3_finalize(st);
+    return more;
+}
+
+int sql_prepare(struct sql *s, sqlite3_stmt **st, const char *front, const char *text, const char *behind, struct err *err)
+{
+    AUTO(buf_clear) struct buf whole = { 0 };
+    const char *tail;
+    *st = NULL;
+    buf_adds(&whole, front);
+    buf_adds(&whole, text);
+    buf_adds(&whole, behind);
+    if (whole.failed)
+        return err_nomem(err);
+    int rc = sqlite3_prepare_v3(s->db, whole.p, (int)whole.n, SQLITE_PREPARE_PERSISTENT, st, &tail);
+    if (rc != SQLITE_OK)
+        return not_prepared(s, rc, strlen(front), text, err);
+    if (*st && sqlite3_column_count(*st) && sqlite3_stmt_readonly(*st) && !more_sql(s, tail))
+        return 0;
+    sqlite3_finalize(*st);
+    *st = NULL;
+    return err_set(err, ERR_SQL, "one SELECT was expected");
+}
+
+int sql_load(struct sql *s, struct err *err)
+{
+    int rc = 0;
+    set_up(s, true);
+    for (int i = 0; i < s->config->nlookups && rc == 0; i++) {
+        if (!s->looked_up[i])
+            continue;
+        rc = lookup_load(s->db, s->config, i, s->stage, err);
+        s->looked_up[i] = false;
+    }
+    set_up(s, false);
+    return rc;
+}
+
+void sql_blame(const struct step_part *part, const struct sql_text *text, const char *key)
+{
+    if (part->fault)
+        *part->fault = (struct step_fault){ text->place, key };
+}
+
+int sql_failed(struct sql *s, struct err *err)
+{
+    char text[32];
+    if (s->scratch.err.code != ERR_NONE) {
+        *err = s->scratch.err;
+        return -1;
+    }
+    if (s->late) {
+        text_put_duration(text, sizeof text, s->timeout_ms);
+        return err_set(err, ERR_LIMIT, "no row went in or out for %s (transform_timeout)", text);
+    }
+    switch (sqlite3_errcode(s->db) & 0xff) {
+    case SQLITE_NOMEM:
+        return err_nomem(err);
+    case SQLITE_TOOBIG:
+        text_put_size(text, sizeof text, s->config->limits.row_bytes);
+        return err_set(err, ERR_LIMIT, "a value would be longer than %s ([limits] row)", text);
+    default:
+        return err_set(err, ERR_SQL, "%s", sqlite3_errmsg(s->db));
+    }
+}

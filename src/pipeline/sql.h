@@ -1,0 +1,53 @@
+/*
+ * SQL over rows as they stream: a SQLite database in memory that has the table `input` (sql_input.h), the look-ups of
+ * the ini as tables, the function regexp, and nothing else. Its statements can read and compute; all else (ATTACH,
+ * PRAGMA, writing, loading of extensions) is refused when they are prepared.
+ *
+ * Memory is bounded: what is sorted or kept beyond SQLite's caches goes to scratch files (sql_scratch.h), the look-ups
+ * take at most half of [limits] memory, a value is at most [limits] row long.
+ */
+#ifndef QETL_PIPELINE_SQL_H
+#define QETL_PIPELINE_SQL_H
+
+#include <sqlite3.h>
+
+#include "io/config.h"
+#include "io/stage.h"
+#include "pipeline/sql_input.h"
+#include "pipeline/sql_scratch.h"
+#include "pipeline/step.h"
+
+struct sql {
+    sqlite3 *db;
+    const struct config *config;
+    const struct stage *stage;  /* NULL: only to check; nothing is opened */
+    struct sql_input input;
+    struct scratch scratch;
+    bool set_up, reads_input;   /* by the authorizer: it says what is allowed and notes what is read */
+    bool *looked_up;            /* of each look-up */
+    uint64_t moves, moved;      /* rows that went in or out: the owner counts; when there was last one that we know of */
+    int64_t since_ms, timeout_ms;
+    bool late;
+};
+
+/*
+ * Open it for input of those columns. s stays where it is until sql_close. timeout_ms: a statement that moves no row for
+ * so long is broken off, 0: none. Errors: sql (a look-up has the name of another), no-memory.
+ */
+int sql_open(struct sql *s, const struct config *config, const struct stage *stage, const struct columns *columns,
+             int64_t timeout_ms, struct err *err);
+void sql_close(struct sql *s); /* all statements are finalized; one that is all zero is fine */
+
+/*
+ * Prepare one statement that reads. `front` and `behind` are put around the text of the ini, and places in messages are
+ * places in that text. Errors: sql, with line and column where SQLite knows them.
+ */
+int sql_prepare(struct sql *s, sqlite3_stmt **st, const char *front, const char *text, const char *behind, struct err *err);
+/* Read the look-ups that the statements use. Before the first step. Errors: see lookup.h. */
+int sql_load(struct sql *s, struct err *err);
+/* Who asks is told that a fault lies there. */
+void sql_blame(const struct step_part *part, const struct sql_text *text, const char *key);
+/* What sqlite3_step gave, when that was neither a row nor the end, as an error. -1 */
+int sql_failed(struct sql *s, struct err *err);
+
+#endif

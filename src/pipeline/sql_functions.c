@@ -1,0 +1,168 @@
+/*
+ * Functions for SQL; sqlite.org/appfunc.html. See sql_functions.h.
+ *
+ * regexp() is by PCRE2, on UTF-8. An expression is compiled once for a statement where it is a constant, as it mostly is
+ * (sqlite3_set_auxdata). What takes too long is an error, not an answer.
+ */
+#include "config.h"
+
+#include "pipeline/sql_functions.h"
+
+#include <math.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#ifdef HAVE_PCRE2
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+
+enum { TRIES = 1000000 }; /* of matching; pcre2_set_match_limit(3) */
+
+struct expression {
+    pcre2_code *code;
+    pcre2_match_data *match;
+    pcre2_match_context *context;
+};
+
+static void expression_free(void *arg)
+{
+    struct expression *e = arg;
+    pcre2_code_free(e->code);
+    pcre2_match_data_free(e->match);
+    pcre2_match_context_free(e->context);
+    free(e);
+}
+
+static void fail(sqlite3_context *ctx, const char *what, int code)
+{
+    unsigned char why[120] = "";
+    char text[200];
+    (void)pcre2_get_error_message(code, why, sizeof why);
+    snprintf(text, sizeof text, "regexp: %s: %s", what, why);
+    sqlite3_result_error(ctx, text, -1);
+}
+
+static struct expression *expression_new(sqlite3_context *ctx, sqlite3_value *pattern)
+{
+    struct expression *e = calloc(1, sizeof *e);
+    int code = 0;
+    size_t at = 0;
+    const unsigned char *text = sqlite3_value_text(pattern);
+    if (!e || !text) {
+        free(e);
+        sqlite3_result_error_nomem(ctx);
+        return NULL;
+    }
+    e->code = pcre2_compile(text, (size_t)sqlite3_value_bytes(pattern), PCRE2_UTF | PCRE2_UCP, &code, &at, NULL);
+    e->match = e->code ? pcre2_match_data_create(1, NULL) : NULL;
+    e->context = e->code ? pcre2_match_context_create(NULL) : NULL;
+    if (e->match && e->context) {
+        (void)pcre2_set_match_limit(e->context, TRIES);
+        return e;
+    }
+    if (e->code)
+        sqlite3_result_error_nomem(ctx);
+    else
+        fail(ctx, "the expression", code);
+    expression_free(e);
+    return NULL;
+}
+
+static void regexp(sqlite3_context *ctx, int argc, sqlite3_value **argv)
+{
+    (void)argc;
+    if (sqlite3_value_type(argv[0]) == SQLITE_NULL || sqlite3_value_type(argv[1]) == SQLITE_NULL)
+        return; /* null */
+    struct expression *e = sqlite3_get_auxdata(ctx, 0), *made = NULL;
+    if (!e && !(e = made = expression_new(ctx, argv[0])))
+        return;
+    const unsigned char *text = sqlite3_value_text(argv[1]);
+    if (!text) {
+        sqlite3_result_error_nomem(ctx);
+    } else {
+        int rc = pcre2_match(e->code, text, (size_t)sqlite3_value_bytes(argv[1]), 0, 0, e->match, e->context);
+        if (rc >= 0 || rc == PCRE2_ERROR_NOMATCH)
+            sqlite3_result_int(ctx, rc >= 0);
+        else
+            fail(ctx, "the text", rc);
+    }
+    if (made)
+        sqlite3_set_auxdata(ctx, 0, made, expression_free); /* SQLite may free it at once */
+}
+#else
+static void regexp(sqlite3_context *ctx, int argc, sqlite3_value **argv)
+{
+    (void)argc, (void)argv;
+    sqlite3_result_error(ctx, "regexp: this qetl was built without PCRE2", -1);
+}
+#endif
+
+/* ---- sum ---- */
+
+/* By Kahan, Babuska and Neumaier: `sum` and what was lost in it. Integers alone are added as integers. */
+struct sum {
+    double sum, lost;
+    sqlite3_int64 whole;
+    sqlite3_int64 n; /* values that are not null */
+    sqlite3_int64 reals;
+    bool overflow;   /* of whole */
+};
+
+static void sum_add(struct sum *s, double v)
+{
+    double t = s->sum + v;
+    s->lost += fabs(s->sum) > fabs(v) ? s->sum - t + v : v - t + s->sum;
+    s->sum = t;
+}
+
+/* The value goes in, or out again at the end of a window: sign is 1 or -1. */
+static void sum_move(sqlite3_context *ctx, sqlite3_value *v, int sign)
+{
+    struct sum *s = sqlite3_aggregate_context(ctx, sizeof *s);
+    int type = sqlite3_value_numeric_type(v);
+    if (!s || type == SQLITE_NULL)
+        return;
+    s->n += sign;
+    if (type == SQLITE_INTEGER) {
+        sqlite3_int64 i = sqlite3_value_int64(v);
+        s->overflow |= sign > 0 ? __builtin_add_overflow(s->whole, i, &s->whole) : __builtin_sub_overflow(s->whole, i, &s->whole);
+    } else {
+        s->reals += sign;
+    }
+    sum_add(s, sign * sqlite3_value_double(v));
+}
+
+static void sum_step(sqlite3_context *ctx, int argc, sqlite3_value **argv)
+{
+    (void)argc;
+    sum_move(ctx, argv[0], 1);
+}
+
+static void sum_inverse(sqlite3_context *ctx, int argc, sqlite3_value **argv)
+{
+    (void)argc;
+    sum_move(ctx, argv[0], -1);
+}
+
+static void sum_value(sqlite3_context *ctx)
+{
+    struct sum *s = sqlite3_aggregate_context(ctx, 0);
+    if (!s || !s->n)
+        return; /* null */
+    if (s->reals)
+        sqlite3_result_double(ctx, isfinite(s->lost) ? s->sum + s->lost : s->sum);
+    else if (s->overflow)
+        sqlite3_result_error(ctx, "integer overflow", -1);
+    else
+        sqlite3_result_int64(ctx, s->whole);
+}
+
+int sql_functions_declare(sqlite3 *db)
+{
+    enum { FLAGS = SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_INNOCUOUS, EXACT = 3043000 };
+    int rc = sqlite3_create_function_v2(db, "regexp", 2, FLAGS, NULL, regexp, NULL, NULL, NULL);
+    if (rc == SQLITE_OK && sqlite3_libversion_number() < EXACT)
+        rc = sqlite3_create_window_function(db, "sum", 1, FLAGS, NULL, sum_step, sum_value, sum_value, sum_inverse, NULL);
+    return rc;
+}

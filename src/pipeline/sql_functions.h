@@ -1,0 +1,16 @@
+/*
+ * SQL functions beside those of SQLite.
+ *
+ *     regexp(PATTERN, TEXT), also TEXT REGEXP PATTERN: does the text hold what the expression of PCRE2 says?
+ *     sum(X): as SQLite's, but with the errors of adding made good (as SQLite does since 3.43), so that a sum of decimals
+ *     is a decimal, however many they are
+ */
+#ifndef QETL_PIPELINE_SQL_FUNCTIONS_H
+#define QETL_PIPELINE_SQL_FUNCTIONS_H
+
+#include <sqlite3.h>
+
+/* Without PCRE2 regexp is there, and using it is an error that says so. SQLite's code. */
+int sql_functions_declare(sqlite3 *db);
+
+#endif

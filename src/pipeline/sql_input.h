@@ -1,0 +1,29 @@
+/*
+ * The table `input` of a statement: the rows of a batch, as a virtual table of SQLite's. Nothing is copied: a column is
+ * asked for by the row when the statement needs it.
+ *
+ * It can be read once from its first row to its last, since its rows stream by. A statement that would read it again (as
+ * the inner table of a join, or by its name in two places) fails with words that say what to do.
+ */
+#ifndef QETL_PIPELINE_SQL_INPUT_H
+#define QETL_PIPELINE_SQL_INPUT_H
+
+#include <sqlite3.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "io/row.h"
+
+struct sql_input {
+    const struct columns *columns;
+    const struct rows *rows; /* in hand; NULL: none yet */
+    uint32_t at;             /* the row of these that the statement is at */
+    /* At the end of rows: put the next ones there (at least one row, at = 0) and give 1; 0: there are none; -1: stop. NULL: there are none. */
+    int (*more)(struct sql_input *in);
+    bool read;               /* it was begun; reset it before the statement is run again */
+};
+
+/* Table `input` in db. `in` must live as long as db. SQLite's code. */
+int sql_input_declare(sqlite3 *db, struct sql_input *in);
+
+#endif

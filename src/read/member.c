@@ -1,0 +1,57 @@
+/* A member put together: decode, take the closing line off, peek, pick, open. See member.h. */
+#include "read/member.h"
+
+#include <string.h>
+
+#include "read/closing.h"
+
+static ssize_t peek_read(struct input *in, void *buf, size_t cap, struct err *err)
+{
+    struct member_rows *m = (struct member_rows *)in; /* its first member */
+    struct input *from = m->closed ? m->closed : m->decoded;
+    if (m->at == m->n)
+        return from->read(from, buf, cap, err);
+    size_t n = m->n - m->at < cap ? m->n - m->at : cap;
+    memcpy(buf, m->head + m->at, n);
+    m->at += n;
+    return (ssize_t)n;
+}
+
+static int peek_open(struct member_rows *m, struct err *err)
+{
+    struct input *from = m->closed ? m->closed : m->decoded;
+    m->peek = (struct input){ .read = peek_read, .size = from->size };
+    for (ssize_t n = 1; n && m->n < sizeof m->head; m->n += (size_t)n)
+        if ((n = from->read(from, m->head + m->n, sizeof m->head - m->n, err)) < 0)
+            return -1;
+    return 0;
+}
+
+int member_open(struct member_rows *m, const struct recipe *recipe, const struct columns *columns, struct input *in,
+                int64_t row_bytes_max, struct err *err)
+{
+    m->closed = NULL;
+    m->format = NULL;
+    m->reader = NULL;
+    m->n = m->at = 0;
+    if (!(m->decoded = decode_open(in, recipe->encoding, err)))
+        return -1;
+    if (recipe->closing_line && !(m->closed = closing_open(m->decoded, recipe->closing_line, err)))
+        return -1;
+    if (peek_open(m, err) < 0)
+        return -1;
+    if (m->n == 0)
+        return 0;
+    if (!(m->format = format_pick(recipe, (struct str){ m->head, m->n }, err)))
+        return -1;
+    return m->format->open(&m->reader, recipe, columns, &m->peek, row_bytes_max, err) < 0 ? -1 : 1;
+}
+
+void member_close(struct member_rows *m)
+{
+    if (m->format)
+        m->format->close(m->reader);
+    closing_close(m->closed);
+    if (m->decoded)
+        decode_close(m->decoded);
+}

@@ -1,0 +1,735 @@
+/* where=, compute= and transform=: rows through SQL, typed both ways; every fault of SQL as a clear error; books that close. */
+#include "config.h"
+
+#include "test.h"
+
+#include <fcntl.h>
+
+#include "base/fiber.h"
+#include "io/config.h"
+#include "pipeline/pipeline.h"
+#include "pipeline/step.h"
+
+/* ---- fibers ---- */
+
+struct count {
+    struct fiber *fiber;
+    int n;
+};
+
+static void count_to_three(void *arg)
+{
+    struct count *c = arg;
+    for (c->n = 1; c->n < 3; c->n++)
+        fiber_pause(c->fiber);
+}
+
+TEST(fiber, it_stops_in_the_middle_and_goes_on)
+{
+    struct count c = { 0 };
+    struct err err;
+    CHECK_OK(fiber_new(&c.fiber, 64 * 1024, count_to_three, &c, &err), err);
+    for (int i = 1; i <= 3; i++) {
+        CHECK(!fiber_done(c.fiber));
+        fiber_resume(c.fiber);
+        CHECK_EQ(c.n, i);
+    }
+    CHECK(fiber_done(c.fiber));
+    fiber_free(c.fiber);
+}
+
+TEST(fiber, one_that_was_never_begun_can_be_freed)
+{
+    struct count c = { 0 };
+    struct err err;
+    CHECK_OK(fiber_new(&c.fiber, 1, count_to_three, &c, &err), err);
+    fiber_free(c.fiber);
+    fiber_free(NULL);
+}
+
+/* ---- a job ---- */
+
+struct memory {
+    struct input input;
+    const char *p;
+    size_t n, at;
+};
+
+static ssize_t memory_read(struct input *in, void *buf, size_t cap, struct err *err)
+{
+    struct memory *m = (struct memory *)in;
+    (void)err;
+    size_t n = m->n - m->at < cap ? m->n - m->at : cap;
+    if (n)
+        memcpy(buf, m->p + m->at, n);
+    m->at += n;
+    return (ssize_t)n;
+}
+
+static int scratches, scratch_fail;
+static const struct config *lookups_of;
+
+static int file_open(void *arg, int number, const char *ext, struct err *err)
+{
+    (void)arg, (void)ext;
+    char name[32];
+    snprintf(name, sizeof name, "out-%d", number);
+    const char *path = test_file(name);
+    int flags = O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC;
+    if (number == STAGE_SCRATCH) {
+        if (scratch_fail)
+            return err_set(err, ERR_DISK_FULL, "no room for a scratch file");
+        path = test_dir();
+        flags = O_TMPFILE | O_RDWR | O_CLOEXEC;
+        scratches++;
+    } else if (number >= STAGE_LOOKUP) {
+        path = lookups_of->lookups[number - STAGE_LOOKUP].file;
+        flags = O_RDONLY | O_CLOEXEC;
+    }
+    int fd = open(path, flags, 0600);
+    return fd < 0 ? err_sys(err, "open '%s'", path) : fd;
+}
+
+static const struct stage stage = { file_open, NULL, 8 << 20 };
+
+static void put_file(const char *name, const char *text)
+{
+    FILE *f = fopen(test_file(name), "w");
+    CHECK(f != NULL);
+    fputs(text, f);
+    fclose(f);
+}
+
+static struct config *config_of(const char *ini)
+{
+    struct config *c;
+    struct err err;
+    AUTO(buf_clear) struct buf faults = { 0 };
+    FILE *f = fopen(test_file("t.ini"), "w");
+    fprintf(f, "[target w]\nurl = file://%s/out\ncompress = none\n%s", test_dir(), ini);
+    fclose(f);
+    if (config_load(&c, test_file("t.ini"), &faults, &err) < 0)
+        fail_msg("%s", faults.p);
+    return c;
+}
+
+struct outcome {
+    int rc;
+    struct err err;
+    struct pipeline_counts counts;
+    struct output outputs[PIPELINE_PARTS_MAX + 1];
+    int noutputs;
+    char rows[4096];    /* of the first output, as CSV with a header; as far as they fit */
+    char rejects[8192]; /* JSON lines */
+};
+
+static void outcome_read(struct outcome *o)
+{
+    for (int i = 0; i < o->noutputs; i++) {
+        const struct output *out = &o->outputs[i];
+        if (out->kind == OUTPUT_REJECTS)
+            snprintf(o->rejects, sizeof o->rejects, "%.*s", (int)out->inlined.n, out->inlined.p);
+        else if (i == 0)
+            snprintf(o->rows, sizeof o->rows, "%s", out->inlined.p); /* the index behind them begins with csv and a NUL */
+    }
+    char *end = strstr(o->rows, "\ncsv");
+    if (end)
+        end[1] = '\0';
+    else if (!strcmp(o->rows, "csv"))
+        o->rows[0] = '\0';
+}
+
+static struct outcome run(const char *ini, const char *const *texts)
+{
+    struct outcome o = { .rc = -1 };
+    struct config *c = config_of(ini);
+    struct pipeline_run *r;
+    lookups_of = c;
+    o.rc = pipeline_start(&r, c, &c->pipelines[0], "u", NULL, NULL, &stage, &o.err);
+    if (o.rc < 0) {
+        config_free(c);
+        return o;
+    }
+    for (int i = 0; texts[i] && o.rc == 0; i += 2) {
+        struct memory m = { { .read = memory_read, .size = -1 }, texts[i + 1], strlen(texts[i + 1]), 0 };
+        o.rc = pipeline_object(r, &m.input, texts[i], &o.err);
+    }
+    if (o.rc == 0)
+        o.rc = pipeline_finish(r, o.outputs, &o.noutputs, &o.err);
+    o.counts = *pipeline_counts(r);
+    outcome_read(&o);
+    pipeline_end(r);
+    config_free(c);
+    return o;
+}
+
+static void outcome_clear(struct outcome *o)
+{
+    for (int i = 0; i < o->noutputs; i++)
+        output_clear(&o->outputs[i]);
+}
+
+#define RUN(ini, ...) run(ini, (const char *const[]){ __VA_ARGS__, NULL })
+
+/* What a pipeline with these keys makes of the orders below. */
+#define HEAD   "[pipeline p]\ntable = w.t\nmax_rejects = 100\n"
+#define ORDERS "columns = id:integer!, day:date, at:timestamp, amount:decimal(2), rate:real, ok:boolean, name, doc:json\n"
+static const char orders[] = "id,day,at,amount,rate,ok,name,doc\n"
+                             "1,2026-11-20,2026-11-20T10:00:00Z,12.50,0.1,yes,Anna,\"{\"\"a\"\":[1,2]}\"\n"
+                             "2,2026-11-21,2026-11-21 11:30:00.25,0.10,2.5,no,\"B, \"\"ob\"\"\",\"[3]\"\n"
+                             "3,,,,,,,\n";
+
+static void check_books(const struct outcome *o)
+{
+    CHECK_EQ(o->counts.read + o->counts.added, o->counts.staged + o->counts.rejected + o->counts.filtered);
+}
+
+static void gives(const char *ini, const char *text, const char *rows)
+{
+    struct outcome o = RUN(ini, "file:///in/a.csv", text);
+    CHECK_OK(o.rc, o.err);
+    CHECK_STR(o.rows, rows);
+    check_books(&o);
+    outcome_clear(&o);
+}
+
+/* The error of a job, or of its start. */
+static void fails(const char *ini, const char *text, enum err_code code, const char *message)
+{
+    struct outcome o = RUN(ini, "file:///in/a.csv", text);
+    CHECK_EQ(o.rc, -1);
+    CHECK_STR(err_name(o.err.code), err_name(code));
+    CHECK_HAS(o.err.msg, message);
+}
+
+/* ---- where= ---- */
+
+TEST(where, rows_for_which_it_is_not_true_are_left_out_and_counted)
+{
+    struct outcome o = RUN(HEAD "columns = id:integer!, n:integer\nwhere = n > 2 OR id = 1\n", "file:///in/a.csv",
+                           "id,n\n1,1\n2,2\n3,3\n4,\n5,x\n6,9\n");
+    CHECK_OK(o.rc, o.err);
+    CHECK_STR(o.rows, "id,n\n1,1\n3,3\n6,9\n");
+    CHECK_EQ(o.counts.read, 6);
+    CHECK_EQ(o.counts.filtered, 2);
+    CHECK_EQ(o.counts.rejected, 1);
+    CHECK_EQ(o.counts.staged, 3);
+    outcome_clear(&o);
+}
+
+TEST(where, every_type_can_be_asked_about)
+{
+    static const struct {
+        const char *where;
+        const char *ids;
+    } cases[] = {
+        { "day = '2026-11-20'", "1" },
+        { "day >= '2026-11-20' AND date(day, '+1 day') = '2026-11-22'", "2" },
+        { "at < '2026-11-21'", "1" },
+        { "strftime('%H', at) = '11'", "2" },
+        { "at = '2026-11-21 11:30:00.25'", "2" },
+        { "amount > 10", "1" },
+        { "amount = 0.1", "2" },
+        { "amount + 12.4 = 12.5", "2" },
+        { "rate = 0.1", "1" },
+        { "ok", "1" },
+        { "NOT ok", "2" },
+        { "ok IS NULL", "3" },
+        { "name = 'B, \"ob\"'", "2" },
+        { "name LIKE 'an%'", "1" },
+        { "length(name) = 7", "2" },
+        { "json_extract(doc, '$.a[1]') = 2", "1" },
+        { "json_array_length(doc) = 1", "2" },
+        { "name IS NULL AND day IS NULL AND amount IS NULL AND doc IS NULL", "3" },
+        { "EXISTS (SELECT 1 FROM json_each(doc) WHERE value = 3)", "2" },
+        { "(SELECT max(value) FROM (SELECT id AS value UNION ALL SELECT 2)) = 3", "3" },
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        char ini[1000], rows[100];
+        snprintf(ini, sizeof ini, HEAD ORDERS "where = %s\n", cases[i].where);
+        struct outcome o = RUN(ini, "file:///in/a.csv", orders);
+        CHECK_OK(o.rc, o.err);
+        snprintf(rows, sizeof rows, "id,day,at,amount,rate,ok,name,doc\n%s,", cases[i].ids);
+        if (o.counts.staged != 1 || strncmp(o.rows, rows, strlen(rows)) != 0)
+            fail_msg("where = %s gives %llu rows:\n%s", cases[i].where, (unsigned long long)o.counts.staged, o.rows);
+        outcome_clear(&o);
+    }
+}
+
+TEST(where, rows_of_many_batches_keep_their_order)
+{
+    AUTO(buf_clear) struct buf text = { 0 }, wanted = { 0 };
+    buf_adds(&text, "id,t\n");
+    buf_adds(&wanted, "id,t\n");
+    for (int i = 0; i < 5000; i++) {
+        buf_addf(&text, "%d,text %d\n", i, i);
+        if (i % 1000 == 7)
+            buf_addf(&wanted, "%d,text %d\n", i, i);
+    }
+    gives(HEAD "columns = id:integer!, t\nwhere = id % 1000 = 7\n", text.p, wanted.p);
+    gives(HEAD "columns = id:integer!, t\nwhere = id < 0\n", text.p, "");
+}
+
+TEST(where, it_wants_one_expression_over_one_row)
+{
+    fails(HEAD "columns = id:integer\nwhere = max(id) = 1\n", "id\n1\n", ERR_SQL, "misuse of aggregate");
+    fails(HEAD "columns = id:integer\nwhere = row_number() OVER () = 1\n", "id\n1\n", ERR_SQL, "misuse of window function");
+    fails(HEAD "columns = id:integer\nwhere = id = 1; DELETE FROM input\n", "id\n1\n", ERR_SQL, "line 1, column 7: near \";\"");
+}
+
+TEST(where, a_name_that_is_no_column_is_told_with_its_place)
+{
+    fails(HEAD "columns = id:integer\nwhere = id > 1\n  AND nmae = 2\n", "id\n1\n", ERR_SQL, "line 2, column 5: no such column: nmae");
+    fails(HEAD "columns = id:integer\nwhere = \"nmae\" = 2\n", "id\n1\n", ERR_SQL, "line 1, column 1: no such column: nmae");
+    fails(HEAD "columns = id:integer\nwhere = 'ä' = idd\n", "id\n1\n", ERR_SQL, "line 1, column 7: no such column: idd");
+}
+
+TEST(where, an_error_on_a_row_names_its_line)
+{
+    fails(HEAD "columns = id:integer\nwhere = abs(id) > 1\n", "id\n1\n-9223372036854775808\n", ERR_SQL,
+          "member 'a.csv': where: line 3: integer overflow");
+    fails(HEAD "columns = id\nwhere = json(id) = 1\n", "id\n1\n2\n{\n", ERR_SQL, "line 4: malformed JSON");
+}
+
+TEST(where, division_by_zero_and_null_is_null_and_so_not_true)
+{
+    struct outcome o = RUN(HEAD "columns = a:integer, b:integer\nwhere = a / b > 0\n", "file:///in/a.csv", "a,b\n1,0\n1,\n,1\n4,2\n");
+    CHECK_OK(o.rc, o.err);
+    CHECK_STR(o.rows, "a,b\n4,2\n");
+    CHECK_EQ(o.counts.filtered, 3);
+    outcome_clear(&o);
+}
+
+/* ---- compute= ---- */
+
+TEST(compute, columns_are_added_and_typed_and_where_can_use_them)
+{
+    struct outcome o = RUN(HEAD "columns = id:integer!, price:decimal(2), n:integer\n"
+                           "compute = total:decimal(2)! = price * n\n"
+                           "          \"next, day\":date = date('2026-11-2' || id, '+1 day')\n"
+                           "\n"
+                           "          big:boolean = price * n >= 10\n"
+                           "where = total < 100\n",
+                           "file:///in/a.csv", "id,price,n\n1,2.50,4\n2,0.10,3\n3,99.99,2\n4,1,\n");
+    CHECK_OK(o.rc, o.err);
+    CHECK_STR(o.rows, "id,price,n,total,\"next, day\",big\n1,2.50,4,10.00,2026-11-22,true\n2,0.10,3,0.30,2026-11-23,false\n");
+    CHECK_EQ(o.counts.filtered, 2);
+    CHECK_HAS(o.outputs[0].columns, "total:decimal(2)!");
+    outcome_clear(&o);
+}
+
+TEST(compute, a_value_that_does_not_fit_is_a_reject_at_its_line)
+{
+    struct outcome o = RUN(HEAD "columns = id:integer!, n:integer\ncompute = share:decimal(2)! = 1.0 / n\n", "file:///in/a.csv",
+                           "id,n\n1,4\n2,3\n3,0\n");
+    CHECK_OK(o.rc, o.err);
+    CHECK_STR(o.rows, "id,n,share\n1,4,0.25\n");
+    CHECK_EQ(o.counts.rejected, 2);
+    CHECK_HAS(o.rejects, "\"reason\":\"scale\"");
+    CHECK_HAS(o.rejects, "\"column\":\"share\",\"value\":\"0.333333333333333\",\"object\":\"file:///in/a.csv\",\"member\":\"a.csv\",\"line\":3");
+    CHECK_HAS(o.rejects, "\"row\":\"2,3\"");
+    CHECK_HAS(o.rejects, "\"reason\":\"null\"");
+    check_books(&o);
+    outcome_clear(&o);
+}
+
+TEST(compute, an_aggregate_is_refused)
+{
+    fails(HEAD "columns = id:integer\ncompute = a:integer = 1\n  b:integer = count(*)\n", "id\n1\n", ERR_SQL, "'b': line 1, column 1: misuse of aggregate");
+}
+
+/* ---- transform= ---- */
+
+TEST(transform, identity_gives_every_value_back_as_it_was)
+{
+    static const char rows[] = "id,day,at,amount,rate,ok,name,doc\n"
+                               "1,2026-11-20,2026-11-20T10:00:00,12.50,0.1,true,Anna,\"{\"\"a\"\":[1,2]}\"\n"
+                               "2,2026-11-21,2026-11-21T11:30:00.25,0.10,2.5,false,\"B, \"\"ob\"\"\",[3]\n"
+                               "3,,,,,,,\n";
+    struct outcome plain = RUN(HEAD ORDERS, "file:///in/a.csv", orders);
+    struct outcome sql = RUN(HEAD ORDERS "transform = SELECT * FROM input\n", "file:///in/a.csv", orders);
+    CHECK_OK(plain.rc, plain.err);
+    CHECK_OK(sql.rc, sql.err);
+    CHECK_STR(sql.rows, plain.rows);
+    CHECK_STR(sql.outputs[0].columns, plain.outputs[0].columns);
+    CHECK_EQ(strncmp(plain.rows, rows, 40), 0);
+    CHECK_EQ(sql.counts.staged, 3);
+    CHECK_EQ(sql.counts.filtered + sql.counts.added, 0);
+    outcome_clear(&plain);
+    outcome_clear(&sql);
+}
+
+TEST(transform, no_digit_of_a_decimal_is_lost)
+{
+    static const char text[] = "a,b\n9999999999999.99,0.000000000000000001\n-9999999999999.99,-0.5\n1234567890123456.78,1\n"
+                               "-9999999999999999.99,0\n0.01,\n";
+    struct outcome plain = RUN(HEAD "columns = a:decimal(2), b:decimal(18)?\n", "file:///in/a.csv", text);
+    struct outcome sql = RUN(HEAD "columns = a:decimal(2), b:decimal(18)?\ntransform = SELECT a, b FROM input\n", "file:///in/a.csv", text);
+    CHECK_OK(plain.rc, plain.err);
+    CHECK_OK(sql.rc, sql.err);
+    CHECK_STR(sql.rows, plain.rows);
+    outcome_clear(&plain);
+    outcome_clear(&sql);
+    /* computed beyond what a double holds */
+    sql = RUN(HEAD "columns = a:decimal(2), b:decimal(18)?\ntransform = SELECT a + 0.01 AS a, b FROM input WHERE a > 1e15\n", "file:///in/a.csv", text);
+    CHECK_OK(sql.rc, sql.err);
+    CHECK_EQ(sql.counts.rejected, 1);
+    CHECK_HAS(sql.rejects, "\"reason\":\"range\"");
+    outcome_clear(&sql);
+}
+
+TEST(transform, a_sum_of_decimals_is_a_decimal)
+{
+    AUTO(buf_clear) struct buf text = { 0 };
+    buf_adds(&text, "a\n");
+    for (int i = 0; i < 10000; i++)
+        buf_adds(&text, "0.10\n");
+    gives(HEAD "columns = a:decimal(2)\ntransform = SELECT sum(a) AS a FROM input\n", text.p, "a\n1000.00\n");
+    gives(HEAD "columns = a:decimal(2)\ntransform = SELECT sum(a) OVER (ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS a FROM input\n",
+          "a\n0.10\n0.20\n100000000000.70\n\n0.10\n0.20\n", "a\n0.10\n0.30\n100000000000.90\n100000000000.70\n0.10\n0.30\n");
+    gives(HEAD "columns = a:integer\ntransform = SELECT sum(a) AS a FROM input WHERE a > 5\n", "a\n1\n", "a\n\"\"\n");
+}
+
+TEST(transform, rows_of_all_members_and_objects_are_one_table)
+{
+    struct outcome o = RUN(HEAD "columns = city, n:integer\noutput = city, n:integer, orders:integer\n"
+                           "transform = SELECT city, sum(n) AS n, count(*) AS orders FROM input GROUP BY city ORDER BY city\n",
+                           "file:///in/a.csv", "city,n\nOslo,1\nRome,2\n", "file:///in/b.csv", "city,n\nOslo,3\n", "file:///in/c.csv",
+                           "city,n\nOslo,4\nBonn,1\n");
+    CHECK_OK(o.rc, o.err);
+    CHECK_STR(o.rows, "city,n,orders\nBonn,1,1\nOslo,8,3\nRome,2,1\n");
+    CHECK_EQ(o.counts.read, 5);
+    CHECK_EQ(o.counts.filtered, 2);
+    CHECK_EQ(o.counts.staged, 3);
+    outcome_clear(&o);
+}
+
+TEST(transform, windows_and_ctes_and_json_work)
+{
+    gives(HEAD "columns = k, n:integer\noutput = k, n:integer, before:integer, total:integer\n"
+          "transform = SELECT k, n, lag(n) OVER w AS before, sum(n) OVER w AS total FROM input WINDOW w AS (PARTITION BY k ORDER BY n)\n",
+          "k,n\na,1\nb,5\na,3\na,2\n", "k,n,before,total\na,1,,1\na,2,1,3\na,3,2,6\nb,5,,5\n");
+    gives(HEAD "columns = k, n:integer\ntransform = WITH kept AS MATERIALIZED (SELECT * FROM input)\n"
+          "  SELECT a.k, b.n FROM kept a JOIN kept b ON b.n = a.n + 1 ORDER BY a.n\n", "k,n\na,1\nb,2\nc,3\n", "k,n\na,2\nb,3\n");
+    struct outcome o = RUN(HEAD "columns = id:integer, tags:json\noutput = id:integer, tag\n"
+                           "transform = SELECT input.id, value AS tag FROM input, json_each(tags)\n", "file:///in/a.csv",
+                           "id,tags\n1,\"[\"\"x\"\",\"\"y\"\"]\"\n2,[]\n3,\"[\"\"z\"\"]\"\n");
+    CHECK_OK(o.rc, o.err);
+    CHECK_STR(o.rows, "id,tag\n1,x\n1,y\n3,z\n");
+    check_books(&o);
+    outcome_clear(&o);
+}
+
+TEST(transform, values_that_are_held_while_batches_go_by_stay_what_they_were)
+{
+    AUTO(buf_clear) struct buf text = { 0 };
+    buf_adds(&text, "id,t\n");
+    for (int i = 0; i < 5000; i++)
+        buf_addf(&text, "%d,this is the text of row %d\n", i, i == 1500 ? 99999 : i);
+    gives(HEAD "columns = id:integer, t\ntransform = SELECT max(t) AS t, id FROM input\n", text.p, "t,id\nthis is the text of row 99999,1500\n");
+    struct outcome o = RUN(HEAD "columns = id:integer, t\ntransform = SELECT id, lag(t, 2000) OVER (ORDER BY id) AS t FROM input\n",
+                           "file:///in/a.csv", text.p);
+    CHECK_OK(o.rc, o.err);
+    CHECK_EQ(o.counts.staged, 5000);
+    outcome_clear(&o);
+}
+
+TEST(transform, more_rows_than_came_are_counted_as_added)
+{
+    struct outcome o = RUN(HEAD "columns = id:integer, n:integer\ntransform = WITH RECURSIVE k(k) AS (SELECT 1 UNION ALL SELECT k + 1 FROM k WHERE k < 5)\n"
+                           "  SELECT id, k AS n FROM input JOIN k ON k <= n\n", "file:///in/a.csv", "id,n\n1,2\n2,5\n");
+    CHECK_OK(o.rc, o.err);
+    CHECK_EQ(o.counts.read, 2);
+    CHECK_EQ(o.counts.added, 5);
+    CHECK_EQ(o.counts.staged, 7);
+    outcome_clear(&o);
+}
+
+TEST(transform, a_limit_ends_it_before_its_input)
+{
+    AUTO(buf_clear) struct buf text = { 0 };
+    buf_adds(&text, "id\n");
+    for (int i = 0; i < 3000; i++)
+        buf_addf(&text, "%d\n", i);
+    gives(HEAD "columns = id:integer\ntransform = SELECT id FROM input LIMIT 2\n", text.p, "id\n0\n1\n");
+}
+
+TEST(transform, it_goes_before_and_after_other_steps)
+{
+    gives(HEAD "columns = id:integer, n:integer\nwhere = id > 1\ncompute = twice:integer = n * 2\n"
+          "transform = SELECT id, twice FROM input WHERE twice < 10\n", "id,n\n1,1\n2,2\n3,7\n", "id,twice\n2,4\n");
+}
+
+TEST(transform, no_rows_still_give_what_an_aggregate_gives)
+{
+    gives("[pipeline p]\ntable = w.t\nempty = ok\ncolumns = n:integer\ntransform = SELECT count(*) AS n FROM input\n", "n\n", "n\n0\n");
+}
+
+TEST(transform, what_does_not_fit_is_a_reject_with_the_number_of_its_row)
+{
+    struct outcome o = RUN(HEAD "columns = id:integer!, a\noutput = id:integer!, n:integer, day:date, ok:boolean, t, j:json, d:decimal(1), r:real\n"
+                           "transform = SELECT id, CASE id WHEN 1 THEN 'x' ELSE 7 END AS n, CASE id WHEN 2 THEN '2026-02-30' END AS day,\n"
+                           "  CASE id WHEN 3 THEN 2 ELSE 'no' END AS ok, CASE id WHEN 4 THEN x'00' WHEN 5 THEN CAST(x'ff' AS TEXT) ELSE 1.5 END AS t,\n"
+                           "  CASE id WHEN 6 THEN '{' ELSE '[1]' END AS j, CASE id WHEN 7 THEN 0.25 ELSE '12.5' END AS d,\n"
+                           "  CASE id WHEN 8 THEN 9e999 ELSE 3 END AS r FROM input\n", "file:///in/a.csv",
+                           "id,a\n1,\n2,\n3,\n4,\n5,\n6,\n7,\n8,\n9,\n");
+    CHECK_OK(o.rc, o.err);
+    CHECK_STR(o.rows, "id,n,day,ok,t,j,d,r\n9,7,,false,1.5,[1],12.5,3\n");
+    CHECK_EQ(o.counts.rejected, 8);
+    CHECK_HAS(o.rejects, "{\"table\":\"w.t\",\"reason\":\"not-integer\",\"message\":\"not an integer\",\"column\":\"n\",\"value\":\"x\",\"object\":\"transform:p\","
+                         "\"member\":null,\"line\":1,\"offset\":0,\"row\":\"{\\\"id\\\":1,\\\"n\\\":\\\"x\\\",\\\"day\\\":null");
+    static const char *const reasons[] = { "not-integer", "not-date", "not-boolean", "not-text", "encoding", "not-json", "scale", "range" };
+    const char *at = o.rejects;
+    for (size_t i = 0; i < COUNT_OF(reasons); i++) {
+        char wanted[60];
+        snprintf(wanted, sizeof wanted, "\"reason\":\"%s\"", reasons[i]);
+        if (strncmp(strstr(at, "\"reason\""), wanted, strlen(wanted)) != 0)
+            fail_msg("row %zu: wanted %s in %.300s", i + 1, wanted, at);
+        at = strchr(at, '\n') + 1;
+    }
+    check_books(&o);
+    outcome_clear(&o);
+}
+
+TEST(transform, too_many_rejects_fail_the_job)
+{
+    fails("[pipeline p]\ntable = w.t\ncolumns = id:integer, a\noutput = id:integer\ntransform = SELECT a AS id FROM input\n", "id,a\n1,x\n2,y\n", ERR_REJECTS,
+          "more than 0 rows rejected; the first: transform:p, line 1, byte 0, column 'id'");
+    /* in the middle of many */
+    AUTO(buf_clear) struct buf text = { 0 };
+    buf_adds(&text, "a\n");
+    for (int i = 0; i < 5000; i++)
+        buf_addf(&text, "%s\n", i == 2500 ? "x" : "1");
+    fails("[pipeline p]\ntable = w.t\ncolumns = a\noutput = a:integer\ntransform = SELECT a FROM input\n", text.p, ERR_REJECTS, "line 2501");
+}
+
+TEST(transform, columns_of_the_result_need_types)
+{
+#define BAD(keys, message) fails(HEAD "columns = id:integer, n:integer\n" keys, "id,n\n1,2\n", ERR_SQL, message)
+    BAD("transform = SELECT id, n * 2 AS twice FROM input\n", "column 'twice' of the result has no type");
+    BAD("transform = SELECT id, n * 2 FROM input\n", "column 'n * 2' of the result has no type");
+    BAD("transform = SELECT id, n AS ID FROM input\n", "columns 1 and 2 of the result have the same name 'ID'");
+    BAD("output = id:integer, more\ntransform = SELECT id FROM input\n", "output= has column 'more', and the result has none");
+    BAD("output = id:integer\ntransform = SELECT id, n FROM input\n", "output= lacks column 'n' of the result");
+}
+
+TEST(transform, only_one_select_that_reads_input_is_taken)
+{
+    BAD("transform = SELECT 1 AS id\n", "it reads nothing of the table input");
+    BAD("transform = SELECT id FROM input; SELECT 2\n", "one SELECT was expected");
+    BAD("transform = -- nothing\n", "one SELECT was expected");
+    BAD("transform = ATTACH '/tmp/x.db' AS x\n", "a SELECT was expected");
+    BAD("transform = UPDATE sqlite_master SET sql = '' RETURNING 1 AS id\n", "table sqlite_master may not be modified");
+    BAD("transform = CREATE TABLE x(a)\n", "a SELECT was expected");
+    BAD("transform = DELETE FROM input\n", "table input may not be modified");
+    BAD("transform = PRAGMA cache_size = 1\n", "a SELECT was expected");
+    BAD("transform = VACUUM INTO '/tmp/x.db'\n", "expected");
+    BAD("transform = SELECT load_extension('x') AS id FROM input\n", "");
+    BAD("transform = SELECT id, ? AS n FROM input\n", "");
+    BAD("transform = SELECT id FROM input, pragma_database_list\n", "");
+    gives(HEAD "columns = id:integer\ntransform = SELECT id FROM input; -- and no more\n", "id\n1\n", "id\n1\n");
+}
+
+TEST(transform, a_fault_of_its_sql_has_line_and_column)
+{
+    BAD("transform = SELECT id,\n  n FORM input\n", "line 2, column 8: near \"input\": syntax error");
+    BAD("transform = SELECT id FROM inptu\n", "no such table: inptu");
+    BAD("transform = SELECT id, lenght(n) AS n FROM input\n", "line 1, column 12: no such function: lenght");
+    put_file("bad.sql", "SELECT id\nFROM input\nWHERE nn = 1\n");
+    fails(HEAD "columns = id:integer\ntransform = @file:bad.sql\n", "id\n1\n", ERR_SQL, "'bad.sql': line 3, column 7: no such column: nn");
+    put_file("good.sql", "SELECT id FROM input WHERE id > 1");
+    gives(HEAD "columns = id:integer\ntransform = @file:good.sql\n", "id\n1\n2\n", "id\n2\n");
+}
+
+TEST(transform, an_error_on_a_row_names_its_line)
+{
+    fails(HEAD "columns = id:integer\ntransform = SELECT abs(id) AS id FROM input\n", "id\n1\n-9223372036854775808\n", ERR_SQL,
+          "member 'a.csv': transform: at line 3: integer overflow");
+    fails(HEAD "columns = id:integer\ntransform = SELECT sum(id) AS id FROM input\n", "id\n1\n9223372036854775807\n", ERR_SQL,
+          "transform: integer overflow");
+}
+
+TEST(transform, input_is_read_once)
+{
+    BAD("transform = SELECT a.id, b.n FROM input a JOIN input b ON a.n = b.n\n", "WITH kept AS MATERIALIZED");
+    BAD("transform = SELECT id, n FROM input WHERE n = (SELECT max(n) FROM input)\n", "input would be read more than once");
+}
+
+TEST(transform, rows_without_end_are_a_limit)
+{
+    fails("[limits]\nratio = 10\n" HEAD "columns = id:integer\n"
+          "transform = WITH RECURSIVE k(id) AS (SELECT id FROM input UNION ALL SELECT id + 1 FROM k) SELECT id FROM k\n", "id\n1\n", ERR_LIMIT,
+          "it gave 1000001 rows for 1 that it took, more than 10 for each ([limits] ratio)");
+}
+
+TEST(transform, a_statement_without_end_is_broken_off)
+{
+    fails(HEAD "columns = id:integer\ntransform_timeout = 100ms\n"
+          "transform = WITH RECURSIVE k(k) AS (SELECT 1 UNION ALL SELECT k + 1 FROM k) SELECT id FROM input, k WHERE k < 0\n", "id\n1\n", ERR_LIMIT,
+          "no row went in or out for 100ms (transform_timeout)");
+}
+
+TEST(transform, a_value_without_end_is_a_limit)
+{
+    fails("[limits]\nrow = 64K\n" HEAD "columns = t\ntransform = SELECT replace(hex(zeroblob(30000)), '0', 'xyz') AS t FROM input\n", "t\n1\n", ERR_LIMIT,
+          "a value would be longer than 64");
+}
+
+/* Rows that no cache of SQLite holds: 40,000 of 1 KiB against 4 MiB. */
+static struct outcome sort_much(const char *unpacked)
+{
+    AUTO(buf_clear) struct buf text = { 0 }, ini = { 0 };
+    buf_addf(&ini, "[limits]\nmemory = 64M\nunpacked = %s\n" HEAD "columns = id:integer, t\n"
+             "transform = SELECT id, t FROM input ORDER BY t, id DESC LIMIT 3\n", unpacked);
+    buf_addf(&ini, " OFFSET 20000\n");
+    buf_adds(&text, "id,t\n");
+    for (int i = 0; i < 40000; i++)
+        buf_addf(&text, "%d,%01000d\n", i, i * 7919 % 40000);
+    return RUN(ini.p, "file:///in/a.csv", text.p);
+}
+
+TEST(transform, a_sort_beyond_its_memory_goes_to_scratch_files)
+{
+    scratches = 0;
+    struct outcome o = sort_much("1G");
+    CHECK_OK(o.rc, o.err);
+    CHECK(scratches > 0);
+    CHECK_EQ(o.counts.staged, 3);
+    CHECK_EQ(o.counts.filtered, 39997);
+    CHECK_HAS(o.rows, "00020000\n");
+    CHECK_HAS(o.rows, "00020002\n");
+    outcome_clear(&o);
+}
+
+TEST(transform, scratch_files_have_a_limit_and_a_full_disk_is_told)
+{
+    struct outcome o = sort_much("8M");
+    CHECK_EQ(o.rc, -1);
+    CHECK_EQ(o.err.code, ERR_LIMIT);
+    scratch_fail = 1;
+    o = sort_much("1G");
+    scratch_fail = 0;
+    CHECK_EQ(o.rc, -1);
+    CHECK_EQ(o.err.code, ERR_DISK_FULL);
+    CHECK_HAS(o.err.msg, "no room for a scratch file");
+}
+
+/* ---- several tables ---- */
+
+TEST(from, a_part_gets_the_rows_of_another_and_does_its_own_with_them)
+{
+    struct outcome o = RUN("[pipeline p]\nmax_rejects = 5\n[pipeline p.sums]\nfrom = lines\ntable = w.sums\nwhere = n > 1\n"
+                           "transform = SELECT k, sum(n) AS n FROM input GROUP BY k\n"
+                           "[pipeline p.lines]\nmember = *.csv\ntable = w.lines\ncolumns = k, n:integer\nwhere = n < 5\n",
+                           "file:///in/a.csv", "k,n\na,1\nb,2\na,x\n", "file:///in/b.csv", "k,n\nb,3\na,7\n");
+    CHECK_OK(o.rc, o.err);
+    CHECK_EQ(o.noutputs, 3);
+    CHECK_STR(o.rows, "k,n\na,7\nb,5\n");
+    CHECK_STR(o.outputs[1].table, "w.lines");
+    CHECK_EQ(o.outputs[1].rows, 3);
+    CHECK_EQ(o.counts.read, 5);
+    CHECK_EQ(o.counts.added, 4);
+    CHECK_EQ(o.counts.rejected, 1);
+    CHECK_EQ(o.counts.filtered, 3);
+    check_books(&o);
+    outcome_clear(&o);
+}
+
+/* ---- regexp ---- */
+
+#ifdef HAVE_PCRE2
+TEST(regexp, it_matches_by_pcre2)
+{
+    gives(HEAD "columns = t\nwhere = t REGEXP '^[[:upper:]]\\w+ ä$'\n", "t\nAbc ä\nabc ä\nÄbc ä\n,\n", "t\nAbc ä\nÄbc ä\n");
+    gives(HEAD "columns = t, p\nwhere = regexp(p, t)\n", "t,p\nx1,[0-9]\nx,[0-9]\n,a\nx,\n", "t,p\nx1,[0-9]\n");
+    fails(HEAD "columns = t\nwhere = t REGEXP '(a'\n", "t\na\n", ERR_SQL, "line 2: regexp: the expression: missing closing parenthesis");
+    fails(HEAD "columns = t\nwhere = t REGEXP '^(a+)+$'\n", "t\naaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab\n", ERR_SQL, "line 2: regexp: the text: match limit");
+}
+#endif
+
+/* ---- look-ups ---- */
+
+#define CITIES "[lookup cities]\nfile = cities.csv\ncolumns = code!, name, since:date, tax:decimal(2)\nkey = code\n"
+static const char cities[] = "code,name,since,tax\nOSL,Oslo,1048-01-01,0.25\nROM,Rome,,0.22\n";
+
+TEST(lookup, sql_can_join_with_a_file)
+{
+    put_file("cities.csv", cities);
+    gives(CITIES HEAD "columns = id:integer!, code\ntransform = SELECT i.id, c.name, c.since, c.tax FROM input i LEFT JOIN cities c USING (code)\n",
+          "id,code\n1,ROM\n2,XXX\n3,OSL\n", "id,name,since,tax\n1,Rome,,0.22\n2,,,\n3,Oslo,1048-01-01,0.25\n");
+    gives(CITIES HEAD "columns = id:integer!, code\nwhere = code IN (SELECT code FROM cities)\n", "id,code\n1,ROM\n2,XXX\n", "id,code\n1,ROM\n");
+    gives(CITIES HEAD "columns = id:integer!, code\ncompute = name = (SELECT name FROM cities c WHERE c.code = input.code)\n",
+          "id,code\n1,ROM\n2,XXX\n", "id,code,name\n1,ROM,Rome\n2,XXX,\n");
+}
+
+TEST(lookup, it_is_read_only_when_a_statement_names_it)
+{
+    gives("[lookup gone]\nfile = gone.csv\ncolumns = a\n" HEAD "columns = id:integer\nwhere = id > 0\n", "id\n1\n", "id\n1\n");
+    fails("[lookup gone]\nfile = gone.csv\ncolumns = a\n" HEAD "columns = id:integer\nwhere = id IN (SELECT a FROM gone)\n", "id\n1\n", ERR_IO,
+          "gone.csv': No such file");
+}
+
+TEST(lookup, a_row_that_does_not_fit_is_an_error_with_its_line)
+{
+#define LOOK HEAD "columns = code\nwhere = code IN (SELECT code FROM cities)\n"
+    put_file("cities.csv", "code,name,since,tax\nOSL,Oslo,1048-13-01,0.25\n");
+    fails(CITIES LOOK, "code\nOSL\n", ERR_FORMAT, "cities.csv': line 2, byte 20, column 'since', value \"1048-13-01\"");
+    put_file("cities.csv", "code,name,since,tax\nOSL,Oslo,,\nROM,Rome,,\nOSL,Oslo 2,,\n");
+    fails(CITIES LOOK, "code\nOSL\n", ERR_FORMAT, "line 4: the key is there twice");
+    put_file("cities.csv", "code,name\nOSL,Oslo\n");
+    fails(CITIES LOOK, "code\nOSL\n", ERR_HEADER, "[lookup cities]");
+}
+
+TEST(lookup, its_memory_has_a_bound)
+{
+    FILE *f = fopen(test_file("big.csv"), "w");
+    fputs("t\n", f);
+    for (int i = 0; i < 50000; i++)
+        fprintf(f, "%01000d\n", i);
+    fclose(f);
+    fails("[limits]\nmemory = 64M\n[lookup big]\nfile = big.csv\ncolumns = t\n" HEAD "columns = t\nwhere = t IN (SELECT t FROM big)\n", "t\n1\n", ERR_LIMIT,
+          "look-ups may take 32");
+}
+
+/* ---- what check tells ---- */
+
+static void checked(const char *ini, const char *place, const char *key, const char *message)
+{
+    struct config *c = config_of(ini);
+    struct step_fault fault = { 0 };
+    struct err err = { 0 };
+    struct columns out = { 0 };
+    const struct recipe *r = c->pipelines[0].parts;
+    const struct step_part part = { .config = c, .pipeline = c->pipelines, .recipe = r, .fault = &fault };
+    int rc = steps_check(&out, &part, &r->columns, &err);
+    CHECK_EQ(rc, message ? -1 : 0);
+    if (message) {
+        CHECK_HAS(fault.place, place);
+        CHECK_STR(fault.key, key);
+        CHECK_HAS(err.msg, message);
+    }
+    columns_clear(&out);
+    config_free(c);
+}
+
+TEST(check, it_prepares_what_it_can_without_files_and_names_the_key)
+{
+    checked(HEAD "columns = id:integer\nwhere = idd\n", "t.ini:8", "where", "no such column: idd");
+    checked(HEAD "columns = id:integer\nwhere = id\ncompute = a = id\n  b = x\n", "t.ini:9", "compute", "'b': line 1, column 1: no such column: x");
+    checked(HEAD "columns = id:integer\ntransform = SELECT id + 1 FROM input\n", "t.ini:8", "transform", "has no type");
+    checked("[lookup gone]\nfile = gone.csv\ncolumns = a\n" HEAD "columns = id:integer\ntransform = SELECT a FROM input JOIN gone ON a = id\n", NULL, NULL, NULL);
+}
+
+TEST(check, columns_of_the_result_are_those_of_the_table)
+{
+    struct config *c = config_of(HEAD "columns = id:integer!, n:integer\ncompute = t:text = n\ntransform = SELECT t, id FROM input\n");
+    struct columns out = { 0 };
+    struct err err;
+    const struct step_part part = { .config = c, .pipeline = c->pipelines, .recipe = c->pipelines[0].parts };
+    CHECK_OK(steps_check(&out, &part, &c->pipelines[0].parts->columns, &err), err);
+    AUTO(buf_clear) struct buf text = { 0 };
+    columns_print(&out, &text);
+    CHECK_STR(text.p, "t:text, id:integer!");
+    columns_clear(&out);
+    config_free(c);
+}
