@@ -5,8 +5,6 @@
 
 #include "io/sha256.h"
 
-#include <stdio.h>
-
 /* EVP_MD_CTX under our own name. */
 static EVP_MD_CTX *ctx_of(struct sha256 *s)
 {
@@ -43,8 +41,12 @@ int sha256_add(struct sha256 *s, struct str bytes, struct err *err)
 
 static void put_hex(const unsigned char *raw, unsigned n, char *out)
 {
-    for (unsigned i = 0; i < n; i++)
-        snprintf(out + 2 * i, 3, "%02x", raw[i]);
+    static const char digits[] = "0123456789abcdef";
+    for (unsigned i = 0; i < n; i++) {
+        *out++ = digits[raw[i] >> 4];
+        *out++ = digits[raw[i] & 15];
+    }
+    *out = '\0';
 }
 
 int sha256_end(struct sha256 *s, char out[SHA256_HEX + 1], struct err *err)
