@@ -4,6 +4,7 @@
  * A batch of rows has few or many distinct keys; each is asked for once. The step waits for the worker's answer, reads it by the
  * JSON paths of the columns and types it, so that a value from outside is checked like one from a file. A key is then known, missing, or
  * failed, and its rows get values, nulls, go to the rejects, or fail the job. No row is given on before all of its batch are known.
+ * What is known stays for the batches behind it, in bounded memory.
  *
  * Nothing is kept here. A job that is tried again asks again, and finds in the cache what was answered before.
  */
@@ -21,7 +22,9 @@
 #include "read/json_row.h"
 
 enum {
-    TABLE = 4 * BATCH_ROWS, /* places of the hash table of keys */
+    KNOWN_MAX = 1 << 15,    /* keys that are remembered, */
+    KNOWN_BYTES = 16 << 20, /* and bytes of them and of their answers */
+    TABLE = 2 * KNOWN_MAX,  /* places of the hash table of keys */
     WHY_MAX = 300,
     SHOWN = 60,   /* bytes of a value in a message */
     TAIL = 16,    /* readable bytes that the JSON scanner wants behind an answer */
@@ -30,7 +33,7 @@ enum {
 
 enum known_state { UNKNOWN, KNOWN, MISSED, FAILED };
 
-/* A distinct key of the batch in hand. */
+/* A distinct key. */
 struct known {
     struct str item; /* as it stands in a question */
     enum known_state state;
@@ -48,6 +51,13 @@ struct one {
     struct json_row *paths;
     struct cast *cast;
     struct batch batch; /* of one row: an answer */
+    struct arena arena; /* of the keys and their values */
+    struct known *known;
+    uint32_t nknown, new_from; /* those from new_from on came with the batch in hand */
+    int32_t *table;            /* key by hash, from 1; 0: none */
+    struct buf *answers;       /* that values lie in */
+    uint32_t nanswers;
+    size_t bytes;              /* of items and answers */
 };
 
 struct enrich_step {
@@ -57,15 +67,11 @@ struct enrich_step {
     int n;
     struct value *values; /* of a batch, with all columns */
     const struct place **places;
-    struct arena arena;   /* of a batch */
-    struct known *known;
-    uint32_t nknown;
-    int32_t *table;       /* key by hash, from 1; 0: none */
     int32_t *of_row;      /* the key of each row, or NO_KEY */
     uint32_t *asked;      /* the keys of the question in hand, in its order */
     uint32_t nasked;
-    struct buf item, verdicts, question, *answers;
-    uint32_t nverdicts, nanswers; /* answers: all of a batch, since values lie in them */
+    struct buf item, verdicts, question;
+    uint32_t nverdicts;
 };
 
 /* ---- open and close ---- */
@@ -91,32 +97,48 @@ static int one_open(struct one *o, const struct step_part *part, const struct co
     if (inputs_open(o, columns, err) < 0 || json_row_open(&o->paths, &e->columns, UNKNOWN_STRICT, err) < 0 ||
         cast_open(&o->cast, &recipe, &e->columns, err) < 0 || batch_init(&o->batch, (uint32_t)e->columns.n, err) < 0)
         return err_in(err, "[enrich %s]", e->name);
-    return 0;
+    o->known = calloc(KNOWN_MAX, sizeof *o->known);
+    o->table = calloc(TABLE, sizeof *o->table);
+    return o->known && o->table ? 0 : err_nomem(err);
+}
+
+static void forget(struct one *o)
+{
+    while (o->nanswers)
+        buf_clear(&o->answers[--o->nanswers]);
+    arena_reset(&o->arena);
+    if (o->nknown)
+        memset(o->table, 0, TABLE * sizeof *o->table);
+    o->nknown = 0;
+    o->bytes = 0;
+}
+
+static void one_close(struct one *o)
+{
+    forget(o);
+    free(o->answers);
+    free(o->known);
+    free(o->table);
+    free(o->inputs);
+    json_row_close(o->paths);
+    cast_close(o->cast);
+    batch_clear(&o->batch);
+    arena_clear(&o->arena);
 }
 
 static void step_close(struct step *step)
 {
     struct enrich_step *s = (struct enrich_step *)step;
-    for (int i = 0; i < s->n; i++) {
-        free(s->v[i].inputs);
-        json_row_close(s->v[i].paths);
-        cast_close(s->v[i].cast);
-        batch_clear(&s->v[i].batch);
-    }
-    for (uint32_t i = 0; i < s->nanswers; i++)
-        buf_clear(&s->answers[i]);
-    free(s->answers);
+    for (int i = 0; i < s->n; i++)
+        one_close(&s->v[i]);
     free(s->v);
     free(s->values);
     free(s->places);
-    free(s->known);
-    free(s->table);
     free(s->of_row);
     free(s->asked);
     buf_clear(&s->item);
     buf_clear(&s->verdicts);
     buf_clear(&s->question);
-    arena_clear(&s->arena);
     columns_clear(&s->columns);
     free(s);
 }
@@ -129,11 +151,9 @@ static int step_fill(struct enrich_step *s, const struct step_part *part, const 
     s->v = calloc((size_t)r->nenrich, sizeof *s->v);
     s->values = calloc(BATCH_ROWS, mem_product((size_t)s->columns.n, sizeof *s->values));
     s->places = calloc(BATCH_ROWS, sizeof *s->places);
-    s->known = calloc(BATCH_ROWS, sizeof *s->known);
-    s->table = calloc(TABLE, sizeof *s->table);
     s->of_row = calloc(BATCH_ROWS, sizeof *s->of_row);
     s->asked = calloc(ENRICH_ITEMS_MAX, sizeof *s->asked);
-    if (!s->v || !s->values || !s->places || !s->known || !s->table || !s->of_row || !s->asked)
+    if (!s->v || !s->values || !s->places || !s->of_row || !s->asked)
         return err_nomem(err);
     int first = in->n;
     for (int i = 0; i < r->nenrich; i++) {
@@ -220,28 +240,29 @@ static void put_input(struct buf *to, const struct column *c, const struct value
 }
 
 /* The key of these bytes, a new one if need be; -1: no memory. */
-static int32_t key_of(struct enrich_step *s, struct str item)
+static int32_t key_of(struct one *o, struct str item)
 {
     struct hash h;
     hash_init(&h);
     hash_add(&h, item.p, item.n);
     uint64_t at = hash_end(&h) % TABLE;
-    for (; s->table[at]; at = (at + 1) % TABLE)
-        if (str_eq(s->known[s->table[at] - 1].item, item))
-            return s->table[at] - 1;
-    const char *copy = arena_dup(&s->arena, item);
+    for (; o->table[at]; at = (at + 1) % TABLE)
+        if (str_eq(o->known[o->table[at] - 1].item, item))
+            return o->table[at] - 1;
+    const char *copy = arena_dup(&o->arena, item);
     if (!copy)
         return -1;
-    s->known[s->nknown] = (struct known){ .item = { copy, item.n } };
+    o->bytes += item.n;
+    o->known[o->nknown] = (struct known){ .item = { copy, item.n } };
     if (item.n > ENRICH_ITEM_MAX) {
-        s->known[s->nknown].state = FAILED;
-        s->known[s->nknown].why = "its values are longer than a request may be";
+        o->known[o->nknown].state = FAILED;
+        o->known[o->nknown].why = "its values are longer than a request may be";
     }
-    s->table[at] = (int32_t)++s->nknown;
-    return (int32_t)s->nknown - 1;
+    o->table[at] = (int32_t)++o->nknown;
+    return (int32_t)o->nknown - 1;
 }
 
-static int row_key(struct enrich_step *s, const struct one *o, const struct value *row, int32_t *key, struct err *err)
+static int row_key(struct enrich_step *s, struct one *o, const struct value *row, int32_t *key, struct err *err)
 {
     *key = NO_KEY;
     buf_reset(&s->item);
@@ -251,14 +272,15 @@ static int row_key(struct enrich_step *s, const struct one *o, const struct valu
             return 0;
         put_input(&s->item, &s->columns.v[col], &row[col], o->config->round);
     }
-    *key = s->item.failed ? -1 : key_of(s, buf_str(&s->item));
+    *key = s->item.failed ? -1 : key_of(o, buf_str(&s->item));
     return *key < 0 ? err_nomem(err) : 0;
 }
 
-static int collect_keys(struct enrich_step *s, const struct one *o, const struct rows *rows, struct err *err)
+static int collect_keys(struct enrich_step *s, struct one *o, const struct rows *rows, struct err *err)
 {
-    memset(s->table, 0, TABLE * sizeof *s->table);
-    s->nknown = 0;
+    if (o->nknown + BATCH_ROWS > KNOWN_MAX || o->bytes > KNOWN_BYTES)
+        forget(o);
+    o->new_from = o->nknown;
     for (uint32_t i = 0; i < rows->n; i++)
         if (row_key(s, o, rows->values + (size_t)i * rows->cols, &s->of_row[i], err) < 0)
             return -1;
@@ -267,10 +289,10 @@ static int collect_keys(struct enrich_step *s, const struct one *o, const struct
 
 /* ---- answers ---- */
 
-static int failed(struct enrich_step *s, struct known *k, const char *why, struct err *err)
+static int failed(struct one *o, struct known *k, const char *why, struct err *err)
 {
     k->state = FAILED;
-    k->why = arena_dup(&s->arena, str_of(why));
+    k->why = arena_dup(&o->arena, str_of(why));
     return k->why ? 0 : err_nomem(err);
 }
 
@@ -285,10 +307,10 @@ static void show(struct str s, char out[SHOWN + 4])
 }
 
 /* The answer cannot be read. One of the cache is asked for anew. */
-static int wrong(struct enrich_step *s, const struct one *o, uint32_t item, bool fresh, enum reject_reason reason, int column, struct str value,
+static int wrong(struct enrich_step *s, struct one *o, uint32_t item, bool fresh, enum reject_reason reason, int column, struct str value,
                  struct err *err)
 {
-    struct known *k = &s->known[s->asked[item]];
+    struct known *k = &o->known[s->asked[item]];
     char why[WHY_MAX], shown[SHOWN + 4];
     pack_u64(&s->verdicts, item);
     pack_u64(&s->verdicts, VERDICT_WRONG);
@@ -301,12 +323,12 @@ static int wrong(struct enrich_step *s, const struct one *o, uint32_t item, bool
     snprintf(why, sizeof why, "its answer cannot be read: %s%.60s%s%s at '%s'", column >= 0 ? "column '" : "",
              column >= 0 ? o->config->columns.v[column].name : "", column >= 0 ? "': " : "",
              reason == REJECT_JSON_SYNTAX ? "it is not valid JSON" : reject_text(reason), shown);
-    return failed(s, k, why, err);
+    return failed(o, k, why, err);
 }
 
-static int missed(struct enrich_step *s, uint32_t item, bool fresh)
+static int missed(struct enrich_step *s, struct one *o, uint32_t item, bool fresh)
 {
-    s->known[s->asked[item]].state = MISSED;
+    o->known[s->asked[item]].state = MISSED;
     if (fresh) {
         pack_u64(&s->verdicts, item);
         pack_u64(&s->verdicts, VERDICT_MISS);
@@ -323,21 +345,21 @@ static bool all_null(const struct batch *b)
     return true;
 }
 
-/* The body of an answer, which lives as long as the batch. */
+/* The body of an answer, which lives as long as its key. */
 static int read_body(struct enrich_step *s, struct one *o, uint32_t item, bool fresh, struct str body, struct err *err)
 {
-    struct known *k = &s->known[s->asked[item]];
+    struct known *k = &o->known[s->asked[item]];
     struct json_refusal no;
     enum reject_reason why;
     int column;
-    int rc = json_row_scan(o->paths, body, false, o->batch.fields, &s->arena, &no);
+    int rc = json_row_scan(o->paths, body, false, o->batch.fields, &o->arena, &no);
     if (rc < 0)
         return err_nomem(err);
     if (rc == 0)
         return wrong(s, o, item, fresh, no.reason, no.column, no.value, err);
     if (all_null(&o->batch))
-        return missed(s, item, fresh);
-    if (!(k->values = arena_alloc(&s->arena, (size_t)o->batch.cols * sizeof *k->values)))
+        return missed(s, o, item, fresh);
+    if (!(k->values = arena_alloc(&o->arena, (size_t)o->batch.cols * sizeof *k->values)))
         return err_nomem(err);
     o->batch.rows = 1;
     if (cast_row(o->cast, &o->batch, k->values, &why, &column)) {
@@ -345,7 +367,7 @@ static int read_body(struct enrich_step *s, struct one *o, uint32_t item, bool f
         return 0;
     }
     const struct field *f = &o->batch.fields[column];
-    return why == REJECT_NULL ? missed(s, item, fresh) : wrong(s, o, item, fresh, why, column, (struct str){ f->p, f->n }, err);
+    return why == REJECT_NULL ? missed(s, o, item, fresh) : wrong(s, o, item, fresh, why, column, (struct str){ f->p, f->n }, err);
 }
 
 static int read_item(struct enrich_step *s, struct one *o, struct unpacker *u, struct err *err)
@@ -354,7 +376,7 @@ static int read_item(struct enrich_step *s, struct one *o, struct unpacker *u, s
     struct str bytes = take_bytes(u);
     if (u->bad || item >= s->nasked || kind >= KINDS)
         return err_set(err, ERR_INTERNAL, "the worker's answer is none");
-    struct known *k = &s->known[s->asked[item]];
+    struct known *k = &o->known[s->asked[item]];
     char why[WHY_MAX];
     switch ((enum enrich_kind)kind) {
     case KIND_BODY:
@@ -364,23 +386,23 @@ static int read_item(struct enrich_step *s, struct one *o, struct unpacker *u, s
         return 0;
     default:
         snprintf(why, sizeof why, "%.*s", (int)(bytes.n < WHY_MAX ? bytes.n : WHY_MAX - 1), bytes.p);
-        return failed(s, k, why, err);
+        return failed(o, k, why, err);
     }
 }
 
-/* A buffer for an answer of this batch. */
-static struct buf *answer_buf(struct enrich_step *s)
+/* A buffer for an answer. */
+static struct buf *answer_buf(struct one *o)
 {
-    struct buf *more = realloc(s->answers, ((size_t)s->nanswers + 1) * sizeof *more);
+    struct buf *more = realloc(o->answers, ((size_t)o->nanswers + 1) * sizeof *more);
     if (!more)
         return NULL;
-    s->answers = more;
-    s->answers[s->nanswers] = (struct buf){ 0 };
-    return &s->answers[s->nanswers++];
+    o->answers = more;
+    o->answers[o->nanswers] = (struct buf){ 0 };
+    return &o->answers[o->nanswers++];
 }
 
 /* Put all that is not known yet, as far as there is room, into the question. */
-static int question(struct enrich_step *s, struct err *err)
+static int question(struct enrich_step *s, const struct one *o, struct err *err)
 {
     buf_reset(&s->question);
     pack_u64(&s->question, s->nverdicts);
@@ -388,14 +410,14 @@ static int question(struct enrich_step *s, struct err *err)
     buf_reset(&s->verdicts);
     s->nverdicts = s->nasked = 0;
     size_t bytes = 0;
-    for (uint32_t i = 0; i < s->nknown && s->nasked < ENRICH_ITEMS_MAX && bytes < ENRICH_QUESTION_MAX; i++)
-        if (s->known[i].state == UNKNOWN) {
+    for (uint32_t i = o->new_from; i < o->nknown && s->nasked < ENRICH_ITEMS_MAX && bytes < ENRICH_QUESTION_MAX; i++)
+        if (o->known[i].state == UNKNOWN) {
             s->asked[s->nasked++] = i;
-            bytes += s->known[i].item.n;
+            bytes += o->known[i].item.n;
         }
     pack_u64(&s->question, s->nasked);
     for (uint32_t i = 0; i < s->nasked; i++)
-        buf_add(&s->question, s->known[s->asked[i]].item.p, s->known[s->asked[i]].item.n);
+        buf_add(&s->question, o->known[s->asked[i]].item.p, o->known[s->asked[i]].item.n);
     return s->question.failed || s->verdicts.failed ? err_nomem(err) : 0;
 }
 
@@ -403,7 +425,7 @@ static int question(struct enrich_step *s, struct err *err)
 static int ask(struct enrich_step *s, struct one *o, struct err *err)
 {
     const struct asker *asker = s->step.part->asker;
-    struct buf *answer = answer_buf(s);
+    struct buf *answer = answer_buf(o);
     if (!answer)
         return err_nomem(err);
     if (!asker->ask)
@@ -412,6 +434,7 @@ static int ask(struct enrich_step *s, struct one *o, struct err *err)
         return -1;
     if (!buf_reserve(answer, TAIL))
         return err_nomem(err);
+    o->bytes += answer->cap;
     struct unpacker u = { buf_str(answer), false };
     if (s->nasked && !u.rest.n)
         return err_set(err, ERR_INTERNAL, "the worker answered nothing");
@@ -425,7 +448,7 @@ static int ask(struct enrich_step *s, struct one *o, struct err *err)
 static int ask_all(struct enrich_step *s, struct one *o, struct err *err)
 {
     for (;;) {
-        if (question(s, err) < 0)
+        if (question(s, o, err) < 0)
             return -1;
         bool told = s->question.n > 2 * sizeof(uint64_t); /* more than two numbers of none */
         if (!told)
@@ -471,7 +494,7 @@ static int fill(struct enrich_step *s, const struct one *o, struct rows *rows, s
     size_t n = (size_t)o->config->columns.n;
     for (uint32_t i = 0; i < rows->n; i++) {
         struct value *row = rows->values + (size_t)i * rows->cols, *own = row + o->first;
-        const struct known *k = s->of_row[i] == NO_KEY ? NULL : &s->known[s->of_row[i]];
+        const struct known *k = s->of_row[i] == NO_KEY ? NULL : &o->known[s->of_row[i]];
         bool drop = false;
         for (size_t c = 0; c < n; c++)
             own[c] = k && k->state == KNOWN ? k->values[c] : (struct value){ .null = true };
@@ -496,9 +519,6 @@ static int step_rows(struct step *step, struct rows *in, struct err *err)
     for (uint32_t i = 0; i < in->n; i++)
         memcpy(s->values + (size_t)i * rows.cols, in->values + (size_t)i * in->cols, in->cols * sizeof *in->values);
     memcpy(s->places, in->places, in->n * sizeof *s->places);
-    arena_reset(&s->arena);
-    while (s->nanswers)
-        buf_clear(&s->answers[--s->nanswers]);
     for (int i = 0; i < s->n; i++)
         if (collect_keys(s, &s->v[i], &rows, err) < 0 || ask_all(s, &s->v[i], err) < 0 || fill(s, &s->v[i], &rows, err) < 0)
             return -1;
