@@ -56,6 +56,10 @@ submit p "$work/many.csv" >/dev/null
 ok 'a second job' drain
 is '... asks for none of them' "$(asked /slower/)" 50
 is '... and has them all' "$(sql 'SELECT count(title) FROM p')" 6000
+sqlite3 "$site/enrich.db" "UPDATE answer SET body = 'cut' WHERE id % 2"
+job=$(submit p "$work/many.csv")
+ok 'answers of the cache that cannot be read' drain
+is '... are asked for anew, within the attempt' "$(field "$job" rows_staged),$(field "$job" attempts),$(asked /slower/)" '3000,1,75'
 printf 'id,k\n1,a/b?c&d=e f%%\n2,..\n3,Zürich "quoted"\n4,\n' >"$work/odd.csv"
 sqlite3 "$site/warehouse.db" 'DELETE FROM p'
 submit p "$work/odd.csv" >/dev/null
@@ -131,9 +135,12 @@ INI
         null) is "on_miss = null ($how): the rows are there without" "$(state "$job"),$(sql 'SELECT count(*), count(title) FROM p')" 'loaded,6|0' ;;
         reject)
             is "on_miss = reject ($how): they are rejects" "$(field "$job" rows_rejected),$(field "$job" rows_staged)" '6,0'
-            submit p "$work/few.csv" >/dev/null
+            job=$(submit p "$work/few.csv")
             drain
-            is '... that there is none is kept, too' "$(asked "/$how/$what/")" 3
+            is '... that there is none is kept, too' "$(field "$job" rows_rejected),$(asked "/$how/$what/")" '6,3'
+            submit p "$work/few.csv" >/dev/null
+            QETL_CLOCK_OFFSET_MS=172800000 drain
+            is '... but not as long as an answer' "$(asked "/$how/$what/")" 6
             ;;
         fail) is "on_miss = fail ($how): the job fails" "$(state "$job"),$(field "$job" error_code)" 'dead,enrich-miss' ;;
         esac
@@ -197,8 +204,7 @@ like 'a server that is not there' "$(state "$job") $(field "$job" error)" '^dead
 site_with '' <<INI
 url = $url/limited/{k}
 $facts
-connections = 3
-retries = 5
+connections = 6
 INI
 keys 8 8 >"$work/eight.csv"
 job=$(submit p "$work/eight.csv")
@@ -238,6 +244,17 @@ done
 QETL_CLOCK_OFFSET_MS=25920000000 drain
 is '... and are loaded when it begins' "$(sql 'SELECT count(*), count(title) FROM p')" '8|8'
 is '... without asking again for what they had' "$(asked /ok/quota/)" 8
+
+site_with 'attempts = 1' <<INI
+url = $url/down/quota/{k}
+$facts
+quota = 100/300d
+connections = 1
+retries = 0
+INI
+submit p "$work/eight.csv" >/dev/null
+drain
+is 'what was not sent does not count' "$(sqlite3 "$site/enrich.db" 'SELECT quota_used FROM place'),$(asked /down/quota/)" '1,1'
 
 site_with '' <<INI
 url = $url/ok/interval/{k}
