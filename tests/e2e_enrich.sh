@@ -67,6 +67,22 @@ ok 'odd keys arrive as they are' drain
 is '... encoded' "$(sql 'SELECT title FROM p WHERE title IS NOT NULL ORDER BY id')" "$(printf 'name of a/b?c&d=e f%%\nname of ..\nname of Zürich "quoted"')"
 is '... a null is not asked for' "$(sql 'SELECT count(*) FROM p WHERE k IS NULL AND title IS NULL')" 1
 
+new_site <<INI
+[enrich facts]
+url = $url/ok/{d}_{r}_{n}_{b}_{on}_{at}
+columns = title:text from name
+round = 2
+[pipeline p]
+columns = d:decimal(4), r:real, n:integer, b:boolean, on:date, at:timestamp
+enrich = facts
+table = warehouse.p
+INI
+qetlctl init >/dev/null
+printf 'd,r,n,b,on,at\n1.2350,-0.001,-7,yes,2026-11-21,2026-11-21T08:15:00+01:00\n-0.0049,2.345678e3,0,f,2026-01-02,2026-11-21 08:15:00.5\n' >"$work/typed.csv"
+submit p "$work/typed.csv" >/dev/null
+ok 'typed values' drain
+is '... are asked for in one form, and rounded' "$(sql 'SELECT title FROM p ORDER BY n')" "$(printf 'name of 1.24_0.00_-7_true_2026-11-21_2026-11-21T07:15:00Z\nname of 0.00_2345.68_0_false_2026-01-02_2026-11-21T08:15:00.5Z')"
+
 # ---- a body, and one after the other ----
 new_site <<INI
 [enrich first]

@@ -18,6 +18,7 @@
 #include "base/json.h"
 #include "base/pack.h"
 #include "base/text.h"
+#include "io/row_text.h"
 #include "read/cast.h"
 #include "read/json_row.h"
 
@@ -70,7 +71,7 @@ struct enrich_step {
     int32_t *of_row;      /* the key of each row, or NO_KEY */
     uint32_t *asked;      /* the keys of the question in hand, in its order */
     uint32_t nasked;
-    struct buf item, verdicts, question;
+    struct buf item, plain, verdicts, question;
     uint32_t nverdicts;
 };
 
@@ -137,6 +138,7 @@ static void step_close(struct step *step)
     free(s->of_row);
     free(s->asked);
     buf_clear(&s->item);
+    buf_clear(&s->plain);
     buf_clear(&s->verdicts);
     buf_clear(&s->question);
     columns_clear(&s->columns);
@@ -184,59 +186,43 @@ static int step_open(struct step **out, const struct step_part *part, const stru
 
 /* ---- keys ---- */
 
-static int put_rounded_decimal(char *out, int64_t v, int scale, int64_t round)
+static void put_decimal(struct buf *out, int64_t v, int scale, int64_t round)
 {
-    if (round < 0 || round >= scale)
-        return text_put_decimal(out, v, scale);
+    char text[32];
     int64_t by = 1;
     for (int64_t i = round; i < scale; i++)
         by *= 10;
-    return text_put_decimal(out, v / by + v % by / ((by + 1) / 2), (int)round);
+    int n = text_put_decimal(text, v / by + v % by / ((by + 1) / 2), (int)round);
+    buf_add(out, text, (size_t)n);
 }
 
 /* Never "-0.00". */
-static int put_rounded_real(char out[400], double v, int64_t round)
+static void put_real(struct buf *out, double v, int64_t round)
 {
-    if (round < 0)
-        return text_put_real(out, v);
-    int n = snprintf(out, 400, "%.*f", (int)round, v);
-    if (out[0] == '-' && strspn(out, "-0.") == (size_t)n)
-        memmove(out, out + 1, (size_t)n--);
-    return n;
+    char text[400];
+    int n = snprintf(text, sizeof text, "%.*f", (int)round, v);
+    bool none = text[0] == '-' && strspn(text, "-0.") == (size_t)n;
+    buf_add(out, text + none, (size_t)(n - none));
 }
 
 /* A value as the server gets it. */
-static void put_input(struct buf *to, const struct column *c, const struct value *v, int64_t round)
+static void put_input(struct buf *to, struct buf *plain, const struct column *c, const struct value *v, int64_t round)
 {
-    char text[400];
-    int n = 0;
     bool bare = c->type != TYPE_TEXT && c->type != TYPE_DATE && c->type != TYPE_TIMESTAMP;
     pack_u64(to, bare);
-    switch (c->type) {
-    case TYPE_INTEGER:
-        n = text_put_int(text, v->i);
-        break;
-    case TYPE_DECIMAL:
-        n = put_rounded_decimal(text, v->i, c->scale, round);
-        break;
-    case TYPE_REAL:
-        n = put_rounded_real(text, v->r, round);
-        break;
-    case TYPE_BOOLEAN:
-        n = snprintf(text, sizeof text, "%s", v->i ? "true" : "false");
-        break;
-    case TYPE_DATE:
-        n = text_put_date(text, v->i);
-        break;
-    case TYPE_TIMESTAMP:
-        n = text_put_timestamp(text, v->i, 'T');
-        text[n++] = 'Z';
-        break;
-    default:
+    if (c->type == TYPE_TEXT || c->type == TYPE_JSON) {
         pack_bytes(to, v->p, v->n);
         return;
     }
-    pack_bytes(to, text, (size_t)n);
+    buf_reset(plain);
+    if (c->type == TYPE_DECIMAL && round >= 0 && round < c->scale)
+        put_decimal(plain, v->i, c->scale, round);
+    else if (c->type == TYPE_REAL && round >= 0)
+        put_real(plain, v->r, round);
+    else
+        (void)row_put_plain(plain, c, v); /* what was cast is finite */
+    pack_bytes(to, plain->p, plain->n);
+    to->failed |= plain->failed;
 }
 
 /* The key of these bytes, a new one if need be; -1: no memory. */
@@ -270,7 +256,7 @@ static int row_key(struct enrich_step *s, struct one *o, const struct value *row
         int col = o->inputs[i];
         if (row[col].null)
             return 0;
-        put_input(&s->item, &s->columns.v[col], &row[col], o->config->round);
+        put_input(&s->item, &s->plain, &s->columns.v[col], &row[col], o->config->round);
     }
     *key = s->item.failed ? -1 : key_of(o, buf_str(&s->item));
     return *key < 0 ? err_nomem(err) : 0;
@@ -474,7 +460,7 @@ static int without(struct enrich_step *s, const struct one *o, const struct know
         return 0;
     buf_reset(&s->item);
     if (!v->null)
-        put_input(&s->item, c, v, e->round);
+        put_input(&s->item, &s->plain, c, v, e->round);
     struct str value = { "", 0 };
     if (s->item.n) /* behind its kind and its length */
         value = (struct str){ s->item.p + 2 * sizeof(uint64_t), s->item.n - 2 * sizeof(uint64_t) };
