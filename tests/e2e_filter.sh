@@ -214,6 +214,9 @@ timeout 60 qetlctl run once "$work/d2.csv" >"$work/out" 2>&1
 is '... and another job begins anew' "$(sql 'SELECT name FROM once WHERE id = 2')" f
 
 # The ini.
+out=$(qetlctl check 2>&1)
+is 'check warns of a program that is not there' "$(grep -c 'warning: .pipeline missing. filter: .*nothing.sh. cannot be run: No such file' <<<"$out")" 1
+is '... and of no other' "$(grep -c 'filter:' <<<"$out")" 1
 faulty() { # NAME WHAT LINES
     { echo "[target w]"; echo "url = sqlite:w.db"; echo "[pipeline p]"; echo "table = w.t"; echo "columns = a:text"; printf '%s\n' "$3"; } >"$work/f.ini"
     like "$1" "$(QETL_CONFIG=$work/f.ini qetlctl check 2>&1)" "$2"

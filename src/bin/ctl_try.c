@@ -150,6 +150,34 @@ static void check_places(const struct config *config, struct buf *warnings)
     }
 }
 
+/* Can the program of that key be started from here? */
+static void warn_program(struct buf *warnings, const char *section, const char *key, const struct command *command)
+{
+    const char *name = command->argv ? command->argv[0] : NULL, *path = getenv("PATH");
+    if (!name || (strchr(name, '/') && access(name, X_OK) == 0))
+        return;
+    for (path = path ? path : "/usr/local/bin:/usr/bin:/bin"; !strchr(name, '/') && *path; path += *path == ':') {
+        char file[4096];
+        size_t n = strcspn(path, ":");
+        snprintf(file, sizeof file, "%.*s/%s", (int)n, path, name);
+        if (access(file, X_OK) == 0)
+            return;
+        path += n;
+    }
+    buf_addf(warnings, "[pipeline %s] %s: '%s' cannot be run: %s\n", section, key, name,
+             strchr(name, '/') ? strerror(errno) : "it is not in PATH");
+}
+
+static void check_programs(const struct config *config, struct buf *warnings)
+{
+    for (int i = 0; i < config->npipelines; i++) {
+        const struct pipeline *p = &config->pipelines[i];
+        warn_program(warnings, p->name, "command", &p->command);
+        for (int k = 0; k < p->nparts; k++)
+            warn_program(warnings, p->parts[k].name, "filter", &p->parts[k].filter);
+    }
+}
+
 static void say_warnings(struct buf *warnings)
 {
     for (char *at = warnings->p, *line; (line = strsep(&at, "\n")) && *line;)
@@ -166,8 +194,10 @@ int ctl_check(struct ctl *c, int argc, char **argv)
         return -1; /* the file cannot be read at all */
     if (rc == 0)
         rc = check_targets(c->config, &faults);
-    if (rc == 0)
+    if (rc == 0) {
         check_places(c->config, &warnings);
+        check_programs(c->config, &warnings);
+    }
     if (!c->json)
         say_warnings(&warnings);
     if (c->json)
