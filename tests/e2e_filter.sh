@@ -65,6 +65,13 @@ table   = warehouse.twice
 [pipeline guess]
 filter  = cat
 table   = warehouse.guess
+[pipeline both]
+columns = id:integer!, name:text
+where   = id <> 2
+filter  = sed s/row/line/
+transform = SELECT max(id) AS last, count(*) AS n, max(name) AS name FROM input
+output  = last:integer!, n:integer, name:text
+table   = warehouse.both
 [pipeline once]
 columns = id:integer!, name:text
 distinct = id
@@ -137,6 +144,9 @@ is '... rows are added' "$(sql 'SELECT group_concat(id) FROM twice')" '1,1,2,2,3
 is '... and counted' "$(counts "$(qetlctl --json jobs --limit 1 | jq '.jobs[0].id')")" '[3,3,6,0,0]'
 ok 'columns that were inferred come back as they are' timeout 60 qetlctl run guess "$work/few.csv"
 is '... in the table' "$(sql 'SELECT group_concat(name) FROM guess')" 'a,b,c'
+
+ok 'between where and a transform' timeout 60 qetlctl run both "$work/many.csv"
+is '... output is of the transform' "$(sql 'SELECT * FROM both')" '50000|49999|line 9999'
 
 # Those that fail: what is said, and the code; nothing is loaded.
 fails() { # NAME CODE MESSAGE PROGRAM [FILE [PIPELINE]]
