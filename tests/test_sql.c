@@ -434,6 +434,17 @@ TEST(transform, values_that_are_held_while_batches_go_by_stay_what_they_were)
     outcome_clear(&o);
 }
 
+TEST(transform, a_text_that_was_given_is_a_text_in_the_next_row_too)
+{
+    gives(HEAD "columns = id:integer, t, u\ntransform = SELECT id, 'always' AS t, (SELECT 'sub') AS u FROM input\n", "id,t,u\n1,,\n2,,\n3,,\n",
+          "id,t,u\n1,always,sub\n2,always,sub\n3,always,sub\n");
+    gives(HEAD "columns = id:integer, t, u\ntransform = WITH c AS MATERIALIZED (SELECT 'a' AS k UNION ALL SELECT 'b')\n"
+          "  SELECT input.id, c.k AS t, CASE WHEN c.k = 'a' AND c.k IN ('a', 'x') THEN 'yes' ELSE c.k || typeof(c.k) END AS u FROM input CROSS JOIN c ON c.k >= input.t\n",
+          "id,t,u\n1,a,\n2,b,\n3,a,\n", "id,t,u\n1,a,yes\n1,b,btext\n2,b,btext\n3,a,yes\n3,b,btext\n");
+    gives(HEAD "columns = t, n:integer\ntransform = SELECT t, count(*) AS n FROM (SELECT DISTINCT t, n FROM input) GROUP BY t UNION SELECT 'a', 1 FROM (SELECT 1)\n",
+          "t,n\na,1\nb,2\na,1\nb,3\n", "t,n\na,1\nb,2\n");
+}
+
 TEST(transform, more_rows_than_came_are_counted_as_added)
 {
     struct outcome o = RUN(HEAD "columns = id:integer, n:integer\ntransform = WITH RECURSIVE k(k) AS (SELECT 1 UNION ALL SELECT k + 1 FROM k WHERE k < 5)\n"

@@ -88,7 +88,7 @@ static int cursor_filter(sqlite3_vtab_cursor *cursor, int index, const char *tex
     if (c->in->read) {
         cursor->pVtab->zErrMsg = sqlite3_mprintf(
             "input would be read more than once, but its rows stream by: keep a copy of what is needed of them, by "
-            "WITH kept AS MATERIALIZED (SELECT ... FROM input), and read that");
+            "WITH kept AS MATERIALIZED (SELECT ... FROM input), and read that; in a join let input come first, by CROSS JOIN");
         return SQLITE_ERROR;
     }
     c->in->read = true;
