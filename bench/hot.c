@@ -25,6 +25,7 @@
 
 #include "base/simd.h"
 #include "base/sys.h"
+#include "pipeline/profile.h"
 #include "queue/job.h"
 #include "read/cast.h"
 #include "read/format.h"
@@ -221,6 +222,35 @@ static uint64_t gz_split(void)
     measured(way_run, &w);
     way_close(&w);
     unpack_close(u);
+    return w.n;
+}
+
+/* ---- what rows are like ---- */
+
+struct profiling {
+    struct way *way;
+    struct profile *profile;
+};
+
+static void profile_batch(void *arg)
+{
+    struct profiling *p = arg;
+    profile_rows(p->profile, &p->way->rows);
+}
+
+static uint64_t profile(void)
+{
+    AUTO(buf_clear) struct buf text = text_of_rows(CSV);
+    struct cut_input in = cut_of(buf_str(&text), 0);
+    struct way w;
+    struct profiling p = { .way = &w };
+    struct err err;
+    way_open(&w, CSV, true, &in.in);
+    check(profile_open(&p.profile, &w.columns, &err), "profile", &err);
+    while (way_next(&w))
+        measured(profile_batch, &p);
+    profile_free(p.profile);
+    way_close(&w);
     return w.n;
 }
 
@@ -432,6 +462,7 @@ static const struct {
     { "csv-typed", "row", csv_typed },
     { "json-typed", "row", json_typed },
     { "gz-split", "row", gz_split },
+    { "profile", "row", profile },
     { "encode", "row", encode },
     { "load-append", "row", load_append },
     { "load-upsert", "row", load_upsert },

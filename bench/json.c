@@ -122,7 +122,7 @@ static int run(struct str text, enum shape shape, enum work work, const struct c
                uint64_t *rows, struct err *err)
 {
     struct recipe recipe = { .format = (char *)(shape == ARRAY ? "json" : "jsonl"),
-                             .unknown = work == FIELDS_LAX ? UNKNOWN_LAX : UNKNOWN_STRICT,
+                             .grammar = work == FIELDS_LAX ? GRAMMAR_LAX : GRAMMAR_STRICT,
                              .nnulls = -1 };
     struct cut_input in = cut_of(text, 0);
     struct inferred found;

@@ -26,13 +26,13 @@ static inline bool doc_setting(const char *line, const char *name, char *out, si
 
 static inline void doc_line(struct doc_example *e, const char *line)
 {
-    char unknown[8];
+    char grammar[8];
     if (doc_setting(line, "format", e->format, sizeof e->format) ||
         doc_setting(line, "records", e->records, sizeof e->records) ||
         doc_setting(line, "columns", e->columns, sizeof e->columns))
         return;
-    if (doc_setting(line, "unknown", unknown, sizeof unknown))
-        e->lax = !strcmp(unknown, "lax");
+    if (doc_setting(line, "grammar", grammar, sizeof grammar))
+        e->lax = !strcmp(grammar, "lax");
     else if (!strncmp(line, "-> ", 3) || !strncmp(line, "!> ", 3))
         buf_addf(&e->expected, "%.*s;", (int)strcspn(line + 3, "\n"), line + 3);
     else

@@ -15,6 +15,10 @@ columns = id:integer!
 table   = warehouse.p
 max_rejects = 10
 undo    = 1d
+[pipeline alike]
+columns = id:integer!, name
+table   = warehouse.alike
+profile = yes
 [pipeline l]
 columns = id:integer!
 table   = lake.l
@@ -33,14 +37,14 @@ table    = warehouse.found
 INI
 page=$srcdir/doc/output.md
 
-# "SECTION KEY" and "SECTION KEY TYPE", the type as jq has it, for each row of its tables; a job, an error and a scan are put in where a key is one.
+# "SECTION KEY" and "SECTION KEY TYPE", the type as jq has it, for each row of its tables; a job, a finding, an error and a scan are put in where a key is one.
 awk -F '|' '
     /^## / { section = $0; gsub(/^## |`/, "", section); known[section] = 1; next }
     /^\| `/ { key = $2; gsub(/[ `]/, "", key); keys[section, ++n[section]] = key; type[section, n[section]] = $3 }
     END {
         for (s in known)
             for (i = 1; i <= n[s]; i++) {
-                of = type[s, i] ~ /#a-job/ ? "A job" : type[s, i] ~ /#an-error/ ? "An error" : type[s, i] ~ /#a-scan/ ? "A scan" : ""
+                of = type[s, i] ~ /#a-job/ ? "A job" : type[s, i] ~ /#a-finding/ ? "A finding of drift" : type[s, i] ~ /#an-error/ ? "An error" : type[s, i] ~ /#a-scan/ ? "A scan" : ""
                 if (!of) tell(s, keys[s, i], type[s, i])
                 for (k = 1; of && k <= n[of]; k++) tell(s, keys[s, i] "." keys[of, k], type[of, k])
             }
@@ -48,8 +52,8 @@ awk -F '|' '
     function tell(s, key, type) {
         gsub(/ /, "", type)
         print s "\t" key "\t" (type ~ /^(number|size)$/ ? "number" : type ~ /^(boolean|true)$/ ? "boolean" : type ~ /^(text|time)$/ ? "string" : type)
-    }' "$page" | grep -v '^A job\|^An error\|^A scan' | sort >"$work/types"
-cut -f1,2 "$work/types" | sort >"$work/documented"
+    }' "$page" | grep -v '^A job\|^A finding\|^An error\|^A scan' | sort >"$work/types"
+cut -f1,2 "$work/types" | sort -u >"$work/documented"
 
 # What a call prints, as such lines.
 : >"$work/printed"
@@ -92,25 +96,32 @@ prints 'submit -' submit - --wait <<<'{"pipeline":"p","objects":["'"$work"'/good
 stop_roles
 prints run run p "$work/good.csv"
 last=$(qetlctl --json jobs --limit 1 | jq '.jobs[0].id')
+printf 'id,name,more\n1,a,x\n1,a,x\n' >"$work/alike.csv"
+qetlctl run alike "$work/alike.csv" >>"$work/said"
+prints report report "$((last + 1))"
+prints report report
+prints show show "$((last + 1))" # drift
+last=$((last + 1))
 qetlctl run p "$work/none.csv" 2>/dev/null
 for verb in jobs errors doctor help; do prints "$verb" "$verb"; done
 prints show show "$last"        # objects
-prints show show "$((last - 2))" # rejects
+prints show show "$((last - 3))" # rejects
 prints show show "$((last + 1))" # errors
 prints explain explain "$there"
-prints rejects rejects "$((last - 2))"
+prints rejects rejects "$((last - 3))"
 prints query query warehouse 'SELECT 1 AS a'
 prints infer infer "$work/good.csv"
 printf 'id;price\n1;1,5\n2\n' >"$work/odd.csv"
 prints infer infer "$work/odd.csv"
 prints retry retry --dead
 prints cancel cancel "$((last + 1))"
-prints undo undo "$last"
+prints undo undo "$((last - 1))"
 prints pause pause p
 prints resume resume p
 prints prune prune --dry-run
 prints prune prune
 sed -i 's/^query\trows\[\]\..*/query\trows[]\tobject/' "$work/printed" # named by who asks
+sed -i -E 's/^(report\tprofile\[\]\.columns\[\]\.(min|max|top\[\]\.value))\t.*/\1\tany/' "$work/printed" # of the column's type
 sort -u "$work/printed" | grep -v '	null$' >"$work/printed.types" # nothing: any key may be
 cut -f1,2 "$work/printed" | sort -u -o "$work/printed"
 

@@ -60,13 +60,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     static struct json_row *row;
     struct err err;
     if (!row && (columns_parse(&c, "id, o.p, o.q, o, a[0], a[2].x, s", &err) < 0 ||
-                 json_row_open(&row, &c, UNKNOWN_STRICT, &err) < 0))
+                 json_row_open(&row, &c, GRAMMAR_STRICT, &err) < 0))
         abort();
     if (!n)
         return 0;
     struct recipe recipe = { .format = (char *)formats[*data & 3],
                              .records = (*data & 3) == 3 ? (char *)"o.a" : NULL,
-                             .unknown = *data & 4 ? UNKNOWN_LAX : UNKNOWN_STRICT };
+                             .grammar = *data & 4 ? GRAMMAR_LAX : GRAMMAR_STRICT };
     struct str text = { (const char *)data + 1, n - 1 };
     if (read_all(&recipe, &c, text, (*data >> 3) + 1) != read_all(&recipe, &c, text, 0))
         abort();

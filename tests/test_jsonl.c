@@ -98,7 +98,7 @@ static void show_batch(struct reading *g, const struct batch *b, const struct co
 
 struct setup {
     const char *columns, *format, *records;
-    enum json_unknown unknown;
+    enum json_grammar grammar;
     int64_t row_max; /* 0: ROW_MAX */
     size_t step;
     bool quiet, fails; /* quiet: only count */
@@ -112,7 +112,7 @@ static struct reading read_bytes(const struct setup *s, struct str text)
     struct reader *r = NULL;
     struct recipe recipe = { .format = (char *)s->format,
                              .records = (char *)s->records,
-                             .unknown = s->unknown };
+                             .grammar = s->grammar };
     struct memory_input in = { .input = { .read = memory_read, .size = -1 },
                                .p = text.p,
                                .n = text.n,
@@ -332,7 +332,7 @@ TEST(jsonl, hostile_lines_are_refused_and_the_next_line_is_read)
             const char *want = lax ? hostile[i].lax : hostile[i].strict;
             struct setup s = { .columns = "id, o.p, a[0]",
                                .format = "jsonl",
-                               .unknown = lax ? UNKNOWN_LAX : UNKNOWN_STRICT };
+                               .grammar = lax ? GRAMMAR_LAX : GRAMMAR_STRICT };
             buf_addf(&text, "{\"id\":\"before\"}\n%s\n{\"id\":\"after\"}\n", hostile[i].line);
             struct reading g = read_bytes(&s, buf_str(&text));
             CHECK_EQ(g.rc, 0);
@@ -367,7 +367,7 @@ TEST(jsonl, depth_is_64_where_it_is_checked_and_costs_nothing_where_it_is_not)
         CHECK_STR(g.bad.p, i == 0 ? "" : "json-depth@1+0;");
         reading_clear(&g);
         g = read_bytes(
-            &(struct setup){ .columns = "id", .format = "jsonl", .unknown = UNKNOWN_LAX },
+            &(struct setup){ .columns = "id", .format = "jsonl", .grammar = GRAMMAR_LAX },
             buf_str(&text));
         CHECK_STR(g.rows.p, "#1;#2;");
         reading_clear(&g);
@@ -890,7 +890,7 @@ TEST(jsonl, the_fast_scanner_agrees_with_the_plain_one_on_any_text)
     struct buf text = { 0 };
     unsigned seed = 42, taken = 0, rounds = 60000;
     CHECK_OK(columns_parse(&c, "id, o.p, o.q, o, a[0], a[2].x, s", &err), err);
-    CHECK_OK(json_row_open(&row, &c, UNKNOWN_STRICT, &err), err);
+    CHECK_OK(json_row_open(&row, &c, GRAMMAR_STRICT, &err), err);
     for (unsigned round = 0; round < rounds; round++) {
         buf_reset(&text);
         random_object(&text, &seed, 0);
@@ -937,7 +937,7 @@ TEST(jsonl, the_examples_of_doc_json_md_are_true)
                                    .n = e.input.n };
         struct recipe recipe = { .format = *e.format ? e.format : NULL,
                                  .records = *e.records ? e.records : NULL,
-                                 .unknown = e.lax ? UNKNOWN_LAX : UNKNOWN_STRICT };
+                                 .grammar = e.lax ? GRAMMAR_LAX : GRAMMAR_STRICT };
         struct columns c;
         struct batch b;
         struct reader *r;
@@ -960,4 +960,69 @@ TEST(jsonl, the_examples_of_doc_json_md_are_true)
     doc_clear(&e);
     fclose(page);
     CHECK_EQ(n, 7);
+}
+
+/* "path=first byte, ...; columns that were seen" */
+static void names_are(const char *columns, const char *text, enum json_grammar grammar, const char *want)
+{
+    struct recipe recipe = { .format = (char *)"jsonl", .grammar = grammar };
+    struct memory_input in = { .input = { .read = memory_read, .size = -1 }, .p = text, .n = strlen(text) };
+    struct columns c;
+    struct batch b;
+    struct reader *r;
+    struct format_names names;
+    AUTO(buf_clear) struct buf is = { 0 };
+    struct err err;
+    CHECK_OK(columns_parse(&c, columns, &err), err);
+    CHECK_OK(batch_init(&b, (uint32_t)c.n, &err), err);
+    CHECK_OK(format_jsonl.open(&r, &recipe, &c, &in.input, ROW_MAX, &err), err);
+    while (format_jsonl.next(r, &b, &err) == 1)
+        ;
+    CHECK_EQ(format_jsonl.names(r, &names, &err), 1);
+    CHECK(!names.ordered);
+    for (int i = 0; i < names.n; i++)
+        buf_addf(&is, "%s%.*s=%c", i ? ", " : "", (int)names.v[i].name.n, names.v[i].name.p, names.v[i].first);
+    buf_addc(&is, ';');
+    for (int i = 0; i < c.n; i++)
+        if (names.present[i])
+            buf_addf(&is, " %s", c.v[i].name);
+    CHECK_STR(is.p, want);
+    format_jsonl.close(r);
+    batch_clear(&b);
+    columns_clear(&c);
+}
+
+TEST(jsonl, the_names_of_a_member_are_told_with_their_paths)
+{
+    names_are("id, name", "", GRAMMAR_STRICT, ";");
+    names_are("id, name", "{\"id\":1,\"x\":\"a\"}\n{\"id\":2,\"x\":{},\"y\" : [1]}\n", GRAMMAR_STRICT, "x=\", y=[; id");
+    names_are("id, at.day, items[1].price", "{\"at\":{\"day\":null,\"a.b\":{\"c\":1}},\"items\":[{\"q\":1},{\"price\":2,\"sku\":3}]}\n", GRAMMAR_LAX,
+              "at.\"a.b\"={, items[1].sku=3; at_day items_1_price");
+    names_are("a from [0], b from [2].x", "[1,2]\n[1,2,{\"y\":true,\"\\u0078\":1}]\n", GRAMMAR_STRICT, "[2].y=t; a b");
+    names_are("id, also from id", "{\"\\u0069d\":1,\"\\ud800\":2,\"\":null}\n", GRAMMAR_STRICT, "\"\"=n; id also");
+}
+
+TEST(jsonl, names_are_bounded)
+{
+    AUTO(buf_clear) struct buf text = { 0 };
+    struct recipe recipe = { .format = (char *)"jsonl" };
+    struct columns c;
+    struct batch b;
+    struct reader *r;
+    struct format_names names;
+    struct err err;
+    for (int i = 0; i < 1000; i++)
+        buf_addf(&text, "%s\"k%d\":%d", i ? "," : "{", i, i);
+    buf_addf(&text, ",\"%0300d\":1}\n", 0);
+    struct memory_input in = { .input = { .read = memory_read, .size = -1 }, .p = text.p, .n = text.n };
+    CHECK_OK(columns_parse(&c, "id", &err), err);
+    CHECK_OK(batch_init(&b, 1, &err), err);
+    CHECK_OK(format_jsonl.open(&r, &recipe, &c, &in.input, ROW_MAX, &err), err);
+    CHECK_EQ(format_jsonl.next(r, &b, &err), 1);
+    CHECK_EQ(format_jsonl.names(r, &names, &err), 1);
+    CHECK_EQ(names.n, 256);
+    CHECK_SLICE(names.v[255].name, "k255");
+    format_jsonl.close(r);
+    batch_clear(&b);
+    columns_clear(&c);
 }

@@ -311,12 +311,12 @@ TEST(reader, columns_are_inferred_from_the_first_member_that_is_wanted)
         fail_msg("%s", d.result.err.msg);
     CHECK_HAS(d.result.inferred[0], "id:integer");
     CHECK_HAS(d.result.inferred[0], "name:text");
-    const char *columns[] = { d.result.inferred[0] };
+    struct part_known known = { .columns = d.result.inferred[0] };
     struct reader_result first = d.result;
     struct err err = { 0 };
     d.result = (struct reader_result){ 0 };
     d.got = false;
-    CHECK_OK(reader_begin(d.child, config_pipeline(d.config, "guess"), columns, NULL, &d.spool,
+    CHECK_OK(reader_begin(d.child, config_pipeline(d.config, "guess"), &known, NULL, &d.spool,
                           "01TESTJOB", 7, false, &err),
              err);
     stream(&d, "http://h/a.csv", buf_str(&a));

@@ -58,6 +58,7 @@ enum err_code {
     /* read */
     ERR_EMPTY,
     ERR_HEADER,
+    ERR_DRIFT,
     ERR_ENCODING,
     ERR_FORMAT,
     ERR_REJECTS,

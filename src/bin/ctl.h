@@ -60,7 +60,12 @@ int ctl_undo(struct ctl *c, int argc, char **argv);
 int ctl_pause(struct ctl *c, int argc, char **argv); /* and resume */
 int ctl_prune(struct ctl *c, int argc, char **argv);
 int ctl_scan(struct ctl *c, int argc, char **argv);
+int ctl_report(struct ctl *c, int argc, char **argv);
 struct table;
+/* The job as one JSON object behind doc, and as lines on standard output. */
+int ctl_job_json(struct ctl *c, int64_t id, struct buf *doc);
+int ctl_job_lines(struct ctl *c, int64_t id);
+int ctl_drift(struct ctl *c, int64_t id, struct table *t); /* its findings, a row each; t is made here */
 int ctl_scans(struct ctl *c, struct table *t); /* one row a pipeline that is scanned; t is made here */
 int ctl_query(struct ctl *c, int argc, char **argv);
 int ctl_check(struct ctl *c, int argc, char **argv);

@@ -523,8 +523,14 @@ static int print_job(void *arg, const struct job_row *r)
     return 0;
 }
 
-/* The job itself as one JSON object: the only element of the list of one. */
-static int job_json(struct ctl *c, int64_t id, struct buf *doc)
+int ctl_job_lines(struct ctl *c, int64_t id)
+{
+    struct job_filter f = { .id = id, .limit = 1 };
+    return job_list(c->queue, &f, print_job, NULL, &c->err);
+}
+
+/* The only element of the list of one. */
+int ctl_job_json(struct ctl *c, int64_t id, struct buf *doc)
 {
     struct table t;
     struct job_filter f = { .id = id, .limit = 1 };
@@ -553,7 +559,7 @@ int ctl_show(struct ctl *c, int argc, char **argv)
         return ctl_usage(c, "%s wants one job", argv[0]);
     if (ctl_queue(c, 0) < 0 || ctl_job(c, argv[1], &id) < 0)
         return -1;
-    struct table attempts, objects, outputs, errors;
+    struct table attempts, objects, outputs, drift, errors;
     struct error_filter ef = { .job = id, .limit = 20 };
     table_init(&attempts, c->json, attempt_cols, COUNT_OF(attempt_cols));
     table_init(&objects, c->json, object_cols, COUNT_OF(object_cols));
@@ -561,12 +567,11 @@ int ctl_show(struct ctl *c, int argc, char **argv)
     table_init(&errors, c->json, error_cols, COUNT_OF(error_cols));
     if (job_attempts(c->queue, id, attempt_cells, &attempts, &c->err) < 0 ||
         job_objects(c->queue, id, object_cells, &objects, &c->err) < 0 ||
-        job_outputs(c->queue, id, output_cells, &outputs, &c->err) < 0 ||
+        job_outputs(c->queue, id, output_cells, &outputs, &c->err) < 0 || ctl_drift(c, id, &drift) < 0 ||
         job_errors(c->queue, &ef, error_cells, &errors, &c->err) < 0)
         return -1;
     if (!c->json) {
-        struct job_filter f = { .id = id, .limit = 1 };
-        if (job_list(c->queue, &f, print_job, NULL, &c->err) < 0)
+        if (ctl_job_lines(c, id) < 0)
             return -1;
         puts("");
         table_print(&attempts, "attempts", "no attempt yet");
@@ -575,13 +580,15 @@ int ctl_show(struct ctl *c, int argc, char **argv)
         puts("");
         table_print(&outputs, "outputs", "nothing staged");
         puts("");
+        table_print(&drift, "drift", "no drift");
+        puts("");
         table_print(&errors, "errors", "no errors");
         ef.limit = 1;
         return job_errors(c->queue, &ef, print_detail, NULL, &c->err);
     }
     AUTO(buf_clear) struct buf doc = { 0 };
     buf_adds(&doc, "{\"job\":");
-    if (job_json(c, id, &doc) < 0)
+    if (ctl_job_json(c, id, &doc) < 0)
         return -1;
     buf_adds(&doc, ",\"attempts\":");
     table_json(&attempts, &doc);
@@ -589,6 +596,8 @@ int ctl_show(struct ctl *c, int argc, char **argv)
     table_json(&objects, &doc);
     buf_adds(&doc, ",\"outputs\":");
     table_json(&outputs, &doc);
+    buf_adds(&doc, ",\"drift\":");
+    table_json(&drift, &doc);
     buf_adds(&doc, ",\"errors\":");
     table_json(&errors, &doc);
     printf("%s}\n", doc.p);
@@ -793,7 +802,7 @@ int ctl_outcome(struct ctl *c, int64_t id)
     AUTO(buf_clear) struct buf doc = { 0 };
     struct of_job j = { 0 };
     buf_adds(&doc, "{\"job\":");
-    if (job_json(c, id, &doc) < 0 || job_of(c, id, &j) < 0)
+    if (ctl_job_json(c, id, &doc) < 0 || job_of(c, id, &j) < 0)
         return -1;
     printf("%s}\n", doc.p);
     int s = job_state_by_name(j.state);

@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "io/config.h"
 #include "io/row.h"
+#include "queue/drift.h"
 #include "queue/job.h"
 #include "queue/queue.h"
 #include "role/scanner.h"
@@ -75,8 +76,36 @@ static int count_death(void *arg, const struct job_row *r)
     return 0;
 }
 
-/* What a drain leaves behind: 0 all loaded, 1 some died or wait. */
-static int drain_verdict(const char *database, int64_t since, struct err *err)
+/* A pipeline whose jobs ended meanwhile, in a line. */
+static int print_summary(void *arg, const struct report_row *r)
+{
+    char bytes[32];
+    (void)arg;
+    text_put_size(bytes, sizeof bytes, r->bytes_in);
+    fprintf(stderr, "qetl: %s: %lld job%s loaded, %lld dead; rows: %lld read, %lld loaded, %lld rejected, %lld filtered; %s fetched",
+            r->pipeline, (long long)r->loaded, r->loaded == 1 ? "" : "s", (long long)r->dead, (long long)r->rows_read,
+            (long long)r->rows_loaded, (long long)r->rows_rejected, (long long)r->rows_filtered, bytes);
+    if (r->drift)
+        fprintf(stderr, "; columns drifted: %lld (qetlctl report --pipeline %s)", (long long)r->drift, r->pipeline);
+    fputc('\n', stderr);
+    return 0;
+}
+
+/* Where the jobs begin that a drain may work on; a queue that is not made yet has none. */
+static int64_t first_to_drain(const char *database)
+{
+    struct queue *q;
+    struct err ignored;
+    int64_t first = 1;
+    if (queue_open(&q, database, 0, &ignored) < 0)
+        return first;
+    (void)job_report_open(q, &first, &ignored);
+    queue_close(q);
+    return first;
+}
+
+/* What a drain did, and leaves behind: 0 all loaded, 1 some died or wait. */
+static int drain_verdict(const char *database, int64_t first, int64_t since, struct err *err)
 {
     struct queue *q;
     struct deaths d = { since, 0 };
@@ -84,7 +113,10 @@ static int drain_verdict(const char *database, int64_t since, struct err *err)
     struct job_left left;
     if (queue_open(&q, database, 0, err) < 0)
         return -1;
+    struct report_of ended = { .first = first, .ended = since };
     int rc = job_list(q, &dead, count_death, &d, err);
+    if (rc == 0)
+        rc = job_report(q, &ended, print_summary, NULL, err);
     if (rc == 0)
         rc = job_left(q, INT64_MAX, &left, err);
     queue_close(q);
@@ -201,10 +233,11 @@ int main(int argc, char **argv)
     int64_t since = sys_now_ms();
     char database[4096];
     snprintf(database, sizeof database, "%s", config->database);
+    int64_t first = s.drain ? first_to_drain(database) : 0;
     if (scan && scan_first(config, s.drain_wait_ms, &err) < 0)
         return complain(&err);
     if (supervisor_run(&s, config, &err) < 0 || (scan && scan_last(s.config_file, &err) < 0))
         return complain(&err);
-    int rc = s.drain ? drain_verdict(database, since, &err) : 0;
+    int rc = s.drain ? drain_verdict(database, first, since, &err) : 0;
     return rc < 0 ? complain(&err) : rc;
 }

@@ -39,6 +39,8 @@ static const struct verb verbs[] = {
     { "errors", "[JOB]", "the error log, newest first", ctl_errors,
       "  --pipeline NAME\n  --code CODE      such as fetch-missing; qetl --print-errors lists the codes\n"
       "  --limit N        default 50; 0 is all\n" },
+    { "report", "[JOB]", "what jobs did, by pipeline; or what the rows of one job are like", ctl_report,
+      "  --pipeline NAME\n  --since TIME     jobs made then or later: an age such as 7d, or 2026-11-21T04:30:00Z; default: all\n" },
     { "rejects", "JOB", "the rows of a job that were refused, as JSON lines", ctl_rejects, "" },
     { "workers", "", "who works, on what", ctl_workers, "  --all            also those that ended\n" },
     { "retry", "JOB...", "try dead jobs again", ctl_retry,

@@ -837,6 +837,8 @@ static void check_from(struct build *b, int i, struct recipe *r)
     for (const char *const *key = (const char *const[]){ "columns", "member", "clean", NULL }; *key; key++)
         if (entry_find(b, i, *key, NULL))
             check_fault(b, i, *key, "expected no from beside it: the rows are read as part '%s' reads them", r->from);
+    if (p->parts[r->from_part].on_new == ON_NEW_ADD)
+        check_fault(b, i, "from", "expected an on_new_column that is not add: both parts have the columns of the ini");
     r->columns_text = p->parts[r->from_part].columns_text;
     r->clean = NULL;
     if (!r->columns_text)
@@ -856,6 +858,8 @@ static void check_recipe(struct build *b, int i)
     check_distinct(b, i, r);
     check_output(b, i, r);
     check_enriched(b, i, r);
+    if (r->on_new == ON_NEW_ADD && r->output_text)
+        check_fault(b, i, "on_new_column", "expected no output beside it: it names all columns of the table");
     check_clean(b, i, r);
     check_program_columns(b, i);
     check_key(b, i, r);

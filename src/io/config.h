@@ -90,7 +90,11 @@ enum encoding { ENC_UTF8, ENC_LATIN1, ENC_UTF16, ENC_UTF16LE, ENC_UTF16BE, ENC_U
 enum ragged { RAGGED_REJECT, RAGGED_FILL };
 enum infer_from { INFER_MEMBER, INFER_SAMPLE };
 enum missing_rows { MISSING_KEEP, MISSING_DELETE };
-enum json_unknown { UNKNOWN_STRICT, UNKNOWN_LAX };
+enum json_grammar { GRAMMAR_STRICT, GRAMMAR_LAX };
+
+/* What becomes of columns that only the data has, or only the ini. AUTO: fail in a CSV header, null in JSON. */
+enum on_new { ON_NEW_IGNORE, ON_NEW_ADD, ON_NEW_FAIL };
+enum on_missing { ON_MISSING_AUTO, ON_MISSING_NULL, ON_MISSING_FAIL };
 
 /* A program and its arguments, as execve has them; NULL: none. */
 struct command {
@@ -132,7 +136,7 @@ struct recipe {
     enum ragged ragged;
     bool trim;     /* spaces and tabs around bare fields */
     char *records; /* JSON: path of the array that holds the rows, or NULL */
-    enum json_unknown unknown;
+    enum json_grammar grammar;
     char *columns_text; /* NULL: inferred */
     struct columns columns;
     char *output_text;     /* columns of the rows that the steps behind columns= give; NULL: the same */
@@ -145,6 +149,9 @@ struct recipe {
     char **computed_sql;     /* its expression */
     int64_t transform_timeout_ms; /* SQL that moves no row for so long is broken off */
     enum infer_from infer;
+    enum on_new on_new;
+    enum on_missing on_missing;
+    bool profile; /* tell what the rows are like that are staged */
     char **nulls; /* null tokens; nnulls == -1: not given, then an unquoted empty field is null */
     int nnulls;
     bool quoted_null; /* may a quoted field be a null token? */

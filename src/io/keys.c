@@ -40,8 +40,10 @@ static const char *const lookup_format_words[] = { "auto", "csv", "tsv", "json",
 static const char *const encoding_words[] = { "utf-8",    "latin1",   "utf-16",
                                               "utf-16le", "utf-16be", "utf-8-replace", NULL };
 static const char *const ragged_words[] = { "reject", "fill", NULL };
-static const char *const unknown_words[] = { "strict", "lax", NULL };
+static const char *const grammar_words[] = { "strict", "lax", NULL };
 static const char *const infer_words[] = { "member", "sample", NULL };
+static const char *const on_new_words[] = { "ignore", "add", "fail", NULL };
+static const char *const on_missing_words[] = { "auto", "null", "fail", NULL };
 static const char *const mode_words[] = { "append",        "replace", "upsert",
                                           "insert_ignore", "history", NULL };
 static const char *const missed_words[] = { "once", "skip", "all", NULL };
@@ -339,8 +341,8 @@ static const struct key keys[] = {
       "take spaces and tabs away around fields without quotes" },
     { AT_RECIPE, "records", KEY_TEXT, IN(recipe, records), NULL, 0, 0, NULL, 0,
       "JSON: path of the array that holds the rows" },
-    { AT_RECIPE, "unknown", KEY_WORD, IN(recipe, unknown), "strict", 0, 0, unknown_words, 0,
-      "JSON: values that no column wants are checked as well (strict) or stepped over by their "
+    { AT_RECIPE, "grammar", KEY_WORD, IN(recipe, grammar), "strict", 0, 0, grammar_words, 0,
+      "JSON: values that no column takes are checked as well (strict), or stepped over by their "
       "brackets (lax)" },
     { AT_RECIPE, "columns", KEY_COLUMNS, IN(recipe, columns_text), NULL, 0, 0, NULL, LINES,
       "names and types, see COLUMNS; found out from the data when not given" },
@@ -363,6 +365,14 @@ static const struct key keys[] = {
       "SQL of where, compute or transform that takes and gives no row for so long is broken off" },
     { AT_RECIPE, "infer", KEY_WORD, IN(recipe, infer), "member", 0, 0, infer_words, 0,
       "where columns are found out: the whole first member, or a sample of it" },
+    { AT_RECIPE, "on_new_column", KEY_WORD, IN(recipe, on_new), "ignore", 0, 0, on_new_words, 0,
+      "a column of the data that columns= has not: pass it by, add it to the table, or fail the job; see DRIFT" },
+    { AT_RECIPE, "on_missing_column", KEY_WORD, IN(recipe, on_missing), "auto", 0, 0, on_missing_words, 0,
+      "a column of columns= without ? that the data has not: it is null, or the job fails; auto fails where a header lacks it, and "
+      "is null in JSON" },
+    { AT_RECIPE, "profile", KEY_YES, IN(recipe, profile), "no", 0, 0, yes_no, 0,
+      "keep with each job what its rows are like, column by column: nulls, smallest, greatest, distinct, most frequent, longest; "
+      "qetlctl report JOB shows it" },
     { AT_RECIPE, "null", KEY_LIST, IN(recipe, nulls), NULL, 0, 0, NULL, LINES | EMPTY,
       "values that mean null, with commas between; \"\" is the empty field. Not given: an empty "
       "field without quotes. Nothing behind =: none" },

@@ -507,6 +507,31 @@ void columns_print(const struct columns *c, struct buf *out)
     }
 }
 
+int columns_extend(struct columns *out, const char *added, struct err *err)
+{
+    struct columns more = { 0 };
+    if (!added || !*added)
+        return 0;
+    if (columns_parse(&more, added, err) < 0)
+        return err_in(err, "added columns");
+    int n = out->n, rc = out->n + more.n > COLUMNS_MAX ? err_set(err, ERR_CONFIG, "more than %d columns", COLUMNS_MAX) : 0;
+    struct column *v = rc < 0 ? NULL : realloc(out->v, mem_product((size_t)(out->n + more.n), sizeof *v));
+    for (int i = 0; v && i < more.n; i++) {
+        out->v = v;
+        if (columns_find(out, str_of(more.v[i].name)) >= 0)
+            continue;
+        v[n] = more.v[i];
+        v[n].optional = v[n].added = true;
+        v[n++].required = false;
+        more.v[i] = (struct column){ 0 };
+    }
+    if (!v && rc == 0)
+        rc = err_nomem(err);
+    out->n = n;
+    columns_clear(&more);
+    return rc;
+}
+
 /* ---- batches ---- */
 
 int batch_init(struct batch *b, uint32_t cols, struct err *err)

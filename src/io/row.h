@@ -45,6 +45,7 @@ struct column {
     char *format;  /* date, timestamp: strptime-like format, or NULL for ISO 8601 */
     bool required; /* "!": a null is a reject; NOT NULL in the table */
     bool optional; /* "?": the file's header may lack it; so it is of a builtin */
+    bool added;    /* not of the ini: on_new_column = add; the target makes it in its table */
     enum builtin builtin;
     const char *param; /* BUILTIN_PARAM: its name, in from */
 };
@@ -77,6 +78,9 @@ int columns_find(const struct columns *c,
                  struct str name); /* by table name, ASCII case ignored; -1: none */
 void columns_print(const struct columns *c,
                    struct buf *out); /* the text that columns_parse reads */
+/* Put behind *out, which columns_parse() filled, those of the text, as `added` and optional; one whose name is there already is that
+ * one. NULL: none. -1: ERR_CONFIG, ERR_NO_MEMORY; then *out is as it was. */
+int columns_extend(struct columns *out, const char *added, struct err *err);
 
 enum field_kind {
     FIELD_ABSENT, /* the row or object has no such field */

@@ -95,7 +95,7 @@ static int one_open(struct one *o, const struct step_part *part, const struct co
 {
     const struct enrich_config *e = o->config;
     struct recipe recipe = { .nnulls = -1, .decimal_point = '.', .zone = part->recipe->zone };
-    if (inputs_open(o, columns, err) < 0 || json_row_open(&o->paths, &e->columns, UNKNOWN_STRICT, err) < 0 ||
+    if (inputs_open(o, columns, err) < 0 || json_row_open(&o->paths, &e->columns, GRAMMAR_STRICT, err) < 0 ||
         cast_open(&o->cast, &recipe, &e->columns, err) < 0 || batch_init(&o->batch, (uint32_t)e->columns.n, err) < 0)
         return err_in(err, "[enrich %s]", e->name);
     o->known = calloc(KNOWN_MAX, sizeof *o->known);

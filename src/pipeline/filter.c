@@ -404,7 +404,7 @@ static int filter_open(struct step **out, const struct step_part *part, const st
         f->object = NULL;
     if (rc < 0 || make_keys(f, err) < 0 || output_columns(f, part->recipe, err) < 0 ||
         batch_init(&f->batch, (uint32_t)f->step.columns->n, err) < 0 ||
-        json_row_open(&f->scan, f->step.columns, UNKNOWN_STRICT, err) < 0 ||
+        json_row_open(&f->scan, f->step.columns, GRAMMAR_STRICT, err) < 0 ||
         cast_open(&f->cast, &plain_recipe, f->step.columns, err) < 0) {
         filter_close(&f->step);
         return -1;

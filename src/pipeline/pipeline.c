@@ -14,13 +14,17 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "io/rejects.h"
+#include "pipeline/drift.h"
 #include "pipeline/step.h"
 #include "read/cast.h"
+#include "read/infer.h"
 #include "read/member.h"
 #include "read/message.h"
 #include "read/unpack.h"
 #include "source/source.h"
 #include "target/target.h"
+
+enum { SAMPLE_BYTES = 256 * 1024 };
 
 struct part {
     struct step stager;            /* the last step */
@@ -39,6 +43,9 @@ struct part {
     struct batch batch;
     struct field *builtins;        /* of each column, its parameter's; NULL: no column is a builtin one */
     struct arena arena;            /* of the parameters' texts */
+    struct drift *drift;
+    struct buf profile;            /* made by its step */
+    struct buf sample;             /* on_new_column = add: the beginning of the member at hand */
     int64_t members;
     bool followed;                 /* other parts get its rows, too (from=) */
     struct value *copied;          /* of a part that follows: a batch of the other one, that its steps may change */
@@ -55,6 +62,7 @@ struct pipeline_run {
     const char *uid, *params;
     struct pipeline_counts counts;
     struct asker asker;
+    bool adds;       /* went through to find all columns that are to be added */
     char *first_uri; /* for the error about no rows */
     struct buf seen; /* names of members nobody wanted, for the error */
 };
@@ -126,18 +134,55 @@ static int builtins_open(const struct pipeline_run *r, struct part *part, struct
     return 0;
 }
 
-static int part_open(struct pipeline_run *r, struct part *part, const struct recipe *recipe, const char *columns,
+void part_known_clear(struct part_known *k)
+{
+    free(k->columns);
+    free(k->added);
+    free(k->header);
+    *k = (struct part_known){ 0 };
+}
+
+void part_found_clear(struct part_found *f)
+{
+    free(f->added);
+    free(f->header);
+    free(f->profile);
+    *f = (struct part_found){ 0 };
+}
+
+int part_columns(struct columns *out, const struct recipe *recipe, const struct part_known *known, struct err *err)
+{
+    AUTO(buf_clear) struct buf text = { 0 };
+    if (!recipe->columns.n && !known->columns)
+        return err_set(err, ERR_INTERNAL, "pipeline '%s' has neither columns nor inferred ones", recipe->name);
+    if (recipe->columns.n)
+        columns_print(&recipe->columns, &text);
+    else
+        buf_adds(&text, known->columns);
+    if (text.failed)
+        return err_nomem(err);
+    if (columns_parse(out, text.p, err) < 0)
+        return err_in(err, "columns of '%s'", recipe->name);
+    if (columns_extend(out, known->added, err) == 0)
+        return 0;
+    columns_clear(out);
+    return err_in(err, "columns of '%s'", recipe->name);
+}
+
+static int part_open(struct pipeline_run *r, struct part *part, const struct recipe *recipe, const struct part_known *known,
                      const struct stage *stage, int number, struct err *err)
 {
     part->recipe = recipe;
     part->columns = &recipe->columns;
-    if (recipe->columns.n == 0) {
-        if (!columns)
-            return err_set(err, ERR_INTERNAL, "pipeline '%s' has neither columns nor inferred ones", recipe->name);
-        if (columns_parse(&part->own, columns, err) < 0)
-            return err_in(err, "inferred columns of '%s'", recipe->name);
+    if (!recipe->columns.n || known->added) {
+        if (part_columns(&part->own, recipe, known, err) < 0)
+            return -1;
         part->columns = &part->own;
     }
+    if (drift_open(&part->drift, recipe, part->columns, known->header, err) < 0)
+        return -1;
+    if (recipe->on_new == ON_NEW_ADD && !buf_reserve(&part->sample, SAMPLE_BYTES))
+        return err_nomem(err);
     const struct target_config *tc = config_target(r->config, recipe->target);
     if (!tc)
         return err_set(err, ERR_CONFIG, "pipeline '%s' names no target", recipe->name);
@@ -146,7 +191,7 @@ static int part_open(struct pipeline_run *r, struct part *part, const struct rec
     if (recipe->nkey && !(part->key = calloc((size_t)recipe->nkey, sizeof *part->key)))
         return err_nomem(err);
     const struct columns *staged = part->columns;
-    part->view = (struct step_part){ r->config, r->pipeline, recipe, r->uid, r->params, &r->rejects, &r->counts, &r->asker, stage, NULL };
+    part->view = (struct step_part){ r->config, r->pipeline, recipe, r->uid, r->params, &r->rejects, &r->counts, &r->asker, stage, NULL, &part->profile };
     part->stager = (struct step){ .kind = &stager_kind, .part = &part->view };
     if (steps_open(&part->steps, &part->stager, &part->view, &staged, err) < 0)
         return -1;
@@ -177,6 +222,9 @@ static void part_close(struct part *part)
         part->target->encode_close(part->encoder);
     steps_close(part->steps);
     cast_close(part->cast);
+    drift_free(part->drift);
+    buf_clear(&part->profile);
+    buf_clear(&part->sample);
     batch_clear(&part->batch);
     columns_clear(&part->own);
     columns_clear(&part->marked);
@@ -189,8 +237,9 @@ static void part_close(struct part *part)
 }
 
 int pipeline_start(struct pipeline_run **out, const struct config *config, const struct pipeline *p, const char *uid,
-                   const char *params, const char *const *columns_override, const struct stage *stage, struct err *err)
+                   const char *params, const struct part_known *known, const struct stage *stage, struct err *err)
 {
+    static const struct part_known nothing;
     struct pipeline_run *r = calloc(1, sizeof *r);
     if (!r)
         return err_nomem(err);
@@ -201,7 +250,7 @@ int pipeline_start(struct pipeline_run **out, const struct config *config, const
     rejects_init(&r->rejects, stage, p->nparts, p->parts[0].max_rejects);
     for (int i = 0; i < p->nparts; i++) {
         r->nparts++;
-        if (part_open(r, &r->parts[i], &p->parts[i], columns_override ? columns_override[i] : NULL, stage, i, err) < 0) {
+        if (part_open(r, &r->parts[i], &p->parts[i], known ? &known[i] : &nothing, stage, i, err) < 0) {
             pipeline_end(r);
             return -1;
         }
@@ -302,16 +351,113 @@ static int part_batch(struct pipeline_run *r, struct part *part, struct err *err
     return 0;
 }
 
+/* ---- drift ---- */
+
+struct memory {
+    struct input input;
+    struct str rest;
+};
+
+static ssize_t memory_read(struct input *in, void *buf, size_t cap, struct err *err)
+{
+    struct memory *m = (struct memory *)in;
+    size_t n = m->rest.n < cap ? m->rest.n : cap;
+    (void)err;
+    memcpy(buf, m->rest.p, n);
+    m->rest = (struct str){ m->rest.p + n, m->rest.n - n };
+    return (ssize_t)n;
+}
+
+/* Types of new columns, from the beginning of the member. A sample that tells nothing leaves them as they are. */
+static int learn_types(struct part *part, const struct member_rows *rows, struct err *err)
+{
+    AUTO(columns_clear) struct columns found = { 0 };
+    struct recipe recipe = *part->recipe;
+    struct memory sample = { { memory_read, NULL, -1 }, { rows->head, rows->n } };
+    struct inferred inferred = { 0 };
+    struct err none;
+    int64_t most = rows->n < rows->cap ? 0 : (int64_t)rows->n - 1; /* so that its last row, which is cut, does not count */
+    recipe.encoding = ENC_UTF8;
+    recipe.closing_line = NULL;
+    bool learnt = infer_member(&inferred, &recipe, &sample.input, most, &none) == 0 && columns_parse(&found, inferred.columns, &none) == 0;
+    inferred_clear(&inferred);
+    return drift_types(part->drift, learnt ? &found : NULL, err);
+}
+
+/* Hold the names of the member against what was wanted. 1: it may have more of them later; 0; -1. */
+static int part_names(struct pipeline_run *r, struct part *part, struct member_rows *rows, bool whole, struct err *err)
+{
+    struct format_names names;
+    int rc = rows->format->names(rows->reader, &names, err);
+    if (rc <= 0)
+        return rc;
+    if (drift_names(part->drift, &names, r->rejects.member, whole || names.ordered, err) < 0 ||
+        (drift_wants_types(part->drift) && learn_types(part, rows, err) < 0))
+        return -1;
+    return !names.ordered;
+}
+
+/* The rows of a member. Once there are columns to be added the job has to run again, and rows of now are of no use. */
+static int part_rows(struct pipeline_run *r, struct part *part, struct member_rows *rows, struct err *err)
+{
+    bool early = part->recipe->on_new != ON_NEW_IGNORE;
+    int grows = part_names(r, part, rows, false, err), rc;
+    if (grows < 0 || (!grows && drift_adds(part->drift)))
+        return grows;
+    while ((rc = member_next(rows, &part->batch, err)) == 1) {
+        if (grows && early && part_names(r, part, rows, false, err) < 0)
+            return -1;
+        if (!drift_adds(part->drift) && part_batch(r, part, err) < 0)
+            return -1;
+    }
+    return rc < 0 || (grows && part_names(r, part, rows, true, err) < 0) ? -1 : 0;
+}
+
+/* Columns whose values of this member were refused by their type. */
+static int part_refused(struct pipeline_run *r, struct part *part, uint64_t rows, struct err *err)
+{
+    for (int i = 0; i < part->columns->n; i++)
+        if (drift_refused(part->drift, i, cast_misfits(part->cast, i), rows, r->rejects.member, err) < 0)
+            return -1;
+    return 0;
+}
+
 static int part_member(struct pipeline_run *r, struct part *part, struct input *member, struct err *err)
 {
     AUTO(member_close) struct member_rows rows;
-    int rc = member_open(&rows, part->recipe, part->columns, member, r->config->limits.row_bytes, err);
+    int rc = member_open_sample(&rows, part->recipe, part->columns, member, r->config->limits.row_bytes, &part->sample, err);
     if (rc <= 0)
         return rc; /* an empty member has no rows and no header */
-    while ((rc = member_next(&rows, &part->batch, err)) == 1)
-        if (part_batch(r, part, err) < 0)
-            return -1;
-    return rc;
+    uint64_t before = r->counts.read;
+    struct err later; /* the first error is the one to tell */
+    rc = part_rows(r, part, &rows, err);
+    return part_refused(r, part, r->counts.read - before, rc < 0 ? &later : err) < 0 ? -1 : rc;
+}
+
+int pipeline_found(struct pipeline_run *r, struct buf *drift, struct part_found *parts, struct err *err)
+{
+    struct json_out o;
+    json_start(&o, drift);
+    json_array(&o);
+    for (int i = 0; i < r->nparts; i++) {
+        struct part *p = &r->parts[i];
+        AUTO(buf_clear) struct buf header = { 0 };
+        AUTO(buf_clear) struct buf added = { 0 };
+        if (!p->drift)
+            continue;
+        drift_json(p->drift, &o);
+        drift_header(p->drift, &header);
+        if (r->adds)
+            drift_added(p->drift, &added);
+        if (header.failed || added.failed || p->profile.failed)
+            return err_nomem(err);
+        parts[i] = (struct part_found){ added.p, header.p, p->profile.p };
+        header = added = p->profile = (struct buf){ 0 };
+    }
+    json_array_end(&o);
+    if (!drift->failed && drift->n == 2) /* [] */
+        buf_reset(drift);
+    return drift->failed ? err_nomem(err) : 0;
 }
 
 /* Does one of the globs match the member's whole name or its last part? */
@@ -488,6 +634,10 @@ static int close_books(const struct pipeline_run *r, const struct output *output
 int pipeline_finish(struct pipeline_run *r, struct output *outputs, int *noutputs, struct err *err)
 {
     int n = 0;
+    for (int i = 0; i < r->nparts; i++)
+        r->adds |= drift_adds(r->parts[i].drift);
+    if (r->adds)
+        return err_set(err, ERR_DRIFT, "there are columns to be added");
     if (r->counts.read == 0 && !r->parts[0].recipe->empty_ok)
         return err_set(err, ERR_EMPTY, "%s: no rows", r->first_uri ? r->first_uri : "no object");
     if (finish_steps(r, err) < 0)

@@ -35,16 +35,37 @@ struct asker {
 
 struct pipeline_run;
 
-/* Start. config, p, uid and params (of the job; params: a JSON object, or NULL) and stage are borrowed. columns_override: for parts without columns=, one text a part (or NULL). */
+/* What the queue knows of a part. Texts, or NULL; whoever fills it owns them, all others borrow. */
+struct part_known {
+    char *columns; /* inferred: of a part without columns= */
+    char *added;   /* columns that on_new_column = add put behind those */
+    char *header;  /* of the last job, see pipeline/drift.h */
+};
+/* What a run found of a part: texts, malloc'ed, or NULL. */
+struct part_found {
+    char *added;   /* columns that are to be added: the job has to run again, with them */
+    char *header;
+    char *profile; /* see pipeline/profile.h */
+};
+void part_known_clear(struct part_known *k);
+void part_found_clear(struct part_found *f);
+/* The columns that a part reads; optional and `added` ones at the end. */
+int part_columns(struct columns *out, const struct recipe *recipe, const struct part_known *known, struct err *err);
+
+/* Start. config, p, uid and params (of the job; params: a JSON object, or NULL) and stage are borrowed. known: of each part; NULL: nothing. */
 int pipeline_start(struct pipeline_run **out, const struct config *config, const struct pipeline *p, const char *uid,
-                   const char *params, const char *const *columns_override, const struct stage *stage, struct err *err);
+                   const char *params, const struct part_known *known, const struct stage *stage, struct err *err);
 void pipeline_asks(struct pipeline_run *r, struct asker asker); /* before the first object */
 /* One object: unpack, and each member that a part wants: format, cast, encode. */
 int pipeline_object(struct pipeline_run *r, struct input *in, const char *uri, struct err *err);
-/* All objects are through: finishes the steps, the encoders and rejects, checks the counts. outputs: room for PIPELINE_PARTS_MAX + 1. */
+/* All objects are through: finishes the steps, the encoders and rejects, checks the counts. outputs: room for PIPELINE_PARTS_MAX + 1.
+ * -1 with drift: there are columns to be added, see pipeline_found(). */
 int pipeline_finish(struct pipeline_run *r, struct output *outputs, int *noutputs, struct err *err);
 /* The job failed by ERR_REJECTS: the refused rows that can be shown, as its only output, inline. */
 void pipeline_refused(struct pipeline_run *r, struct output *outputs, int *noutputs);
+/* Of a run that is over, well or not: findings of drift as a JSON array (an empty text: none), and those of each part; room for
+ * PIPELINE_PARTS_MAX. -1: no-memory. */
+int pipeline_found(struct pipeline_run *r, struct buf *drift, struct part_found *parts, struct err *err);
 const struct pipeline_counts *pipeline_counts(const struct pipeline_run *r); /* so far */
 void pipeline_end(struct pipeline_run *r);
 

@@ -33,6 +33,7 @@ struct step_part {
     const struct asker *asker; /* whom to ask what is not in the rows */
     const struct stage *stage;  /* NULL: as steps_check says */
     struct step_fault *fault;   /* NULL: nobody asks */
+    struct buf *profile;      /* for the document of the step of that name */
 };
 
 struct step_kind;
@@ -60,6 +61,7 @@ struct step_kind {
 extern const struct step_kind step_distinct;
 extern const struct step_kind step_enrich;
 extern const struct step_kind step_filter;
+extern const struct step_kind step_profile;
 
 extern const struct step_kind step_where, step_transform;
 

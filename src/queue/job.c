@@ -274,6 +274,50 @@ static int learn_need(struct queue *q, const struct finish *f, struct err *err)
     return db_run(st, err);
 }
 
+/* What a run, also one that failed, found of its columns. */
+static int write_drift(struct queue *q, const struct finish *f, struct err *err)
+{
+    if (!f->drift && f->lease->attempt <= 1)
+        return 0;
+    sqlite3_stmt *st = queue_stmt(q, SQL_DRIFT_FORGET);
+    db_bind(st, ":job", f->lease->id);
+    if (db_run(st, err) < 0)
+        return -1;
+    if (!f->drift)
+        return 0;
+    st = queue_stmt(q, SQL_DRIFT_PUT);
+    db_bind(st, ":job", f->lease->id);
+    db_bind(st, ":findings", f->drift);
+    return db_run(st, err);
+}
+
+static int write_part(struct queue *q, const struct lease *l, const struct job_part *p, struct err *err)
+{
+    if (p->header) {
+        sqlite3_stmt *st = queue_stmt(q, SQL_HEADER_PUT);
+        db_bind(st, ":recipe", p->recipe);
+        db_bind(st, ":names", p->header);
+        db_bind(st, ":job", l->id);
+        if (db_run(st, err) < 0)
+            return -1;
+    }
+    if (!p->profile)
+        return 0;
+    sqlite3_stmt *st = queue_stmt(q, SQL_PROFILE_PUT);
+    db_bind(st, ":job", l->id);
+    db_bind(st, ":recipe", p->recipe);
+    db_bind(st, ":document", p->profile);
+    return db_run(st, err);
+}
+
+static int write_found(struct queue *q, const struct finish *f, struct err *err)
+{
+    for (int i = 0; i < f->nparts; i++)
+        if (write_part(q, f->lease, &f->parts[i], err) < 0)
+            return err_in(err, "columns of '%s'", f->parts[i].recipe);
+    return write_drift(q, f, err);
+}
+
 static int finish_staged(struct queue *q, struct finish *f, struct settled *s, struct err *err)
 {
     const struct lease *l = f->lease;
@@ -308,7 +352,7 @@ static int finish_staged(struct queue *q, struct finish *f, struct settled *s, s
     for (int i = 0; i < f->noutputs; i++)
         if (write_output(q, l, &f->outputs[i], err) < 0)
             return err_in(err, "output %d", f->outputs[i].number);
-    if (write_objects(q, f, err) < 0 || write_contents(q, f, err) < 0 || learn_need(q, f, err) < 0 ||
+    if (write_objects(q, f, err) < 0 || write_contents(q, f, err) < 0 || learn_need(q, f, err) < 0 || write_found(q, f, err) < 0 ||
         change_attempt(q, &c, "work", "staged", f->signal, f->peak_rss, err) < 0)
         return -1;
     change_tally(q, &c, JOB_STAGED, 0);
@@ -427,7 +471,7 @@ static int finish_unstaged(struct queue *q, struct finish *f, int64_t crashes_ma
         return waits < 0 ? -1 : 0;
     if (attempt_failed(q, &c, crashed, crashes_max, &f->err, f->stage, f->detail, f->signal, f->peak_rss,
                        f->backoff_ms, s, err) < 0 ||
-        hold_remote(q, f, s, err) < 0)
+        hold_remote(q, f, s, err) < 0 || write_drift(q, f, err) < 0)
         return -1;
     return f->noutputs ? keep_rejects(q, f, err) : 0;
 }

@@ -77,8 +77,16 @@ struct finish {
     int signal;
     const struct job_object *objects; /* what was fetched, for table object */
     int nobjects;
+    const char *drift;            /* how its columns differ: elements of a JSON array (pipeline/drift.h), checked; or NULL */
+    const struct job_part *parts; /* staged; what is kept of its recipes */
+    int nparts;
     int lost;                     /* out: the lease was lost, nothing was written */
     bool held_by_twin;            /* out: staged, but another job has the same content under way: this one goes back, and waits backoff_ms */
+};
+struct job_part {
+    const char *recipe;
+    const char *header;  /* for the drift of the next job; or NULL */
+    const char *profile; /* of its rows; or NULL */
 };
 struct job_object {
     const char *uri;

@@ -422,6 +422,81 @@ SELECT columns FROM inferred WHERE recipe = :recipe;
 -- name: columns_set
 INSERT INTO inferred (recipe, columns, from_object, at) VALUES (:recipe, :columns, :from, :now) ON CONFLICT DO NOTHING;
 
+-- ---- drift and profile ----
+
+-- name: header_get
+SELECT names FROM header WHERE recipe = :recipe;
+
+-- name: header_put
+INSERT INTO header (recipe, names, job) VALUES (:recipe, :names, :job)
+ON CONFLICT (recipe) DO UPDATE SET names = excluded.names, job = excluded.job WHERE names <> excluded.names;
+
+-- name: added_get
+SELECT group_concat(column, ', ') FROM (SELECT column FROM added WHERE recipe = :recipe ORDER BY number);
+
+-- name: added_put
+INSERT INTO added (recipe, name, column, job, at) VALUES (:recipe, :name, :column, :job, :now) ON CONFLICT DO NOTHING;
+
+-- name: drift_forget
+-- Those of an earlier attempt.
+DELETE FROM drift WHERE job = :job;
+
+-- name: drift_put
+INSERT INTO drift (job, number, kind, recipe, column, member, detail)
+SELECT :job, key, json_extract(value, '$.kind'), json_extract(value, '$.pipeline'), json_extract(value, '$.column'),
+       json_extract(value, '$.member'), json_extract(value, '$.detail')
+FROM json_each(:findings);
+
+-- name: drift_of
+SELECT job, kind, recipe, column, member, detail FROM drift WHERE job = :job ORDER BY number;
+
+-- name: drift_since
+-- The newest first.
+SELECT d.job, d.kind, d.recipe, d.column, d.member, d.detail
+FROM job AS j JOIN drift AS d ON d.job = j.id
+WHERE j.id >= :first AND (:pipeline IS NULL OR j.pipeline = :pipeline) AND (:ended IS NULL OR j.finished >= :ended)
+ORDER BY j.id DESC, d.number LIMIT :max;
+
+-- name: profile_put
+INSERT INTO profile (job, recipe, document) VALUES (:job, :recipe, :document)
+ON CONFLICT (job, recipe) DO UPDATE SET document = excluded.document;
+
+-- name: profile_of
+SELECT recipe, document FROM profile WHERE job = :job ORDER BY recipe;
+
+-- name: report
+-- What became of the jobs from a place on, by pipeline; :ended: of those that were over by then or later, only.
+SELECT pipeline, count(*), sum(state = 'loaded'), sum(state = 'superseded'), sum(state = 'dead'), sum(state = 'cancelled'),
+       sum(rows_read), sum(rows_loaded), sum(rows_rejected), sum(rows_filtered), sum(bytes_in), sum(bytes_out),
+       sum(n_errors), sum(n_drift), sum(took), count(took), max(took)
+FROM (SELECT *, CASE WHEN state = 'loaded' OR state = 'dead' THEN finished - started END AS took,
+             (SELECT count(*) FROM error WHERE error.job = job.id) AS n_errors,
+             (SELECT count(*) FROM drift WHERE drift.job = job.id) AS n_drift
+      FROM job WHERE id >= :first AND (:pipeline IS NULL OR pipeline = :pipeline) AND (:ended IS NULL OR finished >= :ended))
+GROUP BY pipeline ORDER BY pipeline;
+
+-- name: report_place
+-- When the first job from that number on was made, and its number.
+SELECT created, id FROM job WHERE id >= :id ORDER BY id LIMIT 1;
+
+-- name: report_last
+SELECT max(id) FROM job WHERE id > 0;
+
+-- name: report_open
+-- The oldest job that is not over; dead ones may be retried, and count.
+SELECT min(id) FROM (SELECT id FROM job INDEXED BY job_claim WHERE state = 'ready' AND due = 1
+    UNION ALL SELECT id FROM job INDEXED BY job_later WHERE state = 'ready' AND due = 0
+    UNION ALL SELECT id FROM job INDEXED BY job_running WHERE state = 'running'
+    UNION ALL SELECT id FROM job INDEXED BY job_staged WHERE state = 'staged'
+    UNION ALL SELECT id FROM job INDEXED BY job_loading WHERE state = 'loading'
+    UNION ALL SELECT id FROM job INDEXED BY job_dead WHERE state = 'dead');
+
+-- name: prune_drift
+DELETE FROM drift WHERE job = :id;
+
+-- name: prune_profile
+DELETE FROM profile WHERE job = :id;
+
 -- ---- scans ----
 
 -- name: scan_lease_read

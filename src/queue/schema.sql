@@ -246,6 +246,44 @@ CREATE TABLE inferred (
     at          INTEGER NOT NULL
 ) WITHOUT ROWID;
 
+-- What the columns of the newest job of a recipe were called that was staged: {"ordered":…,"names":[…]} (pipeline/drift.h).
+CREATE TABLE header (
+    recipe TEXT PRIMARY KEY,
+    names  TEXT NOT NULL,
+    job    INTEGER NOT NULL
+) WITHOUT ROWID;
+
+-- Columns that on_new_column = add put behind those of the ini, for all later jobs.
+CREATE TABLE added (
+    number INTEGER PRIMARY KEY,              -- their order
+    recipe TEXT NOT NULL,
+    name   TEXT NOT NULL COLLATE NOCASE,     -- in the table
+    column TEXT NOT NULL,                    -- as columns = has it
+    job    INTEGER NOT NULL,                 -- that brought it first
+    at     INTEGER NOT NULL,
+    UNIQUE (recipe, name)
+);
+
+-- How the columns of a job differ from those of its recipe, and of the job before. Rows go together with their job.
+CREATE TABLE drift (
+    job    INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    kind   TEXT NOT NULL CHECK (kind = 'new' OR kind = 'missing' OR kind = 'moved' OR kind = 'retyped'),
+    recipe TEXT NOT NULL,
+    column TEXT,                             -- as the data calls it; NULL: of more than are kept
+    member TEXT,                             -- the first that was so
+    detail TEXT NOT NULL,                    -- what was done about it
+    PRIMARY KEY (job, number)
+) WITHOUT ROWID;
+
+-- What the rows of a job are like, where profile = yes: a JSON document a recipe (pipeline/profile.h). Rows go together with their job.
+CREATE TABLE profile (
+    job      INTEGER NOT NULL,
+    recipe   TEXT NOT NULL,
+    document TEXT NOT NULL,
+    PRIMARY KEY (job, recipe)
+);
+
 -- The right to scan: one scanner a database.
 CREATE TABLE scan_lease (
     one    INTEGER PRIMARY KEY CHECK (one = 1),

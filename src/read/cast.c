@@ -36,7 +36,13 @@ struct cast {
     uint32_t nfaults;
     uint8_t fault[BATCH_ROWS]; /* of a row: FITS, or why not */
     uint16_t fault_column[BATCH_ROWS];
+    uint64_t *misfits; /* of each column: rows that its type refused */
 };
+
+#define BIT(reason) (1ull << REJECT_##reason)
+static const uint64_t of_a_type = BIT(NOT_INTEGER) | BIT(NOT_DECIMAL) | BIT(NOT_REAL) | BIT(NOT_BOOLEAN) | BIT(NOT_DATE) |
+                                  BIT(NOT_TIMESTAMP) | BIT(NOT_JSON) | BIT(NOT_TEXT) | BIT(RANGE) | BIT(SCALE);
+_Static_assert(REJECT_REASONS <= 64, "a bit for each reason");
 
 static uint64_t length_bit(size_t n)
 {
@@ -61,7 +67,8 @@ int cast_open(struct cast **out, const struct recipe *recipe, const struct colum
     c->values =
         malloc(mem_product(mem_product(BATCH_ROWS, c->cols ? c->cols : 1), sizeof *c->values));
     c->places = malloc(BATCH_ROWS * sizeof *c->places);
-    if (!c->tokens || !c->values || !c->places) {
+    c->misfits = calloc(c->cols + 1, sizeof *c->misfits);
+    if (!c->tokens || !c->values || !c->places || !c->misfits) {
         cast_close(c);
         return err_nomem(err);
     }
@@ -94,7 +101,13 @@ void cast_close(struct cast *c)
     free(c->tokens);
     free(c->values);
     free(c->places);
+    free(c->misfits);
     free(c);
+}
+
+uint64_t cast_misfits(const struct cast *c, int column)
+{
+    return c->misfits[column];
 }
 
 /* ---- nulls ---- */
@@ -322,6 +335,7 @@ static void refuse(struct cast *c, uint32_t row, uint32_t col, enum reject_reaso
         return;
     c->fault[row] = (uint8_t)why;
     c->fault_column[row] = (uint16_t)col;
+    c->misfits[col] += of_a_type >> why & 1;
     c->nfaults++;
 }
 

@@ -1029,6 +1029,13 @@ const struct str *csv_names(const struct reader *r, int *n)
     return r->map.nnames ? r->map.names : NULL;
 }
 
+static int csv_report(struct reader *r, struct format_names *out, struct err *err)
+{
+    if (!r->map.nnames)
+        return 0;
+    return csv_map_report(&r->map, out, err) < 0 ? -1 : 1;
+}
+
 char csv_delimiter(const struct reader *r)
 {
     return (char)r->d.delimiter;
@@ -1056,4 +1063,5 @@ const struct format format_csv = {
     .open = csv_open_default,
     .next = csv_next,
     .close = csv_close,
+    .names = csv_report,
 };

@@ -4,7 +4,6 @@
  */
 #include "read/csv_map.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -59,26 +58,6 @@ static int count_name(const struct csv_map *m, struct str name, bool exact, int 
     return n;
 }
 
-static void list_names(const struct csv_map *m, char *out, size_t cap)
-{
-    size_t n = 0;
-    out[0] = '\0';
-    for (int i = 0; i < m->nnames; i++) {
-        struct str s = m->names[i];
-        if (n + s.n + 8 >= cap) {
-            memcpy(out + n, ", ...", 6);
-            return;
-        }
-        if (i) {
-            memcpy(out + n, ", ", 2);
-            n += 2;
-        }
-        for (size_t k = 0; k < s.n; k++)
-            out[n++] = (unsigned char)s.p[k] < ' ' ? '?' : s.p[k];
-        out[n] = '\0';
-    }
-}
-
 static const char *source_name(const struct column *c)
 {
     return c->from ? c->from : c->name;
@@ -94,25 +73,6 @@ static int find_name(const struct csv_map *m, const struct column *c, int *at, s
     if (n > 1)
         return err_set(err, ERR_HEADER, "the header has the column '%s' %d times", name.p, n);
     return n;
-}
-
-static void missing(const struct csv_map *m, const struct columns *columns, struct err *err)
-{
-    char have[280], lack[120];
-    size_t n = 0;
-    int at;
-    struct err again;
-    for (int i = 0; i < columns->n; i++) {
-        const struct column *c = &columns->v[i];
-        if (c->optional || find_name(m, c, &at, &again) != 0)
-            continue;
-        int put = snprintf(lack + n, sizeof lack - n, "%s'%s'", n ? ", " : "", source_name(c));
-        if (put < 0 || n + (size_t)put >= sizeof lack)
-            break;
-        n += (size_t)put;
-    }
-    list_names(m, have, sizeof have);
-    (void)err_set(err, ERR_HEADER, "the header lacks %s; it has: %s", lack, have);
 }
 
 /* Field `at` of the file goes to column `col`. */
@@ -144,15 +104,26 @@ int csv_map_names(struct csv_map *m, const struct columns *columns, struct err *
         int found = builtin ? 0 : find_name(m, &columns->v[i], &at, err);
         if (found < 0)
             return -1;
-        if (found) {
+        if (found)
             bind(m, at, i);
-        } else if (columns->v[i].optional) {
+        else
             m->absent[m->nabsent++] = i;
-        } else {
-            missing(m, columns, err);
-            return -1;
-        }
     }
+    return 0;
+}
+
+int csv_map_report(struct csv_map *m, struct format_names *out, struct err *err)
+{
+    struct format_name *names = arena_alloc(&m->arena, mem_product((size_t)m->nnames, sizeof *names));
+    bool *present = arena_alloc(&m->arena, (size_t)m->cols + 1);
+    if (!names || !present)
+        return err_nomem(err);
+    for (int i = 0; i < m->nnames; i++)
+        names[i] = (struct format_name){ .name = m->names[i], .taken = m->slot[i] >= 0 };
+    memset(present, true, (size_t)m->cols);
+    for (int i = 0; i < m->nabsent; i++)
+        present[m->absent[i]] = false;
+    *out = (struct format_names){ names, m->nnames, true, present };
     return 0;
 }
 

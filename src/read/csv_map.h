@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "io/row.h"
+#include "read/format.h"
 
 enum { CSV_FIELDS_MAX = 65536 }; /* of a header; more is no header but an attack on memory */
 
@@ -36,11 +37,12 @@ int csv_map_positions(struct csv_map *m, int width, const struct columns *column
 /* Keep the names of a header: width fields. */
 int csv_map_keep_names(struct csv_map *m, const struct field *names, struct err *err);
 /*
- * Columns go by these names: exactly, else without regard to ASCII case and blanks around them. -1:
- * header, where a column that is not optional is missing (the message lists what there is), or one
- * that is wanted is there twice.
+ * Columns go by these names: exactly, else without regard to ASCII case and blanks around them; one that is not among them is
+ * absent. -1: header, where one that is wanted is there twice.
  */
 int csv_map_names(struct csv_map *m, const struct columns *columns, struct err *err);
+/* The names with what became of them; the arrays lie in the map's arena. -1: no-memory. */
+int csv_map_report(struct csv_map *m, struct format_names *out, struct err *err);
 void csv_map_clear(struct csv_map *m);
 
 #endif

@@ -13,20 +13,35 @@
 
 struct reader; /* each format has its own inside */
 
+/* What a member calls its fields. */
+struct format_name {
+    struct str name; /* of the header as written; JSON: the path, as columns= has it */
+    bool taken;      /* by a column */
+    char first;      /* JSON: the first byte of the first value that was seen; else 0 */
+};
+struct format_names {
+    const struct format_name *v; /* CSV: all of the header. JSON: keys so far that no column takes (json_row.h says which) */
+    int n;
+    bool ordered;        /* it is a header: its order means something, and it does not grow */
+    const bool *present; /* of each column: the member has it, so far */
+};
+
 struct format {
     const char *name;
     /* How sure, 0 to 100, that this is ours, from the first bytes of the member (after decoding to UTF-8). */
     int (*bid)(struct str head);
     /*
      * Start on a member. recipe and columns are borrowed until close. The fields of the batches are in the order of
-     * columns. -1: ERR_HEADER (a column that is not optional is missing; the message lists what the header has), ERR_ENCODING,
-     * ERR_EMPTY never: no rows is 0 rows.
+     * columns; of one that the member does not have they are absent (names() tells). -1: ERR_HEADER (a wanted column is there
+     * twice, or the header cannot be read), ERR_ENCODING, ERR_EMPTY never: no rows is 0 rows.
      */
     int (*open)(struct reader **out, const struct recipe *recipe, const struct columns *columns, struct input *in,
                 int64_t row_bytes_max, struct err *err);
     /* 1: the batch has rows or bad rows; 0: the end; -1 error. Resets the batch first; its slices live until the next call. */
     int (*next)(struct reader *r, struct batch *b, struct err *err);
     void (*close)(struct reader *r); /* NULL is fine; also of a reader that failed half-way */
+    /* The names of the member: 1, 0 it has none (CSV without a header, or without any row), -1 no-memory. They live until the next call. */
+    int (*names)(struct reader *r, struct format_names *out, struct err *err);
     /* Column names (and types) of a member for inference: fields of the header, or keys found in the sample. See infer.h */
 };
 

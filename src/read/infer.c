@@ -354,9 +354,7 @@ static void unread_rows(struct result *r, const struct batch *b, const struct sa
     }
 }
 
-/* A name for the table: letters, digits, _ and all that is not ASCII; other bytes are one _ between
- * those. */
-static int table_name(const struct columns *c, struct str from, char **out, struct err *err)
+int infer_name(char **out, const struct columns *taken, const struct columns *taken_too, struct str from, struct err *err)
 {
     AUTO(buf_clear) struct buf name = { 0 };
     bool gap = false;
@@ -373,7 +371,7 @@ static int table_name(const struct columns *c, struct str from, char **out, stru
     if (!name.n)
         buf_adds(&name, "c");
     size_t plain = name.n;
-    for (int i = 2; !name.failed && columns_find(c, buf_str(&name)) >= 0; i++) {
+    for (int i = 2; !name.failed && (columns_find(taken, buf_str(&name)) >= 0 || columns_find(taken_too, buf_str(&name)) >= 0); i++) {
         name.n = plain;
         buf_addf(&name, "_%d", i);
     }
@@ -396,7 +394,7 @@ static int result_add(struct result *r, struct str from, struct str title, const
     if (!r->others && !(r->others = calloc(COLUMNS_MAX, sizeof *r->others)))
         return err_nomem(err);
     struct column *c = &r->columns.v[r->columns.n];
-    if (table_name(&r->columns, title, &c->name, err) < 0)
+    if (infer_name(&c->name, &r->columns, &r->columns, title, err) < 0)
         return -1;
     c->from = strndup(from.p, from.n);
     c->type = guess_type(g);

@@ -50,6 +50,7 @@ struct node {
     int slot;      /* the column that takes this value, or -1 */
     int column;    /* some column at or below here, for messages */
     uint64_t seen; /* the last row that had it */
+    struct str path;
 };
 
 struct json_row {
@@ -57,6 +58,10 @@ struct json_row {
     struct node *root;
     int cols;
     int *same; /* of each column: the next one with the same path, or -1 */
+    const struct node **at; /* of each column: its node */
+    bool *present;          /* room for json_row_names() */
+    struct format_name *names; /* of the unwanted keys that are remembered */
+    int names_cap;
     const struct columns *columns;
     bool lax;
     uint64_t row;
@@ -224,12 +229,24 @@ static struct key *key_add(struct json_row *r, struct node *n, struct str name, 
     return k;
 }
 
-static struct node *node_new(struct json_row *r, int column)
+static struct node *node_new(struct json_row *r, int column, struct str path)
 {
     struct node *n = arena_alloc(&r->mem, sizeof *n);
     if (n)
-        *n = (struct node){ .slot = -1, .column = column };
+        *n = (struct node){ .slot = -1, .column = column, .path = path };
     return n;
+}
+
+/* The path of a step from n; p is NULL when there is no memory. */
+static struct str path_below(struct json_row *r, const struct node *n, const struct json_step *step)
+{
+    AUTO(buf_clear) struct buf path = { 0 };
+    buf_add(&path, n->path.p, n->path.n);
+    if (step->index < 0)
+        json_path_add(&path, step->key);
+    else
+        buf_addf(&path, "[%lld]", (long long)step->index);
+    return (struct str){ path.failed ? NULL : arena_dup(&r->mem, buf_str(&path)), path.n };
 }
 
 /* The child of n behind a step, made when it is not there; NULL: no memory. */
@@ -241,7 +258,8 @@ static struct node *node_step(struct json_row *r, struct node *n, const struct j
         struct key *k = key_find(n, step->key, hash);
         if (k)
             return k->child;
-        struct node *child = node_new(r, column);
+        struct str path = path_below(r, n, step);
+        struct node *child = path.p ? node_new(r, column, path) : NULL;
         return child && key_add(r, n, step->key, hash, child) ? child : NULL;
     }
     struct node **at = &n->item;
@@ -249,7 +267,8 @@ static struct node *node_step(struct json_row *r, struct node *n, const struct j
         at = &(*at)->next;
     if (*at && (*at)->index == step->index)
         return *at;
-    struct node *child = node_new(r, column);
+    struct str path = path_below(r, n, step);
+    struct node *child = path.p ? node_new(r, column, path) : NULL;
     if (!child)
         return NULL;
     child->index = step->index;
@@ -269,11 +288,12 @@ static int tree_add(struct json_row *r, const struct column *c, int column, stru
         if (!(node = node_step(r, node, &steps[i], column)))
             return err_nomem(err);
     r->same[column] = node->slot;
+    r->at[column] = node;
     node->slot = column;
     return 0;
 }
 
-int json_row_open(struct json_row **out, const struct columns *columns, enum json_unknown unknown,
+int json_row_open(struct json_row **out, const struct columns *columns, enum json_grammar grammar,
                   struct err *err)
 {
     struct json_row *r = calloc(1, sizeof *r);
@@ -281,10 +301,12 @@ int json_row_open(struct json_row **out, const struct columns *columns, enum jso
         return err_nomem(err);
     r->cols = columns->n;
     r->columns = columns;
-    r->lax = unknown == UNKNOWN_LAX;
-    r->root = node_new(r, -1);
+    r->lax = grammar == GRAMMAR_LAX;
+    r->root = node_new(r, -1, STR(""));
     r->same = arena_alloc(&r->mem, mem_product((size_t)columns->n, sizeof *r->same));
-    int rc = r->root && r->same ? 0 : err_nomem(err);
+    r->at = arena_alloc(&r->mem, mem_product((size_t)columns->n, sizeof *r->at));
+    r->present = arena_alloc(&r->mem, (size_t)columns->n + 1);
+    int rc = r->root && r->same && r->at && r->present ? 0 : err_nomem(err);
     for (int i = 0; i < columns->n && rc == 0; i++)
         rc = tree_add(r, &columns->v[i], i, err);
     if (rc == 0 && r->root->table && r->root->item)
@@ -303,7 +325,15 @@ void json_row_close(struct json_row *r)
     if (!r)
         return;
     arena_clear(&r->mem);
+    free(r->names);
     free(r);
+}
+
+void json_row_names(const struct json_row *r, struct format_names *out)
+{
+    for (int i = 0; i < r->cols; i++)
+        r->present[i] = r->at[i]->seen != 0;
+    *out = (struct format_names){ r->names, (int)r->unwanted, false, r->present };
 }
 
 /* ---- walking a row ---- */
@@ -407,6 +437,27 @@ static const char *step_over(struct json_row *r, const char *p, int depth)
 
 static const char *take(struct json_row *r, struct node *n, const char *p, int depth);
 
+/* A key of n that no column takes: its path, and what its value begins with. end is behind the key. */
+static bool remember(struct json_row *r, struct node *n, struct str name, const char *end)
+{
+    const char *p = json_skip_space(end, r->scan.end);
+    p = p < r->scan.end && *p == ':' ? json_skip_space(p + 1, r->scan.end) : r->scan.end;
+    if ((int)r->unwanted == r->names_cap) {
+        int cap = r->names_cap ? r->names_cap * 4 : 16;
+        struct format_name *more = realloc(r->names, (size_t)cap * sizeof *more);
+        if (!more)
+            return false;
+        r->names = more;
+        r->names_cap = cap;
+    }
+    struct str path = path_below(r, n, &(struct json_step){ .key = name, .index = -1 });
+    if (!path.p)
+        return false;
+    r->names[r->unwanted++] = (struct format_name){ .name = path, .first = p < r->scan.end ? *p : 0 };
+    n->unwanted++;
+    return true;
+}
+
 /* The key at p by its name, when the guess failed. *behind: the place behind its closing quote,
  * NULL when it is wrong. A key that is not kept in the table gives NULL. */
 static struct key *look_up(struct json_row *r, struct node *n, const char *p, const char **behind)
@@ -430,9 +481,11 @@ static struct key *look_up(struct json_row *r, struct node *n, const char *p, co
     struct key *k = key_find(n, name, hash);
     if (k || name.n > KEY_MAX || n->unwanted == UNWANTED_NODE || r->unwanted == UNWANTED_MAX)
         return k;
-    n->unwanted++;
-    r->unwanted++;
-    return key_add(r, n, name, hash, NULL);
+    if ((k = key_add(r, n, name, hash, NULL)))
+        k = remember(r, n, name, end) ? k : NULL;
+    r->nomem |= !k;
+    *behind = k ? end : NULL;
+    return k;
 }
 
 /* Does the text at p begin with the key as spelled? 16 bytes can be read at both. */

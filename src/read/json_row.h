@@ -13,6 +13,7 @@
 #include "base/json.h"
 #include "io/config.h"
 #include "io/row.h"
+#include "read/format.h"
 
 struct json_step {
     struct str key;
@@ -36,7 +37,7 @@ struct json_row;
 
 /* columns are borrowed until close; none (n == 0) is fine: rows are only checked. -1: config (a
  * path is wrong), no-memory. */
-int json_row_open(struct json_row **out, const struct columns *columns, enum json_unknown unknown,
+int json_row_open(struct json_row **out, const struct columns *columns, enum json_grammar grammar,
                   struct err *err);
 /*
  * Walk `text`, which is to hold one value and white space around it. 1: fields[] are filled, as
@@ -50,6 +51,12 @@ int json_row_open(struct json_row **out, const struct columns *columns, enum jso
  */
 int json_row_scan(struct json_row *r, struct str text, bool ascii, struct field *fields,
                   struct arena *arena, struct json_refusal *no);
+/*
+ * What was seen so far: of each column whether any row had a value or null at its path, and the keys that no column takes, in the
+ * order of their coming: those of objects that columns are taken from (the row itself, at least, but where it is an array), at most
+ * 256 of one object and 4,096 in all, of at most 256 bytes each. They live until the next scan.
+ */
+void json_row_names(const struct json_row *r, struct format_names *out);
 void json_row_close(struct json_row *r);
 /* A row of a program that has none of the columns to give, but an error, such as {"error": "the server said no"}: -1 and *err
  * (program) tells it. Else 0. */

@@ -686,7 +686,7 @@ static int reader_init(struct reader *r, const struct recipe *recipe, const stru
         if (r->nrecords < 0)
             return err_in(err, "records");
     }
-    return json_row_open(&r->row, columns, recipe->unknown, err) < 0 || window_grow(r, err) < 0 ? -1
+    return json_row_open(&r->row, columns, recipe->grammar, err) < 0 || window_grow(r, err) < 0 ? -1
                                                                                                 : 0;
 }
 
@@ -718,9 +718,16 @@ static int jsonl_next(struct reader *r, struct batch *b, struct err *err)
     return r->state == AT_LINE ? next_lines(r, b, err) : next_of_document(r, b, err);
 }
 
+static int jsonl_names(struct reader *r, struct format_names *out, struct err *err)
+{
+    (void)err;
+    json_row_names(r->row, out);
+    return 1;
+}
+
 const char *jsonl_form(const struct reader *r)
 {
     return r->state == AT_LINE ? "jsonl" : "json";
 }
 
-const struct format format_jsonl = { "jsonl", jsonl_bid, jsonl_open, jsonl_next, jsonl_close };
+const struct format format_jsonl = { "jsonl", jsonl_bid, jsonl_open, jsonl_next, jsonl_close, jsonl_names };

@@ -21,8 +21,8 @@ static int peek_open(struct member_rows *m, struct err *err)
 {
     struct input *from = m->closed ? m->closed : m->decoded;
     m->peek = (struct input){ .read = peek_read, .size = from->size };
-    for (ssize_t n = 1; n && m->n < sizeof m->head; m->n += (size_t)n)
-        if ((n = from->read(from, m->head + m->n, sizeof m->head - m->n, err)) < 0)
+    for (ssize_t n = 1; n && m->n < m->cap; m->n += (size_t)n)
+        if ((n = from->read(from, m->head + m->n, m->cap - m->n, err)) < 0)
             return -1;
     return 0;
 }
@@ -30,6 +30,15 @@ static int peek_open(struct member_rows *m, struct err *err)
 int member_open(struct member_rows *m, const struct recipe *recipe, const struct columns *columns, struct input *in,
                 int64_t row_bytes_max, struct err *err)
 {
+    static const struct buf none;
+    return member_open_sample(m, recipe, columns, in, row_bytes_max, &none, err);
+}
+
+int member_open_sample(struct member_rows *m, const struct recipe *recipe, const struct columns *columns, struct input *in,
+                       int64_t row_bytes_max, const struct buf *sample, struct err *err)
+{
+    m->head = sample->cap ? sample->p : m->own;
+    m->cap = sample->cap ? sample->cap : sizeof m->own;
     m->closed = NULL;
     m->format = NULL;
     m->reader = NULL;

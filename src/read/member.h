@@ -10,8 +10,9 @@
 struct member_rows {
     struct input peek; /* gives the first bytes out again */
     struct input *decoded, *closed; /* closed: without the closing line; NULL: none is asked for */
-    char head[4096];
-    size_t n, at; /* of head */
+    char *head; /* the first bytes: in own, or in the caller's sample */
+    size_t cap, n, at; /* of head */
+    char own[4096];
     const struct format *format;
     struct reader *reader;
 };
@@ -20,6 +21,9 @@ struct member_rows {
  * format->open say. m stays where it is until member_close, whatever this gave; recipe, columns and in are borrowed. */
 int member_open(struct member_rows *m, const struct recipe *recipe, const struct columns *columns, struct input *in,
                 int64_t row_bytes_max, struct err *err);
+/* The same, with as many of the first bytes in rows->head as there is room in `sample` (borrowed; its own 4096 bytes where there is none). */
+int member_open_sample(struct member_rows *m, const struct recipe *recipe, const struct columns *columns, struct input *in,
+                       int64_t row_bytes_max, const struct buf *sample, struct err *err);
 /* As format->next. */
 static inline int member_next(struct member_rows *m, struct batch *b, struct err *err)
 {

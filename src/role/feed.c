@@ -577,7 +577,7 @@ static int run_start(struct feed *f, int n, struct err *err)
     return 0;
 }
 
-int feed_run(struct feed *f, char *const *uris, int n, const char *const *columns, bool infer, struct err *err)
+int feed_run(struct feed *f, char *const *uris, int n, const struct part_known *known, bool infer, struct err *err)
 {
     f->stage = "read";
     if (run_start(f, n, err) < 0)
@@ -587,7 +587,7 @@ int feed_run(struct feed *f, char *const *uris, int n, const char *const *column
         return -1;
     struct hand k = { .f = f, .reader = *f->reader, .infer = infer, .fd = -1, .sum = sum };
     const struct reader_programs programs = { filter_start, filter_handed, &k };
-    if (reader_begin(k.reader, f->pipeline, columns, f->params, f->spool, f->uid, f->token, infer, err) < 0)
+    if (reader_begin(k.reader, f->pipeline, known, f->params, f->spool, f->uid, f->token, infer, err) < 0)
         return -1;
     reader_programs(k.reader, &programs);
     int rc = 0;

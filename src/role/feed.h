@@ -54,7 +54,7 @@ char *feed_command_uri(const struct pipeline *p);
 
 /* Put the objects through the reader and wait for its result. 0: f->result is good; -1: the error of whoever failed first, the
  * reader then is idle or dead. infer: only the first object is looked at, for its columns. */
-int feed_run(struct feed *f, char *const *uris, int n, const char *const *columns, bool infer, struct err *err);
+int feed_run(struct feed *f, char *const *uris, int n, const struct part_known *known, bool infer, struct err *err);
 
 /* After a run: a local file that was written to while it was read is not trusted (`changed`). uris: those of the run. */
 int feed_unchanged(const struct feed *f, char *const *uris, struct err *err);

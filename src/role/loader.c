@@ -286,10 +286,30 @@ static int still_held(struct loader *l, const struct group *g, struct err *err)
     return err_set(err, ERR_LEASE_LOST, "the leases could not be renewed before the commit: %s", why.msg);
 }
 
+/* Columns that the tables are to get, of targets that can do it only outside of a transaction. */
+static int add_columns(struct loader *l, struct place_of *t, const struct group *g, struct err *err)
+{
+    for (int i = 0; t->target->add_columns && i < g->n; i++) {
+        struct prepared p;
+        struct err why;
+        bool wants = false;
+        for (int k = 0; k < g->jobs[i].noutputs; k++)
+            wants |= g->jobs[i].outputs[k].spec && strstr(g->jobs[i].outputs[k].spec, "\"added\":");
+        if (!wants || must_not_load(l, &g->jobs[i]))
+            continue;
+        int rc = prepare(l, &p, &g->jobs[i], &why) < 0 ? 0 : t->target->add_columns(t->conn, &p.job, err); /* load_one() tells why not */
+        prepared_clear(&p);
+        if (rc < 0)
+            return -1;
+    }
+    return 0;
+}
+
 /* The jobs of the group in one transaction of the target. 0: every finish has its outcome; -1 *err holds for all of them. */
 static int load_together(struct loader *l, struct place_of *t, struct group *g, struct err *err)
 {
-    if ((!t->conn && t->target->open(&t->conn, l->config, t->config, true, err) < 0) || t->target->begin(t->conn, err) < 0)
+    if ((!t->conn && t->target->open(&t->conn, l->config, t->config, true, err) < 0) || add_columns(l, t, g, err) < 0 ||
+        t->target->begin(t->conn, err) < 0)
         return -1;
     for (int i = 0; i < g->n; i++) {
         int rc = role_grace(&l->role) == 0 ? err_set(err, ERR_SHUTDOWN, "the loader was told to stop")

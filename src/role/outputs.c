@@ -4,7 +4,7 @@
 #include "base/json.h"
 #include "base/text.h"
 
-int output_spec_set(struct output *out, const struct recipe *recipe, struct err *err)
+int output_spec_set(struct output *out, const struct recipe *recipe, const char *added, struct err *err)
 {
     AUTO(buf_clear) struct buf text = { 0 };
     struct json_out o;
@@ -18,6 +18,8 @@ int output_spec_set(struct output *out, const struct recipe *recipe, struct err 
     for (int i = 0; i < recipe->nkey; i++)
         json_text(&o, str_of(recipe->key[i]));
     json_array_end(&o);
+    if (added)
+        json_put_text(&o, "added", added);
     if (recipe->only_if_changed)
         json_put_bool(&o, "only_if_changed", true);
     if (recipe->version)
@@ -62,6 +64,22 @@ static int spec_key(struct output_spec *s, const struct json_value *list)
     return key ? 0 : -1;
 }
 
+/* Columns of the output that the table is to get. */
+static int spec_added(struct output_spec *s, const struct json_value *object)
+{
+    AUTO(columns_clear) struct columns added = { 0 };
+    struct err ignored; /* the caller says what it was */
+    const char *text = text_member(s, object, "added");
+    if (text && columns_parse(&added, text, &ignored) < 0)
+        return -1;
+    for (int i = 0; i < added.n; i++) {
+        int at = columns_find(&s->columns, str_of(added.v[i].name));
+        if (at >= 0)
+            s->columns.v[at].added = true;
+    }
+    return 0;
+}
+
 /* What is written down only where it is given. */
 static int spec_options(struct output_spec *s, const struct json_value *object)
 {
@@ -93,7 +111,8 @@ int output_spec_get(struct output_spec *s, const struct output *out, struct err 
         if (!strcmp(mode, load_mode_names[i]))
             s->table.mode = (enum load_mode)i;
     if (!columns || !s->table.name || s->table.mode == MODES || columns_parse(&s->columns, columns, err) < 0 ||
-        json_member(&object, "key", &key) != 1 || key.kind != JSON_ARRAY || spec_key(s, &key) < 0 || spec_options(s, &object) < 0) {
+        json_member(&object, "key", &key) != 1 || key.kind != JSON_ARRAY || spec_key(s, &key) < 0 || spec_options(s, &object) < 0 ||
+        spec_added(s, &object) < 0) {
         output_spec_clear(s);
         return err_set(err, ERR_STAGED_DAMAGED, "the description of output %d cannot be read", out->number);
     }

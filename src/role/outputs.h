@@ -11,8 +11,8 @@
 #include "target/target.h"
 
 /* Fill out->spec (JSON: columns, mode, key, table, and what else its recipe says of loading) from out->columns, which are forgotten,
- * and the part that staged it. */
-int output_spec_set(struct output *out, const struct recipe *recipe, struct err *err);
+ * and the part that staged it. added: those of its columns that the table may lack, and then gets; or NULL. */
+int output_spec_set(struct output *out, const struct recipe *recipe, const char *added, struct err *err);
 
 struct output_spec {
     struct table_spec table;

@@ -25,6 +25,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/json.h"
 #include "base/sys.h"
 #include "base/text.h"
 #include "io/ring.h"
@@ -246,8 +247,11 @@ void reader_result_clear(struct reader_result *r)
 {
     for (int i = 0; i < r->noutputs; i++)
         output_clear(&r->outputs[i]);
-    for (int i = 0; i < PIPELINE_PARTS_MAX; i++)
+    for (int i = 0; i < PIPELINE_PARTS_MAX; i++) {
         free(r->inferred[i]);
+        part_found_clear(&r->found[i]);
+    }
+    free(r->drift);
     infer_notes_clear(&r->notes);
     *r = (struct reader_result){ 0 };
 }
@@ -280,6 +284,23 @@ static void take_output(struct unpacker *u, struct output *o)
     u->bad |= o->inlined.failed;
 }
 
+/* A text that is to be that kind of JSON, or NULL. */
+static char *take_json(struct unpacker *u, enum json_kind kind)
+{
+    struct json_value v;
+    struct json_fault fault;
+    char *text = take_text(u);
+    u->bad |= text && (!json_check(str_of(text), &v, &fault) || v.kind != kind);
+    return text;
+}
+
+static void take_found(struct unpacker *u, struct part_found *f)
+{
+    f->added = take_text(u);
+    f->header = take_json(u, JSON_OBJECT);
+    f->profile = take_json(u, JSON_OBJECT);
+}
+
 static bool result_take(struct reader_child *c, struct str body, struct reader_result *r)
 {
     struct unpacker u = { body, false };
@@ -297,6 +318,10 @@ static bool result_take(struct reader_child *c, struct str body, struct reader_r
         take_output(&u, &r->outputs[r->noutputs++]);
     for (int i = 0; i < PIPELINE_PARTS_MAX && !u.bad; i++)
         r->inferred[i] = take_text(&u);
+    for (int i = 0; i < PIPELINE_PARTS_MAX && !u.bad; i++)
+        take_found(&u, &r->found[i]);
+    if (!u.bad)
+        r->drift = take_json(&u, JSON_ARRAY);
     if (!u.bad)
         take_notes(&u, &r->notes);
     if (u.bad)
@@ -340,7 +365,7 @@ static int post(struct reader_child *c, const struct message *m, struct err *err
                                  : 0; /* the result tells what happened */
 }
 
-int reader_begin(struct reader_child *c, const struct pipeline *p, const char *const *columns,
+int reader_begin(struct reader_child *c, const struct pipeline *p, const struct part_known *known,
                  const char *params, struct spool *spool, const char *uid, int64_t token, bool infer, struct err *err)
 {
     struct message m = {
@@ -358,8 +383,11 @@ int reader_begin(struct reader_child *c, const struct pipeline *p, const char *c
     }
     pack_bytes(&body, uid, strlen(uid));
     pack_text(&body, params);
-    for (int i = 0; i < p->nparts; i++)
-        pack_text(&body, columns ? columns[i] : NULL);
+    for (int i = 0; i < p->nparts; i++) {
+        pack_text(&body, known ? known[i].columns : NULL);
+        pack_text(&body, known ? known[i].added : NULL);
+        pack_text(&body, known ? known[i].header : NULL);
+    }
     if (body.failed) {
         buf_clear(&body);
         return err_nomem(err);

@@ -33,6 +33,8 @@ struct reader_result {
     int noutputs;
     int signal;                                /* the child died of it, or 0 */
     int64_t peak_rss;                          /* of the child, bytes */
+    char *drift;                               /* findings, a JSON array that was checked; or NULL */
+    struct part_found found[PIPELINE_PARTS_MAX]; /* of each part; header and profile are JSON that was checked */
     char *inferred[PIPELINE_PARTS_MAX];        /* of reader_infer: columns text a part; malloc'ed */
     struct infer_notes notes;                  /* of reader_infer: of part 0 */
 };
@@ -57,9 +59,9 @@ struct reader_programs {
 /* Who starts them for the job that was begun; borrowed. NULL: nobody. */
 void reader_programs(struct reader_child *c, const struct reader_programs *programs);
 
-/* Begin a job. The child asks for staged files by itself; the parent side opens them in `spool` for `uid` and `token` inside reader_tick(). columns: see
+/* Begin a job. The child asks for staged files by itself; the parent side opens them in `spool` for `uid` and `token` inside reader_tick(). known: see
  * pipeline_start. infer: only look at the first object and give back columns. */
-int reader_begin(struct reader_child *c, const struct pipeline *p, const char *const *columns, const char *params, struct spool *spool,
+int reader_begin(struct reader_child *c, const struct pipeline *p, const struct part_known *known, const char *params, struct spool *spool,
                  const char *uid, int64_t token, bool infer, struct err *err);
 /* The next object comes as a stream through the ring. */
 int reader_object_stream(struct reader_child *c, const char *uri, int64_t size, struct err *err);

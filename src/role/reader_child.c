@@ -52,7 +52,9 @@ struct child {
     struct stage stage;
     char uid[SYS_UID_LEN + 1];
     char *params;
-    char *columns[PIPELINE_PARTS_MAX];  /* given */
+    struct part_known known[PIPELINE_PARTS_MAX]; /* given */
+    struct part_found found[PIPELINE_PARTS_MAX]; /* by the run */
+    struct buf drift;                   /* its findings */
     char *inferred[PIPELINE_PARTS_MAX]; /* found */
     struct infer_notes notes;          /* found beside those of part 0 */
 };
@@ -437,7 +439,7 @@ static int job_objects(struct child *c, struct err *err)
 static int job_pipeline(struct child *c, struct output *outputs, int *noutputs,
                         struct pipeline_counts *counts, struct err *err)
 {
-    if (pipeline_start(&c->run, c->config, c->pipeline, c->uid, c->params, (const char *const *)c->columns, &c->stage,
+    if (pipeline_start(&c->run, c->config, c->pipeline, c->uid, c->params, c->known, &c->stage,
                        err) < 0)
         return -1;
     pipeline_asks(c->run, (struct asker){ .ask = ask_worker, .start_program = program_start, .arg = c });
@@ -447,6 +449,9 @@ static int job_pipeline(struct child *c, struct output *outputs, int *noutputs,
     if (rc < 0 && err->code == ERR_REJECTS)
         pipeline_refused(c->run, outputs, noutputs);
     *counts = *pipeline_counts(c->run);
+    struct err later; /* the first error is the one to tell */
+    if (pipeline_found(c->run, &c->drift, c->found, rc < 0 ? &later : err) < 0)
+        rc = -1;
     pipeline_end(c->run);
     c->run = NULL;
     return rc < 0 ? -1 : staged_sync(c, err);
@@ -496,6 +501,12 @@ static void result_send(struct child *c, int rc, const struct err *job_err,
         pack_output(&b, &outputs[i]);
     for (int i = 0; i < PIPELINE_PARTS_MAX; i++)
         pack_text(&b, c->inferred[i]);
+    for (int i = 0; i < PIPELINE_PARTS_MAX; i++) {
+        pack_text(&b, c->found[i].added);
+        pack_text(&b, c->found[i].header);
+        pack_text(&b, c->found[i].profile);
+    }
+    pack_text(&b, c->drift.n ? c->drift.p : NULL);
     pack_text(&b, c->notes.records);
     pack_u64(&b, (uint64_t)c->notes.unread);
     pack_text(&b, c->notes.first_unread);
@@ -518,9 +529,11 @@ static void result_send(struct child *c, int rc, const struct err *job_err,
 static void job_clear(struct child *c)
 {
     for (int i = 0; i < PIPELINE_PARTS_MAX; i++) {
-        free_charp(&c->columns[i]);
+        part_known_clear(&c->known[i]);
+        part_found_clear(&c->found[i]);
         free_charp(&c->inferred[i]);
     }
+    buf_clear(&c->drift);
     infer_notes_clear(&c->notes);
     free_charp(&c->params);
     for (int i = 0; i < OUTPUTS_MAX; i++)
@@ -537,8 +550,11 @@ static void job_run(struct child *c, const struct message *m)
     c->pipeline = &c->config->pipelines[m->a];
     take_field(&u, c->uid, sizeof c->uid);
     c->params = take_text(&u);
-    for (int i = 0; i < c->pipeline->nparts; i++)
-        c->columns[i] = take_text(&u);
+    for (int i = 0; i < c->pipeline->nparts; i++) {
+        c->known[i].columns = take_text(&u);
+        c->known[i].added = take_text(&u);
+        c->known[i].header = take_text(&u);
+    }
     int rc = m->b ? job_infer(c, &err) : job_pipeline(c, outputs, &noutputs, &counts, &err);
     if (rc < 0 && err.code == ERR_NO_MEMORY) {
         err.code = ERR_READER_MEMORY;

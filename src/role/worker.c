@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "io/fetch.h"
 #include "io/spool.h"
+#include "queue/drift.h"
 #include "queue/job.h"
 #include "queue/queue.h"
 #include "queue/registry.h"
@@ -28,6 +29,8 @@ enum {
     STILL_OURS_MS = 1000,
     CHORES_MS = 1000,
     DRAIN_POLL_MS = 100,
+    ADD_TRIES = 5,                 /* runs of a job that finds columns to add */
+    DRIFT_LINES = 20,              /* of a job in the log */
     SHORT_JOB_MS = 20,             /* jobs shorter than this are claimed several at once */
 };
 
@@ -36,6 +39,9 @@ struct done {
     struct lease lease;
     bool worked;
     struct feed feed; /* what came of it */
+    struct job_part parts[PIPELINE_PARTS_MAX];
+    int nparts;
+    bool first;       /* of a part that had no header before: it differs from columns= only */
 };
 
 struct worker {
@@ -131,7 +137,7 @@ static int work_tick(void *arg, struct err *err)
 }
 
 /* Find out the columns that are not there yet from the whole first member, and keep them. */
-static int infer_columns(struct work *k, char **uris, char **columns, struct err *err)
+static int infer_columns(struct work *k, char **uris, struct part_known *known, struct err *err)
 {
     struct queue *q = k->w->queue;
     struct feed *f = &k->done->feed;
@@ -139,7 +145,7 @@ static int infer_columns(struct work *k, char **uris, char **columns, struct err
         return -1;
     for (int i = 0; i < f->pipeline->nparts; i++) {
         const struct recipe *r = &f->pipeline->parts[i];
-        if (r->columns.n || columns[i])
+        if (r->columns.n || known[i].columns)
             continue;
         if (!f->result.inferred[i])
             return err_set(err, ERR_INFER, "the first object has no member for '%s' to take columns from", r->name);
@@ -147,27 +153,30 @@ static int infer_columns(struct work *k, char **uris, char **columns, struct err
                   r->infer == INFER_SAMPLE ? "a sample of the first member" : "the whole first member", "columns",
                   f->result.inferred[i], NULL);
         if (job_columns_set(q, r->name, f->result.inferred[i], uris[0], err) < 0 ||
-            job_columns_get(q, r->name, &columns[i], err) < 0) /* another worker may have been first */
+            job_columns_get(q, r->name, &known[i].columns, err) < 0) /* another worker may have been first */
             return -1;
     }
     return 0;
 }
 
-/* The columns of parts that give none: those of the queue, or found out now. */
-static int job_columns(struct work *k, char **uris, char **columns, struct err *err)
+/* What the queue knows of the parts; the columns of those that give none are found out now, if need be. */
+static int job_known(struct work *k, char **uris, struct part_known *known, struct err *err)
 {
     const struct pipeline *p = k->done->feed.pipeline;
+    struct queue *q = k->w->queue;
     bool missing = false;
     for (int i = 0; i < p->nparts; i++) {
-        int rc = p->parts[i].columns.n ? 1 : job_columns_get(k->w->queue, p->parts[i].name, &columns[i], err);
-        if (rc < 0)
+        const struct recipe *r = &p->parts[i];
+        int rc = r->columns.n ? 1 : job_columns_get(q, r->name, &known[i].columns, err);
+        if (rc < 0 || job_header_get(q, r->name, &known[i].header, err) < 0 ||
+            (r->on_new == ON_NEW_ADD && job_added_get(q, r->name, &known[i].added, err) < 0))
             return -1;
         missing |= rc == 0;
     }
-    return missing ? infer_columns(k, uris, columns, err) : 0;
+    return missing ? infer_columns(k, uris, known, err) : 0;
 }
 
-static int publish(struct work *k, struct err *err)
+static int publish(struct work *k, const struct part_known *known, struct err *err)
 {
     struct feed *f = &k->done->feed;
     struct reader_result *r = &f->result;
@@ -182,7 +191,7 @@ static int publish(struct work *k, struct err *err)
             continue;
         if (o->number >= f->pipeline->nparts)
             return err_set(err, ERR_READER_CRASHED, "the reader made output %d of %d parts", o->number, f->pipeline->nparts);
-        if (output_spec_set(o, &f->pipeline->parts[o->number], err) < 0)
+        if (output_spec_set(o, &f->pipeline->parts[o->number], known[o->number].added, err) < 0)
             return -1;
     }
     if (n == 0)
@@ -258,7 +267,8 @@ static int same_objects(struct work *k, struct err *err)
 }
 
 /* The same without those objects, which then stand behind the others. */
-static int run_without(struct work *k, char **uris, int n, const char *const *columns, struct job_object *same, struct err *err)
+static int run_without(struct work *k, char **uris, int n, const struct part_known *known, struct job_object *same,
+                       struct err *err)
 {
     struct feed *f = &k->done->feed;
     char **rest = arena_alloc(&k->w->arena, (size_t)n * sizeof *rest);
@@ -276,7 +286,7 @@ static int run_without(struct work *k, char **uris, int n, const char *const *co
     int rc = 0;
     f->again = true;
     if (nrest) {
-        rc = feed_run(f, rest, nrest, columns, false, err);
+        rc = feed_run(f, rest, nrest, known, false, err);
         rc = rc == 0 ? feed_unchanged(f, rest, err) : rc;
     } else {
         reader_result_clear(&f->result);
@@ -294,7 +304,7 @@ static int run_without(struct work *k, char **uris, int n, const char *const *co
 static void discard(struct worker *w, const struct done *d);
 
 /* dedupe = content: what was loaded before is left out. */
-static int leave_out_same(struct work *k, char **uris, int n, const char *const *columns, struct err *err)
+static int leave_out_same(struct work *k, char **uris, int n, const struct part_known *known, struct err *err)
 {
     int same = same_objects(k, err);
     if (same <= 0)
@@ -303,18 +313,74 @@ static int leave_out_same(struct work *k, char **uris, int n, const char *const 
     if (!out)
         return err_nomem(err);
     discard(k->w, k->done);
-    int rc = run_without(k, uris, n, columns, out, err);
+    int rc = run_without(k, uris, n, known, out, err);
     free(out);
     if (rc == 0)
         log_event(LOG_INFO, "objects with the content of others are left out", "job", k->done->lease.uid, "objects", log_num(same), NULL);
     return rc;
 }
 
+/* on_new_column = add: what the run found is a column from now on, of this job and of all later ones. */
+static int add_columns(struct work *k, struct part_known *known, struct err *err)
+{
+    struct feed *f = &k->done->feed;
+    for (int i = 0; i < f->pipeline->nparts; i++) {
+        const char *name = f->pipeline->parts[i].name, *found = f->result.found[i].added;
+        AUTO(columns_clear) struct columns columns = { 0 };
+        if (!found)
+            continue;
+        if (columns_parse(&columns, found, err) < 0 || job_added_put(k->w->queue, name, &columns, k->done->lease.id, err) < 0)
+            return err_in(err, "new columns '%s'", found);
+        log_event(LOG_INFO, "columns added", "job", k->done->lease.uid, "pipeline", name, "columns", found, NULL);
+        free_charp(&known[i].added);
+        if (job_added_get(k->w->queue, name, &known[i].added, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static bool has_added(const struct reader_result *r)
+{
+    for (int i = 0; i < PIPELINE_PARTS_MAX; i++)
+        if (r->found[i].added)
+            return true;
+    return false;
+}
+
+/* Once, and again when there were columns to be added. One of the same name that another job brought meanwhile may make it a third time. */
+static int run(struct work *k, char **uris, int n, struct part_known *known, struct err *err)
+{
+    struct feed *f = &k->done->feed;
+    int rc = feed_run(f, uris, n, known, false, err);
+    for (int again = 0; rc < 0 && err->code == ERR_DRIFT && has_added(&f->result) && again < ADD_TRIES; again++) {
+        if (add_columns(k, known, err) < 0)
+            return -1;
+        discard(k->w, k->done);
+        f->again = true;
+        rc = feed_run(f, uris, n, known, false, err);
+    }
+    return rc;
+}
+
+/* What is kept with the job, and for the next one. */
+static void keep_found(struct done *d, const struct part_known *known)
+{
+    struct feed *f = &d->feed;
+    for (int i = 0; i < f->pipeline->nparts; i++) {
+        const struct part_found *found = &f->result.found[i];
+        bool same = known[i].header && found->header && !strcmp(known[i].header, found->header);
+        d->parts[i] = (struct job_part){ f->pipeline->parts[i].name, same ? NULL : found->header, found->profile };
+        d->first |= !known[i].header;
+    }
+    d->nparts = f->pipeline->nparts;
+}
+
 static int work_job(struct work *k, struct arena *arena, struct err *err)
 {
     const struct lease *l = &k->done->lease;
     struct feed *f = &k->done->feed;
-    char **uris, *columns[PIPELINE_PARTS_MAX] = { 0 };
+    struct part_known known[PIPELINE_PARTS_MAX] = { 0 };
+    char **uris;
     int n;
     if (!(f->pipeline = config_pipeline(k->w->config, l->pipeline)))
         return config_no_pipeline(k->w->config, l->pipeline, err);
@@ -322,17 +388,18 @@ static int work_job(struct work *k, struct arena *arena, struct err *err)
     if (job_uris(l, f->pipeline, arena, &uris, &n, err) < 0)
         return -1;
     k->stage = NULL; /* the feed knows better */
-    int rc = job_columns(k, uris, columns, err);
+    int rc = job_known(k, uris, known, err);
     if (rc == 0)
-        rc = feed_run(f, uris, n, (const char *const *)columns, false, err);
+        rc = run(k, uris, n, known, err);
     if (rc == 0)
         rc = feed_unchanged(f, uris, err);
     if (rc == 0 && f->sum)
-        rc = leave_out_same(k, uris, n, (const char *const *)columns, err);
+        rc = leave_out_same(k, uris, n, known, err);
     if (rc == 0)
-        rc = publish(k, err);
+        rc = publish(k, known, err);
+    keep_found(k->done, known);
     for (int i = 0; i < f->pipeline->nparts; i++)
-        free(columns[i]);
+        part_known_clear(&known[i]);
     return rc;
 }
 
@@ -375,6 +442,9 @@ static void finish_fill(struct finish *f, struct done *d, const struct work *k, 
         .signal = r->signal,
         .objects = d->feed.objects,
         .nobjects = d->feed.nobjects,
+        .drift = r->drift,
+        .parts = d->parts,
+        .nparts = rc == 0 ? d->nparts : 0,
     };
     if (rc == 0)
         f->backoff_ms = d->feed.pipeline->backoff_ms;
@@ -401,6 +471,28 @@ static void log_outcome(const struct done *d, const struct finish *f, int64_t ms
         log_event(LOG_WARN, "job given up", "job", d->lease.uid, "why", f->err.msg, NULL);
     else
         log_error("job failed", &f->err, "job", d->lease.uid);
+}
+
+/* A line for each finding. What the first job has that the ini does not want is no surprise. */
+static void log_drift(const struct done *d)
+{
+    struct json_value list, finding, v;
+    struct json_fault fault;
+    struct str none, text;
+    struct arena arena = { 0 };
+    static const char *const keys[] = { "kind", "pipeline", "column", "member", "detail" };
+    if (!d->feed.result.drift || !json_check(str_of(d->feed.result.drift), &list, &fault))
+        return;
+    for (size_t at = 0, lines = 0; json_next(&list, &at, &none, &finding) && lines < DRIFT_LINES; lines++) {
+        const char *said[COUNT_OF(keys)] = { "", "", "", "", "" };
+        for (size_t i = 0; i < COUNT_OF(keys); i++)
+            if (finding.kind == JSON_OBJECT && json_member(&finding, keys[i], &v) == 1 && v.kind == JSON_TEXT &&
+                json_unescape(&v, &arena, &text) && (text.p = arena_dup(&arena, text)))
+                said[i] = text.p;
+        log_event(d->first ? LOG_INFO : LOG_WARN, "columns drift", "job", d->lease.uid, "pipeline", said[1], "kind", said[0], "column",
+                  said[2], "member", said[3], "detail", said[4], NULL);
+    }
+    arena_clear(&arena);
 }
 
 static void done_clear(struct done *d)
@@ -457,6 +549,7 @@ static void work_one(struct worker *w, int i)
     int64_t ms = sys_mono_ms() - started;
     w->job_ms = (w->job_ms * 7 + ms) / 8;
     log_outcome(d, &w->finishes[i], ms);
+    log_drift(d);
     if (sys_fault("worker-after-job"))
         log_event(LOG_WARN, "a fault was injected", "point", "worker-after-job", NULL);
 }

@@ -320,6 +320,7 @@ const struct target target_mysql = {
     .open = mysql_target_open,
     .close = mysql_target_close,
     .max_files = 1000,
+    .add_columns = mysql_target_add_columns,
     .begin = mysql_target_begin,
     .load_job = mysql_target_load_job,
     .commit = mysql_target_commit,

@@ -107,6 +107,14 @@ int mysql_target_begin(struct target_conn *c, struct err *err)
     return rc < 0 ? err_in(err, "target '%s'", c->tables.cfg->name) : 0;
 }
 
+int mysql_target_add_columns(struct target_conn *c, const struct load_job *job, struct err *err)
+{
+    for (int i = 0; i < job->noutputs; i++)
+        if (my_table_add_columns(c->my, &job->outputs[i].spec, err) < 0)
+            return err_in(err, "target '%s'", c->tables.cfg->name);
+    return 0;
+}
+
 void mysql_target_rollback(struct target_conn *c)
 {
     struct err err;

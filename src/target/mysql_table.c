@@ -651,6 +651,48 @@ static int draft_table(const struct my_tables *tables, struct draft *f, struct e
     return write_texts(f, err);
 }
 
+/* ---- columns that are to be added ---- */
+
+static bool wants_columns(const struct table_spec *spec)
+{
+    for (int i = 0; i < spec->columns->n; i++)
+        if (spec->columns->v[i].added)
+            return true;
+    return false;
+}
+
+static int add_column(const struct draft *f, const struct column *c, struct err *err)
+{
+    AUTO(buf_clear) struct buf sql = { 0 };
+    buf_addf(&sql, "ALTER TABLE %s ADD COLUMN ", f->t->name.p);
+    my_name(&sql, c->name);
+    buf_addc(&sql, ' ');
+    mysql_type(&sql, c, false);
+    buf_adds(&sql, " NULL");
+    if (sql.failed)
+        return err_nomem(err);
+    if (my_run(f->my, sql.p, "add a column", err) == 0 || err_class(err->code) != ERR_TRANSIENT)
+        return 0; /* also when another loader was first */
+    return err_in(err, "table '%s'", f->spec->name);
+}
+
+int my_table_add_columns(MYSQL *my, const struct table_spec *spec, struct err *err)
+{
+    struct my_table t = { 0 };
+    struct draft f = { .my = my, .spec = spec, .t = &t };
+    if (!wants_columns(spec))
+        return 0;
+    server_table_name(&t.name, spec->name, my_name);
+    int rc = t.name.failed ? err_nomem(err) : describe(&f, err);
+    for (int i = 0; rc == 0 && f.d.n && i < spec->columns->n; i++)
+        if (spec->columns->v[i].added && place_of(&f.d, spec->columns->v[i].name) < 0)
+            rc = add_column(&f, &spec->columns->v[i], err);
+    free(f.d.v);
+    mysql_free_result(f.d.result);
+    buf_clear(&t.name);
+    return rc;
+}
+
 /* ---- tables by what outputs say ---- */
 
 struct looking {

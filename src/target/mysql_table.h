@@ -36,6 +36,9 @@ struct my_tables {
     struct server_tables known;
 };
 
+/* on_new_column = add: the table of the output gets the columns that it lacks. Outside of a transaction, because DDL ends one. What the
+ * server refuses for good is no error here: who looks at the table tells. */
+int my_table_add_columns(MYSQL *my, const struct table_spec *spec, struct err *err);
 /* The table for an output: known already, or looked at (and made when missing) now. Valid until my_tables_forget(). NULL: target-refused with what to do, or trouble. */
 struct my_table *my_table_get(struct my_tables *tables, MYSQL *my, const struct table_spec *spec, struct err *err);
 /* One statement that would end the transaction, on a connection of its own. */

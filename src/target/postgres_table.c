@@ -617,6 +617,33 @@ static void write_texts(const struct draft *f)
         missing_sql(f);
 }
 
+/* on_new_column = add: columns that the table lacks, and is to get. Who else loads into it waits for our commit. */
+static int add_columns(struct draft *f, struct err *err)
+{
+    bool any = false;
+    for (int i = 0; i < f->spec->columns->n; i++) {
+        const struct column *c = &f->spec->columns->v[i];
+        AUTO(buf_clear) struct buf sql = { 0 };
+        if (!c->added || place_of(f->d, c->name) >= 0)
+            continue;
+        buf_addf(&sql, "ALTER TABLE %s ADD COLUMN IF NOT EXISTS ", f->t->name.p);
+        db_quote(&sql, c->name);
+        buf_addc(&sql, ' ');
+        postgres_type(&sql, c);
+        if (sql.failed)
+            return err_nomem(err);
+        if (pg_run(f->pg, sql.p, "add a column", err) < 0)
+            return err_in(err, "table '%s'", f->spec->name);
+        any = true;
+    }
+    if (!any)
+        return 0;
+    bool partitioned = f->d->partitioned;
+    description_clear(f->d);
+    *f->d = (struct description){ .partitioned = partitioned };
+    return describe(f->pg, f->t->name.p, f->d, err);
+}
+
 static int draft_table(struct draft *f, struct err *err)
 {
     struct pg_table *t = f->t;
@@ -626,7 +653,7 @@ static int draft_table(struct draft *f, struct err *err)
         return err_nomem(err);
     if (find_table(f->pg, f->spec, t->name.p, &found, f->d, err) < 0 ||
         (!found && make_table(f->pg, f->spec, t->name.p, err) < 0) || describe(f->pg, t->name.p, f->d, err) < 0 ||
-        match_columns(f, err) < 0)
+        add_columns(f, err) < 0 || match_columns(f, err) < 0)
         return -1;
     t->mode = f->spec->mode;
     t->staged = mode_has_key(t->mode) || !takes_staged_form(f);

@@ -1,9 +1,9 @@
 /*
  * The tables of a SQLite warehouse; see the header. A table that is missing is made; one that is
- * there is the user's own and is never changed: what does not fit is refused, with the statement
- * that would mend it.
+ * there is the user's own and is never changed, but for columns that on_new_column = add brings: what
+ * does not fit is refused, with the statement that would mend it.
  *
- * If power fails after a table was made, the transaction that made it is taken back.
+ * If power fails after a table was made or got a column, the transaction that did it is taken back.
  */
 #include "target/sqlite_table.h"
 
@@ -254,6 +254,30 @@ static int lacks_column(struct warehouse *w, const char *name, const struct tabl
                    w->path, column->name, t->quoted.p, add.failed ? "" : add.p);
 }
 
+/* on_new_column = add: columns of the output that the table lacks, and is to get. What is known of the table besides is not so any more. */
+static int add_columns(struct warehouse *w, const struct table *t, const struct table_spec *spec, const char *name, struct err *err)
+{
+    bool any = false;
+    for (int i = 0; i < spec->columns->n; i++) {
+        const struct column *c = &spec->columns->v[i];
+        AUTO(buf_clear) struct buf sql = { 0 };
+        if (!c->added ||
+            sqlite3_table_column_metadata(w->db, "main", name, c->name, NULL, NULL, NULL, NULL, NULL) == SQLITE_OK)
+            continue;
+        buf_addf(&sql, "ALTER TABLE main.%s ADD COLUMN ", t->quoted.p);
+        sqlite_column_sql(&sql, c);
+        if (sql.failed)
+            return err_nomem(err);
+        if (warehouse_exec(w, sql.p, "add a column", err) < 0)
+            return err_in(err, "table '%s'", name);
+        any = true;
+    }
+    for (int i = 0; any && i < w->ntables; i++)
+        if (!strcasecmp(w->tables[i].quoted.p, t->quoted.p))
+            w->tables[i].whole = false;
+    return any ? read_schema_version(w, err) : 0;
+}
+
 static const char *const history_columns[] = { VALID_FROM, VALID_TO, IS_CURRENT };
 
 /* Which of the columns that only history has is it? -1: none. */
@@ -411,7 +435,7 @@ static int table_open(struct warehouse *w, struct table *t, const struct table_s
         if (warehouse_exec(w, sql.p, "make the table", err) < 0 || read_schema_version(w, err) < 0)
             return err_in(err, "table '%s'", name);
     }
-    if (match_table(w, t, spec, name, err) < 0 || count_indexes(w, t, name, err) < 0)
+    if (add_columns(w, t, spec, name, err) < 0 || match_table(w, t, spec, name, err) < 0 || count_indexes(w, t, name, err) < 0)
         return -1;
     t->rowid = has_rowid(w, t);
     return prepare_insert(w, t, spec, name, err);

@@ -100,6 +100,9 @@ struct target {
     void (*close)(struct target_conn *c);
     int max_files; /* outputs in files that fit into one transaction */
     bool one_by_one; /* commit() commits job by job: after a -1 the ledger may have some of the group, and not others */
+    /* Before begin(): give the job's tables columns that they lack and are to get, where that cannot be done inside a transaction.
+     * Whatever becomes of the job, such a column does no harm. -1: trouble; what is refused for good load_job() tells. NULL: it can. */
+    int (*add_columns)(struct target_conn *c, const struct load_job *job, struct err *err);
     int (*begin)(struct target_conn *c, struct err *err);
     /* One job inside the transaction. 0: its rows and ledger row are in. -1 with a permanent error: undone to its savepoint, the
      * group goes on without it. -1 with a transient error: the caller must roll the group back. */

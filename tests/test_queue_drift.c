@@ -1,0 +1,212 @@
+/* What the queue keeps of columns: written with the outcome of a job, told by job and by pipeline, gone with it. */
+#include "test.h"
+
+#include "io/db.h"
+#include "queue/drift.h"
+#include "queue/registry.h"
+
+enum { LEASE = 60000, CRASHES = 3 };
+
+static struct queue *q;
+static struct err err;
+static int64_t worker;
+
+static void start(void)
+{
+    static int n;
+    char name[32];
+    snprintf(name, sizeof name, "q%d.db", n++);
+    CHECK_OK(queue_open(&q, test_file(name), QUEUE_CREATE, &err), err);
+    CHECK_OK(registry_join(q, "worker", "worker-1", &worker, &err), err);
+}
+
+static int64_t submit(const char *pipeline)
+{
+    struct job_new new = { .pipeline = pipeline, .target = "t", .attempts_max = 3 };
+    char uid[SYS_UID_LEN + 1];
+    bool made;
+    int64_t id = 0;
+    CHECK_OK(queue_begin(q, &err), err);
+    CHECK_OK(job_submit(q, &new, &id, uid, &made, &err), err);
+    CHECK_OK(queue_commit(q, QUEUE_LATER, &err), err);
+    return id;
+}
+
+/* Work on the next job; the outcome of *f. */
+static void work(struct finish *f)
+{
+    struct lease l;
+    CHECK_EQ(job_finish_claim(q, NULL, 0, worker, LEASE, CRASHES, &l, 1, &err), 1);
+    f->lease = &l;
+    f->stage = "read";
+    CHECK_OK(job_finish_claim(q, f, 1, worker, LEASE, CRASHES, NULL, 0, &err), err);
+    CHECK(!f->lost);
+    job_lease_clear(&l);
+}
+
+static void stage(const char *drift, const char *header, const char *profile)
+{
+    struct job_part part = { "p.a", header, profile };
+    struct finish f = { .outcome = OUT_STAGED, .drift = drift, .parts = &part, .nparts = 1, .rows_read = 10, .rows_staged = 8, .rows_rejected = 2 };
+    work(&f);
+}
+
+static struct buf told;
+
+static int tell_drift(void *arg, const struct drift_row *r)
+{
+    (void)arg;
+    buf_addf(&told, "%lld %s %s %s %s %s; ", (long long)r->job, r->kind, r->pipeline, r->column ? r->column : "-",
+             r->member ? r->member : "-", r->detail);
+    return 0;
+}
+
+static int tell_profile(void *arg, const struct profile_row *r)
+{
+    (void)arg;
+    buf_addf(&told, "%s %s; ", r->pipeline, r->document);
+    return 0;
+}
+
+static int tell_report(void *arg, const struct report_row *r)
+{
+    (void)arg;
+    buf_addf(&told, "%s %lld %lld %lld %lld; ", r->pipeline, (long long)r->jobs, (long long)r->rows_read, (long long)r->errors,
+             (long long)r->drift);
+    return 0;
+}
+
+static const char *drift_of(int64_t id)
+{
+    buf_clear(&told);
+    buf_adds(&told, "");
+    CHECK_OK(job_drift(q, id, tell_drift, NULL, &err), err);
+    return told.p;
+}
+
+static const char *report(struct report_of of)
+{
+    buf_clear(&told);
+    buf_adds(&told, "");
+    CHECK_OK(job_report(q, &of, tell_report, NULL, &err), err);
+    return told.p;
+}
+
+#define NEW(column) "{\"kind\":\"new\",\"pipeline\":\"p\",\"column\":\"" column "\",\"member\":\"m\",\"detail\":\"ignored\"}"
+
+TEST(queue_drift, is_written_with_the_outcome_and_replaced_by_the_next_try)
+{
+    start();
+    int64_t id = submit("p");
+    struct finish f = { .outcome = OUT_FAILED, .drift = "[" NEW("a") "," NEW("b") "]" };
+    err_set(&f.err, ERR_IO, "the disk");
+    work(&f);
+    CHECK_STR(drift_of(id), "1 new p a m ignored; 1 new p b m ignored; ");
+    stage("[" NEW("c") ",{\"kind\":\"missing\",\"pipeline\":\"p\",\"column\":null,\"member\":null,\"detail\":\"and 3 more\"}]", NULL, NULL);
+    CHECK_STR(drift_of(id), "1 new p c m ignored; 1 missing p - - and 3 more; ");
+    queue_close(q);
+}
+
+TEST(queue_drift, a_try_without_any_takes_those_of_the_one_before_away)
+{
+    start();
+    int64_t id = submit("p");
+    struct finish f = { .outcome = OUT_FAILED, .drift = "[" NEW("a") "]" };
+    err_set(&f.err, ERR_IO, "the disk");
+    work(&f);
+    stage(NULL, NULL, NULL);
+    CHECK_STR(drift_of(id), "");
+    queue_close(q);
+}
+
+TEST(queue_drift, headers_and_added_columns_stay)
+{
+    start();
+    char *text = NULL;
+    CHECK_EQ(job_header_get(q, "p.a", &text, &err), 0);
+    submit("p");
+    stage(NULL, "{\"names\":[\"a\"]}", NULL);
+    submit("p");
+    stage(NULL, "{\"names\":[\"b\"]}", NULL);
+    CHECK_EQ(job_header_get(q, "p.a", &text, &err), 1);
+    CHECK_STR(text, "{\"names\":[\"b\"]}");
+    free(text);
+    struct columns one = { 0 }, two = { 0 };
+    CHECK_OK(columns_parse(&one, "x:integer?, \"odd, name\":date? from \"N\"", &err), err);
+    CHECK_OK(columns_parse(&two, "X:text?, y:real?", &err), err);
+    CHECK_EQ(job_added_get(q, "p", &text, &err), 0);
+    CHECK_OK(job_added_put(q, "p", &one, 1, &err), err);
+    CHECK_OK(job_added_put(q, "p", &two, 2, &err), err); /* x is there already */
+    CHECK_OK(job_added_put(q, "other", &two, 2, &err), err);
+    CHECK_EQ(job_added_get(q, "p", &text, &err), 1);
+    CHECK_STR(text, "x:integer?, \"odd, name\":date? from N, y:real?");
+    free(text);
+    columns_clear(&one);
+    columns_clear(&two);
+    queue_close(q);
+}
+
+TEST(queue_drift, a_report_finds_jobs_by_the_time_they_were_made)
+{
+    start();
+    for (int i = 0; i < 20; i++)
+        submit(i % 2 ? "odd" : "even");
+    for (int i = 0; i < 20; i++)
+        stage(i == 3 ? "[" NEW("a") "]" : NULL, NULL, NULL);
+    struct err e;
+    CHECK_OK(db_exec(queue_db(q), "UPDATE job SET created = id * 1000; DELETE FROM job WHERE id IN (1, 7, 8, 20)", &e), e);
+    CHECK_STR(report((struct report_of){ 0 }), "even 8 80 0 0; odd 8 80 0 1; ");
+    CHECK_STR(report((struct report_of){ .since = 1 }), "even 8 80 0 0; odd 8 80 0 1; ");
+    CHECK_STR(report((struct report_of){ .since = 7000 }), "even 6 60 0 0; odd 5 50 0 0; ");
+    CHECK_STR(report((struct report_of){ .since = 9000 }), "even 6 60 0 0; odd 5 50 0 0; ");
+    CHECK_STR(report((struct report_of){ .since = 9001, .pipeline = "even" }), "even 5 50 0 0; ");
+    CHECK_STR(report((struct report_of){ .since = 19000 }), "even 1 10 0 0; ");
+    CHECK_STR(report((struct report_of){ .since = 19001 }), "");
+    queue_close(q);
+}
+
+TEST(queue_drift, who_drains_finds_what_ended_meanwhile)
+{
+    start();
+    int64_t first;
+    CHECK_OK(job_report_open(q, &first, &err), err);
+    CHECK_EQ(first, 1);
+    submit("p");
+    submit("p");
+    CHECK_OK(job_report_open(q, &first, &err), err);
+    CHECK_EQ(first, 1);
+    stage(NULL, NULL, NULL);
+    struct err e;
+    CHECK_OK(db_exec(queue_db(q), "UPDATE job SET state = 'loading', lease_until = 1 WHERE id = 1;"
+                                  "UPDATE job SET state = 'loaded', lease_until = NULL, finished = 5000 WHERE id = 1", &e), e);
+    CHECK_OK(job_report_open(q, &first, &err), err);
+    CHECK_EQ(first, 2);
+    CHECK_STR(report((struct report_of){ .first = 1, .ended = 5000 }), "p 1 10 0 0; ");
+    CHECK_STR(report((struct report_of){ .first = 1, .ended = 5001 }), "");
+    queue_close(q);
+}
+
+TEST(queue_drift, findings_and_profiles_go_with_their_job)
+{
+    start();
+    int64_t id = submit("p");
+    stage("[" NEW("a") "]", "{}", "{\"rows\":8}");
+    buf_clear(&told);
+    CHECK_OK(job_profiles(q, id, tell_profile, NULL, &err), err);
+    CHECK_STR(told.p, "p.a {\"rows\":8}; ");
+    buf_clear(&told);
+    CHECK_OK(job_report_drift(q, &(struct report_of){ 0 }, 10, tell_drift, NULL, &err), err);
+    CHECK_STR(told.p, "1 new p a m ignored; ");
+    CHECK_OK(job_cancel(q, id, &err), err);
+    int64_t n;
+    CHECK_OK(job_prune(q, &(struct prune){ .before = INT64_MAX }, &n, &err), err);
+    CHECK_EQ(n, 1);
+    CHECK_STR(drift_of(id), "");
+    CHECK_OK(job_profiles(q, id, tell_profile, NULL, &err), err);
+    CHECK_STR(told.p, "");
+    int64_t headers;
+    CHECK_OK(db_int(queue_db(q), "SELECT count(*) FROM header", &headers, &err), err);
+    CHECK_EQ(headers, 1);
+    buf_clear(&told);
+    queue_close(q);
+}
