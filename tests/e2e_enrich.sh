@@ -330,6 +330,25 @@ INI
     is "... nor kept anywhere ($how)" "$(grep -l s3cr3t -r "$site" | head -n 3)" ''
 done
 
+(umask 077 && echo s3cr3t-pass >"$work/pass.key")
+for user in u nobody; do
+    site_with 'attempts = 1' <<INI
+url = $url/login/$user/{k}
+$facts
+[remote geo]
+url = $url/login/
+user = $user
+password = @file:$work/pass.key
+header = X-More: 1
+INI
+    job=$(submit p "$work/few.csv")
+    drain
+    case $user in
+    u) is 'user, password and header of a [remote] are those of the url' "$(sql 'SELECT count(title) FROM p')" 6 ;;
+    *) is '... and wrong ones are said to be' "$(state "$job"),$(field "$job" error_code)" 'dead,enrich-refused' ;;
+    esac
+done
+
 # ---- the ini ----
 bad() { qetlctl -c "$work/bad.ini" check 2>&1; }
 printf '[target w]\nurl = sqlite:w.db\n[enrich e]\nurl = http://{host}/x\ncolumns = a!, b from _job\nmethod = GET\nbody = {"a": {c}\nquota = many\n[pipeline p]\nenrich = f\ntable = w.p\n' >"$work/bad.ini"

@@ -11,9 +11,11 @@ enrich_server.py FILE   listens on 127.0.0.1, writes its port into FILE; a line 
   closed    429 with Retry-After: 3600       hang     after a minute
   secret    only with the header X-Key: s3cr3t-head and ?key=s3cr3t-url, else 403
   moved     301 to /ok/KEY
+  login     only with user u and password s3cr3t-pass and the header X-More: 1, else 401
 POST /echo   the name is the text at `q` in the body, length the number at `n`
 /mend        sets `mended`
 """
+import base64
 import http.server
 import json
 import os
@@ -82,6 +84,10 @@ class H(http.server.BaseHTTPRequestHandler):
             good = self.headers.get("X-Key") == "s3cr3t-head" and parse_qs(url.query).get("key") == ["s3cr3t-url"]
             if not good:
                 return self.send(403, {})
+        if how == "login":
+            basic = "Basic " + base64.b64encode(b"u:s3cr3t-pass").decode()
+            if self.headers.get("Authorization") != basic or self.headers.get("X-More") != "1":
+                return self.send(401, {})
         if how in ("html", "half", "type", "long") and not mended:
             return self.wrong(how)
         return self.send(200, {"name": "name of " + key, "length": len(key), "at": {"n": total}})

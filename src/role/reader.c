@@ -596,8 +596,9 @@ static int serve_answer(struct reader_child *c, struct err *err)
     int rc = enrich_tick(c->enrich, &answer.fd, &answer.a, &why);
     if (rc == 0)
         return 0;
-    AUTO(fd_closep) int fd = answer.fd;
-    return reply(c, &answer, &why, err);
+    rc = reply(c, &answer, &why, err);
+    fd_closep(&answer.fd);
+    return rc;
 }
 
 static int serve_program(struct reader_child *c, const struct message *m, struct err *err)
