@@ -104,6 +104,40 @@ ok 'a second one takes what the first one found, in a body' drain
 # shellcheck disable=SC1003
 is '... whole' "$(sql 'SELECT echoed, n FROM p')" 'name of a "b" \ of {{|7'
 
+# ---- beside the other steps ----
+new_site <<INI
+[enrich facts]
+url = $url/ok/{k}
+$facts
+[pipeline filtered]
+columns = id:integer!, k:text
+where = id > 2
+distinct = k
+enrich = facts
+filter = cat
+table = warehouse.filtered
+mode = upsert
+key = title
+[pipeline summed]
+columns = id:integer!, k:text
+enrich = facts
+transform = SELECT title, sum(length) AS n FROM input GROUP BY title
+output = title:text, n:integer
+table = warehouse.summed
+[pipeline undone]
+columns = id:integer!, k:text
+enrich = facts
+undo = 1d
+table = warehouse.undone
+INI
+qetlctl init >/dev/null
+printf 'id,k\n1,a\n2,bb\n3,a\n4,bb\n5,a\n' >"$work/steps.csv"
+for i in filtered summed undone; do submit "$i" "$work/steps.csv" >/dev/null; done
+ok 'where, distinct, filter and transform stand beside it' drain
+is '... a filter gets the columns, and gives them back' "$(sql 'SELECT id, k, title, length FROM filtered ORDER BY id' | tr '\n' ' ')" '3|a|name of a|1 4|bb|name of bb|2 '
+is '... SQL has them' "$(sql 'SELECT title, n FROM summed ORDER BY 1' | tr '\n' ' ')" 'name of a|3 name of bb|4 '
+is '... and so have the rows of a job that can be undone' "$(sql 'SELECT count(title), count(DISTINCT _job) FROM undone')" '5|1'
+
 # ---- what may pass, and what does not ----
 site_with '' <<INI
 url = $url/flaky/{k}

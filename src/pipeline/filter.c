@@ -371,7 +371,8 @@ static int plain_column(struct column *c, struct err *err)
 static int output_columns(struct filter *f, const struct recipe *recipe, struct err *err)
 {
     AUTO(buf_clear) struct buf text = { 0 };
-    f->step.columns = recipe->transform.text ? &f->own : recipe_output(recipe, &f->own); /* with both, output= is of the last */
+    bool given = recipe->output_text && !recipe->transform.text; /* with both, output= is of the last */
+    f->step.columns = given ? &recipe->output : &f->own;
     if (f->step.columns != &f->own)
         return 0;
     columns_print(f->in, &text);
