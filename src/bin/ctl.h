@@ -46,6 +46,7 @@ int ctl_known_code(struct ctl *c, const char *name);
 int ctl_no_args(struct ctl *c, int argc, char **argv, int most); /* -1 when there are more than `most` */
 
 int ctl_submit(struct ctl *c, int argc, char **argv);
+int ctl_emit(struct ctl *c, int argc, char **argv);
 int ctl_status(struct ctl *c, int argc, char **argv);
 int ctl_jobs(struct ctl *c, int argc, char **argv);
 int ctl_show(struct ctl *c, int argc, char **argv);

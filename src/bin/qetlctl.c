@@ -29,6 +29,10 @@ static const struct verb verbs[] = {
       "  --wait           wait for its end: 0 loaded or superseded, 1 dead or cancelled\n"
       "  submit -         JSON lines on standard input (--wait: for all of them): {\"pipeline\":…,\"objects\":[…],\n"
       "                   \"params\":{…},\"priority\":…,\"at\":…,\"unique\":…}, or {\"method\":…,\"params\":{…}}\n" },
+    { "emit", "STREAM", "append JSON lines of standard input to a stream", ctl_emit,
+      "  -e, --event JSON this line instead of standard input (may be repeated: all of them or none)\n"
+      "  --ack            print how many lines are on disk, whenever it are more\n"
+      "  --flush          close the segment, so that its job is made now\n" },
     { "status", "[JOB]", "pipelines and their jobs in numbers", ctl_status, "" },
     { "jobs", "", "list jobs, newest first", ctl_jobs,
       "  --state STATE    ready, running, staged, loading, loaded, superseded, dead, cancelled\n"

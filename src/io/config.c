@@ -924,12 +924,16 @@ static void check_after(struct build *b, int i, const struct scan_config *s, con
         check_fault(b, i, "after", "expected move:%s/FOLDER: an object is moved within its host or bucket", base);
 }
 
+/* A look at a stream that inotify told nothing of. */
+enum { STREAM_EVERY_MS = 10000 };
+
 static void check_pattern(struct build *b, int i, struct pipeline *p)
 {
     const struct scan_config *s = &p->scan;
     struct pattern *pattern;
     struct err err;
-    p->scan.source_plain = source_plain(b, p->source);
+    if (!s->stream)
+        p->scan.source_plain = source_plain(b, p->source);
     if (pattern_parse(&pattern, p->source, s->source_plain, &err) < 0) {
         check_fault(b, i, "source", "%s", err.msg);
         return;
@@ -1000,15 +1004,58 @@ static void check_command_scan(struct build *b, int i, struct pipeline *p)
     p->scan.job_per = JOB_PER_SLOT;
 }
 
+/* Keep the spool's folder as the beginning of a source: its braces doubled. */
+static size_t put_plain(struct buf *out, const char *folder)
+{
+    for (; *folder; folder++) {
+        buf_addc(out, *folder);
+        if (*folder == '{')
+            buf_addc(out, '{');
+    }
+    return out->n;
+}
+
+/* stream:NAME is the closed segments of that stream, in the spool: scanned and deleted, without being asked for. */
+static void bind_stream(struct build *b, int i, struct pipeline *p)
+{
+    struct scan_config *s = &p->scan;
+    struct buf source = { 0 };
+    if (!p->source || strncmp(p->source, "stream:", 7) != 0)
+        return;
+    s->stream = p->source + 7;
+    s->source_plain = put_plain(&source, b->c->spool);
+    buf_addf(&source, "/streams/%s/*.jsonl", s->stream);
+    if (source.failed || !(p->source = keep(b, buf_str(&source))))
+        b->ini.failed = true;
+    buf_clear(&source);
+    for (const struct pipeline *o = b->c->pipelines; o < p; o++)
+        if (o->scan.stream && !strcmp(o->scan.stream, s->stream))
+            check_fault(b, i, "source", "stream '%s' is taken by pipeline '%s': each line goes to one", s->stream, o->name);
+    if (!s->every_ms && !s->cron_text)
+        s->every_ms = STREAM_EVERY_MS;
+    if (!entry_find(b, i, "settle", NULL))
+        s->settle_ms = 0;
+    if (!entry_find(b, i, "after", NULL))
+        s->after.what = AFTER_DELETE;
+    for (int k = 0; k < p->nparts; k++)
+        if (!strcmp(p->parts[k].format, "auto"))
+            p->parts[k].format = keep(b, STR("jsonl"));
+}
+
 /* Keys that say how a source is scanned. */
 static void check_scan(struct build *b, int i, struct pipeline *p)
 {
     static const char *const scan_keys[] = { "timezone", "missed",  "job_per", "lookback",    "forget", "on_change",
                                              "settle",   "min_age", "ignore",  "done_marker", "after",
                                              "group_files", "group_bytes", "group_wait", "whole", "whole_wait" };
+    static const char *const stream_keys[] = { "segment_bytes", "segment_age" };
+    bind_stream(b, i, p);
     for (size_t k = 0; k < COUNT_OF(scan_keys) && !pipeline_is_scanned(p); k++)
         if (entry_find(b, i, scan_keys[k], NULL))
             check_fault(b, i, scan_keys[k], "expected every or cron beside it: without them nobody scans the source");
+    for (size_t k = 0; k < COUNT_OF(stream_keys) && !p->scan.stream; k++)
+        if (entry_find(b, i, stream_keys[k], NULL))
+            check_fault(b, i, stream_keys[k], "expected source = stream:NAME beside it");
     if (!pipeline_is_scanned(p))
         return;
     if (p->scan.every_ms && p->scan.cron_text)
@@ -1245,6 +1292,26 @@ int config_no_pipeline(const struct config *c, const char *name, struct err *err
     char hint[200];
     nearest(hint, sizeof hint, name, next_pipeline, c);
     return err_set(err, ERR_NOT_FOUND, "there is no [pipeline %s] in %s%s", name, c->path, hint);
+}
+
+static const char *next_stream(const void *config, int i)
+{
+    const struct config *c = config;
+    for (int k = 0; k < c->npipelines; k++)
+        if (c->pipelines[k].scan.stream && i-- == 0)
+            return c->pipelines[k].scan.stream;
+    return NULL;
+}
+
+const struct pipeline *config_stream(const struct config *c, const char *name, struct err *err)
+{
+    char hint[200];
+    for (int i = 0; i < c->npipelines; i++)
+        if (c->pipelines[i].scan.stream && !strcmp(c->pipelines[i].scan.stream, name))
+            return &c->pipelines[i];
+    nearest(hint, sizeof hint, name, next_stream, c);
+    err_set(err, ERR_NOT_FOUND, "no pipeline in %s has source = stream:%.64s%s", c->path, name, hint);
+    return NULL;
 }
 
 const struct target_config *config_target(const struct config *c, const char *name)

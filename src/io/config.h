@@ -214,6 +214,8 @@ struct scan_config {
     struct after after;
     int64_t group_files, group_bytes; /* of one job; 0: no limit; both 0: a job for each object */
     int64_t group_wait_ms;
+    char *stream; /* the source is stream:NAME (io/segment.h): NAME; NULL: another one */
+    int64_t segment_bytes, segment_age_ms; /* of its segments */
     size_t source_plain; /* bytes at the beginning of source that are the ini's folder, and no pattern (io/pattern.h) */
 };
 
@@ -243,6 +245,7 @@ struct limits {
     int64_t big_object; /* fetched into the spool above this size */
     int64_t spool;      /* bytes in the spool, of all jobs; 0: no quota */
     int64_t spool_free; /* bytes that stay free on its file system */
+    int64_t stream;     /* bytes of one stream that wait; 0: no quota */
 };
 
 struct config {
@@ -299,6 +302,8 @@ static inline const char *pipeline_source(const struct pipeline *p)
 }
 int config_no_pipeline(const struct config *c, const char *name,
                        struct err *err); /* fills not-found; -1 */
+/* The pipeline whose source is stream:NAME; NULL: none, and *err is not-found with the nearest name. */
+const struct pipeline *config_stream(const struct config *c, const char *name, struct err *err);
 const struct target_config *config_target(const struct config *c, const char *name);
 const struct enrich_config *config_enrich(const struct config *c, const char *name); /* NULL: none */
 /* The columns of rows that had `in`, behind the enrichments of the recipe. Errors: config. */

@@ -110,6 +110,8 @@ static const struct key keys[] = {
       "loader has made room; 0: no quota" },
     { AT_LIMITS, "spool_free", KEY_SIZE, IN(config, limits.spool_free), "64M", 0, 1024 * TIB, NULL, 0,
       "bytes that stay free on the spool's file system: with fewer no job is begun" },
+    { AT_LIMITS, "stream", KEY_SIZE, IN(config, limits.stream), "10G", 0, 1024 * TIB, NULL, 0,
+      "bytes of one stream that wait to be loaded: qetlctl emit takes no more; 0: no quota" },
     { AT_LIMITS, "members", KEY_NUMBER, IN(config, limits.members), "100000", 1, 1000000000, NULL,
       0, "members of one archive, nested ones included" },
     { AT_LIMITS, "unpacked", KEY_SIZE, IN(config, limits.unpacked_bytes), "100G", 1, 1024 * TIB,
@@ -240,7 +242,8 @@ static const struct key keys[] = {
 
     { AT_PIPELINE, "source", KEY_SOURCE, IN(pipeline, source), NULL, 0, 0, NULL, 0,
       "URI or path of a job's object when the submit names none; {name} is the job's parameter of "
-      "that name, {{ a brace. A path that begins with neither a slash nor a parameter is taken from the folder of the main file" },
+      "that name, {{ a brace. A path that begins with neither a slash nor a parameter is taken from the folder of the main file. "
+      "stream:NAME is what qetlctl emit NAME appended, see STREAMS" },
     { AT_PIPELINE, "command", KEY_COMMAND, IN(pipeline, command), NULL, 0, 0, NULL, LINES,
       "a program and its arguments, run by each job instead of fetching a source: the job's parameters are its standard "
       "input, its standard output is read, see PROGRAMS" },
@@ -309,6 +312,11 @@ static const struct key keys[] = {
       "objects go into one job until the next one would bring it above so many bytes; a larger one has a job for itself" },
     { AT_PIPELINE, "group_wait", KEY_DURATION, IN(pipeline, scan.group_wait_ms), "1m", 0, 30 * (int64_t)DAYS, NULL, 0,
       "a group that is not full becomes a job when nothing new came to it for so long" },
+
+    { AT_PIPELINE, "segment_bytes", KEY_SIZE, IN(pipeline, scan.segment_bytes), "16M", 1 * KIB, 1024 * MIB, NULL, 0,
+      "stream: a segment is closed, and so becomes a job, before it gets longer than this" },
+    { AT_PIPELINE, "segment_age", KEY_DURATION, IN(pipeline, scan.segment_age_ms), "1s", 1, 60 * MINUTES, NULL, 0,
+      "stream: the same when its first line has waited so long" },
 
     { AT_PIPELINE, "dedupe", KEY_YES, IN(pipeline, dedupe), "none", 0, 0, dedupe_words, 0,
       "content: an object whose bytes were loaded before by a job of this pipeline, under whatever name, is not loaded again" },
@@ -543,11 +551,21 @@ static bool file_url_ok(const char *text)
            (rest[1] != '/' || rest[2] == '/' || !strncmp(rest, "//localhost/", 12));
 }
 
+/* The name of a stream, which is one of a folder, too. */
+static bool stream_name_ok(const char *name)
+{
+    size_t n = strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-");
+    return n > 0 && n <= 64 && !name[n] && *name != '-';
+}
+
 /* A URL or an absolute path as it is; a relative path from the folder of the ini, whose braces are
  * no parameters. What begins with a parameter is whole when the job gives it. */
 static bool parse_source(struct key_reader *kr, const struct key *k, const char *text, void *base)
 {
     bool file = !strncasecmp(text, "file:", 5);
+    if (!strncmp(text, "stream:", 7))
+        return stream_name_ok(text + 7) ? parse_text(kr, k, text, base)
+                                        : want(kr, "stream:NAME, with a NAME of letters, digits, _ and -, at most 64");
     if (file && !file_url_ok(text))
         return want(kr, "an absolute path behind file:, such as file:///data/orders.csv");
     if (file || text[0] == '/' || uri_behind_scheme(text) || (text[0] == '{' && text[1] != '{'))

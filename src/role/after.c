@@ -36,7 +36,7 @@ static int is_it(const char *path, int64_t size, int64_t mtime_ms)
     if (lstat(path, &st) < 0)
         return -1;
     return S_ISREG(st.st_mode) && st.st_size == size &&
-           (int64_t)st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000 == mtime_ms;
+           (!mtime_ms || (int64_t)st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000 == mtime_ms);
 }
 
 /* Into the folder, under its name, or NAME.JOB where that is taken. */

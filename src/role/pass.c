@@ -65,6 +65,11 @@ static int pattern_of(const struct pipeline *p, struct pattern **out, struct zon
     return pattern_parse(out, p->source, p->scan.source_plain, err);
 }
 
+static const struct lister *lister_of(const struct pipeline *p, const char *base, struct err *err)
+{
+    return p->scan.stream ? &list_stream : list_by_base(base, err);
+}
+
 /* The URI of the literal beginning of the source at that time. */
 static int uri_at(const struct pipeline *p, int64_t at, struct buf *out, struct err *err)
 {
@@ -93,7 +98,7 @@ int pass_check(const struct pipeline *p, struct err *err)
         return 0;
     int rc = pattern_of(p, &pattern, &zone, err);
     if (rc == 0)
-        rc = list_by_base(pattern_base(pattern), err) ? 0 : -1;
+        rc = lister_of(p, pattern_base(pattern), err) ? 0 : -1;
     pattern_free(pattern);
     zone_close(zone);
     return rc;
@@ -343,6 +348,13 @@ static void on_folder(void *arg, const char *path, bool there)
     watch_folder(l->pass->watch, l->pass->owner, path, there);
 }
 
+static void on_again(void *arg, int64_t ms)
+{
+    struct scan_count *count = ((struct looking *)arg)->count;
+    if (!count->again_ms || ms < count->again_ms)
+        count->again_ms = ms;
+}
+
 /* Does its marker lie beside it? */
 static int is_marked(void *arg, const struct scan_object *o, struct err *err)
 {
@@ -418,10 +430,11 @@ static int looking_open(struct looking *l, const struct pass *pass, struct err *
                                 .config = pass->role->config,
                                 .base = pattern_base(l->pattern),
                                 .versions = c->on_change != ON_CHANGE_IGNORE || c->settle_ms || l->rules.trailer,
+                                .close_after_ms = pass->now ? 0 : c->segment_age_ms,
                                 .cursor = "",
                                 .go_on = go_on };
     l->remote = *l->ask.base ? config_remote_name(pass->role->config, l->ask.base, l->remote_text, sizeof l->remote_text) : NULL;
-    l->lister = list_by_base(l->ask.base, err);
+    l->lister = lister_of(pass->pipeline, l->ask.base, err);
     return l->lister ? 0 : -1;
 }
 
@@ -437,7 +450,8 @@ static void looking_close(struct looking *l)
 
 static int list_glob(struct looking *l, const struct glob *g, struct err *err)
 {
-    struct list_sink sink = { .object = l->found ? on_peek : on_object, .page = l->found ? NULL : on_page, .folder = on_folder, .arg = l };
+    struct list_sink sink = { .object = l->found ? on_peek : on_object, .page = l->found ? NULL : on_page, .folder = on_folder,
+                              .again = l->found ? NULL : on_again, .arg = l };
     bool here = l->cursor && !l->reached && glob_id(g) == l->scan.cursor_glob;
     l->ask.glob = g;
     l->ask.cursor = here ? l->cursor : "";

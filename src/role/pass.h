@@ -28,6 +28,7 @@ struct pass {
     struct list_links *links; /* to other hosts */
     struct watch *watch; /* NULL: nothing is watched */
     int owner;           /* of its watched folders */
+    bool now;            /* somebody asks for all that is there: the open segment of a stream, too */
 };
 
 /* 0: it came to its end, well (why->code is ERR_NONE) or not (*why, which the scan keeps), or its place is not to be asked now

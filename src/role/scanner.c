@@ -28,7 +28,7 @@ struct scanner {
     struct queue *queue;
     int64_t id;
     struct scan_lease lease;
-    bool leads;
+    bool leads, drains; /* drains: once everything, and what has to settle; not again and again */
     struct list_links *links;
     struct watch *watch;
     uint64_t came; /* watched folders of these pipelines */
@@ -188,7 +188,7 @@ static int64_t time_left(const struct scanner *s, const struct pipeline *p, cons
         return 0;
     if (row->again_at)
         left = until(row->again_at, now, again_most);
-    if (p->scan.every_ms)
+    if (p->scan.every_ms && !s->drains)
         left = at_least(left, until(row->next_at, now, p->scan.every_ms));
     int owner = (int)(p - s->config->pipelines);
     if (owner < WATCHED_MAX && (s->came >> owner & 1)) {
@@ -205,11 +205,11 @@ static int64_t time_left(const struct scanner *s, const struct pipeline *p, cons
     return left;
 }
 
-static int look_through(struct scanner *s, const struct pipeline *p, struct due *d, struct err *err)
+static int look_through(struct scanner *s, const struct pipeline *p, struct due *d, bool now_all, struct err *err)
 {
     int owner = (int)(p - s->config->pipelines);
     bool watched = p->scan.every_ms && owner < WATCHED_MAX; /* cron says itself when */
-    struct pass pass = { s->role, s->queue, &s->lease, p, s->links, watched ? s->watch : NULL, owner };
+    struct pass pass = { s->role, s->queue, &s->lease, p, s->links, watched ? s->watch : NULL, owner, now_all };
     struct scan_count count;
     struct err why;
     int64_t began = sys_mono_ms();
@@ -244,7 +244,7 @@ static int step_one(struct scanner *s, const struct pipeline *p, bool force, int
     /* what came while nobody watched: each process looks once when it begins to */
     bool first = !d->watched && p->scan.every_ms && (p->source[0] == '/' || !strncmp(p->source, "file:", 5));
     if (!per_slot && (force || first || left == 0)) {
-        if (look_through(s, p, d, err) < 0 || scan_get(s->queue, &s->lease, p->name, p->source, false, &row, err) < 0)
+        if (look_through(s, p, d, force || row.wanted, err) < 0 || scan_get(s->queue, &s->lease, p->name, p->source, false, &row, err) < 0)
             return -1;
         left = time_left(s, p, &row, d);
     }
@@ -516,6 +516,7 @@ int scanner_drain(const struct role *role, int64_t wait_ms, struct err *err)
     struct scanner *s;
     if (scanner_open(&s, role, err) < 0)
         return -1;
+    s->drains = true;
     int rc = drain(s, wait_ms, err);
     scanner_close(s);
     return rc;

@@ -59,6 +59,7 @@ struct list_ask {
     const struct glob *glob;
     bool versions;       /* size, time or ETag of each object is wanted, even where that takes a request for each */
     const struct list_known *known; /* NULL: everything is read */
+    int64_t close_after_ms; /* stream: the open segment is closed when its first line is so old */
     const char *cursor;  /* from page() of an earlier call with the same glob; "": from the beginning */
     bool (*go_on)(void *arg); /* asked now and then, at least every few seconds; NULL: always */
     void *go_arg;             /* its argument where there is no sink */
@@ -70,6 +71,7 @@ struct list_sink {
     int (*page)(void *arg, const char *cursor, struct err *err); /* the same; NULL: nobody asks */
     /* Folders of this machine that were entered, or (there = false) looked for in vain: for who watches them. NULL: nobody. */
     void (*folder)(void *arg, const char *path, bool there);
+    void (*again)(void *arg, int64_t ms); /* something is no object yet, and will be in so many ms; NULL: nobody asks */
     void *arg;
 };
 
@@ -102,6 +104,9 @@ struct lister {
     const struct list_acts *acts; /* NULL: none, or it is local */
 };
 
+/* The closed segments of a stream (io/segment.h), oldest first; closes the open one when it is old enough. Its paths are local ones, so
+ * that list_by_base() does not find it: a pipeline says itself that its source is a stream. */
+extern const struct lister list_stream;
 extern const struct lister list_dir, list_ftp, list_http, list_manifest, list_s3, list_sftp;
 
 /* The lister of a pattern_base(); NULL and ERR_URI: nobody can list that scheme. */

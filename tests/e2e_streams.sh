@@ -1,0 +1,159 @@
+#!/bin/bash
+# Events: what qetlctl emit appended becomes rows once, in order, whoever is killed; late ones go where the ini says; streams are joined.
+. "${srcdir:-.}/tests/lib.sh"
+. "$srcdir/tests/qetl.sh"
+need sqlite3 sqlite3
+need jq jq
+
+drain() { timeout 300 qetl drain --scan --max-wait 30s 2>"$work/drain"; }
+rows_are() { [ "$(sql "$1" 2>/dev/null)" = "$2" ]; }
+segments() { find "$site/spool/streams/$1" -maxdepth 1 -name '*.jsonl' | wc -l; }
+numbers() { seq "$1" "$2" | sed 's/.*/{"id":&,"who":"'"${3:-x}"'"}/'; } # FROM TO [WHO]
+site_with() { # LINES OF THE PIPELINE...
+    new_site <<INI
+[limits]
+stream = ${QUOTA:-0}
+row = 64K
+[pipeline clicks]
+source  = stream:clicks
+columns = id:integer!, who:text
+table   = warehouse.clicks
+$(printf '%s\n' "$@")
+INI
+}
+
+# ---- what emit takes ----
+
+site_with
+like 'emit says what it did' "$(numbers 1 3 | qetlctl emit clicks)" '^3 lines appended to stream clicks$'
+is '... as JSON, too' "$(printf '{"id":4}\r\n\n  {"id":5}' | qetlctl --json emit clicks)" '{"stream":"clicks","lines":2}'
+ok 'events of the command line' qetlctl emit clicks -e '{"id":6,
+  "who":"pretty"}' -e '{"id":7}'
+ok 'a drain loads them' drain
+is 'each is a row' "$(sql 'SELECT group_concat(id) FROM (SELECT id FROM clicks ORDER BY id)')" 1,2,3,4,5,6,7
+is 'nothing was refused' "$(queue_sql 'SELECT sum(rows_rejected) FROM job')" 0
+is 'segments that are loaded are gone' "$(segments clicks)" 0
+is '... and not remembered' "$(queue_sql 'SELECT count(*) FROM seen')" 0
+ok 'a drain with nothing new' drain
+is '... makes no job' "$(queue_sql 'SELECT count(*) FROM job')" 1
+
+out=$(numbers 1 2 | qetlctl emit click 2>&1)
+is 'a stream of another name is not made' $? 5
+like '... the nearest is named' "$out" "stream:click; did you mean 'clicks'"
+out=$(printf '{"id":8}\n{"id":9}\n{"id":}\n{"id":10}\n' | qetlctl emit clicks 2>&1)
+is 'a bad line ends it' $? 2
+like '... which is named, and what was taken before it' "$out" '2 lines were appended, then: line 3: byte 6'
+out=$(qetlctl emit clicks -e '{"id":11}' -e '[]' 2>&1)
+is 'events of the command line go together' $? 2
+like '... the bad one is named' "$out" 'line 2: a JSON object was expected'
+head -c 70000 /dev/zero | tr '\0' 'x' | qetlctl emit clicks >"$work/out" 2>&1
+is 'a line without an end is refused' $? 2
+like '... by its limit' "$(cat "$work/out")" 'line 1: the line is longer than 64'
+qetlctl emit 2>/dev/null
+is 'a stream must be named' $? 2
+is 'what is no line is empty' "$(printf '\n\n' | qetlctl emit clicks)" '0 lines appended to stream clicks'
+drain
+is 'the good lines are rows' "$(sql 'SELECT group_concat(id) FROM (SELECT id FROM clicks WHERE id > 7 ORDER BY id)')" 8,9
+
+# ---- order ----
+
+site_with 'segment_bytes = 1K' 'mode = upsert' 'key = id'
+for n in 1 2 3; do numbers 1 300 "$n" | qetlctl emit clicks >/dev/null; done
+ok 'many segments' test "$(segments clicks)" -gt 5
+drain
+is 'are loaded in the order of their lines' "$(sql 'SELECT count(*), min(who), max(who) FROM clicks')" '300|3|3'
+
+# ---- quota ----
+
+QUOTA=2K site_with
+numbers 1 60 | qetlctl emit clicks >/dev/null
+out=$(numbers 61 120 | qetlctl emit clicks 2>&1)
+is 'a stream that has its quota takes no more' $? 4
+like '... and says so' "$out" 'nothing was taken: .*\[limits\] stream.*disk-full'
+drain
+is 'what it had is loaded' "$(sql 'SELECT count(*) FROM clicks')" 60
+ok 'then there is room' qetlctl emit clicks -e '{"id":61}'
+
+# ---- emitters that are killed, and many at once ----
+
+site_with 'segment_bytes = 20K'
+for w in 1 2 3 4; do numbers "$((w * 10000))" "$((w * 10000 + 1999))" "$w" | qetlctl emit clicks >/dev/null & emitters[w]=$!; done
+wait "${emitters[@]}"
+acked=0
+for w in 5 6 7; do
+    mkfifo "$work/pipe$w"
+    qetlctl emit --ack clicks <"$work/pipe$w" >"$work/ack$w" &
+    emitter=$!
+    exec 7>"$work/pipe$w"
+    numbers "$((w * 10000))" "$((w * 10000 + 99))" "$w" >&7
+    wait_for 60 grep -qx 100 "$work/ack$w"
+    (numbers "$((w * 10000 + 100))" "$((w * 10000 + 9999))" "$w" >&7) 2>/dev/null &
+    feeder=$!
+    wait_for 60 test "$(tail -n 1 "$work/ack$w")" -ge 100
+    kill -9 "$emitter"
+    exec 7>&-
+    wait "$emitter" "$feeder" 2>/dev/null
+    acked=$((acked + $(tail -n 1 "$work/ack$w")))
+done
+ok 'an emitter after them' qetlctl emit clicks -e '{"id":1,"who":"last"}'
+drain
+is 'no line is torn or glued' "$(queue_sql 'SELECT sum(rows_rejected) FROM job')" 0
+is 'all of those that ended well are there' "$(sql "SELECT count(*), count(DISTINCT id) FROM clicks WHERE who IN ('1', '2', '3', '4', 'last')")" '8001|8001'
+ok 'all that was acknowledged is there' test "$(sql "SELECT count(*) FROM clicks WHERE who IN ('5', '6', '7')")" -ge "$acked"
+is 'and nothing twice' "$(sql 'SELECT count(*) - count(DISTINCT id) FROM clicks')" 0
+
+site_with 'segment_bytes = 2K'
+wanted=0
+for point in segment-append:1 segment-wrote:1 segment-sync:1 segment-close:1 segment-closed:1; do
+    numbers 1 1 "$point" | qetlctl emit clicks >/dev/null
+    wanted=$((wanted + 1))
+    { for n in 1 2 3 4; do numbers 1 20 "$point-$n"; done | QETL_FAULT=$point:kill qetlctl emit clicks; } >/dev/null 2>&1
+    numbers 2 2 "$point" | qetlctl emit clicks >/dev/null
+    wanted=$((wanted + 1))
+done
+drain
+is 'killed at each point: whole lines' "$(queue_sql 'SELECT coalesce(sum(rows_rejected), 0) FROM job')" 0
+is '... those before and after are there once' "$(sql "SELECT count(*) FROM clicks WHERE who NOT LIKE '%-_'")" "$wanted"
+is '... none of the others twice' "$(sql "SELECT count(*) - count(DISTINCT id || who) FROM clicks")" 0
+
+# ---- the way to the table, killed ----
+
+site_with 'segment_bytes = 1K' 'backoff = 100ms' '[limits]' 'crashes = 1000'
+count=0
+for point in segment-close segment-closed worker-after-job target-before-commit target-after-commit loader-before-record \
+    loader-after-record after-renamed; do
+    numbers "$((count + 1))" "$((count + 100))" | qetlctl emit clicks >/dev/null
+    count=$((count + 100))
+    : >"$site/all.log"
+    QETL_FAULT=$point:kill start_role all
+    ok "$point: somebody dies there" wait_for 60 grep -q 'a process died' "$site/all.log"
+    kill -9 "$role_pid"
+done
+drain
+is 'killed at each point of the way: each line once' "$(sql 'SELECT count(*), count(DISTINCT id), max(id) FROM clicks')" "$count|$count|$count"
+is '... and no segment is left' "$(segments clicks)" 0
+
+# ---- a scanner that waits ----
+
+site_with 'segment_age = 2s'
+start_role scanner
+start_role worker
+start_role loader
+wait_for 60 queue_sql 'SELECT 1 FROM scan'
+ok 'an event' qetlctl emit clicks --flush -e '{"id":1}'
+ok '... whose segment is flushed is loaded' wait_for 60 rows_are 'SELECT count(*) FROM clicks' 1
+ok 'another' qetlctl emit clicks -e '{"id":2}'
+ok '... is loaded when its segment is old' wait_for 60 rows_are 'SELECT count(*) FROM clicks' 2
+stop_roles
+
+# ---- the ini ----
+
+site_with 'segment_age = 1s' '[pipeline again]' 'source = stream:clicks' 'columns = id:integer' 'table = warehouse.a'
+out=$(qetlctl check 2>&1)
+is 'a stream has one pipeline' $? 3
+like '... which is named' "$out" "stream 'clicks' is taken by pipeline 'clicks'"
+site_with '[pipeline again]' 'source = stream:no/folder' 'segment_age = 1s' 'columns = id:integer' 'table = warehouse.a'
+like 'a stream has a plain name' "$(qetlctl check 2>&1)" 'expected stream:NAME, with a NAME of letters'
+site_with '[pipeline again]' 'source = in/*.csv' 'segment_age = 1s' 'columns = id:integer' 'table = warehouse.a'
+like 'only streams have segments' "$(qetlctl check 2>&1)" 'segment_age: expected source = stream:NAME beside it'
+done_testing
