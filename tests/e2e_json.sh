@@ -28,6 +28,11 @@ every    = 1h
 settle   = 0s
 columns  = id:integer!
 table    = warehouse.found
+[pipeline events]
+source   = stream:events
+columns  = id:integer!, at:timestamp
+table    = warehouse.events
+event_time = at
 [pipeline hourly]
 source   = $work/good.csv
 cron     = * * * * *
@@ -120,6 +125,11 @@ prints pause pause p
 prints resume resume p
 prints prune prune --dry-run
 prints prune prune
+prints emit emit events -e '{"id":1,"at":"2024-01-01"}'
+echo '{"id":2,"at":"2024-01-02"}' >"$work/two.jsonl"
+qetlctl run events "$work/two.jsonl" >>"$work/said"
+prints show show "$(qetlctl --json jobs --pipeline events | jq '.jobs[0].id')"
+prints status status
 sed -i 's/^query\trows\[\]\..*/query\trows[]\tobject/' "$work/printed" # named by who asks
 sed -i -E 's/^(report\tprofile\[\]\.columns\[\]\.(min|max|top\[\]\.value))\t.*/\1\tany/' "$work/printed" # of the column's type
 sort -u "$work/printed" | grep -v '	null$' >"$work/printed.types" # nothing: any key may be

@@ -156,6 +156,7 @@ refused_with 'refused|NOT NULL without a default.* run: ALTER TABLE' 'aview|is a
 is '... with nothing in them' "$(my 'SELECT (SELECT count(*) FROM checked) + (SELECT count(*) FROM dup) + (SELECT count(*) FROM plain)')" 0
 my 'CREATE PROCEDURE hidden() COMMIT' >/dev/null
 after_load_is_inside
+after_load_has_watermarks
 load ends
 like '... it cannot end the transaction' "$end $(error_of)" "^dead .*after_load: 'TRUNCATE' would end the transaction"
 is '... rows and all' "$(my 'SELECT count(*) FROM after') $(my 'SELECT n FROM sums')" '2 30'

@@ -113,6 +113,7 @@ csv id,name,extra 1,a,2020-01-01
 refused_with 'refused|NOT NULL without a default' 'aview|is a view' 'more|ALTER TABLE .* ADD COLUMN "extra" date' \
     'nokey|no unique or exclusion constraint' 'noschema|schema "nowhere" does not exist'
 after_load_is_inside
+after_load_has_watermarks
 after_load_takes_the_job
 
 # ---- undo ----

@@ -11,7 +11,7 @@
 # and calls
 #   server_pipelines  for new_site: pipelines into tables of the target
 #   load PIPELINE     rows in $work/in.csv (written by csv LINE…), drained; gives $job, and $end: its state and counts
-#   modes_are_right, refused_with PIPELINE|REGEX…, after_load_is_inside, appends_are_undone, undo_is_whole, committed_once,
+#   modes_are_right, refused_with PIPELINE|REGEX…, after_load_is_inside, after_load_has_watermarks, appends_are_undone, undo_is_whole, committed_once,
 #   loaders_share, denied_are_held
 need jq jq
 
@@ -79,6 +79,14 @@ missing = delete
 columns = id:integer!, n:integer
 table = $t.after
 after_load = INSERT INTO sums SELECT :job, sum(n) FROM after
+[pipeline events]
+columns = id:integer!, at:timestamp
+table = $t.events
+event_time = at
+allowed_lateness = 1h
+late = $t.late
+after_load = INSERT INTO seen SELECT :job, :pipeline, count(*), :watermark = '2024-01-01 09:00:00.5', :previous_watermark < :watermark
+    FROM events WHERE at < :watermark OR :previous_watermark IS NULL
 [pipeline once]
 columns = id:integer!, n:integer
 table = $t.once
@@ -156,6 +164,17 @@ after_load_is_inside() {
     csv id,n 1,10 2,20
     load after
     is 'after_load runs in the commit' "$end $(ask 'SELECT n, length(job) FROM sums')" 'loaded 2 0 0 0 0 30|26'
+}
+after_load_has_watermarks() {
+    say 'CREATE TABLE seen (job varchar(40), pipeline varchar(40), n integer, reached boolean, went boolean)' >/dev/null
+    csv id,at 1,2024-01-01T08:00:00Z 2,2024-01-01T07:00:00Z
+    load events
+    csv id,at 3,2024-01-01T10:00:00.5Z 4,2024-01-01T06:59:59Z
+    load events
+    is 'after_load knows the watermarks' "$end $(ask "SELECT pipeline, n, reached, went, length(job) FROM seen ORDER BY went IS NULL, n")" \
+        "loaded 2 0 0 0 0 events|2|$yes|$yes|26 events|2|$no||26"
+    is '... and late rows have their table' "$(ask 'SELECT id FROM late')" 4
+    csv id,n 1,10 2,20
 }
 after_load_takes_the_job() {
     local before

@@ -653,7 +653,7 @@ TEST(config, what_is_wrong_with_parts_is_told)
     for (int i = 0; i <= CONFIG_PARTS_MAX; i++)
         sprintf(text + strlen(text), "[pipeline p.a%d]\n", i);
     CHECK_STR(load_bad(text),
-              "bad.ini:21: [pipeline p.a16]: expected at most 16 parts of a pipeline\n");
+              "bad.ini:15: [pipeline p.a10]: expected at most 10 parts of a pipeline\n");
 }
 
 /* ---- remotes ---- */
@@ -963,4 +963,63 @@ TEST(config, a_look_up_needs_file_and_columns)
                                                  "bad.ini:3: [lookup input] columns: missing: names and types\n");
     CHECK_HAS(load_bad(BASE "[lookup l]\nfile = x\ncolumns = a\nkey = b\n"), "[lookup l] key: 'b' is not among the columns");
     CHECK_HAS(load_bad(BASE "[lookup l]\nfile = x\ncolumns = a\nmax_rejects = 1\n"), "[lookup l] max_rejects: unknown key; it belongs in [pipeline]");
+}
+
+TEST(config, keys_of_event_time_go_together)
+{
+    static const struct {
+        const char *keys, *fault;
+    } bad[] = {
+        { "columns = a:integer\nlate = reject", "late: expected event_time beside it" },
+        { "columns = a:integer\nallowed_lateness = 1h", "allowed_lateness: expected event_time beside it" },
+        { "columns = a:integer\nevent_time = a", "event_time: 'a' is no column of type timestamp or date" },
+        { "columns = a:integer\nevent_time = b", "event_time: 'b' is no column of type timestamp or date" },
+        { "event_time = b", "columns: missing: event_time needs columns that are given" },
+        { "columns = a:date\nevent_time = a\nlate = sometimes", "late: 'sometimes': expected table, reject or TARGET.TABLE" },
+        { "columns = a:date\nevent_time = a\nlate = w.qetl_x", "late: 'w.qetl_x': expected table, reject or TARGET.TABLE" },
+        { "columns = a:date\nevent_time = a\nlate = v.late", "late: expected a table of target 'w'" },
+        { "columns = a:date\nevent_time = a\nlate = w.t", "late: expected another table than that of the rows" },
+    };
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+        char text[400];
+        snprintf(text, sizeof text, BASE "[pipeline p]\ntable = w.t\n%s\n", bad[i].keys);
+        CHECK_HAS(load_bad(text), bad[i].fault);
+    }
+    struct config *c = load_ok(BASE "[pipeline p]\ntable = w.t\ncolumns = a:date, b from _line\nevent_time = a\nlate = w.late\n"
+                                    "allowed_lateness = 1h\nmode = upsert\nkey = b\nclean = b: trim\n");
+    CHECK_EQ(c->pipelines[0].nparts, 2);
+    const struct recipe *late = &c->pipelines[0].parts[1];
+    CHECK_EQ(c->pipelines[0].parts[0].late_part, 1);
+    CHECK(late->takes_late);
+    CHECK_STR(late->name, "p.late");
+    CHECK_STR(late->table_name, "late");
+    CHECK_STR(late->target, "w");
+    CHECK_EQ(late->mode, MODE_APPEND);
+    CHECK_EQ(late->columns.n, 2);
+    CHECK(!late->clean);
+    config_free(c);
+}
+
+TEST(config, a_stream_is_the_segments_in_the_spool)
+{
+    struct config *c = load_ok("[qetl]\nspool = /var/s{x\n" BASE "[pipeline p]\nsource = stream:clicks\ntable = w.t\n"
+                               "[pipeline q]\nsource = stream:other\ntable = w.q\nafter = keep\nsettle = 1s\nevery = 7s\nformat = csv\n");
+    const struct pipeline *p = &c->pipelines[0], *q = &c->pipelines[1];
+    struct err err;
+    CHECK_STR(p->source, "/var/s{{x/streams/clicks/*.jsonl");
+    CHECK_EQ(p->scan.source_plain, strlen("/var/s{{x"));
+    CHECK_STR(p->scan.stream, "clicks");
+    CHECK(pipeline_is_scanned(p));
+    CHECK_EQ(p->scan.settle_ms, 0);
+    CHECK_EQ(p->scan.after.what, AFTER_DELETE);
+    CHECK_STR(p->parts[0].format, "jsonl");
+    CHECK_EQ(q->scan.settle_ms, 1000);
+    CHECK_EQ(q->scan.every_ms, 7000);
+    CHECK_EQ(q->scan.after.what, AFTER_KEEP);
+    CHECK_STR(q->parts[0].format, "csv");
+    CHECK(config_stream(c, "other", &err) == q);
+    CHECK(!config_stream(c, "click", &err));
+    CHECK_EQ(err.code, ERR_NOT_FOUND);
+    CHECK_HAS(err.msg, "did you mean 'clicks'?");
+    config_free(c);
 }

@@ -9,6 +9,9 @@
 #include "role_site.h"
 
 static const char pipelines[] = "[pipeline p]\ncolumns = id:integer!\ntable = w.t\nmax_rejects = 10\n"
+                                "[pipeline events]\ncolumns = id:integer!, at:timestamp\ntable = w.e\nevent_time = at\n"
+                                "allowed_lateness = 1h\nlate = w.late\nafter_load = CREATE TABLE IF NOT EXISTS seen (n INTEGER PRIMARY KEY,"
+                                " job, at, before); INSERT INTO seen (job, at, before) VALUES (:job, :watermark, :previous_watermark)\n"
                                 "[pipeline keyed]\ncolumns = id:integer!, v\ntable = w.k\nmode = upsert\nkey = id\n";
 
 static struct worker *w;
@@ -217,5 +220,115 @@ TEST(loader, keeps_the_rejects_of_what_it_loaded)
     CHECK_EQ(db_step(st, &err), 1);
     CHECK_EQ(sqlite3_column_int64(st, 0), 1);
     sqlite3_finalize(st);
+    stop();
+}
+
+/* ---- event time ---- */
+
+static int64_t submit_event(const char *name, const char *at)
+{
+    char text[100];
+    snprintf(text, sizeof text, "id,at\n1,%s\n", at);
+    return site_submit("events", site_file(name, text));
+}
+
+static int64_t seen(const char *what)
+{
+    char sql[300];
+    snprintf(sql, sizeof sql, "SELECT count(*) FROM seen WHERE %s", what);
+    return site_count(sql);
+}
+
+TEST(loader, moves_the_watermark_with_each_job_and_never_back)
+{
+    start();
+    submit_event("e1.csv", "2024-01-01 10:00:00");
+    submit_event("e2.csv", "2024-01-01 12:00:00.5");
+    submit_event("e3.csv", "2024-01-01 11:30:00");
+    work();
+    CHECK_EQ(load(), 3); /* a group */
+    CHECK_EQ(seen("n = 1 AND before IS NULL AND at = '2024-01-01 09:00:00'"), 1);
+    CHECK_EQ(seen("n = 2 AND before = '2024-01-01 09:00:00' AND at = '2024-01-01 11:00:00.5'"), 1);
+    CHECK_EQ(seen("n = 3 AND before = '2024-01-01 11:00:00.5' AND at = before"), 1);
+    int64_t now;
+    CHECK_OK(event_watermark(site_queue, "events", &now, &err), err);
+    CHECK_EQ(now, INT64_C(1704106800500000));
+    CHECK_OK(event_watermark(site_queue, "p", &now, &err), err);
+    CHECK_EQ(now, EVENT_NONE);
+    stop();
+}
+
+TEST(loader, a_load_that_is_done_again_has_the_same_watermarks)
+{
+    start();
+    CHECK_EQ(load(), 0);
+    submit_event("e1.csv", "2024-01-01 10:00:00");
+    submit_event("e2.csv", "2024-01-01 12:00:00");
+    work();
+    site_fault("target-before-commit:1:error");
+    CHECK_EQ(load(), 2);
+    site_fault(NULL);
+    submit_event("e3.csv", "2024-01-01 15:00:00"); /* no younger one comes between */
+    work();
+    sys_clock_advance(2000);
+    CHECK_EQ(load(), 3);
+    CHECK_EQ(seen("n = 1 AND before IS NULL AND at = '2024-01-01 09:00:00'"), 1);
+    CHECK_EQ(seen("n = 2 AND before = '2024-01-01 09:00:00' AND at = '2024-01-01 11:00:00'"), 1);
+    CHECK_EQ(seen("n = 3 AND before = '2024-01-01 11:00:00' AND at = '2024-01-01 14:00:00'"), 1);
+    /* committed, and not recorded */
+    submit_event("e4.csv", "2024-01-01 16:00:00");
+    work();
+    site_fault("loader-before-record:1:error");
+    int did;
+    CHECK_EQ(loader_step(l, &did, &err), -1);
+    site_fault(NULL);
+    submit_event("e5.csv", "2024-01-01 17:00:00");
+    work();
+    CHECK_EQ(load(), 0); /* it waits for the one before it */
+    sys_clock_advance(60001);
+    while (load())
+        ;
+    CHECK_EQ(seen("n = 4 AND before = '2024-01-01 14:00:00' AND at = '2024-01-01 15:00:00'"), 1);
+    CHECK_EQ(seen("n = 5 AND before = '2024-01-01 15:00:00' AND at = '2024-01-01 16:00:00'"), 1);
+    CHECK_EQ(seen("1"), 5);
+    stop();
+}
+
+TEST(loader, a_job_keeps_the_watermark_of_its_first_claim)
+{
+    start();
+    int64_t watermark, early = submit_event("e1.csv", "2024-01-01 09:00:00");
+    struct lease lease;
+    CHECK_EQ(job_claim_one(site_queue, early, 0, 1000, &lease, &err), 1);
+    CHECK_OK(event_begin(site_queue, lease.id, lease.token, "events", &watermark, &err), err);
+    CHECK_EQ(watermark, EVENT_NONE);
+    CHECK_EQ(event_begin(site_queue, 4711, 1, "events", &watermark, &err), -1);
+    job_lease_clear(&lease);
+    sys_clock_advance(1001); /* whoever had it died; meanwhile others are loaded */
+    CHECK_OK(queue_begin(site_queue, &err), err);
+    CHECK_EQ(sqlite3_exec(queue_db(site_queue), "INSERT INTO watermark VALUES ('events', 1704106800000000, 0, 99)", NULL, NULL, NULL), 0);
+    CHECK_OK(queue_commit(site_queue, QUEUE_LATER, &err), err);
+    int64_t late = submit_event("e2.csv", "2024-01-01 10:00:00");
+    sys_clock_advance(10000);
+    work();
+    CHECK_EQ(load(), 1); /* alone, for it took somebody down */
+    CHECK_EQ(load(), 1);
+    CHECK_STR(site_state(early), "loaded");
+    CHECK_STR(site_state(late), "loaded");
+    CHECK_EQ(site_count("SELECT count(*) FROM e"), 1);
+    CHECK_EQ(site_count("SELECT count(*) FROM late WHERE at = '2024-01-01 10:00:00'"), 1);
+    struct job_event e;
+    CHECK_EQ(event_of_job(site_queue, late, &e, &err), 1);
+    CHECK_EQ(e.late, 1);
+    CHECK_EQ(e.watermark, INT64_C(1704106800000000));
+    CHECK_EQ(e.greatest, INT64_C(1704103200000000));
+    CHECK_EQ(event_of_job(site_queue, early, &e, &err), 1);
+    CHECK_EQ(e.late, 0);
+    int64_t n;
+    CHECK_EQ(db_int(queue_db(site_queue), "SELECT at = 1704106800000000 AND late = 1 AND job = 99 FROM watermark", &n, &err), 1);
+    CHECK_EQ(n, 1);
+    struct prune all = { .before = INT64_MAX };
+    CHECK_OK(job_prune(site_queue, &all, &n, &err), err);
+    CHECK_EQ(event_of_job(site_queue, late, &e, &err), 0);
     stop();
 }

@@ -56,12 +56,15 @@ struct outcome {
     int noutputs;
 };
 
+static int64_t run_watermark = EVENT_NONE;
+
 static struct outcome run(const char *pipelines, const char *const *texts)
 {
     struct outcome o = { .rc = -1 };
     struct config *c = config_of(pipelines);
     struct pipeline_run *r;
     CHECK_OK(pipeline_start(&r, c, &c->pipelines[0], "u", NULL, NULL, &stage, &o.err), o.err);
+    pipeline_watermark(r, run_watermark);
     o.rc = 0;
     for (int i = 0; texts[i] && o.rc == 0; i += 2) {
         struct memory m = { { .read = memory_read, .size = -1 }, texts[i + 1], strlen(texts[i + 1]), 0 };
@@ -246,4 +249,89 @@ TEST(pipeline, globs_of_member_match_the_whole_name_or_its_last_part)
     CHECK(!pipeline_wants(&r, "c.last"));
     r.member = NULL;
     CHECK(pipeline_wants(&r, "anything"));
+}
+
+/* ---- event time ---- */
+
+#define EVENTS "[pipeline p]\ncolumns = id:integer!, at:timestamp, day:date\ntable = w.t\nevent_time = "
+#define EVENT_ROWS "id,at,day\n1,2024-01-01T10:00:00Z,2024-01-01\n2,2024-01-01T09:59:59.5Z,2023-12-31\n3,,\n4,2024-01-01T11:00:00Z,2024-01-02\n"
+enum { TEN = 10 * 3600 };
+static const int64_t day_us = INT64_C(1704067200000000); /* 2024-01-01 */
+
+TEST(pipeline, rows_before_the_watermark_are_late_and_loaded_as_all_others)
+{
+    struct outcome o = RUN(EVENTS "at\n", "file:///in/a.csv", EVENT_ROWS);
+    CHECK_OK(o.rc, o.err);
+    CHECK_EQ(o.counts.late, 0); /* there is no watermark yet */
+    CHECK_EQ(o.counts.greatest, day_us + (TEN + 3600) * INT64_C(1000000));
+    outcome_clear(&o);
+    run_watermark = day_us + TEN * INT64_C(1000000);
+    o = RUN(EVENTS "at\n", "file:///in/a.csv", EVENT_ROWS);
+    CHECK_OK(o.rc, o.err);
+    CHECK_EQ(o.counts.late, 1);
+    CHECK_EQ(o.outputs[0].rows, 4);
+    outcome_clear(&o);
+    run_watermark = day_us;
+    o = RUN(EVENTS "day\nlate = table\n", "file:///in/a.csv", EVENT_ROWS);
+    CHECK_OK(o.rc, o.err);
+    CHECK_EQ(o.counts.late, 1);
+    CHECK_EQ(o.counts.greatest, day_us + INT64_C(86400000000));
+    outcome_clear(&o);
+    run_watermark = EVENT_NONE;
+}
+
+TEST(pipeline, late_rows_are_refused_where_the_ini_says_so)
+{
+    run_watermark = day_us + TEN * INT64_C(1000000);
+    struct outcome o = RUN(EVENTS "at\nlate = reject\nmax_rejects = 1\n", "file:///in/a.csv", EVENT_ROWS);
+    CHECK_OK(o.rc, o.err);
+    CHECK_EQ(o.counts.late, 1);
+    CHECK_EQ(o.counts.staged, 3);
+    CHECK_EQ(o.noutputs, 2);
+    CHECK_HAS(o.outputs[1].inlined.p, "\"reason\":\"late\"");
+    CHECK_HAS(o.outputs[1].inlined.p, "\"column\":\"at\",\"value\":\"2024-01-01T09:59:59.5\"");
+    CHECK_HAS(o.outputs[1].inlined.p, "\"line\":3");
+    outcome_clear(&o);
+    run_watermark = EVENT_NONE;
+}
+
+TEST(pipeline, late_rows_go_to_their_own_table)
+{
+    run_watermark = day_us + TEN * INT64_C(1000000);
+    struct outcome o = RUN(EVENTS "at\nmode = upsert\nkey = id\nlate = w.late\n", "file:///in/a.csv", EVENT_ROWS);
+    CHECK_OK(o.rc, o.err);
+    CHECK_EQ(o.noutputs, 2);
+    CHECK_STR(o.outputs[0].table, "w.t");
+    CHECK_EQ(o.outputs[0].rows, 3);
+    CHECK_STR(o.outputs[1].table, "w.late");
+    CHECK_EQ(o.outputs[1].rows, 1);
+    CHECK_EQ(o.counts.staged, 4);
+    outcome_clear(&o);
+    /* all of them, and those of a part that has members of its own beside it */
+    run_watermark = INT64_MAX;
+    o = RUN("[pipeline p]\ncolumns = id:integer!, at:timestamp\nevent_time = at\n[pipeline p.a]\nmember = a.csv\ntable = w.a\nlate = w.late\n"
+            "[pipeline p.b]\nmember = b.csv\ntable = w.b\n", "file:///in/a.csv", "id,at\n1,2024-01-01\n", "file:///in/b.csv",
+            "id,at\n2,2024-01-01\n3,2024-01-01\n");
+    CHECK_OK(o.rc, o.err);
+    CHECK_EQ(o.noutputs, 3);
+    CHECK_EQ(o.outputs[0].rows, 0);
+    CHECK_EQ(o.outputs[1].rows, 2);
+    CHECK_STR(o.outputs[2].table, "w.late");
+    CHECK_EQ(o.outputs[2].rows, 1);
+    CHECK_EQ(o.counts.late, 3);
+    outcome_clear(&o);
+    run_watermark = EVENT_NONE;
+}
+
+TEST(pipeline, no_event_is_ahead_of_the_clock)
+{
+    int64_t before = sys_now_ms() * 1000;
+    struct outcome o = RUN(EVENTS "at\n", "file:///in/a.csv", "id,at,day\n1,9999-01-01T00:00:00Z,\n");
+    CHECK_OK(o.rc, o.err);
+    CHECK(o.counts.greatest >= before && o.counts.greatest <= sys_now_ms() * 1000);
+    outcome_clear(&o);
+    o = RUN(EVENTS "at\n", "file:///in/a.csv", "id,at,day\n1,,\n");
+    CHECK_OK(o.rc, o.err);
+    CHECK_EQ(o.counts.greatest, EVENT_NONE);
+    outcome_clear(&o);
 }

@@ -66,7 +66,7 @@ static void begin(struct desk *d, const char *pipeline, bool infer)
     assert_non_null(p);
     reader_result_clear(&d->result);
     d->got = false;
-    CHECK_OK(reader_begin(d->child, p, NULL, NULL, &d->spool, "01TESTJOB", 7, infer, &err), err);
+    CHECK_OK(reader_begin(d->child, p, NULL, NULL, &d->spool, "01TESTJOB", 7, EVENT_NONE, infer, &err), err);
 }
 
 /* Look once, after waiting for at most ms. */
@@ -317,7 +317,7 @@ TEST(reader, columns_are_inferred_from_the_first_member_that_is_wanted)
     d.result = (struct reader_result){ 0 };
     d.got = false;
     CHECK_OK(reader_begin(d.child, config_pipeline(d.config, "guess"), &known, NULL, &d.spool,
-                          "01TESTJOB", 7, false, &err),
+                          "01TESTJOB", 7, EVENT_NONE, false, &err),
              err);
     stream(&d, "http://h/a.csv", buf_str(&a));
     finish(&d);

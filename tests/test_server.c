@@ -59,6 +59,13 @@ static int load_output(struct target_conn *c, struct load_job *job, int at, stru
     return ask(c, job->outputs[at].spec.name, e);
 }
 
+static const char *const reads[LOAD_PARAMS] = { "<job>", "<of>", "<now>", "<before>" };
+static int set_params(struct target_conn *c, const struct load_job *job, struct err *e)
+{
+    AUTO(buf_clear) struct buf said = { 0 };
+    buf_addf(&said, "of %s", load_param(job, LOAD_PARAM_JOB));
+    return ask(c, said.p, e);
+}
 static int after_load(struct target_conn *c, const char *sql, struct err *e) { return ask(c, sql, e); }
 static void forget(struct target_conn *c) { buf_adds(&c->said, "forget;"); }
 
@@ -68,6 +75,8 @@ static const struct server fake = { .rollback = "BACK",
                                     .enter = enter,
                                     .loaded = loaded,
                                     .load_output = load_output,
+                                    .param_reads = reads,
+                                    .set_params = set_params,
                                     .after_load = after_load,
                                     .forget = forget };
 
@@ -89,9 +98,9 @@ static const char *load(struct target_conn *c, struct load_job *job, int n, int 
 TEST(server, the_ledger_comes_first_and_the_counts_last)
 {
     struct target_conn c = { 0 };
-    struct load_job job = { .after_load = "x :job" };
+    struct load_job job = { .after_load = "x :job :watermark" };
     int rc;
-    CHECK_STR(load(&c, &job, 2, &rc), "'U', 7, 'p', '[]', 10, 10, 0, 0, 0, 0;a;b;x 'U';");
+    CHECK_STR(load(&c, &job, 2, &rc), "'U', 7, 'p', '[]', 10, 10, 0, 0, 0, 0;a;b;of U;x <job> <now>;");
     CHECK_EQ(rc, 0);
     CHECK_EQ(job.counts.inserted, 10);
     buf_clear(&c.said);

@@ -982,6 +982,44 @@ TEST(sqlite, after_load_knows_its_job_and_nothing_of_transactions)
     target_sqlite.close(c);
 }
 
+TEST(sqlite, after_load_gets_its_parameters_as_values)
+{
+    struct staged s;
+    struct load_job job;
+    struct load_output outputs[JOB_OUTPUTS];
+    struct err err;
+    new_warehouse();
+    sql_into("CREATE TABLE log (job, at, before)");
+    struct target_conn *c = open_warehouse();
+    stage_plain(&s, "t", MODE_APPEND, -1, 1, 5, 65536);
+    CHECK_OK(target_sqlite.begin(c, &err), err);
+    job = job_of("u1", outputs, &s, 1);
+    job.after_load = "INSERT INTO log VALUES (:job, :watermark, :previous_watermark); -- the end\n";
+    job.watermark = "2024-01-01 10:00:00.5'; DROP TABLE t; --";
+    CHECK_OK(target_sqlite.load_job(c, &job, &err), err);
+    job = job_of("u2", outputs, &s, 1);
+    job.after_load = "SELECT :nobody";
+    CHECK_EQ(target_sqlite.load_job(c, &job, &err), -1);
+    CHECK_STR(err_name(err.code), "target-refused");
+    CHECK_HAS(err.msg, "no parameter ':nobody'; there are :job, :pipeline, :watermark and :previous_watermark");
+    job.after_load = "SELECT ?";
+    CHECK_EQ(target_sqlite.load_job(c, &job, &err), -1);
+    CHECK_OK(target_sqlite.commit(c, &err), err);
+    CHECK_STR(ask("SELECT job || at || ifnull(before, ' none') FROM log"), "u12024-01-01 10:00:00.5'; DROP TABLE t; -- none");
+    CHECK_STR(ask("SELECT count(*) FROM t"), "5");
+    staged_clear(&s);
+    target_sqlite.close(c);
+}
+
+TEST(sqlite, parameters_of_after_load_are_told_from_each_other)
+{
+    static const char *const with[LOAD_PARAMS] = { "<job>", "<of>", "<now>", "<before>::text" };
+    AUTO(buf_clear) struct buf out = { 0 };
+    load_params_fill(&out, ":job, :pipeline, :watermark, :previous_watermark ':watermark' :jobs a::job", with);
+    CHECK(!out.failed);
+    CHECK_STR(out.p, "<job>, <of>, <now>, <before>::text ':watermark' :jobs a::job");
+}
+
 TEST(sqlite, words_in_sql_are_filled_in_outside_of_quotes_and_comments)
 {
     AUTO(buf_clear) struct buf out = { 0 };

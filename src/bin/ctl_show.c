@@ -320,6 +320,23 @@ static int remote_cells(void *arg, const struct remote_row *r)
     return 0;
 }
 
+static const struct table_col watermark_cols[] = {
+    { "pipeline", "EVENTS OF", CELL_TEXT },
+    { "watermark", "WATERMARK", CELL_TIME },
+    { "late", "LATE ROWS", CELL_NUMBER },
+    { "job", "MOVED BY JOB", CELL_JOB },
+};
+
+static int watermark_cells(void *arg, const struct watermark_row *r)
+{
+    struct table *t = arg;
+    table_text(t, r->pipeline);
+    table_int(t, r->at / 1000);
+    table_int(t, r->late);
+    table_int(t, r->job);
+    return 0;
+}
+
 /* Why no job is begun, when the disk is full. */
 static void say_disk(const struct queue_spool *s)
 {
@@ -332,12 +349,13 @@ static void say_disk(const struct queue_spool *s)
 
 static int whole_status(struct ctl *c)
 {
-    struct table pipelines, away, remotes, scans;
+    struct table pipelines, away, remotes, scans, watermarks;
     int alive[3] = { 0 };
     table_init(&pipelines, c->json, status_cols, COUNT_OF(status_cols));
     table_init(&away, c->json, away_cols, COUNT_OF(away_cols));
     table_init(&remotes, c->json, remote_cols, COUNT_OF(remote_cols));
-    if (job_status(c->queue, status_cells, &pipelines, &c->err) < 0 ||
+    table_init(&watermarks, c->json, watermark_cols, COUNT_OF(watermark_cols));
+    if (job_status(c->queue, status_cells, &pipelines, &c->err) < 0 || event_rows(c->queue, watermark_cells, &watermarks, &c->err) < 0 ||
         registry_list(c->queue, false, count_alive, alive, &c->err) < 0 ||
         registry_targets_away(c->queue, away_cells, &away, &c->err) < 0 ||
         job_remotes(c->queue, remote_cells, &remotes, &c->err) < 0 || ctl_scans(c, &scans) < 0)
@@ -351,6 +369,10 @@ static int whole_status(struct ctl *c)
         if (remotes.rows) {
             puts("");
             table_print(&remotes, "remotes", "");
+        }
+        if (watermarks.rows) {
+            puts("");
+            table_print(&watermarks, "watermarks", "");
         }
         say_disk(queue_spool(c->queue));
         bool scanned = scans.rows;
@@ -376,6 +398,8 @@ static int whole_status(struct ctl *c)
     table_json(&remotes, &doc);
     buf_adds(&doc, ",\"scans\":");
     table_json(&scans, &doc);
+    buf_adds(&doc, ",\"watermarks\":");
+    table_json(&watermarks, &doc);
     buf_adds(&doc, ",\"queue\":");
     json_start(&o, &doc);
     json_object(&o);
@@ -523,6 +547,32 @@ static int print_job(void *arg, const struct job_row *r)
     return 0;
 }
 
+/* What the job has to do with event time: lines, or a member of the document; none without. */
+static int show_event(struct ctl *c, int64_t id, struct buf *doc)
+{
+    struct job_event e;
+    int rc = event_of_job(c->queue, id, &e, &c->err);
+    if (rc <= 0)
+        return rc;
+    int64_t watermark = e.watermark == EVENT_NONE ? 0 : e.watermark / 1000, greatest = e.greatest == EVENT_NONE ? 0 : e.greatest / 1000;
+    if (doc) {
+        struct json_out o;
+        buf_adds(doc, ",\"events\":");
+        json_start(&o, doc);
+        json_object(&o);
+        json_put_time(&o, "watermark", watermark);
+        json_put_time(&o, "greatest", greatest);
+        json_put_int(&o, "late", e.late);
+        json_object_end(&o);
+        return doc->failed ? err_nomem(&c->err) : 0;
+    }
+    time_line("watermark", watermark);
+    time_line("events to", greatest);
+    if (e.late)
+        printf("%-12s %" PRId64 " before the watermark\n", "late rows", e.late);
+    return 0;
+}
+
 int ctl_job_lines(struct ctl *c, int64_t id)
 {
     struct job_filter f = { .id = id, .limit = 1 };
@@ -571,7 +621,7 @@ int ctl_show(struct ctl *c, int argc, char **argv)
         job_errors(c->queue, &ef, error_cells, &errors, &c->err) < 0)
         return -1;
     if (!c->json) {
-        if (ctl_job_lines(c, id) < 0)
+        if (ctl_job_lines(c, id) < 0 || show_event(c, id, NULL) < 0)
             return -1;
         puts("");
         table_print(&attempts, "attempts", "no attempt yet");
@@ -600,6 +650,8 @@ int ctl_show(struct ctl *c, int argc, char **argv)
     table_json(&drift, &doc);
     buf_adds(&doc, ",\"errors\":");
     table_json(&errors, &doc);
+    if (show_event(c, id, &doc) < 0)
+        return -1;
     printf("%s}\n", doc.p);
     return 0;
 }

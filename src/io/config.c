@@ -260,7 +260,7 @@ static void parts_bind(struct build *b, int i)
                           CONFIG_PARTS_MAX);
         }
     p->nparts = n ? n : 1;
-    p->parts = zeroed(b, (size_t)p->nparts, sizeof *p->parts);
+    p->parts = zeroed(b, 2 * (size_t)p->nparts, sizeof *p->parts); /* each may have one for its late rows */
     own->recipe = n ? zeroed(b, 1, sizeof *p->parts) : p->parts;
     n = 0;
     for (int j = 0; j < b->ini.nsections; j++)
@@ -762,6 +762,26 @@ static void check_meeting(struct build *b, int i, const struct recipe *r)
         check_fault(b, i, "deleted", "'%s' is no boolean column", r->deleted);
 }
 
+/* Keys about the time at which things happened. */
+static void check_event(struct build *b, int i, const struct recipe *r)
+{
+    bool known;
+    if (!r->event_time) {
+        if (given(b, i, "late"))
+            check_fault(b, i, "late", "expected event_time beside it");
+        return;
+    }
+    const struct column *c = table_column(r, r->event_time, &known);
+    if (!r->columns_text)
+        check_fault(b, i, "columns", "missing: event_time needs columns that are given");
+    else if (known && (!c || (c->type != TYPE_TIMESTAMP && c->type != TYPE_DATE)))
+        check_fault(b, i, "event_time", "'%s' is no column of type timestamp or date", r->event_time);
+    if (r->late == LATE_ASIDE && r->target && strncmp(r->late_table, r->target, strcspn(r->late_table, ".")) != 0)
+        check_fault(b, i, "late", "expected a table of target '%s': all tables of a job are in one", r->target);
+    if (r->late == LATE_ASIDE && r->table && !strcasecmp(r->late_table, r->table))
+        check_fault(b, i, "late", "expected another table than that of the rows; late = table puts them there");
+}
+
 static void check_signs(struct build *b, int i, const struct recipe *r)
 {
     const struct {
@@ -864,6 +884,7 @@ static void check_recipe(struct build *b, int i)
     check_program_columns(b, i);
     check_key(b, i, r);
     check_meeting(b, i, r);
+    check_event(b, i, r);
     check_signs(b, i, r);
 }
 
@@ -1124,6 +1145,47 @@ static void check_pipeline(struct build *b, int i)
                 check_shared(b, i, &p->parts[j], &p->parts[k]);
 }
 
+/* The late rows of a part, where they have a table of their own, are those of a part behind all others that has no members. */
+static void bind_late(struct build *b, int i)
+{
+    struct pipeline *p = b->bound[i].pipeline;
+    if (entry_find(b, i, "allowed_lateness", NULL) && !pipeline_has_events(p))
+        check_fault(b, i, "allowed_lateness", "expected event_time beside it");
+    for (int k = 0, own = p->nparts; k < own && !failed(b); k++) {
+        struct recipe *r = &p->parts[k], *l = &p->parts[p->nparts];
+        struct buf name = { 0 };
+        struct err err;
+        if (!r->event_time || r->late != LATE_ASIDE)
+            continue;
+        if (p->nparts == CONFIG_PARTS_MAX) {
+            check_fault(b, i, "late", "expected at most %d parts of a pipeline, and a table of late rows is one", CONFIG_PARTS_MAX);
+            return;
+        }
+        buf_addf(&name, "%s.late", r->name);
+        key_defaults(&b->keys, AT_RECIPE, l);
+        l->name = name.failed ? NULL : keep(b, buf_str(&name));
+        l->place = r->place;
+        l->format = r->format;
+        l->columns_text = r->columns_text;
+        l->table = r->late_table;
+        l->target = r->target;
+        l->table_name = r->late_name;
+        l->undo_ms = r->undo_ms;
+        l->after_load = r->after_load;
+        l->max_rejects = r->max_rejects;
+        l->empty_ok = r->empty_ok;
+        l->by_program = r->by_program;
+        l->allowed_lateness_ms = r->allowed_lateness_ms;
+        l->late_part = k;
+        l->takes_late = true;
+        b->ini.failed |= name.failed;
+        buf_clear(&name);
+        if (l->columns_text && columns_parse(&l->columns, l->columns_text, &err) < 0)
+            continue; /* told of already */
+        r->late_part = p->nparts++;
+    }
+}
+
 static void check(struct build *b)
 {
     int worker = -1;
@@ -1145,6 +1207,9 @@ static void check(struct build *b)
         if (s->def == &section_defs[AT_PIPELINE] && (s->part || s->recipe == s->pipeline->parts))
             check_recipe(b, i);
     }
+    for (int i = 0; i < b->ini.nsections && !failed(b); i++)
+        if (b->bound[i].def == &section_defs[AT_PIPELINE] && b->bound[i].object)
+            bind_late(b, i);
     if (worker >= 0 && b->c->heartbeat_ms > b->c->lease_ms / 2)
         check_fault(b, worker, given(b, worker, "heartbeat") ? "heartbeat" : "lease",
                     "expected heartbeat to be at most half of lease");

@@ -89,6 +89,8 @@ static inline bool mode_has_key(enum load_mode m)
 enum encoding { ENC_UTF8, ENC_LATIN1, ENC_UTF16, ENC_UTF16LE, ENC_UTF16BE, ENC_UTF8_REPLACE };
 enum ragged { RAGGED_REJECT, RAGGED_FILL };
 enum infer_from { INFER_MEMBER, INFER_SAMPLE };
+/* What becomes of rows whose event time is before the watermark: as the others, refused, or into a table of their own. */
+enum late { LATE_TABLE, LATE_REJECT, LATE_ASIDE };
 enum missing_rows { MISSING_KEEP, MISSING_DELETE };
 enum json_grammar { GRAMMAR_STRICT, GRAMMAR_LAX };
 
@@ -168,6 +170,13 @@ struct recipe {
     char *deleted;             /* upsert, history: boolean column that says the row is deleted */
     enum missing_rows missing; /* upsert, history: rows of the table that the job does not have */
     int64_t undo_ms;           /* so long qetlctl undo can take the job out again; 0: not at all */
+    char *event_time;          /* column of a date or timestamp, or NULL */
+    int64_t allowed_lateness_ms;
+    char *late_text;           /* as in the ini: table, reject or TARGET.TABLE */
+    enum late late;
+    char *late_table, *late_name; /* LATE_ASIDE: "TARGET.TABLE", and its second half */
+    int late_part;             /* LATE_ASIDE: the part that takes them; of that one: the part whose rows they are */
+    bool takes_late;           /* it is such a part: no member is its own */
     char *after_load;          /* SQL run in the target by the commit of each job, or NULL */
     struct reject_limit max_rejects;
     bool empty_ok;
@@ -176,7 +185,7 @@ struct recipe {
     int nenrich;
 };
 
-enum { CONFIG_PARTS_MAX = 16 };
+enum { CONFIG_PARTS_MAX = 10 }; /* SQLite attaches 10 files at most: a job is one transaction */
 
 /* A file that SQL of the pipelines can read as a table: [lookup NAME]. */
 struct lookup {
@@ -285,6 +294,14 @@ const struct pipeline *config_pipeline(const struct config *c,
 static inline const struct columns *recipe_output(const struct recipe *r, const struct columns *read)
 {
     return r->output.n ? &r->output : read;
+}
+/* Has any of its tables an event time? */
+static inline bool pipeline_has_events(const struct pipeline *p)
+{
+    for (int i = 0; i < p->nparts; i++)
+        if (p->parts[i].event_time)
+            return true;
+    return false;
 }
 /* Does the scanner look at it by itself? Then its source is a pattern (io/pattern.h), and no template of parameters. */
 static inline bool recipe_is_message(const struct recipe *r)

@@ -414,9 +414,16 @@ static const struct key keys[] = {
     { AT_RECIPE, "undo", KEY_DURATION, IN(recipe, undo_ms), "0", 0, 3650 * (int64_t)DAYS, NULL, 0,
       "so long qetlctl undo can take the rows of a job out of the table again, see UNDO; 0: not at "
       "all" },
+    { AT_RECIPE, "event_time", KEY_TEXT, IN(recipe, event_time), NULL, 0, 0, NULL, 0,
+      "column with the time at which it happened, a date or timestamp: the pipeline has a watermark then, see EVENT TIME" },
+    { AT_RECIPE, "allowed_lateness", KEY_DURATION, IN(recipe, allowed_lateness_ms), "0", 0, 3660 * (int64_t)DAYS, NULL, WHOLE,
+      "the watermark stays so far behind the greatest event time that was loaded" },
+    { AT_RECIPE, "late", KEY_LATE, IN(recipe, late_text), "table", 0, 0, NULL, 0,
+      "rows whose event time is before the watermark at which their job began: table as all others, reject, or TARGET.TABLE for "
+      "a table of their own" },
     { AT_RECIPE, "after_load", KEY_SQL, IN(recipe, after_load), NULL, 0, 0, NULL, LINES | WHOLE | FOR_SQL,
-      "SQL that the target runs in the commit of each job, after its rows, or @file:PATH of it; :job "
-      "stands for the job's uid" },
+      "SQL that the target runs in the commit of each job, after its rows, or @file:PATH of it; :job is the job's uid, "
+      ":pipeline its pipeline, :watermark and :previous_watermark are those of event_time after and before it" },
     { AT_RECIPE, "max_rejects", KEY_REJECTS, IN(recipe, max_rejects), "0", 0, 0, NULL, WHOLE,
       "more refused rows than this fail the job: a number, a share such as 1%, or both with a "
       "comma between" },
@@ -824,6 +831,23 @@ static bool parse_table(struct key_reader *kr, const struct key *k, const char *
     return parse_text(kr, k, text, base);
 }
 
+static bool parse_late(struct key_reader *kr, const struct key *k, const char *text, void *base)
+{
+    struct recipe *r = base;
+    const char *dot = strchr(text, '.');
+    if (!strcmp(text, "table") || !strcmp(text, "reject")) {
+        r->late = text[0] == 't' ? LATE_TABLE : LATE_REJECT;
+        return parse_text(kr, k, text, base);
+    }
+    struct recipe aside = { 0 };
+    if (!dot || !parse_table(kr, k, text, &aside))
+        return want(kr, "table, reject or TARGET.TABLE");
+    r->late = LATE_ASIDE;
+    r->late_name = aside.table_name;
+    r->late_table = keep(kr, str_of(text));
+    return parse_text(kr, k, text, base);
+}
+
 /* "1%" or "100" into *limit; false: neither, or given already. */
 static bool reject_token(struct str t, struct reject_limit *limit)
 {
@@ -1050,6 +1074,7 @@ static const struct type_def {
     [KEY_ENV] = { "lines", parse_env },
     [KEY_QUOTA] = { "requests", parse_quota },
     [KEY_TEMPLATE] = { "template", parse_text },
+    [KEY_LATE] = { "word, table", parse_late },
 };
 
 /* ---- finding keys ---- */

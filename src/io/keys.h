@@ -66,6 +66,7 @@ enum key_type {
     KEY_ENV,
     KEY_QUOTA,
     KEY_TEMPLATE,
+    KEY_LATE,
     KEY_TYPES
 };
 

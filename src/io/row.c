@@ -74,6 +74,7 @@ static const struct {
     [REJECT_NOT_ONE_OF] = { "not-one-of", "none of the values of one_of() in clean=" },
     [REJECT_ENRICH_MISS] = { "enrich-miss", "the server of an [enrich] has no answer for the row (on_miss = reject)" },
     [REJECT_ENRICH_ERROR] = { "enrich-error", "the server of an [enrich] could not be asked, or its answer cannot be read (on_error = reject)" },
+    [REJECT_LATE] = { "late", "its event time is before the watermark of the job, and late = reject" },
 };
 
 const char *reject_name(enum reject_reason r)

@@ -129,6 +129,7 @@ enum reject_reason {
     REJECT_NOT_ONE_OF,
     REJECT_ENRICH_MISS,
     REJECT_ENRICH_ERROR,
+    REJECT_LATE,
     REJECT_REASONS
 };
 const char *reject_name(enum reject_reason r);
@@ -180,6 +181,8 @@ struct value {
     uint32_t n;
     bool null;
 };
+
+#define EVENT_NONE INT64_MIN /* a row, or all of them, has no event time (event_time=) */
 
 struct rows {
     uint32_t n, cols;

@@ -34,6 +34,7 @@ struct part {
     struct columns own;            /* from the override; empty when the recipe has columns */
     const struct columns *columns; /* that are read */
     const struct target *target;
+    const struct columns *through; /* of the rows that come to the last step */
     struct columns marked;         /* those that are staged, with JOB_COLUMN, where the rows get it */
     struct value *marked_values;   /* of a batch, with it */
     struct table_spec spec;
@@ -191,10 +192,16 @@ static int part_open(struct pipeline_run *r, struct part *part, const struct rec
     if (recipe->nkey && !(part->key = calloc((size_t)recipe->nkey, sizeof *part->key)))
         return err_nomem(err);
     const struct columns *staged = part->columns;
-    part->view = (struct step_part){ r->config, r->pipeline, recipe, r->uid, r->params, &r->rejects, &r->counts, &r->asker, stage, NULL, &part->profile };
+    part->view = (struct step_part){ r->config, r->pipeline, recipe, r->uid, r->params, &r->rejects, &r->counts, &r->asker, stage, NULL, &part->profile,
+                                     EVENT_NONE, NULL };
     part->stager = (struct step){ .kind = &stager_kind, .part = &part->view };
-    if (steps_open(&part->steps, &part->stager, &part->view, &staged, err) < 0)
+    part->steps = &part->stager;
+    part->view.aside = recipe->event_time && recipe->late == LATE_ASIDE ? &r->parts[recipe->late_part].stager : NULL;
+    if (recipe->takes_late)
+        staged = r->parts[recipe->late_part].through;
+    else if (steps_open(&part->steps, &part->stager, &part->view, &staged, err) < 0)
         return -1;
+    part->through = staged;
     if (recipe_marks_rows(recipe)) {
         if (recipe_marked_columns(&part->marked, recipe, staged, err) < 0)
             return -1;
@@ -247,6 +254,7 @@ int pipeline_start(struct pipeline_run **out, const struct config *config, const
     r->pipeline = p;
     r->uid = uid;
     r->params = params;
+    r->counts.greatest = EVENT_NONE;
     rejects_init(&r->rejects, stage, p->nparts, p->parts[0].max_rejects);
     for (int i = 0; i < p->nparts; i++) {
         r->nparts++;
@@ -258,11 +266,18 @@ int pipeline_start(struct pipeline_run **out, const struct config *config, const
     for (int i = 0; i < p->nparts; i++)
         if (p->parts[i].from)
             r->parts[p->parts[i].from_part].followed = true;
+    pipeline_watermark(r, EVENT_NONE);
     *out = r;
     return 0;
 }
 
 void pipeline_asks(struct pipeline_run *r, struct asker asker) { r->asker = asker; }
+
+void pipeline_watermark(struct pipeline_run *r, int64_t watermark)
+{
+    for (int i = 0; i < r->nparts; i++)
+        r->parts[i].view.watermark = watermark;
+}
 
 void pipeline_end(struct pipeline_run *r)
 {
@@ -485,7 +500,7 @@ bool pipeline_wants(const struct recipe *recipe, const char *name)
 static struct part *part_for(struct pipeline_run *r, const char *member)
 {
     for (int i = 0; i < r->nparts; i++)
-        if (pipeline_wants(r->parts[i].recipe, member))
+        if (!r->parts[i].recipe->takes_late && pipeline_wants(r->parts[i].recipe, member))
             return &r->parts[i];
     return NULL;
 }
@@ -496,6 +511,8 @@ static struct part *part_of_table(struct pipeline_run *r, const char *table, str
     AUTO(buf_clear) struct buf known = { 0 };
     for (int i = 0; i < r->nparts; i++) {
         const struct recipe *recipe = r->parts[i].recipe;
+        if (recipe->takes_late)
+            continue;
         if (!strcmp(table, recipe->table_name) || !strcmp(table, recipe->table))
             return &r->parts[i];
         buf_addf(&known, "%s%s", i ? ", " : "", recipe->table_name);
@@ -643,7 +660,7 @@ int pipeline_finish(struct pipeline_run *r, struct output *outputs, int *noutput
     if (finish_steps(r, err) < 0)
         return -1;
     for (int i = 0; i < r->nparts; i++) {
-        if (recipe_is_message(r->parts[i].recipe) && !r->parts[i].members)
+        if (recipe_is_message(r->parts[i].recipe) && !r->parts[i].members && !r->parts[i].recipe->takes_late)
             continue; /* a message is not about tables that it does not name */
         outputs[n] = (struct output){ .kind = OUTPUT_ROWS, .number = i };
         struct output *out = &outputs[n++];

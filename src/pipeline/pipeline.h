@@ -14,13 +14,15 @@
 #include "io/input.h"
 #include "io/stage.h"
 
-enum { PIPELINE_PARTS_MAX = 10 }; /* SQLite attaches 10 files at most: a job is one transaction */
+enum { PIPELINE_PARTS_MAX = CONFIG_PARTS_MAX };
 
 struct pipeline_counts {
     uint64_t read, staged, rejected, filtered;
     uint64_t added; /* rows: read + added = staged + rejected + filtered, checked */
     uint64_t bytes_in, bytes_out;              /* of the objects as fetched; unpacked */
     uint64_t members;
+    uint64_t late;    /* rows with an event time before the watermark */
+    int64_t greatest; /* event time in us since 1970 UTC, none ahead of the clock; EVENT_NONE */
 };
 
 /* Whom a step asks for what it cannot have by itself. NULL: nobody is there. */
@@ -56,6 +58,8 @@ int part_columns(struct columns *out, const struct recipe *recipe, const struct 
 int pipeline_start(struct pipeline_run **out, const struct config *config, const struct pipeline *p, const char *uid,
                    const char *params, const struct part_known *known, const struct stage *stage, struct err *err);
 void pipeline_asks(struct pipeline_run *r, struct asker asker); /* before the first object */
+/* Rows whose event time (us since 1970 UTC) is before it are late; EVENT_NONE: none is. Before the first object. */
+void pipeline_watermark(struct pipeline_run *r, int64_t watermark);
 /* One object: unpack, and each member that a part wants: format, cast, encode. */
 int pipeline_object(struct pipeline_run *r, struct input *in, const char *uri, struct err *err);
 /* All objects are through: finishes the steps, the encoders and rejects, checks the counts. outputs: room for PIPELINE_PARTS_MAX + 1.

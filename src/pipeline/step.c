@@ -8,6 +8,7 @@ static const struct step_kind *const kinds[] = {
     &step_enrich,
     &step_filter,
     &step_transform,
+    &step_late,
     &step_profile,
     NULL,
 };

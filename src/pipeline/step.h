@@ -34,6 +34,8 @@ struct step_part {
     const struct stage *stage;  /* NULL: as steps_check says */
     struct step_fault *fault;   /* NULL: nobody asks */
     struct buf *profile;      /* for the document of the step of that name */
+    int64_t watermark;        /* see pipeline_watermark() */
+    struct step *aside;       /* where late rows go that have a table of their own; NULL: they have none */
 };
 
 struct step_kind;
@@ -62,6 +64,7 @@ extern const struct step_kind step_distinct;
 extern const struct step_kind step_enrich;
 extern const struct step_kind step_filter;
 extern const struct step_kind step_profile;
+extern const struct step_kind step_late;
 
 extern const struct step_kind step_where, step_transform;
 

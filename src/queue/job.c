@@ -353,6 +353,7 @@ static int finish_staged(struct queue *q, struct finish *f, struct settled *s, s
         if (write_output(q, l, &f->outputs[i], err) < 0)
             return err_in(err, "output %d", f->outputs[i].number);
     if (write_objects(q, f, err) < 0 || write_contents(q, f, err) < 0 || learn_need(q, f, err) < 0 || write_found(q, f, err) < 0 ||
+        (f->event && event_staged(q, l->id, f->event, err) < 0) ||
         change_attempt(q, &c, "work", "staged", f->signal, f->peak_rss, err) < 0)
         return -1;
     change_tally(q, &c, JOB_STAGED, 0);

@@ -20,6 +20,7 @@
 #include "base/mem.h"
 #include "base/sys.h"
 #include "io/stage.h"
+#include "queue/event.h"
 #include "queue/queue.h"
 
 enum job_state { JOB_READY, JOB_RUNNING, JOB_STAGED, JOB_LOADING, JOB_LOADED, JOB_SUPERSEDED, JOB_DEAD, JOB_CANCELLED, JOB_STATES };
@@ -69,6 +70,7 @@ struct finish {
     struct err err;               /* failed */
     const char *stage;            /* "fetch", "program", "unpack", "read", "stage": for the error log; failed */
     const char *detail;           /* the same: what a program wrote to standard error, or NULL */
+    const struct job_event *event; /* staged, of a pipeline with event_time; else NULL */
     int64_t backoff_ms;           /* failed, transient: pause before the next try */
     int64_t whole_wait_ms;        /* failed, truncated, and of a scan: the object may not be whole yet. The job waits until so long after it
                                    * was made, or until a listing shows a change (scan.h), and that counts as no try; 0: it is dead */
@@ -147,6 +149,7 @@ enum load_outcome { LOAD_LOADED, LOAD_SUPERSEDED, LOAD_AWAY, LOAD_REFUSED };
 struct load_finish {
     const struct staged_job *job;
     enum load_outcome outcome;
+    bool event_time;    /* of a pipeline that has it: the watermark moves when it is loaded */
     int64_t rows;       /* loaded: of its outputs, and what became of them: */
     struct load_counts counts;
     struct err err;

@@ -484,6 +484,8 @@ static int end_final(struct queue *q, const struct change *c, const struct load_
         if (db_run(st, err) < 0)
             return -1;
     }
+    if (loaded && f->event_time && event_loaded(q, c->id, c->pipeline, err) < 0)
+        return -1;
     change_tally(q, c, load_ends[f->outcome].to, loaded ? f->rows : 0);
     return 0;
 }

@@ -287,6 +287,28 @@ SELECT 1 FROM job INDEXED BY job_running WHERE state = 'running' AND lease_until
 SELECT id FROM job INDEXED BY job_running WHERE state = 'running' AND lease_until < :now
 ORDER BY lease_until LIMIT :max;
 
+-- ---- event time ----
+
+-- name: event_of_job
+SELECT watermark, greatest, reaches, late FROM job_event WHERE job = :job;
+
+-- name: event_begin
+-- The watermark of a job's first claim stays its own.
+INSERT INTO job_event (job, watermark) SELECT id, (SELECT at FROM watermark WHERE pipeline = :pipeline)
+FROM job WHERE id = :job AND token = :token AND state = 'running'
+ON CONFLICT (job) DO NOTHING;
+
+-- name: event_staged
+UPDATE job_event SET greatest = :greatest, reaches = :reaches, late = :late WHERE job = :job;
+
+-- name: event_loaded
+INSERT INTO watermark (pipeline, at, late, job) SELECT :pipeline, reaches, late, job FROM job_event WHERE job = :job AND reaches IS NOT NULL
+ON CONFLICT (pipeline) DO UPDATE SET at = max(at, excluded.at), late = late + excluded.late,
+    job = CASE WHEN excluded.at > at THEN excluded.job ELSE job END;
+
+-- name: watermarks
+SELECT pipeline, at, late, job FROM watermark WHERE (:pipeline IS NULL OR pipeline = :pipeline) ORDER BY pipeline;
+
 -- ---- load ----
 
 -- name: load_candidates
@@ -396,6 +418,9 @@ DELETE FROM content WHERE job = :id
 
 -- name: prune_text
 DELETE FROM job_text WHERE job = :id;
+
+-- name: prune_event
+DELETE FROM job_event WHERE job = :id;
 
 -- name: prune_attempts
 DELETE FROM attempt WHERE job = :id;

@@ -238,6 +238,21 @@ CREATE TABLE content (
 ) WITHOUT ROWID;
 CREATE INDEX content_job ON content (job);
 
+-- event_time=: how far the events of a pipeline are complete (queue/event.h). Times are in us since 1970 UTC.
+CREATE TABLE watermark (
+    pipeline TEXT PRIMARY KEY,
+    at       INTEGER NOT NULL,
+    late     INTEGER NOT NULL,   -- rows of its loaded jobs that were before the watermark
+    job      INTEGER NOT NULL    -- that moved it last
+) WITHOUT ROWID;
+CREATE TABLE job_event (
+    job       INTEGER PRIMARY KEY,
+    watermark INTEGER,           -- of its pipeline at the first claim, for all its attempts; NULL: there was none yet
+    greatest  INTEGER,           -- event time of what it staged; NULL: it has none
+    reaches   INTEGER,           -- that less allowed_lateness
+    late      INTEGER NOT NULL DEFAULT 0
+);
+
 -- Columns that were inferred from the first object of a recipe: the same for all later ones.
 CREATE TABLE inferred (
     recipe      TEXT PRIMARY KEY,

@@ -587,7 +587,7 @@ int feed_run(struct feed *f, char *const *uris, int n, const struct part_known *
         return -1;
     struct hand k = { .f = f, .reader = *f->reader, .infer = infer, .fd = -1, .sum = sum };
     const struct reader_programs programs = { filter_start, filter_handed, &k };
-    if (reader_begin(k.reader, f->pipeline, known, f->params, f->spool, f->uid, f->token, infer, err) < 0)
+    if (reader_begin(k.reader, f->pipeline, known, f->params, f->spool, f->uid, f->token, f->watermark, infer, err) < 0)
         return -1;
     reader_programs(k.reader, &programs);
     int rc = 0;

@@ -29,6 +29,7 @@ struct feed {
     const char *uid;              /* of the job */
     const char *params;           /* of the job, a JSON object, or NULL */
     int64_t token;                /* of its claim */
+    int64_t watermark;            /* that binds it (queue/event.h) */
     struct archive *archive;      /* for pipelines that have archive= */
     bool again;                   /* of objects that were archived already, by the run before */
     bool sum;                     /* tell the SHA-256 of each object */

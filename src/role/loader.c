@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/sys.h"
+#include "base/text.h"
 #include "io/spool.h"
 #include "pipeline/pipeline.h"
 #include "queue/job.h"
@@ -59,6 +60,12 @@ struct loader {
     bool blocked; /* draining: nothing but staged jobs was left when we looked last */
 };
 
+struct group {
+    struct staged_job *jobs;
+    struct load_finish *finishes;
+    int n;
+};
+
 /* ---- one job of a group, made ready for its target ---- */
 
 struct prepared {
@@ -66,6 +73,7 @@ struct prepared {
     struct load_output outputs[PIPELINE_PARTS_MAX];
     struct output_spec specs[PIPELINE_PARTS_MAX];
     char paths[PIPELINE_PARTS_MAX][512];
+    char watermark[32], previous[32];
 };
 
 static void prepared_clear(struct prepared *p)
@@ -73,6 +81,39 @@ static void prepared_clear(struct prepared *p)
     for (int i = 0; i < p->job.noutputs; i++)
         output_spec_clear(&p->specs[i]);
     p->job.noutputs = 0;
+}
+
+static const char *time_text(char out[32], int64_t us)
+{
+    if (us == EVENT_NONE)
+        return NULL;
+    out[text_put_timestamp(out, us, ' ')] = '\0';
+    return out;
+}
+
+/* What after_load may know: the watermark before the job, and after it. Jobs of its pipeline are loaded one behind the other
+ * (submission.c), and an earlier one of this group is as good as recorded; so a redo finds the same. */
+static int watermarks(struct loader *l, struct prepared *p, const struct group *g, int at, struct err *err)
+{
+    struct job_event e;
+    int64_t now;
+    if (!p->job.after_load || !g->finishes[at].event_time)
+        return 0;
+    if (event_watermark(l->queue, p->job.pipeline, &now, err) < 0)
+        return -1;
+    for (int i = 0; i <= at; i++) {
+        if (i == at)
+            p->job.previous_watermark = time_text(p->previous, now);
+        else if (strcmp(g->jobs[i].pipeline, p->job.pipeline) != 0 || g->finishes[i].outcome != LOAD_LOADED)
+            continue;
+        int rc = event_of_job(l->queue, g->jobs[i].id, &e, err);
+        if (rc < 0)
+            return -1;
+        if (rc && e.reaches > now)
+            now = e.reaches;
+    }
+    p->job.watermark = time_text(p->watermark, now);
+    return 0;
 }
 
 static int prepare(struct loader *l, struct prepared *p, const struct staged_job *job, struct err *err)
@@ -108,18 +149,20 @@ static int prepare(struct loader *l, struct prepared *p, const struct staged_job
 
 /* ---- a group ---- */
 
-struct group {
-    struct staged_job *jobs;
-    struct load_finish *finishes;
-    int n;
-};
-
 static int files_of(const struct staged_job *job)
 {
     int n = 0;
     for (int i = 0; i < job->noutputs; i++)
         n += job->outputs[i].kind == OUTPUT_ROWS && job->outputs[i].in_file;
     return n;
+}
+
+static bool has_event_time(const struct staged_job *job)
+{
+    for (int i = 0; i < job->noutputs; i++)
+        if (output_has_event_time(&job->outputs[i]))
+            return true;
+    return false;
 }
 
 static void outcome(struct load_finish *f, enum load_outcome o, const struct err *err)
@@ -173,13 +216,17 @@ static int settle_unloaded(struct loader *l, struct place_of *t, const struct st
     return 0;
 }
 
-static int load_one(struct loader *l, struct place_of *t, const struct staged_job *job, struct load_finish *f, struct err *err)
+static int load_one(struct loader *l, struct place_of *t, const struct group *g, int at, struct err *err)
 {
+    const struct staged_job *job = &g->jobs[at];
+    struct load_finish *f = &g->finishes[at];
     if (must_not_load(l, job))
         return settle_unloaded(l, t, job, f, err);
     struct prepared p;
     struct err e = { 0 };
     int rc = prepare(l, &p, job, &e);
+    if (rc == 0)
+        rc = watermarks(l, &p, g, at, &e);
     if (rc == 0)
         rc = t->target->load_job(t->conn, &p.job, &e);
     f->rows = rc == 0 ? load_rows(&p.job) : 0;
@@ -313,7 +360,7 @@ static int load_together(struct loader *l, struct place_of *t, struct group *g, 
         return -1;
     for (int i = 0; i < g->n; i++) {
         int rc = role_grace(&l->role) == 0 ? err_set(err, ERR_SHUTDOWN, "the loader was told to stop")
-                                           : load_one(l, t, &g->jobs[i], &g->finishes[i], err);
+                                           : load_one(l, t, g, i, err);
         if (rc < 0) {
             t->target->rollback(t->conn);
             return -1;
@@ -427,7 +474,7 @@ static int target_round(struct loader *l, struct place_of *t, struct err *err)
             files += files_of(&jobs[to]);
         struct group g = { jobs + from, finishes + from, to - from };
         for (int i = 0; i < g.n; i++)
-            g.finishes[i] = (struct load_finish){ .job = &g.jobs[i] };
+            g.finishes[i] = (struct load_finish){ .job = &g.jobs[i], .event_time = has_event_time(&g.jobs[i]) };
         load_group(l, t, &g);
         rc = record_group(l, &g, err);
     }

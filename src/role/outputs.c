@@ -4,6 +4,11 @@
 #include "base/json.h"
 #include "base/text.h"
 
+/* Only a member of the object itself can be written so: in texts quotes are escaped. */
+#define EVENT_MARK ",\"event_time\":true"
+
+bool output_has_event_time(const struct output *out) { return out->spec && strstr(out->spec, EVENT_MARK); }
+
 int output_spec_set(struct output *out, const struct recipe *recipe, const char *added, struct err *err)
 {
     AUTO(buf_clear) struct buf text = { 0 };
@@ -30,6 +35,8 @@ int output_spec_set(struct output *out, const struct recipe *recipe, const char 
         json_put_bool(&o, "missing_delete", true);
     if (recipe->undo_ms)
         json_put_int(&o, "undo_ms", recipe->undo_ms);
+    if (recipe->event_time)
+        buf_adds(&text, EVENT_MARK);
     if (recipe->after_load)
         json_put_text(&o, "after_load", recipe->after_load);
     json_object_end(&o);

@@ -14,6 +14,9 @@
  * and the part that staged it. added: those of its columns that the table may lack, and then gets; or NULL. */
 int output_spec_set(struct output *out, const struct recipe *recipe, const char *added, struct err *err);
 
+/* Was it staged by a part with event_time=? */
+bool output_has_event_time(const struct output *out);
+
 struct output_spec {
     struct table_spec table;
     struct columns columns;

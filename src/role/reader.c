@@ -366,7 +366,8 @@ static int post(struct reader_child *c, const struct message *m, struct err *err
 }
 
 int reader_begin(struct reader_child *c, const struct pipeline *p, const struct part_known *known,
-                 const char *params, struct spool *spool, const char *uid, int64_t token, bool infer, struct err *err)
+                 const char *params, struct spool *spool, const char *uid, int64_t token, int64_t watermark, bool infer,
+                 struct err *err)
 {
     struct message m = {
         .type = READER_BEGIN, .a = (uint64_t)(p - c->config->pipelines), .b = infer, .fd = -1
@@ -382,6 +383,7 @@ int reader_begin(struct reader_child *c, const struct pipeline *p, const struct 
             return -1;
     }
     pack_bytes(&body, uid, strlen(uid));
+    pack_u64(&body, (uint64_t)watermark);
     pack_text(&body, params);
     for (int i = 0; i < p->nparts; i++) {
         pack_text(&body, known ? known[i].columns : NULL);

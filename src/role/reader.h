@@ -60,9 +60,9 @@ struct reader_programs {
 void reader_programs(struct reader_child *c, const struct reader_programs *programs);
 
 /* Begin a job. The child asks for staged files by itself; the parent side opens them in `spool` for `uid` and `token` inside reader_tick(). known: see
- * pipeline_start. infer: only look at the first object and give back columns. */
+ * pipeline_start; watermark: see pipeline_watermark. infer: only look at the first object and give back columns. */
 int reader_begin(struct reader_child *c, const struct pipeline *p, const struct part_known *known, const char *params, struct spool *spool,
-                 const char *uid, int64_t token, bool infer, struct err *err);
+                 const char *uid, int64_t token, int64_t watermark, bool infer, struct err *err);
 /* The next object comes as a stream through the ring. */
 int reader_object_stream(struct reader_child *c, const char *uri, int64_t size, struct err *err);
 /* The next object is in this file (the descriptor is duplicated to the child). complete: all bytes are there; else the child follows

@@ -52,6 +52,7 @@ struct child {
     struct stage stage;
     char uid[SYS_UID_LEN + 1];
     char *params;
+    int64_t watermark;
     struct part_known known[PIPELINE_PARTS_MAX]; /* given */
     struct part_found found[PIPELINE_PARTS_MAX]; /* by the run */
     struct buf drift;                   /* its findings */
@@ -443,6 +444,7 @@ static int job_pipeline(struct child *c, struct output *outputs, int *noutputs,
                        err) < 0)
         return -1;
     pipeline_asks(c->run, (struct asker){ .ask = ask_worker, .start_program = program_start, .arg = c });
+    pipeline_watermark(c->run, c->watermark);
     int rc = job_objects(c, err);
     if (rc == 0)
         rc = pipeline_finish(c->run, outputs, noutputs, err);
@@ -549,6 +551,7 @@ static void job_run(struct child *c, const struct message *m)
     int noutputs = 0;
     c->pipeline = &c->config->pipelines[m->a];
     take_field(&u, c->uid, sizeof c->uid);
+    c->watermark = (int64_t)take_u64(&u);
     c->params = take_text(&u);
     for (int i = 0; i < c->pipeline->nparts; i++) {
         c->known[i].columns = take_text(&u);

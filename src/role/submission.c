@@ -218,6 +218,21 @@ static int resolve_remote(struct submission *s, const struct config *config, con
     return 0;
 }
 
+/* What after_load does by the watermark is done in the order of the jobs, one behind the other: a lane of the pipeline's own, which no
+ * table is called as. */
+static int event_lane(struct submission *s, const struct pipeline *p, struct err *err)
+{
+    AUTO(buf_clear) struct buf lane = { 0 };
+    char *name;
+    if (!p->parts[0].after_load || !pipeline_has_events(p))
+        return 0;
+    buf_addf(&lane, "event time of %s", p->name);
+    if (lane.failed || !(name = arena_dup(&s->arena, buf_str(&lane))))
+        return err_nomem(err);
+    s->lanes[s->job.nlanes++] = name;
+    return 0;
+}
+
 int submission_resolve(struct submission *s, const struct config *config, struct err *err)
 {
     struct job_new *n = &s->job;
@@ -248,5 +263,5 @@ int submission_resolve(struct submission *s, const struct config *config, struct
             s->lanes[n->nlanes++] = p->parts[i].table;
         n->lane_replace &= p->parts[i].mode == MODE_REPLACE;
     }
-    return 0;
+    return event_lane(s, p, err);
 }

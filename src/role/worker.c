@@ -42,6 +42,7 @@ struct done {
     struct job_part parts[PIPELINE_PARTS_MAX];
     int nparts;
     bool first;       /* of a part that had no header before: it differs from columns= only */
+    struct job_event event; /* of a pipeline with event_time: greatest is EVENT_NONE before it is staged */
 };
 
 struct worker {
@@ -385,6 +386,8 @@ static int work_job(struct work *k, struct arena *arena, struct err *err)
     if (!(f->pipeline = config_pipeline(k->w->config, l->pipeline)))
         return config_no_pipeline(k->w->config, l->pipeline, err);
     f->sum = f->pipeline->dedupe;
+    if (pipeline_has_events(f->pipeline) && event_begin(k->w->queue, l->id, l->token, l->pipeline, &f->watermark, err) < 0)
+        return -1;
     if (job_uris(l, f->pipeline, arena, &uris, &n, err) < 0)
         return -1;
     k->stage = NULL; /* the feed knows better */
@@ -414,6 +417,17 @@ static int64_t backoff_ms(const struct pipeline *p, const struct lease *l, const
         ms = max;
     ms = ms * 3 / 4 + (int64_t)(sys_random() % (uint64_t)(ms / 2 + 1)); /* a quarter up or down */
     return ms > e->retry_after_ms ? ms : e->retry_after_ms;
+}
+
+/* What the job says of event time, now that it is read. */
+static const struct job_event *event_of(struct done *d)
+{
+    const struct pipeline_counts *c = &d->feed.result.counts;
+    int64_t lateness = d->feed.pipeline->parts[0].allowed_lateness_ms * 1000;
+    d->event = (struct job_event){ .watermark = d->feed.watermark, .greatest = c->greatest, .reaches = EVENT_NONE, .late = (int64_t)c->late };
+    if (c->greatest != EVENT_NONE)
+        d->event.reaches = c->greatest - lateness;
+    return &d->event;
 }
 
 static void finish_fill(struct finish *f, struct done *d, const struct work *k, int rc, const struct err *err)
@@ -448,6 +462,8 @@ static void finish_fill(struct finish *f, struct done *d, const struct work *k, 
     };
     if (rc == 0)
         f->backoff_ms = d->feed.pipeline->backoff_ms;
+    if (rc == 0 && pipeline_has_events(d->feed.pipeline))
+        f->event = event_of(d);
     if (rc < 0) {
         f->err = *err;
         f->backoff_ms = backoff_ms(d->feed.pipeline, &d->lease, err);
@@ -534,6 +550,7 @@ static void work_one(struct worker *w, int i)
         .uid = d->lease.uid,
         .params = d->lease.params,
         .token = d->lease.token,
+        .watermark = EVENT_NONE,
         .archive = w->archive,
         .attempt = d->lease.attempt,
         .resume = d->lease.token > 1, /* not the first claim; tries may have been counted anew */
@@ -798,7 +815,7 @@ int worker_infer(const struct config *config, const char *name, const char *uri,
     int rc = -1;
     if (reader_spawn(&reader, config, err) == 0 && spool_open(&spool, config->spool, true, err) == 0 &&
         fetch_open(&fetch, &config->limits, err) == 0) {
-        struct feed f = { .config = config, .reader = &reader, .spool = &spool, .fetch = fetch, .uid = uid, .tick = infer_tick,
+        struct feed f = { .config = config, .reader = &reader, .spool = &spool, .fetch = fetch, .uid = uid, .tick = infer_tick, .watermark = EVENT_NONE,
                           .pipeline = config_pipeline(config, name) };
         rc = feed_run(&f, uris, 1, NULL, true, err);
         if (rc == 0 && !(*columns = f.result.inferred[0]))

@@ -308,6 +308,36 @@ static int run_many(struct target_conn *c, const char *sql, struct err *err)
     return more == -1 ? 0 : my_error(c->my, "after_load", err);
 }
 
+/*
+ * The parameters of after_load are variables of the session, bound by a prepared statement; in the SQL, whose statements go in one
+ * call, stand expressions that read them. In ASCII they compare with texts of any collation.
+ */
+static const char *const param_reads[LOAD_PARAMS] = {
+    [LOAD_PARAM_JOB] = "@qetl_job",
+    [LOAD_PARAM_PIPELINE] = "@qetl_pipeline",
+    [LOAD_PARAM_WATERMARK] = "CAST(@qetl_watermark AS DATETIME(6))",
+    [LOAD_PARAM_PREVIOUS_WATERMARK] = "CAST(@qetl_previous_watermark AS DATETIME(6))",
+};
+
+static int set_params(struct target_conn *c, const struct load_job *job, struct err *err)
+{
+    static const char sql[] = "SET @qetl_job = CONVERT(? USING ascii), @qetl_pipeline = CONVERT(? USING ascii),"
+                              " @qetl_watermark = CONVERT(? USING ascii), @qetl_previous_watermark = CONVERT(? USING ascii)";
+    MYSQL_BIND binds[LOAD_PARAMS] = { 0 };
+    MYSQL_STMT *st = mysql_stmt_init(c->my);
+    if (!st)
+        return err_nomem(err);
+    for (int i = 0; i < LOAD_PARAMS; i++) {
+        const char *v = load_param(job, i);
+        binds[i] = (MYSQL_BIND){ .buffer_type = v ? MYSQL_TYPE_STRING : MYSQL_TYPE_NULL, .buffer = (void *)v,
+                                 .buffer_length = v ? strlen(v) : 0 };
+    }
+    bool done = mysql_stmt_prepare(st, sql, sizeof sql - 1) == 0 && mysql_stmt_bind_param(st, binds) == 0 && mysql_stmt_execute(st) == 0;
+    int rc = done ? 0 : my_error(c->my, "parameters of after_load", err);
+    mysql_stmt_close(st);
+    return rc;
+}
+
 static int after_load(struct target_conn *c, const char *sql, struct err *err)
 {
     if (mysql_stays_inside(sql, err) < 0)
@@ -349,6 +379,8 @@ static const struct server my_server = {
     .loaded = mysql_target_loaded,
     .prepare = prepare,
     .load_output = load_output,
+    .param_reads = param_reads,
+    .set_params = set_params,
     .after_load = after_load,
     .forget = forget,
 };

@@ -290,6 +290,34 @@ static int load_output(struct target_conn *c, struct load_job *job, int at, stru
     return pg_undo_after(c->pg, job->uid, t, &o->spec, job->counts.inserted - before, err);
 }
 
+/*
+ * The parameters of after_load are settings of the transaction, bound to it as values; in the SQL, whose statements must go in one call
+ * that takes no values, stand expressions that read them.
+ */
+static const char *const param_reads[LOAD_PARAMS] = {
+    [LOAD_PARAM_JOB] = "current_setting('qetl.job')",
+    [LOAD_PARAM_PIPELINE] = "current_setting('qetl.pipeline')",
+    [LOAD_PARAM_WATERMARK] = "nullif(current_setting('qetl.watermark'), '')::timestamp with time zone",
+    [LOAD_PARAM_PREVIOUS_WATERMARK] = "nullif(current_setting('qetl.previous_watermark'), '')::timestamp with time zone",
+};
+
+static int set_params(struct target_conn *c, const struct load_job *job, struct err *err)
+{
+    char times[LOAD_PARAMS][40] = { "" };
+    const char *values[LOAD_PARAMS];
+    for (int i = 0; i < LOAD_PARAMS; i++) {
+        const char *v = load_param(job, i);
+        bool time = i == LOAD_PARAM_WATERMARK || i == LOAD_PARAM_PREVIOUS_WATERMARK;
+        if (time && v)
+            snprintf(times[i], sizeof times[i], "%s+00", v);
+        values[i] = time ? times[i] : v;
+    }
+    AUTO(result_clearp) PGresult *r = PQexecParams(c->pg, "SELECT set_config('qetl.job', $1, true), set_config('qetl.pipeline', $2, true),"
+                                                   " set_config('qetl.watermark', $3, true), set_config('qetl.previous_watermark', $4, true)",
+                                                   LOAD_PARAMS, NULL, values, NULL, NULL, 0);
+    return PQresultStatus(r) == PGRES_TUPLES_OK ? 0 : pg_error(c->pg, r, "parameters of after_load", err);
+}
+
 static int after_load(struct target_conn *c, const char *sql, struct err *err)
 {
     if (pg_run(c->pg, sql, "after_load", err) < 0)
@@ -328,6 +356,8 @@ static const struct server pg_server = {
     .loaded = postgres_loaded,
     .prepare = prepare,
     .load_output = load_output,
+    .param_reads = param_reads,
+    .set_params = set_params,
     .after_load = after_load,
     .forget = forget,
 };

@@ -123,12 +123,13 @@ int server_empty_table(const struct server *s, struct target_conn *c, const char
 
 static int after_load(const struct server *s, struct target_conn *c, const struct load_job *job, struct err *err)
 {
-    AUTO(buf_clear) struct buf sql = { 0 }, uid = { 0 };
+    AUTO(buf_clear) struct buf sql = { 0 };
     if (!job->after_load)
         return 0;
-    s->literal(c, &uid, job->uid);
-    sql_fill(&sql, job->after_load, ":job", uid.failed ? "" : uid.p);
-    return sql.failed || uid.failed ? err_nomem(err) : s->after_load(c, sql.p, err);
+    load_params_fill(&sql, job->after_load, s->param_reads);
+    if (sql.failed)
+        return err_nomem(err);
+    return s->set_params(c, job, err) < 0 ? -1 : s->after_load(c, sql.p, err);
 }
 
 static int load_all(const struct server *s, struct target_conn *c, struct load_job *job, struct err *err)

@@ -27,7 +27,9 @@ struct server {
     int (*loaded)(struct target_conn *c, const char *uid, struct load_counts *counts, struct err *err);
     int (*prepare)(struct target_conn *c, const struct load_job *job, struct err *err); /* before its rows; NULL: nothing to do */
     int (*load_output)(struct target_conn *c, struct load_job *job, int at, struct err *err);
-    int (*after_load)(struct target_conn *c, const char *sql, struct err *err); /* with :job filled in */
+    const char *const *param_reads; /* SQL that reads each of load_params, where it stands in after_load */
+    int (*set_params)(struct target_conn *c, const struct load_job *job, struct err *err); /* what that SQL reads */
+    int (*after_load)(struct target_conn *c, const char *sql, struct err *err); /* with param_reads filled in */
     void (*forget)(struct target_conn *c); /* what the job made is gone */
 };
 

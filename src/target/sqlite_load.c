@@ -183,20 +183,52 @@ static int allow(void *arg, int action, const char *a, const char *b, const char
     return SQLITE_OK;
 }
 
+/* Which parameter of after_load is it? -1: none. */
+static int param_of(const char *name)
+{
+    for (int i = 0; name && i < LOAD_PARAMS; i++)
+        if (!strcmp(name, load_params[i]))
+            return i;
+    return -1;
+}
+
+static int bind_params(sqlite3_stmt *st, const struct load_job *job, struct err *err)
+{
+    for (int i = 1, n = sqlite3_bind_parameter_count(st); i <= n; i++) {
+        const char *name = sqlite3_bind_parameter_name(st, i);
+        int param = param_of(name);
+        if (param < 0)
+            return err_set(err, ERR_TARGET_REFUSED, "after_load: there is no parameter '%.64s'; there are %s, %s, %s and %s", name ? name : "?",
+                           load_params[0], load_params[1], load_params[2], load_params[3]);
+        db_bind(st, name, load_param(job, param));
+    }
+    return 0;
+}
+
+/* One statement after the other, their rows thrown away. */
+static int run_many(struct target_conn *c, const struct load_job *job, struct err *err)
+{
+    int rc = 0;
+    for (const char *sql = job->after_load; rc == 0 && *sql;) {
+        sqlite3_stmt *st = NULL;
+        if (sqlite3_prepare_v2(c->w.db, sql, -1, &st, &sql) != SQLITE_OK)
+            return warehouse_error(&c->w, err, "after_load");
+        rc = st ? bind_params(st, job, err) : 0; /* none: a comment, or nothing */
+        while (st && rc == 0 && (rc = warehouse_step(&c->w, st, "after_load", err)) == 1)
+            rc = 0;
+        sqlite3_finalize(st);
+    }
+    return rc;
+}
+
 /* The job's SQL behind its rows. */
 static int after_load(struct target_conn *c, const struct load_job *job, struct err *err)
 {
-    AUTO(buf_clear) struct buf sql = { 0 };
-    char uid[64];
     const char *why = NULL;
     if (!job->after_load)
         return 0;
-    snprintf(uid, sizeof uid, "'%s'", job->uid);
-    sql_fill(&sql, job->after_load, ":job", uid);
-    if (sql.failed)
-        return err_nomem(err);
     sqlite3_set_authorizer(c->w.db, allow, &why);
-    int rc = warehouse_exec(&c->w, sql.p, "after_load", err);
+    int rc = run_many(c, job, err);
     sqlite3_set_authorizer(c->w.db, NULL, NULL);
     if (rc < 0)
         return why ? err_set(err, ERR_TARGET_REFUSED, "after_load: %s", why) : -1;

@@ -102,6 +102,36 @@ int recipe_marked_columns(struct columns *out, const struct recipe *recipe, cons
     return text.failed ? err_nomem(err) : columns_parse(out, text.p, err);
 }
 
+const char *const load_params[LOAD_PARAMS] = {
+    [LOAD_PARAM_JOB] = ":job",
+    [LOAD_PARAM_PIPELINE] = ":pipeline",
+    [LOAD_PARAM_WATERMARK] = ":watermark",
+    [LOAD_PARAM_PREVIOUS_WATERMARK] = ":previous_watermark",
+};
+
+const char *load_param(const struct load_job *job, int param)
+{
+    const char *const values[LOAD_PARAMS] = { job->uid, job->pipeline, job->watermark, job->previous_watermark };
+    return values[param];
+}
+
+void load_params_fill(struct buf *out, const char *sql, const char *const with[LOAD_PARAMS])
+{
+    struct buf from = { 0 };
+    buf_adds(&from, sql);
+    for (int i = 0; i < LOAD_PARAMS; i++) {
+        struct buf to = { 0 };
+        sql_fill(&to, from.failed ? "" : from.p, load_params[i], with[i]);
+        to.failed |= from.failed;
+        buf_clear(&from);
+        from = to;
+    }
+    if (!from.failed)
+        buf_add(out, from.p, from.n);
+    out->failed |= from.failed;
+    buf_clear(&from);
+}
+
 int64_t load_rows(const struct load_job *job)
 {
     int64_t rows = 0;

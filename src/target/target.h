@@ -56,6 +56,7 @@ struct load_job {
     const struct load_output *outputs;
     int noutputs;
     const char *after_load;      /* SQL to run after the rows, before the ledger row; or NULL */
+    const char *watermark, *previous_watermark; /* for it: UTC as "YYYY-MM-DD HH:MM:SS[.ffffff]"; NULL: there is none */
     /* results */
     struct load_counts counts;   /* also of a job that was there */
     int64_t slow_rows;           /* rows staged in files for a table without key that went the slow way */
@@ -143,6 +144,13 @@ int table_spec_of(struct table_spec *spec, const struct recipe *recipe, const st
 
 /* SQL with each `word` (such as ":job") that stands outside of quotes and comments replaced, behind out. "::" is no word's begin. */
 void sql_fill(struct buf *out, const char *sql, const char *word, const char *with);
+
+/* The parameters of after_load, by the names that stand in it; each target hands their values to its database as values. */
+enum { LOAD_PARAM_JOB, LOAD_PARAM_PIPELINE, LOAD_PARAM_WATERMARK, LOAD_PARAM_PREVIOUS_WATERMARK, LOAD_PARAMS };
+extern const char *const load_params[LOAD_PARAMS]; /* ":job", … */
+const char *load_param(const struct load_job *job, int param); /* its value; NULL is null */
+/* after_load with what stands for its parameters in the database's own way, behind out. */
+void load_params_fill(struct buf *out, const char *sql, const char *const with[LOAD_PARAMS]);
 
 /* How many rows the outputs of a job have. */
 int64_t load_rows(const struct load_job *job);

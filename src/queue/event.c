@@ -1,0 +1,99 @@
+/* Watermarks. See event.h. If power fails: the two tables change in the transactions that they belong to. */
+#include "queue/event.h"
+
+#include <stdbool.h>
+
+#include "io/db.h"
+
+static void bind_time(sqlite3_stmt *st, const char *name, int64_t us)
+{
+    if (us == EVENT_NONE)
+        db_bind_null(st, name);
+    else
+        db_bind(st, name, us);
+}
+
+static int64_t time_of(sqlite3_stmt *st, int col)
+{
+    return sqlite3_column_type(st, col) == SQLITE_NULL ? EVENT_NONE : sqlite3_column_int64(st, col);
+}
+
+int event_of_job(struct queue *q, int64_t job, struct job_event *out, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_EVENT_OF_JOB);
+    db_bind(st, ":job", job);
+    int rc = db_step(st, err);
+    if (rc == 1)
+        *out = (struct job_event){ time_of(st, 0), time_of(st, 1), time_of(st, 2), sqlite3_column_int64(st, 3) };
+    sqlite3_reset(st);
+    return rc;
+}
+
+static int fix(struct queue *q, int64_t job, int64_t token, const char *pipeline, struct err *err)
+{
+    if (queue_begin(q, err) < 0)
+        return -1;
+    sqlite3_stmt *st = queue_stmt(q, SQL_EVENT_BEGIN);
+    db_bind(st, ":job", job);
+    db_bind(st, ":token", token);
+    db_bind(st, ":pipeline", pipeline);
+    if (db_run(st, err) < 0) {
+        queue_rollback(q);
+        return -1;
+    }
+    return queue_commit(q, QUEUE_LATER, err);
+}
+
+int event_begin(struct queue *q, int64_t job, int64_t token, const char *pipeline, int64_t *watermark, struct err *err)
+{
+    struct job_event e;
+    int rc = event_of_job(q, job, &e, err);
+    if (rc == 0 && (rc = fix(q, job, token, pipeline, err)) == 0)
+        rc = event_of_job(q, job, &e, err);
+    if (rc == 1)
+        *watermark = e.watermark;
+    else if (rc == 0)
+        rc = err_set(err, ERR_LEASE_LOST, "the job was taken over before it began");
+    return rc < 0 ? err_in(err, "fix the watermark of the job") : 0;
+}
+
+int event_watermark(struct queue *q, const char *pipeline, int64_t *at, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_WATERMARKS);
+    db_bind(st, ":pipeline", pipeline);
+    int rc = db_step(st, err);
+    *at = rc == 1 ? sqlite3_column_int64(st, 1) : EVENT_NONE;
+    sqlite3_reset(st);
+    return rc < 0 ? -1 : 0;
+}
+
+int event_staged(struct queue *q, int64_t job, const struct job_event *e, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_EVENT_STAGED);
+    db_bind(st, ":job", job);
+    bind_time(st, ":greatest", e->greatest);
+    bind_time(st, ":reaches", e->reaches);
+    db_bind(st, ":late", e->late);
+    return db_run(st, err);
+}
+
+int event_loaded(struct queue *q, int64_t job, const char *pipeline, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_EVENT_LOADED);
+    db_bind(st, ":job", job);
+    db_bind(st, ":pipeline", pipeline);
+    return db_run(st, err);
+}
+
+int event_rows(struct queue *q, int (*row)(void *arg, const struct watermark_row *r), void *arg, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_WATERMARKS);
+    int rc, stop = 0;
+    while (!stop && (rc = db_step(st, err)) == 1) {
+        const struct watermark_row r = { db_text(st, 0), sqlite3_column_int64(st, 1), sqlite3_column_int64(st, 2),
+                                         sqlite3_column_int64(st, 3) };
+        stop = row(arg, &r);
+    }
+    sqlite3_reset(st);
+    return stop ? 0 : rc;
+}

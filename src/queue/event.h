@@ -1,0 +1,41 @@
+/*
+ * Event time: how far the events of a pipeline are complete, by what its loaded jobs say.
+ *
+ * The watermark of a pipeline is the greatest event time of its loaded jobs less allowed_lateness. A job has the watermark of its
+ * first claim for good, so that each attempt of it finds the same rows late; what it moves the watermark to stands beside it
+ * when it is staged, and the watermark moves in the transaction that records it as loaded. It never goes back.
+ *
+ * Times are microseconds since 1970 UTC, as of typed rows; EVENT_NONE: there is none.
+ */
+#ifndef QETL_QUEUE_EVENT_H
+#define QETL_QUEUE_EVENT_H
+
+#include <stdint.h>
+
+#include "base/err.h"
+#include "io/row.h"
+#include "queue/queue.h"
+
+struct job_event {
+    int64_t watermark; /* rows before it are late */
+    int64_t greatest;  /* event time of its rows */
+    int64_t reaches;   /* the watermark once it is loaded, unless that is further on */
+    int64_t late;      /* rows */
+};
+
+/* The watermark that binds the job: fixed now, at its first claim, if that is still its token; else that of then. */
+int event_begin(struct queue *q, int64_t job, int64_t token, const char *pipeline, int64_t *watermark, struct err *err);
+/* 1; 0: its pipeline has no event_time, or it was never claimed; -1. */
+int event_of_job(struct queue *q, int64_t job, struct job_event *out, struct err *err);
+int event_watermark(struct queue *q, const char *pipeline, int64_t *at, struct err *err);
+/* Inside a transaction: the job is staged, with these rows; is loaded. */
+int event_staged(struct queue *q, int64_t job, const struct job_event *e, struct err *err);
+int event_loaded(struct queue *q, int64_t job, const char *pipeline, struct err *err);
+
+struct watermark_row {
+    const char *pipeline;
+    int64_t at, late, job; /* late: rows of all its jobs; job: that moved it last */
+};
+int event_rows(struct queue *q, int (*row)(void *arg, const struct watermark_row *r), void *arg, struct err *err);
+
+#endif
