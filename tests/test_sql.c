@@ -361,17 +361,18 @@ TEST(transform, identity_gives_every_value_back_as_it_was)
 
 TEST(transform, no_digit_of_a_decimal_is_lost)
 {
-    static const char text[] = "a,b\n9999999999999.99,0.000000000000000001\n-9999999999999.99,-0.5\n1234567890123456.78,1\n"
+    static const char text[] = "a,b\n9999999999999.99,0.00000000000000001\n-9999999999999.99,-0.5\n1234567890123456.78,1\n"
                                "-9999999999999999.99,0\n0.01,\n";
-    struct outcome plain = RUN(HEAD "columns = a:decimal(2), b:decimal(18)?\n", "file:///in/a.csv", text);
-    struct outcome sql = RUN(HEAD "columns = a:decimal(2), b:decimal(18)?\ntransform = SELECT a, b FROM input\n", "file:///in/a.csv", text);
+    struct outcome plain = RUN(HEAD "columns = a:decimal(2), b:decimal(17)?\n", "file:///in/a.csv", text);
+    struct outcome sql = RUN(HEAD "columns = a:decimal(2), b:decimal(17)?\ntransform = SELECT a, b FROM input\n", "file:///in/a.csv", text);
     CHECK_OK(plain.rc, plain.err);
     CHECK_OK(sql.rc, sql.err);
     CHECK_STR(sql.rows, plain.rows);
+    CHECK_EQ(sql.counts.staged, 5);
     outcome_clear(&plain);
     outcome_clear(&sql);
     /* computed beyond what a double holds */
-    sql = RUN(HEAD "columns = a:decimal(2), b:decimal(18)?\ntransform = SELECT a + 0.01 AS a, b FROM input WHERE a > 1e15\n", "file:///in/a.csv", text);
+    sql = RUN(HEAD "columns = a:decimal(2), b:decimal(17)?\ntransform = SELECT a + 0.01 AS a, b FROM input WHERE a > 1e15\n", "file:///in/a.csv", text);
     CHECK_OK(sql.rc, sql.err);
     CHECK_EQ(sql.counts.rejected, 1);
     CHECK_HAS(sql.rejects, "\"reason\":\"range\"");
@@ -469,6 +470,15 @@ TEST(transform, it_goes_before_and_after_other_steps)
 {
     gives(HEAD "columns = id:integer, n:integer\nwhere = id > 1\ncompute = twice:integer = n * 2\n"
           "transform = SELECT id, twice FROM input WHERE twice < 10\n", "id,n\n1,1\n2,2\n3,7\n", "id,twice\n2,4\n");
+}
+
+TEST(transform, a_job_that_is_given_up_in_the_middle_lets_go)
+{
+    struct outcome o = RUN(HEAD "columns = id:integer\ntransform = SELECT id FROM input UNION ALL\n"
+                           "  SELECT id FROM (WITH RECURSIVE k(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM k WHERE id < 5000) SELECT id FROM k)\n",
+                           "file:///in/a.csv", "id\n1\n", "file:///in/b.csv", "other\n1\n");
+    CHECK_EQ(o.rc, -1);
+    CHECK_EQ(o.err.code, ERR_HEADER);
 }
 
 TEST(transform, no_rows_still_give_what_an_aggregate_gives)
