@@ -127,6 +127,26 @@ is 'and nothing is left there' "$(has "$root/in")" ''
 is 'each was loaded once' "$(sql 'SELECT count(*) FROM p')" 2
 stop_roles
 
+# ---- a place that wants to be left alone, which binds after=, too ----
+
+places ftp
+scanned "$FTP" "$lines"$'\nconnections = 1' delete
+put "$root/in/h.csv" 1
+qetlctl scan p >"$work/out" 2>&1
+hold() { sqlite3 "$site/queue.db" "INSERT INTO remote (name, held_until, held_why) VALUES ('r', $1, 'it is busy')
+    ON CONFLICT (name) DO UPDATE SET held_until = excluded.held_until"; }
+start_role worker
+start_role loader
+wait_for 60 queue_is 'SELECT count(*) FROM seen WHERE after = 2' 1
+stop_roles
+hold "$(($(date +%s) * 1000 + 3600000))"
+timeout 60 qetl drain --scan --max-wait 1s 2>"$work/drain"
+is 'while it does nothing is deleted' "$(has "$root/in") $(queue_sql 'SELECT count(*) FROM seen WHERE after = 2')" './h.csv  1'
+hold 0
+timeout 60 qetl drain --scan --max-wait 1s 2>"$work/drain"
+is 'when it may be asked it is' "$(has "$root/in") $(queue_sql 'SELECT count(*) FROM seen WHERE after > 0')" ' 0'
+is 'and no connection is left taken' "$(queue_sql "SELECT listing FROM remote WHERE name = 'r'")" 0
+
 # ---- what the ini may say ----
 
 bad() { # AFTER SOURCE

@@ -151,6 +151,22 @@ is 'and where a changed file is to be seen, whose page may be the same' "$(scan 
 qetlctl scan --dry-run page >"$work/out"
 is 'a dry run reads all' "$(answers /files/again/)" '200 '
 
+# ---- one object, whose server knows no HEAD ----
+
+new_site <<INI
+[pipeline one]
+source  = $HTTP/nohead/in/north-1.csv
+every   = 1h
+settle  = 0
+on_change = reload
+columns = id:integer!
+table   = warehouse.one
+INI
+is 'an object of a server without HEAD is found' "$(scan one)" '1 1 0 0 1'
+is 'and known again' "$(scan one)" '1 0 0 0 0'
+put 'in/north-1.csv' 1000
+is 'or seen to be another one' "$(scan one)" '1 0 1 0 1'
+
 # ---- S3 ----
 
 why=${why:-this build is without S3, or curl cannot sign}

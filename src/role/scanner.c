@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/sys.h"
 #include "base/text.h"
+#include "queue/gate.h"
 #include "queue/registry.h"
 #include "role/after.h"
 #include "role/inbox.h"
@@ -302,10 +303,18 @@ int scanner_step(struct scanner *s, const char *only, bool force, int64_t *next_
 enum { AFTER_PAUSE_MS = 1000, AFTER_PAUSE_MAX_MS = 300000 };
 
 struct finishing {
+    struct scanner *s;
     const struct pipeline *p;
     const struct lister *far; /* NULL: local files */
     struct list_ask ask;
     bool failed, away; /* some of them; the whole place */
+    /* of far ones: whose limits bind us */
+    char remote_text[300];
+    const char *remote;
+    int64_t asked_mono_ms; /* one of its connections was ours then; 0: none is */
+    int64_t held_ms;       /* it is not to be asked for so long */
+    int64_t done;          /* objects that it was asked about */
+    struct err why;        /* the last failure */
 };
 
 /* While another host is waited for. */
@@ -324,6 +333,21 @@ static bool is_away(enum err_code code)
     return code != ERR_FETCH_REFUSED && code != ERR_FETCH_MISSING && code != ERR_URI;
 }
 
+/* A connection of the place, by the limits that bind all who use it, and kept while we go on: 1; 0 not now; -1. */
+static int after_asks(struct finishing *f, struct err *err)
+{
+    int64_t opens, now = sys_mono_ms();
+    char why[REMOTE_WHY];
+    if (f->asked_mono_ms && now - f->asked_mono_ms < f->s->lease.ms / 3)
+        return 1;
+    if (remote_list_begin(f->s->queue, f->remote, f->s->lease.ms, &opens, why, err) < 0)
+        return -1;
+    f->asked_mono_ms = opens ? 0 : now;
+    f->held_ms = opens ? at_least(opens > sys_now_ms() ? opens - sys_now_ms() : 1, AFTER_PAUSE_MAX_MS) : 0;
+    f->away |= opens != 0;
+    return opens == 0;
+}
+
 static int finish_file(void *arg, const struct scan_after *a, struct err *err)
 {
     struct finishing *f = arg;
@@ -334,11 +358,16 @@ static int finish_file(void *arg, const struct scan_after *a, struct err *err)
         return SCAN_AFTER_LATER;
     if (f->far && !after_goes_on(f->ask.go_arg))
         return err_set(err, ERR_SHUTDOWN, "after= was stopped");
+    int asks = f->far ? after_asks(f, err) : 1;
+    if (asks <= 0)
+        return asks < 0 ? -1 : SCAN_AFTER_LATER;
+    f->done++;
     const struct list_version version = { a->size, a->mtime_ms, a->etag };
     int rc = f->far ? after_do_far(after, f->far, &f->ask, a->uri, &version, a->job, &kept, &why)
                     : after_do(after, a->uri, a->size, a->mtime_ms, a->job, &kept, &why);
     if (rc < 0) {
         f->failed = true;
+        f->why = why;
         f->away = f->far && is_away(why.code);
         log_error("after= could not be done; it is tried again", &why, "pipeline", f->p->name);
         return SCAN_AFTER_LATER;
@@ -354,19 +383,24 @@ static int after_one(struct scanner *s, const struct pipeline *p, struct due *d,
     struct pattern *pattern;
     if (pattern_parse(&pattern, p->source, p->scan.source_plain, err) < 0)
         return -1;
-    struct finishing f = { .p = p, .ask = { .links = s->links, .config = s->config, .cursor = "", .go_on = after_goes_on, .go_arg = s } };
+    struct finishing f = { .s = s, .p = p, .ask = { .links = s->links, .config = s->config, .cursor = "", .go_on = after_goes_on, .go_arg = s } };
     f.ask.base = pattern_base(pattern);
     const struct lister *lister = list_by_base(f.ask.base, err);
     int rc = lister ? 0 : -1;
     f.far = lister && !lister->local ? lister : NULL;
     if (rc == 0)
         rc = scan_get(s->queue, &s->lease, p->name, p->source, !p->scan.cron_text, &row, err);
+    if (f.far)
+        f.remote = config_remote_name(s->config, f.ask.base, f.remote_text, sizeof f.remote_text);
     if (rc == 0)
         rc = scan_after(s->queue, &s->lease, &row, finish_file, &f, err);
+    struct err over;
+    if (f.asked_mono_ms && remote_list_end(s->queue, f.remote, f.done, &f.why, rc < 0 ? &over : err) < 0)
+        rc = -1;
     pattern_free(pattern);
     d->after_pause_ms = !f.failed ? 0 : d->after_pause_ms ? d->after_pause_ms * 2 : AFTER_PAUSE_MS;
     d->after_pause_ms = at_least(d->after_pause_ms, AFTER_PAUSE_MAX_MS);
-    d->after_mono_ms = sys_mono_ms() + d->after_pause_ms;
+    d->after_mono_ms = sys_mono_ms() + (f.held_ms > d->after_pause_ms ? f.held_ms : d->after_pause_ms);
     return rc;
 }
 

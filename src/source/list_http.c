@@ -32,6 +32,7 @@ struct walk {
     int64_t pages;
     struct fetch_head head; /* of the last answer */
     bool leads_on;          /* the page names what takes another request */
+    bool headed;            /* the head of an answer came, and was enough */
     int rc;                 /* of the sink, when it ended a transfer */
 };
 
@@ -73,12 +74,32 @@ static ssize_t on_bytes(void *arg, const void *p, size_t n, struct err *err)
     return w->rc ? -1 : (ssize_t)n;
 }
 
+static int on_enough(void *arg, const struct fetch_head *head, struct err *err)
+{
+    struct walk *w = arg;
+    w->head = *head;
+    w->headed = true;
+    return err_set(err, ERR_INTERNAL, "the head was enough");
+}
+
+/* By the head of a GET, which is broken off, for a server that knows no HEAD. */
+static int look_by_get(struct walk *w, struct err *err)
+{
+    const struct fetch_sink sink = { .arg = w, .head = on_enough, .tick = on_tick };
+    int64_t got;
+    w->headed = false;
+    (void)fetch_get(w->fetch, w->uri.p, remote_of(w), NULL, &sink, &got, err);
+    return w->headed ? 1 : err->code == ERR_FETCH_MISSING ? 0 : -1;
+}
+
 /* What the object at w->uri is: 1 and w->head, 0 there is none, -1. */
 static int look(struct walk *w, struct err *err)
 {
     const struct fetch_sink sink = { .arg = w, .head = on_head, .tick = on_tick };
     if (fetch_look(w->fetch, w->uri.p, remote_of(w), &sink, err) == 0)
         return 1;
+    if (err->sys == 405 || err->sys == 501)
+        return look_by_get(w, err);
     return err->code == ERR_FETCH_MISSING ? 0 : -1;
 }
 
