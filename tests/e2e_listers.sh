@@ -54,6 +54,11 @@ is 'a folder that is missing is a failed scan' $? 1
 like 'which says so' "$message" 'fetch-missing .*/index/nowhere/'
 message=$(qetlctl scan denied 2>&1)
 like 'so is one that we may not see' "$message" 'fetch-denied .*/auth/in/'
+qetlctl doctor >"$work/doctor"
+is 'doctor fails where a source cannot be listed' $? 1
+like 'it says which can be' "$(cat "$work/doctor")" 'source of html +yes'
+like 'and why others cannot' "$(cat "$work/doctor")" 'source of denied +no .*\[fetch-denied\]'
+is 'nothing is written for it' "$(queue_sql "SELECT count(*) FROM scan WHERE pipeline = 'html'")" 0
 scan json >"$work/json"
 is 'JSON is listed, and markers are asked for' "$(cat "$work/json")" '5 5 0 3 2'
 is 'a marker that is not there is no failure' "$(qetlctl --json status | jq -r '.scans[] | select(.pipeline == "json") | .code')" null
@@ -129,7 +134,9 @@ put again/1.csv 1
 put again/2.csv 2
 printf '1.csv\n' >"$WWW/again/list.txt"
 printf '<html><body><pre><a href="../">../</a>\n<a href="1.csv">1.csv</a> 2026-01-02 03:04 5\n</pre></body></html>' >"$WWW/again/index.html"
-answers() { # PATH: the statuses of its GETs since the last call
+asked() { [ "$(awk -v p="$1" '$2 == "GET" && $3 == p' "$LOG" | wc -l)" -ge "$2" ]; }
+answers() { # PATH [NUMBER]: the statuses of its GETs since the last call, which the server writes down behind its answers
+    wait_for 30 asked "$1" "${2:-1}"
     awk -v p="$1" '$2 == "GET" && $3 == p { printf "%s ", $5 }' "$LOG"
     : >"$LOG"
 }
@@ -146,8 +153,8 @@ sqlite3 "$site/queue.db" 'UPDATE scan SET era = era + 1'
 is 'in the next era all is looked at again' "$(scan page) $(answers /files/again/)" '2 0 0 0 0 200 '
 sed -i '/^\[pipeline page\]/a ignore = 1.*' "$site/qetl.ini"
 is 'and by other rules' "$(scan page) $(answers /files/again/)" '1 0 0 0 0 200 '
-is 'while objects wait it is read' "$(scan young) $(scan young) $(answers /files/again/)" '2 2 0 2 0 2 0 0 2 0 200 200 '
-is 'and where a changed file is to be seen, whose page may be the same' "$(scan watchful) $(scan watchful) $(answers /files/again/)" '2 2 0 0 2 2 0 0 0 0 200 200 '
+is 'while objects wait it is read' "$(scan young) $(scan young) $(answers /files/again/ 2)" '2 2 0 2 0 2 0 0 2 0 200 200 '
+is 'and where a changed file is to be seen, whose page may be the same' "$(scan watchful) $(scan watchful) $(answers /files/again/ 2)" '2 2 0 0 2 2 0 0 0 0 200 200 '
 qetlctl scan --dry-run page >"$work/out"
 is 'a dry run reads all' "$(answers /files/again/)" '200 '
 

@@ -23,6 +23,7 @@
 #include "role/loader.h"
 #include "role/pass.h"
 #include "role/worker.h"
+#include "source/list.h"
 #include "source/source.h"
 #include "target/target.h"
 
@@ -288,6 +289,34 @@ static void look_at_target(const struct config *config, const struct target_conf
     finding(f, what, true, "%s can be opened", t->scheme);
 }
 
+static void look_at_source(const struct role *role, struct list_links *links, const struct pipeline *p, struct findings *f)
+{
+    struct pass pass = { .role = role, .pipeline = p, .links = links };
+    struct err err;
+    char what[100];
+    snprintf(what, sizeof what, "source of %s", p->name);
+    if (pass_probe(&pass, &err) < 0)
+        finding(f, what, false, "%s [%s]", err.msg, err_name(err.code));
+    else
+        finding(f, what, true, "%s can be listed", p->source);
+}
+
+/* Those that are scanned; what a slot or a submit names need not be there yet. */
+static int look_at_sources(struct ctl *c, struct findings *f)
+{
+    struct role role = { .config = c->config, .name = "qetlctl doctor" };
+    struct list_links *links;
+    if (list_links_open(&links, &c->err) < 0)
+        return -1;
+    for (int i = 0; i < c->config->npipelines; i++) {
+        const struct pipeline *p = &c->config->pipelines[i];
+        if (pipeline_is_scanned(p) && p->scan.job_per == JOB_PER_OBJECT)
+            look_at_source(&role, links, p, f);
+    }
+    list_links_close(links);
+    return 0;
+}
+
 int ctl_doctor(struct ctl *c, int argc, char **argv)
 {
     struct findings f = { 0 };
@@ -299,6 +328,8 @@ int ctl_doctor(struct ctl *c, int argc, char **argv)
     look_at_spool(c, &f);
     for (int i = 0; i < c->config->ntargets; i++)
         look_at_target(c->config, &c->config->targets[i], &f);
+    if (look_at_sources(c, &f) < 0)
+        return -1;
     finding(&f, "sqlite", true, "%s%s", sqlite3_libversion(),
             db_wal_reset_bug() ? ": has the WAL-reset race; qetl checkpoints only under its own lock. Other programs should not write to "
                                  "the database"

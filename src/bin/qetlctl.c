@@ -71,7 +71,7 @@ static const struct verb verbs[] = {
     { "query", "TARGET SQL", "ask a target; nothing can be changed by it", ctl_query,
       "  --csv            instead of a table; null is nothing, an empty text is \"\"\n" },
     { "check", "", "check the ini, and what it asks of the targets", ctl_check, "" },
-    { "doctor", "", "check database, spool, targets and libraries", ctl_doctor, "" },
+    { "doctor", "", "check database, spool, targets, sources and libraries", ctl_doctor, "" },
     { "help", "[VERB]", "this list, or one verb's options", ctl_help, "" },
 };
 

@@ -633,3 +633,33 @@ int pass_peek(const struct pass *pass, const struct scan_row *scan, void (*found
     looking_close(l);
     return rc;
 }
+
+static int on_any(void *arg, const struct listed *o, struct err *err)
+{
+    (void)arg, (void)o, (void)err;
+    return 1;
+}
+
+/* The newest folders that the source names: those of dates need not be there. */
+static int probe(struct looking *l, struct err *err)
+{
+    const struct list_sink sink = { .object = on_any, .arg = l };
+    struct globs globs;
+    int64_t now = sys_now_ms(), covered;
+    if (pattern_globs(l->pattern, l->zone, now, now, &globs, &covered, err) < 0)
+        return -1;
+    l->ask.glob = &globs.v[0];
+    int rc = l->lister->list(&l->ask, &sink, err);
+    globs_clear(&globs);
+    return rc < 0 && err->code == ERR_FETCH_MISSING && pattern_is_dated(l->pattern) ? 0 : rc;
+}
+
+int pass_probe(const struct pass *pass, struct err *err)
+{
+    struct looking *l = calloc(1, sizeof *l);
+    if (!l)
+        return err_nomem(err);
+    int rc = looking_open(l, pass, err) < 0 ? -1 : probe(l, err);
+    looking_close(l);
+    return rc;
+}

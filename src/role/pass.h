@@ -45,6 +45,8 @@ struct pass_found {
 /* What a pass would find, without writing: each object that lies there goes to found(). */
 int pass_peek(const struct pass *pass, const struct scan_row *scan, void (*found)(void *arg, const struct pass_found *o), void *arg,
               struct scan_count *count, struct err *err);
+/* Does the place of the source let us list it, as the ini says? The listing ends with the first object, and nothing is written. 0, -1 */
+int pass_probe(const struct pass *pass, struct err *err);
 /* Fill the job of a slot: its object is the source with the dates of that time (a command has none), its parameter "slot" the time. *objects and
  * *params hold what it points to. */
 int pass_slot_job(const struct pipeline *p, int64_t at, struct buf *objects, struct buf *params, struct job_new *job, struct err *err);
