@@ -597,11 +597,11 @@ TEST(transform, a_value_without_end_is_a_limit)
 }
 
 /* Rows that no cache of SQLite holds: 40,000 of 1 KiB against 4 MiB. */
-static struct outcome sort_much(const char *unpacked)
+static struct outcome sort_much(const char *most)
 {
     AUTO(buf_clear) struct buf text = { 0 }, ini = { 0 };
-    buf_addf(&ini, "[limits]\nmemory = 64M\nunpacked = %s\n" HEAD "columns = id:integer, t\n"
-             "transform = SELECT id, t FROM input ORDER BY t, id DESC LIMIT 3\n", unpacked);
+    buf_addf(&ini, "[limits]\nmemory = 64M\nscratch = %s\n" HEAD "columns = id:integer, t\n"
+             "transform = SELECT id, t FROM input ORDER BY t, id DESC LIMIT 3\n", most);
     buf_addf(&ini, " OFFSET 20000\n");
     buf_adds(&text, "id,t\n");
     for (int i = 0; i < 40000; i++)
@@ -627,6 +627,8 @@ TEST(transform, scratch_files_have_a_limit_and_a_full_disk_is_told)
     struct outcome o = sort_much("8M");
     CHECK_EQ(o.rc, -1);
     CHECK_EQ(o.err.code, ERR_LIMIT);
+    CHECK_HAS(o.err.msg, "more than 8");
+    CHECK_HAS(o.err.msg, "[limits] scratch");
     scratch_fail = 1;
     o = sort_much("1G");
     scratch_fail = 0;

@@ -104,7 +104,7 @@ int sql_open(struct sql *s, const struct config *config, const struct stage *sta
     *s = (struct sql){ .config = config, .stage = stage, .input = { .columns = columns }, .set_up = true, .timeout_ms = timeout_ms };
     if (!(s->looked_up = calloc((size_t)config->nlookups + 1, sizeof *s->looked_up)))
         return err_nomem(err);
-    if (scratch_open(&s->scratch, stage, config->limits.unpacked_bytes, err) < 0)
+    if (scratch_open(&s->scratch, stage, config->limits.scratch, err) < 0)
         return -1;
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
     if (sqlite3_open_v2(":memory:", &s->db, flags, s->scratch.name) != SQLITE_OK)

@@ -57,7 +57,7 @@ static int file_grow(struct scratch_file *f, int64_t size)
         return SQLITE_OK;
     if (s->bytes + (size - f->size) > s->bytes_max) {
         text_put_size(most, sizeof most, s->bytes_max);
-        err_set(&s->err, ERR_LIMIT, "it keeps more than %s in scratch files ([limits] unpacked)", most);
+        err_set(&s->err, ERR_LIMIT, "it keeps more than %s in scratch files ([limits] scratch)", most);
         return SQLITE_FULL;
     }
     s->bytes += size - f->size;
