@@ -703,6 +703,18 @@ TEST(lookup, a_row_that_does_not_fit_is_an_error_with_its_line)
     fails(CITIES LOOK, "code\nOSL\n", ERR_HEADER, "[lookup cities]");
 }
 
+TEST(lookup, it_may_be_of_json_and_have_no_rows)
+{
+    put_file("cities.csv", "[{\"code\": \"OSL\", \"name\": \"Oslo\", \"since\": null, \"tax\": 0.25}]");
+    gives(CITIES LOOK, "code\nOSL\nROM\n", "code\nOSL\n");
+    put_file("cities.csv", "[]");
+    gives(CITIES LOOK, "code\nOSL\n", "");
+    put_file("cities.csv", "");
+    gives(CITIES LOOK, "code\nOSL\n", "");
+    put_file("cities.csv", "{\"code\": \"OSL\", \"name\": \"Oslo\"}\n");
+    fails(CITIES LOOK, "code\nOSL\n", ERR_HEADER, "cities.csv': there is no 'since' for column 'since'");
+}
+
 TEST(lookup, its_memory_has_a_bound)
 {
     FILE *f = fopen(test_file("big.csv"), "w");

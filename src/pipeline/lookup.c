@@ -117,18 +117,33 @@ static int insert_rows(struct loading *l, const struct rows *rows, struct err *e
     return 0;
 }
 
+/* Does the member, read to its end, have all columns that are not optional? */
+static int names_check(const struct columns *columns, struct member_rows *m, bool rows, struct err *err)
+{
+    struct format_names names;
+    int rc = m->format->names(m->reader, &names, err);
+    for (int i = 0; rc == 1 && (rows || names.ordered) && i < columns->n; i++)
+        if (!names.present[i] && !columns->v[i].optional)
+            return err_set(err, ERR_HEADER, "there is no '%s' for column '%s'", columns->v[i].from, columns->v[i].name);
+    return rc < 0 ? -1 : 0;
+}
+
 static int member(struct loading *l, struct input *in, struct err *err)
 {
     struct member_rows m;
     struct rows rows;
+    bool any = false;
     int rc = member_open(&m, &l->lookup->recipe, &l->lookup->recipe.columns, in, l->row_bytes, err), more = rc;
     while (more == 1 && (more = rc = member_next(&m, &l->batch, err)) == 1) {
+        any = true;
         rc = cast_batch(l->cast, &l->batch, &rows, &l->rejects, err);
         if (rc < 0 && l->rejects.count)
             err_set(err, ERR_FORMAT, "%s", l->rejects.first);
         if (rc < 0 || (rc = insert_rows(l, &rows, err)) < 0)
             break;
     }
+    if (rc == 0 && m.format)
+        rc = names_check(&l->lookup->recipe.columns, &m, any, err);
     member_close(&m);
     return rc < 0 ? -1 : 0;
 }
