@@ -1,6 +1,6 @@
 /*
  * The data path of one job without processes around it: FILE through unpack, format, cast and encode into a staged file.
- * usage: path [-1] FILE...      -1: without the thread that unpacks ahead
+ * usage: path [-1] [-p] FILE...      -1: without the threads that unpack ahead and write behind; -p: with profile = yes
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -76,13 +76,14 @@ int main(int argc, char **argv)
     fputs("[target w]\nurl = sqlite:///tmp/none.db\n[pipeline p]\ntable = w.t\ncolumns = id:integer!, customer:integer, quantity:integer, "
           "price:real, weight:real, placed:timestamp, city:text, note:text, sku:text, channel:text\n",
           out);
+    bool alone = argc > 1 && strcmp(argv[1], "-1") == 0, profile = argc > 1 + alone && strcmp(argv[1 + alone], "-p") == 0;
+    fputs(profile ? "profile = yes\n" : "", out);
     fclose(out);
     snprintf(staged, sizeof staged, "%s.staged", ini);
     int rc = config_load(&config, ini, NULL, &err);
-    bool alone = argc > 1 && strcmp(argv[1], "-1") == 0;
     if (rc == 0 && !alone)
         rc = ahead_start(AHEAD_AFTER, NULL, NULL, &err) < 0 ? -1 : behind_start(&err);
-    for (int i = 1 + alone; i < argc && rc == 0; i++)
+    for (int i = 1 + alone + profile; i < argc && rc == 0; i++)
         rc = run(argv[i], config, staged, &err);
     if (rc < 0)
         fprintf(stderr, "%s [%s]\n", err.msg, err_name(err.code));

@@ -1,6 +1,7 @@
 /* What rows are like: exact where it can be, within the promised bounds where it is an estimate. */
 #include "test.h"
 
+#include <inttypes.h>
 #include <math.h>
 
 #include "base/text.h"
@@ -75,6 +76,14 @@ static int64_t number_of(struct desk *d, const char *name)
     return n;
 }
 
+static int64_t counted_of(struct desk *d)
+{
+    int64_t n = -1;
+    const char *at = strstr(doc(d), "\"counted\":");
+    CHECK(at && sscanf(at, "\"counted\":%" SCNd64, &n) == 1);
+    return n;
+}
+
 static void desk_close(struct desk *d)
 {
     profile_free(d->profile);
@@ -100,7 +109,7 @@ TEST(profile, of_few_rows_is_exact)
         v[7] = i ? null : text("{\"a\":1}");
     }
     CHECK_STR(doc(&d),
-              "{\"rows\":4,\"columns\":["
+              "{\"rows\":4,\"counted\":4,\"columns\":["
               "{\"column\":\"n\",\"type\":\"integer\",\"nulls\":0,\"distinct\":2,\"min\":-3,\"max\":7,\"longest\":null,"
               "\"top\":[{\"value\":7,\"count\":3}],\"error\":0},"
               "{\"column\":\"t\",\"type\":\"text\",\"nulls\":0,\"distinct\":3,\"min\":\"a\",\"max\":\"ccc\",\"longest\":3,"
@@ -124,7 +133,7 @@ TEST(profile, of_no_rows_and_of_nulls_has_no_values)
 {
     struct desk d;
     desk_open(&d, "n:integer, t");
-    CHECK_STR(doc(&d), "{\"rows\":0,\"columns\":["
+    CHECK_STR(doc(&d), "{\"rows\":0,\"counted\":0,\"columns\":["
                        "{\"column\":\"n\",\"type\":\"integer\",\"nulls\":0,\"distinct\":0,\"min\":null,\"max\":null,\"longest\":null,\"top\":[],\"error\":0},"
                        "{\"column\":\"t\",\"type\":\"text\",\"nulls\":0,\"distinct\":0,\"min\":null,\"max\":null,\"longest\":null,\"top\":[],\"error\":0}]}");
     for (int i = 0; i < 3; i++) {
@@ -187,10 +196,11 @@ TEST(profile, frequent_values_are_found_and_counted_within_the_error)
             truth[k]++;
     }
     struct json_value list = member(&d, "top"), one, v;
-    int64_t error = number_of(&d, "error"), value, count;
+    int64_t error = number_of(&d, "error"), counted = counted_of(&d), value, count;
     struct str none;
     size_t n = 0;
-    CHECK(error > 0 && error <= ROWS / (PROFILE_COUNTERS + 1));
+    CHECK(counted > ROWS / 11 && counted < ROWS / 11 + PROFILE_ALL);
+    CHECK(error > 0 && error <= counted / (PROFILE_COUNTERS + 1));
     list = member(&d, "top");
     for (size_t at = 0; json_next(&list, &at, &none, &one); n++) {
         CHECK_EQ(json_member(&one, "value", &v), 1);
@@ -198,7 +208,8 @@ TEST(profile, frequent_values_are_found_and_counted_within_the_error)
         CHECK_EQ(json_member(&one, "count", &v), 1);
         CHECK(text_int(v.raw, &count));
         CHECK_EQ(value, 100 + (int64_t)n);
-        CHECK(count <= truth[n] && count >= truth[n] - error);
+        double is = (double)count / (double)counted, wants = (double)truth[n] / ROWS; /* shares; of a sample of 19,000 rows */
+        CHECK(is <= wants + 0.01 && is >= wants - 0.01 - (double)error / (double)counted);
     }
     CHECK_EQ(n, COUNT_OF(share));
     desk_close(&d);
@@ -266,5 +277,28 @@ TEST(profile, zero_is_zero_and_extremes_fit)
     v[1] = number(INT64_MAX);
     CHECK_EQ(number_of(&d, "distinct"), 1);
     CHECK_HAS(doc(&d), "\"min\":-9223372036854775808,\"max\":9223372036854775807");
+    desk_close(&d);
+}
+
+TEST(profile, counts_of_rows_that_are_all_counted_are_within_the_error)
+{
+    struct desk d;
+    struct json_value one, v;
+    struct str none;
+    int64_t count, truth = 0;
+    size_t at = 0;
+    desk_open(&d, "n:integer");
+    for (int i = 0; i < PROFILE_ALL; i++) {
+        bool mine = spread((uint64_t)i) % 10 == 0;
+        *row(&d) = number(mine ? -1 : i);
+        truth += mine;
+    }
+    CHECK_EQ(counted_of(&d), PROFILE_ALL);
+    int64_t error = number_of(&d, "error");
+    struct json_value list = member(&d, "top");
+    CHECK(json_next(&list, &at, &none, &one));
+    CHECK_EQ(json_member(&one, "count", &v), 1);
+    CHECK(text_int(v.raw, &count));
+    CHECK(count <= truth && count >= truth - error && error <= PROFILE_ALL / (PROFILE_COUNTERS + 1));
     desk_close(&d);
 }

@@ -2,8 +2,8 @@
  * The profile of a job's rows; see the header.
  *
  * A batch is walked column by column, so that the sketches of one column stay in the first cache while it is. Each value is hashed
- * once, for both sketches; a value whose hash is that of the one before only counts. Two values of one hash (2^-64 a pair, if nobody
- * means it) are taken for one: that touches a profile, and never a row.
+ * once, for both sketches. Two values of one hash (2^-64 a pair, if nobody means it) are taken for one: that touches a profile, and
+ * never a row.
  *
  * Nothing is kept on disk: the profile of a job that fails is gone with it.
  */
@@ -22,6 +22,8 @@ enum {
     REGISTERS = 1 << REGISTER_BITS,
     RANK_MAX = 64 - REGISTER_BITS + 1,
     SLOTS = 4 * PROFILE_COUNTERS, /* a power of two */
+    SKIP_EVERY = 16, /* batches: so often the registers are looked through */
+    STRIDE = 11,                  /* one row in so many is counted, once PROFILE_ALL were; prime, against rows that come in turns */
 };
 
 /* A value that is kept: of a text its first bytes. */
@@ -34,9 +36,10 @@ struct kept {
     uint32_t n; /* bytes of the whole text */
 };
 
-/* What came first in the order of bytes, or last: its first 8 bytes as one number decide nearly always. */
+/* What came first in the order of bytes, or last: its first 16 bytes as two numbers decide nearly always. */
 struct edge {
-    uint64_t head;
+    uint64_t head, next, hash;
+    const char *p; /* while a batch is taken in: in it, or in text; the whole text has text.n bytes */
     struct kept text;
 };
 
@@ -57,15 +60,15 @@ struct sketch {
     double rmin, rmax;
     struct edge min, max;
     uint32_t longest;
-    uint64_t last; /* hash of the value before, */
-    int last_at;   /* and its counter, or -1 */
-    uint8_t registers[REGISTERS];
+    uint64_t skip, batches; /* see distinct_add */
+    uint8_t registers[REGISTERS]; /* of HyperLogLog */
     struct top top;
 };
 
 struct profile {
-    uint64_t rows;
+    uint64_t rows, counted; /* counted: of those, rows whose values the counters saw */
     int n;
+    uint64_t hashes[BATCH_ROWS]; /* of the values of a column */
     struct sketch sketches[];
 };
 
@@ -75,10 +78,8 @@ int profile_open(struct profile **out, const struct columns *columns, struct err
     if (!p)
         return err_nomem(err);
     p->n = columns->n;
-    for (int i = 0; i < p->n; i++) {
+    for (int i = 0; i < p->n; i++)
         p->sketches[i].column = &columns->v[i];
-        p->sketches[i].last_at = -1;
-    }
     *out = p;
     return 0;
 }
@@ -98,11 +99,6 @@ static inline uint64_t fold(uint64_t a, uint64_t b)
 }
 
 static const uint64_t salt[3] = { 0x9e3779b97f4a7c15, 0xd1b54a32d192ed03, 0x8cb92ba72f3d8dd7 }; /* odd, without a pattern */
-
-static inline uint64_t hash_pair(uint64_t a, uint64_t b)
-{
-    return fold(fold(a ^ salt[0], b ^ salt[1]), salt[2]);
-}
 
 static inline uint64_t load8(const char *p)
 {
@@ -126,20 +122,28 @@ static inline uint64_t head_of(const char *p, uint32_t n)
     if (n >= 4)
         return (uint64_t)__builtin_bswap32((uint32_t)load4(p)) << 32 |
                ((uint64_t)__builtin_bswap32((uint32_t)load4(p + n - 4)) << (8 * (8 - n)) & 0xffffffff);
-    uint64_t head = 0;
-    for (uint32_t i = 0; i < n; i++)
-        head |= (uint64_t)(unsigned char)p[i] << (56 - 8 * i);
-    return head;
+    if (n == 0)
+        return 0;
+    uint32_t middle = n / 2, last = n - 1; /* of 1 to 3 bytes; one that is taken twice is the same */
+    return (uint64_t)(unsigned char)p[0] << 56 | (uint64_t)(unsigned char)p[middle] << (56 - 8 * middle) |
+           (uint64_t)(unsigned char)p[last] << (56 - 8 * last);
+}
+
+static inline uint64_t hash_number(uint64_t v)
+{
+    return fold(v ^ salt[0], salt[1]) * salt[2];
 }
 
 static inline uint64_t hash_text(const char *p, uint32_t n, uint64_t head)
 {
-    uint64_t h = n;
+    uint64_t h = n * salt[2];
     if (n <= 8)
-        return hash_pair(head, h);
+        return fold(head ^ salt[0], h ^ salt[1]) * salt[2];
     for (uint32_t i = 16; i < n; i += 16)
         h = fold(load8(p + i - 16) ^ salt[0], load8(p + i - 8) ^ h);
-    return hash_pair(head ^ h, load8(p + n - 8)) ^ (n > 16 ? load8(p + n - 16) * salt[2] : 0);
+    if (n > 16)
+        head = load8(p + n - 16);
+    return fold(head ^ salt[0], load8(p + n - 8) ^ h ^ salt[1]) * salt[2];
 }
 
 /* ---- how often ---- */
@@ -176,108 +180,93 @@ static __attribute__((noinline)) void top_lower(struct top *t)
         top_place(t, i);
 }
 
-/* Count a value. The number of a new counter, whose value is to be filled, in *fresh; gives the counter, or -1: none is free. */
-static inline int top_add(struct top *t, uint64_t hash, bool *fresh)
+/* Count a value. A counter that is new, and whose value is to be filled, or NULL. */
+static inline struct kept *top_add(struct top *t, uint64_t hash)
 {
-    *fresh = false;
     for (size_t at = hash % SLOTS; t->slot[at]; at = (at + 1) % SLOTS) {
         int counter = t->slot[at] - 1;
         if (t->hash[counter] == hash) {
             t->count[counter]++;
-            return counter;
+            return NULL;
         }
     }
     if (t->used == PROFILE_COUNTERS) {
         top_lower(t);
-        return -1;
+        return NULL;
     }
     int counter = t->used++;
     t->hash[counter] = hash;
     t->count[counter] = t->base + 1;
     t->least = t->used == 1 || t->count[counter] < t->least ? t->count[counter] : t->least;
     top_place(t, counter);
-    *fresh = true;
-    return counter;
+    return &t->value[counter];
 }
 
 /* ---- values ---- */
 
-static inline void distinct_add(struct sketch *s, uint64_t hash)
+/* The register, by the high bits, keeps the greatest number of zeros at the low end that was seen, and one more. A hash that has one
+ * of the bits of `skip` has fewer of them than any register. */
+static inline void distinct_add(struct sketch *s, uint64_t skip, uint64_t hash)
 {
-    uint64_t rest = hash << REGISTER_BITS | 1ull << (REGISTER_BITS - 1); /* ends the search for a 1 */
-    uint8_t rank = (uint8_t)(__builtin_clzll(rest) + 1);
+    if (hash & skip)
+        return;
+    uint8_t rank = (uint8_t)(__builtin_ctzll(hash | 1ull << (RANK_MAX - 1)) + 1);
     uint8_t *r = &s->registers[hash >> (64 - REGISTER_BITS)];
-    *r = rank > *r ? rank : *r;
+    if (__builtin_expect(rank > *r, 0))
+        *r = rank;
 }
 
-/* Is it the value before again? Then it is counted. */
-static inline bool again(struct sketch *s, uint64_t hash)
+static void skip_more(struct sketch *s)
 {
-    if (hash != s->last || s->last_at < 0)
-        return false;
-    s->top.count[s->last_at]++;
-    return true;
+    uint8_t least = RANK_MAX;
+    for (int i = 0; i < REGISTERS; i++)
+        least = s->registers[i] < least ? s->registers[i] : least;
+    s->skip = (1ull << least) - 1;
 }
 
-/* Both sketches. The counter that is to be filled, or NULL. */
-static inline struct kept *sketch_add(struct sketch *s, uint64_t hash)
+static void integers(struct sketch *s, const struct value *v, const struct rows *rows, uint64_t *hashes)
 {
-    bool fresh;
-    distinct_add(s, hash);
-    int counter = top_add(&s->top, hash, &fresh);
-    s->last = hash;
-    s->last_at = counter;
-    return fresh ? &s->top.value[counter] : NULL;
-}
-
-static void integers(struct sketch *s, const struct value *v, const struct rows *rows)
-{
+    const uint32_t n = rows->n, cols = rows->cols;
+    const uint64_t skip = s->skip;
     int64_t min = s->values ? s->imin : INT64_MAX, max = s->values ? s->imax : INT64_MIN;
     uint64_t nulls = 0;
-    for (uint32_t row = 0; row < rows->n; row++, v += rows->cols) {
+    for (uint32_t row = 0; row < n; row++, v += cols) {
         if (v->null) {
             nulls++;
             continue;
         }
-        uint64_t hash = hash_pair((uint64_t)v->i, 0);
-        if (again(s, hash))
-            continue;
-        min = v->i < min ? v->i : min;
-        max = v->i > max ? v->i : max;
-        struct kept *k = sketch_add(s, hash);
-        if (k)
-            k->i = v->i;
+        int64_t i = v->i;
+        min = i < min ? i : min;
+        max = i > max ? i : max;
+        distinct_add(s, skip, hashes[row] = hash_number((uint64_t)i));
     }
     s->imin = min;
     s->imax = max;
     s->nulls += nulls;
-    s->values += rows->n - nulls;
+    s->values += n - nulls;
 }
 
-static void reals(struct sketch *s, const struct value *v, const struct rows *rows)
+static void reals(struct sketch *s, const struct value *v, const struct rows *rows, uint64_t *hashes)
 {
+    const uint32_t n = rows->n, cols = rows->cols;
+    const uint64_t skip = s->skip;
     double min = s->values ? s->rmin : INFINITY, max = s->values ? s->rmax : -INFINITY;
     uint64_t nulls = 0, bits;
-    for (uint32_t row = 0; row < rows->n; row++, v += rows->cols) {
+    for (uint32_t row = 0; row < n; row++, v += cols) {
         if (v->null) {
             nulls++;
             continue;
         }
         double r = v->r + 0.0; /* -0 is 0 */
         memcpy(&bits, &r, sizeof bits);
-        uint64_t hash = hash_pair(bits, 0);
-        if (again(s, hash))
-            continue;
         min = r < min ? r : min;
         max = r > max ? r : max;
-        struct kept *k = sketch_add(s, hash);
-        if (k)
-            k->r = r;
+        distinct_add(s, skip, hashes[row] = hash_number(bits));
     }
     s->rmin = min;
     s->rmax = max;
     s->nulls += nulls;
-    s->values += rows->n - nulls;
+    s->values += n - nulls;
 }
 
 static void keep_text(struct kept *k, const struct value *v)
@@ -286,42 +275,111 @@ static void keep_text(struct kept *k, const struct value *v)
     memcpy(k->p, v->p, v->n < PROFILE_TEXT ? v->n : PROFILE_TEXT);
 }
 
-/* As memcmp() of what is kept of a text, and then the shorter one first. */
-static int order(const struct value *v, const struct kept *k)
+/* As memcmp() of what is kept of two texts whose first 16 bytes are the same, and then the shorter one first. */
+static __attribute__((noinline)) int order(const struct value *v, const struct edge *e)
 {
-    uint32_t n = v->n < PROFILE_TEXT ? v->n : PROFILE_TEXT, kn = k->n < PROFILE_TEXT ? k->n : PROFILE_TEXT;
-    int cmp = memcmp(v->p, k->p, n < kn ? n : kn);
+    uint32_t n = v->n < PROFILE_TEXT ? v->n : PROFILE_TEXT, kn = e->text.n < PROFILE_TEXT ? e->text.n : PROFILE_TEXT;
+    int cmp = memcmp(v->p, e->p, n < kn ? n : kn);
     return cmp ? cmp : n < kn ? -1 : n > kn;
 }
 
-static inline void text_edges(struct sketch *s, const struct value *v, uint64_t head, bool first)
+static inline uint64_t next_of(const struct value *v)
 {
-    if (first || head < s->min.head || (head == s->min.head && order(v, &s->min.text) < 0)) {
-        s->min.head = head;
-        keep_text(&s->min.text, v);
-    }
-    if (first || head > s->max.head || (head == s->max.head && order(v, &s->max.text) > 0)) {
-        s->max.head = head;
-        keep_text(&s->max.text, v);
-    }
+    return v->n > 8 ? head_of(v->p + 8, v->n - 8) : 0;
 }
 
-static void texts(struct sketch *s, const struct value *v, const struct rows *rows)
+/* Does the text, whose first bytes are the same as those of the edge, stand before it? */
+static inline int order_next(const struct value *v, const struct edge *e)
 {
-    for (uint32_t row = 0; row < rows->n; row++, v += rows->cols) {
+    uint64_t next = next_of(v);
+    return next != e->next ? (next < e->next ? -1 : 1) : v->n <= 8 && v->n == e->text.n ? 0 : order(v, e);
+}
+
+static void edge_set(struct edge *e, const struct value *v, uint64_t head, uint64_t hash)
+{
+    e->head = head;
+    e->next = next_of(v);
+    e->hash = hash;
+    e->p = v->p;
+    e->text.n = v->n;
+}
+
+/* The batch goes: what its text says is kept. */
+static void edge_keep(struct edge *e)
+{
+    if (e->p != e->text.p)
+        keep_text(&e->text, &(struct value){ .p = e->p, .n = e->text.n });
+    e->p = e->text.p;
+}
+
+/* A text whose first bytes do not say that it stands between the two. */
+static __attribute__((noinline)) void text_edges(struct sketch *s, const struct value *v, uint64_t head, uint64_t hash)
+{
+    if (head < s->min.head || (head == s->min.head && hash != s->min.hash && order_next(v, &s->min) < 0))
+        edge_set(&s->min, v, head, hash);
+    if (head > s->max.head || (head == s->max.head && hash != s->max.hash && order_next(v, &s->max) > 0))
+        edge_set(&s->max, v, head, hash);
+}
+
+static void first_text(struct sketch *s, const struct value *v, const struct rows *rows)
+{
+    for (uint32_t row = 0; row < rows->n; row++, v += rows->cols)
+        if (!v->null) {
+            uint64_t head = head_of(v->p, v->n), hash = hash_text(v->p, v->n, head);
+            edge_set(&s->min, v, head, hash);
+            edge_set(&s->max, v, head, hash);
+            return;
+        }
+}
+
+/* A head stands between the two when head - (min + 1) is below it: one comparison. */
+static inline uint64_t span_of(const struct sketch *s)
+{
+    return s->max.head > s->min.head ? s->max.head - s->min.head - 1 : 0;
+}
+
+static void texts(struct sketch *s, const struct value *v, const struct rows *rows, uint64_t *hashes)
+{
+    const uint32_t n = rows->n, cols = rows->cols;
+    const uint64_t skip = s->skip;
+    uint32_t longest = s->longest, nulls = 0;
+    if (!s->values)
+        first_text(s, v, rows);
+    uint64_t low = s->min.head + 1, span = span_of(s);
+    for (uint32_t row = 0; row < n; row++, v += cols) {
         if (v->null) {
-            s->nulls++;
+            nulls++;
             continue;
         }
         uint64_t head = head_of(v->p, v->n), hash = hash_text(v->p, v->n, head);
-        bool first = s->values++ == 0;
-        if (again(s, hash))
-            continue;
-        s->longest = v->n > s->longest ? v->n : s->longest;
-        text_edges(s, v, head, first);
-        struct kept *k = sketch_add(s, hash);
-        if (k)
-            keep_text(k, v);
+        longest = v->n > longest ? v->n : longest;
+        if (head - low >= span && hash != s->min.hash && hash != s->max.hash) {
+            text_edges(s, v, head, hash);
+            low = s->min.head + 1;
+            span = span_of(s);
+        }
+        distinct_add(s, skip, hashes[row] = hash);
+    }
+    s->longest = longest;
+    s->nulls += nulls;
+    s->values += n - nulls;
+    if (s->values) {
+        edge_keep(&s->min);
+        edge_keep(&s->max);
+    }
+}
+
+/* Rows of the batch, stride apart. */
+static void count_values(struct sketch *s, const struct value *v, const struct rows *rows, const uint64_t *hashes, uint32_t from,
+                         uint32_t to, uint32_t stride, bool text)
+{
+    for (uint32_t row = from; row < to; row += stride) {
+        const struct value *at = v + (size_t)row * rows->cols;
+        struct kept *k = at->null ? NULL : top_add(&s->top, hashes[row]);
+        if (k && text)
+            keep_text(k, at);
+        else if (k)
+            k->i = at->i;
     }
 }
 
@@ -332,12 +390,20 @@ static bool is_text(enum type t)
 
 void profile_rows(struct profile *p, const struct rows *rows)
 {
-    p->rows += rows->n;
+    uint32_t all = p->rows >= PROFILE_ALL ? 0 : PROFILE_ALL - p->rows < rows->n ? (uint32_t)(PROFILE_ALL - p->rows) : rows->n;
+    uint32_t next = all + (uint32_t)(STRIDE - 1 - (p->rows + all + STRIDE - 1) % STRIDE); /* the next row whose number is a multiple */
     for (int i = 0; i < p->n; i++) {
         struct sketch *s = &p->sketches[i];
-        enum type type = s->column->type;
-        (is_text(type) ? texts : type == TYPE_REAL ? reals : integers)(s, rows->values + i, rows);
+        const struct value *v = rows->values + i;
+        bool text = is_text(s->column->type);
+        (text ? texts : s->column->type == TYPE_REAL ? reals : integers)(s, v, rows, p->hashes);
+        if (++s->batches % SKIP_EVERY == 0)
+            skip_more(s);
+        count_values(s, v, rows, p->hashes, 0, all, 1, text);
+        count_values(s, v, rows, p->hashes, next, rows->n, STRIDE, text);
     }
+    p->rows += rows->n;
+    p->counted += all + (next < rows->n ? (rows->n - next + STRIDE - 1) / STRIDE : 0);
 }
 
 /* ---- what came of it ---- */
@@ -370,11 +436,11 @@ static double ertl_tau(double x)
     return z / 3;
 }
 
-static uint64_t distinct(const struct sketch *s)
+static uint64_t distinct(const struct profile *p, const struct sketch *s)
 {
     double m = REGISTERS, z;
     unsigned counts[RANK_MAX + 1] = { 0 };
-    if (!s->top.base)
+    if (!s->top.base && p->counted == p->rows)
         return (uint64_t)s->top.used; /* each has its counter */
     for (int i = 0; i < REGISTERS; i++)
         counts[s->registers[i]]++;
@@ -470,6 +536,7 @@ void profile_json(const struct profile *p, struct json_out *o)
 {
     json_object(o);
     json_put_int(o, "rows", (int64_t)p->rows);
+    json_put_int(o, "counted", (int64_t)p->counted);
     json_key(o, "columns");
     json_array(o);
     for (int i = 0; i < p->n; i++) {
@@ -478,7 +545,7 @@ void profile_json(const struct profile *p, struct json_out *o)
         json_put_text(o, "column", s->column->name);
         json_put_text(o, "type", type_name(s->column->type));
         json_put_int(o, "nulls", (int64_t)s->nulls);
-        json_put_int(o, "distinct", (int64_t)distinct(s));
+        json_put_int(o, "distinct", (int64_t)distinct(p, s));
         put_edges(s, o);
         put_top(s, o);
         json_object_end(o);
