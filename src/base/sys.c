@@ -128,6 +128,21 @@ bool sys_reload_requested(void)
     return r;
 }
 
+int sys_thread(pthread_t *thread, size_t stack, void *(*main)(void *), void *arg, struct err *err)
+{
+    sigset_t all, old;
+    pthread_attr_t attr;
+    sigfillset(&all);
+    pthread_attr_init(&attr);
+    if (stack)
+        pthread_attr_setstacksize(&attr, stack);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    int rc = pthread_create(thread, &attr, main, arg);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    pthread_attr_destroy(&attr);
+    return rc ? err_set(err, ERR_NO_MEMORY, "cannot start a thread: %s", strerror(rc)) : 0;
+}
+
 int sys_mkdirs(const char *path, struct err *err)
 {
     char part[4096];

@@ -4,6 +4,7 @@
 #ifndef QETL_BASE_SYS_H
 #define QETL_BASE_SYS_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -27,6 +28,8 @@ uint64_t sys_random(void); /* 64 random bits from the kernel */
 void sys_signals_init(uint32_t *wake);
 int sys_stop_requested(void);    /* number of SIGTERM/SIGINT so far */
 bool sys_reload_requested(void); /* true once after each SIGHUP */
+/* Start a thread that no signal reaches: those are for the main thread. stack: its bytes; 0: what is usual. -1: no-memory. */
+int sys_thread(pthread_t *thread, size_t stack, void *(*main)(void *), void *arg, struct err *err);
 
 /* 0, or -1: the folder is there afterwards (parents too), mode 0750 when made. */
 int sys_mkdirs(const char *path, struct err *err);

@@ -9,8 +9,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
 #include <unistd.h>
+
+#include "base/sys.h"
 
 enum { STACK = 256 << 10 };
 
@@ -65,18 +66,10 @@ static void *helper_main(void *arg)
 
 int behind_start(struct err *err)
 {
-    sigset_t all, old; /* signals are for the main thread */
-    pthread_attr_t attr;
-    sigfillset(&all);
-    pthread_attr_init(&attr);
-    pthread_attr_setstacksize(&attr, STACK);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
     helper.running = helper.quit = false;
-    helper.started = pthread_create(&helper.thread, &attr, helper_main, NULL) == 0;
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    pthread_attr_destroy(&attr);
-    if (!helper.started)
-        return err_set(err, ERR_NO_MEMORY, "cannot start the thread that writes behind");
+    if (sys_thread(&helper.thread, STACK, helper_main, NULL, err) < 0)
+        return err_in(err, "the thread that writes behind");
+    helper.started = true;
     pthread_mutex_lock(&helper.mutex);
     while (!helper.running)
         pthread_cond_wait(&helper.to_maker, &helper.mutex);

@@ -10,9 +10,10 @@
 #include "read/ahead.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/sys.h"
 
 enum { SLOTS = 4, SLOT = 256 << 10, STACK = 1 << 20 };
 
@@ -131,21 +132,13 @@ static void *helper_main(void *arg)
 int ahead_start(size_t after, void (*cancel)(void *arg), void *arg, struct err *err)
 {
     struct helper *h = &helper;
-    sigset_t all, old; /* signals are for the main thread */
-    pthread_attr_t attr;
-    sigfillset(&all);
-    pthread_attr_init(&attr);
-    pthread_attr_setstacksize(&attr, STACK);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
     h->after = after;
     h->cancel = cancel;
     h->arg = arg;
     h->running = h->quit = false;
-    h->started = pthread_create(&h->thread, &attr, helper_main, h) == 0;
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    pthread_attr_destroy(&attr);
-    if (!h->started)
-        return err_set(err, ERR_NO_MEMORY, "cannot start the thread that unpacks ahead");
+    if (sys_thread(&h->thread, STACK, helper_main, h, err) < 0)
+        return err_in(err, "the thread that unpacks ahead");
+    h->started = true;
     pthread_mutex_lock(&h->mutex);
     while (!h->running)
         pthread_cond_wait(&h->to_consumer, &h->mutex);

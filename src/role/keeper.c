@@ -2,7 +2,6 @@
 #include "role/keeper.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -70,15 +69,10 @@ int keeper_start(struct keeper **out, const struct role *role, struct err *err)
         free(k);
         return -1;
     }
-    sigset_t all, old; /* signals are for the main thread */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    int rc = pthread_create(&k->thread, NULL, keeper_main, k);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    if (rc) {
+    if (sys_thread(&k->thread, 0, keeper_main, k, err) < 0) {
         queue_close(k->queue);
         free(k);
-        return err_set(err, ERR_NO_MEMORY, "cannot start the lease keeper's thread");
+        return err_in(err, "the lease keeper's thread");
     }
     *out = k;
     return 0;

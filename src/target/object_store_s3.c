@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "base/sys.h"
 #include "io/s3.h"
 #include "target/object_store.h"
 
@@ -163,10 +164,10 @@ static int lanes_start(struct upload *u, int n, struct err *err)
             return -1;
         *l = (struct lane){ .u = u, .s3 = b->lanes[u->nlanes] };
         s3_watch(l->s3, lane_tick, u);
-        if (pthread_create(&l->thread, NULL, lane_run, l) != 0)
+        if (sys_thread(&l->thread, 0, lane_run, l, err) < 0)
             break;
     }
-    return u->nlanes ? 0 : err_set(err, ERR_NO_MEMORY, "no thread can be started");
+    return u->nlanes ? 0 : -1;
 }
 
 static void lanes_end(struct upload *u)
