@@ -133,6 +133,66 @@ drain
 is 'killed at each point of the way: each line once' "$(sql 'SELECT count(*), count(DISTINCT id), max(id) FROM clicks')" "$count|$count|$count"
 is '... and no segment is left' "$(segments clicks)" 0
 
+# ---- two streams joined, killed on the way ----
+
+new_site <<INI
+[limits]
+crashes = 1000
+[pipeline orders]
+source = stream:orders
+columns = id:integer!, name:text!, amount:decimal(2)!, at:timestamp!
+table = warehouse.orders
+mode = upsert
+key = id
+event_time = at
+allowed_lateness = 10m
+late = warehouse.late_orders
+after_load = @file:$srcdir/examples/stream-join/join.sql
+segment_bytes = 4K
+backoff = 100ms
+[pipeline visits]
+source = stream:visits
+columns = id:text!, name:text!, page:text!, at:timestamp!
+table = warehouse.visits
+mode = upsert
+key = id
+event_time = at
+allowed_lateness = 10m
+after_load = @file:$srcdir/examples/stream-join/join.sql
+segment_bytes = 3K
+backoff = 100ms
+INI
+sqlite3 "$site/warehouse.db" <"$srcdir/examples/stream-join/tables.sql"
+minutes() { # STREAM FROM TO: an event a minute
+    awk -v stream="$1" -v from="$2" -v to="$3" 'BEGIN {
+        for (i = from; i <= to; i++) {
+            at = sprintf("2024-05-02T%02d:%02d:00Z", int(i / 60), i % 60)
+            if (stream == "orders") printf "{\"id\":%d,\"name\":\"u%d\",\"amount\":%d,\"at\":\"%s\"}\n", i, i % 7, i, at
+            else printf "{\"id\":\"v%d\",\"name\":\"u%d\",\"page\":\"/%d\",\"at\":\"%s\"}\n", i, i % 5, i, at
+        } }'
+}
+from=0
+for point in target-before-commit target-after-commit loader-before-record loader-after-record worker-after-job segment-closed; do
+    minutes orders "$from" $((from + 199)) | qetlctl emit orders >/dev/null
+    minutes visits "$from" $((from + 199)) | qetlctl emit visits >/dev/null
+    from=$((from + 200))
+    : >"$site/all.log"
+    QETL_FAULT=$point:kill start_role all
+    ok "$point: somebody dies there" wait_for 60 grep -q 'a process died' "$site/all.log"
+    kill -9 "$role_pid"
+done
+ok 'an order that comes too late' qetlctl emit orders -e '{"id":9000,"name":"u1","amount":1,"at":"2024-05-01T00:00:00Z"}'
+drain
+is 'killed at each point: all events are there' "$(sql 'SELECT (SELECT count(*) FROM orders), (SELECT count(*) FROM visits)')" '1200|1200'
+is '... joined once, those whose time is over' "$(sql 'SELECT count(*), count(DISTINCT order_id), min(order_id), max(order_id) FROM user_orders')" \
+    '1189|1189|0|1188'
+is '... each with the last visit before it' "$(sql "SELECT count(*) FROM user_orders AS u WHERE u.visited IS NOT (SELECT max(at) FROM visits AS v
+    WHERE v.name = u.name AND v.at <= u.ordered AND v.at > datetime(u.ordered, '-30 minutes'))")" 0
+is '... or with none' "$(sql 'SELECT count(*) > 100, count(page) > 500 FROM user_orders WHERE page IS NULL OR true')" '1|1'
+is '... and the late one beside them' "$(sql 'SELECT id FROM late_orders')" 9000
+is 'status tells of it' "$(qetlctl --json status | jq -c '[.watermarks[] | [.pipeline, .watermark, .late]]')" \
+    '[["orders","2024-05-02T19:49:00.000Z",1],["visits","2024-05-02T19:49:00.000Z",0]]'
+
 # ---- a scanner that waits ----
 
 site_with 'segment_age = 2s'
