@@ -313,19 +313,19 @@ interval = 200ms
 INI
 submit p "$work/eight.csv" >/dev/null
 ok 'interval = 200ms' drain
-gap=$(awk '$3 ~ "^/ok/interval/" { if (t && (!g || $1 - t < g)) g = $1 - t; t = $1 } END { print g }' "$log")
-ok "... requests are no closer to each other ($gap ms)" test "$gap" -ge 150
+took=$(awk '$3 ~ "^/ok/interval/" { first = first ? first : $1; last = $1 } END { print last - first }' "$log")
+ok "... eight requests take seven of them ($took ms)" test "$took" -ge 1000
 
 # ---- a lease is kept while the server takes its time; a crash keeps what was answered ----
-LEASE=2s HEARTBEAT=500ms site_with '' <<INI
+LEASE=5s HEARTBEAT=500ms site_with '' <<INI
 url = $url/slow/{k}
 $facts
 connections = 1
 INI
-keys 25 25 >"$work/slow.csv"
+keys 35 35 >"$work/slow.csv"
 job=$(submit p "$work/slow.csv")
 ok 'a server slower than the lease' drain
-is '... loses no lease' "$(state "$job"),$(field "$job" attempts),$(asked /slow/)" 'loaded,1,25'
+is '... loses no lease' "$(state "$job"),$(field "$job" attempts),$(asked /slow/)" 'loaded,1,35'
 
 LEASE=2s HEARTBEAT=500ms site_with '' <<INI
 url = $url/slower/crash/{k}

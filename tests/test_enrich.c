@@ -1,9 +1,13 @@
-/* What enrichment is made of below the processes: templates, and the cache with what may be asked. */
+/* What enrichment is made of: templates, the cache with what may be asked, and each side of the talk between reader and worker with another
+ * one that says what it should not. */
 #include "test.h"
 
+#include "base/pack.h"
 #include "io/answers.h"
 #include "io/config.h"
 #include "io/template.h"
+#include "pipeline/enrich.h"
+#include "role/enrich.h"
 
 static struct err err;
 
@@ -288,5 +292,219 @@ TEST(enrich, the_ini_says_what_is_asked_and_what_the_table_gets)
     CHECK_EQ(all->n, 5);
     CHECK_STR(all->v[3].name, "address");
     CHECK_EQ(all->v[4].type, TYPE_REAL);
+    config_free(c);
+}
+
+/* ---- the step, with a worker of ours ---- */
+
+struct memory {
+    struct input input;
+    const char *p;
+    size_t n;
+};
+
+static ssize_t memory_read(struct input *in, void *buf, size_t cap, struct err *e)
+{
+    struct memory *m = (struct memory *)in;
+    (void)e;
+    size_t n = m->n < cap ? m->n : cap;
+    memcpy(buf, m->p, n);
+    m->p += n;
+    m->n -= n;
+    return (ssize_t)n;
+}
+
+/* What it answers to each question, by its number. */
+static struct worker {
+    void (*answer)(struct worker *w, uint64_t items, struct buf *out);
+    int questions;
+    uint64_t items, verdicts; /* in all */
+    uint64_t last_verdict;
+} desk;
+
+static void say(struct buf *out, uint64_t item, uint64_t kind, uint64_t fresh, const char *body)
+{
+    pack_u64(out, item);
+    pack_u64(out, kind);
+    pack_u64(out, fresh);
+    pack_bytes(out, body, strlen(body));
+}
+
+static int desk_ask(void *arg, int enrich, struct str question, struct buf *answer, struct err *e)
+{
+    struct unpacker u = { question, false };
+    (void)arg, (void)e;
+    CHECK_EQ(enrich, 0);
+    desk.questions++;
+    for (uint64_t n = take_u64(&u); n > 0; n--) {
+        (void)take_u64(&u);
+        desk.last_verdict = take_u64(&u);
+        desk.verdicts++;
+    }
+    uint64_t items = take_u64(&u);
+    desk.items += items;
+    for (uint64_t i = 0; i < items; i++) {
+        (void)take_u64(&u);
+        (void)take_bytes(&u);
+    }
+    CHECK(!u.bad && !u.rest.n);
+    if (items)
+        desk.answer(&desk, items, answer);
+    return 0;
+}
+
+static int no_file(void *arg, int number, const char *ext, struct err *e)
+{
+    (void)arg, (void)number, (void)ext;
+    return err_set(e, ERR_INTERNAL, "no file is wanted here");
+}
+
+static struct pipeline_counts counts;
+
+/* Three keys in five rows, and one row without. */
+static int enriched(void (*answer)(struct worker *, uint64_t, struct buf *), const char *more)
+{
+    static const char rows[] = "id,k\n1,a\n2,b\n3,a\n4,c\n5,b\n6,\n";
+    static const struct stage stage = { no_file, NULL, 1 << 20 };
+    struct output outputs[PIPELINE_PARTS_MAX + 1] = { 0 };
+    struct config *c;
+    struct pipeline_run *r;
+    int n = 0;
+    FILE *f = fopen(test_file("step.ini"), "w");
+    fprintf(f, "[target w]\nurl = sqlite:w.db\n[enrich e]\nurl = http://h/{k}\ncolumns = name:text, n:integer\n%s"
+               "[pipeline p]\ncolumns = id:integer!, k:text\nenrich = e\ntable = w.t\nmax_rejects = 10\n", more);
+    fclose(f);
+    CHECK_OK(config_load(&c, test_file("step.ini"), NULL, &err), err);
+    desk = (struct worker){ .answer = answer };
+    CHECK_OK(pipeline_start(&r, c, &c->pipelines[0], "u", NULL, NULL, &stage, &err), err);
+    pipeline_asks(r, (struct asker){ .ask = desk_ask });
+    struct memory m = { { .read = memory_read, .size = -1 }, rows, sizeof rows - 1 };
+    int rc = pipeline_object(r, &m.input, "file:///a.csv", &err);
+    rc = rc == 0 ? pipeline_finish(r, outputs, &n, &err) : rc;
+    counts = *pipeline_counts(r);
+    for (int i = 0; i < n; i++)
+        output_clear(&outputs[i]);
+    pipeline_end(r);
+    config_free(c);
+    return rc;
+}
+
+static void one_at_a_time(struct worker *w, uint64_t items, struct buf *out)
+{
+    (void)w;
+    say(out, items - 1, KIND_BODY, true, "{\"name\": \"x\", \"n\": 1}");
+}
+
+TEST(step, asks_again_for_what_was_not_answered)
+{
+    CHECK_OK(enriched(one_at_a_time, ""), err);
+    CHECK_EQ(desk.questions, 3);
+    CHECK_EQ(desk.items, 3 + 2 + 1);
+    CHECK_EQ(desk.verdicts, 0);
+    CHECK_EQ(counts.staged, 6);
+}
+
+static void old_and_cut(struct worker *w, uint64_t items, struct buf *out)
+{
+    for (uint64_t i = 0; i < items; i++)
+        say(out, i, KIND_BODY, w->questions > 1, w->questions > 1 ? "{\"name\": \"x\"}" : "{\"name\":");
+}
+
+TEST(step, an_answer_of_the_cache_that_cannot_be_read_is_asked_for_anew)
+{
+    CHECK_OK(enriched(old_and_cut, ""), err);
+    CHECK_EQ(desk.questions, 2);
+    CHECK_EQ(desk.verdicts, 3);
+    CHECK_EQ(desk.last_verdict, VERDICT_WRONG);
+    CHECK_EQ(counts.staged, 6);
+}
+
+static void always_cut(struct worker *w, uint64_t items, struct buf *out)
+{
+    (void)w;
+    for (uint64_t i = 0; i < items; i++)
+        say(out, i, KIND_BODY, false, "{\"name\":");
+}
+
+TEST(step, asks_for_none_for_ever)
+{
+    CHECK_EQ(enriched(always_cut, ""), -1);
+    CHECK_EQ(err.code, ERR_ENRICH_ANSWER);
+    CHECK_HAS(err.msg, "line 2: k 'a': its answer cannot be read: it is not valid JSON");
+    CHECK_EQ(desk.questions, 3); /* the last one tells the verdicts */
+    CHECK_OK(enriched(always_cut, "on_error = reject\n"), err);
+    CHECK_EQ(counts.rejected, 5);
+    CHECK_EQ(counts.staged, 1);
+}
+
+static void all_null(struct worker *w, uint64_t items, struct buf *out)
+{
+    (void)w;
+    for (uint64_t i = 0; i < items; i++)
+        say(out, i, KIND_BODY, true, "{\"name\": null, \"other\": 1}");
+}
+
+TEST(step, tells_which_answers_were_none)
+{
+    CHECK_OK(enriched(all_null, "on_miss = reject\n"), err);
+    CHECK_EQ(desk.verdicts, 3);
+    CHECK_EQ(desk.last_verdict, VERDICT_MISS);
+    CHECK_EQ(counts.rejected, 6);
+    CHECK_EQ(enriched(all_null, "on_miss = fail\n"), -1);
+    CHECK_EQ(err.code, ERR_ENRICH_MISS);
+}
+
+static void nothing(struct worker *w, uint64_t items, struct buf *out) { (void)w, (void)items, (void)out; }
+static void garbage(struct worker *w, uint64_t items, struct buf *out) { (void)w, (void)items, buf_adds(out, "garbage that is no answer at all"); }
+static void another(struct worker *w, uint64_t items, struct buf *out) { (void)w, say(out, items, KIND_BODY, true, "{}"); }
+static void no_kind(struct worker *w, uint64_t items, struct buf *out) { (void)w, (void)items, say(out, 0, KINDS, true, "{}"); }
+static void cut_off(struct worker *w, uint64_t items, struct buf *out)
+{
+    (void)w, (void)items;
+    say(out, 0, KIND_BODY, true, "{}");
+    out->n--;
+}
+
+TEST(step, takes_no_answer_that_is_none)
+{
+    void (*const wrong[])(struct worker *, uint64_t, struct buf *) = { nothing, garbage, another, no_kind, cut_off };
+    for (size_t i = 0; i < COUNT_OF(wrong); i++) {
+        CHECK_EQ(enriched(wrong[i], ""), -1);
+        CHECK_EQ(err.code, ERR_INTERNAL);
+    }
+}
+
+/* ---- the worker, with a reader of ours ---- */
+
+TEST(worker, takes_no_question_that_is_none)
+{
+    struct config *c;
+    struct enrich *e;
+    FILE *f = fopen(test_file("desk.ini"), "w");
+    fputs("[qetl]\ndatabase = queue.db\n[target w]\nurl = sqlite:w.db\n[enrich e]\nurl = http://h/{k}\ncolumns = name:text\n", f);
+    fclose(f);
+    CHECK_OK(config_load(&c, test_file("desk.ini"), NULL, &err), err);
+    CHECK_OK(enrich_open(&e, c, &err), err);
+    CHECK(enrich_fd(e) >= 0);
+    const uint64_t wrong[][4] = { { 1, 0, 0, 0 },       /* a verdict on nothing */
+                                  { 0, 5000, 0, 0 },    /* too many items */
+                                  { 0, 1, 0, 1 << 20 }, /* longer than the question */
+                                  { UINT64_MAX, 0, 0, 0 } };
+    for (size_t i = 0; i < COUNT_OF(wrong); i++) {
+        CHECK_EQ(enrich_ask(e, 0, (struct str){ (const char *)wrong[i], sizeof wrong[i] }, &err), -1);
+        CHECK_EQ(err.code, ERR_INTERNAL);
+    }
+    CHECK_EQ(enrich_ask(e, 0, (struct str){ "xyz", 3 }, &err), -1);
+    CHECK_EQ(enrich_ask(e, 1, (struct str){ "", 0 }, &err), -1);
+    const uint64_t none[2] = { 0, 0 };
+    int fd = -1;
+    uint64_t bytes = 1;
+    CHECK_EQ(enrich_tick(e, &fd, &bytes, &err), 0);
+    CHECK_OK(enrich_ask(e, 0, (struct str){ (const char *)none, sizeof none }, &err), err);
+    CHECK_EQ(enrich_ask(e, 0, (struct str){ (const char *)none, sizeof none }, &err), -1); /* before the first one has its answer */
+    CHECK_EQ(enrich_tick(e, &fd, &bytes, &err), 1);
+    CHECK(fd >= 0 && bytes == 0);
+    close(fd);
+    enrich_close(e);
     config_free(c);
 }
