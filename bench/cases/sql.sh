@@ -4,7 +4,7 @@ sql_site() { new_site 2 "$@"; qetlctl submit orders "$data/orders.csv"; }
 sql_plain_before() { sql_site; }
 sql_plain() { drain; }
 sql_plain_rows() { site_rows; }
-sql_where_before() { sql_site 'where = id >= 0 AND channel IS NOT 'none''; }
+sql_where_before() { sql_site "where = id >= 0 AND channel IS NOT 'none'"; }
 sql_where() { drain; }
 sql_where_rows() { site_rows; }
 sql_compute_before() { sql_site 'compute = total:real = price * quantity'; }
