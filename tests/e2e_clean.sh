@@ -38,7 +38,7 @@ is 'CSV: the row that passes is loaded as it was cleaned' "$(sql 'SELECT * FROM 
 is '... the others are refused, with column, value and reason' "$(qetlctl --json rejects 1 | jq -c '.rejects[] | [.line, .reason, .column, .value]')" \
     '[3,"outside","amount","2000"]
 [4,"pattern","mail","nobody"]'
-like '... as they were read' "$(qetlctl rejects 1)" '"row":"3,eve,,I,n/a,nobody"'
+like '... as they were read' "$(qetlctl rejects export 1 --format jsonl)" '"row":"3,eve,,I,n/a,nobody"'
 
 cat >"$work/a.jsonl" <<'JSON'
 {"id": 5, "name": " ola  nordmann", "phone": 4712, "status": "I", "amount": null, "mail": "O@N.no", "note": "x"}
@@ -98,5 +98,5 @@ is 'the members of an archive, and JSON' "$(sql 'SELECT * FROM lines')" '1|1|one
 printf 'id\n1\nx\n' >"$WWW/s.csv"
 qetlctl run secret "$HTTP/files/s.csv?token=hunter2" >/dev/null
 is 'a secret of the URI is not among them' "$(sql 'SELECT count(*), sum(src LIKE "%s.csv%"), sum(src LIKE "%hunter2%") FROM secret')" '1|1|0'
-unlike '... nor in the rejects' "$(qetlctl rejects "$(qetlctl --json jobs --limit 1 | jq '.jobs[0].id')")" hunter2
+unlike '... nor in the rejects' "$(qetlctl --json rejects show "$(qetlctl --json jobs --limit 1 | jq '.jobs[0].id')")" hunter2
 done_testing

@@ -36,7 +36,7 @@ rm -rf "$site"/queue.db*
 one_document 'submit -, before there is a queue' qetlctl --json submit - <<<'{"pipeline":"p","objects":["'"$work"'/first.csv"]}'
 rm -rf "$site"/queue.db*
 one_document 'init' qetlctl --json init
-for verb in status jobs errors workers doctor help 'help submit' 'prune --older 1d' 'retry --dead' 'jobs --state dead' 'errors --code io' 'workers --all'; do
+for verb in status jobs errors workers doctor help 'help submit' 'rejects list' 'prune --older 1d' 'retry --dead' 'jobs --state dead' 'errors --code io' 'workers --all'; do
     one_document "$verb, of nothing" qetlctl --json $verb
     one_document "$verb, with --json behind" qetlctl $verb --json
 done
@@ -67,7 +67,7 @@ submit_and_wait() {
 one_document 'submit --wait' submit_and_wait
 for verb in show explain rejects errors status; do one_document "$verb of a job" qetlctl --json $verb 1; done
 one_document 'infer' qetlctl --json infer "$work/none.csv"
-is 'rejects: a list, the same as the lines without --json' "$(qetlctl --json rejects 1 | jq -c '.rejects[]')" "$(qetlctl rejects 1 | jq -c .)"
+is 'rejects: a list, the same as the lines of export' "$(qetlctl --json rejects 1 | jq -c '.rejects[]')" "$(qetlctl rejects export 1 --format jsonl | jq -c .)"
 is '... of none: an empty list' "$(qetlctl --json rejects 2)" '{"rejects":[]}'
 is '... of many: all of them' "$(qetlctl --json rejects 3 | jq '.rejects | length')" 3000
 

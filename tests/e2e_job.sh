@@ -59,7 +59,7 @@ is 'typed rows: UTC, NULL tokens, quotes, embedded newline' "$(sql "SELECT id, p
 3||say "hi"|0.05|'
 is 'NULL is NULL' "$(sql 'SELECT count(*) FROM orders WHERE customer IS NULL AND id = 2 OR placed IS NULL AND id = 3')" 2
 is 'the ledger has the job' "$(sql "SELECT count(*) FROM qetl_load WHERE uid = '$(field 1 uid)'")" 1
-is 'a reject keeps its reason, place and row' "$(qetlctl rejects 1 | jq -c '[.reason, .column, .value, .member, .line, .row]')" \
+is 'a reject keeps its reason, place and row' "$(qetlctl --json rejects 1 | jq -c '.rejects[] | [.reason, .column, .value, .member, .line, .row]')" \
     '["not-integer","id","x","orders.csv",5,"x,,,,"]'
 is 'the object keeps its ETag' "$(qetlctl --json show 1 | jq -r '.objects[0].etag | length > 3')" true
 
@@ -127,7 +127,7 @@ is 'status counts' "$(qetlctl --json status | jq -c '.pipelines[] | select(.pipe
 is 'jobs lists newest first' "$(qetlctl --json jobs --limit 1 | jq -r '.jobs[0].pipeline')" guessed
 is 'errors has the failed one' "$(qetlctl --json errors | jq -r '.errors[0].code')" rejects
 died=$(qetlctl --json jobs --state dead --pipeline shop | jq '.jobs[0].id')
-is 'its rejects can be looked at' "$(qetlctl rejects "$died" | jq -r .reason | wc -l) $(qetlctl --json rejects "$died" | jq '.rejects | length')" '1 1'
+is 'its rejects can be looked at' "$(qetlctl rejects export "$died" --format jsonl | jq -r .reason | wc -l) $(qetlctl --json rejects "$died" | jq '.rejects | length')" '1 1'
 is '... show counts them, and that nothing was staged' "$(qetlctl --json show "$died" | jq -c '[.job.rows_rejected, .job.rows_staged, .outputs[0].kind, .outputs[0].rows]')" '[1,0,"rejects",1]'
 is 'workers are registered' "$(qetlctl --json workers | jq -c '[.workers[] | select(.alive) | .role] | sort')" '["loader","worker"]'
 is '... with what they did' "$(qetlctl --json workers | jq '[.workers[] | select(.role == "worker") | .processed] | add')" 6

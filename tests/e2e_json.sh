@@ -5,6 +5,8 @@
 need sqlite3 sqlite3
 need jq jq
 new_site <<INI
+[limits]
+row = 64K
 [remote place]
 url = http://127.0.0.1:9/
 connections = 1
@@ -71,7 +73,7 @@ prints() { # SECTION ARGUMENTS...
 }
 
 printf 'id\n1\n2\n' >"$work/good.csv"
-{ printf 'id\nx\n' && head -c 100000 /dev/zero | tr '\0' y && echo; } >"$work/some.csv"
+{ printf 'id\nx\n\377\n' && head -c 100000 /dev/zero | tr '\0' y && echo; } >"$work/some.csv"
 ln -s /nowhere/at/all "$work/lake"
 prints check check
 printf '[qetl]\nnix = 1\n' >"$work/faulty.ini"
@@ -113,6 +115,7 @@ prints show show "$last"        # objects
 prints show show "$((last - 3))" # rejects
 prints show show "$((last + 1))" # errors
 prints explain explain "$there"
+prints 'rejects list' rejects list
 prints rejects rejects "$((last - 3))"
 prints query query warehouse 'SELECT 1 AS a'
 prints infer infer "$work/good.csv"

@@ -52,12 +52,12 @@ qetlctl --json run t "$work/kinds.csv" >"$work/out" 2>&1
 is 'read = staged + rejected + filtered' "$(jq -c '.job | [.state, .rows_read, .rows_loaded, .rows_rejected, .rows_filtered, .rows_read == .rows_staged + .rows_rejected + .rows_filtered]' "$work/out")" \
     '["loaded",12,3,9,0,true]'
 is 'the good ones are in the table' "$(sql 'SELECT group_concat(id) FROM t')" '1,7,8'
-is 'the bad ones are in the rejects, each with its line' "$(qetlctl rejects 1 | jq -sc 'map(.line)')" '[3,4,5,6,7,8,9,12,14]'
-is '... and its reason' "$(qetlctl rejects 1 | jq -r 'select((.reason | length) == 0) | .line' | wc -l)" 0
-is '... and its bytes' "$(qetlctl rejects 1 | jq -r 'select(.line == 6).row')" '3,2026-01-01,1.5.5,no decimal'
+is 'the bad ones are in the rejects, each with its line' "$(qetlctl rejects export 1 --format jsonl | jq -sc 'map(.line)')" '[3,4,5,6,7,8,9,12,14]'
+is '... and its reason' "$(qetlctl rejects export 1 --format jsonl | jq -r 'select((.reason | length) == 0) | .line' | wc -l)" 0
+is '... and its bytes' "$(qetlctl rejects export 1 --format jsonl | jq -r 'select(.line == 6).row')" '3,2026-01-01,1.5.5,no decimal'
 { echo id,on,amount; awk 'BEGIN { for (i = 1; i <= 40000; i++) print (i % 400 ? i : "bad" i) ",2026-01-01,1" }'; } >"$work/many.csv"
 qetlctl --json run t "$work/many.csv" >"$work/out" 2>&1
-is 'a hundred rejects among many' "$(jq -c '.job | [.state, .rows_read, .rows_loaded, .rows_rejected]' "$work/out"), $(qetlctl rejects 2 | jq -r .value | sort -u | wc -l)" \
+is 'a hundred rejects among many' "$(jq -c '.job | [.state, .rows_read, .rows_loaded, .rows_rejected]' "$work/out"), $(qetlctl rejects export 2 --format jsonl | jq -r .value | sort -u | wc -l)" \
     '["loaded",40000,39900,100], 100'
 
 # ---- 7: secrets ----

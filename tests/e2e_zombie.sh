@@ -43,7 +43,7 @@ first_lost() { grep -q 'the lease was lost; the outcome was not recorded' "$site
 
 all_is_of_the_second() {
     is "$1: the rows are those of the second" "$(sql 'SELECT version, count(*) FROM t GROUP BY version')" 'new|18000'
-    is '... and the rejects' "$(qetlctl rejects 1 | jq -r .row | sed 's/.*,//' | sort | uniq -c | tr -s ' ')" ' 2000 new'
+    is '... and the rejects' "$(qetlctl rejects export 1 --format jsonl | jq -r .row | sed 's/.*,//' | sort | uniq -c | tr -s ' ')" ' 2000 new'
     is '... and the attempts' "$(queue_sql "SELECT group_concat(outcome, ' ') FROM (SELECT outcome FROM attempt WHERE job = 1 ORDER BY token)")" 'crashed staged loaded'
     stop_roles
     is '... and nothing is left in the spool' "$(staged_names)" ''

@@ -638,6 +638,124 @@ TEST(job, the_rejects_of_a_dead_job_stay_until_it_is_retried)
     stop();
 }
 
+static int64_t load_with_rejects(void)
+{
+    int64_t id = submit_plain();
+    struct lease l = claim_one();
+    struct output out = { .kind = OUTPUT_REJECTS, .number = 1, .ext = "jsonl", .rows = 2, .bytes = 4, .spec = (char *)"{}" };
+    struct staged_job j;
+    buf_add(&out.inlined, "{}\n\n", 4);
+    struct finish f = { .lease = &l, .outcome = OUT_STAGED, .outputs = &out, .noutputs = 1, .rows_read = 9, .rows_rejected = 2 };
+    finish(&f);
+    job_lease_clear(&l);
+    buf_clear(&out.inlined);
+    CHECK_EQ(load_claim(&j, 1), 1);
+    load_end(&j, LOAD_LOADED);
+    CHECK_STR(state_of(id), "loaded");
+    return id;
+}
+
+static int replay(int64_t refused, int64_t *id)
+{
+    char uid[SYS_UID_LEN + 1];
+    struct job_new n = { .pipeline = "p", .target = "t", .attempts_max = 1, .objects = STR("[\"rejects:X\"]") };
+    return job_replay(q, refused, &n, id, uid, &err);
+}
+
+static int take_rejects(void *arg, const struct rejects_row *r)
+{
+    struct rejects_row *to = arg;
+    *to = *r;
+    to->uid = to->pipeline = to->state = to->spec = NULL;
+    to->replay_state = r->replay_state ? job_state_name((enum job_state)job_state_by_name(r->replay_state)) : NULL;
+    return 0;
+}
+
+TEST(job, rejects_are_read_again_by_one_job_at_a_time_and_loaded_once)
+{
+    struct rejects_row row = { 0 };
+    struct rejects_filter filter = { .pipeline = "p" };
+    char uid[SYS_UID_LEN + 1];
+    int64_t first, second, third, of = 0;
+    start();
+    int64_t plain = submit_plain();
+    CHECK_EQ(replay(plain, &first), -1);
+    CHECK_HAS(err.msg, "is ready: only rejects of a loaded job");
+    CHECK_OK(job_cancel(q, plain, &err), err);
+    int64_t id = load_with_rejects();
+    CHECK_OK(replay(id, &first), err);
+    CHECK_EQ(job_replay_of(q, first, &of, uid, &err), 1);
+    CHECK_EQ(of, id);
+    CHECK_EQ(job_replay_of(q, id, &of, uid, &err), 0);
+    CHECK_EQ(replay(id, &second), -1);
+    CHECK_EQ(err.code, ERR_STATE);
+    CHECK_HAS(err.msg, "already, and is ready");
+
+    struct lease l = claim_one(); /* it dies: the next takes its place, and it cannot be tried again beside that one */
+    CHECK_EQ(l.id, first);
+    CHECK(fail_with(&l, ERR_CONFIG, 0));
+    CHECK_STR(state_of(first), "dead");
+    CHECK_OK(replay(id, &second), err);
+    CHECK_STR(state_of(first), "cancelled");
+    CHECK_EQ(job_retry(q, first, &err), -1);
+    CHECK_OK(job_cancel(q, second, &err), err);
+    CHECK_OK(replay(id, &third), err);
+    CHECK_OK(job_rejects(q, &filter, take_rejects, &row, &err), err);
+    CHECK_EQ(row.id, id);
+    CHECK_EQ(row.rows, 2);
+    CHECK_EQ(row.kept, 2);
+    CHECK_EQ(row.replay, third);
+    CHECK_STR(row.replay_state, "ready");
+
+    l = claim_one();
+    CHECK_EQ(l.id, third);
+    CHECK(stage(&l));
+    CHECK_EQ(replay(id, &first), -1);
+    struct staged_job j;
+    CHECK_EQ(load_claim(&j, 1), 1);
+    load_end(&j, LOAD_LOADED);
+    CHECK_EQ(replay(id, &first), -1);
+    CHECK_HAS(err.msg, "already, and is loaded");
+
+    CHECK_OK(job_undone(q, third, &err), err); /* its rows went out again */
+    CHECK_OK(replay(id, &first), err);
+    stop();
+}
+
+static int64_t prune_all(void)
+{
+    struct prune all = { .before = sys_now_ms() + 1000 };
+    int64_t n;
+    CHECK_OK(job_prune(q, &all, &n, &err), err);
+    return n;
+}
+
+TEST(job, who_is_pruned_takes_its_rejects_along_but_not_while_somebody_reads_them)
+{
+    int64_t again;
+    start();
+    int64_t id = load_with_rejects();
+    CHECK_OK(replay(id, &again), err);
+    CHECK_EQ(prune_all(), 0);
+    struct lease l = claim_one();
+    CHECK(stage(&l));
+    struct staged_job j;
+    CHECK_EQ(load_claim(&j, 1), 1);
+    load_end(&j, LOAD_LOADED);
+    CHECK_OK(db_exec(queue_db(q), "UPDATE job SET created = 1, finished = CASE id WHEN 1 THEN finished ELSE 1 END", &err), err); /* only the one that read them */
+    struct prune old = { .before = 1000 };
+    int64_t n;
+    CHECK_OK(job_prune(q, &old, &n, &err), err);
+    CHECK_EQ(n, 1);
+    CHECK_EQ(replay(id, &again), -1); /* it is forgotten, and what it did is not */
+    CHECK_HAS(err.msg, "already, and is loaded");
+    CHECK_EQ(prune_all(), 1);
+    CHECK_EQ(one_int("SELECT count(*) FROM replay"), 0);
+    CHECK_EQ(replay(id, &again), -1);
+    CHECK_EQ(err.code, ERR_NOT_FOUND);
+    stop();
+}
+
 /* ---- stage and load ---- */
 
 TEST(job, outputs_reach_the_loader_as_they_were_staged)

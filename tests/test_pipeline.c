@@ -335,3 +335,177 @@ TEST(pipeline, no_event_is_ahead_of_the_clock)
     CHECK_EQ(o.counts.greatest, EVENT_NONE);
     outcome_clear(&o);
 }
+
+/* ---- refused rows, read again ---- */
+
+/* The rejects of a run that goes through. The caller frees. */
+static char *rejects_of(const char *pipelines, const char *uri, const char *text, struct outcome *o)
+{
+    *o = RUN(pipelines, uri, text);
+    CHECK_OK(o->rc, o->err);
+    for (int i = 0; i < o->noutputs; i++)
+        if (o->outputs[i].kind == OUTPUT_REJECTS) {
+            CHECK(!o->outputs[i].in_file);
+            return strdup(o->outputs[i].inlined.p);
+        }
+    return strdup("");
+}
+
+#define P "[pipeline p]\ntable = w.t\nmax_rejects = 1000\n"
+
+/* What no rule mends is refused again, for the same reason and at the same place: byte for byte what was kept before. */
+TEST(pipeline, rows_that_are_refused_again_are_the_same_rejects)
+{
+    static const struct { const char *ini, *uri, *text; } cases[] = {
+        { P "columns = id:integer!, name\n", "file:///a.csv", "id,name\n1,a\nx,b\n\"y\n\",c\r\nz\n2,\"a\"b\nq,\"\",\n" },
+        { P "columns = id:integer!, name\n", "file:///a.csv", "name;more;id\na;b;x\na;\"b;1\na;\"b;1\na;\"b\n;\";y\n" "a\377;b;1\n" },
+        { P "columns = id:integer!, name\ncomment = #\nskip_lines = 2\n", "file:///a.csv", "one\ntwo\n#three\n\"id\",\"na\nme\",name\n#four\nx,1,2\n5\n" },
+        { P "columns = id:integer!\nheader = no\n", "file:///a.csv", "x\n\ny\rz\n1\n" },
+        { P "columns = id:integer!, name\nheader = no\nformat = csv\n", "file:///a.csv", "x,1\r2,2\r\"y\n\",\r" },
+        { P "columns = id:integer!, name\nformat = tsv\nquote = none\n", "file:///a.csv", "id\tname\nx\t\"\n1\t2\t3\n" },
+        { P "columns = id:integer!, name\n", "file:///a.csv", "sep=|\nid|name\nx|1\ny\n" },
+        { P "columns = id:integer!, name\nencoding = latin1\n", "file:///a.csv", "id,name\n\344,\366\n1,2,\374\n" },
+        { P "columns = id:integer!, name\nencoding = utf-8-replace\n", "file:///a.csv", "id,name\n\344,\366\n" },
+        { P "columns = id:integer!, name\nragged = fill\ntrim = yes\n", "file:///a.csv", "id,name\n x ,\n1,2,3\n" },
+        { P "columns = id:integer!, name\n", "file:///a.jsonl", "{\"id\":1}\n{\"id\":\"x\",\"name\":\"a\"}\n\n{\"id\":\n[1]\n{\"id\":2,\"id\":3}\n7\n{}}\n" },
+        { P "columns = id:integer!, name?\n", "file:///a.json", "[{\"id\":1},\n {\"id\":\n\"x\"}, 5, [2], \"t\", {\"id\":{}} , {bad}]" },
+        { P "columns = id:integer!, name?\nrecords = a.b\n", "file:///a.json", "{\"n\":1,\"a\":{\"b\":[{\"id\":\"x\"},\n{\"id\":null}]}}" },
+        { P "columns = id:integer!, name?\nformat = jsonl\n", "file:///a.json", "{\"id\":1}\n{\"rows\":[{\"id\":7}],\"x\":1}\n" },
+        { "[pipeline p]\nformat = message\nmax_rejects = 9\n[pipeline p.a]\ntable = w.a\ncolumns = id:integer!\n"
+          "[pipeline p.b]\ntable = w.b\ncolumns = n:integer!\n", "file:///m.json",
+          "[{\"table\":\"b\",\"data\":[{\"n\":1},{\"n\":\"x\"}]},{\"table\":\"a\",\"data\":[{\"id\":\"y\"}]}]" },
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct outcome first, again;
+        char *refused = rejects_of(cases[i].ini, cases[i].uri, cases[i].text, &first);
+        if (!*refused)
+            fail_msg("case %zu has no rejects", i);
+        char *once_more = rejects_of(cases[i].ini, "rejects:U", refused, &again);
+        if (strcmp(refused, once_more))
+            fail_msg("case %zu: kept\n%sread again\n%s", i, refused, once_more);
+        CHECK_EQ(again.counts.read, again.counts.rejected);
+        CHECK_EQ(again.counts.rejected, first.counts.rejected);
+        free(refused);
+        free(once_more);
+        outcome_clear(&first);
+        outcome_clear(&again);
+    }
+}
+
+static void check_mended(const char *before, const char *after, const char *text, uint64_t refused, uint64_t staged)
+{
+    struct outcome o;
+    char *kept = rejects_of(before, "file:///a.csv", text, &o);
+    if (o.counts.rejected != refused)
+        fail_msg("%s: %llu rejected, not %llu", before, (unsigned long long)o.counts.rejected, (unsigned long long)refused);
+    outcome_clear(&o);
+    o = RUN(after, "rejects:U", kept);
+    CHECK_OK(o.rc, o.err);
+    if (o.counts.staged != staged)
+        fail_msg("%s: %llu staged, not %llu", after, (unsigned long long)o.counts.staged, (unsigned long long)staged);
+    outcome_clear(&o);
+    free(kept);
+}
+
+TEST(pipeline, a_mended_rule_takes_the_rows_that_it_is_about)
+{
+    check_mended(P "columns = id:integer!, n:integer\n", P "columns = id:integer!, n:text\n", "id,n\n1,2\n2,x\n3,y\n", 2, 2);
+    check_mended(P "columns = id:integer!, n\nformat = csv\nragged = fill\n", P "columns = id:integer!, n\nformat = csv\nragged = fill\n",
+                 "id,n\n1,2\nx,2\n", 1, 0);
+    check_mended(P "columns = id:integer!, n\n", P "columns = id:integer!, n\nencoding = latin1\n",
+                 "id,n\n1,\344\n2,\366\n3,o\n", 2, 2);
+    check_mended(P "columns = id:integer!, n\n", P "columns = id:integer!, n\nquote = none\n", "id,n\n1,\"a\n2,\"b\n3,c\n", 2, 2);
+    check_mended(P "columns = id:integer!, n\n", P "columns = id:integer!, n\nragged = fill\n", "id,n\n1\n2,\"\",\n3,c\n", 2, 2);
+    check_mended(P "columns = id:integer!, n\n", P "columns = id:integer!, n\ncomment = #\n", "id,n\n1,a\n#2,a\n", 1, 0);
+    struct outcome o;
+    char *bytes = rejects_of(P "columns = id:integer!, n\n", "file:///a.csv", "id,n\n1,\344\nx,\344\ny,\344\n", &o), *text;
+    outcome_clear(&o); /* what was decoded by then is not decoded again */
+    text = rejects_of(P "columns = id:integer!, n\nencoding = latin1\n", "rejects:U", bytes, &o);
+    outcome_clear(&o);
+    CHECK_HAS(text, "\"encoding\":\"latin1\"");
+    CHECK_HAS(text, "\"row\":\"x,\303\244\"");
+    CHECK(!strstr(strstr(text, "context") + 1, "context")); /* once for both */
+    o = RUN(P "columns = id, n\nencoding = latin1\n", "rejects:V", text);
+    CHECK_EQ(o.counts.staged, 2);
+    outcome_clear(&o);
+    free(bytes);
+    free(text);
+    /* some are taken, the others can be read once more */
+    char *kept = rejects_of(P "columns = id:integer!, n:integer\n", "file:///a.csv", "id,n\n1,x\n2,y\ny,z\n", &o);
+    outcome_clear(&o);
+    char *rest = rejects_of(P "columns = id:integer!, n\n", "rejects:U", kept, &o);
+    CHECK_EQ(o.counts.staged, 2);
+    outcome_clear(&o);
+    o = RUN(P "columns = id, n\n", "rejects:V", rest);
+    CHECK_EQ(o.counts.staged, 1);
+    outcome_clear(&o);
+    free(kept);
+    free(rest);
+    check_mended(P "columns = a:integer!, b:text?\n", P "columns = a:text, b:text?\n", "b,c,a\n1,2,x\n", 1, 1);
+}
+
+TEST(pipeline, rows_read_again_have_the_place_that_they_came_from)
+{
+    struct outcome o;
+    char *kept = rejects_of(P "columns = id:integer!, n:integer, s from _source, m from _member, l:integer from _line\n", "file:///in/a.csv",
+                            "id,n\n1,1\n2,x\n3,y\n4,\"z\nz\"\n", &o);
+    outcome_clear(&o);
+    o = RUN(P "columns = id:integer!, n, s:integer from _source, m from _member, l:integer from _line\n", "rejects:U", kept);
+    CHECK_OK(o.rc, o.err);
+    CHECK_EQ(o.counts.rejected, 3); /* by _source, which is no number: so that it is seen */
+    CHECK_HAS(o.outputs[1].inlined.p, "\"column\":\"s\",\"value\":\"file:///in/a.csv\"");
+    CHECK_HAS(o.outputs[1].inlined.p, "\"object\":\"file:///in/a.csv\",\"member\":\"a.csv\",\"line\":3,\"offset\":9,");
+    CHECK_HAS(o.outputs[1].inlined.p, "\"line\":5,\"offset\":17,");
+    outcome_clear(&o);
+    free(kept);
+}
+
+TEST(pipeline, rows_that_would_not_be_the_same_are_not_read_again)
+{
+    static const struct { const char *ini, *why; } cases[] = {
+        { P "columns = id:integer!\nmode = replace\n", "mode = replace" },
+        { P "columns = id:integer!\nmode = upsert\nkey = id\nmissing = delete\n", "missing = delete" },
+        { P "columns = id:integer!\nformat = jsonl\n", "were read as csv, and format = jsonl now" },
+        { P "columns = id:integer!\nencoding = utf-16\n", "encoding = utf-16 now" },
+        { "[pipeline p]\nmax_rejects = 9\n[pipeline p.a]\ntable = w.t\ncolumns = id\n", "[pipeline p]" },
+    };
+    struct outcome o;
+    char *kept = rejects_of(P "columns = id:integer!\n", "file:///in/a.csv", "id\nx\n", &o);
+    outcome_clear(&o);
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        o = RUN(cases[i].ini, "rejects:U", kept);
+        CHECK_EQ(o.rc, -1);
+        CHECK_EQ(o.err.code, ERR_STATE);
+        CHECK_HAS(o.err.msg, cases[i].why);
+        outcome_clear(&o);
+    }
+    free(kept);
+    kept = rejects_of(P "columns = id:integer!\nheader = no\n", "file:///in/a.csv", "x\n", &o);
+    outcome_clear(&o);
+    o = RUN(P "columns = id:integer!\n", "rejects:U", kept);
+    CHECK_HAS(o.err.msg, "without a header");
+    outcome_clear(&o);
+    free(kept);
+}
+
+TEST(pipeline, a_row_that_is_not_kept_whole_stays_refused)
+{
+    struct outcome o;
+    AUTO(buf_clear) struct buf text = { 0 };
+    buf_adds(&text, "id,n\nx,1\n2,");
+    for (int i = 0; i < 3000; i++)
+        buf_addc(&text, 'a');
+    buf_adds(&text, "\n");
+    char *kept = rejects_of("[limits]\nrow = 1K\n" P "columns = id:integer!, n\n", "file:///in/a.csv", text.p, &o);
+    CHECK_EQ(o.counts.rejected, 2);
+    outcome_clear(&o);
+    o = RUN("[pipeline p]\ntable = w.t\nmax_rejects = 1%, 5\ncolumns = id:text!, n\n", "rejects:U", kept);
+    CHECK_OK(o.rc, o.err); /* half of them, and yet no share of a whole */
+    CHECK_EQ(o.counts.read, 2);
+    CHECK_EQ(o.counts.staged, 1);
+    CHECK_EQ(o.counts.rejected, 1);
+    CHECK_HAS(o.outputs[1].inlined.p, "\"reason\":\"row-too-long\"");
+    CHECK_HAS(o.outputs[1].inlined.p, "\"cut\":true");
+    free(kept);
+    outcome_clear(&o);
+}

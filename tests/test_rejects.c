@@ -79,7 +79,7 @@ TEST(rejects, a_whole_row_has_no_column_and_hostile_bytes_stay_json)
     rejects_clear(&r);
 }
 
-TEST(rejects, long_values_and_rows_are_cut_between_characters)
+TEST(rejects, long_values_are_cut_between_characters_and_rows_only_where_nobody_reads_them_again)
 {
     struct err err = { 0 };
     struct stage stage = { open_file, NULL, 100000 };
@@ -94,6 +94,14 @@ TEST(rejects, long_values_and_rows_are_cut_between_characters)
              err);
     struct str line = { r.out.inlined.p, r.out.inlined.n - 1 };
     CHECK_EQ(member_of(line, "value").n, 199 + 2);
+    CHECK_EQ(member_of(line, "row").n, sizeof row + 2);
+    CHECK(!memmem(line.p, line.n, "\"cut\"", 5));
+    line = (struct str){ r.head.inlined.p, r.head.inlined.n - 1 }; /* of a job that dies */
+    CHECK_EQ(member_of(line, "row").n, 2000 + 2);
+    CHECK_SLICE(member_of(line, "cut"), "true");
+    buf_reset(&r.out.inlined);
+    CHECK_OK(rejects_add(&r, REJECT_ROW_TOO_LONG, NULL, (struct str){ 0 }, &place, &err), err); /* is not there whole */
+    line = (struct str){ r.out.inlined.p, r.out.inlined.n - 1 };
     CHECK_EQ(member_of(line, "row").n, 2000 + 2);
     CHECK_SLICE(member_of(line, "cut"), "true");
     memset(value, 0x80, sizeof value); /* no UTF-8 at all: cut at the limit */
@@ -254,4 +262,118 @@ TEST(rejects, a_full_disk_is_an_error_and_not_a_crash)
     CHECK_EQ(rejects_finish(&r, 1, &out, &err), -1);
     CHECK_EQ(err.code, ERR_DISK_FULL);
     rejects_clear(&r);
+}
+
+/* ---- the way back ---- */
+
+struct bytes {
+    struct input input;
+    struct str left;
+    size_t step; /* bytes at a time */
+};
+
+static ssize_t bytes_read(struct input *in, void *buf, size_t cap, struct err *err)
+{
+    (void)err;
+    struct bytes *b = (struct bytes *)in;
+    size_t n = b->left.n < b->step ? b->left.n : b->step;
+    n = n < cap ? n : cap;
+    memcpy(buf, b->left.p, n);
+    b->left = (struct str){ b->left.p + n, b->left.n - n };
+    return (ssize_t)n;
+}
+
+TEST(rejects, what_was_written_is_read_again_whatever_bytes_it_has)
+{
+    struct err err = { 0 };
+    struct stage stage = { open_file, NULL, 1 << 20 };
+    static const struct reject_context csv = { "orders.a", "csv", "latin1", ';', true, STR("id;\"a\nb\""), false },
+                                       json = { "orders.b", "json", "utf-8", 0, false, { 0 }, true };
+    static char all[256 * 40];
+    for (size_t i = 0; i < sizeof all; i++)
+        all[i] = (char)(i * 7 + i / 256);
+    const struct str rows[] = { STR("x;\"y\nz\""), { all, sizeof all }, STR(""), STR("{\"a\":\"\xc3\xa4\"}") };
+    struct rejects r;
+    rejects_init(&r, &stage, 0, no_limit);
+    rejects_at(&r, "w.a", "file:///a.zip", "a.csv");
+    rejects_know(&r, &csv);
+    for (uint64_t i = 0; i < 3; i++) {
+        struct place place = { i + 2, i * 10, rows[i] };
+        CHECK_OK(rejects_add(&r, REJECT_NOT_INTEGER, "id", STR("x"), &place, &err), err);
+    }
+    rejects_at(&r, "w.b", "file:///a.zip", "b.json");
+    struct place lost = { 0, 0, { NULL, 0 } }; /* a row that nobody has */
+    CHECK_OK(rejects_add(&r, REJECT_NULL, "id", STR(""), &lost, &err), err);
+    rejects_know(&r, &json);
+    struct place place = { 9, 90, rows[3] };
+    CHECK_OK(rejects_add(&r, REJECT_NULL, NULL, STR(""), &place, &err), err);
+    r.member = NULL; /* a step gave this one */
+    CHECK_OK(rejects_add(&r, REJECT_NULL, NULL, STR(""), &place, &err), err);
+    struct output out;
+    CHECK_OK(rejects_finish(&r, 6, &out, &err), err);
+    CHECK_EQ(out.rows, 6);
+    CHECK_HAS(out.spec, "{\"first\":\"member 'a.csv', line 2, byte 0, column 'id', value \\\"x\\\": not an integer [not-integer]\"");
+    CHECK_HAS(out.spec, "\"reasons\":[{\"reason\":\"null\",\"rows\":3},{\"reason\":\"not-integer\",\"rows\":3}]}");
+    for (size_t step = 1; step < 1 << 20; step *= 31) {
+        struct bytes b = { { bytes_read, NULL, -1 }, buf_str(&out.inlined), step };
+        struct rejects_in *in;
+        struct reject_line l;
+        CHECK_OK(rejects_open(&in, &b.input, 1 << 20, &err), err);
+        for (int i = 0; i < 3; i++) {
+            CHECK_EQ(rejects_next(in, &l, &err), 1);
+            CHECK(str_eq(l.row, rows[i]));
+            CHECK_EQ(l.new_context, i == 0);
+            CHECK_STR(l.context->part, "orders.a");
+            CHECK_STR(l.context->format, "csv");
+            CHECK_STR(l.context->encoding, "latin1");
+            CHECK_EQ(l.context->delimiter, ';');
+            CHECK(l.context->has_header && !l.context->refresh);
+            CHECK(str_eq(l.context->header, csv.header));
+            CHECK_STR(l.table, "w.a");
+            CHECK_STR(l.reason, "not-integer");
+            CHECK_STR(l.column, "id");
+            CHECK_STR(l.object, "file:///a.zip");
+            CHECK_STR(l.member, "a.csv");
+            CHECK_EQ(l.row_line, i + 2);
+            CHECK_EQ(l.row_offset, i * 10);
+        }
+        CHECK_EQ(rejects_next(in, &l, &err), 1);
+        CHECK(l.cut && !l.context);
+        CHECK_EQ(rejects_next(in, &l, &err), 1);
+        CHECK(str_eq(l.row, rows[3]) && !l.column && !l.cut);
+        CHECK_STR(l.context->part, "orders.b");
+        CHECK(!l.context->has_header && l.context->refresh && !l.context->delimiter);
+        CHECK_EQ(rejects_next(in, &l, &err), 1);
+        CHECK(str_eq(l.row, rows[3]) && !l.member && !l.context);
+        CHECK_EQ(rejects_next(in, &l, &err), 0);
+        rejects_close(in);
+    }
+    output_clear(&out);
+    rejects_clear(&r);
+}
+
+TEST(rejects, kept_lines_that_are_damaged_are_an_error_and_not_a_row)
+{
+    static const char *const damaged[] = {
+        "{\"context\":{\"part\":\"p\"}}\n",
+        "{\"context\":7}\n",
+        "{\"table\":\"w.t\",\"reason\":\"null\"}\n",
+        "nothing of ours\n",
+        "[1]\n",
+        "{\"table\":\"t\",\"reason\":\"null\",\"message\":\"m\",\"column\":null,\"value\":\"\",\"object\":null,\"member\":null,\"line\":1,\"offset\":0,"
+        "\"row\":\"\",\"hex\":\"0g\"}\n",
+        "{\"table\":\"t\",\"reason\":\"null\",\"message\":\"m\",\"column\":null,\"value\":\"\",\"object\":null,\"member\":null,\"line\":1,\"offset\":0,"
+        "\"row\":\"a\"}", /* cut off */
+    };
+    for (size_t i = 0; i < COUNT_OF(damaged); i++) {
+        struct err err = { 0 };
+        struct bytes b = { { bytes_read, NULL, -1 }, str_of(damaged[i]), 100 };
+        struct rejects_in *in;
+        struct reject_line l;
+        CHECK_OK(rejects_open(&in, &b.input, 1000, &err), err);
+        CHECK_EQ(rejects_next(in, &l, &err), -1);
+        CHECK_EQ(err.code, ERR_FORMAT);
+        CHECK_HAS(err.msg, "line 1 of the kept rejects");
+        rejects_close(in);
+    }
 }

@@ -29,6 +29,8 @@ struct verb {
     const char *more;                                 /* options, for `qetlctl help VERB` */
 };
 
+struct rejects_in;
+
 /* Open what a verb needs, at its first use. */
 int ctl_config(struct ctl *c);
 int ctl_queue(struct ctl *c, int flags); /* config too */
@@ -53,6 +55,11 @@ int ctl_show(struct ctl *c, int argc, char **argv);
 int ctl_errors(struct ctl *c, int argc, char **argv);
 int ctl_workers(struct ctl *c, int argc, char **argv);
 int ctl_rejects(struct ctl *c, int argc, char **argv);
+/* Rejects as they are kept, from in: the first `limit` (0: all) as a table, or as the elements of a JSON list. *n: how many. */
+int ctl_rejects_table(struct ctl *c, struct rejects_in *in, int64_t limit, int64_t *n);
+int ctl_rejects_json(struct ctl *c, struct rejects_in *in, int64_t limit, int64_t *n);
+int ctl_rejects_of(struct ctl *c, int64_t id); /* a line about those of a job, if it has any, for `show` */
+void ctl_csv_field(struct buf *line, struct str s); /* behind line, in quotes where it has to be; an empty text is "" */
 int ctl_explain(struct ctl *c, int argc, char **argv);
 int ctl_init(struct ctl *c, int argc, char **argv);
 int ctl_retry(struct ctl *c, int argc, char **argv);
@@ -84,11 +91,15 @@ struct ctl_submission {
     int64_t priority, run_at;
     bool has_priority;
 };
+/* `submit --dry-run`: what would become of the job. Sets c->status to 1 when it would die. */
+int ctl_rehearse(struct ctl *c, const struct ctl_submission *s);
 int ctl_submit_one(struct ctl *c, const struct ctl_submission *s, int64_t *id, char *uid, bool *made);
 /* The options of submit that run has too: -p K=V into params. */
 int ctl_param(struct ctl *c, struct buf *params, char *text);
 /* Is the job final or dead (or superseded, cancelled)? 1, 0, -1. */
 int ctl_over(struct ctl *c, int64_t id);
+/* Wait until it is. */
+int ctl_until_over(struct ctl *c, int64_t id);
 /* Somebody waits for a job that makes no progress: say on standard error what holds it, after a second, and again when it is
  * another thing. */
 struct ctl_patience {

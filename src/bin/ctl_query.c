@@ -50,7 +50,7 @@ static int put_line(struct answer *a, struct err *err)
 
 /* ---- CSV, RFC 4180: null is nothing, the empty text is "" ---- */
 
-static void csv_field(struct buf *line, struct str s)
+void ctl_csv_field(struct buf *line, struct str s)
 {
     bool quoted = s.n == 0;
     for (size_t i = 0; i < s.n && !quoted; i++)
@@ -74,7 +74,7 @@ static int csv_columns(void *arg, int n, const char *const *names, struct err *e
     for (int i = 0; i < n; i++) {
         if (i)
             buf_addc(&a->line, ',');
-        csv_field(&a->line, str_of(names[i]));
+        ctl_csv_field(&a->line, str_of(names[i]));
     }
     buf_addc(&a->line, '\n');
     return put_line(a, err);
@@ -87,7 +87,7 @@ static int csv_row(void *arg, int n, const struct query_value *values, struct er
         if (i)
             buf_addc(&a->line, ',');
         if (values[i].text.p)
-            csv_field(&a->line, values[i].text);
+            ctl_csv_field(&a->line, values[i].text);
     }
     buf_addc(&a->line, '\n');
     return put_line(a, err);

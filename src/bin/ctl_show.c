@@ -1,8 +1,7 @@
-/* The verbs that only look: status, jobs, show, explain, errors, rejects, workers. */
+/* The verbs that only look: status, jobs, show, explain, errors, workers. */
 #include "bin/ctl.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -621,7 +620,7 @@ int ctl_show(struct ctl *c, int argc, char **argv)
         job_errors(c->queue, &ef, error_cells, &errors, &c->err) < 0)
         return -1;
     if (!c->json) {
-        if (ctl_job_lines(c, id) < 0 || show_event(c, id, NULL) < 0)
+        if (ctl_job_lines(c, id) < 0 || show_event(c, id, NULL) < 0 || ctl_rejects_of(c, id) < 0)
             return -1;
         puts("");
         table_print(&attempts, "attempts", "no attempt yet");
@@ -679,77 +678,16 @@ int ctl_explain(struct ctl *c, int argc, char **argv)
     return 0;
 }
 
-/* ---- rejects ---- */
-
-struct rejects_of {
-    struct ctl *c;
-    const char *uid;
-    int64_t lines; /* begun */
-    int64_t kept;  /* rows that the queue has */
-    int outputs;
-    bool at_line_start;
-};
-
-/* JSON lines as they are, or, for --json, as the elements of a list. */
-static void put_lines(struct rejects_of *r, const char *p, size_t n)
-{
-    if (!r->c->json) {
-        fwrite(p, 1, n, stdout);
-        return;
-    }
-    for (const char *end = p + n; p < end;) {
-        const char *nl = memchr(p, '\n', (size_t)(end - p)), *stop = nl ? nl : end;
-        if (r->at_line_start && r->lines++)
-            putchar(',');
-        fwrite(p, 1, (size_t)(stop - p), stdout);
-        r->at_line_start = nl != NULL;
-        p = nl ? nl + 1 : end;
-    }
-}
-
-static int copy_file(struct rejects_of *r, const char *path)
-{
-    AUTO(fd_closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
-    char buf[65536];
-    if (fd < 0)
-        return err_sys(&r->c->err, "open '%s'", path);
-    for (ssize_t n; (n = read(fd, buf, sizeof buf)) != 0;) {
-        if (n < 0)
-            return err_sys(&r->c->err, "read '%s'", path);
-        put_lines(r, buf, (size_t)n);
-    }
-    return 0;
-}
-
-static int print_rejects(void *arg, const struct output *out)
-{
-    struct rejects_of *r = arg;
-    char path[4096];
-    if (out->kind != OUTPUT_REJECTS)
-        return 0;
-    r->at_line_start = true;
-    r->kept += out->rows;
-    r->outputs++;
-    if (!out->in_file) {
-        put_lines(r, out->inlined.p, out->inlined.n);
-        return 0;
-    }
-    snprintf(path, sizeof path, "%s/rejects/%s.jsonl", r->c->config->spool, r->uid);
-    return copy_file(r, path);
-}
+/* ---- outcomes ---- */
 
 struct of_job {
-    char uid[SYS_UID_LEN + 1];
     char state[16];
-    int64_t rows_rejected;
 };
 
 static int take_job(void *arg, const struct job_row *r)
 {
     struct of_job *j = arg;
-    snprintf(j->uid, sizeof j->uid, "%s", r->uid);
     snprintf(j->state, sizeof j->state, "%s", r->state);
-    j->rows_rejected = r->rows_rejected;
     return 0;
 }
 
@@ -758,35 +696,6 @@ static int job_of(struct ctl *c, int64_t id, struct of_job *j)
     struct job_filter f = { .id = id, .limit = 1 };
     return job_list(c->queue, &f, take_job, j, &c->err);
 }
-
-int ctl_rejects(struct ctl *c, int argc, char **argv)
-{
-    int64_t id;
-    struct of_job j = { 0 };
-    if (argc != 2)
-        return ctl_usage(c, "rejects wants one job");
-    if (ctl_queue(c, 0) < 0 || ctl_job(c, argv[1], &id) < 0 || job_of(c, id, &j) < 0)
-        return -1;
-    int state = job_state_by_name(j.state);
-    if (state != JOB_LOADED && state != JOB_DEAD)
-        return err_set(&c->err, ERR_STATE, "job %" PRId64 " is %s; its rejects can be seen when it is loaded, or dead of them", id,
-                       j.state);
-    struct rejects_of r = { .c = c, .uid = j.uid, .at_line_start = true };
-    if (c->json)
-        fputs("{\"rejects\":[", stdout);
-    if (job_outputs(c->queue, id, print_rejects, &r, &c->err) < 0)
-        return -1;
-    if (c->json)
-        puts("]}");
-    if (r.kept < j.rows_rejected)
-        fprintf(stderr, "qetlctl: the first %" PRId64 " of at least %" PRId64 " refused rows; the job died of them\n", r.kept,
-                j.rows_rejected);
-    else if (state == JOB_DEAD && !r.outputs)
-        fprintf(stderr, "qetlctl: job %" PRId64 " did not die of rejects; qetlctl errors %" PRId64 " shows why\n", id, id);
-    return 0;
-}
-
-/* ---- outcomes ---- */
 
 int ctl_over(struct ctl *c, int64_t id)
 {

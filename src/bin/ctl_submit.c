@@ -103,7 +103,7 @@ static int submit_lines(struct stream *s)
 
 /* ---- waiting ---- */
 
-static int until_over(struct ctl *c, int64_t id)
+int ctl_until_over(struct ctl *c, int64_t id)
 {
     struct ctl_patience patience = { 0 };
     for (int over = 0; !over;) {
@@ -139,7 +139,7 @@ static int wait_for_all(struct stream *s, struct ends *e)
     for (size_t at = 0; at < s->ids.n; at += sizeof(int64_t)) {
         struct job_filter f = { .limit = 1 };
         memcpy(&f.id, p + at, sizeof f.id);
-        if (until_over(c, f.id) < 0 || job_list(c->queue, &f, take_end, e, &c->err) < 0)
+        if (ctl_until_over(c, f.id) < 0 || job_list(c->queue, &f, take_end, e, &c->err) < 0)
             return -1;
     }
     c->status = e->of[JOB_DEAD] + e->of[JOB_CANCELLED] > 0;
@@ -253,7 +253,7 @@ int ctl_submit(struct ctl *c, int argc, char **argv)
     if (ctl_submit_one(c, &s, &id, uid, &made) < 0)
         return -1;
     if (wait)
-        return until_over(c, id) < 0 ? -1 : ctl_outcome(c, id);
+        return ctl_until_over(c, id) < 0 ? -1 : ctl_outcome(c, id);
     if (c->json)
         printf("{\"id\":%" PRId64 ",\"uid\":\"%s\",\"made\":%s}\n", id, uid, made ? "true" : "false");
     else

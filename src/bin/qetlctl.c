@@ -45,7 +45,14 @@ static const struct verb verbs[] = {
       "  --limit N        default 50; 0 is all\n" },
     { "report", "[JOB]", "what jobs did, by pipeline; or what the rows of one job are like", ctl_report,
       "  --pipeline NAME\n  --since TIME     jobs made then or later: an age such as 7d, or 2026-11-21T04:30:00Z; default: all\n" },
-    { "rejects", "JOB", "the rows of a job that were refused, as JSON lines", ctl_rejects, "" },
+    { "rejects", "[ACTION] [JOB]", "rows that were refused: look, mend by hand, run again", ctl_rejects,
+      "  list             jobs with rejects, newest first: how many, why, run again or not\n"
+      "     --pipeline NAME, --since TIME (or a duration before now), --limit N (default 50; 0 is all)\n"
+      "  show JOB         each with line, reason, column and value; --limit N (default 50; 0 is all)\n"
+      "  export JOB       to standard output, as they were, with their header, for an editor\n"
+      "     --format raw | jsonl | csv (jsonl and csv: with reason and place), --table TABLE, --member NAME\n"
+      "  replay JOB       a new job that reads them again, and nothing else, by the ini as it is now\n"
+      "     --wait, --priority N\n" },
     { "workers", "", "who works, on what", ctl_workers, "  --all            also those that ended\n" },
     { "retry", "JOB...", "try dead jobs again", ctl_retry,
       "  --dead           all dead jobs, or those that match:\n  --pipeline NAME\n"

@@ -87,6 +87,7 @@ static inline bool mode_has_key(enum load_mode m)
 }
 
 enum encoding { ENC_UTF8, ENC_LATIN1, ENC_UTF16, ENC_UTF16LE, ENC_UTF16BE, ENC_UTF8_REPLACE };
+extern const char *const encoding_names[]; /* as encoding= has them; NULL at the end */
 enum ragged { RAGGED_REJECT, RAGGED_FILL };
 enum infer_from { INFER_MEMBER, INFER_SAMPLE };
 /* What becomes of rows whose event time is before the watermark: as the others, refused, or into a table of their own. */
@@ -180,6 +181,7 @@ struct recipe {
     char *after_load;          /* SQL run in the target by the commit of each job, or NULL */
     struct reject_limit max_rejects;
     bool empty_ok;
+    bool row_alone;  /* what is read is a row that was taken out of its member: nothing is found out from it (pipeline/replay.h) */
     bool by_program; /* what is read was written by a program of the ini */
     char **enrich;   /* names of [enrich] sections, in their order */
     int nenrich;

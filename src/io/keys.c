@@ -37,8 +37,7 @@ static const char *const log_words[] = { "text", "json", NULL };
 static const char *const level_words[] = { "error", "warn", "info", "debug", NULL };
 static const char *const format_words[] = { "auto", "csv", "tsv", "json", "jsonl", "message", NULL };
 static const char *const lookup_format_words[] = { "auto", "csv", "tsv", "json", "jsonl", NULL };
-static const char *const encoding_words[] = { "utf-8",    "latin1",   "utf-16",
-                                              "utf-16le", "utf-16be", "utf-8-replace", NULL };
+const char *const encoding_names[] = { "utf-8", "latin1", "utf-16", "utf-16le", "utf-16be", "utf-8-replace", NULL };
 static const char *const ragged_words[] = { "reject", "fill", NULL };
 static const char *const grammar_words[] = { "strict", "lax", NULL };
 static const char *const infer_words[] = { "member", "sample", NULL };
@@ -235,7 +234,7 @@ static const struct key keys[] = {
     { AT_LOOKUP, "skip_lines", KEY_NUMBER, IN(lookup, recipe.skip_lines), "0", 0, 1000000000, NULL, 0,
       "lines before the header, or before the data" },
     { AT_LOOKUP, "comment", KEY_CHAR, IN(lookup, recipe.comment), NULL, 0, 0, NULL, 0, "lines that begin with it are passed over" },
-    { AT_LOOKUP, "encoding", KEY_WORD, IN(lookup, recipe.encoding), "utf-8", 0, 0, encoding_words, 0, "of the file" },
+    { AT_LOOKUP, "encoding", KEY_WORD, IN(lookup, recipe.encoding), "utf-8", 0, 0, encoding_names, 0, "of the file" },
     { AT_LOOKUP, "records", KEY_TEXT, IN(lookup, recipe.records), NULL, 0, 0, NULL, 0, "JSON: path of the array that holds the rows" },
     { AT_LOOKUP, "null", KEY_LIST, IN(lookup, recipe.nulls), NULL, 0, 0, NULL, LINES | EMPTY,
       "values that mean null, with commas between" },
@@ -342,7 +341,7 @@ static const struct key keys[] = {
       "lines that begin with it are passed over" },
     { AT_RECIPE, "closing_line", KEY_TEXT, IN(recipe, closing_line), NULL, 0, 0, NULL, 0,
       "glob of the line that ends each file, such as T|*; a file without it is cut off (truncated) and not loaded; the line itself is no row" },
-    { AT_RECIPE, "encoding", KEY_WORD, IN(recipe, encoding), "utf-8", 0, 0, encoding_words, 0,
+    { AT_RECIPE, "encoding", KEY_WORD, IN(recipe, encoding), "utf-8", 0, 0, encoding_names, 0,
       "of the member; utf-16 looks at its byte order mark, utf-8-replace reads U+FFFD for bytes that "
       "are not UTF-8" },
     { AT_RECIPE, "ragged", KEY_WORD, IN(recipe, ragged), "reject", 0, 0, ragged_words, 0,

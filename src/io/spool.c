@@ -253,6 +253,16 @@ int spool_keep_rejects(struct spool *s, const char *uid, int64_t token, int n, s
     return 0;
 }
 
+int spool_open_rejects(struct spool *s, const char *uid, struct err *err)
+{
+    char name[SPOOL_NAME];
+    snprintf(name, sizeof name, "%.64s.jsonl", uid);
+    int fd = openat(s->rejects, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 && errno == ENOENT)
+        return err_set(err, ERR_STATE, "the rejects of job %s are not in the spool any more", uid);
+    return fd < 0 ? spool_fail(err, s, "open 'rejects/%s'", name) : fd;
+}
+
 /* ---- sweep and usage ---- */
 
 static DIR *open_list(const struct spool *s, int fd, const char *what, struct err *err)

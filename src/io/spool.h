@@ -62,6 +62,9 @@ int spool_discard(struct spool *s, const char *uid, int64_t first, int64_t last,
 /* Move a rejects file of a committed job to rejects/<uid>.jsonl; done already is fine. */
 int spool_keep_rejects(struct spool *s, const char *uid, int64_t token, int n, struct err *err);
 
+/* Open such a file for reading; -1: state (it is gone), io. */
+int spool_open_rejects(struct spool *s, const char *uid, struct err *err);
+
 /*
  * Remove what no job owns: `keep` says for each uid, and the folder its files lie in, whether they
  * may stay (1), must go (0); -1 error.

@@ -28,7 +28,8 @@ struct output {
     uint64_t checksum;   /* of the file, base/hash.h; 0 when not taken */
     struct buf inlined;  /* when !in_file; owned */
     char *columns;       /* of the staged rows, as columns_parse reads them; malloc'ed, NULL for rejects, and once there is a spec */
-    char *spec;          /* what the loader must know (role/outputs.h), kept by the queue as it is; malloc'ed, NULL for rejects */
+    char *sample;        /* the first rows as a JSON array, where they were asked for; malloc'ed, or NULL */
+    char *spec;          /* what the loader must know (role/outputs.h), kept by the queue as it is; of rejects their summary (io/rejects.h); malloc'ed, or NULL */
 };
 
 static inline void output_clear(struct output *o)
@@ -36,7 +37,8 @@ static inline void output_clear(struct output *o)
     buf_clear(&o->inlined);
     free(o->columns);
     free(o->spec);
-    o->columns = o->spec = NULL;
+    free(o->sample);
+    o->columns = o->spec = o->sample = NULL;
 }
 
 /*

@@ -14,7 +14,9 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "io/rejects.h"
+#include "io/row_text.h"
 #include "pipeline/drift.h"
+#include "pipeline/replay.h"
 #include "pipeline/step.h"
 #include "read/cast.h"
 #include "read/infer.h"
@@ -24,7 +26,11 @@
 #include "source/source.h"
 #include "target/target.h"
 
-enum { SAMPLE_BYTES = 256 * 1024 };
+enum {
+    SAMPLE_BYTES = 256 * 1024, /* of a member, to tell types of new columns by */
+    SAMPLE_ROWS = 5,
+    SAMPLE_TEXT = 200, /* bytes of a text in it */
+};
 
 struct part {
     struct step stager;            /* the last step */
@@ -51,6 +57,8 @@ struct part {
     bool followed;                 /* other parts get its rows, too (from=) */
     struct value *copied;          /* of a part that follows: a batch of the other one, that its steps may change */
     const struct place **copied_places;
+    int shown_left;               /* rows that are to be kept in the sample */
+    struct buf shown;              /* "{…},{…}" */
     bool refresh;                  /* a message says that its rows take the place of the table's */
 };
 
@@ -66,6 +74,8 @@ struct pipeline_run {
     bool adds;       /* went through to find all columns that are to be added */
     char *first_uri; /* for the error about no rows */
     struct buf seen; /* names of members nobody wanted, for the error */
+    bool replay;     /* its object is the rejects of another job */
+    struct reject_context context; /* of the member at hand */
 };
 
 /* The uid of the job behind each row. */
@@ -81,12 +91,46 @@ static void mark_rows(struct part *part, struct rows *rows)
     rows->cols = cols;
 }
 
+/* A value as JSON; of a long one its beginning, as a text. */
+static void sample_value(struct buf *out, const struct column *c, const struct value *v)
+{
+    struct value cut = *v;
+    struct column text = *c;
+    bool is_text = c->type == TYPE_TEXT || c->type == TYPE_JSON;
+    if (!v->null && is_text && v->n > SAMPLE_TEXT) {
+        text.type = TYPE_TEXT;
+        cut.n = SAMPLE_TEXT;
+        while (cut.n && ((unsigned char)cut.p[cut.n] & 0xc0) == 0x80)
+            cut.n--;
+    }
+    if (v->null || !row_put_json(out, &text, &cut))
+        buf_adds(out, "null");
+}
+
+static void sample_row(struct part *part, const struct rows *rows, uint32_t row)
+{
+    const struct columns *columns = part->spec.columns;
+    struct json_out name;
+    buf_adds(&part->shown, part->shown.n ? ",{" : "{");
+    for (uint32_t i = 0; i < rows->cols; i++) {
+        if (i)
+            buf_addc(&part->shown, ',');
+        json_start(&name, &part->shown);
+        json_text(&name, str_of(columns->v[i].name));
+        buf_addc(&part->shown, ':');
+        sample_value(&part->shown, &columns->v[i], &rows->values[(size_t)row * rows->cols + i]);
+    }
+    buf_addc(&part->shown, '}');
+}
+
 static int stager_rows(struct step *step, struct rows *rows, struct err *err)
 {
     struct part *part = (struct part *)step; /* its first member */
     uint64_t staged = 0;
     if (part->marked_values)
         mark_rows(part, rows);
+    for (uint32_t i = 0; i < rows->n && part->shown_left > 0; i++, part->shown_left--)
+        sample_row(part, rows, i);
     if (part->target->encode_rows(part->encoder, rows, part->view.rejects, &staged, err) < 0)
         return -1;
     part->view.counts->staged += staged;
@@ -236,6 +280,7 @@ static void part_close(struct part *part)
     columns_clear(&part->own);
     columns_clear(&part->marked);
     arena_clear(&part->arena);
+    buf_clear(&part->shown);
     free(part->builtins);
     free(part->copied);
     free(part->copied_places);
@@ -289,6 +334,12 @@ void pipeline_end(struct pipeline_run *r)
     buf_clear(&r->seen);
     free(r->first_uri);
     free(r);
+}
+
+void pipeline_sample(struct pipeline_run *r)
+{
+    for (int i = 0; i < r->nparts; i++)
+        r->parts[i].shown_left = SAMPLE_ROWS;
 }
 
 const struct pipeline_counts *pipeline_counts(const struct pipeline_run *r) { return &r->counts; }
@@ -358,12 +409,26 @@ static int part_batch(struct pipeline_run *r, struct part *part, struct err *err
         return -1;
     if (cast_batch(part->cast, &part->batch, &rows, &r->rejects, err) < 0)
         return -1;
+    if (part->followed)
+        rejects_forget(&r->rejects); /* of the parts that get the rows, one may stage what another refuses */
     if (part->followed && rows.n && give_followers(r, part, &rows, err) < 0)
         return -1;
     if (part->steps->kind->rows(part->steps, &rows, err) < 0)
         return -1;
     r->counts.rejected = (uint64_t)r->rejects.count;
     return 0;
+}
+
+/* What a refused row of the member needs to be read alone, once the reader knows it. told: the rejects have it already. */
+static void know_member(struct pipeline_run *r, const struct part *part, const struct recipe *recipe, const struct format *format,
+                        const struct reader *reader, bool told)
+{
+    if (r->rejects.context)
+        return;
+    r->context = (struct reject_context){ .part = recipe->name, .encoding = encoding_names[recipe->encoding], .refresh = part->refresh };
+    format->about(reader, &r->context);
+    rejects_know(&r->rejects, &r->context);
+    r->rejects.told = told;
 }
 
 /* ---- drift ---- */
@@ -420,6 +485,7 @@ static int part_rows(struct pipeline_run *r, struct part *part, struct member_ro
     if (grows < 0 || (!grows && drift_adds(part->drift)))
         return grows;
     while ((rc = member_next(rows, &part->batch, err)) == 1) {
+        know_member(r, part, part->recipe, rows->format, rows->reader, false);
         if (grows && early && part_names(r, part, rows, false, err) < 0)
             return -1;
         if (!drift_adds(part->drift) && part_batch(r, part, err) < 0)
@@ -548,9 +614,7 @@ static int message_tables(struct pipeline_run *r, struct message *m, const char 
         if (!(part = part_of_table(r, t.table, err)) || part_refresh(part, &t, err) < 0)
             return -1;
         part->members++;
-        r->rejects.table = part->spec.table;
-        r->rejects.object = uri;
-        r->rejects.member = t.table;
+        rejects_at(&r->rejects, part->spec.table, uri, t.table);
         if (part_member(r, part, message_data(m), err) < 0)
             return err_in(err, "table '%s'", t.table);
     }
@@ -587,9 +651,7 @@ static int object_members(struct pipeline_run *r, struct unpack *u, const char *
             continue;
         }
         part->members++;
-        r->rejects.table = part->spec.table;
-        r->rejects.object = uri;
-        r->rejects.member = m.name;
+        rejects_at(&r->rejects, part->spec.table, uri, m.name);
         if (part_member(r, part, unpack_member(u), err) < 0)
             return err_in(err, "member '%s'", m.name);
     }
@@ -602,6 +664,96 @@ static int object_members(struct pipeline_run *r, struct unpack *u, const char *
     return 0;
 }
 
+/* ---- the rejects of another job ---- */
+
+static struct part *part_named(struct pipeline_run *r, const char *name, struct err *err)
+{
+    for (int i = 0; i < r->nparts; i++)
+        if (!strcmp(r->parts[i].recipe->name, name))
+            return &r->parts[i];
+    err_set(err, ERR_STATE, "the rows were read by [pipeline %s], which the ini does not have any more", name);
+    return NULL;
+}
+
+struct format_reader {
+    const struct format *format;
+    struct reader *reader;
+};
+static void reader_closep(struct format_reader *f)
+{
+    if (f->format)
+        f->format->close(f->reader);
+}
+static void decode_closep(struct input **in)
+{
+    if (*in)
+        decode_close(*in);
+}
+
+/* told: the rejects have what is known of the member. */
+static int replay_read(struct pipeline_run *r, struct part *part, const struct replay *p, struct input *in, const struct reject_line *l,
+                       bool told, struct err *err)
+{
+    AUTO(reader_closep) struct format_reader f = { .format = format_pick(&p->recipe, l->row, err) };
+    int rc;
+    if (!f.format || f.format->open(&f.reader, &p->recipe, part->columns, in, r->config->limits.row_bytes, err) < 0)
+        return -1;
+    while ((rc = f.format->next(f.reader, &part->batch, err)) == 1) {
+        replay_places(p, l, &part->batch);
+        know_member(r, part, &p->recipe, f.format, f.reader, told);
+        if (part_batch(r, part, err) < 0)
+            return -1;
+    }
+    return rc;
+}
+
+static int replay_row(struct pipeline_run *r, const struct reject_line *l, struct err *err)
+{
+    struct part *part = part_named(r, l->context->part, err);
+    AUTO(replay_close) struct replay p = { 0 };
+    if (!part || replay_open(&p, part->recipe, l, err) < 0)
+        return -1;
+    AUTO(decode_closep) struct input *decoded = p.decode ? decode_open(&p.input, p.recipe.encoding, err) : NULL;
+    if (p.decode && !decoded)
+        return -1;
+    part->members++;
+    bool told = r->rejects.told && r->rejects.context && !l->new_context; /* the same member as that of the row before */
+    rejects_at(&r->rejects, part->spec.table, l->object, l->member);
+    if (!p.decode)
+        rejects_know(&r->rejects, l->context);
+    r->rejects.told = told;
+    return replay_read(r, part, &p, p.decode ? decoded : &p.input, l, told, err);
+}
+
+/* One that is not there whole stays refused. */
+static int replay_again(struct pipeline_run *r, const struct reject_line *l, struct err *err)
+{
+    rejects_at(&r->rejects, NULL, NULL, NULL);
+    r->counts.read++;
+    int rc = rejects_again(&r->rejects, l, err);
+    r->counts.rejected = (uint64_t)r->rejects.count;
+    return rc;
+}
+
+static int replay_rows(struct pipeline_run *r, struct input *in, struct err *err)
+{
+    struct rejects_in *lines;
+    struct reject_line l;
+    int rc;
+    r->replay = true;
+    r->rejects.limit.share = -1; /* of so few rows it says nothing */
+    if (rejects_open(&lines, in, r->config->limits.row_bytes, err) < 0)
+        return -1;
+    while ((rc = rejects_next(lines, &l, err)) == 1) {
+        rc = l.context ? replay_row(r, &l, err) : replay_again(r, &l, err);
+        if (rc < 0)
+            break;
+    }
+    rejects_at(&r->rejects, NULL, NULL, NULL);
+    rejects_close(lines);
+    return rc < 0 ? -1 : 0;
+}
+
 int pipeline_object(struct pipeline_run *r, struct input *in, const char *uri, struct err *err)
 {
     const struct limits *l = &r->config->limits;
@@ -610,6 +762,8 @@ int pipeline_object(struct pipeline_run *r, struct input *in, const char *uri, s
     char name[512];
     if (!r->first_uri && !(r->first_uri = strdup(uri)))
         return err_nomem(err);
+    if (!strncmp(uri, REPLAY_SCHEME, strlen(REPLAY_SCHEME)))
+        return replay_rows(r, in, err);
     source_basename(uri, name, sizeof name);
     struct unpack *u;
     if (unpack_open(&u, in, name, &limits, err) < 0)
@@ -625,8 +779,7 @@ int pipeline_object(struct pipeline_run *r, struct input *in, const char *uri, s
 static int finish_steps(struct pipeline_run *r, struct err *err)
 {
     for (int i = 0; i < r->nparts; i++) {
-        r->rejects.table = r->parts[i].spec.table;
-        r->rejects.member = NULL;
+        rejects_at(&r->rejects, r->parts[i].spec.table, NULL, NULL);
         if (steps_finish(r->parts[i].steps, err) < 0)
             return -1;
     }
@@ -648,6 +801,17 @@ static int close_books(const struct pipeline_run *r, const struct output *output
     return 0;
 }
 
+/* The sample, where there is one, goes with the output. */
+static int sample_take(const struct part *part, struct output *out, struct err *err)
+{
+    struct buf all = { 0 };
+    if (!part->shown.n)
+        return 0;
+    buf_addf(&all, "[%s]", part->shown.p);
+    out->sample = all.p;
+    return all.failed || part->shown.failed ? err_nomem(err) : 0;
+}
+
 int pipeline_finish(struct pipeline_run *r, struct output *outputs, int *noutputs, struct err *err)
 {
     int n = 0;
@@ -655,7 +819,7 @@ int pipeline_finish(struct pipeline_run *r, struct output *outputs, int *noutput
         r->adds |= drift_adds(r->parts[i].drift);
     if (r->adds)
         return err_set(err, ERR_DRIFT, "there are columns to be added");
-    if (r->counts.read == 0 && !r->parts[0].recipe->empty_ok)
+    if (r->counts.read == 0 && !r->parts[0].recipe->empty_ok && !r->replay)
         return err_set(err, ERR_EMPTY, "%s: no rows", r->first_uri ? r->first_uri : "no object");
     if (finish_steps(r, err) < 0)
         return -1;
@@ -667,6 +831,8 @@ int pipeline_finish(struct pipeline_run *r, struct output *outputs, int *noutput
         if (r->parts[i].target->encode_finish(r->parts[i].encoder, out, err) < 0)
             goto fail;
         out->refresh = r->parts[i].refresh;
+        if (sample_take(&r->parts[i], out, err) < 0)
+            goto fail;
         struct buf columns = { 0 };
         columns_print(r->parts[i].spec.columns, &columns);
         out->columns = columns.p;
@@ -681,7 +847,7 @@ int pipeline_finish(struct pipeline_run *r, struct output *outputs, int *noutput
     if (r->rejects.count > 0)
         n++;
     else
-        buf_clear(&outputs[n].inlined);
+        output_clear(&outputs[n]);
     if (close_books(r, outputs, n, err) < 0)
         goto fail;
     *noutputs = n;

@@ -60,6 +60,8 @@ int pipeline_start(struct pipeline_run **out, const struct config *config, const
 void pipeline_asks(struct pipeline_run *r, struct asker asker); /* before the first object */
 /* Rows whose event time (us since 1970 UTC) is before it are late; EVENT_NONE: none is. Before the first object. */
 void pipeline_watermark(struct pipeline_run *r, int64_t watermark);
+/* Keep the first rows of each table as text (output.sample). */
+void pipeline_sample(struct pipeline_run *r);
 /* One object: unpack, and each member that a part wants: format, cast, encode. */
 int pipeline_object(struct pipeline_run *r, struct input *in, const char *uri, struct err *err);
 /* All objects are through: finishes the steps, the encoders and rejects, checks the counts. outputs: room for PIPELINE_PARTS_MAX + 1.

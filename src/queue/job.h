@@ -170,6 +170,14 @@ int job_find(struct queue *q, const char *id_or_uid, int64_t *id, struct err *er
 int job_cancel(struct queue *q, int64_t id, struct err *err);
 /* Its rows were taken out of the target. The state stays loaded; noted before is no error. */
 int job_undone(struct queue *q, int64_t id, struct err *err);
+/*
+ * A new job, *n, that reads the rejects of the loaded job `refused` again; its objects say so (job_replay_of). -1: state: that job
+ * has none to read, or another one does so or did. A dead one of those is cancelled and this one takes its place; one that was
+ * cancelled, superseded or undone is no hindrance.
+ */
+int job_replay(struct queue *q, int64_t refused, const struct job_new *n, int64_t *id, char uid[SYS_UID_LEN + 1], struct err *err);
+/* Does this job read the rejects of another one again? 1: of which; 0, -1. */
+int job_replay_of(struct queue *q, int64_t id, int64_t *refused, char uid[SYS_UID_LEN + 1], struct err *err);
 /* A dead job is ready again, with all its tries, at its old place in the order. -1: state, with the reason. */
 int job_retry(struct queue *q, int64_t id, struct err *err);
 /* All dead jobs that match (NULL: any). *n counts. */
@@ -220,6 +228,18 @@ int job_errors(struct queue *q, const struct error_filter *f, int (*row)(void *a
 struct object_row { const char *uri, *etag, *modified; int64_t size, same_as; };
 int job_objects(struct queue *q, int64_t id, int (*row)(void *arg, const struct object_row *r), void *arg, struct err *err);
 int job_outputs(struct queue *q, int64_t id, int (*row)(void *arg, const struct output *o), void *arg, struct err *err);
+/* Rejects that can be looked at: of loaded jobs, and the first of those that a job died of. */
+struct rejects_row {
+    int64_t id, finished, undone, rows, kept, bytes, token; /* rows: that were refused; kept: of them */
+    const char *uid, *pipeline, *state, *spec;              /* spec: see io/rejects.h */
+    bool in_file;
+    int64_t replay;           /* the job that reads them again, or 0; */
+    const char *replay_state; /* NULL: it is forgotten, and was loaded */
+    int64_t replay_of;        /* the job whose rejects this one read again, or 0 */
+};
+struct rejects_filter { int64_t id, since, limit; const char *pipeline; }; /* 0, NULL: any; newest first */
+int job_rejects(struct queue *q, const struct rejects_filter *f, int (*row)(void *arg, const struct rejects_row *r), void *arg,
+                struct err *err);
 /* What the ini says of places and shares; written where it is not so yet, for all workers. Limits that are not named any more go. */
 struct remote_limits { const char *name; int64_t connections, interval_ms; };
 struct pipeline_weight { const char *name; int64_t weight; };

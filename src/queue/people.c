@@ -209,6 +209,95 @@ int job_retry_all(struct queue *q, const char *pipeline, const char *code, int64
     return 0;
 }
 
+/* ---- replay ---- */
+
+/* What the queue knows of the rejects of a job. */
+struct replay {
+    int64_t by; /* the job that reads them again, or 0 */
+    enum job_state state, by_state;
+    bool undone, any, by_known, by_undone;
+};
+
+static int replay_read(struct queue *q, int64_t refused, struct replay *r, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_REPLAY_STATE);
+    db_bind(st, ":id", refused);
+    int rc = db_step(st, err);
+    if (rc == 1) {
+        int by_state = sqlite3_column_type(st, 4) == SQLITE_NULL ? -1 : job_state_by_name(db_text(st, 4));
+        *r = (struct replay){
+            .state = (enum job_state)job_state_by_name(db_text(st, 0)),
+            .undone = sqlite3_column_int(st, 1),
+            .any = sqlite3_column_int(st, 2),
+            .by = sqlite3_column_int64(st, 3),
+            .by_known = by_state >= 0,
+            .by_state = (enum job_state)by_state,
+            .by_undone = sqlite3_column_int(st, 5),
+        };
+    }
+    sqlite3_reset(st);
+    return rc < 0 ? -1 : rc == 0 ? no_job(refused, err) : 0;
+}
+
+static int replay_refused(int64_t refused, const struct replay *r, struct err *err)
+{
+    if (r->state == JOB_DEAD)
+        return err_set(err, ERR_STATE, "job %" PRId64 " is dead, so that none of its rows were loaded: qetlctl retry %" PRId64
+                       " reads all of them again", refused, refused);
+    if (r->state != JOB_LOADED)
+        return err_set(err, ERR_STATE, "job %" PRId64 " is %s: only rejects of a loaded job can be replayed", refused,
+                       job_state_name(r->state));
+    if (r->undone)
+        return err_set(err, ERR_STATE, "job %" PRId64 " was undone: submit its objects again", refused);
+    if (!r->any)
+        return err_set(err, ERR_STATE, "job %" PRId64 " has no rejects", refused);
+    if (!r->by || r->by_undone ||
+        (r->by_known && (r->by_state == JOB_DEAD || r->by_state == JOB_CANCELLED || r->by_state == JOB_SUPERSEDED)))
+        return 0;
+    return err_set(err, ERR_STATE, "job %" PRId64 " replays the rejects of job %" PRId64 " already, and is %s", r->by, refused,
+                   r->by_known ? job_state_name(r->by_state) : "loaded");
+}
+
+static int replay_inside(struct queue *q, int64_t refused, const struct job_new *n, int64_t *id, char uid[SYS_UID_LEN + 1],
+                         struct err *err)
+{
+    struct replay r = { 0 };
+    bool made;
+    if (replay_read(q, refused, &r, err) < 0 || replay_refused(refused, &r, err) < 0)
+        return -1;
+    if (r.by && r.by_known && r.by_state == JOB_DEAD && cancel_inside(q, r.by, err) < 0) /* nobody shall retry it beside this one */
+        return -1;
+    if (job_submit(q, n, id, uid, &made, err) < 0)
+        return -1;
+    sqlite3_stmt *st = queue_stmt(q, SQL_REPLAY_PUT);
+    db_bind(st, ":refused", refused);
+    db_bind(st, ":job", *id);
+    return db_run(st, err);
+}
+
+int job_replay(struct queue *q, int64_t refused, const struct job_new *n, int64_t *id, char uid[SYS_UID_LEN + 1], struct err *err)
+{
+    if (queue_begin(q, err) < 0)
+        return -1;
+    if (settle(q, replay_inside(q, refused, n, id, uid, err), QUEUE_NOW, err) < 0)
+        return -1;
+    queue_ring(q, BELL_READY, 1);
+    return 0;
+}
+
+int job_replay_of(struct queue *q, int64_t id, int64_t *refused, char uid[SYS_UID_LEN + 1], struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_REPLAY_OF);
+    db_bind(st, ":job", id);
+    int rc = db_step(st, err);
+    if (rc == 1) {
+        *refused = sqlite3_column_int64(st, 0);
+        memcpy(uid, db_text(st, 1), SYS_UID_LEN + 1);
+    }
+    sqlite3_reset(st);
+    return rc;
+}
+
 /* ---- pause ---- */
 
 int job_pause(struct queue *q, const char *pipeline, bool on, int64_t *held, struct err *err)
@@ -237,7 +326,7 @@ enum { PRUNE_BATCH = 50 }; /* 2 to 4 ms */
 
 static int prune_one(struct queue *q, int64_t id, struct err *err)
 {
-    static const enum queue_sql parts[] = { SQL_PRUNE_CONTENT, SQL_PRUNE_TEXT, SQL_PRUNE_ATTEMPTS, SQL_PRUNE_ERRORS,
+    static const enum queue_sql parts[] = { SQL_PRUNE_CONTENT, SQL_PRUNE_REPLAY, SQL_PRUNE_TEXT, SQL_PRUNE_ATTEMPTS, SQL_PRUNE_ERRORS,
                                             SQL_PRUNE_EVENT,   SQL_PRUNE_DRIFT,   SQL_PRUNE_PROFILE,
                                             SQL_PRUNE_JOB };
     AUTO(change_clear) struct change c = { 0 };

@@ -392,6 +392,30 @@ WHERE state = 'dead' AND id > :after AND (:pipeline IS NULL OR pipeline = :pipel
     AND (:code IS NULL OR :code = (SELECT code FROM error WHERE error.job = job.id ORDER BY error.id DESC LIMIT 1))
 ORDER BY id LIMIT :max;
 
+-- name: rejects_list
+-- Jobs whose rejects can be looked at, newest first; who reads them again, and whose they are when this job does so itself.
+SELECT j.id, j.finished, j.undone, j.rows_rejected, o.rows, o.bytes, o.in_file, o.token, j.uid, j.pipeline, j.state, o.spec, r.job, a.state,
+       (SELECT refused FROM replay WHERE replay.job = j.id)
+FROM output AS o INDEXED BY output_rejects JOIN job AS j ON j.id = o.job
+    LEFT JOIN replay AS r ON r.refused = j.id LEFT JOIN job AS a ON a.id = r.job
+WHERE o.kind = 'rejects' AND j.state IN ('loaded', 'dead') AND (:job IS NULL OR o.job = :job)
+    AND (:pipeline IS NULL OR j.pipeline = :pipeline) AND j.finished >= :since
+ORDER BY o.job DESC LIMIT :max;
+
+-- name: replay_state
+-- May the rejects of a job be read again? Who does so already, and how far it came.
+SELECT j.state, j.undone IS NOT NULL, EXISTS (SELECT 1 FROM output AS o WHERE o.job = j.id AND o.kind = 'rejects'),
+       r.job, a.state, a.undone IS NOT NULL
+FROM job AS j LEFT JOIN replay AS r ON r.refused = j.id LEFT JOIN job AS a ON a.id = r.job
+WHERE j.id = :id;
+
+-- name: replay_put
+INSERT INTO replay (refused, job) VALUES (:refused, :job) ON CONFLICT (refused) DO UPDATE SET job = excluded.job;
+
+-- name: replay_of
+-- Whose rejects does this job read again?
+SELECT r.refused, j.uid FROM replay AS r JOIN job AS j ON j.id = r.refused WHERE r.job = :job;
+
 -- name: pause_set
 INSERT INTO pipeline (name, paused) VALUES (:pipeline, :on) ON CONFLICT (name) DO UPDATE SET paused = excluded.paused;
 
@@ -401,7 +425,11 @@ SELECT count(*) FROM job INDEXED BY job_claim WHERE state = 'ready' AND due = 1 
 
 -- name: prune_walk
 -- Jobs from a place on: may it go, and was it created too late for it and all behind it (ids grow with time)? Without the lock.
-SELECT id, state IN ('loaded', 'superseded', 'cancelled') AND finished < :before, created >= :before
+-- One whose rejects another job has still to read stays.
+SELECT id, state IN ('loaded', 'superseded', 'cancelled') AND finished < :before
+    AND NOT EXISTS (SELECT 1 FROM replay AS r JOIN job AS a ON a.id = r.job
+                    WHERE r.refused = job.id AND a.state IN ('ready', 'running', 'dead')),
+    created >= :before
 FROM job WHERE id > :after AND id < :border ORDER BY id;
 
 -- name: prune_border
@@ -415,6 +443,11 @@ DELETE FROM job WHERE id = :id AND state IN ('loaded', 'superseded', 'cancelled'
 -- What was not loaded, or was undone, may be loaded by another job.
 DELETE FROM content WHERE job = :id
     AND NOT EXISTS (SELECT 1 FROM job WHERE id = :id AND state = 'loaded' AND undone IS NULL);
+
+-- name: prune_replay
+-- Its rejects go with it; those that it read again without keeping a row of them may be read by another job.
+DELETE FROM replay WHERE refused = :id
+    OR (job = :id AND NOT EXISTS (SELECT 1 FROM job WHERE id = :id AND state = 'loaded' AND undone IS NULL));
 
 -- name: prune_text
 DELETE FROM job_text WHERE job = :id;

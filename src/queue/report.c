@@ -257,6 +257,47 @@ int job_outputs(struct queue *q, int64_t id, int (*row)(void *arg, const struct 
     return stop ? 0 : rc;
 }
 
+struct rejects_sink {
+    int (*row)(void *arg, const struct rejects_row *r);
+    void *arg;
+};
+
+static int rejects_one(sqlite3_stmt *st, void *to)
+{
+    const struct rejects_sink *sink = to;
+    struct rejects_row r = {
+        .id = sqlite3_column_int64(st, 0),
+        .finished = sqlite3_column_int64(st, 1),
+        .undone = sqlite3_column_int64(st, 2),
+        .rows = sqlite3_column_int64(st, 3),
+        .kept = sqlite3_column_int64(st, 4),
+        .bytes = sqlite3_column_int64(st, 5),
+        .in_file = sqlite3_column_int(st, 6),
+        .token = sqlite3_column_int64(st, 7),
+        .uid = text_or_null(st, 8),
+        .pipeline = text_or_null(st, 9),
+        .state = text_or_null(st, 10),
+        .spec = text_or_null(st, 11),
+        .replay = sqlite3_column_int64(st, 12),
+        .replay_state = text_or_null(st, 13),
+        .replay_of = sqlite3_column_int64(st, 14),
+    };
+    return sink->row(sink->arg, &r);
+}
+
+int job_rejects(struct queue *q, const struct rejects_filter *f, int (*row)(void *arg, const struct rejects_row *r), void *arg,
+                struct err *err)
+{
+    struct rejects_sink sink = { row, arg };
+    sqlite3_stmt *st = queue_stmt(q, SQL_REJECTS_LIST);
+    if (f->id)
+        db_bind(st, ":job", f->id);
+    db_bind(st, ":pipeline", f->pipeline);
+    db_bind(st, ":since", f->since);
+    db_bind(st, ":max", f->limit > 0 ? f->limit : INT64_MAX);
+    return walk(st, rejects_one, &sink, err);
+}
+
 /* ---- pipelines ---- */
 
 /* What the tally cannot know, by pipeline. */

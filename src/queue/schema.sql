@@ -168,6 +168,14 @@ CREATE TABLE output (
     inlined    BLOB CHECK (in_file = (inlined IS NULL))
 );
 CREATE UNIQUE INDEX output_job ON output (job, number);
+CREATE INDEX output_rejects ON output (job) WHERE kind = 'rejects';
+
+-- Rejects that were given to another job to be read again. While that one is open, dead or loaded nobody else is given them.
+CREATE TABLE replay (
+    refused INTEGER PRIMARY KEY,  -- the job that refused the rows
+    job     INTEGER NOT NULL      -- the job that reads them again
+);
+CREATE INDEX replay_job ON replay (job);
 
 -- Who works, since when, with what success. Rows of the gone stay a while.
 CREATE TABLE worker (

@@ -82,6 +82,7 @@ struct reader {
     bool discard; /* stepping over the rest of a long row or comment */
 
     struct csv_map map;
+    struct str header; /* the row with the names, as it stands there; in the arena of the map */
 };
 
 /* ---- the window ---- */
@@ -889,6 +890,9 @@ static int open_header(struct reader *r, const struct columns *columns, struct e
     if (text_utf8_valid(raw) != raw.n)
         return err_set(err, ERR_ENCODING, "line %llu: the header is not valid UTF-8",
                        (unsigned long long)r->line);
+    r->header = (struct str){ arena_dup(&r->map.arena, raw), raw.n };
+    if (!r->header.p)
+        return err_nomem(err);
     if (take_names(r, row.fields, err) < 0)
         return -1;
     return columns ? csv_map_names(&r->map, columns, err) : 0;
@@ -1041,6 +1045,14 @@ char csv_delimiter(const struct reader *r)
     return (char)r->d.delimiter;
 }
 
+static void csv_about(const struct reader *r, struct reject_context *c)
+{
+    c->format = "csv";
+    c->delimiter = (char)r->d.delimiter;
+    c->has_header = r->header.p != NULL;
+    c->header = r->header;
+}
+
 /* Text that divides evenly is ours; other text only where nobody bids more; what has NUL bytes is
  * no text. */
 static int csv_bid(struct str head)
@@ -1064,4 +1076,5 @@ const struct format format_csv = {
     .next = csv_next,
     .close = csv_close,
     .names = csv_report,
+    .about = csv_about,
 };

@@ -133,7 +133,7 @@ static char find_delimiter(struct csv_dialect *d, const struct recipe *recipe, s
     int64_t lines;
     size_t at = head_rows(head, recipe, &lines);
     char found = recipe->delimiter;
-    if (!found && lines == recipe->skip_lines) {
+    if (!found && !recipe->row_alone && lines == recipe->skip_lines) {
         found = sep_line((struct str){ head.p + at, head.n - at });
         d->sep_line = found;
     }
@@ -155,7 +155,7 @@ int csv_dialect_find(struct csv_dialect *d, const struct recipe *recipe, struct 
         .fill = recipe->ragged == RAGGED_FILL,
     };
     d->delimiter = (unsigned char)find_delimiter(d, recipe, head);
-    d->cr = lone_cr((struct str){ head.p + at, head.n - at }, d->quote);
+    d->cr = !recipe->row_alone && lone_cr((struct str){ head.p + at, head.n - at }, d->quote);
     if (d->delimiter == '\n' || d->delimiter == '\r' || d->delimiter == d->quote ||
         d->delimiter == d->escape)
         return err_set(err, ERR_CONFIG,

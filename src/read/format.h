@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "io/config.h"
 #include "io/input.h"
+#include "io/rejects.h"
 #include "io/row.h"
 #include "read/decode.h" /* decode_open: what a format reads */
 
@@ -42,6 +43,9 @@ struct format {
     void (*close)(struct reader *r); /* NULL is fine; also of a reader that failed half-way */
     /* The names of the member: 1, 0 it has none (CSV without a header, or without any row), -1 no-memory. They live until the next call. */
     int (*names)(struct reader *r, struct format_names *out, struct err *err);
+    /* Format, delimiter and header into *c: what must be known to read a row of the member alone. Known from the first next() on;
+     * borrowed from r. */
+    void (*about)(const struct reader *r, struct reject_context *c);
     /* Column names (and types) of a member for inference: fields of the header, or keys found in the sample. See infer.h */
 };
 

@@ -192,7 +192,7 @@ static int check_lone_object(const struct reader *r, const struct field *fields,
     struct json_value v;
     struct json_fault fault;
     char path[200];
-    if (!cols || !r->eof ||
+    if (!cols || !r->eof || r->recipe->row_alone ||
         json_skip_space(text.p + text.n, window_end(r)) != window_end(r))
         return 0;
     for (uint32_t i = 0; i < cols; i++)
@@ -730,4 +730,9 @@ const char *jsonl_form(const struct reader *r)
     return r->state == AT_LINE ? "jsonl" : "json";
 }
 
-const struct format format_jsonl = { "jsonl", jsonl_bid, jsonl_open, jsonl_next, jsonl_close, jsonl_names };
+static void jsonl_about(const struct reader *r, struct reject_context *c)
+{
+    c->format = jsonl_form(r);
+}
+
+const struct format format_jsonl = { "jsonl", jsonl_bid, jsonl_open, jsonl_next, jsonl_close, jsonl_names, jsonl_about };

@@ -135,7 +135,7 @@ static int to_spool(struct hand *k, struct spool_object *o, bool follow, struct 
 
 static bool is_archived(const struct hand *k)
 {
-    return !k->infer && !k->f->again && k->f->pipeline->archive;
+    return !k->infer && !k->f->again && k->f->archive && k->f->pipeline->archive;
 }
 
 /* Bytes that the reader got, or is getting, into the archive. */
@@ -283,6 +283,14 @@ static int local_object(struct hand *k, struct err *err)
     return object_note(k, size, "", when, err) < 0 || object_sum(k, fd, err) < 0 ? -1 : archive_object(k, fd, size, err);
 }
 
+static int rejects_object(struct hand *k, struct err *err)
+{
+    const struct feed_rejects *r = k->f->rejects;
+    if (reader_object_file(k->reader, k->shown, r->fd, r->size, true, err) < 0 || reader_object_end(k->reader, err) < 0)
+        return -1;
+    return object_note(k, r->size, "", "", err);
+}
+
 /* An object that an earlier attempt left in the spool: go on from there. 1 there is one. */
 static int resume_point(struct hand *k, struct fetch_head *resume, struct err *err)
 {
@@ -348,12 +356,6 @@ static int fetched_object(struct hand *k, struct err *err)
 }
 
 /* ---- the bytes of a program ---- */
-
-char *feed_command_uri(const struct pipeline *p)
-{
-    char *uri;
-    return asprintf(&uri, "command:%s", p->command.argv[0]) < 0 ? NULL : uri;
-}
 
 /* All of it into the ring, waiting for room. */
 static int ring_bytes(struct hand *k, const char *p, size_t n, struct err *err)
@@ -469,6 +471,8 @@ static int one_object(struct hand *k, const char *uri, int number, struct err *e
     k->fd = -1;
     k->written = 0;
     k->f->stage = "fetch";
+    if (k->f->rejects)
+        return rejects_object(k, err);
     if (k->f->pipeline->command.argv)
         return program_object(k, err);
     if (source_kind(uri, &kind, err) < 0 || wait_turn(k, err) < 0)
@@ -587,6 +591,7 @@ int feed_run(struct feed *f, char *const *uris, int n, const struct part_known *
         return -1;
     struct hand k = { .f = f, .reader = *f->reader, .infer = infer, .fd = -1, .sum = sum };
     const struct reader_programs programs = { filter_start, filter_handed, &k };
+    reader_sample(k.reader, f->sample);
     if (reader_begin(k.reader, f->pipeline, known, f->params, f->spool, f->uid, f->token, f->watermark, infer, err) < 0)
         return -1;
     reader_programs(k.reader, &programs);
@@ -611,7 +616,7 @@ int feed_run(struct feed *f, char *const *uris, int n, const struct part_known *
 
 int feed_unchanged(const struct feed *f, char *const *uris, struct err *err)
 {
-    for (int i = 0; i < f->nobjects; i++) {
+    for (int i = 0; i < f->nobjects && !f->rejects; i++) {
         enum source_kind kind;
         int64_t size, mtime;
         char when[32];

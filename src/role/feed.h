@@ -18,6 +18,12 @@
 #include "role/archive.h"
 #include "role/reader.h"
 
+/* Rejects of another job, to be read again (pipeline/replay.h). */
+struct feed_rejects {
+    int fd; /* of their lines */
+    int64_t size;
+};
+
 struct feed {
     /* set by the owner; all borrowed */
     const struct config *config;
@@ -30,11 +36,13 @@ struct feed {
     const char *params;           /* of the job, a JSON object, or NULL */
     int64_t token;                /* of its claim */
     int64_t watermark;            /* that binds it (queue/event.h) */
-    struct archive *archive;      /* for pipelines that have archive= */
+    struct archive *archive;      /* for pipelines that have archive=; NULL: nothing is archived */
     bool again;                   /* of objects that were archived already, by the run before */
     bool sum;                     /* tell the SHA-256 of each object */
+    bool sample;                  /* keep the first rows of each output to be looked at */
     bool resume;                  /* an earlier attempt may have left objects in the spool */
     int64_t attempt;              /* the number of this try, for programs */
+    const struct feed_rejects *rejects; /* the only object is the rejects of another job; or NULL */
     int (*tick)(void *arg, struct err *err); /* at least every 100 ms; -1: give up */
     void *arg;
     /* what came of it */
@@ -49,9 +57,6 @@ struct feed {
 
 void feed_object_clear(struct job_object *o); /* its strings */
 void feed_clear(struct feed *f); /* what came of it */
-
-/* What stands for the object of a pipeline whose command= gives its bytes; malloc'ed, NULL: no memory. */
-char *feed_command_uri(const struct pipeline *p);
 
 /* Put the objects through the reader and wait for its result. 0: f->result is good; -1: the error of whoever failed first, the
  * reader then is idle or dead. infer: only the first object is looked at, for its columns. */

@@ -52,6 +52,7 @@ struct reader_child {
     struct reader_shared *shared;
     int jobs;
     bool busy;  /* a job was begun, its result is not there yet */
+    bool sample; /* reader_sample() */
     bool early; /* ... it is, in early_result, and nobody has asked for it yet */
     struct reader_result early_result;
     const char *wrong; /* why we killed it, or NULL */
@@ -275,6 +276,8 @@ static void take_output(struct unpacker *u, struct output *o)
     o->checksum = take_u64(u);
     struct str inlined = take_bytes(u);
     o->columns = take_text(u);
+    o->spec = take_text(u);
+    o->sample = take_text(u);
     u->bad |= (kind == OUTPUT_ROWS && !o->columns) || kind > OUTPUT_REJECTS || number >= RESULT_OUTPUTS_MAX || o->rows < 0 || o->bytes < 0;
     u->bad |= strspn(o->ext, "abcdefghijklmnopqrstuvwxyz0123456789") !=
               strlen(o->ext); /* part of a file name */
@@ -365,12 +368,14 @@ static int post(struct reader_child *c, const struct message *m, struct err *err
                                  : 0; /* the result tells what happened */
 }
 
+void reader_sample(struct reader_child *c, bool on) { c->sample = on; }
+
 int reader_begin(struct reader_child *c, const struct pipeline *p, const struct part_known *known,
                  const char *params, struct spool *spool, const char *uid, int64_t token, int64_t watermark, bool infer,
                  struct err *err)
 {
     struct message m = {
-        .type = READER_BEGIN, .a = (uint64_t)(p - c->config->pipelines), .b = infer, .fd = -1
+        .type = READER_BEGIN, .a = (uint64_t)(p - c->config->pipelines), .b = infer, .c = c->sample, .fd = -1
     };
     struct buf body = { 0 };
     if (m.a >= (uint64_t)c->config->npipelines)

@@ -59,6 +59,8 @@ struct reader_programs {
 /* Who starts them for the job that was begun; borrowed. NULL: nobody. */
 void reader_programs(struct reader_child *c, const struct reader_programs *programs);
 
+/* Are samples of the rows wanted of the jobs that begin from now on (output.sample)? */
+void reader_sample(struct reader_child *c, bool on);
 /* Begin a job. The child asks for staged files by itself; the parent side opens them in `spool` for `uid` and `token` inside reader_tick(). known: see
  * pipeline_start; watermark: see pipeline_watermark. infer: only look at the first object and give back columns. */
 int reader_begin(struct reader_child *c, const struct pipeline *p, const struct part_known *known, const char *params, struct spool *spool,

@@ -53,6 +53,7 @@ struct child {
     char uid[SYS_UID_LEN + 1];
     char *params;
     int64_t watermark;
+    bool sample;                        /* the first rows are asked for */
     struct part_known known[PIPELINE_PARTS_MAX]; /* given */
     struct part_found found[PIPELINE_PARTS_MAX]; /* by the run */
     struct buf drift;                   /* its findings */
@@ -445,6 +446,8 @@ static int job_pipeline(struct child *c, struct output *outputs, int *noutputs,
         return -1;
     pipeline_asks(c->run, (struct asker){ .ask = ask_worker, .start_program = program_start, .arg = c });
     pipeline_watermark(c->run, c->watermark);
+    if (c->sample)
+        pipeline_sample(c->run);
     int rc = job_objects(c, err);
     if (rc == 0)
         rc = pipeline_finish(c->run, outputs, noutputs, err);
@@ -486,6 +489,8 @@ static void pack_output(struct buf *b, const struct output *o)
     pack_u64(b, o->checksum);
     pack_bytes(b, o->inlined.p, o->inlined.n);
     pack_text(b, o->columns);
+    pack_text(b, o->spec);
+    pack_text(b, o->sample);
 }
 
 static void result_send(struct child *c, int rc, const struct err *job_err,
@@ -553,6 +558,7 @@ static void job_run(struct child *c, const struct message *m)
     take_field(&u, c->uid, sizeof c->uid);
     c->watermark = (int64_t)take_u64(&u);
     c->params = take_text(&u);
+    c->sample = m->c;
     for (int i = 0; i < c->pipeline->nparts; i++) {
         c->known[i].columns = take_text(&u);
         c->known[i].added = take_text(&u);

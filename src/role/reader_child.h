@@ -20,7 +20,7 @@
 #include "io/ring.h"
 
 enum reader_message {
-    READER_BEGIN,  /* a: pipeline number, b: infer?; body: uid of the job, and columns, a
+    READER_BEGIN,  /* a: pipeline number, b: infer?, c: samples?; body: uid of the job, and columns, a
                       text a part */
     READER_STREAM, /* a: ring position of its first byte, b: size, c: number of the object; body:
                       URI */

@@ -1,12 +1,15 @@
 /* Messages to jobs. See submission.h. */
 #include "role/submission.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/json.h"
 #include "base/sys.h"
 #include "base/text.h"
 #include "source/source.h"
+
+enum { OBJECTS_MAX = 10000 }; /* of one job */
 
 void submission_reset(struct submission *s)
 {
@@ -208,7 +211,7 @@ static int resolve_remote(struct submission *s, const struct config *config, con
     AUTO(buf_clear) struct buf source = { 0 };
     struct job_new *n = &s->job;
     const char *uri;
-    if (p->command.argv) {
+    if (p->command.argv || s->replay) {
         n->remote = NULL;
         return 0;
     }
@@ -239,7 +242,7 @@ int submission_resolve(struct submission *s, const struct config *config, struct
     const struct pipeline *p = config_pipeline(config, n->pipeline);
     if (!p)
         return config_no_pipeline(config, n->pipeline, err);
-    if (n->objects.n && p->command.argv)
+    if (n->objects.n && p->command.argv && !s->replay)
         return err_set(err, ERR_USAGE, "pipeline '%s' runs a command: give it parameters by -p, and no URIs", p->name);
     if (!n->objects.n && !p->source && !p->command.argv)
         return err_set(err, ERR_USAGE, "pipeline '%s' has no source: name at least one URI", p->name);
@@ -264,4 +267,51 @@ int submission_resolve(struct submission *s, const struct config *config, struct
         n->lane_replace &= p->parts[i].mode == MODE_REPLACE;
     }
     return event_lane(s, p, err);
+}
+
+/* ---- the way back ---- */
+
+/* What stands for the object of a pipeline whose command= gives its bytes. */
+static char *command_uri(const struct pipeline *p)
+{
+    char *uri;
+    return asprintf(&uri, "command:%s", p->command.argv[0]) < 0 ? NULL : uri;
+}
+
+int submission_uris(const char *objects, const char *params, const struct pipeline *p, bool replay, struct arena *arena, char ***uris,
+                    int *n, struct err *err)
+{
+    *n = 0;
+    if (!(*uris = arena_alloc(arena, OBJECTS_MAX * sizeof **uris)))
+        return err_nomem(err);
+    struct json_value list, item;
+    struct json_fault fault;
+    struct str key, text;
+    if (objects && *objects) {
+        if (!json_check(str_of(objects), &list, &fault) || list.kind != JSON_ARRAY)
+            return err_set(err, ERR_INTERNAL, "the job's objects are not a JSON array");
+        for (size_t at = 0; json_next(&list, &at, &key, &item);) {
+            if (*n == OBJECTS_MAX)
+                return err_set(err, ERR_LIMIT, "more than %d objects in one job", OBJECTS_MAX);
+            if (item.kind != JSON_TEXT || !json_unescape(&item, arena, &text) ||
+                !((*uris)[(*n)++] = arena_dup(arena, text)))
+                return err_set(err, ERR_INTERNAL, "an object of the job is not a text");
+        }
+    }
+    if (*n && p->command.argv && !replay)
+        return err_set(err, ERR_CONFIG, "pipeline '%s' runs a command: its jobs take parameters and no objects", p->name);
+    if (*n)
+        return 0;
+    if (p->command.argv) {
+        AUTO(free_charp) char *command = command_uri(p);
+        return command && ((*uris)[(*n)++] = arena_dup(arena, str_of(command))) ? 0 : err_nomem(err);
+    }
+    if (!p->source)
+        return err_set(err, ERR_CONFIG, "the job names no object and pipeline '%s' has no source", p->name);
+    AUTO(buf_clear) struct buf uri = { 0 };
+    if (source_expand(p->source, str_of(params && *params ? params : "{}"), &uri, err) < 0)
+        return err_in(err, "source of pipeline '%s'", p->name);
+    if (!((*uris)[(*n)++] = arena_dup(arena, buf_str(&uri))))
+        return err_nomem(err);
+    return 0;
 }

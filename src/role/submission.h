@@ -18,6 +18,7 @@ enum { SUBMISSION_LANES = 16, PRIORITY_MAX = 1000 /* as priority= of a pipeline 
 struct submission {
     struct job_new job;
     bool has_priority;
+    bool replay; /* its objects are the rejects of another job: a command gives no bytes then */
     const char *lanes[SUBMISSION_LANES];
     char remote[REMOTE_MAX];
     struct arena arena;
@@ -37,5 +38,10 @@ int submission_priority(int64_t priority, struct err *err);
 /* What follows from the pipeline and the first object: target, lanes, priority, attempts, remote. not-found with the nearest name where there is none; usage
  * where the job names no object and the source cannot be filled with its parameters. */
 int submission_resolve(struct submission *s, const struct config *config, struct err *err);
+
+/* The URIs of a job: as submitted (objects: a JSON array, or NULL), or the pipeline's source with the parameters put in; of a pipeline
+ * with a command what stands for that. They live in the arena. Errors: config, limit, internal. */
+int submission_uris(const char *objects, const char *params, const struct pipeline *p, bool replay, struct arena *arena, char ***uris,
+                    int *n, struct err *err);
 
 #endif

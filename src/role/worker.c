@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "base/json.h"
 #include "base/log.h"
@@ -16,14 +17,15 @@
 #include "queue/job.h"
 #include "queue/queue.h"
 #include "queue/registry.h"
+#include "pipeline/replay.h"
 #include "role/outputs.h"
 #include "role/feed.h"
 #include "role/reader.h"
+#include "role/submission.h"
 #include "source/source.h"
 
 enum {
     CLAIM_MAX = 64,
-    OBJECTS_MAX = 10000,
     REPORT_AFTER_MS = 100,         /* when a job takes longer, the others of its claim are reported or handed back */
     SETTLE_AGAIN_MS = 1000,
     STILL_OURS_MS = 1000,
@@ -174,6 +176,8 @@ static int job_known(struct work *k, char **uris, struct part_known *known, stru
             return -1;
         missing |= rc == 0;
     }
+    if (missing && k->done->feed.rejects)
+        return err_set(err, ERR_INFER, "pipeline '%s' gives no columns, and rejects are nothing to take them from", p->name);
     return missing ? infer_columns(k, uris, known, err) : 0;
 }
 
@@ -205,45 +209,6 @@ static int publish(struct work *k, const struct part_known *known, struct err *e
     if (ours == 0)
         return err_set(err, ERR_LEASE_LOST, "job %" PRId64 " was cancelled or taken over", l->id);
     return spool_publish(&k->w->spool, l->uid, l->token, files, n, err);
-}
-
-/* The job's URIs: as submitted, or the pipeline's source with the parameters put in. */
-static int job_uris(const struct lease *l, const struct pipeline *p, struct arena *arena, char ***uris, int *n,
-                    struct err *err)
-{
-    *n = 0;
-    if (!(*uris = arena_alloc(arena, OBJECTS_MAX * sizeof **uris)))
-        return err_nomem(err);
-    struct json_value list, item;
-    struct json_fault fault;
-    struct str key, text;
-    if (l->objects && *l->objects) {
-        if (!json_check(str_of(l->objects), &list, &fault) || list.kind != JSON_ARRAY)
-            return err_set(err, ERR_INTERNAL, "the job's objects are not a JSON array");
-        for (size_t at = 0; json_next(&list, &at, &key, &item);) {
-            if (*n == OBJECTS_MAX)
-                return err_set(err, ERR_LIMIT, "more than %d objects in one job", OBJECTS_MAX);
-            if (item.kind != JSON_TEXT || !json_unescape(&item, arena, &text) ||
-                !((*uris)[(*n)++] = arena_dup(arena, text)))
-                return err_set(err, ERR_INTERNAL, "an object of the job is not a text");
-        }
-    }
-    if (*n && p->command.argv)
-        return err_set(err, ERR_CONFIG, "pipeline '%s' runs a command: its jobs take parameters and no objects", p->name);
-    if (*n)
-        return 0;
-    if (p->command.argv) {
-        AUTO(free_charp) char *command = feed_command_uri(p);
-        return command && ((*uris)[(*n)++] = arena_dup(arena, str_of(command))) ? 0 : err_nomem(err);
-    }
-    if (!p->source)
-        return err_set(err, ERR_CONFIG, "the job names no object and pipeline '%s' has no source", p->name);
-    AUTO(buf_clear) struct buf uri = { 0 };
-    if (source_expand(p->source, str_of(l->params && *l->params ? l->params : "{}"), &uri, err) < 0)
-        return err_in(err, "source of pipeline '%s'", p->name);
-    if (!((*uris)[(*n)++] = arena_dup(arena, buf_str(&uri))))
-        return err_nomem(err);
-    return 0;
 }
 
 /* Which objects were loaded before, or come twice? Gives their number. */
@@ -369,11 +334,63 @@ static void keep_found(struct done *d, const struct part_known *known)
     struct feed *f = &d->feed;
     for (int i = 0; i < f->pipeline->nparts; i++) {
         const struct part_found *found = &f->result.found[i];
-        bool same = known[i].header && found->header && !strcmp(known[i].header, found->header);
+        bool same = f->rejects || (known[i].header && found->header && !strcmp(known[i].header, found->header));
         d->parts[i] = (struct job_part){ f->pipeline->parts[i].name, same ? NULL : found->header, found->profile };
-        d->first |= !known[i].header;
+        d->first |= !known[i].header && !f->rejects; /* whose headers are those of the first time */
     }
     d->nparts = f->pipeline->nparts;
+}
+
+/* ---- the rejects of another job ---- */
+
+struct rejects_source {
+    struct worker *w;
+    char uid[SYS_UID_LEN + 1];
+    struct feed_rejects rejects; /* fd -1: not found */
+    struct err *err;
+};
+
+static void rejects_source_clear(struct rejects_source *s) { fd_closep(&s->rejects.fd); }
+
+static int rejects_in_memory(struct rejects_source *s, struct str bytes)
+{
+    int fd = memfd_create("rejects", MFD_CLOEXEC);
+    if (fd < 0)
+        return err_sys(s->err, "memory for the rejects");
+    if (sys_write_all(fd, bytes.p, bytes.n, "the rejects in memory", s->err) < 0) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+static int find_rejects(void *arg, const struct output *o)
+{
+    struct rejects_source *s = arg;
+    if (o->kind != OUTPUT_REJECTS)
+        return 0;
+    s->rejects.fd = o->in_file ? spool_open_rejects(&s->w->spool, s->uid, s->err) : rejects_in_memory(s, buf_str(&o->inlined));
+    s->rejects.size = o->bytes;
+    return 1;
+}
+
+/* Does the job read the rejects of another one? 1: *s has them, 0, -1. */
+static int open_rejects(struct work *k, struct rejects_source *s, struct err *err)
+{
+    static const char begins[] = "[\"" REPLAY_SCHEME;
+    const struct lease *l = &k->done->lease;
+    int64_t refused;
+    *s = (struct rejects_source){ .w = k->w, .rejects = { .fd = -1 }, .err = err };
+    if (!l->objects || strncmp(l->objects, begins, sizeof begins - 1) != 0)
+        return 0;
+    int rc = job_replay_of(k->w->queue, l->id, &refused, s->uid, err);
+    if (rc <= 0)
+        return rc; /* somebody wrote such a URI by hand: it is no source */
+    err_set(err, ERR_STATE, "job %" PRId64 " has no rejects any more", refused);
+    if (job_outputs(k->w->queue, refused, find_rejects, s, err) < 0 || s->rejects.fd < 0)
+        return -1;
+    k->done->feed.rejects = &s->rejects;
+    return 1;
 }
 
 static int work_job(struct work *k, struct arena *arena, struct err *err)
@@ -385,10 +402,12 @@ static int work_job(struct work *k, struct arena *arena, struct err *err)
     int n;
     if (!(f->pipeline = config_pipeline(k->w->config, l->pipeline)))
         return config_no_pipeline(k->w->config, l->pipeline, err);
-    f->sum = f->pipeline->dedupe;
+    AUTO(rejects_source_clear) struct rejects_source rejects;
+    int replay = open_rejects(k, &rejects, err);
+    f->sum = f->pipeline->dedupe && !replay;
     if (pipeline_has_events(f->pipeline) && event_begin(k->w->queue, l->id, l->token, l->pipeline, &f->watermark, err) < 0)
         return -1;
-    if (job_uris(l, f->pipeline, arena, &uris, &n, err) < 0)
+    if (replay < 0 || submission_uris(l->objects, l->params, f->pipeline, replay, arena, &uris, &n, err) < 0)
         return -1;
     k->stage = NULL; /* the feed knows better */
     int rc = job_known(k, uris, known, err);
@@ -403,6 +422,7 @@ static int work_job(struct work *k, struct arena *arena, struct err *err)
     keep_found(k->done, known);
     for (int i = 0; i < f->pipeline->nparts; i++)
         part_known_clear(&known[i]);
+    f->rejects = NULL; /* they go out of scope */
     return rc;
 }
 
