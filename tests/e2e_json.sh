@@ -117,6 +117,11 @@ prints show show "$((last + 1))" # errors
 prints explain explain "$there"
 prints 'rejects list' rejects list
 prints rejects rejects "$((last - 3))"
+prints 'rejects replay' rejects replay "$((last - 3))"
+prints 'submit --dry-run' submit p "$work/some.csv" --dry-run
+prints 'submit --dry-run' submit l "$work/good.csv" --dry-run
+printf 'id\n%s' "$(seq -f 'x%.0f' 20)" >"$work/bad.csv"
+prints 'submit --dry-run' submit p "$work/bad.csv" --dry-run
 prints query query warehouse 'SELECT 1 AS a'
 prints infer infer "$work/good.csv"
 printf 'id;price\n1;1,5\n2\n' >"$work/odd.csv"
@@ -135,6 +140,7 @@ prints show show "$(qetlctl --json jobs --pipeline events | jq '.jobs[0].id')"
 prints status status
 sed -i 's/^query\trows\[\]\..*/query\trows[]\tobject/' "$work/printed" # named by who asks
 sed -i -E 's/^(report\tprofile\[\]\.columns\[\]\.(min|max|top\[\]\.value))\t.*/\1\tany/' "$work/printed" # of the column's type
+sed -i 's/^\(submit --dry-run\ttables\[\]\.sample\[\]\)\..*/\1\tobject/; s/^\(submit --dry-run\trejects\[\]\)\..*/\1\tobject/' "$work/printed" # likewise
 sort -u "$work/printed" | grep -v '	null$' >"$work/printed.types" # nothing: any key may be
 cut -f1,2 "$work/printed" | sort -u -o "$work/printed"
 

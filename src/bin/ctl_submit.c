@@ -204,7 +204,7 @@ int ctl_param(struct ctl *c, struct buf *params, char *text)
     return params->failed ? err_nomem(&c->err) : 0;
 }
 
-static int submit_option(struct ctl *c, int opt, struct ctl_submission *s, struct buf *params, bool *wait)
+static int submit_option(struct ctl *c, int opt, struct ctl_submission *s, struct buf *params, bool *wait, bool *dry)
 {
     switch (opt) {
     case 'p':
@@ -220,6 +220,9 @@ static int submit_option(struct ctl *c, int opt, struct ctl_submission *s, struc
     case 'w':
         *wait = true;
         return 0;
+    case 'd':
+        *dry = true;
+        return 0;
     default: /* ctl_option() has said it */
         return -1;
     }
@@ -229,27 +232,32 @@ int ctl_submit(struct ctl *c, int argc, char **argv)
 {
     static const struct option longs[] = { { "priority", required_argument, NULL, 'P' }, { "at", required_argument, NULL, 'a' },
                                            { "unique", required_argument, NULL, 'u' },   { "wait", no_argument, NULL, 'w' },
-                                           { "param", required_argument, NULL, 'p' },    { NULL, 0, NULL, 0 } };
+                                           { "param", required_argument, NULL, 'p' },    { "dry-run", no_argument, NULL, 'd' },
+                                           { NULL, 0, NULL, 0 } };
     struct ctl_submission s = { 0 };
     AUTO(buf_clear) struct buf params = { 0 };
-    bool wait = false, made;
+    bool wait = false, dry = false, made;
     int64_t id;
     char uid[SYS_UID_LEN + 1];
     for (int opt; (opt = ctl_option(c, argc, argv, "p:", longs, NULL)) != -1;)
-        if (submit_option(c, opt, &s, &params, &wait) < 0)
+        if (submit_option(c, opt, &s, &params, &wait, &dry) < 0)
             return -1;
     if (optind == argc)
         return ctl_usage(c, "submit to which pipeline? qetlctl help submit");
     if (!strcmp(argv[optind], "-") && (argc > optind + 1 || params.n || s.has_priority || s.run_at || s.unique))
         return ctl_usage(c, "submit - takes URIs, parameters, priority, at and unique from its lines, not from the command line");
-    if (ctl_queue(c, QUEUE_CREATE) < 0)
-        return -1;
-    if (!strcmp(argv[optind], "-"))
-        return submit_stream(c, wait);
+    if (dry && (!strcmp(argv[optind], "-") || wait || s.has_priority || s.run_at || s.unique))
+        return ctl_usage(c, "--dry-run is about one job, which is never in the queue: give it a pipeline, URIs and parameters only");
     s.pipeline = argv[optind];
     s.uris = argv + optind + 1;
     s.nuris = argc - optind - 1;
     s.params = params.p;
+    if (dry)
+        return ctl_rehearse(c, &s);
+    if (ctl_queue(c, QUEUE_CREATE) < 0)
+        return -1;
+    if (!strcmp(s.pipeline, "-"))
+        return submit_stream(c, wait);
     if (ctl_submit_one(c, &s, &id, uid, &made) < 0)
         return -1;
     if (wait)

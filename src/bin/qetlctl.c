@@ -27,6 +27,7 @@ static const struct verb verbs[] = {
       "  --unique KEY     where the pipeline has a job with this key that waits, runs or is dead: that one is\n"
       "                   printed, nothing is added; exit 0\n"
       "  --wait           wait for its end: 0 loaded or superseded, 1 dead or cancelled\n"
+      "  --dry-run        rehearse: do all of it, take the load back, and say what would become of the rows\n"
       "  submit -         JSON lines on standard input (--wait: for all of them): {\"pipeline\":…,\"objects\":[…],\n"
       "                   \"params\":{…},\"priority\":…,\"at\":…,\"unique\":…}, or {\"method\":…,\"params\":{…}}\n" },
     { "emit", "STREAM", "append JSON lines of standard input to a stream", ctl_emit,

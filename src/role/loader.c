@@ -68,22 +68,14 @@ struct group {
 
 /* ---- one job of a group, made ready for its target ---- */
 
-struct prepared {
-    struct load_job job;
-    struct load_output outputs[PIPELINE_PARTS_MAX];
-    struct output_spec specs[PIPELINE_PARTS_MAX];
-    char paths[PIPELINE_PARTS_MAX][512];
-    char watermark[32], previous[32];
-};
-
-static void prepared_clear(struct prepared *p)
+void loader_prepared_clear(struct prepared *p)
 {
     for (int i = 0; i < p->job.noutputs; i++)
         output_spec_clear(&p->specs[i]);
     p->job.noutputs = 0;
 }
 
-static const char *time_text(char out[32], int64_t us)
+const char *loader_time_text(char out[32], int64_t us)
 {
     if (us == EVENT_NONE)
         return NULL;
@@ -103,7 +95,7 @@ static int watermarks(struct loader *l, struct prepared *p, const struct group *
         return -1;
     for (int i = 0; i <= at; i++) {
         if (i == at)
-            p->job.previous_watermark = time_text(p->previous, now);
+            p->job.previous_watermark = loader_time_text(p->previous, now);
         else if (strcmp(g->jobs[i].pipeline, p->job.pipeline) != 0 || g->finishes[i].outcome != LOAD_LOADED)
             continue;
         int rc = event_of_job(l->queue, g->jobs[i].id, &e, err);
@@ -112,11 +104,11 @@ static int watermarks(struct loader *l, struct prepared *p, const struct group *
         if (rc && e.reaches > now)
             now = e.reaches;
     }
-    p->job.watermark = time_text(p->watermark, now);
+    p->job.watermark = loader_time_text(p->watermark, now);
     return 0;
 }
 
-static int prepare(struct loader *l, struct prepared *p, const struct staged_job *job, struct err *err)
+int loader_prepare(const struct spool *spool, struct prepared *p, const struct staged_job *job, struct err *err)
 {
     *p = (struct prepared){ .job = { .uid = job->uid,
                                      .pipeline = job->pipeline,
@@ -139,7 +131,7 @@ static int prepare(struct loader *l, struct prepared *p, const struct staged_job
         p->outputs[n].spec.table = out->table;
         p->outputs[n].spec.columns = &p->specs[n].columns;
         if (out->in_file) {
-            spool_staged_path(&l->spool, job->uid, out->token, out->number, out->ext, p->paths[n], sizeof p->paths[n]);
+            spool_staged_path(spool, job->uid, out->token, out->number, out->ext, p->paths[n], sizeof p->paths[n]);
             p->outputs[n].path = p->paths[n];
         }
         p->job.noutputs++;
@@ -177,10 +169,10 @@ static bool drops_rows(struct loader *l, const struct staged_job *job)
 {
     struct prepared p;
     struct err err;
-    bool drops = prepare(l, &p, job, &err) < 0;
+    bool drops = loader_prepare(&l->spool, &p, job, &err) < 0;
     for (int i = 0; i < p.job.noutputs; i++)
         drops |= p.outputs[i].spec.mode == MODE_APPEND && p.outputs[i].output->rows > 0;
-    prepared_clear(&p);
+    loader_prepared_clear(&p);
     return drops;
 }
 
@@ -224,7 +216,7 @@ static int load_one(struct loader *l, struct place_of *t, const struct group *g,
         return settle_unloaded(l, t, job, f, err);
     struct prepared p;
     struct err e = { 0 };
-    int rc = prepare(l, &p, job, &e);
+    int rc = loader_prepare(&l->spool, &p, job, &e);
     if (rc == 0)
         rc = watermarks(l, &p, g, at, &e);
     if (rc == 0)
@@ -233,7 +225,7 @@ static int load_one(struct loader *l, struct place_of *t, const struct group *g,
     f->counts = rc == 0 ? p.job.counts : (struct load_counts){ 0 };
     if (rc == 0 && p.job.slow_rows)
         log_event(LOG_WARN, "rows took the slow path into the table", "job", job->uid, "rows", log_num(p.job.slow_rows), NULL);
-    prepared_clear(&p);
+    loader_prepared_clear(&p);
     if (rc == 0)
         outcome(f, LOAD_LOADED, NULL);
     else if (err_class(e.code) != ERR_TRANSIENT)
@@ -344,8 +336,8 @@ static int add_columns(struct loader *l, struct place_of *t, const struct group 
             wants |= g->jobs[i].outputs[k].spec && strstr(g->jobs[i].outputs[k].spec, "\"added\":");
         if (!wants || must_not_load(l, &g->jobs[i]))
             continue;
-        int rc = prepare(l, &p, &g->jobs[i], &why) < 0 ? 0 : t->target->add_columns(t->conn, &p.job, err); /* load_one() tells why not */
-        prepared_clear(&p);
+        int rc = loader_prepare(&l->spool, &p, &g->jobs[i], &why) < 0 ? 0 : t->target->add_columns(t->conn, &p.job, err); /* load_one() tells why not */
+        loader_prepared_clear(&p);
         if (rc < 0)
             return -1;
     }

@@ -158,6 +158,7 @@ const struct target target_postgres = {
     .close = postgres_close,
     .max_files = 1000,
     .begin = postgres_begin,
+    .rehearse = postgres_rehearse,
     .load_job = postgres_load_job,
     .commit = postgres_commit,
     .rollback = postgres_rollback,

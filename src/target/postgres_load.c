@@ -111,6 +111,15 @@ int postgres_begin(struct target_conn *c, struct err *err)
     return 0;
 }
 
+/* The ledger inside of the transaction; what is expired of undo stays for a loader. */
+int postgres_rehearse(struct target_conn *c, struct err *err)
+{
+    c->job_open = false;
+    if (pg_undo_begin(c->pg, &c->watch, err) < 0 || make_ledger(c->pg, err) < 0)
+        return err_in(err, "target '%s'", c->name);
+    return 0;
+}
+
 void postgres_rollback(struct target_conn *c)
 {
     struct err err;

@@ -277,6 +277,7 @@ const struct target target_sqlite = {
     .load_job = sqlite_load_job,
     .commit = sqlite_commit,
     .rollback = sqlite_rollback,
+    .rehearse = sqlite_begin, /* makes the ledger inside of the transaction as it is */
     .loaded = sqlite_loaded,
     .undo = sqlite_undo,
     .query = sqlite_query,

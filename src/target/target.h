@@ -111,6 +111,9 @@ struct target {
     /* -1: nothing is certain; the caller asks loaded() after reopening. */
     int (*commit)(struct target_conn *c, struct err *err);
     void (*rollback)(struct target_conn *c);
+    /* begin(), on a connection that was opened without `create`, for a transaction that ends in rollback() and then leaves nothing
+     * behind, the ledger and tables that load_job() makes in it included. NULL: this target has no such transaction. */
+    int (*rehearse)(struct target_conn *c, struct err *err);
     /* 1: the ledger has uid, and *counts is what the job did; 0: it has not; -1 error
      * (ERR_UNDONE: it had, but a person undid it). */
     int (*loaded)(struct target_conn *c, const char *uid, struct load_counts *counts, struct err *err);

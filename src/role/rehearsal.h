@@ -1,0 +1,42 @@
+/*
+ * A job rehearsed: fetched, unpacked, read, changed and staged as it would be, then loaded in a transaction of its target that is
+ * rolled back. It is in no queue, its files lie in a folder of its own that goes afterwards, and the target has nothing of it.
+ *
+ * What it is not: it takes no turn (places, pauses, order of jobs), leaves out no content that was loaded before (dedupe=), archives
+ * and marks no source. A `command` runs. While it loads it holds the locks of a load, and others wait for it.
+ *
+ * If it is killed: the target rolls back by itself; the folder stays in $TMPDIR.
+ */
+#ifndef QETL_ROLE_REHEARSAL_H
+#define QETL_ROLE_REHEARSAL_H
+
+#include "base/err.h"
+#include "io/config.h"
+#include "io/spool.h"
+#include "queue/job.h"
+#include "role/reader.h"
+
+struct rehearsal {
+    const struct pipeline *pipeline;
+    struct reader_result result; /* with samples in its outputs; also of one that failed by ERR_REJECTS */
+    struct err died;             /* of what the job would die: rejects, or what the target refuses; code ERR_NONE: of nothing */
+    bool counted;                /* counts tell what the target would do; else why tells why not */
+    struct load_counts counts;
+    char why[sizeof ((struct err *)0)->msg];
+    /* inside */
+    char *folder;
+    struct spool spool;
+    char uid[SYS_UID_LEN + 1];
+};
+
+/*
+ * job: as resolved by submission_resolve(); its texts end in NUL. Forks, so the caller has neither queue nor network open. The queue is
+ * only asked for columns that were inferred before, where the pipeline gives none. On 0 *r tells; -1: what a job would fail of before
+ * its rows are read, or trouble of the rehearsal's own. rehearsal_clear() in either case.
+ */
+int rehearse(struct rehearsal *r, const struct config *config, const struct job_new *job, struct err *err);
+/* A descriptor of rejects that went to a file (out->in_file), the caller's; -1. */
+int rehearsal_rejects(const struct rehearsal *r, const struct output *out, struct err *err);
+void rehearsal_clear(struct rehearsal *r);
+
+#endif

@@ -1,0 +1,114 @@
+#!/bin/bash
+# submit --dry-run: all of a job but its traces. What it says is what the job does then, and nothing is left of it.
+. "${srcdir:-.}/tests/lib.sh"
+. "$srcdir/tests/qetl.sh"
+need sqlite3 sqlite3
+need jq jq
+SLOTS=1
+export TMPDIR=$work/tmp
+mkdir "$TMPDIR"
+new_site <<INI
+[pipeline orders]
+columns = id:integer!, name, amount:decimal(2)
+table   = warehouse.orders
+mode    = upsert
+key     = id
+update_only_if_changed = yes
+max_rejects = 10
+[pipeline whole]
+columns = id:integer!, name, amount:decimal(2)
+table   = warehouse.orders
+mode    = replace
+[pipeline past]
+columns = id:integer!, name, amount:decimal(2)
+table   = warehouse.past
+mode    = history
+key     = id
+[pipeline found]
+table   = warehouse.found
+[pipeline strict]
+columns = id:integer!, name
+table   = warehouse.strict
+[pipeline after]
+columns = id:integer!, name
+table   = warehouse.after
+after_load = CREATE TABLE IF NOT EXISTS seen (n); INSERT INTO seen SELECT count(*) FROM after
+[target lake]
+url = file://$work/lake
+format = jsonl
+[pipeline lake]
+columns = id:integer!
+table   = lake.t
+INI
+said() { jq -c '[.ok, .rows_read, .rows_staged, .rows_rejected, (.would | if . then [.inserted, .updated, .unchanged, .deleted, .removed] else . end)]' "$work/out"; }
+rehearse() { qetlctl --json submit "$@" --dry-run >"$work/out" 2>"$work/err"; }
+traces() { # all that a job could leave
+    (cd "$work" && find site1 tmp lake -type f ! -size 0 ! -name '*.ini' ! -name '*-lock' ! -name '*-shm' -exec md5sum {} + 2>/dev/null | sort -k 2)
+    sqlite3 -readonly "$site/warehouse.db" .dump 2>/dev/null | md5sum
+}
+
+# ---- before there is anything ----
+printf 'id,name,amount\n1,Ann,5\n2,Bob,x\n3,Cy,7.25\n' >"$work/one.csv"
+before=$(traces)
+rehearse orders "$work/one.csv"
+is 'nothing is there yet: all would be new' "$? $(said)" '0 [true,3,2,1,[2,0,0,0,0]]'
+is '... with the rows as they would be' "$(jq -c '.tables' "$work/out")" \
+    '[{"table":"warehouse.orders","rows":2,"sample":[{"id":1,"name":"Ann","amount":5},{"id":3,"name":"Cy","amount":7.25}]}]'
+is '... and the rejects' "$(jq -c '.rejects[] | [.line, .reason, .column, .value, .row]' "$work/out")" '[3,"not-decimal","amount","x","2,Bob,x"]'
+is '... no queue, no warehouse, no file' "$(traces)$(find "$site" "$TMPDIR" -type f | grep -v 'qetl.ini')" "$before"
+rehearse found "$work/one.csv"
+is 'columns are found out, too' "$(said) $(jq -c '.tables[0].sample[0]' "$work/out")" '[true,3,3,0,[3,0,0,0,0]] {"id":1,"name":"Ann","amount":"5"}'
+
+# ---- beside rows ----
+qetlctl init >/dev/null
+compare() { # NAME PIPELINE FILE: what it says is what the job does then
+    local name=$1 was
+    was=$(traces)
+    rehearse "$2" "$3"
+    is "$name: nothing is left of it" "$(traces)" "$was"
+    qetlctl --json run "$2" "$3" >"$work/did" 2>/dev/null
+    is "$name: it says what the job does" "$(said)" \
+        "$(jq -c '.job | [.state == "loaded", .rows_read, .rows_staged, .rows_rejected, (if .state == "loaded" then [.rows_inserted, .rows_updated, .rows_unchanged, .rows_deleted, .rows_removed] else null end)]' "$work/did")"
+}
+compare 'the first rows' orders "$work/one.csv"
+printf 'id,name,amount\n1,Anna,5\n3,Cy,7.25\n4,Dan,1\n5,Eve,\n' >"$work/two.csv"
+compare 'an upsert' orders "$work/two.csv"
+compare 'the same once more' orders "$work/two.csv"
+compare 'a replaced table' whole "$work/one.csv"
+compare 'history' past "$work/two.csv"
+compare '... and its next version' past "$work/one.csv"
+compare 'after_load, with a table of its own' after "$work/two.csv"
+"$srcdir/tests/rows.sh" 100000 | sed 's/^\([^,]*\),\([^,]*\).*/\1,\2/; 1s/.*/id,name/' >"$work/large.csv"
+compare 'more than fits into memory' strict "$work/large.csv"
+is '... those are many' "$(sql 'SELECT count(*) FROM strict')" 100000
+
+# ---- what would go wrong ----
+sqlite3 "$site/warehouse.db" 'CREATE UNIQUE INDEX only_one ON strict (id)'
+was=$(traces)
+rehearse strict "$work/large.csv"
+is 'what the table refuses: the job would die' "$? $(jq -c '[.ok, .error_code, .would, .rows_staged]' "$work/out")" '1 [false,"target-refused",null,100000]'
+is '... and the table is as it was' "$(traces)" "$was"
+{ echo id,name && seq -f 'x%.0f,n' 20; } >"$work/bad.csv"
+rehearse orders "$work/bad.csv"
+is 'another header' "$? $(grep -c 'amount' "$work/err")" '1 1'
+{ echo id,name,amount && seq -f 'x%.0f,n,1' 20; } >"$work/bad.csv"
+rehearse orders "$work/bad.csv"
+is 'too many rejects: it would die of them' "$? $(jq -c '[.ok, .error_code, .rows_rejected, (.rejects | length)]' "$work/out")" '1 [false,"rejects",11,10]'
+rehearse orders "$work/none.csv"
+is 'an object that is not there' "$? $(grep -c 'fetch-missing' "$work/err")" '1 1'
+rehearse lake "$work/two.csv"
+is 'a target without transactions: all but what it would do' "$? $(said) $(jq -r .why_not "$work/out")" \
+    '0 [true,4,4,0,null] a target of the kind file:// has no transaction that could be taken back'
+is '... nothing is there' "$(find "$work/lake" -type f ! -name .qetl-lock 2>/dev/null)" ''
+rehearse lake "$work/two.csv" --wait
+like 'it is never in the queue' "$? $(cat "$work/err")" '2 qetlctl: --dry-run is about one job, which is never in the queue'
+qetlctl submit orders "$work/two.csv" --dry-run >"$work/out"
+like 'with words for people' "$(cat "$work/out")" 'rows +read 4, added 0, staged 4, rejected 0'
+like '...' "$(cat "$work/out")" 'would be +inserted .*, updated'
+
+# ---- killed in the middle ----
+was=$(sqlite3 -readonly "$site/warehouse.db" .dump | md5sum)
+sed 's/^\([0-9]*\),/1\1,/' "$work/large.csv" >"$work/other.csv"
+{ (QETL_FAULT=load-rollback:kill qetlctl submit strict "$work/other.csv" --dry-run) >/dev/null 2>&1; } 2>/dev/null
+is 'killed before its rollback: the next one who looks finds the table as it was' "$(sqlite3 "$site/warehouse.db" .dump | md5sum)" "$was"
+done_testing
