@@ -69,10 +69,11 @@ int steps_finish(struct step *first, struct err *err)
     return 0;
 }
 
+/* The last one first: each looks at the columns of the one before it. */
 void steps_close(struct step *first)
 {
-    for (struct step *s = first, *next; s; s = next) {
-        next = s->next;
-        s->kind->close(s);
-    }
+    if (!first)
+        return;
+    steps_close(first->next);
+    first->kind->close(first);
 }
