@@ -216,6 +216,28 @@ TEST(spool, a_full_disk_is_said_clearly)
 
 /* ---- outputs ---- */
 
+TEST(spool, a_scratch_file_has_no_name_and_is_nobody_elses)
+{
+    const char *path;
+    struct err err;
+    struct spool s = fresh(&path);
+    char folder[300], text[6] = "";
+    int one = spool_scratch(&s, &err), two = spool_scratch(&s, &err);
+    CHECK(one >= 0 && two >= 0);
+    put_text(one, "hello");
+    CHECK_EQ(lseek(two, 0, SEEK_END), 0);
+    CHECK_EQ(pread(one, text, 5, 0), 5);
+    CHECK_STR(text, "hello");
+    struct stat st;
+    CHECK_EQ(fstat(one, &st), 0);
+    CHECK_EQ(st.st_nlink, 0);
+    snprintf(folder, sizeof folder, "%s/staged", path);
+    CHECK_EQ(rmdir(folder), 0); /* it is empty */
+    close(one);
+    close(two);
+    spool_close(&s);
+}
+
 TEST(spool, published_outputs_are_whole_under_their_names)
 {
     const char *path;
