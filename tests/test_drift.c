@@ -303,6 +303,25 @@ TEST(drift, a_name_that_no_column_can_have_is_not_added)
     desk_close(&d);
 }
 
+TEST(drift, names_that_are_taken_and_too_many_columns_are_seen_before_anything_is_kept)
+{
+    struct desk d;
+    AUTO(buf_clear) struct buf many = { 0 };
+    desk_open(&d, "id", ON_NEW_ADD, ON_MISSING_AUTO, NULL);
+    CHECK_OK(member(&d, "id,_JOB,rowid,Valid_From", "m"), err);
+    CHECK_STR(added(&d), "_job_2:text? from _JOB, rowid_2:text? from rowid, valid_from_2:text? from Valid_From");
+    desk_close(&d);
+    for (int i = 0; i < 1000; i++)
+        buf_addf(&many, "%sc%d", i ? "," : "", i);
+    desk_open(&d, many.p, ON_NEW_ADD, ON_MISSING_AUTO, NULL);
+    struct format_name one = { .name = STR("x") };
+    bool present[1000] = { false };
+    CHECK_EQ(drift_names(d.drift, &(struct format_names){ &one, 1, true, present }, "m", true, &err), -1);
+    CHECK_EQ(err.code, ERR_DRIFT);
+    CHECK_HAS(err.msg, "more than 1000 columns");
+    desk_close(&d);
+}
+
 TEST(drift, a_header_of_the_queue_that_cannot_be_read_is_none)
 {
     static const char *const texts[] = { "", "[]", "{}", "{\"names\":[1],\"ordered\":true}", "{\"ordered\":true,\"names\":{}}", "{" };

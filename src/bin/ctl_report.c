@@ -163,6 +163,7 @@ static const struct table_col report_cols[] = {
     { "rows_loaded", "ROWS LOADED", CELL_NUMBER },
     { "rows_rejected", "REJECTED", CELL_NUMBER },
     { "rows_filtered", "FILTERED", CELL_NUMBER },
+    { "rows_added", NULL, CELL_NUMBER },
     { "bytes_in", "FETCHED", CELL_SIZE },
     { "bytes_out", NULL, CELL_SIZE },
     { "errors", "ERRORS", CELL_NUMBER },
@@ -191,6 +192,7 @@ static int report_cells(void *arg, const struct report_row *r)
     table_int(t, r->rows_loaded);
     table_int(t, r->rows_rejected);
     table_int(t, r->rows_filtered);
+    table_int(t, r->rows_added);
     table_int(t, r->bytes_in);
     table_int(t, r->bytes_out);
     table_int(t, r->errors);

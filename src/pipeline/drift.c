@@ -7,12 +7,14 @@
 
 #include "base/text.h"
 #include "read/infer.h"
+#include "target/target.h"
 
 enum {
     FINDINGS_MAX = 500,
     KNOWN_MAX = 8192,       /* names of JSON that are remembered from job to job */
     HEADER_MAX = 64 * 1024, /* bytes of a header that is kept for the next job */
     NAME_MAX_BYTES = 255,   /* of a column that is added */
+    COLUMNS_MAX = 1000,     /* of a table that columns are added to */
     REFUSED_SHARE = 10,     /* one in so many is retyped */
     NAMES_SHOWN = 200,
     NAME_SHOWN = 80,
@@ -274,8 +276,27 @@ static void show(struct shown *s, struct str name)
 
 /* ---- new ---- */
 
+/* A name for the table that is none of those that qetl or a target keeps for itself. */
+static int name_of(struct drift *d, char **name, struct str from, struct err *err)
+{
+    static const char *const taken[] = { JOB_COLUMN, VALID_FROM, VALID_TO, IS_CURRENT, "rowid", "_rowid_", "oid" };
+    if (infer_name(name, d->columns, &d->add, from, err) < 0)
+        return -1;
+    for (size_t i = 0; i < COUNT_OF(taken); i++)
+        if (str_eq_nocase(str_of(*name), str_of(taken[i]))) {
+            char other[40];
+            free(*name);
+            snprintf(other, sizeof other, "%s_2", taken[i]);
+            return infer_name(name, d->columns, &d->add, str_of(other), err);
+        }
+    return 0;
+}
+
 static int add_column(struct drift *d, struct str from, enum type type, int scale, struct err *err)
 {
+    if (d->columns->n + d->add.n >= COLUMNS_MAX)
+        return err_set(err, ERR_DRIFT, "the new column '%.*s' is not added: the table would have more than %d columns",
+                       (int)(from.n < 40 ? from.n : 40), from.p, COLUMNS_MAX);
     for (size_t i = 0; i < from.n; i++)
         if ((unsigned char)from.p[i] < 0x20 || from.p[i] == 0x7f || from.n > NAME_MAX_BYTES)
             return err_set(err, ERR_DRIFT, "the new column '%.*s' cannot be added: its name is %s",
@@ -288,7 +309,7 @@ static int add_column(struct drift *d, struct str from, enum type type, int scal
         return err_nomem(err);
     d->add.v = more;
     more[d->add.n] = (struct column){ .from = strndup(from.p, from.n), .type = type, .scale = scale, .optional = true };
-    if (!more[d->add.n].from || infer_name(&more[d->add.n].name, d->columns, &d->add, from, err) < 0) {
+    if (!more[d->add.n].from || name_of(d, &more[d->add.n].name, from, err) < 0) {
         free(more[d->add.n].from);
         return err_nomem(err);
     }

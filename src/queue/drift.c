@@ -182,6 +182,7 @@ static int report_one(sqlite3_stmt *st, int (*row)(void *arg, const struct repor
         .took_ms = sqlite3_column_int64(st, 14),
         .took = sqlite3_column_int64(st, 15),
         .took_max_ms = sqlite3_column_int64(st, 16),
+        .rows_added = sqlite3_column_int64(st, 17),
     };
     return row(arg, &r);
 }

@@ -31,7 +31,7 @@ struct report_of {
 struct report_row {
     const char *pipeline;
     int64_t jobs, loaded, superseded, dead, cancelled; /* jobs: all of them, also those that are not over */
-    int64_t rows_read, rows_loaded, rows_rejected, rows_filtered, bytes_in, bytes_out, errors, drift;
+    int64_t rows_read, rows_loaded, rows_rejected, rows_filtered, rows_added, bytes_in, bytes_out, errors, drift;
     int64_t took_ms, took, took_max_ms; /* from claim to end: the sum over so many that are loaded or dead, and the longest */
 };
 int job_report(struct queue *q, const struct report_of *of, int (*row)(void *arg, const struct report_row *r), void *arg,

@@ -526,7 +526,7 @@ SELECT recipe, document FROM profile WHERE job = :job ORDER BY recipe;
 -- What became of the jobs from a place on, by pipeline; :ended: of those that were over by then or later, only.
 SELECT pipeline, count(*), sum(state = 'loaded'), sum(state = 'superseded'), sum(state = 'dead'), sum(state = 'cancelled'),
        sum(rows_read), sum(rows_loaded), sum(rows_rejected), sum(rows_filtered), sum(bytes_in), sum(bytes_out),
-       sum(n_errors), sum(n_drift), sum(took), count(took), max(took)
+       sum(n_errors), sum(n_drift), sum(took), count(took), max(took), sum(rows_added)
 FROM (SELECT *, CASE WHEN state = 'loaded' OR state = 'dead' THEN finished - started END AS took,
              (SELECT count(*) FROM error WHERE error.job = job.id) AS n_errors,
              (SELECT count(*) FROM drift WHERE drift.job = job.id) AS n_drift
