@@ -375,6 +375,27 @@ TEST(segment, a_folder_that_was_removed_takes_no_lines)
     segments_close(s);
 }
 
+TEST(segment, what_root_makes_belongs_to_the_spool)
+{
+    struct err err;
+    struct stat st;
+    const char *const made[] = { "", "/s", "/s/open", "/s/open/head", "/s/open/sync", "/s/open/000000000001.part", "/s/opened" };
+    if (geteuid() != 0)
+        skip();
+    CHECK_OK(sys_mkdirs(test_file("spool/streams"), &err), err);
+    CHECK_EQ(chown(test_file("spool"), 4711, 4712), 0);
+    struct segments *s = stream(test_file("spool/streams/s"), &usual);
+    append(s, "{\"n\":1}\n");
+    for (size_t i = 0; i < COUNT_OF(made); i++) {
+        char path[600];
+        snprintf(path, sizeof path, "%s%s", test_file("spool/streams"), made[i]);
+        CHECK_EQ(stat(path, &st), 0);
+        CHECK_EQ(st.st_uid, 4711);
+        CHECK_EQ(st.st_gid, 4712);
+    }
+    segments_close(s);
+}
+
 enum { WRITERS = 4, ROUNDS = 300 };
 
 static void write_rounds(const char *folder, int writer)

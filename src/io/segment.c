@@ -44,6 +44,9 @@ struct segments {
     char *folder;
     struct segment_limits limits;
     int dir, open_dir, head_fd, sync_fd;
+    bool adopts;  /* we are root, and the spool is not: what we make is given to its owner, or nobody of qetl could read it */
+    uid_t uid;
+    gid_t gid;
     int fd; /* the segment that was open at our last look, or -1; */
     uint64_t epoch, number; /* which it is */
     int64_t end;            /* behind our last line in it that is not known to be on disk; 0: there is none */
@@ -62,6 +65,12 @@ static int lock(const struct segments *s, int fd, struct err *err)
         if (errno != EINTR)
             return fail(err, s, "lock the segments");
     return 0;
+}
+
+static void adopt(const struct segments *s, int fd)
+{
+    if (s->adopts)
+        (void)fchown(fd, s->uid, s->gid);
 }
 
 static void unlock(int fd) { (void)flock(fd, LOCK_UN); }
@@ -275,6 +284,8 @@ static int part_open(struct segments *s, const struct head *h, bool make)
     s->fd = openat(s->open_dir, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC | (make ? O_CREAT : 0), FILE_MODE);
     s->number = h->number;
     s->epoch = h->epoch;
+    if (make && s->fd >= 0)
+        adopt(s, s->fd);
     return s->fd;
 }
 
@@ -370,6 +381,8 @@ static int check_room(struct segments *s, const struct head *h, int64_t more, st
 static void tell_opened(struct segments *s)
 {
     int fd = openat(s->dir, "opened", O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, FILE_MODE);
+    if (fd >= 0)
+        adopt(s, fd);
     fd_closep(&fd);
 }
 
@@ -518,6 +531,21 @@ int segments_closed(const char *folder, struct buf *out, struct err *err)
 
 /* ---- open ---- */
 
+/* Everything up to the spool, which is two folders above ours. */
+static void adopt_all(struct segments *s)
+{
+    struct stat spool;
+    s->adopts = geteuid() == 0 && fstatat(s->dir, "../..", &spool, 0) == 0 && spool.st_uid != 0;
+    if (!s->adopts)
+        return;
+    s->uid = spool.st_uid;
+    s->gid = spool.st_gid;
+    const int made[] = { s->dir, s->open_dir, s->head_fd, s->sync_fd };
+    for (size_t i = 0; i < COUNT_OF(made); i++)
+        adopt(s, made[i]);
+    (void)fchownat(s->dir, "..", s->uid, s->gid, 0);
+}
+
 static int open_files(struct segments *s, bool create, struct err *err)
 {
     int how = O_RDWR | O_NOFOLLOW | O_CLOEXEC | (create ? O_CREAT : 0);
@@ -531,8 +559,10 @@ static int open_files(struct segments *s, bool create, struct err *err)
     s->open_dir = s->dir < 0 ? -1 : openat(s->dir, "open", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     s->head_fd = s->open_dir < 0 ? -1 : openat(s->open_dir, "head", how, FILE_MODE);
     s->sync_fd = s->head_fd < 0 ? -1 : openat(s->open_dir, "sync", how, FILE_MODE);
-    if (s->sync_fd >= 0)
+    if (s->sync_fd >= 0) {
+        adopt_all(s);
         return 1;
+    }
     if (errno == ENOENT && !create)
         return 0;
     bool denied = errno == EACCES || errno == EPERM || errno == EROFS;

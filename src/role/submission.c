@@ -229,7 +229,7 @@ static int event_lane(struct submission *s, const struct pipeline *p, struct err
     char *name;
     if (!p->parts[0].after_load || !pipeline_has_events(p))
         return 0;
-    buf_addf(&lane, "event time of %s", p->name);
+    buf_addf(&lane, "events of %s", p->name);
     if (lane.failed || !(name = arena_dup(&s->arena, buf_str(&lane))))
         return err_nomem(err);
     s->lanes[s->job.nlanes++] = name;
