@@ -72,6 +72,12 @@ is 'a stream that has its quota takes no more' $? 4
 like '... and says so' "$out" 'nothing was taken: .*\[limits\] stream.*disk-full'
 drain
 is 'what it had is loaded' "$(sql 'SELECT count(*) FROM clicks')" 60
+out=$(QETL_FAULT=segment-sync:1:error qetlctl emit clicks -e '{"id":62}' 2>&1)
+is 'a sync that fails is a failure' $? 1
+like '... which says what is not certain' "$out" '1 line was appended, and may not be on disk: .*\[io\]'
+out=$({ numbers 100 130; head -c 3000 /dev/zero | tr '\0' ' '; numbers 131 200; } | qetlctl emit clicks 2>&1)
+like 'a quota in the middle: what was before it is told' "$out" '^qetlctl: [0-9]+ lines were appended, then: nothing was taken'
+drain
 ok 'then there is room' qetlctl emit clicks -e '{"id":61}'
 
 # ---- emitters that are killed, and many at once ----

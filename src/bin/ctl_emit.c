@@ -33,6 +33,7 @@ struct emitting {
     int64_t line, in_batch, lines; /* the line in hand; of the batch; appended */
     int64_t unsynced;
     bool ack, given, wakes; /* given: lines of -e; wakes: there may be an open segment to look after */
+    bool unsure;            /* a sync failed */
 };
 
 static int append_batch(struct emitting *e)
@@ -53,7 +54,8 @@ static int sync_all(struct emitting *e)
         return -1;
     if (!e->unsynced)
         return 0;
-    if (segments_sync(e->segments, &e->c->err) < 0)
+    e->unsure = segments_sync(e->segments, &e->c->err) < 0;
+    if (e->unsure)
         return -1;
     e->unsynced = 0;
     if (e->ack && (printf("%" PRId64 "\n", e->lines) < 0 || fflush(stdout) != 0))
@@ -154,19 +156,27 @@ static int flush(struct emitting *e, const struct pipeline *p)
     return scan_want(e->c->queue, p->name, &e->c->err) < 0 ? -1 : 0;
 }
 
+/* What was appended before the fault counts, and so do the good lines of the batch before a bad one; but events of -e go together. */
+static int give_up(struct emitting *e)
+{
+    struct err why = e->c->err;
+    if (e->given || why.code != ERR_USAGE) {
+        e->in_batch = 0;
+        buf_reset(&e->batch);
+    }
+    if (e->unsure || sync_all(e) < 0) /* a sync after one that failed says nothing */
+        return err_in(&e->c->err, "%" PRId64 " line%s appended, and may not be on disk", e->lines, e->lines == 1 ? " was" : "s were");
+    e->c->err = why;
+    return e->given ? -1 : err_in(&e->c->err, "%" PRId64 " line%s appended, then", e->lines, e->lines == 1 ? " was" : "s were");
+}
+
 static int emit(struct emitting *e, const struct pipeline *p, char **texts, int n, bool flushes)
 {
     struct ctl *c = e->c;
     e->given = n;
     int rc = n ? emit_given(e, texts, n) : emit_input(e);
-    if (rc < 0) { /* the good lines before the bad one count, but for an -e among others */
-        struct err why = c->err;
-        if (n)
-            e->in_batch = 0, buf_reset(&e->batch);
-        if (why.code == ERR_USAGE && sync_all(e) == 0)
-            c->err = why;
-        return n ? -1 : err_in(&c->err, "%" PRId64 " line%s appended, then", e->lines, e->lines == 1 ? " was" : "s were");
-    }
+    if (rc < 0)
+        return give_up(e);
     if (flushes && flush(e, p) < 0)
         return err_in(&c->err, "the lines are on disk, but their segment is not closed");
     if (c->json)
