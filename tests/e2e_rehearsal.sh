@@ -111,4 +111,37 @@ was=$(sqlite3 -readonly "$site/warehouse.db" .dump | md5sum)
 sed 's/^\([0-9]*\),/1\1,/' "$work/large.csv" >"$work/other.csv"
 { (QETL_FAULT=load-rollback:kill qetlctl submit strict "$work/other.csv" --dry-run) >/dev/null 2>&1; } 2>/dev/null
 is 'killed before its rollback: the next one who looks finds the table as it was' "$(sqlite3 "$site/warehouse.db" .dump | md5sum)" "$was"
+# ---- PostgreSQL: the same, in its transaction ----
+if grep -q '^#define HAVE_LIBPQ 1' "$builddir/config.h" && try_service postgres; then
+    export PGPASSWORD
+    pg() { psql -qXAt -h "$PGHOST" -p "$PGPORT" -U "$PGUSER" -d "$PGDATABASE" -c "$1" 2>&1; }
+    umask 077
+    printf 'secret\n' >"$work/password"
+    new_site <<INI
+[remote pg]
+url = postgresql://127.0.0.1:$PGPORT/
+password = @file:$work/password
+[target pg]
+url = $PGURL
+[pipeline orders]
+columns = id:integer!, name, amount:decimal(2)
+table   = pg.orders
+mode    = upsert
+key     = id
+max_rejects = 10
+INI
+    tables() { pg "SELECT count(*) FROM pg_class WHERE relname ~ '^(orders|qetl)'"; }
+    rehearse orders "$work/one.csv"
+    is 'PostgreSQL: before there is anything' "$? $(said)" '0 [true,3,2,1,[2,0,0,0,0]]'
+    is '... no table, no ledger' "$(tables)" 0
+    qetlctl --json run orders "$work/one.csv" >/dev/null 2>&1
+    was=$(tables)
+    rehearse orders "$work/two.csv"
+    is '... beside rows' "$? $(said)" '0 [true,4,4,0,[2,2,0,0,0]]'
+    is '... of which none is touched' "$(tables) $(pg 'SELECT count(*), count(*) FILTER (WHERE name = $$Anna$$) FROM orders')" "$was 2|0"
+    rehearse orders "$work/two.csv" # the ledger holds no trace of the first
+    is '... as often as one likes' "$(said)" '[true,4,4,0,[2,2,0,0,0]]'
+else
+    skip "PostgreSQL: ${why:-built without it}" 5
+fi
 done_testing

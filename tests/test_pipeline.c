@@ -509,3 +509,22 @@ TEST(pipeline, a_row_that_is_not_kept_whole_stays_refused)
     free(kept);
     outcome_clear(&o);
 }
+
+TEST(pipeline, a_row_that_another_table_has_is_not_read_again)
+{
+    struct outcome o;
+    static const char *const ini = "[pipeline p]\nmax_rejects = 9\ncolumns = id:integer!, n\n[pipeline p.a]\ntable = w.a\n"
+                                   "[pipeline p.b]\nfrom = a\ntable = w.b\ncompute = m:integer = n\n";
+    char *kept = rejects_of(ini, "file:///in/a.csv", "id,n\nx,1\n2,y\n", &o); /* the first row is in none, the second in w.a */
+    CHECK_EQ(o.counts.rejected, 2);
+    CHECK_EQ(o.counts.staged, 1);
+    outcome_clear(&o);
+    o = RUN("[pipeline p]\nmax_rejects = 9\ncolumns = id, n\n[pipeline p.a]\ntable = w.a\n[pipeline p.b]\nfrom = a\ntable = w.b\n", "rejects:U", kept);
+    CHECK_OK(o.rc, o.err);
+    CHECK_EQ(o.counts.read, 2);
+    CHECK_EQ(o.counts.staged, 2); /* the first, in both */
+    CHECK_EQ(o.counts.rejected, 1);
+    CHECK_HAS(o.outputs[2].inlined.p, "\"row\":\"2,y\"");
+    outcome_clear(&o);
+    free(kept);
+}
