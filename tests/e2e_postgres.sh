@@ -209,10 +209,10 @@ ok 'doctor: the target can be opened' verdict
 printf '[here]\nhost=127.0.0.1\nport=%s\nuser=%s\npassword=%s\ndbname=%s\n' "$PGPORT" "$PGUSER" "$PGPASSWORD" "$PGDATABASE" >"$work/services"
 printf '[qetl]\ndatabase = %s/q2.db\nspool = %s/spool2\n[target s]\nurl = postgresql:///?service=here\n' "$work" "$work" >"$work/service.ini"
 is 'PGSERVICE: the url names a service' \
-    "$(PGSERVICEFILE=$work/services PGPASSWORD='' qetlctl -c "$work/service.ini" query s 'SELECT count(*) FROM people' --csv)" "$(printf 'count\n4')"
+    "$(PGSERVICEFILE=$work/services PGPASSWORD='' qetlctl -c "$work/service.ini" query s 'SELECT count(*) FROM people' --csv)" "$(printf 'count\n5')"
 like 'a query cannot write, and that is a wrong call' "$({ qetlctl query pg 'DELETE FROM people'; echo $?; } 2>&1 | paste -sd ' ')" "^qetlctl: target 'pg': a query may only read .usage. 2$"
 like '... nor by a second statement' "$(qetlctl query pg 'COMMIT; DELETE FROM people' 2>&1)" 'multiple commands'
-is '... and the rows are there' "$(pg 'SELECT count(*) FROM people')" 4
+is '... and the rows are there' "$(pg 'SELECT count(*) FROM people')" 5
 printf 'wrong\n' >"$work/password"
 like 'a wrong password is said, not shown' "$(verdict)" 'authentication failed'
 unlike '... not shown' "$(verdict)" 'wrong'

@@ -108,6 +108,10 @@ modes_are_right() {
     load people
     is '... rows that are there, and one twice in a job' "$end" 'loaded 1 1 1 0 0'
     is '... the last one counts' "$(ask 'SELECT id, name FROM people ORDER BY id')" '1|Ann 2|Bobby 3|Cy 4|Dinah'
+    csv id,name,born 2,Bobby,2001-01-01 4,Dinah, 5,Eve, 5,Eve,
+    load people
+    is '... what was there is written again, the same or not' "$end $(ask 'SELECT id, name FROM people ORDER BY id')" \
+        'loaded 1 2 1 0 0 1|Ann 2|Bobby 3|Cy 4|Dinah 5|Eve'
     csv id,name,version,gone 1,a,5, 2,b,5, 3,c,5,
     load changed
     csv id,name,version,gone 1,a,5, 2,old,4, 3,new,6, 4,d,1, 1,,7,true

@@ -445,6 +445,47 @@ static void set_list(struct buf *out, const struct draft *f)
     }
 }
 
+/* No row looks at the one that is there before it takes its place, and none goes missing. */
+static bool is_direct(const struct table_spec *s)
+{
+    return mode_has_key(s->mode) && s->mode != MODE_HISTORY && s->version < 0 && s->deleted < 0 && !s->only_if_changed &&
+           s->missing != MISSING_DELETE;
+}
+
+static void on_duplicate(struct buf *out, const struct draft *f, const struct buf *set)
+{
+    buf_adds(out, " ON DUPLICATE KEY UPDATE ");
+    if (set->n) {
+        buf_adds(out, set->p);
+    } else { /* nothing */
+        buf_addf(out, "%s.", f->t->name.p);
+        named(out, f, "", f->spec->key[0]);
+        buf_addf(out, " = %s.", f->t->name.p);
+        named(out, f, "", f->spec->key[0]);
+    }
+    out->failed |= set->failed;
+}
+
+static void direct_sql(const struct draft *f)
+{
+    AUTO(buf_clear) struct buf set = { 0 };
+    struct buf *out = step(f->t->merge, "merge the rows");
+    if (f->spec->mode == MODE_UPSERT)
+        set_list(&set, f);
+    f->t->updates = set.n > 0;
+    buf_addf(out, "INSERT INTO %s (", f->t->name.p);
+    columns(out, f, "");
+    buf_adds(out, ") SELECT ");
+    columns(out, f, "s.");
+    buf_adds(out, " FROM " STAGE " s ORDER BY ");
+    key_of(out, f, "s.");
+    buf_adds(out, ", s.qetl_order");
+    on_duplicate(out, f, &set);
+    buf_adds(&f->t->counts, "SELECT count(*) FROM (SELECT 1 FROM " STAGE " GROUP BY ");
+    key_of(&f->t->counts, f, "");
+    buf_adds(&f->t->counts, ") k");
+}
+
 /* qetl_action: 0 stays, 1 is new, 2 changes, 3 is deleted. */
 static void upsert_sql(const struct draft *f)
 {
@@ -478,16 +519,8 @@ static void upsert_sql(const struct draft *f)
     columns(out, f, "");
     buf_adds(out, ") SELECT ");
     columns(out, f, "m.");
-    buf_adds(out, " FROM " MERGE " m WHERE m.qetl_action > 0 ON DUPLICATE KEY UPDATE ");
-    if (set.n) {
-        buf_adds(out, set.p);
-    } else {
-        buf_addf(out, "%s.", f->t->name.p);
-        named(out, f, "", f->spec->key[0]);
-        buf_addf(out, " = %s.", f->t->name.p);
-        named(out, f, "", f->spec->key[0]);
-    }
-    out->failed |= set.failed;
+    buf_adds(out, " FROM " MERGE " m WHERE m.qetl_action > 0");
+    on_duplicate(out, f, &set);
     buf_adds(&f->t->counts, "SELECT sum(qetl_action = 1), sum(qetl_action = 2), sum(qetl_action = 3) FROM " MERGE);
 }
 
@@ -626,8 +659,11 @@ static int write_texts(const struct draft *f, struct err *err)
     buf_addc(&t->load, ')');
     if (t->staged)
         stage_sql(f);
+    t->direct = is_direct(f->spec);
     if (t->mode == MODE_HISTORY)
         history_sql(f);
+    else if (t->direct)
+        direct_sql(f);
     else if (t->staged)
         upsert_sql(f);
     if (f->spec->missing == MISSING_DELETE)

@@ -3,7 +3,8 @@
  *
  * append and replace load straight into the table: LOAD DATA turns text into whatever type a column has, and says by a warning
  * what it could not keep. Modes with a key load into a temporary table whose columns have the types and collations of the table's,
- * so that keys are the same there and here; a second one holds one row of each key and what is to become of it.
+ * so that keys are the same there and here. Where each row simply takes the place of the one that is there, or leaves it be, one
+ * statement merges them; else a second temporary table holds one row of each key and what is to become of it.
  *
  * DDL ends a transaction here: tables are made on a connection of their own. Temporary ones do not end it.
  */
@@ -25,7 +26,9 @@ struct my_table {
     struct buf load; /* LOAD DATA */
     bool staged;     /* the rows go by temporary tables: */
     struct my_step before[MY_STEPS], merge[MY_STEPS]; /* before and behind LOAD DATA; those that are not needed are empty */
-    struct buf counts;  /* SELECT inserted, updated, deleted, behind the merge */
+    struct buf counts;  /* SELECT inserted, updated, deleted, behind the merge; direct: SELECT how many keys were staged */
+    bool direct;        /* the merge is one INSERT ... ON DUPLICATE KEY UPDATE of all that was staged, in the order of the key, */
+    bool updates;       /* which changes rows that are there */
     struct buf missing; /* missing = delete; or empty */
     enum load_mode mode;
 };
