@@ -150,6 +150,8 @@ csv k.csv 'id,"a\nb"\n1,2\n'
 run_files many k.csv
 is 'a name that is none fails the job' "$(field "$job" error_code)" drift
 printf '[pipeline x]\ncolumns = a\noutput = b\ntable = warehouse.x\non_new_column = add\n' >>"$site/qetl.ini"
+printf '[pipeline y]\n[pipeline y.a]\ncolumns = a\ntable = warehouse.ya\non_new_column = add\n[pipeline y.b]\nfrom = a\ntable = warehouse.yb\n' >>"$site/qetl.ini"
+like 'two parts of the same rows have the columns of the ini' "$(qetlctl check 2>&1)" 'from: expected an on_new_column that is not add'
 like 'output= names all columns' "$(qetlctl check 2>&1)" 'on_new_column: expected no output beside it'
 
 # ---- servers ----
