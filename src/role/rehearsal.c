@@ -278,9 +278,9 @@ int rehearse(struct rehearsal *r, const struct config *config, const struct job_
     for (int i = 0; i < PIPELINE_PARTS_MAX; i++)
         part_known_clear(&k.known[i]);
     arena_clear(&k.arena);
+    reader_free(k.reader); /* asks the others until then */
     enrich_close(k.enrich);
     fetch_close(k.fetch);
-    reader_free(k.reader);
     return rc;
 }
 
