@@ -42,7 +42,7 @@ static struct step_site *filter_site(const char *script, const char *columns, co
     started = 0;
     s->recipe.filter.argv = argv;
     s->asker = (struct asker){ .arg = (void *)script, .start_program = start_script };
-    if (output)
+    if ((s->recipe.output_text = (char *)output))
         CHECK_OK(columns_parse(&s->recipe.output, output, &err), err);
     s->config.limits.row_bytes = 1 << 20;
     CHECK_OK(site_open(s, columns, &err), err);
