@@ -129,6 +129,13 @@ settle  = 0
 on_change = reload
 columns = id:integer!
 table   = warehouse.watchful
+[pipeline dated]
+source  = $HTTP/files/dated/o-{%Y%m%d}-*.csv
+every   = 1h
+lookback = 2d
+settle  = 0
+columns = id:integer!
+table   = warehouse.dated
 INI
 put again/1.csv 1
 put again/2.csv 2
@@ -155,6 +162,12 @@ sed -i '/^\[pipeline page\]/a ignore = 1.*' "$site/qetl.ini"
 is 'and by other rules' "$(scan page) $(answers /files/again/)" '1 0 0 0 0 200 '
 is 'while objects wait it is read' "$(scan young) $(scan young) $(answers /files/again/ 2)" '2 2 0 2 0 2 0 0 2 0 200 200 '
 is 'and where a changed file is to be seen, whose page may be the same' "$(scan watchful) $(scan watchful) $(answers /files/again/ 2)" '2 2 0 0 2 2 0 0 0 0 200 200 '
+put dated/index.html ''
+for day in yesterday today; do
+    put "dated/o-$(date -ud $day +%Y%m%d)-1.csv" 1
+    printf '<a href="o-%s-1.csv">o</a> 2026-01-02 03:04 5\n' "$(date -ud $day +%Y%m%d)"
+done | sed '1s/^/<html><body><pre>/;$s|$|</pre></body></html>|' >"$WWW/dated/index.html"
+is 'a page that has names of two dates is read for each of them' "$(scan dated) $(scan dated)" '2 2 0 0 2 2 0 0 0 0'
 qetlctl scan --dry-run page >"$work/out"
 is 'a dry run reads all' "$(answers /files/again/)" '200 '
 

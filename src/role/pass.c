@@ -226,16 +226,18 @@ static int known_put(void *arg, const char *uri, const struct fetch_head *head, 
     return l->nread == PAGES_KEPT ? pages_flush(l, err) : 0;
 }
 
-/* What decides about the objects of a page, but for time. */
-static int64_t rules_id(const struct pipeline *p)
+/* What decides about the objects of a page, but for their age. One page may have names of many dates, and each is a glob of its own. */
+static int64_t rules_id(const struct pipeline *p, const struct glob *g)
 {
     const struct scan_config *c = &p->scan;
     const char *const texts[] = { p->source, c->zone, c->ignore, c->done_marker };
+    const int64_t glob = glob_id(g);
     struct hash h;
     hash_init(&h);
     for (size_t i = 0; i < COUNT_OF(texts); i++)
         hash_add(&h, texts[i] ? texts[i] : "", texts[i] ? strlen(texts[i]) + 1 : 1);
     hash_add(&h, &c->on_change, sizeof c->on_change);
+    hash_add(&h, &glob, sizeof glob);
     return (int64_t)hash_end(&h);
 }
 
@@ -250,7 +252,6 @@ static int know_pages(struct looking *l, struct err *err)
         return 0;
     int open = scan_open(l->pass->queue, &l->scan, err);
     l->own |= open < 0;
-    l->rules_id = rules_id(l->pass->pipeline);
     l->known = (struct list_known){ known_get, known_same, known_put, l };
     if (open == 0)
         l->ask.known = &l->known;
@@ -454,13 +455,12 @@ static int list_glob(struct looking *l, const struct glob *g, struct err *err)
                               .again = l->found ? NULL : on_again, .arg = l };
     bool here = l->cursor && !l->reached && glob_id(g) == l->scan.cursor_glob;
     l->ask.glob = g;
+    l->rules_id = rules_id(l->pass->pipeline, g);
     l->ask.cursor = here ? l->cursor : "";
     l->reached |= here;
-    if (l->lister->list(&l->ask, &sink, err) == 0)
-        return flush(l, err) < 0 ? -1 : pages_flush(l, err);
-    if (l->own || err->code != ERR_FETCH_MISSING || !pattern_is_dated(l->pattern))
-        return -1;
-    return flush(l, err); /* the folder of that time is not there: yet, or never */
+    if (l->lister->list(&l->ask, &sink, err) < 0 && (l->own || err->code != ERR_FETCH_MISSING || !pattern_is_dated(l->pattern)))
+        return -1; /* else the folder of that time is not there: yet, or never */
+    return flush(l, err) < 0 ? -1 : pages_flush(l, err);
 }
 
 /* All moments from `from` to `to`, piece by piece. */
