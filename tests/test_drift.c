@@ -322,6 +322,22 @@ TEST(drift, names_that_are_taken_and_too_many_columns_are_seen_before_anything_i
     desk_close(&d);
 }
 
+TEST(drift, a_name_is_told_with_its_first_bytes_whatever_its_length)
+{
+    enum { LONG = 1 << 20, KEPT = 255 };
+    struct desk d;
+    AUTO(buf_clear) struct buf name = { 0 };
+    while (name.n < LONG)
+        buf_adds(&name, "\xc3\xa9"); /* 255 bytes end in the middle of one */
+    desk_open(&d, "id", ON_NEW_IGNORE, ON_MISSING_AUTO, NULL);
+    struct format_name names[] = { { .name = STR("id"), .taken = true }, { .name = buf_str(&name) } };
+    bool present[] = { true };
+    CHECK_OK(drift_names(d.drift, &(struct format_names){ names, 2, true, present }, "m", true, &err), err);
+    CHECK_HAS(said(&d), "new \xc3\xa9");
+    CHECK(strlen(said(&d)) < KEPT + 40);
+    desk_close(&d);
+}
+
 TEST(drift, a_header_of_the_queue_that_cannot_be_read_is_none)
 {
     static const char *const texts[] = { "", "[]", "{}", "{\"names\":[1],\"ordered\":true}", "{\"ordered\":true,\"names\":{}}", "{" };

@@ -13,7 +13,7 @@ enum {
     FINDINGS_MAX = 500,
     KNOWN_MAX = 8192,       /* names of JSON that are remembered from job to job */
     HEADER_MAX = 64 * 1024, /* bytes of a header that is kept for the next job */
-    NAME_MAX_BYTES = 255,   /* of a column that is added */
+    NAME_MAX_BYTES = 255,   /* of a column that is added; of a name in a finding */
     COLUMNS_MAX = 1000,     /* of a table that columns are added to */
     REFUSED_SHARE = 10,     /* one in so many is retyped */
     NAMES_SHOWN = 200,
@@ -204,8 +204,17 @@ void drift_free(struct drift *d)
 
 /* ---- findings ---- */
 
+/* A header may be as long as [limits] row, and findings go into one message and into the queue. */
+static struct str short_name(struct str s)
+{
+    if (s.n > NAME_MAX_BYTES)
+        s.n = text_utf8_valid((struct str){ s.p, NAME_MAX_BYTES });
+    return s;
+}
+
 static int note(struct drift *d, enum kind kind, struct str column, const char *member, const char *detail, struct err *err)
 {
+    column = short_name(column);
     for (int i = 0; i < d->nfindings; i++)
         if (d->findings[i].kind == kind && str_eq(str_of(d->findings[i].column), column))
             return 0;
@@ -215,7 +224,7 @@ static int note(struct drift *d, enum kind kind, struct str column, const char *
     }
     if (!d->findings && !(d->findings = calloc(FINDINGS_MAX, sizeof *d->findings)))
         return err_nomem(err);
-    struct finding f = { kind, arena_dup(&d->mem, column), arena_dup(&d->mem, str_of(member)), arena_dup(&d->mem, str_of(detail)) };
+    struct finding f = { kind, arena_dup(&d->mem, column), arena_dup(&d->mem, short_name(str_of(member))), arena_dup(&d->mem, str_of(detail)) };
     if (!f.column || !f.member || !f.detail)
         return err_nomem(err);
     d->findings[d->nfindings++] = f;
