@@ -55,6 +55,12 @@ on_new_column = add
 columns = id:integer!
 table   = files.t
 on_new_column = add
+[pipeline timely]
+columns = id:integer!, at:timestamp!
+table   = warehouse.timely
+event_time = at
+late    = warehouse.too_late
+on_new_column = add
 INI
 csv a.csv 'id,name\n1,ann\n2,bob\n'
 csv b.csv 'id,price,name,since,Net Amount\n3,1.50,eve,2026-11-21,7\n4,20.25,kim,2026-11-22,\n'
@@ -122,6 +128,15 @@ is 'JSON: keys behind keys, arrays as json' "$(sql 'SELECT id, n, tags, at_day, 
 run_files store a.csv
 run_files store b.csv
 is 'an object store: objects that have the column' "$(find "$work/files" -name '*.csv' -exec head -n 1 {} + | grep -c '^id,name,price,since,Net_Amount$')" 1
+for day in 2 1; do
+    csv t.csv "id,at\\n$day,2026-01-0$day 00:00:00\\n"
+    run_files timely t.csv
+done
+csv t.csv 'id,at,n\n3,2026-01-01 00:00:00,7\n4,2026-01-03 00:00:00,8\n'
+run_files timely t.csv
+is 'the table of late rows gets it, too' "$(sql "SELECT id, '', n FROM timely WHERE n UNION ALL SELECT '', id, n FROM too_late")" '4||8
+|1|
+|3|7'
 
 # ---- two at the same time ----
 csv h.csv 'id,x,y\n1,1,a\n'
@@ -153,6 +168,9 @@ printf '[pipeline x]\ncolumns = a\noutput = b\ntable = warehouse.x\non_new_colum
 printf '[pipeline y]\n[pipeline y.a]\ncolumns = a\ntable = warehouse.ya\non_new_column = add\n[pipeline y.b]\nfrom = a\ntable = warehouse.yb\n' >>"$site/qetl.ini"
 like 'two parts of the same rows have the columns of the ini' "$(qetlctl check 2>&1)" 'from: expected an on_new_column that is not add'
 like 'output= names all columns' "$(qetlctl check 2>&1)" 'on_new_column: expected no output beside it'
+
+printf '[pipeline z]\ncommand = echo a\ncolumns = a\ntable = warehouse.z\non_new_column = add\n' >>"$site/qetl.ini"
+like 'no program is run twice for it' "$(qetlctl check 2>&1)" 'on_new_column: expected ignore or fail beside command'
 
 # ---- servers ----
 server() { # NAME, SQL of a command

@@ -835,6 +835,8 @@ static void check_program_columns(struct build *b, int i)
         check_fault(b, i, "closing_line", "expected a format that is not message: its brackets say where it ends");
     if (b->bound[i].recipe->by_program && !b->bound[i].recipe->from && !given(b, i, "columns"))
         check_fault(b, i, "columns", "missing: the columns of what a program writes are not found out");
+    if (b->bound[i].recipe->by_program && !b->bound[i].recipe->from && b->bound[i].recipe->on_new == ON_NEW_ADD)
+        check_fault(b, i, "on_new_column", "expected ignore or fail beside command: to add a column a job is read twice");
 }
 
 /* A part that gets the rows of another one has its columns. */

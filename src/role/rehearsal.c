@@ -165,7 +165,12 @@ static int publish(struct run *k, struct err *err)
         o->token = TOKEN;
         if (o->in_file)
             files[n++] = (struct spool_file){ o->number, -1, o->ext };
-        if (o->kind == OUTPUT_ROWS && output_spec_set(o, &k->r->pipeline->parts[o->number], k->known[o->number].added, err) < 0)
+        if (o->kind != OUTPUT_ROWS)
+            continue;
+        if (o->number >= k->r->pipeline->nparts)
+            return err_set(err, ERR_READER_CRASHED, "the reader made output %d of %d parts", o->number, k->r->pipeline->nparts);
+        const struct recipe *recipe = &k->r->pipeline->parts[o->number];
+        if (output_spec_set(o, recipe, k->known[recipe->takes_late ? recipe->late_part : o->number].added, err) < 0)
             return -1;
     }
     return n ? spool_publish(&k->r->spool, k->r->uid, TOKEN, files, n, err) : 0;

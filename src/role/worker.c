@@ -196,7 +196,8 @@ static int publish(struct work *k, const struct part_known *known, struct err *e
             continue;
         if (o->number >= f->pipeline->nparts)
             return err_set(err, ERR_READER_CRASHED, "the reader made output %d of %d parts", o->number, f->pipeline->nparts);
-        if (output_spec_set(o, &f->pipeline->parts[o->number], known[o->number].added, err) < 0)
+        const struct recipe *recipe = &f->pipeline->parts[o->number];
+        if (output_spec_set(o, recipe, known[recipe->takes_late ? recipe->late_part : o->number].added, err) < 0)
             return -1;
     }
     if (n == 0)
@@ -336,7 +337,7 @@ static void keep_found(struct done *d, const struct part_known *known)
         const struct part_found *found = &f->result.found[i];
         bool same = f->rejects || (known[i].header && found->header && !strcmp(known[i].header, found->header));
         d->parts[i] = (struct job_part){ f->pipeline->parts[i].name, same ? NULL : found->header, found->profile };
-        d->first |= !known[i].header && !f->rejects; /* whose headers are those of the first time */
+        d->first |= found->header && !known[i].header && !f->rejects; /* whose headers are those of the first time */
     }
     d->nparts = f->pipeline->nparts;
 }
