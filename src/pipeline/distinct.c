@@ -120,23 +120,15 @@ static int is_new(struct distinct *d, const struct value *row, struct err *err)
 static int distinct_rows(struct step *step, struct rows *rows, struct err *err)
 {
     struct distinct *d = (struct distinct *)step;
-    uint32_t to = 0;
+    bool keep[BATCH_ROWS];
     for (uint32_t i = 0; i < rows->n; i++) {
-        struct value *row = rows->values + (size_t)i * rows->cols;
-        int rc = is_new(d, row, err);
+        int rc = is_new(d, rows->values + (size_t)i * rows->cols, err);
         if (rc < 0)
             return -1;
-        if (rc == 0)
-            continue;
-        if (to != i) {
-            memcpy(rows->values + (size_t)to * rows->cols, row, rows->cols * sizeof *row);
-            rows->places[to] = rows->places[i];
-        }
-        to++;
+        keep[i] = rc == 1;
     }
-    step->part->counts->filtered += rows->n - to;
-    rows->n = to;
-    return to ? step_give(step, rows, err) : 0;
+    step->part->counts->filtered += rows_keep(rows, keep);
+    return rows->n ? step_give(step, rows, err) : 0;
 }
 
 static void distinct_close(struct step *step)

@@ -476,7 +476,7 @@ static int without(struct enrich_step *s, const struct one *o, const struct know
 /* The values of each row, those that are dropped taken out. */
 static int fill(struct enrich_step *s, const struct one *o, struct rows *rows, struct err *err)
 {
-    uint32_t to = 0;
+    bool keep[BATCH_ROWS];
     size_t n = (size_t)o->config->columns.n;
     for (uint32_t i = 0; i < rows->n; i++) {
         struct value *row = rows->values + (size_t)i * rows->cols, *own = row + o->first;
@@ -486,15 +486,9 @@ static int fill(struct enrich_step *s, const struct one *o, struct rows *rows, s
             own[c] = k && k->state == KNOWN ? k->values[c] : (struct value){ .null = true };
         if ((!k || k->state != KNOWN) && without(s, o, k, row, rows->places[i], &drop, err) < 0)
             return -1;
-        if (drop)
-            continue;
-        if (to != i) {
-            memcpy(rows->values + (size_t)to * rows->cols, row, rows->cols * sizeof *row);
-            rows->places[to] = rows->places[i];
-        }
-        to++;
+        keep[i] = !drop;
     }
-    rows->n = to;
+    rows_keep(rows, keep);
     return 0;
 }
 

@@ -78,30 +78,23 @@ static int late_rows(struct step *step, struct rows *rows, struct err *err)
     const struct step_part *part = step->part;
     enum late what = part->recipe->late;
     struct rows aside = { .cols = rows->cols, .values = l->values, .places = l->places };
-    size_t bytes = rows->cols * sizeof *rows->values;
-    uint32_t kept = 0;
+    bool keep[BATCH_ROWS];
     for (uint32_t i = 0; i < rows->n; i++) {
         struct value *row = rows->values + (size_t)i * rows->cols;
         bool late = is_late(l, &row[l->column]);
         part->counts->late += late;
-        if (late && what == LATE_REJECT) {
-            if (refuse(l, rows, i, err) < 0)
-                return -1;
-        } else if (late && what == LATE_ASIDE) {
-            memcpy(aside.values + (size_t)aside.n * aside.cols, row, bytes);
+        keep[i] = !late || (what != LATE_REJECT && what != LATE_ASIDE);
+        if (late && what == LATE_REJECT && refuse(l, rows, i, err) < 0)
+            return -1;
+        if (late && what == LATE_ASIDE) {
+            memcpy(aside.values + (size_t)aside.n * aside.cols, row, rows->cols * sizeof *row);
             aside.places[aside.n++] = rows->places[i];
-        } else {
-            if (kept < i) {
-                memmove(rows->values + (size_t)kept * rows->cols, row, bytes);
-                rows->places[kept] = rows->places[i];
-            }
-            kept++;
         }
     }
-    rows->n = kept;
+    rows_keep(rows, keep);
     if (aside.n && part->aside->kind->rows(part->aside, &aside, err) < 0)
         return -1;
-    return kept ? step_give(step, rows, err) : 0;
+    return rows->n ? step_give(step, rows, err) : 0;
 }
 
 const struct step_kind step_late = { .name = "late", .wanted = wanted, .open = late_open, .rows = late_rows, .close = late_close };
