@@ -195,6 +195,26 @@ INI
     is "replay, killed at $p: the job and its mark go together" "$made $(queue_sql 'SELECT count(*) FROM replay')" "$made $made"
 done
 
+# ---- undo: rows that a replay loaded are not left behind, to come twice ----
+new_site <<INI
+[pipeline t]
+columns = id:integer!, n:integer
+table   = warehouse.t
+undo    = 1d
+max_rejects = 10
+INI
+printf 'id,n\n1,1\n2,x\n' >"$work/few.csv"
+qetlctl run t "$work/few.csv" >/dev/null 2>&1
+mend 's/^columns.*/&\nnull = x/'
+qetlctl rejects replay 1 >/dev/null
+fails 'undo of a job whose rejects are to be replayed' 1 'job 2, which is ready.*undo or cancel that job first' qetlctl undo 1
+ok '... they are' timeout 60 qetl drain
+fails '... and of one whose rejects were' 1 'job 2, which is loaded' qetlctl undo 1
+qetlctl undo 2 >/dev/null && qetlctl undo 1 >/dev/null
+qetlctl run t "$work/few.csv" >/dev/null 2>&1
+is '... one behind the other, and what is submitted again is there once' "$(sql 'SELECT id, n FROM t ORDER BY id')" '1|1
+2|'
+
 # ---- prune ----
 new_site <<INI
 [pipeline t]

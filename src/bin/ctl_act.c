@@ -99,9 +99,9 @@ int ctl_undo(struct ctl *c, int argc, char **argv)
     struct job_filter f = { .id = id, .limit = 1 };
     if (job_list(c->queue, &f, undo_row, &u, &c->err) < 0)
         return -1;
-    int rc = strcmp(u.state, "loaded") ? err_set(&c->err, ERR_STATE, "it is %s, not loaded", u.state)
-             : u.undone                ? 0
-                                       : undo_in_target(c, &u, &counts);
+    int rc = strcmp(u.state, "loaded") ? err_set(&c->err, ERR_STATE, "it is %s, not loaded", u.state) : 0;
+    if (rc == 0 && !u.undone)
+        rc = job_may_undo(c->queue, id, &c->err) < 0 ? -1 : undo_in_target(c, &u, &counts);
     if (rc < 0)
         return err_in(&c->err, "undo job %" PRId64, id);
     if (sys_fault("undo-before-record"))

@@ -168,6 +168,8 @@ int job_load_expired(struct queue *q, const char *target, int64_t worker, int64_
 int job_find(struct queue *q, const char *id_or_uid, int64_t *id, struct err *err); /* number, uid or a unique prefix of one (>= 4); 0 or -1 not-found */
 /* At once, also of a running job: its worker has lost the lease and learns by job_still_ours(). -1: state, with the reason. */
 int job_cancel(struct queue *q, int64_t id, struct err *err);
+/* May the rows of a loaded job be taken out of the target? -1: state: its rejects were loaded, or may be, by another job (job_replay()). */
+int job_may_undo(struct queue *q, int64_t id, struct err *err);
 /* Its rows were taken out of the target. The state stays loaded; noted before is no error. */
 int job_undone(struct queue *q, int64_t id, struct err *err);
 /*

@@ -258,6 +258,17 @@ static int replay_refused(int64_t refused, const struct replay *r, struct err *e
                    r->by_known ? job_state_name(r->by_state) : "loaded");
 }
 
+int job_may_undo(struct queue *q, int64_t id, struct err *err)
+{
+    struct replay r = { 0 };
+    if (replay_read(q, id, &r, err) < 0)
+        return -1;
+    if (!r.by || r.by_undone || (r.by_known && (r.by_state == JOB_CANCELLED || r.by_state == JOB_SUPERSEDED)))
+        return 0;
+    return err_set(err, ERR_STATE, "its rejects were given to job %" PRId64 ", which is %s: their rows would stay, and come twice when the objects "
+                   "are submitted again; undo or cancel that job first", r.by, r.by_known ? job_state_name(r.by_state) : "loaded");
+}
+
 static int replay_inside(struct queue *q, int64_t refused, const struct job_new *n, int64_t *id, char uid[SYS_UID_LEN + 1],
                          struct err *err)
 {
