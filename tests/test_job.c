@@ -1557,6 +1557,32 @@ TEST(job, a_row_shows_the_last_error_and_the_log_shows_all)
     stop();
 }
 
+TEST(job, pace_is_told_when_enough_jobs_were_loaded_of_late)
+{
+    start();
+    double per_s = -1;
+    for (int i = 0;; i++) {
+        CHECK_OK(job_pace(q, &per_s, &err), err);
+        CHECK(per_s == 0);
+        submit_plain();
+        struct lease l = claim_one();
+        CHECK(stage(&l));
+        struct staged_job j;
+        CHECK_EQ(load_claim(&j, 1), 1);
+        sys_clock_advance(500);
+        load_end(&j, LOAD_LOADED);
+        if (i < 9)
+            continue;
+        CHECK_OK(job_pace(q, &per_s, &err), err);
+        CHECK(per_s > 1.5 && per_s <= 2); /* other work may take some of the time, too */
+        break;
+    }
+    sys_clock_advance(11 * 60 * 1000);
+    CHECK_OK(job_pace(q, &per_s, &err), err);
+    CHECK(per_s == 0); /* that was long ago */
+    stop();
+}
+
 static int see_status(void *arg, const struct status_row *r)
 {
     int *n = arg;

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -256,9 +257,16 @@ static const struct table_col status_cols[] = {
     { "note", "", CELL_TEXT },
 };
 
+struct status_of {
+    struct table *table;
+    int64_t open; /* jobs that need no time of day and nobody's word to go on */
+};
+
 static int status_cells(void *arg, const struct status_row *r)
 {
-    struct table *t = arg;
+    struct status_of *s = arg;
+    struct table *t = s->table;
+    s->open += (r->paused ? 0 : r->count[JOB_READY] - r->waiting) + r->count[JOB_RUNNING] + r->count[JOB_STAGED] + r->count[JOB_LOADING];
     table_text(t, r->pipeline);
     table_int(t, r->paused);
     table_int(t, r->count[JOB_READY] - r->waiting);
@@ -346,21 +354,37 @@ static void say_disk(const struct queue_spool *s)
         printf("\nthe spool's file system has %s free; below %s ([limits] spool_free) no job is begun\n", have, keep);
 }
 
+static void say_backlog(int64_t open, double per_s)
+{
+    char text[32];
+    if (!open)
+        return;
+    printf("\n%" PRId64 " job%s to do", open, ctl_s(open));
+    if (per_s > 0) {
+        text_put_duration(text, sizeof text, (int64_t)((double)open / per_s) * 1000);
+        printf(", about %s at the %.*f jobs/s of the last ones", text, per_s < 10, per_s);
+    }
+    puts("");
+}
+
 static int whole_status(struct ctl *c)
 {
+    double per_s;
     struct table pipelines, away, remotes, scans, watermarks;
     int alive[3] = { 0 };
     table_init(&pipelines, c->json, status_cols, COUNT_OF(status_cols));
     table_init(&away, c->json, away_cols, COUNT_OF(away_cols));
     table_init(&remotes, c->json, remote_cols, COUNT_OF(remote_cols));
     table_init(&watermarks, c->json, watermark_cols, COUNT_OF(watermark_cols));
-    if (job_status(c->queue, status_cells, &pipelines, &c->err) < 0 || event_rows(c->queue, watermark_cells, &watermarks, &c->err) < 0 ||
+    struct status_of of = { .table = &pipelines };
+    if (job_status(c->queue, status_cells, &of, &c->err) < 0 || job_pace(c->queue, &per_s, &c->err) < 0 || event_rows(c->queue, watermark_cells, &watermarks, &c->err) < 0 ||
         registry_list(c->queue, false, count_alive, alive, &c->err) < 0 ||
         registry_targets_away(c->queue, away_cells, &away, &c->err) < 0 ||
         job_remotes(c->queue, remote_cells, &remotes, &c->err) < 0 || ctl_scans(c, &scans) < 0)
         return -1;
     if (!c->json) {
         table_print(&pipelines, "pipelines", "no jobs yet");
+        say_backlog(of.open, per_s);
         if (away.rows) {
             puts("");
             table_print(&away, "targets_away", "");
@@ -399,6 +423,15 @@ static int whole_status(struct ctl *c)
     table_json(&scans, &doc);
     buf_adds(&doc, ",\"watermarks\":");
     table_json(&watermarks, &doc);
+    buf_adds(&doc, ",\"backlog\":");
+    json_start(&o, &doc);
+    json_object(&o);
+    json_put_int(&o, "jobs", of.open);
+    json_key(&o, "jobs_per_second");
+    json_real(&o, per_s > 0 ? per_s : (double)NAN);
+    json_key(&o, "seconds");
+    json_real(&o, per_s > 0 ? (double)of.open / per_s : (double)NAN);
+    json_object_end(&o);
     buf_adds(&doc, ",\"queue\":");
     json_start(&o, &doc);
     json_object(&o);

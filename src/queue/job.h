@@ -251,6 +251,8 @@ struct remote_row { const char *name, *held_why; int64_t connections, held_until
 int job_remotes(struct queue *q, int (*row)(void *arg, const struct remote_row *r), void *arg, struct err *err);
 struct status_row { const char *pipeline; bool paused; int64_t count[JOB_STATES], waiting, oldest_ready, rows_loaded; };
 int job_status(struct queue *q, int (*row)(void *arg, const struct status_row *r), void *arg, struct err *err);
+/* How fast jobs were loaded in the last ten minutes, by the newest few thousand: jobs a second; 0: too few to tell. */
+int job_pace(struct queue *q, double *per_s, struct err *err);
 /* Why does it wait, in one sentence with the one gate that holds it. */
 int job_explain(struct queue *q, int64_t id, struct buf *out, struct err *err);
 

@@ -786,6 +786,12 @@ SELECT pipeline, run_at, min(seq) FROM job INDEXED BY job_claim
 WHERE state = 'ready' AND due = 1 AND NOT EXISTS (SELECT 1 FROM pipeline AS p WHERE p.name = job.pipeline AND p.paused)
 GROUP BY pipeline;
 
+-- name: pace
+-- Of the newest jobs that were worked on: those that were loaded of late.
+SELECT count(*), min(finished), max(finished)
+FROM (SELECT finished, outcome FROM attempt ORDER BY job DESC, token DESC LIMIT 4000)
+WHERE outcome = 'loaded' AND finished > :since;
+
 -- name: ready_before
 -- How many jobs of its run a claim takes before this one.
 SELECT count(*) FROM (SELECT 1 FROM job INDEXED BY job_claim

@@ -381,6 +381,18 @@ int job_status(struct queue *q, int (*row)(void *arg, const struct status_row *r
     return rc < 0 ? -1 : 0;
 }
 
+int job_pace(struct queue *q, double *per_s, struct err *err)
+{
+    enum { LATELY_MS = 10 * 60 * 1000, FEWEST = 10 };
+    sqlite3_stmt *st = queue_stmt(q, SQL_PACE);
+    db_bind(st, ":since", sys_now_ms() - LATELY_MS);
+    int rc = db_step(st, err);
+    int64_t jobs = rc == 1 ? sqlite3_column_int64(st, 0) : 0, ms = rc == 1 ? sqlite3_column_int64(st, 2) - sqlite3_column_int64(st, 1) : 0;
+    sqlite3_reset(st);
+    *per_s = jobs >= FEWEST && ms > 0 ? (double)(jobs - 1) * 1000 / (double)ms : 0;
+    return rc < 0 ? -1 : 0;
+}
+
 /* ---- explain ---- */
 
 struct explain {
