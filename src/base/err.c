@@ -108,7 +108,7 @@ static const struct err_def {
         "the file ends too early; get it again from its source" },
     [ERR_LIMIT] = { "limit", ERR_PERMANENT, 1,
         "the object passes one of [limits]",
-        "if the file is trustworthy, raise the limit named here in [limits]" },
+        "if the file is trustworthy, raise the limit that is named here, in the ini" },
     [ERR_NO_MEMBER] = { "no-member", ERR_PERMANENT, 1,
         "the archive has no member that the pipeline wants",
         "check member= of the pipeline against the archive" },

@@ -71,8 +71,6 @@ static int feed(struct run *k, bool infer, struct err *err)
     reader_result_clear(&r->result);
     r->result = f.result;
     f.result = (struct reader_result){ 0 };
-    if (rc < 0 && f.talk)
-        err_in(err, "%.200s", f.talk);
     feed_clear(&f);
     return rc;
 }

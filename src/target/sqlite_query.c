@@ -156,7 +156,7 @@ int sqlite_query(const struct config *config, const struct target_config *cfg, c
         return -1;
     if (db_open(&db, path, DB_READONLY, err) < 0) {
         err->code = err->code == ERR_NO_MEMORY ? err->code : ERR_TARGET;
-        return err_in(err, "target '%s'", cfg->name);
+        return -1;
     }
     sqlite3_busy_timeout(db, BUSY_MS);
     if (sqlite3_exec(db, "PRAGMA query_only = 1", NULL, NULL, NULL) != SQLITE_OK)
