@@ -194,9 +194,9 @@ static bool has_bytes(int pipe)
     return pipe >= 0 && ioctl(pipe, FIONREAD, &n) == 0 && n > 0;
 }
 
-static void report(struct guard *g, enum guard_end end, int value)
+static void report(struct guard *g, enum guard_end end, int value, bool unread)
 {
-    struct guard_report r = { .end = end, .value = value, .unread = has_bytes(g->in) };
+    struct guard_report r = { .end = end, .value = value, .unread = unread };
     struct failure f;
     listen_in(g);
     if (read(g->failed, &f, sizeof f) == sizeof f) {
@@ -215,21 +215,31 @@ static void report(struct guard *g, enum guard_end end, int value)
     g->reported = true;
 }
 
-static void program_over(struct guard *g)
+/* The program is over: say so, but of one that ended well only when it is known whether it had read all. */
+static void program_over(struct guard *g, bool too_late)
 {
-    if (WIFSIGNALED(g->status))
-        report(g, GUARD_SIGNALED, WTERMSIG(g->status));
-    else
-        report(g, GUARD_EXITED, WEXITSTATUS(g->status));
+    struct pollfd in = { g->in, POLLIN, 0 };
+    if (WIFSIGNALED(g->status)) {
+        report(g, GUARD_SIGNALED, WTERMSIG(g->status), false);
+        return;
+    }
+    bool well = g->in >= 0 && WEXITSTATUS(g->status) == 0;
+    if (well && poll(&in, 1, 0) == 0 && !too_late)
+        return; /* nothing is there, but there may be more */
+    /* the pipe may have been filled and closed after poll() looked for bytes, so that they are asked for behind it */
+    report(g, GUARD_EXITED, WEXITSTATUS(g->status), well && (!(in.revents & POLLHUP) || has_bytes(g->in)));
 }
 
 static void watch(struct guard *g)
 {
-    struct pollfd p[3] = { { g->socket, POLLIN, 0 }, { g->signals, POLLIN, 0 }, { g->talk, POLLIN, 0 } };
+    struct pollfd p[4] = { { g->socket, POLLIN, 0 },
+                           { g->signals, POLLIN, 0 },
+                           { g->talk, POLLIN, 0 },
+                           { g->over ? g->in : -1, POLLIN, 0 } }; /* more to read, or its end */
     struct signalfd_siginfo ignored;
     int64_t left = g->deadline_mono_ms - sys_mono_ms();
     int wait_ms = g->reported ? -1 : left < 0 ? 0 : left > 60000 ? 60000 : (int)left;
-    (void)poll(p, 3, wait_ms);
+    (void)poll(p, 4, wait_ms);
     if (p[0].revents) { /* the worker says nothing: it is gone, or does not want the program any more */
         kill_all(g);
         _exit(0);
@@ -241,11 +251,12 @@ static void watch(struct guard *g)
             ;
         (void)reap(g);
     }
+    bool too_late = sys_mono_ms() >= g->deadline_mono_ms;
     if (g->over && !g->reported)
-        program_over(g);
-    if (!g->reported && sys_mono_ms() >= g->deadline_mono_ms) {
+        program_over(g, too_late);
+    if (!g->reported && too_late) {
         kill_all(g);
-        report(g, GUARD_TIMEOUT, 0);
+        report(g, GUARD_TIMEOUT, 0, false);
     }
 }
 

@@ -36,11 +36,15 @@ struct guard_launch {
 
 enum guard_end { GUARD_EXITED, GUARD_SIGNALED, GUARD_TIMEOUT, GUARD_NOT_STARTED };
 
-/* Said once, when the program itself is over; what it left behind may still run until the socket is closed. */
+/*
+ * Said once, when the program itself is over; what it left behind may still run until the socket is closed. With streams_in a
+ * status of 0 is said only when the pipe's other end is closed or bytes are in it, or at the time limit: what is written to a
+ * pipe that the guard still holds would be lost without a word.
+ */
 struct guard_report {
     enum guard_end end;
     int value;              /* status, signal, or errno */
-    bool unread;            /* with streams_in: there was more to read when it ended */
+    bool unread;            /* with streams_in, status 0: it ended before it had read all, or before there was an end to read */
     char step[24];          /* not started: at what */
     uint32_t ntalk;
     bool talk_cut;          /* there was more before it */
