@@ -9,7 +9,7 @@
 
 #include "test.h"
 
-static const struct segment_limits usual = { .bytes = 1 << 20, .age_ms = 1000, .line = 1 << 20 };
+static const struct segment_limits usual = { .bytes = 1 << 20, .age_ms = 1000 };
 
 /* A stream of its own for each test. */
 static const char *fresh(void)
@@ -270,6 +270,64 @@ TEST(segment, after_a_power_cut_it_ends_before_the_first_line_that_is_none)
         char want[200];
         snprintf(want, sizeof want, "{\"n\":0}\n{\"n\":1}\n%s{\"n\":2}\n", tails[i].kept);
         check_closed(folder, 2, want);
+        segments_close(s);
+    }
+}
+
+TEST(segment, after_a_power_cut_a_line_stays_that_is_longer_than_a_row_may_be_now)
+{
+    enum { LONG = 17 << 20 }; /* 16M is what [limits] row allows where nobody says more */
+    const char *folder = fresh();
+    struct buf line = { 0 };
+    struct err err;
+    buf_adds(&line, "{\"long\":\"");
+    CHECK(buf_reserve(&line, LONG));
+    memset(line.p + line.n, 'x', LONG);
+    line.n += LONG;
+    buf_adds(&line, "\"}\n");
+    CHECK(!line.failed);
+    struct segment_limits roomy = usual;
+    roomy.bytes = 2 * LONG;
+    struct segments *s = stream(folder, &roomy);
+    CHECK_OK(segments_append(s, buf_str(&line), &err), err);
+    sync_it(s);
+    segments_close(s);
+    boot_anew(folder);
+    s = stream(folder, &roomy);
+    append(s, "{\"n\":2}\n");
+    close_now(s);
+    buf_adds(&line, "{\"n\":2}\n");
+    size_t n;
+    char *all = closed(folder, &n);
+    CHECK_EQ(n, 1);
+    CHECK(strlen(all) == line.n && !memcmp(all, line.p, line.n));
+    free(all);
+    buf_clear(&line);
+    segments_close(s);
+}
+
+TEST(segment, lines_that_are_counted_are_appended_though_their_segment_cannot_be_closed)
+{
+    static const struct {
+        const char *fault;
+        bool on_disk;
+    } cases[] = { { "segment-close:1:error", true }, { "segment-close-sync:1:error", false } };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        const char *folder = fresh();
+        struct segment_limits small = usual;
+        struct err err;
+        small.bytes = 16;
+        struct segments *s = stream(folder, &small);
+        append(s, "{\"n\":1}\n");
+        fault(cases[i].fault);
+        append(s, "{\"n\":2}\n"); /* fills it */
+        no_fault();
+        check_closed(folder, 0, "");
+        CHECK_EQ(segments_sync(s, &err), cases[i].on_disk ? 0 : -1); /* a sync after one that failed says nothing */
+        append(s, "{\"n\":3}\n");
+        check_closed(folder, 1, "{\"n\":1}\n{\"n\":2}\n");
+        close_now(s);
+        check_closed(folder, 2, "{\"n\":1}\n{\"n\":2}\n{\"n\":3}\n");
         segments_close(s);
     }
 }

@@ -29,6 +29,7 @@ struct emitting {
     struct ctl *c;
     struct segments *segments;
     const struct segment_limits *limits;
+    int64_t row; /* bytes of a line that may be longest */
     struct buf batch, in; /* lines to append; bytes that were read and are no whole line yet */
     int64_t line, in_batch, lines; /* the line in hand; of the batch; appended */
     int64_t unsynced;
@@ -70,7 +71,7 @@ static int take_line(struct emitting *e, char *p, size_t n)
         n--;
     if (!n)
         return 0;
-    if (segment_line(p, n, e->limits->line, &e->c->err) < 0)
+    if (segment_line(p, n, e->row, &e->c->err) < 0)
         return err_in(&e->c->err, "line %" PRId64, e->line);
     int64_t most = e->limits->bytes < APPEND_BYTES ? e->limits->bytes : APPEND_BYTES;
     if (!e->given && (int64_t)(e->batch.n + n) >= most && append_batch(e) < 0)
@@ -89,7 +90,7 @@ static int take_lines(struct emitting *e, bool end)
     for (char *nl; in->n > from && (nl = memchr(in->p + from, '\n', in->n - from)); from = (size_t)(nl + 1 - in->p))
         if (take_line(e, in->p + from, (size_t)(nl - in->p) - from) < 0)
             return -1;
-    bool rest = in->n > from && (end || (int64_t)(in->n - from) > e->limits->line);
+    bool rest = in->n > from && (end || (int64_t)(in->n - from) > e->row);
     if (rest && take_line(e, in->p + from, in->n - from) < 0)
         return -1;
     if (rest || from == in->n) {
@@ -210,8 +211,9 @@ int ctl_emit(struct ctl *c, int argc, char **argv)
     const struct pipeline *p = rc == 0 && ctl_config(c) == 0 ? config_stream(c->config, argv[optind], &c->err) : NULL;
     if (p) {
         const struct limits *l = &c->config->limits;
-        const struct segment_limits limits = { p->scan.segment_bytes, p->scan.segment_age_ms, l->stream, l->spool_free, l->row_bytes };
+        const struct segment_limits limits = { p->scan.segment_bytes, p->scan.segment_age_ms, l->stream, l->spool_free };
         e.limits = &limits;
+        e.row = l->row_bytes;
         buf_addf(&folder, "%s/streams/%s", c->config->spool, p->scan.stream);
         rc = folder.failed ? err_nomem(&c->err) : segments_open(&e.segments, folder.p, &limits, true, &c->err);
         rc = rc < 0 ? -1 : emit(&e, p, texts, n, flushes);

@@ -247,6 +247,8 @@ struct pipeline {
     int nparts;
 };
 
+#define ROW_BYTES_MOST (INT64_C(1) << 30) /* the most that [limits] row can be */
+
 struct limits {
     int64_t memory; /* of the reader child, bytes */
     int64_t members, unpacked_bytes, ratio, row_bytes;

@@ -119,7 +119,7 @@ static const struct key keys[] = {
       NULL, 0, "bytes that one object may unpack to" },
     { AT_LIMITS, "ratio", KEY_NUMBER, IN(config, limits.ratio), "1000", 1, 1000000000, NULL, 0,
       "unpacked bytes for each packed byte" },
-    { AT_LIMITS, "row", KEY_SIZE, IN(config, limits.row_bytes), "16M", 1 * KIB, 1024 * MIB, NULL, 0,
+    { AT_LIMITS, "row", KEY_SIZE, IN(config, limits.row_bytes), "16M", 1 * KIB, ROW_BYTES_MOST, NULL, 0,
       "size of one row; a longer one goes to the rejects" },
     { AT_LIMITS, "connect_timeout", KEY_DURATION, IN(config, limits.connect_timeout_ms), "20s", 100,
       60 * MINUTES, NULL, 0, "time to get a connection" },

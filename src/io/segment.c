@@ -23,6 +23,7 @@
 #include "base/json.h"
 #include "base/sys.h"
 #include "base/text.h"
+#include "io/config.h"
 
 enum { FILE_MODE = 0640, LINES_AT_ONCE = 65536 };
 static const uint64_t MAGIC = UINT64_C(0x31676573716574); /* "tqeseg1" on little endian */
@@ -50,6 +51,7 @@ struct segments {
     int fd; /* the segment that was open at our last look, or -1; */
     uint64_t epoch, number; /* which it is */
     int64_t end;            /* behind our last line in it that is not known to be on disk; 0: there is none */
+    int lost;               /* errno of a sync that failed while it was to be closed: one that comes after it says nothing; 0 */
     uint64_t counted;       /* closed_bytes is of the time when this number was open; 0: never */
     int64_t closed_bytes;
 };
@@ -107,7 +109,8 @@ int segment_line(char *p, size_t n, int64_t most, struct err *err)
     return 0;
 }
 
-/* How many bytes of the file are whole lines that are good, up to the first that is not. -1. */
+/* How many bytes of the file are whole lines that are good, up to the first that is not. -1. A line was as long as [limits] row
+ * allowed when it came, whatever it allows now. */
 static int64_t good_bytes(struct segments *s, int fd, struct err *err)
 {
     AUTO(buf_clear) struct buf line = { 0 };
@@ -123,7 +126,7 @@ static int64_t good_bytes(struct segments *s, int fd, struct err *err)
             struct err why;
             if (line.failed)
                 return err_nomem(err);
-            if ((int64_t)line.n > s->limits.line || (end && segment_line(line.p, line.n, s->limits.line, &why) < 0))
+            if ((int64_t)line.n > ROW_BYTES_MOST || (end && segment_line(line.p, line.n, ROW_BYTES_MOST, &why) < 0))
                 return good;
             if (!end)
                 continue;
@@ -148,8 +151,10 @@ static int close_part(struct segments *s, int fd, uint64_t number, struct err *e
     char part[SEGMENT_NAME], name[SEGMENT_NAME];
     part_name(part, number);
     snprintf(name, sizeof name, "%012" PRIu64 "-%08x.jsonl", number, (unsigned)sys_random());
-    if (fdatasync(fd) < 0)
+    if (sys_fault("segment-close-sync") || fdatasync(fd) < 0) {
+        s->lost = errno;
         return fail(err, s, "sync the segment");
+    }
     if (sys_fault("segment-close") || renameat(s->open_dir, part, s->dir, name) < 0)
         return fail(err, s, "close the segment");
     return sys_fsync_dir(s->dir, s->folder, err) < 0 || sys_fsync_dir(s->open_dir, s->folder, err) < 0 ? -1 : 0;
@@ -294,8 +299,10 @@ static int take_part(struct segments *s, struct head *h, struct err *err)
 {
     struct stat st;
     if (s->fd < 0 || s->number != h->number || s->epoch != h->epoch || h->closing) {
-        s->end = 0; /* what it was is closed, and so on disk */
+        if (s->number != h->number || s->epoch != h->epoch)
+            s->end = 0; /* what it was is closed, and so on disk */
         if (part_open(s, h, h->bytes == 0) < 0 && errno == ENOENT && h->bytes) { /* who closed it died before it said so */
+            s->end = 0;
             h->number++;
             h->bytes = 0;
             h->closing = 0;
@@ -403,6 +410,7 @@ static int write_lines(struct segments *s, int64_t at, struct str lines)
     return 0;
 }
 
+/* Once the lines are counted it does not fail any more, or who appends them again would double them. */
 static int append(struct segments *s, struct head *h, struct str lines, struct err *err)
 {
     int64_t more = (int64_t)lines.n;
@@ -428,7 +436,10 @@ static int append(struct segments *s, struct head *h, struct str lines, struct e
     s->end = h->bytes;
     if (first)
         tell_opened(s);
-    return h->bytes >= s->limits.bytes ? close_segment(s, h, err) : 0;
+    struct err later;
+    if (h->bytes >= s->limits.bytes)
+        (void)close_segment(s, h, &later); /* else the next append does it, or a settle, and fails with its reason */
+    return 0;
 }
 
 int segments_append(struct segments *s, struct str lines, struct err *err)
@@ -473,6 +484,10 @@ int segments_sync(struct segments *s, struct err *err)
 {
     if (!s->end)
         return 0;
+    if (s->lost) {
+        errno = s->lost;
+        return fail(err, s, "sync the segment");
+    }
     if (lock(s, s->sync_fd, err) < 0)
         return -1;
     int rc = sync_now(s, err);

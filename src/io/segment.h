@@ -9,7 +9,7 @@
  * A line that was appended and synced survives a power cut. Lines of one append stand together and whole, or not at all: the
  * bytes behind what the head counts are of a writer that died, and are cut off before the next one writes. The head is a memory
  * of this boot only: after another start of the machine the open segment is read, and cut before the first line that is not
- * a whole JSON object, which no sync ever covered. Closed segments come in the order of their numbers.
+ * a whole JSON object of at most ROW_BYTES_MOST, which no sync ever covered. Closed segments come in the order of their numbers.
  */
 #ifndef QETL_IO_SEGMENT_H
 #define QETL_IO_SEGMENT_H
@@ -25,7 +25,6 @@ struct segment_limits {
     int64_t age_ms;    /* one whose first line is so old is closed */
     int64_t quota;     /* bytes of all segments of the stream; 0: any number */
     int64_t keep_free; /* bytes that stay free on the file system */
-    int64_t line;      /* bytes of a line that may be longest */
 };
 
 struct segments;
@@ -34,9 +33,10 @@ int segments_open(struct segments **out, const char *folder, const struct segmen
 void segments_close(struct segments *s); /* NULL is fine */
 /* Append lines, each of which is a JSON object with a newline behind it; all of them or none. They are there for all to see, but not on
  * disk before segments_sync(). Errors: disk-full (the disk, or the quota), spool, io. Fault points: segment-append, segment-wrote,
- * segment-close, segment-closed. */
+ * segment-close-sync, segment-close, segment-closed. A segment that cannot be closed behind them is no error: its lines are there. */
 int segments_append(struct segments *s, struct str lines, struct err *err);
-/* All that this handle appended is on disk afterwards: by one fdatasync for all who wait. Fault point: segment-sync. */
+/* All that this handle appended is on disk afterwards: by one fdatasync for all who wait. It fails, too, when a sync failed while the
+ * segment was to be closed. Fault point: segment-sync. */
 int segments_sync(struct segments *s, struct err *err);
 /* Close the open segment if its first line is that old (0: in any case). *left_ms: so long until it will be; 0: none is open. 1 it was
  * closed, 0, -1. */

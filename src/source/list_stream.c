@@ -14,7 +14,7 @@
 
 static int close_old(const struct list_ask *ask, const struct list_sink *sink, const char *folder, struct err *err)
 {
-    const struct segment_limits limits = { .line = ask->config->limits.row_bytes };
+    const struct segment_limits limits = { 0 };
     struct segments *s;
     int64_t left_ms;
     int rc = segments_open(&s, folder, &limits, false, err);
