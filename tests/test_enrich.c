@@ -2,6 +2,8 @@
  * one that says what it should not. */
 #include "test.h"
 
+#include <poll.h>
+
 #include "base/pack.h"
 #include "io/answers.h"
 #include "io/config.h"
@@ -475,6 +477,76 @@ TEST(step, takes_no_answer_that_is_none)
 }
 
 /* ---- the worker, with a reader of ours ---- */
+
+/* Memory that runs out once. */
+static bool fail_realloc, fail_asked; /* the latter: as soon as something is asked */
+void *__real_realloc(void *p, size_t n);
+void *__wrap_realloc(void *p, size_t n);
+void *__wrap_realloc(void *p, size_t n)
+{
+    if (!fail_realloc)
+        return __real_realloc(p, n);
+    fail_realloc = false;
+    return NULL;
+}
+
+/* A worker of `[enrich e] more`. */
+static struct enrich *worker_open(struct config **c, const char *ini, const char *more)
+{
+    struct enrich *e;
+    FILE *f = fopen(test_file(ini), "w");
+    fprintf(f, "[qetl]\ndatabase = %s-queue.db\n[target w]\nurl = sqlite:w.db\n[enrich e]\ncolumns = name:text\n%s", ini, more);
+    fclose(f);
+    CHECK_OK(config_load(c, test_file(ini), NULL, &err), err);
+    CHECK_OK(enrich_open(&e, *c, &err), err);
+    return e;
+}
+
+/* The kind of the one item's answer, after the verdict on the item before, if there is one; -1: there is none. */
+static int asked(struct enrich *e, int verdict, const char *key)
+{
+    AUTO(buf_clear) struct buf q = { 0 };
+    uint64_t answer[2], bytes;
+    int fd, rc;
+    pack_u64(&q, verdict >= 0);
+    if (verdict >= 0) {
+        pack_u64(&q, 0);
+        pack_u64(&q, (uint64_t)verdict);
+    }
+    pack_u64(&q, 1);
+    pack_u64(&q, false);
+    pack_bytes(&q, key, strlen(key));
+    fail_realloc = fail_asked;
+    fail_asked = false;
+    if (enrich_ask(e, 0, buf_str(&q), &err) < 0)
+        return -1;
+    struct pollfd p = { .fd = enrich_fd(e), .events = POLLIN };
+    while ((rc = enrich_tick(e, &fd, &bytes, &err)) == 0)
+        CHECK(poll(&p, 1, 60000) >= 0);
+    if (rc < 0)
+        return -1;
+    CHECK_EQ(pread(fd, answer, sizeof answer, 0), sizeof answer);
+    CHECK_EQ(answer[0], 0);
+    close(fd);
+    return (int)answer[1];
+}
+
+static const char nobody_there[] = "url = http://127.0.0.1:1/{k}\nretries = 0\non_error = null\n";
+
+TEST(worker, goes_on_after_memory_ran_out_once)
+{
+    struct config *c;
+    struct enrich *e = worker_open(&c, "memory.ini", nobody_there);
+    CHECK_EQ(asked(e, -1, "a"), KIND_FAILED);
+    fail_asked = true;
+    CHECK_EQ(asked(e, VERDICT_MISS, "a"), -1);
+    CHECK(!fail_realloc);
+    CHECK_EQ(err.code, ERR_NO_MEMORY);
+    CHECK_EQ(asked(e, -1, "a"), KIND_FAILED); /* nothing was kept */
+    CHECK_EQ(asked(e, VERDICT_MISS, "a"), KIND_NONE);
+    enrich_close(e);
+    config_free(c);
+}
 
 TEST(worker, takes_no_question_that_is_none)
 {

@@ -38,6 +38,7 @@ struct buf {
 
 void buf_clear(struct buf *b); /* frees; {0} afterwards */
 static inline void buf_reset(struct buf *b) { b->n = 0; }
+static inline void buf_renew(struct buf *b) { b->n = 0, b->failed = false; } /* as buf_reset, and a failure is forgotten */
 bool buf_reserve(struct buf *b, size_t more); /* room for `more` bytes behind n; false: no memory */
 void buf_add(struct buf *b, const void *p, size_t n);
 void buf_adds(struct buf *b, const char *s);

@@ -203,7 +203,7 @@ int answers_get(struct answers *a, const char key[ANSWER_KEY + 1], int64_t now, 
     int rc = db_step(st, err);
     if (rc < 0)
         return err_in(err, "the cache '%s'", a->path);
-    buf_reset(body);
+    buf_renew(body);
     if (rc == 1) {
         *none = sqlite3_column_int(st, 0);
         buf_add(body, sqlite3_column_blob(st, 1), (size_t)sqlite3_column_bytes(st, 1));

@@ -122,8 +122,7 @@ static void wipe(struct buf *b)
 {
     if (b->p)
         explicit_bzero(b->p, b->cap);
-    buf_reset(b);
-    b->failed = false;
+    buf_renew(b);
 }
 
 static void place_close(struct enrich *e)
@@ -171,8 +170,7 @@ static void answer_flush(struct enrich *e)
     if (rc < 0)
         give_up(e, &err);
     e->bytes += e->packed.n;
-    e->packed.failed = false;
-    buf_reset(&e->packed);
+    buf_renew(&e->packed);
 }
 
 static void answer_add(struct enrich *e, int item, enum enrich_kind kind, bool fresh, struct str bytes)
@@ -201,16 +199,20 @@ static void news_add(struct enrich *e, enum answer_news what, const char *key, s
     struct err err;
     struct answer_new *v = &e->news[e->nnews];
     struct buf *copy = &e->bodies[e->nnews];
+    buf_renew(copy);
+    buf_add(copy, body.p, body.n);
+    if (copy->failed) { /* it is none of the news: half a body is no answer */
+        err_nomem(&err);
+        give_up(e, &err);
+        return;
+    }
     *v = (struct answer_new){ .what = what,
                               .expires = sys_now_ms() + (what == ANSWER_IS ? e->about->ttl_ms : e->about->negative_ttl_ms) };
     memcpy(v->key, key, sizeof v->key);
-    buf_reset(copy);
-    buf_add(copy, body.p, body.n);
     v->body = buf_str(copy);
     if (e->nnews++ == 0)
         e->news_mono_ms = sys_mono_ms();
-    int rc = copy->failed ? err_nomem(&err) : e->nnews == NEWS_MAX ? news_write(e, &err) : 0;
-    if (rc < 0)
+    if (e->nnews == NEWS_MAX && news_write(e, &err) < 0)
         give_up(e, &err);
 }
 
@@ -222,7 +224,7 @@ static int prefix_make(struct enrich *e, struct err *err)
     const struct enrich_config *c = e->about;
     char url[1024];
     fetch_redact(c->url_text, url, sizeof url);
-    buf_reset(&e->prefix);
+    buf_renew(&e->prefix);
     pack_text(&e->prefix, c->name);
     pack_text(&e->prefix, c->method);
     pack_text(&e->prefix, url);
@@ -234,7 +236,7 @@ static int key_make(struct enrich *e, struct sha256 *sum, struct item *item, str
 {
     const struct enrich_config *c = e->about;
     char hex[SHA256_HEX + 1];
-    buf_reset(&e->packed);
+    buf_renew(&e->packed);
     for (int i = 0; i < c->ninputs; i++)
         if (c->keyed[i]) {
             pack_u64(&e->packed, item->values[i].bare);
@@ -310,7 +312,7 @@ static int look_up_all(struct enrich *e, struct err *err)
 
 static int look_up(struct enrich *e, struct err *err)
 {
-    buf_reset(&e->packed);
+    buf_renew(&e->packed);
     if (answers_look(e->cache, err) < 0)
         return -1;
     int rc = look_up_all(e, err);
