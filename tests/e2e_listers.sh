@@ -52,6 +52,10 @@ is 'a page of HTML is listed' "$(qetlctl --json scan --dry-run html | jq '.objec
 message=$(qetlctl scan gone 2>&1)
 is 'a folder that is missing is a failed scan' $? 1
 like 'which says so' "$message" 'fetch-missing .*/index/nowhere/'
+message=$(qetlctl --json scan --dry-run 2>"$work/err")
+is 'a dry run of all fails with it' $? 1
+is 'and shows what lies at the others' "$(jq '[.objects[] | select(.pipeline == "html")] | length' <<<"$message")" 3
+like 'and says which failed' "$(cat "$work/err")" "scan of 'gone'.*fetch-missing"
 message=$(qetlctl scan denied 2>&1)
 like 'so is one that we may not see' "$message" 'fetch-denied .*/auth/in/'
 qetlctl doctor >"$work/doctor"

@@ -679,6 +679,8 @@ TEST(config, credentials_go_to_their_own_host_only)
         { "ftp://a.org:2121/xy", "c" },
         { "ftp://a.org:2121/y", NULL },
         { "sftp://h/in", "d" },
+        { "sftp://h", "d" },
+        { "sftp://h.evil.net", NULL },
         { "/private/", NULL },
         { "https://evil.net/https://a.org/", NULL },
     };

@@ -149,11 +149,16 @@ static int dry_run(struct ctl *c, const struct role *role, const char *only, boo
         const struct pipeline *p = &c->config->pipelines[i];
         if (is_asked(p, only) && p->scan.job_per == JOB_PER_OBJECT)
             rc = peek_one(c, role, links, p, &f);
+        if (rc < 0 && !only) { /* one place that is away hides no others */
+            ctl_complain(&c->err);
+            c->status = 1;
+            rc = 0;
+        }
     }
     list_links_close(links);
     if (rc < 0)
         return -1;
-    table_print(&f.t, "objects", "nothing new");
+    table_print(&f.t, "objects", c->status ? "nothing new elsewhere" : "nothing new");
     return 0;
 }
 

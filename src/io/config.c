@@ -1440,7 +1440,8 @@ const struct target_config *config_archive(const struct config *c, const struct 
     return NULL;
 }
 
-/* Does url begin uri, with the same scheme and the same host[:port] as a whole? */
+/* Does url begin uri, with the same scheme and the same host[:port] as a whole? https://host/ begins https://host, too: that is
+ * how the base of a pattern has it. */
 static bool url_begins(const char *url, const char *uri)
 {
     const char *ua = uri_behind_scheme(url), *va = uri_behind_scheme(uri), *uhost, *vhost;
@@ -1450,7 +1451,7 @@ static bool url_begins(const char *url, const char *uri)
     (void)uri_userinfo(va, &vhost);
     size_t un = strcspn(uhost, "/?#"), vn = strcspn(vhost, "/?#");
     return un == vn && strncasecmp(uhost, vhost, un) == 0 &&
-           strncmp(uhost + un, vhost + vn, strlen(uhost + un)) == 0;
+           (strncmp(uhost + un, vhost + vn, strlen(uhost + un)) == 0 || (!vhost[vn] && !strcmp(uhost + un, "/")));
 }
 
 const struct remote *config_remote(const struct config *c, const char *uri)
