@@ -99,7 +99,7 @@ for place in ftp 'ftp by LIST' sftp; do
     start_role worker
     start_role loader
     wait_for 60 queue_is 'SELECT count(*) FROM seen WHERE after = 2' 1
-    put "$root/in/.b.csv.qetl-loaded" 99
+    put "$root/in/.b.csv.qetl-$(queue_sql 'SELECT job FROM seen WHERE after = 2')" 99
     rm "$root/in/b.csv"
     start_role scanner
     ok "$place: another object under our name" wait_for 60 done_with

@@ -2,6 +2,7 @@
 #include "role/scanner.h"
 
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include "base/text.h"
 #include "role/after.h"
@@ -82,7 +83,7 @@ TEST(scanner, a_loaded_file_is_deleted)
     bool kept;
     const char *path = put("a b%20.csv", "x");
     CHECK_EQ(after_do(&a, path, size, mtime_ms, 1, &kept, &err), 1);
-    CHECK(!kept && !there("a b%20.csv") && !there(".a b%20.csv.qetl-loaded"));
+    CHECK(!kept && !there("a b%20.csv") && !there(".a b%20.csv.qetl-1"));
     CHECK_EQ(after_do(&a, path, size, mtime_ms, 1, &kept, &err), 1); /* again, after a crash: nothing is left to do */
     CHECK(!kept);
 }
@@ -117,11 +118,11 @@ TEST(scanner, an_interrupted_move_goes_on)
     struct after a = { .what = AFTER_DELETE };
     bool kept;
     const char *path = put("i.csv", "x");
-    CHECK_EQ(rename(path, test_file(".i.csv.qetl-loaded")), 0);
+    CHECK_EQ(rename(path, test_file(".i.csv.qetl-1")), 0);
     int64_t loaded_size = size, loaded_mtime = mtime_ms;
     put("i.csv", "another"); /* a new one has come under its name */
     CHECK_EQ(after_do(&a, path, loaded_size, loaded_mtime, 1, &kept, &err), 1);
-    CHECK(there("i.csv") && !there(".i.csv.qetl-loaded"));
+    CHECK(there("i.csv") && !there(".i.csv.qetl-1"));
 }
 
 /* Killed before it was put back, another file would stay under the name of ours for ever. */
@@ -130,9 +131,31 @@ TEST(scanner, another_file_under_our_name_is_put_back)
     struct after a = { .what = AFTER_DELETE };
     bool kept;
     const char *path = put("o.csv", "another");
-    CHECK_EQ(rename(path, test_file(".o.csv.qetl-loaded")), 0);
+    CHECK_EQ(rename(path, test_file(".o.csv.qetl-1")), 0);
     CHECK_EQ(after_do(&a, test_file("o.csv"), size + 1, mtime_ms, 1, &kept, &err), 1);
-    CHECK(kept && there("o.csv") && !there(".o.csv.qetl-loaded"));
+    CHECK(kept && there("o.csv") && !there(".o.csv.qetl-1"));
+}
+
+/* Its scanner died with it under the name of ours, and another version came and was loaded. */
+TEST(scanner, what_was_left_of_another_job_is_in_nobodys_way)
+{
+    struct after a = { .what = AFTER_DELETE };
+    bool kept;
+    int status;
+    const char *path = put("l.csv", "x");
+    pid_t pid = fork();
+    CHECK(pid >= 0);
+    if (pid == 0) {
+        setenv("QETL_FAULT", "after-renamed:1:kill", 1);
+        sys_faults_init();
+        (void)after_do(&a, path, size, mtime_ms, 1, &kept, &err);
+        _exit(1);
+    }
+    CHECK_EQ(waitpid(pid, &status, 0), pid);
+    CHECK(WIFSIGNALED(status) && !there("l.csv"));
+    put("l.csv", "another");
+    CHECK_EQ(after_do(&a, path, size, mtime_ms, 2, &kept, &err), 1);
+    CHECK(!kept && !there("l.csv"));
 }
 
 /* ---- watched folders ---- */

@@ -17,7 +17,7 @@ struct names {
     const char *name; /* the last part of path */
 };
 
-static int name_all(const char *uri, struct names *n, struct err *err)
+static int name_all(const char *uri, int64_t job, struct names *n, struct err *err)
 {
     if (source_local_path(uri, n->path, err) < 0)
         return -1;
@@ -25,7 +25,7 @@ static int name_all(const char *uri, struct names *n, struct err *err)
     if (!slash)
         return err_set(err, ERR_URI, "'%s' is no absolute path", uri);
     n->name = slash + 1;
-    snprintf(n->ours, sizeof n->ours, "%.*s.%s.qetl-loaded", (int)(n->name - n->path), n->path, n->name);
+    snprintf(n->ours, sizeof n->ours, "%.*s.%s.qetl-%lld", (int)(n->name - n->path), n->path, n->name, (long long)job);
     return 0;
 }
 
@@ -60,7 +60,7 @@ int after_do(const struct after *after, const char *uri, int64_t size, int64_t m
 {
     struct names n;
     *kept = false;
-    if (name_all(uri, &n, err) < 0)
+    if (name_all(uri, job, &n, err) < 0)
         return -1;
     int mine = is_it(n.ours, size, mtime_ms); /* we may have been here before */
     if (mine < 0) {
@@ -103,7 +103,7 @@ static int path_of(const struct list_ask *ask, const char *uri, struct buf *out,
     return out->failed ? err_nomem(err) : 0;
 }
 
-static int far_names(struct far *f, const char *uri, struct err *err)
+static int far_names(struct far *f, const char *uri, int64_t job, struct err *err)
 {
     if (path_of(f->ask, uri, &f->path, err) < 0)
         return -1;
@@ -111,7 +111,7 @@ static int far_names(struct far *f, const char *uri, struct err *err)
     buf_add(&f->ours, f->path.p, f->name);
     buf_addc(&f->ours, '.');
     buf_add(&f->ours, f->path.p + f->name, f->path.n - f->name);
-    buf_adds(&f->ours, ".qetl-loaded");
+    buf_addf(&f->ours, ".qetl-%lld", (long long)job);
     return f->ours.failed ? err_nomem(err) : 0;
 }
 
@@ -238,7 +238,7 @@ int after_do_far(const struct after *after, const struct lister *lister, const s
 {
     struct far f = { .lister = lister, .ask = ask, .version = *version };
     *kept = false;
-    int rc = far_names(&f, uri, err) < 0 ? -1 : far_do(&f, after, job, kept, err);
+    int rc = far_names(&f, uri, job, err) < 0 ? -1 : far_do(&f, after, job, kept, err);
     buf_clear(&f.path);
     buf_clear(&f.ours);
     buf_clear(&f.to);

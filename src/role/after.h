@@ -2,9 +2,9 @@
  * What is done with an object when its rows are committed in the target: after = delete, move:FOLDER. Local files, and those of
  * places that rename (struct list_acts).
  *
- * A file that is not the one that was loaded is never touched: it is first renamed to a name of ours beside it (.NAME.qetl-loaded),
+ * A file that is not the one that was loaded is never touched: it is first renamed to a name of ours beside it (.NAME.qetl-JOB),
  * which nobody else writes to, then compared, and put back where it is another one. If power fails between, the next try
- * finds it there and goes on. On another host (FTP) where a rename puts a file over the one that is there, we look before, which leaves
+ * finds it there and goes on; unless another version of it was taken meanwhile, whose job then has a name of its own: the old one stays. On another host (FTP) where a rename puts a file over the one that is there, we look before, which leaves
  * the moment between: names of ours, and in the folder that it moves to, are nobody else's.
  *
  * A place that does not rename but copies (S3): what has the same bytes in the folder already is our copy of an earlier try, or as good
