@@ -16,6 +16,7 @@ enum {
     NAME_MAX_BYTES = 255,   /* of a column that is added; of a name in a finding */
     COLUMNS_MAX = 1000,     /* of a table that columns are added to */
     REFUSED_SHARE = 10,     /* one in so many is retyped */
+    TEXT_MAX = 4096,        /* bytes of a text in a finding that is read back: none is longer */
     NAMES_SHOWN = 200,
     NAME_SHOWN = 80,
 };
@@ -254,6 +255,41 @@ void drift_json(const struct drift *d, struct json_out *o)
         snprintf(text, sizeof text, "and %d more findings", d->more);
         put_finding(o, d, kind_names[d->findings[d->nfindings - 1].kind], NULL, NULL, text);
     }
+}
+
+/* The member of that name is a text, or null where it may be; *out: its text, or empty. */
+static bool finding_text(const struct json_value *finding, const char *name, bool needed, struct arena *arena, struct str *out)
+{
+    struct json_value v;
+    *out = STR("");
+    if (json_member(finding, name, &v) != 1 || (v.kind == JSON_NULL && needed))
+        return false;
+    return v.kind == JSON_NULL || (v.kind == JSON_TEXT && json_unescape(&v, arena, out) && out->n <= TEXT_MAX);
+}
+
+static bool is_finding(const struct json_value *v, struct arena *arena)
+{
+    struct str kind, text;
+    bool known = false;
+    if (v->kind != JSON_OBJECT || !finding_text(v, "kind", true, arena, &kind))
+        return false;
+    for (size_t i = 0; i < COUNT_OF(kind_names); i++)
+        known |= str_eq(kind, str_of(kind_names[i]));
+    return known && finding_text(v, "pipeline", true, arena, &text) && finding_text(v, "column", false, arena, &text) &&
+           finding_text(v, "member", false, arena, &text) && finding_text(v, "detail", true, arena, &text);
+}
+
+bool drift_is_findings(const char *text)
+{
+    struct arena arena = { 0 };
+    struct json_value list, v;
+    struct json_fault fault;
+    struct str none;
+    bool good = json_check(str_of(text), &list, &fault) && list.kind == JSON_ARRAY;
+    for (size_t at = 0; good && json_next(&list, &at, &none, &v);)
+        good = is_finding(&v, &arena);
+    arena_clear(&arena);
+    return good;
 }
 
 /* 'a', 'b', ...: for messages */

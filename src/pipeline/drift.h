@@ -45,6 +45,8 @@ void drift_added(const struct drift *d, struct buf *out); /* as columns_extend()
 /* The findings, as elements of an open array: {"kind":…,"pipeline":…,"column":…,"member":…,"detail":…}. column is null in one that
  * says how many more there are than are kept. */
 void drift_json(const struct drift *d, struct json_out *o);
+/* Is the text an array of such elements, each one's texts of bounded length? It may come from a process that is not trusted. */
+bool drift_is_findings(const char *text);
 /* What the last member had, for the next job: a JSON text. Empty: there was none with names, or it is too long to keep. */
 void drift_header(const struct drift *d, struct buf *out);
 

@@ -29,6 +29,7 @@
 #include "base/sys.h"
 #include "base/text.h"
 #include "io/ring.h"
+#include "pipeline/drift.h"
 #include "role/channel.h"
 #include "role/reader_child.h"
 
@@ -287,21 +288,21 @@ static void take_output(struct unpacker *u, struct output *o)
     u->bad |= o->inlined.failed;
 }
 
-/* A text that is to be that kind of JSON, or NULL. */
-static char *take_json(struct unpacker *u, enum json_kind kind)
+/* A text that is to be a JSON object, or NULL. */
+static char *take_object(struct unpacker *u)
 {
     struct json_value v;
     struct json_fault fault;
     char *text = take_text(u);
-    u->bad |= text && (!json_check(str_of(text), &v, &fault) || v.kind != kind);
+    u->bad |= text && (!json_check(str_of(text), &v, &fault) || v.kind != JSON_OBJECT);
     return text;
 }
 
 static void take_found(struct unpacker *u, struct part_found *f)
 {
     f->added = take_text(u);
-    f->header = take_json(u, JSON_OBJECT);
-    f->profile = take_json(u, JSON_OBJECT);
+    f->header = take_object(u);
+    f->profile = take_object(u);
 }
 
 static bool result_take(struct reader_child *c, struct str body, struct reader_result *r)
@@ -323,8 +324,8 @@ static bool result_take(struct reader_child *c, struct str body, struct reader_r
         r->inferred[i] = take_text(&u);
     for (int i = 0; i < PIPELINE_PARTS_MAX && !u.bad; i++)
         take_found(&u, &r->found[i]);
-    if (!u.bad)
-        r->drift = take_json(&u, JSON_ARRAY);
+    if (!u.bad && (r->drift = take_text(&u)))
+        u.bad |= !drift_is_findings(r->drift);
     if (!u.bad)
         take_notes(&u, &r->notes);
     if (u.bad)
