@@ -323,6 +323,21 @@ TEST(pipeline, late_rows_go_to_their_own_table)
     run_watermark = EVENT_NONE;
 }
 
+TEST(pipeline, what_the_table_of_late_rows_refuses_carries_its_name)
+{
+    run_watermark = day_us;
+    struct outcome o = RUN("[pipeline p]\ncolumns = x:decimal(3), at:timestamp\ntable = w.t\nevent_time = at\nlate = w.late\nmax_rejects = 2\n",
+                           "file:///in/a.csv", "x,at\n1234567890123.456,2023-01-01\n1234567890123.456,2024-01-02\n");
+    CHECK_OK(o.rc, o.err);
+    CHECK_EQ(o.noutputs, 3);
+    const char *late = o.outputs[2].inlined.p, *second = strstr(late, "\n{\"table\":\"w.t\"");
+    CHECK_HAS(late, "{\"table\":\"w.late\"");
+    CHECK(second);
+    CHECK_HAS(second, "\"line\":3");
+    outcome_clear(&o);
+    run_watermark = EVENT_NONE;
+}
+
 TEST(pipeline, no_event_is_ahead_of_the_clock)
 {
     int64_t before = sys_now_ms() * 1000;

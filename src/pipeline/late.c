@@ -72,6 +72,16 @@ static bool is_late(struct late_step *l, const struct value *v)
     return part->watermark != EVENT_NONE && at < part->watermark;
 }
 
+/* What their table refuses carries its name. */
+static int give_aside(const struct step_part *part, struct rows *aside, struct err *err)
+{
+    const char *table = part->rejects->table;
+    part->rejects->table = part->aside->part->recipe->table;
+    int rc = part->aside->kind->rows(part->aside, aside, err);
+    part->rejects->table = table;
+    return rc;
+}
+
 static int late_rows(struct step *step, struct rows *rows, struct err *err)
 {
     struct late_step *l = (struct late_step *)step;
@@ -92,7 +102,7 @@ static int late_rows(struct step *step, struct rows *rows, struct err *err)
         }
     }
     rows_keep(rows, keep);
-    if (aside.n && part->aside->kind->rows(part->aside, &aside, err) < 0)
+    if (aside.n && give_aside(part, &aside, err) < 0)
         return -1;
     return rows->n ? step_give(step, rows, err) : 0;
 }
