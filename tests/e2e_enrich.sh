@@ -60,11 +60,11 @@ sqlite3 "$site/enrich.db" "UPDATE answer SET body = 'cut' WHERE id % 2"
 job=$(submit p "$work/many.csv")
 ok 'answers of the cache that cannot be read' drain
 is '... are asked for anew, within the attempt' "$(field "$job" rows_staged),$(field "$job" attempts),$(asked /slower/)" '3000,1,75'
-printf 'id,k\n1,a/b?c&d=e f%%\n2,..\n3,Zürich "quoted"\n4,\n' >"$work/odd.csv"
+printf 'id,k\n1,a/b?c&d=e f%%\n2,..b\n3,Zürich "quoted"\n4,\n' >"$work/odd.csv"
 sqlite3 "$site/warehouse.db" 'DELETE FROM p'
 submit p "$work/odd.csv" >/dev/null
 ok 'odd keys arrive as they are' drain
-is '... encoded' "$(sql 'SELECT title FROM p WHERE title IS NOT NULL ORDER BY id')" "$(printf 'name of a/b?c&d=e f%%\nname of ..\nname of Zürich "quoted"')"
+is '... encoded' "$(sql 'SELECT title FROM p WHERE title IS NOT NULL ORDER BY id')" "$(printf 'name of a/b?c&d=e f%%\nname of ..b\nname of Zürich "quoted"')"
 is '... a null is not asked for' "$(sql 'SELECT count(*) FROM p WHERE k IS NULL AND title IS NULL')" 1
 
 new_site <<INI
@@ -224,6 +224,16 @@ for how in html half type long; do
     QETL_CONFIG=$site/qetl.ini QETL_CLOCK_OFFSET_MS=7200000 drain
     is "$how: mended, the same job is loaded" "$(QETL_CONFIG=$site/qetl.ini state "$job"),$(sql 'SELECT count(title) FROM p')" 'loaded,6'
 done
+
+site_with 'max_rejects = 10' <<INI
+url = $url/ok/up/{k}/x
+$facts
+on_error = reject
+INI
+printf 'id,k\n1,..\n2,a\n3,.\n' >"$work/up.csv"
+job=$(submit p "$work/up.csv")
+drain
+is 'a value that would change the path is not asked for' "$(state "$job"),$(field "$job" rows_rejected),$(asked /ok/up/)" loaded,2,1
 
 site_with 'attempts = 1' <<INI
 url = $url/moved/{k}

@@ -52,9 +52,31 @@ static void refused(const char *text, enum template_form form, const char *why)
 TEST(template, a_value_in_a_url_is_one_part_of_it)
 {
     CHECK_STR(put("http://h/{a}/x?q={b},{c}", TEMPLATE_URL, "a b/ü", "1.5", "&=#%"), "http://h/a%20b%2F%C3%BC/x?q=1.5,%26%3D%23%25");
-    CHECK_STR(put("http://h/{a}/{b}/{c}", TEMPLATE_URL, "..", "-._~", "."), "http://h/%2E%2E/-._~/%2E");
+    CHECK_STR(put("http://h/{a}/{b}?{c}", TEMPLATE_URL, "a..b", "-._~", ".."), "http://h/a..b/-._~?..");
     CHECK_STR(put("http://h/{{{a}}}", TEMPLATE_URL, "x", "", ""), "http://h/{x}");
     CHECK_STR(put("http://h/{a}{a}", TEMPLATE_URL, "", "", ""), "http://h/");
+}
+
+TEST(template, knows_a_value_that_would_change_the_path)
+{
+    static const struct {
+        const char *text, *a, *b;
+        bool astray;
+    } cases[] = { { "http://h/{a}", "..", "", true },        { "http://h/{a}/x", ".", "", true },       { "http://h/{a}?x", "..", "", true },
+                  { "http://h/{a}#x", "..", "", true },      { "http://h/{a}{b}/", ".", ".", true },    { "http://h/.{a}", ".", "", true },
+                  { "http://h/.{a}/", "", "", true },        { "http://h/{a}", "...", "", false },      { "http://h/{a}", "a..", "", false },
+                  { "http://h/{a}{b}", "..", "x", false },   { "http://h/x{a}", "..", "", false },      { "http://h/../{a}", "x", "", false },
+                  { "http://h/?at={a}", "..", "", false },   { "http://h/x?{a}", "..", "", false },     { "http://h/x?/{a}/", "..", "", false },
+                  { "http://h/x#/{a}", "..", "", false },    { "http://h/{a}", "../..", "", false },    { "http://h/{a}", "", "", false },
+                  { "http://h/{a}", "/..", "", false },      { "http://h/{@file:/x}", "..", "", false } };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct template t = parsed(cases[i].text, TEMPLATE_URL);
+        struct template_value values[] = { { str_of(cases[i].a), false }, { str_of(cases[i].b), false } };
+        if (template_astray(&t, values) != cases[i].astray)
+            fail_msg("%s with '%s', '%s'", cases[i].text, cases[i].a, cases[i].b);
+    }
+    struct template json = parsed("{a}", TEMPLATE_JSON);
+    CHECK(!template_astray(&json, &(struct template_value){ STR(".."), false }));
 }
 
 TEST(template, secrets_are_put_in_and_not_shown)

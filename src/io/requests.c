@@ -207,7 +207,7 @@ static bool set_up(struct slot *s, const char *url)
     curl_easy_reset(e);
     bad |= curl_easy_setopt(e, CURLOPT_PRIVATE, s);
     bad |= curl_easy_setopt(e, CURLOPT_URL, url);
-    bad |= curl_easy_setopt(e, CURLOPT_PATH_AS_IS, 1L); /* a value of dots stays one */
+    bad |= curl_easy_setopt(e, CURLOPT_PATH_AS_IS, 1L); /* as the template has it */
     bad |= curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
     bad |= curl_easy_setopt(e, CURLOPT_ERRORBUFFER, s->fault);
     bad |= curl_easy_setopt(e, CURLOPT_USERAGENT, PACKAGE_NAME "/" PACKAGE_VERSION);

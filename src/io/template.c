@@ -103,13 +103,10 @@ size_t template_fixed(const struct template *t)
 
 static void put_encoded(struct buf *out, struct str s)
 {
-    bool dots = s.n > 0; /* a part of a path that is only dots would lead elsewhere */
-    for (size_t i = 0; i < s.n; i++)
-        dots &= s.p[i] == '.';
     for (size_t i = 0; i < s.n; i++) {
         char c = s.p[i];
         bool plain = (unsigned char)c < 0x80 && (is_name_sign(c) || (c && strchr("-.~", c)));
-        if (plain && !dots)
+        if (plain)
             buf_addc(out, c);
         else
             buf_addf(out, "%%%02X", (unsigned char)c);
@@ -142,6 +139,45 @@ static void put_value(enum template_form form, bool quoted, struct template_valu
         put_escaped(out, v.text);
         buf_adds(out, quoted ? "" : "\"");
     }
+}
+
+/* The part of a path that we are in. */
+struct segment {
+    int dots;
+    bool other, value; /* something beside dots; something of a value */
+};
+
+static bool is_astray(const struct segment *s) { return s->value && !s->other && (s->dots == 1 || s->dots == 2); }
+
+/* One sign of the URL: 1, 0, or -1: the path is over. */
+static int astray_at(struct segment *s, char c, bool value)
+{
+    bool ends = !value && memchr("/?#", c, 3);
+    int rc = ends && is_astray(s) ? 1 : ends && c != '/' ? -1 : 0;
+    if (ends)
+        *s = (struct segment){ 0 };
+    else if (c == '.')
+        s->dots++;
+    else
+        s->other = true;
+    return rc;
+}
+
+bool template_astray(const struct template *t, const struct template_value *values)
+{
+    struct segment s = { 0 };
+    for (int i = 0; i < t->n && t->form == TEMPLATE_URL; i++) {
+        const struct template_piece *p = &t->v[i];
+        bool value = p->kind == PIECE_VALUE;
+        struct str text = value ? values[p->input].text : p->text; /* of a secret: its reference, which is more than dots */
+        s.value |= value;
+        for (size_t k = 0; k < text.n; k++) {
+            int rc = astray_at(&s, text.p[k], p->kind != PIECE_TEXT);
+            if (rc)
+                return rc > 0;
+        }
+    }
+    return is_astray(&s);
 }
 
 void template_put(const struct template *t, const struct template_value *values, char *const *secrets, struct buf *out)

@@ -505,6 +505,11 @@ static void on_response(struct enrich *e, const struct response *r)
 static int send_item(struct enrich *e, int i, struct err *err)
 {
     struct item *item = &e->items[i];
+    if (template_astray(&e->about->url, item->values)) {
+        e->granted++;
+        item_failed(e, i, ERR_ENRICH_REFUSED, "a value that is '.' or '..' would change the path of its URL");
+        return 0;
+    }
     wipe(&e->url);
     wipe(&e->body);
     template_put(&e->about->url, item->values, e->url_secrets.v, &e->url);
