@@ -5,6 +5,8 @@
 
 #include <fcntl.h>
 
+#include <sqlite3.h>
+
 #include "base/fiber.h"
 #include "io/config.h"
 #include "pipeline/pipeline.h"
@@ -215,6 +217,28 @@ TEST(where, rows_for_which_it_is_not_true_are_left_out_and_counted)
     CHECK_EQ(o.counts.rejected, 1);
     CHECK_EQ(o.counts.staged, 3);
     outcome_clear(&o);
+}
+
+static void passes(sqlite3_context *ctx, int argc, sqlite3_value **argv)
+{
+    (void)argc;
+    sys_clock_advance(sqlite3_value_int64(argv[0]) * 60000);
+    sqlite3_result_int(ctx, 1);
+}
+
+static int passes_declare(sqlite3 *db, char **message, const struct sqlite3_api_routines *api)
+{
+    (void)message, (void)api;
+    return sqlite3_create_function(db, "passes", 1, SQLITE_UTF8, NULL, passes, NULL, NULL);
+}
+
+TEST(where, one_that_is_slow_and_goes_on_is_not_broken_off)
+{
+    CHECK_EQ(sqlite3_auto_extension((void (*)(void))passes_declare), SQLITE_OK);
+    gives(HEAD "columns = id:integer!, minutes:integer\ntransform_timeout = 1h\n" /* the clock is looked at in each row: every 1,000,000 steps */
+          "where = passes(minutes) AND (WITH RECURSIVE k(k) AS (SELECT 1 UNION ALL SELECT k + 1 FROM k LIMIT 300000)\n"
+          " SELECT count(*) FROM k WHERE k > id) < 0 OR id > 3\n", "id,minutes\n1,40\n2,40\n3,40\n4,40\n", "id,minutes\n4,40\n");
+    CHECK_EQ(sqlite3_cancel_auto_extension((void (*)(void))passes_declare), 1);
 }
 
 TEST(where, every_type_can_be_asked_about)

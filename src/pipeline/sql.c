@@ -56,8 +56,9 @@ static int progress(void *arg)
 {
     struct sql *s = arg;
     int64_t now = sys_mono_ms();
-    if (s->moves != s->moved || !s->since_ms) {
-        s->moved = s->moves;
+    uint64_t moves = s->moves + s->input.passed;
+    if (moves != s->moved || !s->since_ms) {
+        s->moved = moves;
         s->since_ms = now;
     }
     s->late = now - s->since_ms > s->timeout_ms;

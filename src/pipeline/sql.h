@@ -25,7 +25,7 @@ struct sql {
     struct scratch scratch;
     bool set_up, reads_input;   /* by the authorizer: it says what is allowed and notes what is read */
     bool *looked_up;            /* of each look-up */
-    uint64_t moves, moved;      /* rows that went in or out: the owner counts; when there was last one that we know of */
+    uint64_t moves, moved;      /* batches in, rows out: the owner counts; with input.passed at our last look */
     int64_t since_ms, timeout_ms;
     bool late;
 };

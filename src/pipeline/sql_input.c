@@ -99,6 +99,7 @@ static int cursor_next(sqlite3_vtab_cursor *cursor)
 {
     struct cursor *c = (struct cursor *)cursor;
     c->in->at++;
+    c->in->passed++;
     return cursor_settle(c);
 }
 

@@ -18,6 +18,7 @@ struct sql_input {
     const struct columns *columns;
     const struct rows *rows; /* in hand; NULL: none yet */
     uint32_t at;             /* the row of these that the statement is at */
+    uint64_t passed;         /* rows that statements have gone past, of all batches */
     /* At the end of rows: put the next ones there (at least one row, at = 0) and give 1; 0: there are none; -1: stop. NULL: there are none. */
     int (*more)(struct sql_input *in);
     bool read;               /* it was begun; reset it before the statement is run again */
