@@ -326,6 +326,19 @@ ok 'interval = 200ms' drain
 took=$(awk '$3 ~ "^/ok/interval/" { first = first ? first : $1; last = $1 } END { print last - first }' "$log")
 ok "... eight requests take seven of them, give or take ($took ms)" test "$took" -ge 700
 
+site_with '' <<INI
+url = $url/ok/hourly/{k}
+$facts
+interval = 1h
+INI
+keys 2 2 >"$work/two.csv"
+job=$(submit p "$work/two.csv")
+drain
+is 'interval = 1h: the job does not hold its slot for the second request' "$(state "$job"),$(field "$job" error_code),$(field "$job" attempts)" 'ready,enrich-quota,0'
+like '... explain says until when' "$(qetlctl explain "$job")" 'its interval lets the next request start at 20'
+QETL_CLOCK_OFFSET_MS=3660000 drain
+is '... and is loaded then' "$(state "$job"),$(sql 'SELECT count(title) FROM p'),$(asked /ok/hourly/)" 'loaded,2,2'
+
 # ---- a lease is kept while the server takes its time; a crash keeps what was answered ----
 LEASE=5s HEARTBEAT=500ms site_with '' <<INI
 url = $url/slow/{k}

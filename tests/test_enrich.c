@@ -264,7 +264,7 @@ TEST(asking, a_quota_is_never_passed_and_begins_anew)
 
 TEST(asking, an_interval_lies_between_the_requests_of_all)
 {
-    const struct ask_limits interval = { .interval_ms = 100 };
+    const struct ask_limits interval = { .interval_ms = 100, .wait_ms = 30000 };
     cache_open();
     struct ask_grant g = take(&interval, 3, NOW);
     CHECK_EQ(g.n, 3);
@@ -272,6 +272,42 @@ TEST(asking, an_interval_lies_between_the_requests_of_all)
     g = take(&interval, 2, NOW + 50);
     CHECK_EQ(g.at, NOW + 300);
     CHECK_EQ(take(&interval, 1, NOW + 10000).at, NOW + 10000);
+    answers_close(cache);
+}
+
+TEST(asking, what_would_wait_for_too_long_is_not_given_and_does_not_count)
+{
+    const struct ask_limits hourly = { .interval_ms = DAY / 24, .quota = 2, .quota_ms = DAY, .wait_ms = 30000 };
+    cache_open();
+    CHECK_EQ(take(&hourly, 5, NOW).n, 1);
+    for (int i = 0; i < 3; i++) {
+        struct ask_grant g = take(&hourly, 5, NOW + 1000);
+        CHECK_EQ(g.gate, ASK_INTERVAL);
+        CHECK_EQ(g.at, NOW + DAY / 24);
+    }
+    struct ask_grant g = take(&hourly, 5, NOW + DAY / 24 - 30000);
+    CHECK_EQ(g.n, 1);
+    CHECK_EQ(g.at, NOW + DAY / 24);
+    answers_close(cache);
+}
+
+TEST(asking, a_clock_that_is_set_back_stops_nobody)
+{
+    const struct ask_limits interval = { .interval_ms = 400, .wait_ms = 30000 };
+    cache_open();
+    int64_t at = NOW;
+    while (at - NOW < 30000) { /* as far ahead as it goes */
+        struct ask_grant g = take(&interval, 9, NOW);
+        CHECK_EQ(g.gate, ASK_OPEN);
+        CHECK_EQ(g.n, 3);
+        CHECK_EQ(g.at, at);
+        at += 3 * 400;
+    }
+    CHECK_EQ(take(&interval, 1, NOW).at, at);
+    struct ask_grant g = take(&interval, 1, NOW - DAY / 24);
+    CHECK_EQ(g.gate, ASK_OPEN);
+    CHECK_EQ(g.at, NOW - DAY / 24);
+    CHECK_EQ(take(&interval, 1, NOW - DAY / 24).at, NOW - DAY / 24 + 400);
     answers_close(cache);
 }
 

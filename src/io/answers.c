@@ -14,6 +14,7 @@ enum {
     SCHEMA_VERSION = 1,
     CHECKPOINT_FRAMES = 1000, /* pages in the WAL before it is copied back */
     EVICT_MAX = 1000,         /* rows that one transaction takes out, beside as many as it puts in */
+    AHEAD_MS = 1000,          /* requests with an interval between them are given for so long at once */
 };
 
 /* What a row counts for: its body, and about as much as stands beside it. */
@@ -302,13 +303,15 @@ static int place_read(struct answers *a, const char *place, struct place *p, int
 
 static void grant(struct place *p, const struct ask_limits *limits, int64_t want, int64_t now, struct ask_grant *out)
 {
-    out->n = want;
+    /* next_at was never put farther ahead than this: if it is, the clock was set back */
+    int64_t farthest = now + limits->wait_ms + AHEAD_MS + limits->interval_ms;
+    out->n = limits->interval_ms ? least(want, AHEAD_MS / limits->interval_ms + 1) : want;
     out->at = now;
     if (limits->quota) {
         int64_t from = now - now % limits->quota_ms;
         p->quota_used = p->quota_from == from ? p->quota_used : 0;
         p->quota_from = from;
-        out->n = least(want, limits->quota - p->quota_used);
+        out->n = least(out->n, limits->quota - p->quota_used);
         if (out->n <= 0) {
             *out = (struct ask_grant){ .gate = ASK_QUOTA, .at = from + limits->quota_ms };
             return;
@@ -316,7 +319,11 @@ static void grant(struct place *p, const struct ask_limits *limits, int64_t want
         p->quota_used += out->n;
     }
     if (limits->interval_ms) {
-        out->at = greatest(p->next_at, now);
+        out->at = p->next_at > farthest ? now : greatest(p->next_at, now);
+        if (out->at - now > limits->wait_ms) {
+            *out = (struct ask_grant){ .gate = ASK_INTERVAL, .at = out->at };
+            return;
+        }
         p->next_at = out->at + limits->interval_ms * out->n;
     }
 }

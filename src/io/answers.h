@@ -55,8 +55,9 @@ int answers_put(struct answers *a, const char *place, const struct answer_limits
 struct ask_limits {
     int64_t interval_ms;                /* from the start of a request to that of the next; 0: none */
     int64_t quota, quota_ms;            /* so many requests in each period, which begin at multiples of it since 1970 UTC; 0: any number */
+    int64_t wait_ms;                    /* with interval_ms: how long the first request may have to wait */
 };
-enum ask_gate { ASK_OPEN, ASK_HELD, ASK_QUOTA };
+enum ask_gate { ASK_OPEN, ASK_HELD, ASK_QUOTA, ASK_INTERVAL /* it would have to wait for longer */ };
 enum { ASK_WHY = 300 };
 struct ask_grant {
     enum ask_gate gate;
@@ -64,7 +65,8 @@ struct ask_grant {
     int64_t at;      /* ASK_OPEN: ms since 1970; else: when to ask again */
     char why[ASK_WHY]; /* ASK_HELD: what the server said */
 };
-/* Up to `want` requests; they count from now on. */
+/* Up to `want` requests, and with an interval no more than are for a second; they count from now on. A clock that is set back makes nobody wait
+ * for longer than wait_ms, a second and an interval. */
 int answers_take(struct answers *a, const char *place, const struct ask_limits *limits, int64_t want, int64_t now, struct ask_grant *out,
                  struct err *err);
 /* So many of those were not sent. */

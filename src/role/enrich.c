@@ -23,7 +23,6 @@ enum {
     ANSWER_TOTAL_MAX = 16 << 20, /* bytes after which a question gets a part of its answer */
     FLUSH_BYTES = 256 * 1024,    /* of it that wait in memory */
     TAKE_MAX = 16,               /* requests that are counted at once */
-    TAKE_AHEAD_MS = 1000,        /* ... but for no more time than this */
     NEWS_MAX = 64,               /* answers that wait to be written to the cache */
     NEWS_MS = 1000,              /* or for so long */
     WAIT_MAX_MS = 30000,         /* for a server or a quota; what takes longer is for the queue to wait for */
@@ -545,7 +544,7 @@ static int next_item(struct enrich *e, int64_t now, int64_t *at)
 
 static struct ask_limits limits_of(const struct enrich_config *c)
 {
-    return (struct ask_limits){ c->interval_ms, c->quota.n, c->quota.period_ms };
+    return (struct ask_limits){ c->interval_ms, c->quota.n, c->quota.period_ms, WAIT_MAX_MS };
 }
 
 /* A gate of all workers is closed: wait a little, or give up until it opens. */
@@ -560,6 +559,8 @@ static void closed(struct enrich *e, const struct ask_grant *g, int64_t wait_ms)
     if (g->gate == ASK_QUOTA)
         err_set(&err, ERR_ENRICH_QUOTA, "[enrich %s]: the quota of %lld requests is used up; the next one begins at %s", e->about->name,
                 (long long)e->about->quota.n, when);
+    else if (g->gate == ASK_INTERVAL)
+        err_set(&err, ERR_ENRICH_QUOTA, "[enrich %s]: its interval lets the next request start at %s", e->about->name, when);
     else
         err_set(&err, ERR_ENRICH_BUSY, "[enrich %s]: the server asked to be left alone until %s: %s", e->about->name, when, g->why);
     err.retry_after_ms = wait_ms;
@@ -572,8 +573,6 @@ static int take(struct enrich *e, struct err *err)
     const struct ask_limits limits = limits_of(e->about);
     struct ask_grant g;
     int64_t now = sys_now_ms(), want = e->nitems - e->ndone - requests_under_way(e->requests);
-    int64_t most = limits.interval_ms ? TAKE_AHEAD_MS / limits.interval_ms + 1 : TAKE_MAX;
-    want = want < most ? want : most;
     want = want < TAKE_MAX ? want : TAKE_MAX;
     if (answers_take(e->cache, e->about->name, &limits, want > 0 ? want : 1, now, &g, err) < 0)
         return -1;

@@ -7,8 +7,8 @@
  * before the child has it, all but the last second's.
  *
  * A request that fails for a reason that may pass is sent again, `retries` times. A server that asks to be left alone is, by all workers:
- * for half a minute at most here, else the question fails with enrich-busy. A quota that is used up fails it with enrich-quota; both say
- * when to try again.
+ * for half a minute at most here, else the question fails with enrich-busy. A quota that is used up, or an
+ * interval that makes the next request wait for longer than that, fails it with enrich-quota; both say when to try again.
  */
 #ifndef QETL_ROLE_ENRICH_H
 #define QETL_ROLE_ENRICH_H
