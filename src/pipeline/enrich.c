@@ -17,6 +17,7 @@
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/pack.h"
+#include "base/sys.h"
 #include "base/text.h"
 #include "io/row_text.h"
 #include "read/cast.h"
@@ -56,6 +57,7 @@ struct one {
     struct known *known;
     uint32_t nknown, new_from; /* those from new_from on came with the batch in hand */
     int32_t *table;            /* key by hash, from 1; 0: none */
+    uint64_t secret[2];        /* of the hash, so that no file can be made whose keys all meet in one place */
     struct buf *answers;       /* that values lie in */
     uint32_t nanswers;
     size_t bytes;              /* of items and answers */
@@ -98,6 +100,8 @@ static int one_open(struct one *o, const struct step_part *part, const struct co
     if (inputs_open(o, columns, err) < 0 || json_row_open(&o->paths, &e->columns, GRAMMAR_STRICT, err) < 0 ||
         cast_open(&o->cast, &recipe, &e->columns, err) < 0 || batch_init(&o->batch, (uint32_t)e->columns.n, err) < 0)
         return err_in(err, "[enrich %s]", e->name);
+    o->secret[0] = sys_random();
+    o->secret[1] = sys_random();
     o->known = calloc(KNOWN_MAX, sizeof *o->known);
     o->table = calloc(TABLE, sizeof *o->table);
     return o->known && o->table ? 0 : err_nomem(err);
@@ -228,10 +232,7 @@ static void put_input(struct buf *to, struct buf *plain, const struct column *c,
 /* The key of these bytes, a new one if need be; -1: no memory. */
 static int32_t key_of(struct one *o, struct str item)
 {
-    struct hash h;
-    hash_init(&h);
-    hash_add(&h, item.p, item.n);
-    uint64_t at = hash_end(&h) % TABLE;
+    uint64_t at = hash_keyed(o->secret, item.p, item.n).a % TABLE;
     for (; o->table[at]; at = (at + 1) % TABLE)
         if (str_eq(o->known[o->table[at] - 1].item, item))
             return o->table[at] - 1;
