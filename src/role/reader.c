@@ -11,6 +11,7 @@
  */
 #include "role/reader.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -305,6 +306,19 @@ static void take_found(struct unpacker *u, struct part_found *f)
     f->profile = take_object(u);
 }
 
+static void take_counts(struct unpacker *u, struct pipeline_counts *counts)
+{
+    static const int64_t year_1_us = INT64_C(-62135596800000000);
+    struct str bytes = take_bytes(u);
+    u->bad |= bytes.n != sizeof *counts;
+    if (u->bad)
+        return;
+    memcpy(counts, bytes.p, sizeof *counts);
+    int64_t now = sys_now_ms() * 1000;
+    if (counts->greatest != EVENT_NONE)
+        counts->greatest = counts->greatest > now ? now : counts->greatest < year_1_us ? year_1_us : counts->greatest;
+}
+
 static bool result_take(struct reader_child *c, struct str body, struct reader_result *r)
 {
     struct unpacker u = { body, false };
@@ -312,10 +326,8 @@ static bool result_take(struct reader_child *c, struct str body, struct reader_r
     c->peak = r->peak_rss = (int64_t)take_u64(&u);
     r->rc = take_u64(&u) ? -1 : 0;
     take_err(&u, &r->err);
-    struct str counts = take_bytes(&u);
-    if (counts.n == sizeof r->counts)
-        memcpy(&r->counts, counts.p, sizeof r->counts);
-    u.bad |= counts.n != sizeof r->counts || (r->rc < 0 && r->err.code == ERR_NONE);
+    take_counts(&u, &r->counts);
+    u.bad |= r->rc < 0 && r->err.code == ERR_NONE;
     uint64_t n = take_u64(&u);
     u.bad |= n > RESULT_OUTPUTS_MAX;
     while (!u.bad && (uint64_t)r->noutputs < n)
@@ -542,11 +554,42 @@ static int reply(struct reader_child *c, struct message *answer, const struct er
     return rc;
 }
 
-/* A look-up of the ini, for reading. */
+/* Does the SQL have that word, in letters of either case? As an identifier it can be written in no other way. */
+static bool has_word(const char *sql, const char *word)
+{
+    size_t n = strlen(word);
+    for (const char *at = sql; at && (at = strcasestr(at, word)); at++) {
+        bool begins = at == sql || (!isalnum((unsigned char)at[-1]) && at[-1] != '_');
+        if (begins && !isalnum((unsigned char)at[n]) && at[n] != '_')
+            return true;
+    }
+    return false;
+}
+
+static bool may_look_up(const struct pipeline *p, const char *name)
+{
+    for (int i = 0; i < p->nparts; i++) {
+        const struct recipe *r = &p->parts[i];
+        if (has_word(r->where.text, name) || has_word(r->compute.text, name) || has_word(r->transform.text, name))
+            return true;
+    }
+    return false;
+}
+
+static bool may_ask(const struct pipeline *p, const char *name)
+{
+    for (int i = 0; i < p->nparts; i++)
+        for (int k = 0; k < p->parts[i].nenrich; k++)
+            if (!strcmp(p->parts[i].enrich[k], name))
+                return true;
+    return false;
+}
+
+/* A look-up that the pipeline of the job may have, for reading. */
 static int lookup_open(const struct reader_child *c, uint64_t number, struct err *err)
 {
-    if (number >= (uint64_t)c->config->nlookups)
-        return err_set(err, ERR_INTERNAL, "look-up %" PRIu64 " is not among %d", number, c->config->nlookups);
+    if (number >= (uint64_t)c->config->nlookups || !may_look_up(c->pipeline, c->config->lookups[number].name))
+        return err_set(err, ERR_INTERNAL, "look-up %" PRIu64 " is none of the pipeline's", number);
     const char *path = c->config->lookups[number].file;
     AUTO(fd_closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO would make us wait */
     struct stat st;
@@ -582,13 +625,15 @@ static int serve_open(struct reader_child *c, const struct message *m, struct er
     return reply(c, &answer, &why, err);
 }
 
-/* A question: the answer may take its time. */
+/* A question of the job's pipeline: the answer may take its time. */
 static int serve_ask(struct reader_child *c, const struct message *m, struct err *err)
 {
     struct message answer = { .type = READER_ANSWER, .fd = -1 };
     struct err why;
     if (!c->enrich)
         err_set(&why, ERR_INTERNAL, "nobody is here to ask");
+    else if (m->a >= (uint64_t)c->config->nenriches || !may_ask(c->pipeline, c->config->enriches[m->a].name))
+        err_set(&why, ERR_INTERNAL, "[enrich] %" PRIu64 " is none of the pipeline's", m->a);
     else if (enrich_ask(c->enrich, m->a, m->body, &why) == 0)
         return 0;
     return reply(c, &answer, &why, err);

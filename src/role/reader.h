@@ -26,7 +26,7 @@ struct reader_child;
 struct reader_result {
     int rc;                                    /* 0, or -1 with err */
     struct err err;
-    struct pipeline_counts counts;
+    struct pipeline_counts counts;             /* as the child says; greatest: from year 1 to now, or EVENT_NONE */
     /* inline bytes owned by the result; files are <n>.part in the spool, synced. Of a job that failed by ERR_REJECTS: what can be
      * shown of its rejects, inline; of any other that failed: none. */
     struct output outputs[PIPELINE_PARTS_MAX + 1];
