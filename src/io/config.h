@@ -259,7 +259,7 @@ struct limits {
     int64_t spool;      /* bytes in the spool, of all jobs; 0: no quota */
     int64_t spool_free; /* bytes that stay free on its file system */
     int64_t stream;     /* bytes of one stream that wait; 0: no quota */
-    int64_t scratch;    /* bytes that SQL of one job may have in scratch files */
+    int64_t scratch;    /* bytes that each SQL step of each part of a job may have in scratch files */
 };
 
 struct config {

@@ -112,7 +112,8 @@ static const struct key keys[] = {
     { AT_LIMITS, "stream", KEY_SIZE, IN(config, limits.stream), "10G", 0, 1024 * TIB, NULL, 0,
       "bytes of one stream that wait to be loaded: qetlctl emit takes no more; 0: no quota" },
     { AT_LIMITS, "scratch", KEY_SIZE, IN(config, limits.scratch), "10G", 0, 1024 * TIB, NULL, 0,
-      "bytes that one job's transform may sort and keep on the spool's disk, beyond its memory" },
+      "bytes that each SQL step (where with compute; transform) of each part of a job may sort and keep on the spool's "
+      "disk, beyond its memory" },
     { AT_LIMITS, "members", KEY_NUMBER, IN(config, limits.members), "100000", 1, 1000000000, NULL,
       0, "members of one archive, nested ones included" },
     { AT_LIMITS, "unpacked", KEY_SIZE, IN(config, limits.unpacked_bytes), "100G", 1, 1024 * TIB,
