@@ -56,7 +56,7 @@ submit p "$work/many.csv" >/dev/null
 ok 'a second job' drain
 is '... asks for none of them' "$(asked /slower/)" 50
 is '... and has them all' "$(sql 'SELECT count(title) FROM p')" 6000
-sqlite3 "$site/enrich.db" "UPDATE answer SET body = 'cut' WHERE id % 2"
+sqlite3 "$site/queue.db-enrich" "UPDATE answer SET body = 'cut' WHERE id % 2"
 job=$(submit p "$work/many.csv")
 ok 'answers of the cache that cannot be read' drain
 is '... are asked for anew, within the attempt' "$(field "$job" rows_staged),$(field "$job" attempts),$(asked /slower/)" '3000,1,75'
@@ -282,6 +282,13 @@ next=$(submit p "$work/few.csv")
 drain
 is '... and another job does not ask at all' "$(field "$next" error_code),$(asked /closed/)" 'enrich-busy,1'
 like '... and says until when' "$(field "$next" error)" 'left alone until 20.*429'
+sed 's|/queue.db$|/other.db|; s|/spool$|/other-spool|' "$site/qetl.ini" >"$site/other.ini"
+export QETL_CONFIG=$site/other.ini
+qetlctl init >/dev/null
+submit p "$work/few.csv" >/dev/null
+drain
+is '... another queue of the same folder asks for itself' "$(asked /closed/)" 2
+export QETL_CONFIG=$site/qetl.ini
 is '... the place of its file is not held for that' "$(qetlctl --json status | jq '.remotes | length')" 0
 
 SLOTS=2 site_with '' <<INI
@@ -314,7 +321,7 @@ retries = 0
 INI
 submit p "$work/eight.csv" >/dev/null
 drain
-is 'what was not sent does not count' "$(sqlite3 "$site/enrich.db" 'SELECT quota_used FROM place'),$(asked /down/quota/)" '1,1'
+is 'what was not sent does not count' "$(sqlite3 "$site/queue.db-enrich" 'SELECT quota_used FROM place'),$(asked /down/quota/)" '1,1'
 
 site_with '' <<INI
 url = $url/ok/interval/{k}

@@ -25,11 +25,11 @@ INI
     export QETL_CONFIG=$site/qetl.ini
 }
 enrich_site() { # fresh but for the cache
-    rm -rf "$site"/queue.db* "$site/spool" "$site"/warehouse.db*
+    rm -rf "$site"/queue.db "$site"/queue.db-[!e]* "$site/spool" "$site"/warehouse.db*
     qetlctl init
     qetlctl submit orders "$data/keys.csv"
 }
-enrich_qetl_before() { rm -f "$site"/enrich.db*; enrich_site; }
+enrich_qetl_before() { rm -f "$site"/queue.db-enrich*; enrich_site; }
 enrich_qetl() { drain; }
 enrich_qetl_rows() { site_rows; }
 enrich_cached_before() { enrich_site; }

@@ -1,5 +1,6 @@
 /*
- * The cache of enrichments, and what all workers together may ask for: a SQLite file of its own, shared by all processes of a site.
+ * The cache of enrichments, and what all workers together may ask for: a SQLite file of its own, shared by all processes of a
+ * queue: DATABASE-enrich. Another queue in the same folder has another one, for an [enrich] of the same name may be another server there.
  *
  * An answer stands under its place (the name of the [enrich]) and a key, which is a hash: neither what was asked nor a secret can be
  * read from it. Each place keeps as many rows and bytes as its limits say; the oldest answers go first. Requests are counted before they are

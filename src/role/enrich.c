@@ -322,11 +322,9 @@ static int look_up(struct enrich *e, struct err *err)
 static int cache_open(struct enrich *e, struct err *err)
 {
     AUTO(buf_clear) struct buf path = { 0 };
-    const char *slash = strrchr(e->config->database, '/');
     if (e->cache)
         return 0;
-    buf_add(&path, e->config->database, slash ? (size_t)(slash + 1 - e->config->database) : 0);
-    buf_adds(&path, "enrich.db");
+    buf_addf(&path, "%s-enrich", e->config->database);
     return path.failed ? err_nomem(err) : answers_open(&e->cache, path.p, err);
 }
 
