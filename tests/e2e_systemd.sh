@@ -113,8 +113,8 @@ ok "a job over a local file is loaded"
 systemctl is-active -q qetl@worker && is worker NRestarts 0 && is loader NRestarts 0
 ok "no directive of the unit took a process down on the way"
 
-systemctl start qetl@worker-2 qetl@loader-2 && is worker-2 ActiveState active && ctl workers >"$tmp/workers" && grep -q 'worker-2' "$tmp/workers" &&
-    grep -q 'loader-2' "$tmp/workers"
+both_registered() { ctl workers >"$tmp/workers" && grep -q 'worker-2' "$tmp/workers" && grep -q 'loader-2' "$tmp/workers"; }
+systemctl start qetl@worker-2 qetl@loader-2 && is worker-2 ActiveState active && until_true 60 both_registered
 ok "several instances of a role work side by side, each under its name"
 
 grep -q 'worker-2.* 10\.9\.8\.7 ' "$tmp/workers"
@@ -127,7 +127,7 @@ systemctl reload qetl@worker qetl@worker-2 qetl@loader qetl@loader-2 && ctl subm
     is worker MainPID "$pid" && is worker NRestarts 0
 ok "a reload takes a new pipeline without a restart"
 echo 'faulty line' >"$(dirname "$ini")/conf.d/third.ini"
-systemctl reload qetl@worker && until_true 10 journal_has worker 'the old one stays' && is worker ActiveState active && is worker MainPID "$pid"
+systemctl reload qetl@worker && until_true 60 journal_has worker 'the old one stays' && is worker ActiveState active && is worker MainPID "$pid"
 ok "a faulty ini is told in the journal and changes nothing"
 rm "$(dirname "$ini")/conf.d/third.ini"
 
@@ -161,18 +161,18 @@ systemctl start qetl@worker && until_true 120 state loaded && [ "$(rows big id)"
 ok "the next start takes it up, and its rows are there once"
 
 # ---- the target ----
-systemctl stop qetl.target 'qetl@*' && systemctl start qetl.target && until_true 10 is worker ActiveState active && until_true 10 is loader ActiveState active &&
+systemctl stop qetl.target 'qetl@*' && systemctl start qetl.target && until_true 60 is worker ActiveState active && until_true 60 is loader ActiveState active &&
     systemctl stop qetl.target && until_true 90 is worker ActiveState inactive && is loader ActiveState inactive
 ok "qetl.target starts and stops a worker and a loader"
 systemctl enable -q qetl.target qetl@worker-2 2>&1 && [ "$(systemctl is-enabled qetl.target)" = enabled ] && systemctl start qetl.target &&
-    until_true 10 is worker-2 ActiveState active
+    until_true 60 is worker-2 ActiveState active
 ok "an instance that is enabled comes with the target"
 
 # ---- what cannot work is not tried for ever ----
 printf '[qetl]\nspol = /x\n' >/srv/faulty.ini
 drop_in worker-4 Environment=QETL_CONFIG=/srv/faulty.ini
 ! systemctl start qetl@worker-4 2>/dev/null && is worker-4 ActiveState failed && is worker-4 ExecMainStatus 3 && is worker-4 NRestarts 0 &&
-    until_true 10 journal_has worker-4 "did you mean 'spool'"
+    until_true 60 journal_has worker-4 "did you mean 'spool'"
 ok "a faulty ini fails the unit with status 3 and the message in the journal, without a restart"
 
 systemctl start --no-block qetl@worker-hung
