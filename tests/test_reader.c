@@ -31,6 +31,12 @@ static const char ini[] = "[target w]\nurl = sqlite://%s/w.db\n"
                           "[pipeline rows]\nmember = *.csv, *.dat, x\nformat = csv\ncolumns = "
                           "id:integer!, name:text\ntable = w.rows\n"
                           "[pipeline guess]\ntable = w.guess\n"
+                          "[pipeline guesses]\n"
+                          "[pipeline guesses.a]\nmember = a\ntable = w.a\n"
+                          "[pipeline guesses.b]\nmember = b\ntable = w.b\n"
+                          "[pipeline guesses.c]\nmember = c\ntable = w.c\n"
+                          "[pipeline guesses.d]\nmember = d\ntable = w.d\n"
+                          "[pipeline guesses.e]\nmember = e\ntable = w.e\n"
                           "[pipeline zoned]\nformat = csv\nzone = Europe/Berlin\ncolumns = "
                           "id:integer!, at:timestamp\ntable = w.zoned\n";
 
@@ -325,6 +331,37 @@ TEST(reader, columns_are_inferred_from_the_first_member_that_is_wanted)
     reader_result_clear(&first);
     buf_clear(&a);
     buf_clear(&big);
+    desk_close(&d);
+}
+
+TEST(reader, a_result_that_no_message_holds_is_an_error_of_the_job)
+{
+    enum { COLUMNS = 1900, NAME = 1000 };
+    struct desk d;
+    AUTO(buf_clear) struct buf b = { 0 };
+    for (int i = 0; i < COLUMNS; i++)
+        buf_addf(&b, "%s%d%0*d", i ? "," : "", i + 10000, NAME, 0);
+    buf_addc(&b, '\n');
+    for (int i = 0; i < COLUMNS; i++)
+        buf_adds(&b, i ? ",1" : "1");
+    buf_addc(&b, '\n');
+    desk_open(&d);
+    pid_t pid = reader_pid(d.child);
+    begin(&d, "guesses", true);
+    for (char name[] = "a"; *name <= 'e'; ++*name)
+        file(&d, name, buf_str(&b));
+    finish(&d);
+    CHECK_EQ(d.result.rc, -1);
+    if (d.result.err.code != ERR_LIMIT)
+        fail_msg("%s [%s]", d.result.err.msg, err_name(d.result.err.code));
+    CHECK_HAS(d.result.err.msg, "what the job tells of its columns takes");
+    for (int i = 0; i < PIPELINE_PARTS_MAX; i++)
+        CHECK(!d.result.inferred[i]);
+    begin(&d, "guess", true);
+    file(&d, "a", STR("id\n1\n"));
+    await(&d, PATIENCE_MS);
+    CHECK_EQ(d.result.rc, 0);
+    CHECK_EQ(reader_pid(d.child), pid);
     desk_close(&d);
 }
 

@@ -493,6 +493,16 @@ static void pack_output(struct buf *b, const struct output *o)
     pack_text(b, o->sample);
 }
 
+static void found_clear(struct child *c)
+{
+    for (int i = 0; i < PIPELINE_PARTS_MAX; i++) {
+        part_found_clear(&c->found[i]);
+        free_charp(&c->inferred[i]);
+    }
+    buf_clear(&c->drift);
+    infer_notes_clear(&c->notes);
+}
+
 static void result_send(struct child *c, int rc, const struct err *job_err,
                         const struct pipeline_counts *counts, const struct output *outputs,
                         int noutputs)
@@ -527,6 +537,14 @@ static void result_send(struct child *c, int rc, const struct err *job_err,
         result_send(c, -1, &err, counts, NULL, 0);
         return;
     }
+    if (b.n > CHANNEL_BODY_MAX) { /* of a job that failed before, its own error says more */
+        if (rc == 0)
+            err_set(&err, ERR_LIMIT, "what the job tells of its columns takes %zu bytes, and %d are the most that it may", b.n, CHANNEL_BODY_MAX);
+        buf_clear(&b);
+        found_clear(c);
+        result_send(c, -1, rc < 0 ? job_err : &err, counts, NULL, 0);
+        return;
+    }
     struct message m = { .type = READER_RESULT, .body = buf_str(&b), .fd = -1 };
     if (channel_send(&c->control, &m, &err) < 0)
         leave();
@@ -535,13 +553,9 @@ static void result_send(struct child *c, int rc, const struct err *job_err,
 
 static void job_clear(struct child *c)
 {
-    for (int i = 0; i < PIPELINE_PARTS_MAX; i++) {
+    for (int i = 0; i < PIPELINE_PARTS_MAX; i++)
         part_known_clear(&c->known[i]);
-        part_found_clear(&c->found[i]);
-        free_charp(&c->inferred[i]);
-    }
-    buf_clear(&c->drift);
-    infer_notes_clear(&c->notes);
+    found_clear(c);
     free_charp(&c->params);
     for (int i = 0; i < OUTPUTS_MAX; i++)
         fd_closep(&c->staged[i]);
