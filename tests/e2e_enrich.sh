@@ -104,6 +104,18 @@ ok 'a second one takes what the first one found, in a body' drain
 # shellcheck disable=SC1003
 is '... whole' "$(sql 'SELECT echoed, n FROM p')" 'name of a "b" \ of {{|7'
 
+# ---- what names an answer ----
+site_with <<INI
+url = $url/ok/{k}?row={id}
+key = k
+$facts
+INI
+printf 'id,k\n1,same\n2,same\n3,other\n4,same\n' >"$work/named.csv"
+job=$(submit p "$work/named.csv")
+ok 'rows with the same key share an answer, whatever else the url has' drain
+is '... also within a job' "$(asked /ok/same),$(asked /ok/other)" '1,1'
+is '... each row has it' "$(sql 'SELECT count(*), count(DISTINCT title), count(title) FROM p')" '4|2|4'
+
 # ---- beside the other steps ----
 new_site <<INI
 [enrich facts]

@@ -37,7 +37,8 @@ enum known_state { UNKNOWN, KNOWN, MISSED, FAILED };
 
 /* A distinct key. */
 struct known {
-    struct str item; /* as it stands in a question */
+    struct str name; /* the inputs that name the answer */
+    struct str item; /* all inputs, of the first row with that name, as they stand in a question */
     enum known_state state;
     bool again;      /* what the cache had was of no use: it is asked for anew */
     struct value *values;
@@ -73,7 +74,7 @@ struct enrich_step {
     int32_t *of_row;      /* the key of each row, or NO_KEY */
     uint32_t *asked;      /* the keys of the question in hand, in its order */
     uint32_t nasked;
-    struct buf item, plain, verdicts, question;
+    struct buf item, name, plain, verdicts, question;
     uint32_t nverdicts;
 };
 
@@ -142,6 +143,7 @@ static void step_close(struct step *step)
     free(s->of_row);
     free(s->asked);
     buf_clear(&s->item);
+    buf_clear(&s->name);
     buf_clear(&s->plain);
     buf_clear(&s->verdicts);
     buf_clear(&s->question);
@@ -229,18 +231,18 @@ static void put_input(struct buf *to, struct buf *plain, const struct column *c,
     to->failed |= plain->failed;
 }
 
-/* The key of these bytes, a new one if need be; -1: no memory. */
-static int32_t key_of(struct one *o, struct str item)
+/* The key of that name, a new one, which asks with `item`, if need be; -1: no memory. */
+static int32_t key_of(struct one *o, struct str name, struct str item)
 {
-    uint64_t at = hash_keyed(o->secret, item.p, item.n).a % TABLE;
+    uint64_t at = hash_keyed(o->secret, name.p, name.n).a % TABLE;
     for (; o->table[at]; at = (at + 1) % TABLE)
-        if (str_eq(o->known[o->table[at] - 1].item, item))
+        if (str_eq(o->known[o->table[at] - 1].name, name))
             return o->table[at] - 1;
-    const char *copy = arena_dup(&o->arena, item);
-    if (!copy)
+    const char *copy = arena_dup(&o->arena, item), *own = arena_dup(&o->arena, name);
+    if (!copy || !own)
         return -1;
-    o->bytes += item.n;
-    o->known[o->nknown] = (struct known){ .item = { copy, item.n } };
+    o->bytes += item.n + name.n;
+    o->known[o->nknown] = (struct known){ .name = { own, name.n }, .item = { copy, item.n } };
     if (item.n > ENRICH_ITEM_MAX) {
         o->known[o->nknown].state = FAILED;
         o->known[o->nknown].why = "its values are longer than a request may be";
@@ -253,13 +255,17 @@ static int row_key(struct enrich_step *s, struct one *o, const struct value *row
 {
     *key = NO_KEY;
     buf_reset(&s->item);
+    buf_reset(&s->name);
     for (int i = 0; i < o->config->ninputs; i++) {
         int col = o->inputs[i];
         if (row[col].null)
             return 0;
+        size_t before = s->item.n;
         put_input(&s->item, &s->plain, &s->columns.v[col], &row[col], o->config->round);
+        if (o->config->keyed[i])
+            buf_add(&s->name, s->item.p + before, s->item.n - before);
     }
-    *key = s->item.failed ? -1 : key_of(o, buf_str(&s->item));
+    *key = s->item.failed || s->name.failed ? -1 : key_of(o, buf_str(&s->name), buf_str(&s->item));
     return *key < 0 ? err_nomem(err) : 0;
 }
 
