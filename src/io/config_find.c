@@ -1,0 +1,156 @@
+/* What is found in a config by name, or by URI. See config.h. */
+#include "io/config_build.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+const char *config_pipeline_name(const void *c, int i)
+{
+    return i < ((const struct config *)c)->npipelines
+               ? ((const struct config *)c)->pipelines[i].name
+               : NULL;
+}
+
+const struct pipeline *config_pipeline(const struct config *c, const char *name)
+{
+    for (int i = 0; i < c->npipelines; i++)
+        if (strcmp(c->pipelines[i].name, name) == 0)
+            return &c->pipelines[i];
+    return NULL;
+}
+
+int config_no_pipeline(const struct config *c, const char *name, struct err *err)
+{
+    char hint[200];
+    nearest(hint, sizeof hint, name, config_pipeline_name, c);
+    return err_set(err, ERR_NOT_FOUND, "there is no [pipeline %s] in %s%s", name, c->path, hint);
+}
+
+static const char *next_stream(const void *config, int i)
+{
+    const struct config *c = config;
+    for (int k = 0; k < c->npipelines; k++)
+        if (c->pipelines[k].scan.stream && i-- == 0)
+            return c->pipelines[k].scan.stream;
+    return NULL;
+}
+
+const struct pipeline *config_stream(const struct config *c, const char *name, struct err *err)
+{
+    char hint[200];
+    for (int i = 0; i < c->npipelines; i++)
+        if (c->pipelines[i].scan.stream && !strcmp(c->pipelines[i].scan.stream, name))
+            return &c->pipelines[i];
+    nearest(hint, sizeof hint, name, next_stream, c);
+    err_set(err, ERR_NOT_FOUND, "no pipeline in %s has source = stream:%.64s%s", c->path, name, hint);
+    return NULL;
+}
+
+const char *config_target_name(const void *c, int i)
+{
+    return i < ((const struct config *)c)->ntargets ? ((const struct config *)c)->targets[i].name
+                                                    : NULL;
+}
+
+const struct target_config *config_target(const struct config *c, const char *name)
+{
+    for (int i = 0; i < c->ntargets; i++)
+        if (strcmp(c->targets[i].name, name) == 0)
+            return &c->targets[i];
+    return NULL;
+}
+
+const struct enrich_config *config_enrich(const struct config *c, const char *name)
+{
+    for (int i = 0; i < c->nenriches; i++)
+        if (strcmp(c->enriches[i].name, name) == 0)
+            return &c->enriches[i];
+    return NULL;
+}
+
+int config_enriched(const struct config *c, const struct recipe *r, const struct columns *in, struct columns *out, struct err *err)
+{
+    AUTO(buf_clear) struct buf text = { 0 };
+    AUTO(columns_clear) struct columns all = { 0 };
+    columns_print(in, &text);
+    if (text.failed)
+        return err_nomem(err);
+    if (columns_parse(&all, text.p, err) < 0)
+        return -1;
+    for (int k = 0; k < r->nenrich; k++) {
+        const struct enrich_config *e = config_enrich(c, r->enrich[k]);
+        if (!e)
+            return err_set(err, ERR_CONFIG, "there is no [enrich %s]", r->enrich[k]);
+        for (int n = 0; n < e->ninputs; n++)
+            if (columns_find(&all, str_of(e->inputs[n])) < 0)
+                return err_set(err, ERR_CONFIG, "[enrich %s] takes '%s', which is not among the columns", e->name, e->inputs[n]);
+        for (int n = 0; n < e->columns.n; n++)
+            if (columns_find(&all, str_of(e->columns.v[n].name)) >= 0)
+                return err_set(err, ERR_CONFIG, "[enrich %s] adds '%s', which is among the columns already", e->name, e->columns.v[n].name);
+        buf_adds(&text, ", ");
+        columns_print(&e->columns, &text);
+        columns_clear(&all);
+        if (text.failed)
+            return err_nomem(err);
+        if (columns_parse(&all, text.p, err) < 0)
+            return -1;
+    }
+    *out = all;
+    all = (struct columns){ 0 };
+    return 0;
+}
+
+const struct target_config *config_archive(const struct config *c, const struct pipeline *p, const char **folder)
+{
+    size_t n = p->archive ? strcspn(p->archive, "/") : 0;
+    for (int i = 0; n && i < c->ntargets; i++)
+        if (strlen(c->targets[i].name) == n && !strncmp(c->targets[i].name, p->archive, n)) {
+            *folder = p->archive + n + (p->archive[n] == '/');
+            return &c->targets[i];
+        }
+    return NULL;
+}
+
+/* Does url begin uri, with the same scheme and the same host[:port] as a whole? https://host/ begins https://host, too: that is
+ * how the base of a pattern has it. */
+static bool url_begins(const char *url, const char *uri)
+{
+    const char *ua = uri_behind_scheme(url), *va = uri_behind_scheme(uri), *uhost, *vhost;
+    if (!ua || !va || ua - url != va - uri || strncasecmp(url, uri, (size_t)(ua - url)) != 0)
+        return false;
+    (void)uri_userinfo(ua, &uhost);
+    (void)uri_userinfo(va, &vhost);
+    size_t un = strcspn(uhost, "/?#"), vn = strcspn(vhost, "/?#");
+    return un == vn && strncasecmp(uhost, vhost, un) == 0 &&
+           (strncmp(uhost + un, vhost + vn, strlen(uhost + un)) == 0 || (!vhost[vn] && !strcmp(uhost + un, "/")));
+}
+
+const struct remote *config_remote(const struct config *c, const char *uri)
+{
+    const struct remote *best = NULL;
+    for (int i = 0; i < c->nremotes; i++) {
+        const struct remote *r = &c->remotes[i];
+        if (r->url && url_begins(r->url, uri) && (!best || strlen(r->url) > strlen(best->url)))
+            best = r;
+    }
+    return best;
+}
+
+const char *config_remote_name(const struct config *c, const char *uri, char *buf, size_t cap)
+{
+    const char *authority = uri_behind_scheme(uri), *host;
+    if (!authority || !strncasecmp(uri, "file:", 5))
+        return NULL;
+    const struct remote *r = config_remote(c, uri);
+    if (r)
+        return r->name;
+    (void)uri_userinfo(authority, &host);
+    int n = snprintf(buf, cap, "%.*s%.*s", (int)(authority - uri), uri, (int)strcspn(host, "/?#"), host);
+    if (n < 0 || (size_t)n >= cap)
+        return NULL;
+    for (char *p = buf; *p; p++)
+        *p = (char)tolower((unsigned char)*p);
+    return buf;
+}
