@@ -12,21 +12,7 @@
 #include "base/sys.h"
 #include "read/csv.h"
 
-struct memory {
-    struct input in;
-    struct str s;
-    size_t at;
-};
-
-static ssize_t memory_read(struct input *in, void *buf, size_t cap, struct err *err)
-{
-    struct memory *m = (struct memory *)in;
-    size_t n = m->s.n - m->at < cap ? m->s.n - m->at : cap;
-    (void)err;
-    memcpy(buf, m->s.p + m->at, n);
-    m->at += n;
-    return (ssize_t)n;
-}
+#include "../tests/cut_input.h"
 
 static const char header[] = "id,placed,customer,city,amount,tax,status,quantity,sku,note\n";
 
@@ -73,7 +59,7 @@ static double seconds_of_split(csv_scan_fn *scan, struct str s, const char *colu
     struct recipe recipe = { .format = (char *)"csv", .quote = '"', .header = true };
     struct columns columns = { 0 };
     struct csv_tuning tuning = { .scan = scan };
-    struct memory in = { .in = { memory_read, NULL, -1 }, .s = s };
+    struct cut_input in = cut_of(s, 0);
     struct reader *r = NULL;
     struct batch b = { 0 };
     int rc = -1;

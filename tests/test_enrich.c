@@ -1,6 +1,7 @@
 /* What enrichment is made of: templates, the cache with what may be asked, and each side of the talk between reader and worker with another
  * one that says what it should not. */
 #include "test.h"
+#include "cut_input.h"
 
 #include <poll.h>
 
@@ -357,23 +358,6 @@ TEST(enrich, the_ini_says_what_is_asked_and_what_the_table_gets)
 
 /* ---- the step, with a worker of ours ---- */
 
-struct memory {
-    struct input input;
-    const char *p;
-    size_t n;
-};
-
-static ssize_t memory_read(struct input *in, void *buf, size_t cap, struct err *e)
-{
-    struct memory *m = (struct memory *)in;
-    (void)e;
-    size_t n = m->n < cap ? m->n : cap;
-    memcpy(buf, m->p, n);
-    m->p += n;
-    m->n -= n;
-    return (ssize_t)n;
-}
-
 /* What it answers to each question, by its number. */
 static struct worker {
     void (*answer)(struct worker *w, uint64_t items, struct buf *out);
@@ -438,8 +422,8 @@ static int enriched(void (*answer)(struct worker *, uint64_t, struct buf *), con
     desk = (struct worker){ .answer = answer };
     CHECK_OK(pipeline_start(&r, c, &c->pipelines[0], "u", NULL, NULL, &stage, &err), err);
     pipeline_asks(r, (struct asker){ .ask = desk_ask });
-    struct memory m = { { .read = memory_read, .size = -1 }, rows, sizeof rows - 1 };
-    int rc = pipeline_object(r, &m.input, "file:///a.csv", &err);
+    struct cut_input in = cut_of(str_of(rows), 0);
+    int rc = pipeline_object(r, &in.in, "file:///a.csv", &err);
     rc = rc == 0 ? pipeline_finish(r, outputs, &n, &err) : rc;
     counts = *pipeline_counts(r);
     for (int i = 0; i < n; i++)

@@ -1,5 +1,6 @@
 /* One job from bytes to outputs: members to parts, books closed, errors with their place. */
 #include "test.h"
+#include "cut_input.h"
 
 #include <fcntl.h>
 
@@ -7,23 +8,6 @@
 #include "base/simd.h"
 #include "io/config.h"
 #include "pipeline/pipeline.h"
-
-struct memory {
-    struct input input;
-    const char *p;
-    size_t n, at;
-};
-
-static ssize_t memory_read(struct input *in, void *buf, size_t cap, struct err *err)
-{
-    struct memory *m = (struct memory *)in;
-    (void)err;
-    size_t n = m->n - m->at < cap ? m->n - m->at : cap;
-    if (n)
-        memcpy(buf, m->p + m->at, n);
-    m->at += n;
-    return (ssize_t)n;
-}
 
 static int no_file(void *arg, int number, const char *ext, struct err *err)
 {
@@ -67,8 +51,8 @@ static struct outcome run(const char *pipelines, const char *const *texts)
     pipeline_watermark(r, run_watermark);
     o.rc = 0;
     for (int i = 0; texts[i] && o.rc == 0; i += 2) {
-        struct memory m = { { .read = memory_read, .size = -1 }, texts[i + 1], strlen(texts[i + 1]), 0 };
-        o.rc = pipeline_object(r, &m.input, texts[i], &o.err);
+        struct cut_input in = cut_of(str_of(texts[i + 1]), 0);
+        o.rc = pipeline_object(r, &in.in, texts[i], &o.err);
     }
     if (o.rc == 0)
         o.rc = pipeline_finish(r, o.outputs, &o.noutputs, &o.err);

@@ -2,6 +2,7 @@
 #include "config.h"
 
 #include "test.h"
+#include "cut_input.h"
 
 #include <fcntl.h>
 
@@ -50,23 +51,6 @@ TEST(fiber, one_that_was_never_begun_can_be_freed)
 }
 
 /* ---- a job ---- */
-
-struct memory {
-    struct input input;
-    const char *p;
-    size_t n, at;
-};
-
-static ssize_t memory_read(struct input *in, void *buf, size_t cap, struct err *err)
-{
-    struct memory *m = (struct memory *)in;
-    (void)err;
-    size_t n = m->n - m->at < cap ? m->n - m->at : cap;
-    if (n)
-        memcpy(buf, m->p + m->at, n);
-    m->at += n;
-    return (ssize_t)n;
-}
 
 static int scratches, scratch_fail;
 static const struct config *lookups_of;
@@ -153,8 +137,8 @@ static struct outcome run(const char *ini, const char *const *texts)
         return o;
     }
     for (int i = 0; texts[i] && o.rc == 0; i += 2) {
-        struct memory m = { { .read = memory_read, .size = -1 }, texts[i + 1], strlen(texts[i + 1]), 0 };
-        o.rc = pipeline_object(r, &m.input, texts[i], &o.err);
+        struct cut_input in = cut_of(str_of(texts[i + 1]), 0);
+        o.rc = pipeline_object(r, &in.in, texts[i], &o.err);
     }
     if (o.rc == 0)
         o.rc = pipeline_finish(r, o.outputs, &o.noutputs, &o.err);

@@ -9,6 +9,7 @@
 #include <strings.h>
 
 #include "base/text.h"
+#include "io/curl_guard.h"
 
 enum { BUFFER = 256 * 1024 };
 
@@ -140,21 +141,13 @@ static int request_headers(struct transfer *t)
 static CURLcode set_common(struct transfer *t)
 {
     CURL *e = t->f->easy;
-    int bad = 0;
-    bad |= curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
-    bad |= curl_easy_setopt(e, CURLOPT_ERRORBUFFER, t->fault);
-    bad |= curl_easy_setopt(e, CURLOPT_USERAGENT, PACKAGE_NAME "/" PACKAGE_VERSION);
+    int bad = curl_guard(e, t->fault, t->f->limits.connect_timeout_ms);
     bad |= curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR,
                             t->transport->http ? "http,https" : t->transport->protocols);
-    bad |= curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
     bad |= curl_easy_setopt(e, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
-    bad |= curl_easy_setopt(e, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
     bad |= curl_easy_setopt(e, CURLOPT_HTTPAUTH, (long)CURLAUTH_BASIC);
-    bad |= curl_easy_setopt(e, CURLOPT_HTTP_CONTENT_DECODING, 0L);
-    bad |= curl_easy_setopt(e, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     bad |= curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
     bad |= curl_easy_setopt(e, CURLOPT_FILETIME, 1L);
-    bad |= curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)t->f->limits.connect_timeout_ms);
     return bad ? CURLE_OUT_OF_MEMORY : CURLE_OK;
 }
 
@@ -163,9 +156,6 @@ static CURLcode set_security(struct transfer *t)
     CURL *e = t->f->easy;
     const struct remote *r = t->remote;
     int bad = 0;
-    bad |= curl_easy_setopt(e, CURLOPT_SSL_VERIFYPEER, 1L);
-    bad |= curl_easy_setopt(e, CURLOPT_SSL_VERIFYHOST, 2L);
-    bad |= curl_easy_setopt(e, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     if (!t->transport->http && t->transport->tls)
         bad |= curl_easy_setopt(e, CURLOPT_USE_SSL, (long)CURLUSESSL_ALL);
     if (!t->transport->http)

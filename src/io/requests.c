@@ -14,6 +14,7 @@
 #include <sys/timerfd.h>
 
 #include "base/sys.h"
+#include "io/curl_guard.h"
 #include "io/http_head.h"
 
 enum { EVENTS = 32, HEAD_MAX = 64 * 1024 };
@@ -203,25 +204,14 @@ static bool set_up(struct slot *s, const char *url)
 {
     const struct request_place *p = s->place;
     CURL *e = s->easy;
-    int bad = 0;
     curl_easy_reset(e);
+    int bad = curl_guard(e, s->fault, p->connect_timeout_ms);
     bad |= curl_easy_setopt(e, CURLOPT_PRIVATE, s);
     bad |= curl_easy_setopt(e, CURLOPT_URL, url);
     bad |= curl_easy_setopt(e, CURLOPT_PATH_AS_IS, 1L); /* as the template has it */
-    bad |= curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
-    bad |= curl_easy_setopt(e, CURLOPT_ERRORBUFFER, s->fault);
-    bad |= curl_easy_setopt(e, CURLOPT_USERAGENT, PACKAGE_NAME "/" PACKAGE_VERSION);
     bad |= curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
-    bad |= curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
-    bad |= curl_easy_setopt(e, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
     bad |= curl_easy_setopt(e, CURLOPT_HTTPAUTH, (long)CURLAUTH_BASIC);
-    bad |= curl_easy_setopt(e, CURLOPT_HTTP_CONTENT_DECODING, 0L);
-    bad |= curl_easy_setopt(e, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-    bad |= curl_easy_setopt(e, CURLOPT_SSL_VERIFYPEER, 1L);
-    bad |= curl_easy_setopt(e, CURLOPT_SSL_VERIFYHOST, 2L);
-    bad |= curl_easy_setopt(e, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     bad |= curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)p->timeout_ms);
-    bad |= curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)p->connect_timeout_ms);
     bad |= curl_easy_setopt(e, CURLOPT_HTTPHEADER, p->headers);
     bad |= curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
     bad |= curl_easy_setopt(e, CURLOPT_HEADERDATA, s);

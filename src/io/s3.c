@@ -17,6 +17,7 @@
 #include <time.h>
 
 #include "base/text.h"
+#include "io/curl_guard.h"
 #include "io/sha256.h"
 
 enum {
@@ -248,17 +249,10 @@ static bool headers_of(struct request *r, struct curl_slist **list)
 static int set_common(struct request *r, const char *url, struct curl_slist *headers)
 {
     CURL *e = r->s->easy;
-    int bad = 0;
+    int bad = curl_guard(e, r->fault, r->s->limits.connect_timeout_ms);
     bad |= curl_easy_setopt(e, CURLOPT_URL, url);
-    bad |= curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
-    bad |= curl_easy_setopt(e, CURLOPT_ERRORBUFFER, r->fault);
-    bad |= curl_easy_setopt(e, CURLOPT_USERAGENT, PACKAGE_NAME "/" PACKAGE_VERSION);
     bad |= curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
-    bad |= curl_easy_setopt(e, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
-    bad |= curl_easy_setopt(e, CURLOPT_HTTP_CONTENT_DECODING, 0L);
-    bad |= curl_easy_setopt(e, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     bad |= curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
-    bad |= curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)r->s->limits.connect_timeout_ms);
     bad |= curl_easy_setopt(e, CURLOPT_LOW_SPEED_LIMIT, 1L);
     bad |= curl_easy_setopt(e, CURLOPT_LOW_SPEED_TIME, (long)((r->s->limits.stall_timeout_ms + 999) / 1000));
     bad |= curl_easy_setopt(e, CURLOPT_HTTPHEADER, headers);
@@ -298,9 +292,6 @@ static int set_security(struct s3 *s)
 {
     CURL *e = s->easy;
     int bad = 0;
-    bad |= curl_easy_setopt(e, CURLOPT_SSL_VERIFYPEER, 1L);
-    bad |= curl_easy_setopt(e, CURLOPT_SSL_VERIFYHOST, 2L);
-    bad |= curl_easy_setopt(e, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     if (s->ca_file)
         bad |= curl_easy_setopt(e, CURLOPT_CAINFO, s->ca_file);
     if (s->proxy)

@@ -94,7 +94,6 @@ int s3_place_sign(const struct s3_place *p, CURL *easy)
 {
     int bad = 0;
     bad |= (int)curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L); /* a key may hold ".." */
-    bad |= (int)curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
     if (p->access_key) {
         bad |= (int)curl_easy_setopt(easy, CURLOPT_AWS_SIGV4, p->provider);
         bad |= (int)curl_easy_setopt(easy, CURLOPT_USERNAME, p->access_key);
