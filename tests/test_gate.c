@@ -1,25 +1,9 @@
 /* What holds ready jobs back, and whose turn it is. Time is moved, never slept for. */
-#include "test.h"
+#include "queue_site.h"
 
-#include "io/db.h"
 #include "queue/gate.h"
-#include "queue/job.h"
-#include "queue/registry.h"
 
 enum { LEASE = 60000, CRASHES = 3 };
-
-static struct queue *q;
-static struct err err;
-static int64_t worker;
-
-static void start(void)
-{
-    static int n;
-    char name[32];
-    snprintf(name, sizeof name, "gate%d.db", n++);
-    CHECK_OK(queue_open(&q, test_file(name), QUEUE_CREATE, &err), err);
-    CHECK_OK(registry_join(q, "worker", "worker-1", &worker, &err), err);
-}
 
 static void stop(void)
 {
@@ -28,16 +12,7 @@ static void stop(void)
 
 static int64_t submit(const char *pipeline, const char *remote, int64_t priority)
 {
-    char uid[SYS_UID_LEN + 1];
-    bool made;
-    int64_t id = 0;
-    struct job_new n = {
-        .pipeline = pipeline, .remote = remote, .priority = priority, .attempts_max = 3
-    };
-    CHECK_OK(queue_begin(q, &err), err);
-    CHECK_OK(job_submit(q, &n, &id, uid, &made, &err), err);
-    CHECK_OK(queue_commit(q, QUEUE_LATER, &err), err);
-    return id;
+    return submit_job(&(struct job_new){ .pipeline = pipeline, .remote = remote, .priority = priority, .attempts_max = 3 });
 }
 
 static void submit_many(const char *pipeline, const char *remote, int n)

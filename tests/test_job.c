@@ -1,36 +1,11 @@
 /* Jobs: the table of states, leases and tokens, retries, priorities, lanes, pause, reports. Time is
  * moved, never slept for. */
-#include "test.h"
+#include "queue_site.h"
 
 #include <errno.h>
 #include <inttypes.h>
 
-#include "io/db.h"
-#include "queue/job.h"
-#include "queue/registry.h"
-
 enum { LEASE = 1000, CRASHES = 3 };
-
-static struct queue *q;
-static struct err err;
-static int64_t worker;
-
-/* A fresh queue for each test. */
-static void start(void)
-{
-    static int n;
-    char name[32];
-    snprintf(name, sizeof name, "job%d.db", n++);
-    CHECK_OK(queue_open(&q, test_file(name), QUEUE_CREATE, &err), err);
-    CHECK_OK(registry_join(q, "worker", "worker-1", &worker, &err), err);
-}
-
-static int64_t one_int(const char *sql)
-{
-    int64_t v = -1;
-    CHECK_OK(db_int(queue_db(q), sql, &v, &err), err);
-    return v;
-}
 
 /* What must be true after every test: the tally is what can be counted, lanes hold open jobs only,
  * the file is whole. */
@@ -55,33 +30,21 @@ static void stop(void)
     queue_close(q);
 }
 
-/* Durability is tested elsewhere; here it would only cost time. */
-static int64_t submit(const struct job_new *n)
-{
-    char uid[SYS_UID_LEN + 1];
-    bool made;
-    int64_t id = 0;
-    CHECK_OK(queue_begin(q, &err), err);
-    CHECK_OK(job_submit(q, n, &id, uid, &made, &err), err);
-    CHECK_OK(queue_commit(q, QUEUE_LATER, &err), err);
-    return id;
-}
-
 static int64_t submit_plain(void)
 {
-    return submit(&(struct job_new){ .pipeline = "p", .target = "t", .attempts_max = 3 });
+    return submit_job(&(struct job_new){ .pipeline = "p", .target = "t", .attempts_max = 3 });
 }
 
 static const char *lane_a[] = { "t.a" };
 
 static int64_t submit_lane(bool replace)
 {
-    return submit(&(struct job_new){ .pipeline = "p",
-                                     .target = "t",
-                                     .attempts_max = 3,
-                                     .lanes = lane_a,
-                                     .nlanes = 1,
-                                     .lane_replace = replace });
+    return submit_job(&(struct job_new){ .pipeline = "p",
+                                         .target = "t",
+                                         .attempts_max = 3,
+                                         .lanes = lane_a,
+                                         .nlanes = 1,
+                                         .lane_replace = replace });
 }
 
 static int claim(struct lease *leases, int max)
@@ -235,11 +198,11 @@ TEST(job, states_have_names_and_names_have_states)
 TEST(job, what_was_submitted_is_what_is_claimed)
 {
     start();
-    int64_t id = submit(&(struct job_new){ .pipeline = "orders",
-                                           .target = "t",
-                                           .objects = STR("[\"a\",\"b\"]"),
-                                           .params = STR("{\"k\":1}"),
-                                           .attempts_max = 4 });
+    int64_t id = submit_job(&(struct job_new){ .pipeline = "orders",
+                                               .target = "t",
+                                               .objects = STR("[\"a\",\"b\"]"),
+                                               .params = STR("{\"k\":1}"),
+                                               .attempts_max = 4 });
     struct lease l = claim_one();
     CHECK_EQ(l.id, id);
     CHECK_STR(l.pipeline, "orders");
@@ -274,17 +237,17 @@ TEST(job, unique_gives_the_open_job_until_it_is_over)
     CHECK_EQ(first, second);
     CHECK_STR(uid, twin);
     n.pipeline = "other"; /* keys are of a pipeline */
-    CHECK(submit(&n) != first);
+    CHECK(submit_job(&n) != first);
     n.pipeline = "p";
     CHECK_OK(job_cancel(q, first, &err), err);
-    CHECK(submit(&n) != first);
+    CHECK(submit_job(&n) != first);
     stop();
 }
 
 TEST(job, the_unique_index_holds_without_our_help)
 {
     start();
-    submit(&(struct job_new){ .pipeline = "p", .unique = "k" });
+    submit_job(&(struct job_new){ .pipeline = "p", .unique = "k" });
     CHECK_EQ(db_exec(queue_db(q),
                      "INSERT INTO job (uid, pipeline, run_at, seq, created, unique_key) "
                      "VALUES ('01234567890123456789012345', 'p', 1, 9, 1, 'k')",
@@ -316,7 +279,7 @@ TEST(job, a_full_disk_is_an_error_that_leaves_nothing_and_passes)
     queue_rollback(q);
     CHECK_EQ(one_int("SELECT count(*) FROM job"), 1);
     CHECK_OK(db_exec(queue_db(q), "PRAGMA max_page_count = 1000000", &err), err);
-    CHECK_EQ(submit(&n), 2);
+    CHECK_EQ(submit_job(&n), 2);
     stop();
 }
 
@@ -325,8 +288,8 @@ TEST(job, a_full_disk_is_an_error_that_leaves_nothing_and_passes)
 TEST(job, greater_priority_first_and_then_the_oldest)
 {
     start();
-    int64_t low = submit(&(struct job_new){ .pipeline = "p", .priority = -1 }), a = submit_plain(),
-            b = submit_plain(), high = submit(&(struct job_new){ .pipeline = "p", .priority = 5 });
+    int64_t low = submit_job(&(struct job_new){ .pipeline = "p", .priority = -1 }), a = submit_plain(),
+            b = submit_plain(), high = submit_job(&(struct job_new){ .pipeline = "p", .priority = 5 });
     struct lease l[4];
     CHECK_EQ(claim(l, 4), 4);
     CHECK_EQ(l[0].id, high);
@@ -343,7 +306,7 @@ TEST(job, one_that_is_not_due_is_not_claimed_before_its_time)
     start();
     int64_t now = sys_now_ms(), promoted, next;
     int64_t late =
-                submit(&(struct job_new){ .pipeline = "p", .run_at = now + 5000, .priority = 9 }),
+                submit_job(&(struct job_new){ .pipeline = "p", .run_at = now + 5000, .priority = 9 }),
             soon = submit_plain();
     struct lease l[2];
     CHECK_EQ(claim(l, 2), 1);
@@ -467,7 +430,7 @@ TEST(job, a_renewed_lease_is_not_rescued)
 TEST(job, one_that_takes_its_workers_down_dies_as_poison)
 {
     start();
-    int64_t id = submit(&(struct job_new){ .pipeline = "p", .target = "t", .attempts_max = 9 }),
+    int64_t id = submit_job(&(struct job_new){ .pipeline = "p", .target = "t", .attempts_max = 9 }),
             rescued;
     for (int i = 0; i < CRASHES; i++) {
         struct lease l = claim_one();
@@ -490,7 +453,7 @@ TEST(job, one_that_takes_its_workers_down_dies_as_poison)
 TEST(job, a_crash_of_the_reader_counts_as_one_of_the_worker)
 {
     start();
-    int64_t id = submit(&(struct job_new){ .pipeline = "p", .target = "t", .attempts_max = 9 });
+    int64_t id = submit_job(&(struct job_new){ .pipeline = "p", .target = "t", .attempts_max = 9 });
     for (int i = 0; i < CRASHES; i++) {
         CHECK_STR(state_of(id), "ready");
         struct lease l = claim_one();
@@ -615,7 +578,7 @@ TEST(job, the_rejects_of_a_dead_job_stay_until_it_is_retried)
 {
     struct err e = { 0 };
     start();
-    int64_t id = submit(&(struct job_new){ .pipeline = "p", .target = "t" }), rejected = -1;
+    int64_t id = submit_job(&(struct job_new){ .pipeline = "p", .target = "t" }), rejected = -1;
     struct job_filter filter = { .id = id, .limit = 1 };
     int n = 0;
     struct lease l = claim_one();
@@ -762,7 +725,7 @@ TEST(job, outputs_reach_the_loader_as_they_were_staged)
 {
     start();
     int64_t id =
-        submit(&(struct job_new){ .pipeline = "p", .target = "t", .objects = STR("[\"x\"]") });
+        submit_job(&(struct job_new){ .pipeline = "p", .target = "t", .objects = STR("[\"x\"]") });
     struct lease l = claim_one();
     struct output out[3] = { { .number = 0,
                                .table = "t.a",
@@ -1023,11 +986,11 @@ TEST(job, a_retry_that_waits_for_its_time_keeps_its_place_in_the_lane)
 TEST(job, a_future_job_stands_in_nobodys_way_and_gets_its_place_when_it_is_due)
 {
     start();
-    int64_t late = submit(&(struct job_new){ .pipeline = "p",
-                                             .target = "t",
-                                             .lanes = lane_a,
-                                             .nlanes = 1,
-                                             .run_at = sys_now_ms() + 1000 });
+    int64_t late = submit_job(&(struct job_new){ .pipeline = "p",
+                                                 .target = "t",
+                                                 .lanes = lane_a,
+                                                 .nlanes = 1,
+                                                 .run_at = sys_now_ms() + 1000 });
     int64_t b = staged_lane(false), promoted, next;
     struct staged_job j;
     CHECK_EQ(load_claim(&j, 1), 1);
@@ -1144,10 +1107,10 @@ TEST(job, one_of_several_tables_waits_for_each_of_them)
     static const char *const both[] = { "t.a", "t.b" }, *const only_b[] = { "t.b" };
     start();
     int64_t b =
-        submit(&(struct job_new){ .pipeline = "p", .target = "t", .lanes = only_b, .nlanes = 1 });
+        submit_job(&(struct job_new){ .pipeline = "p", .target = "t", .lanes = only_b, .nlanes = 1 });
     struct lease l = claim_one();
     int64_t ab =
-        submit(&(struct job_new){ .pipeline = "p", .target = "t", .lanes = both, .nlanes = 2 });
+        submit_job(&(struct job_new){ .pipeline = "p", .target = "t", .lanes = both, .nlanes = 2 });
     struct lease m = claim_one();
     CHECK(stage(&m));
     int64_t a = staged_lane(false);
@@ -1289,7 +1252,7 @@ TEST(job, dead_ones_are_retried_by_pipeline_and_code)
     int64_t n;
     start();
     for (int i = 0; i < 450; i++) {
-        submit(&(struct job_new){ .pipeline = i % 3 ? "a" : "b", .target = "t" });
+        submit_job(&(struct job_new){ .pipeline = i % 3 ? "a" : "b", .target = "t" });
         struct lease l = claim_one();
         CHECK(fail_with(&l, i % 2 ? ERR_HEADER : ERR_ENCODING, 0));
     }
@@ -1310,8 +1273,8 @@ TEST(job, a_paused_pipeline_gives_nothing_and_the_others_go_on)
     start();
     for (int i = 0; i < 500; i++)
         submit_plain();
-    int64_t other = submit(&(struct job_new){ .pipeline = "other" });
-    submit(&(struct job_new){ .pipeline = "p", .run_at = sys_now_ms() + 1000 });
+    int64_t other = submit_job(&(struct job_new){ .pipeline = "other" });
+    submit_job(&(struct job_new){ .pipeline = "p", .run_at = sys_now_ms() + 1000 });
     CHECK_OK(job_pause(q, "p", true, &n, &err), err);
     CHECK_EQ(n, 500);
     submit_plain(); /* born paused */
@@ -1376,7 +1339,7 @@ TEST(job, pruning_takes_old_final_jobs_with_all_that_is_theirs)
     struct lease l = claim_one();
     CHECK(fail_with(&l, ERR_HEADER, 0));
     for (int i = 0; i < 250; i++) {
-        submit(&(struct job_new){ .pipeline = "p", .target = "t", .objects = STR("[]") });
+        submit_job(&(struct job_new){ .pipeline = "p", .target = "t", .objects = STR("[]") });
         l = claim_one();
         struct output out = { .kind = OUTPUT_REJECTS, .in_file = true };
         struct job_object o = { .uri = "x" };
@@ -1443,7 +1406,7 @@ TEST(job, lists_are_complete_newest_first_and_by_filter)
 {
     start();
     for (int i = 0; i < 1200; i++)
-        submit(&(struct job_new){ .pipeline = i % 2 ? "a" : "b", .target = "t" });
+        submit_job(&(struct job_new){ .pipeline = i % 2 ? "a" : "b", .target = "t" });
     struct lease l[10];
     CHECK_EQ(claim(l, 10), 10);
     for (int i = 0; i < 5; i++)
@@ -1519,8 +1482,8 @@ static int see_error(void *arg, const struct error_row *r)
 TEST(job, a_row_shows_the_last_error_and_the_log_shows_all)
 {
     start();
-    int64_t id = submit(&(struct job_new){
-        .pipeline = "p", .target = "t", .objects = STR("[1]"), .attempts_max = 5 });
+    int64_t id = submit_job(&(struct job_new){
+            .pipeline = "p", .target = "t", .objects = STR("[1]"), .attempts_max = 5 });
     struct lease l = claim_one();
     CHECK(fail_with(&l, ERR_FETCH, 0));
     l = claim_one();
@@ -1613,7 +1576,7 @@ TEST(job, status_counts_what_is_there)
     load_end(&j, LOAD_LOADED);
     submit_plain();
     submit_plain();
-    submit(&(struct job_new){ .pipeline = "p", .run_at = sys_now_ms() + 60000 });
+    submit_job(&(struct job_new){ .pipeline = "p", .run_at = sys_now_ms() + 60000 });
     CHECK_OK(job_pause(q, "q", true, &changed, &err), err);
     int n = 0;
     CHECK_OK(job_status(q, see_status, &n, &err), err);
@@ -1643,7 +1606,7 @@ TEST(job, explain_names_the_gate_that_holds_it)
     int64_t changed, loader;
     start();
     int64_t a = submit_plain(), b = submit_plain(),
-            late = submit(&(struct job_new){ .pipeline = "p", .run_at = sys_now_ms() + 60000 });
+            late = submit_job(&(struct job_new){ .pipeline = "p", .run_at = sys_now_ms() + 60000 });
     explains(a, "next of its pipeline that a worker takes");
     explains(b, "1 job of its pipeline is before it");
     explains(late, "waits for its time");

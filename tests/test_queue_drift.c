@@ -1,35 +1,13 @@
 /* What the queue keeps of columns: written with the outcome of a job, told by job and by pipeline, gone with it. */
-#include "test.h"
+#include "queue_site.h"
 
-#include "io/db.h"
 #include "queue/drift.h"
-#include "queue/registry.h"
 
 enum { LEASE = 60000, CRASHES = 3 };
 
-static struct queue *q;
-static struct err err;
-static int64_t worker;
-
-static void start(void)
-{
-    static int n;
-    char name[32];
-    snprintf(name, sizeof name, "q%d.db", n++);
-    CHECK_OK(queue_open(&q, test_file(name), QUEUE_CREATE, &err), err);
-    CHECK_OK(registry_join(q, "worker", "worker-1", &worker, &err), err);
-}
-
 static int64_t submit(const char *pipeline)
 {
-    struct job_new new = { .pipeline = pipeline, .target = "t", .attempts_max = 3 };
-    char uid[SYS_UID_LEN + 1];
-    bool made;
-    int64_t id = 0;
-    CHECK_OK(queue_begin(q, &err), err);
-    CHECK_OK(job_submit(q, &new, &id, uid, &made, &err), err);
-    CHECK_OK(queue_commit(q, QUEUE_LATER, &err), err);
-    return id;
+    return submit_job(&(struct job_new){ .pipeline = pipeline, .target = "t", .attempts_max = 3 });
 }
 
 /* Work on the next job; the outcome of *f. */
