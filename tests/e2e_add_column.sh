@@ -188,21 +188,14 @@ server() { # NAME, SQL of a command
     timeout 120 qetl drain --max-wait 60s 2>"$work/log"
     is "$1: an old form and two new ones in one group" "$("$2" "SELECT count(*), count(one) FROM t_$1" | tr '\t' '|')" '9|2'
 }
-pg() { psql -qXAt -h "$PGHOST" -p "$PGPORT" -U "$PGUSER" -d "$PGDATABASE" -c "$1" 2>&1; }
-my() { MYSQL_PWD=$MYPASSWORD mariadb --no-defaults --default-character-set=utf8mb4 -h "$MYHOST" -P "$MYPORT" -u "$MYUSER" -NBe "$1" "$MYDATABASE" 2>&1; }
 if ! grep -q '^#define HAVE_LIBPQ 1' "$builddir/config.h"; then
     skip 'built without PostgreSQL' 2
 elif ! try_service postgres; then
     skip "$why" 2
 else
     export PGPASSWORD
-    (umask 077 && printf 'secret\n' >"$work/password")
     new_site <<INI
-[remote pg]
-url = postgresql://127.0.0.1:$PGPORT/
-password = @file:$work/password
-[target pg]
-url = $PGURL
+$(pg_remote)
 [pipeline postgres]
 columns = id:integer!, name
 table   = pg.t_postgres
@@ -215,13 +208,8 @@ if ! grep -q '^#define HAVE_LIBMARIADB 1' "$builddir/config.h"; then
 elif ! try_service mariadb; then
     skip "$why" 2
 else
-    (umask 077 && printf 'secret\n' >"$work/password")
     new_site <<INI
-[remote my]
-url = mysql://127.0.0.1:$MYPORT/
-password = @file:$work/password
-[target my]
-url = $MYURL
+$(my_remote)
 [pipeline mariadb]
 columns = id:integer!, name
 table   = my.t_mariadb

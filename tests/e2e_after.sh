@@ -8,8 +8,6 @@ start_service ftp
 start_service sftp
 chmod 755 "$SFTPROOT"
 
-queue_is() { [ "$(queue_sql "$1" 2>/dev/null)" = "$2" ]; }
-rows_are() { [ "$(sql "$1" 2>/dev/null)" = "$2" ]; }
 done_with() { queue_is 'SELECT count(*) FROM seen WHERE after > 0' "${1:-0}"; }
 scanned() { # URL-OF-FOLDER REMOTE-LINES AFTER
     new_site <<INI
@@ -25,7 +23,6 @@ columns = id:integer!
 table   = warehouse.p
 INI
 }
-put() { printf 'id\n%s\n' "$2" >"$1.part" && mv "$1.part" "$1"; }
 has() { (cd "$1" && find . -type f | sort | tr '\n' ' '); }
 nothing_in() { [ -z "$(has "$1")" ]; }
 told() { grep -q "after= could not be done.*$1" "$site"/*.log; }

@@ -9,18 +9,11 @@ grep -q '^#define HAVE_S3 1' "$builddir/config.h" || skip_all 'built without s3'
 curl --help all | grep aws-sigv4 >/dev/null || skip_all 'this curl cannot sign'
 start_service s3
 
-queue_is() { [ "$(queue_sql "$1" 2>/dev/null)" = "$2" ]; }
-rows_are() { [ "$(sql "$1" 2>/dev/null)" = "$2" ]; }
 done_with() { queue_is 'SELECT count(*) FROM seen WHERE after > 0' "${1:-0}"; }
 told() { grep -q "after= could not be done.*$1" "$site"/*.log; }
 requests() { grep -c "^$1 " "$S3_LOG"; }
 keys() { cat "$S3_DATA"/bucket/*.facts 2>/dev/null | jq -r .key | sort | tr '\n' ' '; }
 keys_are() { [ "$(keys)" = "$1" ]; }
-s3_put() { # KEY, encoded, and VALUE
-    printf 'id\n%s\n' "$2" >"$work/body"
-    curl -sS --fail -T "$work/body" --aws-sigv4 "aws:amz:$S3_REGION:s3" -u "$S3_ACCESS:$S3_SECRET" \
-        -H "x-amz-content-sha256: $(sha256sum "$work/body" | cut -d' ' -f1)" "$S3/bucket/$1"
-}
 s3_get() { # KEY, encoded
     curl -sS --fail --aws-sigv4 "aws:amz:$S3_REGION:s3" -u "$S3_ACCESS:$S3_SECRET" \
         -H "x-amz-content-sha256: $(printf '' | sha256sum | cut -d' ' -f1)" "$S3/bucket/$1" | tail -1
@@ -29,12 +22,7 @@ scanned() { # AFTER
     rm -f "$S3_DATA"/bucket/* "$S3_FAULTS"
     : >"$S3_LOG"
     new_site <<INI
-[remote store]
-url = s3://bucket
-endpoint = $S3
-region = $S3_REGION
-access_key = $S3_ACCESS
-secret_key = $S3_SECRET
+$(s3_remote)
 [pipeline p]
 source  = s3://bucket/in/**.csv
 every   = 1h

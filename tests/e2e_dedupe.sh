@@ -6,7 +6,6 @@ need sqlite3 sqlite3
 need jq jq
 need python3 python3
 
-drain() { timeout 120 qetl drain --scan --max-wait 30s 2>"$work/drain"; }
 put() { printf 'id\n%s\n' "$2" >"$site/in/$1.part" && mv "$site/in/$1.part" "$site/in/$1"; }
 same() { queue_sql 'SELECT group_concat(coalesce(same_as, 0)) FROM (SELECT same_as FROM object ORDER BY job, number)'; }
 

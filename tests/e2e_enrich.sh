@@ -8,7 +8,6 @@ need jq jq
 need python3 python3
 
 submit() { qetlctl --json submit "$@" | jq .id; }
-job_is() { [ "$(state "$1")" = "$2" ]; }
 drain() { timeout 120 qetl drain 2>>"$site/drain.log"; }
 serve() {
     log=$work/log.$1

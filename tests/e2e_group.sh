@@ -5,10 +5,6 @@
 need sqlite3 sqlite3
 need jq jq
 
-queue_is() { [ "$(queue_sql "$1" 2>/dev/null)" = "$2" ]; }
-rows_are() { [ "$(sql "$1" 2>/dev/null)" = "$2" ]; }
-drain() { timeout 120 qetl drain --scan --max-wait "${1:-30s}" 2>"$work/drain"; }
-put() { printf 'id\n%s\n' "$2" >"$1.part" && mv "$1.part" "$1"; }
 fill() { for i in $(seq "$1" "$2"); do put "$site/in/$i.csv" "$i" && touch -d "@$((1700000000 + i))" "$site/in/$i.csv"; done; }
 
 site_with() {

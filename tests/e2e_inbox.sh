@@ -5,9 +5,6 @@
 need sqlite3 sqlite3
 need jq jq
 
-queue_is() { [ "$(queue_sql "$1" 2>/dev/null)" = "$2" ]; }
-rows_are() { [ "$(sql "$1" 2>/dev/null)" = "$2" ]; }
-drain() { timeout 300 qetl drain --scan --max-wait 30s 2>"$work/drain"; }
 files() { find "$site/inbox/$1" -maxdepth 1 -type f -printf '%f\n' | sort | tr '\n' ' '; }
 drop() { printf '%s\n' "$2" >"$site/inbox/$1.tmp" && mv "$site/inbox/$1.tmp" "$site/inbox/$1"; }
 

@@ -9,10 +9,8 @@ start_service http
 has_s3=yes
 try_service s3 || has_s3=no
 
-drain() { timeout 120 qetl drain --scan --max-wait 30s 2>"$work/drain"; }
 scan() { qetlctl --json scan "$@" | jq -r '.scans[0] | "\(.listed) \(.found) \(.changed) \(.waiting) \(.jobs)"'; }
 put() { mkdir -p "$(dirname "$WWW/$1")" && printf 'id\n%s\n' "$2" >"$WWW/$1"; }
-queue_is() { [ "$(queue_sql "$1" 2>/dev/null)" = "$2" ]; }
 
 # ---- pages of a web server ----
 
@@ -199,18 +197,8 @@ if [ "$has_s3" = no ] || ! grep -q 'define HAVE_S3 1' "$builddir/config.h" || ! 
     done_testing
     exit
 fi
-s3_put() { # KEY-ENCODED VALUE
-    printf 'id\n%s\n' "$2" >"$work/body"
-    curl -sS --fail -T "$work/body" --aws-sigv4 "aws:amz:$S3_REGION:s3" -u "$S3_ACCESS:$S3_SECRET" \
-        -H "x-amz-content-sha256: $(sha256sum "$work/body" | cut -d' ' -f1)" "$S3/bucket/$1"
-}
 new_site <<INI
-[remote store]
-url = s3://bucket
-endpoint = $S3
-region = $S3_REGION
-access_key = $S3_ACCESS
-secret_key = $S3_SECRET
+$(s3_remote)
 [pipeline s]
 source  = s3://bucket/in/{region}/*.csv
 every   = 1h

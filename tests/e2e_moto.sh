@@ -10,8 +10,6 @@ grep -q '^#define HAVE_S3 1' "$builddir/config.h" || skip_all 'built without s3'
 start_service moto
 
 many=1100 # objects: two pages
-queue_is() { [ "$(queue_sql "$1" 2>/dev/null)" = "$2" ]; }
-rows_are() { [ "$(sql "$1" 2>/dev/null)" = "$2" ]; }
 signed() { curl -sS --fail --aws-sigv4 aws:amz:us-east-1:s3 -u key:secret "$@"; }
 put() { # KEY, encoded, and VALUE
     printf 'id\n%s\n' "$2" >"$work/body"

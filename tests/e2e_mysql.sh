@@ -8,7 +8,6 @@ grep -q '^#define HAVE_LIBMARIADB 1' "$builddir/config.h" || skip_all 'built wit
 service=mariadb t=my yes=1 no=0
 start_service $service
 
-my() { MYSQL_PWD=$MYPASSWORD mariadb --no-defaults --default-character-set=utf8mb4 -h "$MYHOST" -P "$MYPORT" -u "$MYUSER" -NBe "$1" "$MYDATABASE" 2>&1; }
 say() { my "$1"; }
 ask() { my "$1" | tr '\t' '|' | sed 's/\bNULL\b//g' | xargs -d '\n'; }
 server_pid() { cat "$work/mariadb/run/pid"; }
@@ -16,11 +15,7 @@ server_pid() { cat "$work/mariadb/run/pid"; }
 new_site <<INI
 [limits]
 crashes = 1000
-[remote my]
-url = mysql://127.0.0.1:$MYPORT/
-password = @file:$work/password
-[target my]
-url = $MYURL
+$(my_remote)
 $(server_pipelines)
 [pipeline foreign]
 columns = id:integer!, code:text, amount:decimal(2), at:timestamp, "odd ""\`name":text from odd
@@ -38,7 +33,6 @@ mode = upsert
 key = name
 INI
 umask 077
-printf 'secret\n' >"$work/password"
 qetlctl init >/dev/null
 
 # ---- types ----

@@ -6,7 +6,6 @@ need sqlite3 sqlite3
 need jq jq
 need python3 python3
 
-job_is() { [ "$(state "$1")" = "$2" ]; }
 submit() { qetlctl --json submit "$@" | jq .id; }
 all_loaded() { [ "$(qetlctl --json jobs --state loaded | jq '.jobs | length')" = "$1" ]; }
 

@@ -9,7 +9,6 @@ service=postgres t=pg yes=t no=f
 start_service $service
 export PGPASSWORD
 
-pg() { psql -qXAt -h "$PGHOST" -p "$PGPORT" -U "$PGUSER" -d "$PGDATABASE" -c "$1" 2>&1; }
 say() { pg "$1"; }
 ask() { pg "$1" | xargs -d '\n'; }
 server_pid() { head -1 "$work/postgres/data/postmaster.pid"; }
@@ -17,11 +16,7 @@ server_pid() { head -1 "$work/postgres/data/postmaster.pid"; }
 new_site <<INI
 [limits]
 crashes = 1000
-[remote pg]
-url = postgresql://127.0.0.1:$PGPORT/
-password = @file:$work/password
-[target pg]
-url = $PGURL
+$(pg_remote)
 $(server_pipelines)
 [pipeline foreign]
 columns = id:integer!, code:text, amount:decimal(2), at:timestamp, "odd ""name":text from odd
@@ -33,7 +28,6 @@ mode = upsert
 key = id, day
 INI
 umask 077
-printf 'secret\n' >"$work/password"
 qetlctl init >/dev/null
 
 # ---- types ----

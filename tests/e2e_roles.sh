@@ -8,7 +8,6 @@ need python3 python3
 start_service http
 
 csv() { printf '%s\n' "$@"; }                                    # a file from its lines
-job_is() { [ "$(state "$1")" = "$2" ]; }
 submit() { qetlctl --json submit "$@" | jq .id; }
 ended() { ! kill -0 "$1" 2>/dev/null; }
 now_ms() { date +%s%3N; }

@@ -5,11 +5,6 @@
 need sqlite3 sqlite3
 need jq jq
 
-rows_are() { [ "$(sql "$1" 2>/dev/null)" = "$2" ]; }
-queue_is() { [ "$(queue_sql "$1" 2>/dev/null)" = "$2" ]; }
-drain() { timeout 120 qetl drain --scan --max-wait 30s 2>"$work/drain"; }
-put() { printf 'id\n%s\n' "$2" >"$1.part" && mv "$1.part" "$1"; }
-
 # ---- drain --scan ----
 
 new_site <<INI

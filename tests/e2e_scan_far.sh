@@ -9,16 +9,10 @@ need python3 python3
 grep -q '^#define HAVE_S3 1' "$builddir/config.h" || skip_all 'built without s3'
 start_service s3
 
-queue_is() { [ "$(queue_sql "$1" 2>/dev/null)" = "$2" ]; }
 lists() { grep -c '^GET /bucket?' "$S3_LOG"; } # requests for a page
 site() { # LINES of the pipeline, and of its remote
     new_site <<INI
-[remote store]
-url = s3://bucket
-endpoint = $S3
-region = $S3_REGION
-access_key = $S3_ACCESS
-secret_key = $S3_SECRET
+$(s3_remote)
 ${2-}
 [pipeline p]
 source  = s3://bucket/in/{name}.csv

@@ -7,8 +7,6 @@ need sqlite3 sqlite3
 need jq jq
 export LC_ALL=C # names are bytes
 
-rows_are() { [ "$(sql "$1" 2>/dev/null)" = "$2" ]; }
-queue_is() { [ "$(queue_sql "$1" 2>/dev/null)" = "$2" ]; }
 drain() { timeout 120 qetl drain --scan --max-wait 60s 2>"$work/drain"; }
 site() { # SOURCE REMOTE-LINES LINES-OF-THE-PIPELINE
     new_site <<INI

@@ -10,7 +10,6 @@ need jq jq
 many=100000 limit=24576 groups='' # KiB
 long=$(printf 'x%.0s' $(seq 200))
 export S3LIST_NAME=212
-queue_is() { [ "$(queue_sql "$1" 2>/dev/null)" = "$2" ]; }
 site() { # SOURCE REMOTE-LINES
     new_site <<INI
 ${2:+[remote r]}

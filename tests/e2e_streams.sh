@@ -5,8 +5,6 @@
 need sqlite3 sqlite3
 need jq jq
 
-drain() { timeout 300 qetl drain --scan --max-wait 30s 2>"$work/drain"; }
-rows_are() { [ "$(sql "$1" 2>/dev/null)" = "$2" ]; }
 segments() { find "$site/spool/streams/$1" -maxdepth 1 -name '*.jsonl' | wc -l; }
 numbers() { seq "$1" "$2" | sed 's/.*/{"id":&,"who":"'"${3:-x}"'"}/'; } # FROM TO [WHO]
 site_with() { # LINES OF THE PIPELINE...

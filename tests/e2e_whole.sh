@@ -6,8 +6,6 @@ need sqlite3 sqlite3
 need jq jq
 need bsdtar libarchive-tools
 
-queue_is() { [ "$(queue_sql "$1" 2>/dev/null)" = "$2" ]; }
-rows_are() { [ "$(sql "$1" 2>/dev/null)" = "$2" ]; }
 waits() { queue_is "SELECT count(*) FROM job WHERE state = 'ready' AND due = 0 AND attempts = 0 AND token = $1" 1; } # at try TOKEN
 site() { # LINES of the pipeline
     new_site <<INI

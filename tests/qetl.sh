@@ -3,7 +3,14 @@
 #
 #   new_site                  a fresh $site with qetl.ini (from standard input, behind the usual [qetl], [target warehouse])
 #   sql 'select …'            on the warehouse
+#   queue_sql 'select …'      on the queue
 #   state JOB; field JOB NAME
+#   put FILE N                a file with the only row N, whole from its first moment
+#   drain [MAX-WAIT]          look through the sources and work until nothing is left; what it says is in $work/drain
+#   rows_are, queue_is SQL WANT; job_is JOB STATE     for wait_for
+#   pg, my 'select …'         on the service postgres, mariadb, also what it complains of
+#   pg_remote, my_remote, s3_remote      lines for new_site: how to talk to that service (s3: [remote store], bucket `bucket`)
+#   s3_put KEY VALUE          an object of one column into the bucket of the service s3; the key as it is in a URI
 #   start_role worker …       in the background; stopped at the end of the test
 
 sites=0 roles=''
@@ -35,6 +42,42 @@ sql() { sqlite3 -readonly "$site/warehouse.db" "$1"; }
 queue_sql() { sqlite3 -readonly "$site/queue.db" "$1"; }
 field() { qetlctl --json show "$1" | jq -r ".job.$2"; }
 state() { field "$1" state; }
+put() { printf 'id\n%s\n' "$2" >"$1.part" && mv "$1.part" "$1"; }
+drain() { timeout 300 qetl drain --scan --max-wait "${1:-30s}" 2>"$work/drain"; }
+rows_are() { [ "$(sql "$1" 2>/dev/null)" = "$2" ]; }
+queue_is() { [ "$(queue_sql "$1" 2>/dev/null)" = "$2" ]; }
+job_is() { [ "$(state "$1")" = "$2" ]; }
+
+pg() { psql -qXAt -h "$PGHOST" -p "$PGPORT" -U "$PGUSER" -d "$PGDATABASE" -c "$1" 2>&1; }
+my() { MYSQL_PWD=$MYPASSWORD mariadb --no-defaults --default-character-set=utf8mb4 -h "$MYHOST" -P "$MYPORT" -u "$MYUSER" -NBe "$1" "$MYDATABASE" 2>&1; }
+pg_remote() { server_remote pg "postgresql://127.0.0.1:$PGPORT/" "$PGURL"; }
+my_remote() { server_remote my "mysql://127.0.0.1:$MYPORT/" "$MYURL"; }
+server_remote() { # NAME URL URL-OF-THE-DATABASE
+    (umask 077 && printf 'secret\n' >"$work/password")
+    cat <<INI
+[remote $1]
+url = $2
+password = @file:$work/password
+[target $1]
+url = $3
+INI
+}
+
+s3_remote() {
+    cat <<INI
+[remote store]
+url = s3://bucket
+endpoint = $S3
+region = $S3_REGION
+access_key = $S3_ACCESS
+secret_key = $S3_SECRET
+INI
+}
+s3_put() {
+    printf 'id\n%s\n' "$2" >"$work/body"
+    curl -sS --fail -T "$work/body" --aws-sigv4 "aws:amz:$S3_REGION:s3" -u "$S3_ACCESS:$S3_SECRET" \
+        -H "x-amz-content-sha256: $(sha256sum "$work/body" | cut -d' ' -f1)" "$S3/bucket/$1"
+}
 
 start_role() { # gives $role_pid
     "$bin/qetl" "$@" 2>>"$site/$1.log" &

@@ -16,7 +16,6 @@
 need jq jq
 
 csv() { printf '%s\n' "$@" >"$work/in.csv"; }
-job_is() { [ "$(state "$1")" = "$2" ]; }
 counts() { # JOB
     qetlctl --json show "$1" | jq -r '.job | "\(.rows_inserted) \(.rows_updated) \(.rows_unchanged) \(.rows_deleted) \(.rows_removed)"'
 }
