@@ -97,16 +97,14 @@ static int parcel_keep(struct channel *ch, const struct packet_head *head, struc
     return 0;
 }
 
-int channel_flush(struct channel *ch, struct err *err)
+void channel_flush(struct channel *ch)
 {
-    (void)err;
     while (ch->first) {
         struct parcel *p = ch->first;
         if (packet_send(ch->fd, &p->head, (struct str){ p->body, p->n }, p->fd, MSG_DONTWAIT) == 0)
-            return 0;
+            return;
         parcel_drop(ch); /* sent; or the other side is gone, which channel_recv tells */
     }
-    return 0;
 }
 
 static int message_send(struct channel *ch, const struct message *m, bool wait, struct err *err)
@@ -145,7 +143,7 @@ int channel_send(struct channel *ch, const struct message *m, struct err *err)
 
 int channel_post(struct channel *ch, const struct message *m, struct err *err)
 {
-    (void)channel_flush(ch, err);
+    channel_flush(ch);
     return message_send(ch, m, false, err);
 }
 

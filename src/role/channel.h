@@ -40,7 +40,7 @@ int channel_send(struct channel *ch, const struct message *m, struct err *err);
 /* Send, or keep what does not fit for channel_flush. A side that is gone is not an error here:
  * channel_recv tells it. */
 int channel_post(struct channel *ch, const struct message *m, struct err *err);
-int channel_flush(struct channel *ch, struct err *err); /* as much as fits now */
+void channel_flush(struct channel *ch); /* as much as fits now */
 
 enum channel_got { CHANNEL_MESSAGE, CHANNEL_NOTHING, CHANNEL_GONE, CHANNEL_WRONG };
 /* The next message. CHANNEL_NOTHING: not all of it is here yet (only without wait); CHANNEL_WRONG:

@@ -54,9 +54,9 @@ struct reader_child {
     struct reader_shared *shared;
     int jobs;
     bool busy;  /* a job was begun, its result is not there yet */
-    bool sample; /* reader_sample() */
     bool early; /* ... it is, in early_result, and nobody has asked for it yet */
     struct reader_result early_result;
+    bool sample; /* reader_sample() */
     const char *wrong; /* why we killed it, or NULL */
     struct enrich *enrich; /* answers its questions; NULL: nobody does */
     struct spool *spool;
@@ -733,8 +733,7 @@ int reader_tick(struct reader_child *c, struct reader_result *result, struct err
         result_of_death(c, result);
         return 1;
     }
-    if (channel_flush(&c->control, err) < 0)
-        return -1;
+    channel_flush(&c->control);
     ring_room_seen(&c->ring);
     if (ring_broken(&c->ring)) {
         c->wrong = "its place in the ring is impossible";

@@ -43,8 +43,7 @@ struct child {
     struct channel control, reply;
     struct ring ring;
     struct reader_shared *shared;
-    int staged[OUTPUTS_MAX]; /* our own copies of the outputs' descriptors, to sync them; -1: none
-                              */
+    int staged[OUTPUTS_MAX]; /* our own copies of the outputs' descriptors, to sync them; -1: none */
     /* the job */
     const struct pipeline *pipeline;
     struct pipeline_run *run; /* NULL: inference */
@@ -503,6 +502,23 @@ static void found_clear(struct child *c)
     infer_notes_clear(&c->notes);
 }
 
+/* What the run, or the look at the columns, found of the parts. */
+static void pack_found(struct buf *b, const struct child *c)
+{
+    for (int i = 0; i < PIPELINE_PARTS_MAX; i++)
+        pack_text(b, c->inferred[i]);
+    for (int i = 0; i < PIPELINE_PARTS_MAX; i++) {
+        pack_text(b, c->found[i].added);
+        pack_text(b, c->found[i].header);
+        pack_text(b, c->found[i].profile);
+    }
+    pack_text(b, c->drift.n ? c->drift.p : NULL);
+    pack_text(b, c->notes.records);
+    pack_u64(b, (uint64_t)c->notes.unread);
+    pack_text(b, c->notes.first_unread);
+    pack_text(b, c->notes.hints);
+}
+
 static void result_send(struct child *c, int rc, const struct err *job_err,
                         const struct pipeline_counts *counts, const struct output *outputs,
                         int noutputs)
@@ -516,18 +532,7 @@ static void result_send(struct child *c, int rc, const struct err *job_err,
     pack_u64(&b, (uint64_t)noutputs);
     for (int i = 0; i < noutputs; i++)
         pack_output(&b, &outputs[i]);
-    for (int i = 0; i < PIPELINE_PARTS_MAX; i++)
-        pack_text(&b, c->inferred[i]);
-    for (int i = 0; i < PIPELINE_PARTS_MAX; i++) {
-        pack_text(&b, c->found[i].added);
-        pack_text(&b, c->found[i].header);
-        pack_text(&b, c->found[i].profile);
-    }
-    pack_text(&b, c->drift.n ? c->drift.p : NULL);
-    pack_text(&b, c->notes.records);
-    pack_u64(&b, (uint64_t)c->notes.unread);
-    pack_text(&b, c->notes.first_unread);
-    pack_text(&b, c->notes.hints);
+    pack_found(&b, c);
     if (b.failed) {
         buf_clear(&b);
         if (rc < 0)
@@ -634,8 +639,7 @@ static void secrets_wipe(const struct config *config)
     environ = NULL;
 }
 
-/* mktime(), which libarchive calls for the times in a zip, would look for /etc/localtime each time.
- */
+/* mktime(), which libarchive calls for the times in a zip, would look for /etc/localtime each time. */
 static void zone_fix(void)
 {
     (void)setenv("TZ", "UTC0", 1);
