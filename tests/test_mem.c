@@ -240,6 +240,7 @@ TEST(mem, every_error_code_has_its_row_in_the_table)
         enum err_code code = (enum err_code)i;
         CHECK(*err_name(code));
         CHECK(err_hint(code));
+        CHECK(!strstr(err_hint_without_job(code), "JOB") && !strstr(err_hint_without_job(code), "retry"));
         CHECK_EQ(err_by_name(err_name(code)), code);
         CHECK(*err_class_name(err_class(code)));
         int exit_status = err_exit_status(code);

@@ -119,6 +119,7 @@ int err_nomem(struct err *err);
 const char *err_name(enum err_code code);      /* "disk-full"; never NULL */
 const char *err_meaning(enum err_code code);   /* what happened, in a few words; never "" */
 const char *err_hint(enum err_code code);      /* what to do; "" where there is nothing to say */
+const char *err_hint_without_job(enum err_code code); /* the same where no job is at hand that one could look at or retry */
 enum err_class err_class(enum err_code code);
 const char *err_class_name(enum err_class class); /* "transient", "permanent", "poison" */
 int err_exit_status(enum err_code code);       /* DESIGN.md 5.1: 1 work failed, 2 usage, 3 config, 4 database, 5 not found */

@@ -279,7 +279,7 @@ int ctl_job(struct ctl *c, const char *name, int64_t *id) { return job_find(c->q
 
 void ctl_complain(const struct err *err)
 {
-    const char *hint = err_hint(err->code);
+    const char *hint = err_hint_without_job(err->code);
     fprintf(stderr, "qetlctl: %s [%s]\n", err->msg, err_name(err->code));
     if (*hint)
         fprintf(stderr, "hint: %s\n", hint);
