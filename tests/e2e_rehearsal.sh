@@ -33,6 +33,36 @@ table   = warehouse.strict
 columns = id:integer!, name
 table   = warehouse.after
 after_load = CREATE TABLE IF NOT EXISTS seen (n); INSERT INTO seen SELECT count(*) FROM after
+[pipeline grows]
+columns = id:integer!, name
+table   = warehouse.grows
+on_new_column = add
+[pipeline guess]
+table   = warehouse.guess
+on_new_column = add
+[pipeline once]
+columns = id:integer!, name
+table   = warehouse.once
+dedupe  = content
+[pipeline timed]
+columns = id:integer!, at:timestamp!
+table   = warehouse.timed
+event_time = at
+allowed_lateness = 10m
+late    = warehouse.late
+after_load = INSERT INTO marks SELECT :previous_watermark, :watermark
+[pipeline slow]
+command = sh -c 'echo id; touch $work/begun; exec sleep 600'
+columns = id:integer!
+table   = warehouse.slow
+[pipeline broken]
+command = sh -c 'echo id; echo gone wrong >&2; exit 3'
+columns = id:integer!
+table   = warehouse.slow
+[pipeline tired]
+command = sh -c 'exit 75'
+columns = id:integer!
+table   = warehouse.slow
 [target lake]
 url = file://$work/lake
 format = jsonl
@@ -42,6 +72,7 @@ table   = lake.t
 INI
 said() { jq -c '[.ok, .rows_read, .rows_staged, .rows_rejected, (.would | if . then [.inserted, .updated, .unchanged, .deleted, .removed] else . end)]' "$work/out"; }
 rehearse() { qetlctl --json submit "$@" --dry-run >"$work/out" 2>"$work/err"; }
+death() { jq -c '[.error_code, .error_class, .stage, .detail]' "$work/out"; }
 traces() { # all that a job could leave
     (cd "$work" && find site1 tmp lake -type f ! -size 0 ! -name '*.ini' ! -name '*-lock' ! -name '*-shm' -exec md5sum {} + 2>/dev/null | sort -k 2)
     sqlite3 -readonly "$site/warehouse.db" .dump 2>/dev/null | md5sum
@@ -78,6 +109,24 @@ compare 'a replaced table' whole "$work/one.csv"
 compare 'history' past "$work/two.csv"
 compare '... and its next version' past "$work/one.csv"
 compare 'after_load, with a table of its own' after "$work/two.csv"
+printf 'id,name,price\n1,Ann,1.5\n' >"$work/new.csv"
+printf 'id,name,Price,colour\n2,Bob,2,red\n' >"$work/newer.csv"
+for p in grows guess; do
+    compare "$p: a new column" $p "$work/new.csv"
+    compare "$p: and another one" $p "$work/newer.csv"
+done
+is '... each is in the table then' "$(sql 'SELECT name, Price, colour FROM grows ORDER BY id')" 'Ann|1.5|
+Bob|2|red'
+compare 'dedupe: new content' once "$work/new.csv"
+compare 'dedupe: the same once more' once "$work/new.csv"
+is '... is left out' "$(jq -c '[.rows_read, .objects_left_out]' "$work/out")" '[0,1]'
+# after_load takes its watermarks only if they are those of a first job, which is the one that is loaded
+sqlite3 "$site/warehouse.db" "CREATE TABLE marks (before CHECK (before IS NULL), now CHECK (now IS '2026-01-01 23:50:00'))"
+printf 'id,at\n1,2026-01-01 00:00:00\n2,2026-01-02 00:00:00\n' >"$work/timed.csv"
+compare 'watermarks' timed "$work/timed.csv"
+is '... are those of the job' "$(jq .ok "$work/out")|$(sql 'SELECT * FROM marks')" 'true||2026-01-01 23:50:00'
+compare 'the watermark of a job before' timed "$work/timed.csv"
+is '... is known, too' "$(jq -c '[.ok, .error_code]' "$work/out")" '[false,"target-refused"]'
 "$srcdir/tests/rows.sh" 100000 | sed 's/^\([^,]*\),\([^,]*\).*/\1,\2/; 1s/.*/id,name/' >"$work/large.csv"
 compare 'more than fits into memory' strict "$work/large.csv"
 is '... those are many' "$(sql 'SELECT count(*) FROM strict')" 100000
@@ -87,15 +136,39 @@ sqlite3 "$site/warehouse.db" 'CREATE UNIQUE INDEX only_one ON strict (id)'
 was=$(traces)
 rehearse strict "$work/large.csv"
 is 'what the table refuses: the job would die' "$? $(jq -c '[.ok, .error_code, .would, .rows_staged]' "$work/out")" '1 [false,"target-refused",null,100000]'
+is '... at the load' "$(death)" '["target-refused","permanent","load",null]'
 is '... and the table is as it was' "$(traces)" "$was"
 { echo id,name && seq -f 'x%.0f,n' 20; } >"$work/bad.csv"
 rehearse orders "$work/bad.csv"
-is 'another header' "$? $(grep -c 'amount' "$work/err")" '1 1'
+is 'another header' "$? $(death) $(jq -r .error "$work/out" | grep -c amount)" '1 ["header","permanent","read",null] 1'
 { echo id,name,amount && seq -f 'x%.0f,n,1' 20; } >"$work/bad.csv"
 rehearse orders "$work/bad.csv"
 is 'too many rejects: it would die of them' "$? $(jq -c '[.ok, .error_code, .rows_rejected, (.rejects | length)]' "$work/out")" '1 [false,"rejects",11,10]'
 rehearse orders "$work/none.csv"
-is 'an object that is not there' "$? $(grep -c 'fetch-missing' "$work/err")" '1 1'
+is 'an object that is not there' "$? $(death)" '1 ["fetch-missing","permanent","fetch",null]'
+is '... and there is no job to look at' "$(jq -r .hint "$work/out")" 'check the URI'
+rehearse orders http://127.0.0.1:9/none.csv
+is 'a server that is away: it would be tried again' "$? $(death)" '1 ["fetch","transient","fetch",null]'
+rehearse broken
+is 'a program that fails' "$? $(death)" '1 ["program","permanent","program","gone wrong"]'
+rehearse tired
+is '... that asks to be tried again' "$? $(death)" '1 ["program-again","transient","program",null]'
+rehearse slow &
+ok 'a reader dies ...' wait_for 60 test -e "$work/begun"
+dry=$(pgrep -P $! -x qetlctl || echo $!)
+kill -9 "$(pgrep -P "$dry" | head -n 1)"
+wait $!
+is '... and the job would' "$? $(death)" '1 ["reader-crashed","poison","read",null]'
+is 'each is one document, and nothing else is said' "$(jq -sc length "$work/out")$(cat "$work/err")" 1
+rehearse nothing "$work/one.csv"
+is 'no such pipeline: no rehearsal' "$? $(death)" '5 ["not-found","permanent",null,null]'
+rehearse orders gopher://x/y
+is 'no such scheme' "$? $(death)" '2 ["uri","permanent",null,null]'
+echo nothing >"$work/bad.ini"
+QETL_CONFIG=$work/bad.ini rehearse orders "$work/one.csv"
+is 'a wrong ini' "$? $(death)" '3 ["config","permanent",null,null]'
+TMPDIR=$work/nowhere rehearse orders "$work/one.csv"
+is 'no folder for its files' "$? $(death)$(cat "$work/err")" '1 ["io","transient",null,null]'
 rehearse lake "$work/two.csv"
 is 'a target without transactions: all but what it would do' "$? $(said) $(jq -r .why_not "$work/out")" \
     '0 [true,4,4,0,null] a target of the kind file:// has no transaction that could be taken back'
@@ -105,6 +178,9 @@ like 'it is never in the queue' "$? $(cat "$work/err")" '2 qetlctl: --dry-run is
 qetlctl submit orders "$work/two.csv" --dry-run >"$work/out"
 like 'with words for people' "$(cat "$work/out")" 'rows +read 4, added 0, staged 4, rejected 0'
 like '...' "$(cat "$work/out")" 'would be +inserted .*, updated'
+qetlctl submit broken --dry-run >"$work/out" 2>"$work/err"
+is '... of a failure, too' "$?$(cat "$work/err")" 1
+like '... what the program said' "$(cat "$work/out")" '^gone wrong$'
 
 # ---- killed in the middle ----
 was=$(sqlite3 -readonly "$site/warehouse.db" .dump | md5sum)
@@ -114,15 +190,8 @@ is 'killed before its rollback: the next one who looks finds the table as it was
 # ---- PostgreSQL: the same, in its transaction ----
 if grep -q '^#define HAVE_LIBPQ 1' "$builddir/config.h" && try_service postgres; then
     export PGPASSWORD
-    pg() { psql -qXAt -h "$PGHOST" -p "$PGPORT" -U "$PGUSER" -d "$PGDATABASE" -c "$1" 2>&1; }
-    umask 077
-    printf 'secret\n' >"$work/password"
     new_site <<INI
-[remote pg]
-url = postgresql://127.0.0.1:$PGPORT/
-password = @file:$work/password
-[target pg]
-url = $PGURL
+$(pg_remote)
 [pipeline orders]
 columns = id:integer!, name, amount:decimal(2)
 table   = pg.orders

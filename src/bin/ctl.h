@@ -7,6 +7,7 @@
 
 #include <getopt.h>
 #include <stdbool.h>
+#include <stdio.h>
 
 #include "base/err.h"
 #include "io/config.h"
@@ -55,9 +56,9 @@ int ctl_show(struct ctl *c, int argc, char **argv);
 int ctl_errors(struct ctl *c, int argc, char **argv);
 int ctl_workers(struct ctl *c, int argc, char **argv);
 int ctl_rejects(struct ctl *c, int argc, char **argv);
-/* Rejects as they are kept, from in: the first `limit` (0: all) as a table, or as the elements of a JSON list. *n: how many. */
+/* Rejects as they are kept, from in: the first `limit` (0: all) as a table, or to `to` as the elements of a JSON list. *n: how many. */
 int ctl_rejects_table(struct ctl *c, struct rejects_in *in, int64_t limit, int64_t *n);
-int ctl_rejects_json(struct ctl *c, struct rejects_in *in, int64_t limit, int64_t *n);
+int ctl_rejects_json(struct ctl *c, struct rejects_in *in, FILE *to, int64_t limit, int64_t *n);
 int ctl_rejects_of(struct ctl *c, int64_t id); /* a line about those of a job, if it has any, for `show` */
 void ctl_csv_field(struct buf *line, struct str s); /* behind line, in quotes where it has to be; an empty text is "" */
 int ctl_explain(struct ctl *c, int argc, char **argv);
@@ -91,7 +92,8 @@ struct ctl_submission {
     int64_t priority, run_at;
     bool has_priority;
 };
-/* `submit --dry-run`: what would become of the job. Sets c->status to 1 when it would die. */
+/* `submit --dry-run`: what would become of the job. Sets c->status to 1 when it would not be loaded; with --json to that of the error, too,
+ * when there was no rehearsal: the document says why. */
 int ctl_rehearse(struct ctl *c, const struct ctl_submission *s);
 int ctl_submit_one(struct ctl *c, const struct ctl_submission *s, int64_t *id, char *uid, bool *made);
 /* The options of submit that run has too: -p K=V into params. */

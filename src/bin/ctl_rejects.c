@@ -322,12 +322,12 @@ int ctl_rejects_table(struct ctl *c, struct rejects_in *in, int64_t limit, int64
     return 0;
 }
 
-int ctl_rejects_json(struct ctl *c, struct rejects_in *in, int64_t limit, int64_t *n)
+int ctl_rejects_json(struct ctl *c, struct rejects_in *in, FILE *to, int64_t limit, int64_t *n)
 {
     struct reject_line l;
     int rc = 1;
     for (*n = 0; (!limit || *n < limit) && (rc = rejects_next(in, &l, &c->err)) == 1; ++*n)
-        printf("%s%.*s", *n ? "," : "", (int)l.line.n, l.line.p);
+        fprintf(to, "%s%.*s", *n ? "," : "", (int)l.line.n, l.line.p);
     return rc < 0 ? -1 : 0;
 }
 
@@ -339,7 +339,7 @@ static int show(struct refused *r, int64_t limit)
             return -1;
     } else {
         fputs("{\"rejects\":[", stdout);
-        if (ctl_rejects_json(r->c, r->in, limit, &n) < 0)
+        if (ctl_rejects_json(r->c, r->in, stdout, limit, &n) < 0)
             return -1;
         puts("]}");
     }

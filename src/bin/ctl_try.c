@@ -1,4 +1,4 @@
-/* The verbs that try things out: check, doctor, infer, run; and submit --dry-run. */
+/* The verbs that try things out: check, doctor, infer, run. */
 #include "bin/ctl.h"
 
 #include <archive.h>
@@ -18,11 +18,9 @@
 #include "base/text.h"
 #include "bin/table.h"
 #include "io/db.h"
-#include "io/rejects.h"
 #include "io/spool.h"
 #include "pipeline/step.h"
 #include "role/loader.h"
-#include "role/rehearsal.h"
 #include "role/pass.h"
 #include "role/submission.h"
 #include "role/worker.h"
@@ -611,171 +609,4 @@ int ctl_run(struct ctl *c, int argc, char **argv)
     worker_close(w);
     loader_close(l);
     return rc < 0 ? -1 : ctl_outcome(c, id);
-}
-
-/* ---- submit --dry-run ---- */
-
-enum { REJECTS_SHOWN = 10 };
-
-/* The kept rejects of a rehearsal as bytes. */
-struct rehearsed {
-    struct input input;
-    struct str left;
-    int fd; /* or -1 */
-};
-
-static ssize_t rehearsed_read(struct input *in, void *buf, size_t cap, struct err *err)
-{
-    struct rehearsed *k = (struct rehearsed *)in;
-    if (k->fd >= 0) {
-        ssize_t n = read(k->fd, buf, cap);
-        return n < 0 ? err_sys(err, "read the rejects") : n;
-    }
-    size_t n = k->left.n < cap ? k->left.n : cap;
-    if (n)
-        memcpy(buf, k->left.p, n);
-    k->left = (struct str){ k->left.p + n, k->left.n - n };
-    return (ssize_t)n;
-}
-
-/* The first rejects, as a table or as the elements of a JSON list. */
-static int print_rejects(struct ctl *c, const struct rehearsal *r)
-{
-    const struct output *out = NULL;
-    struct rejects_in *in;
-    int64_t n;
-    for (int i = 0; i < r->result.noutputs; i++)
-        if (r->result.outputs[i].kind == OUTPUT_REJECTS)
-            out = &r->result.outputs[i];
-    if (!out)
-        return 0;
-    struct rehearsed k = { .input = { rehearsed_read, NULL, -1 }, .left = buf_str(&out->inlined), .fd = -1 };
-    if (out->in_file && (k.fd = rehearsal_rejects(r, out, &c->err)) < 0)
-        return -1;
-    int rc = rejects_open(&in, &k.input, c->config->limits.row_bytes, &c->err);
-    if (rc == 0) {
-        rc = c->json ? ctl_rejects_json(c, in, REJECTS_SHOWN, &n) : ctl_rejects_table(c, in, REJECTS_SHOWN, &n);
-        rejects_close(in);
-    }
-    fd_closep(&k.fd);
-    return rc;
-}
-
-static void would_json(struct json_out *o, const struct load_counts *n)
-{
-    json_object(o);
-    json_put_int(o, "inserted", n->inserted);
-    json_put_int(o, "updated", n->updated);
-    json_put_int(o, "unchanged", n->unchanged);
-    json_put_int(o, "deleted", n->deleted);
-    json_put_int(o, "removed", n->removed);
-    json_object_end(o);
-}
-
-static void tables_json(struct json_out *o, const struct reader_result *result)
-{
-    json_key(o, "tables");
-    json_array(o);
-    for (int i = 0; i < result->noutputs; i++) {
-        const struct output *out = &result->outputs[i];
-        if (out->kind != OUTPUT_ROWS)
-            continue;
-        json_object(o);
-        json_put_text(o, "table", out->table);
-        json_put_int(o, "rows", out->rows);
-        json_key(o, "sample");
-        json_raw(o, out->sample ? str_of(out->sample) : STR("[]"));
-        json_object_end(o);
-    }
-    json_array_end(o);
-}
-
-static int rehearsal_json(struct ctl *c, const struct rehearsal *r)
-{
-    AUTO(buf_clear) struct buf doc = { 0 };
-    const struct pipeline_counts *n = &r->result.counts;
-    bool dies = r->died.code != ERR_NONE;
-    struct json_out o;
-    json_start(&o, &doc);
-    json_object(&o);
-    json_put_text(&o, "pipeline", r->pipeline->name);
-    json_put_bool(&o, "ok", !dies);
-    json_put_text(&o, "error_code", dies ? err_name(r->died.code) : NULL);
-    json_put_text(&o, "error", dies ? r->died.msg : NULL);
-    json_put_int(&o, "rows_read", (int64_t)n->read);
-    json_put_int(&o, "rows_added", (int64_t)n->added);
-    json_put_int(&o, "rows_staged", (int64_t)n->staged);
-    json_put_int(&o, "rows_rejected", (int64_t)n->rejected);
-    json_put_int(&o, "rows_filtered", (int64_t)n->filtered);
-    json_put_int(&o, "bytes_in", (int64_t)n->bytes_in);
-    json_put_int(&o, "bytes_out", (int64_t)n->bytes_out);
-    json_key(&o, "would");
-    r->counted ? would_json(&o, &r->counts) : json_null(&o);
-    json_put_text(&o, "why_not", !r->counted && !dies ? r->why : NULL);
-    tables_json(&o, &r->result);
-    if (doc.failed)
-        return err_nomem(&c->err);
-    printf("%s,\"rejects\":[", doc.p); /* the object is closed behind them */
-    if (print_rejects(c, r) < 0)
-        return -1;
-    puts("]}");
-    return 0;
-}
-
-/* [{…},{…}], a row a line. */
-static void print_sample(const char *sample)
-{
-    struct json_value list, row;
-    struct json_fault fault;
-    struct str none;
-    if (!sample || !json_check(str_of(sample), &list, &fault))
-        return;
-    for (size_t at = 0; json_next(&list, &at, &none, &row);)
-        printf("  %.*s\n", (int)row.raw.n, row.raw.p);
-}
-
-static int rehearsal_words(struct ctl *c, const struct rehearsal *r)
-{
-    const struct pipeline_counts *n = &r->result.counts;
-    const struct load_counts *w = &r->counts;
-    printf("%-10s %s; nothing was loaded\n", "rehearsal", r->pipeline->name);
-    printf("%-10s read %" PRIu64 ", added %" PRIu64 ", staged %" PRIu64 ", rejected %" PRIu64 ", filtered %" PRIu64 "\n", "rows", n->read, n->added,
-           n->staged, n->rejected, n->filtered);
-    if (r->died.code != ERR_NONE)
-        printf("%-10s %s [%s]\n", "would die", r->died.msg, err_name(r->died.code));
-    else if (r->counted)
-        printf("%-10s inserted %" PRId64 ", updated %" PRId64 ", unchanged %" PRId64 ", deleted %" PRId64 ", removed from the table %" PRId64 "\n",
-               "would be", w->inserted, w->updated, w->unchanged, w->deleted, w->removed);
-    else
-        printf("%-10s nobody knows what the target would do: %s\n", "would be", r->why);
-    for (int i = 0; i < r->result.noutputs; i++) {
-        const struct output *out = &r->result.outputs[i];
-        if (out->kind == OUTPUT_ROWS) {
-            printf("\n%s: %" PRId64 " row%s%s\n", out->table, out->rows, ctl_s(out->rows), out->rows ? "; the first:" : "");
-            print_sample(out->sample);
-        }
-    }
-    if (n->rejected)
-        printf("\n%" PRIu64 " reject%s; the first:\n", n->rejected, ctl_s((int64_t)n->rejected));
-    return n->rejected ? print_rejects(c, r) : 0;
-}
-
-int ctl_rehearse(struct ctl *c, const struct ctl_submission *s)
-{
-    AUTO(buf_clear) struct buf objects = { 0 };
-    AUTO(submission_clear) struct submission sub = { .job = { .pipeline = s->pipeline, .params = str_of(s->params) } };
-    struct rehearsal r;
-    for (int i = 0; i < s->nuris; i++)
-        if (submission_object(&sub, &objects, s->uris[i], &c->err) < 0)
-            return -1;
-    if (ctl_config(c) < 0 || submission_resolve(&sub, c->config, &c->err) < 0)
-        return -1;
-    log_init(LOG_NOTHING, LOG_TEXT, "qetlctl");
-    sys_signals_init(NULL);
-    int rc = rehearse(&r, c->config, &sub.job, &c->err);
-    if (rc == 0)
-        rc = c->json ? rehearsal_json(c, &r) : rehearsal_words(c, &r);
-    c->status = r.died.code != ERR_NONE;
-    rehearsal_clear(&r);
-    return rc;
 }

@@ -14,14 +14,13 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/sys.h"
-#include "base/text.h"
 #include "io/spool.h"
-#include "pipeline/pipeline.h"
 #include "queue/job.h"
 #include "queue/queue.h"
 #include "queue/registry.h"
 #include "role/keeper.h"
 #include "role/outputs.h"
+#include "role/prepared.h"
 #include "target/target.h"
 
 enum {
@@ -37,7 +36,8 @@ enum {
     SWEEP_AGE_MS = 600000,   /* younger files may belong to a worker that has not said so yet */
 };
 
-struct place_of {
+/* A target that it serves. */
+struct served {
     const struct target_config *config;
     const struct target *target;
     struct target_conn *conn;
@@ -54,7 +54,7 @@ struct loader {
     struct keeper *keeper;
     int64_t id;
     int64_t only; /* the one job to load, or 0 */
-    struct place_of *targets; /* those it serves */
+    struct served *targets; /* those it serves */
     int ntargets;
     int64_t beat_mono_ms, sweep_mono_ms, prune_mono_ms, chores_mono_ms;
     bool blocked; /* draining: nothing but staged jobs was left when we looked last */
@@ -66,36 +66,21 @@ struct group {
     int n;
 };
 
-/* ---- one job of a group, made ready for its target ---- */
-
-void loader_prepared_clear(struct prepared *p)
-{
-    for (int i = 0; i < p->job.noutputs; i++)
-        output_spec_clear(&p->specs[i]);
-    p->job.noutputs = 0;
-}
-
-const char *loader_time_text(char out[32], int64_t us)
-{
-    if (us == EVENT_NONE)
-        return NULL;
-    out[text_put_timestamp(out, us, ' ')] = '\0';
-    return out;
-}
+/* ---- a group ---- */
 
 /* What after_load may know: the watermark before the job, and after it. Jobs of its pipeline are loaded one behind the other
  * (submission.c), and an earlier one of this group is as good as recorded; so a redo finds the same. */
 static int watermarks(struct loader *l, struct prepared *p, const struct group *g, int at, struct err *err)
 {
     struct job_event e;
-    int64_t now;
+    int64_t before = EVENT_NONE, now;
     if (!p->job.after_load || !g->finishes[at].event_time)
         return 0;
     if (event_watermark(l->queue, p->job.pipeline, &now, err) < 0)
         return -1;
     for (int i = 0; i <= at; i++) {
         if (i == at)
-            p->job.previous_watermark = loader_time_text(p->previous, now);
+            before = now;
         else if (strcmp(g->jobs[i].pipeline, p->job.pipeline) != 0 || g->finishes[i].outcome != LOAD_LOADED)
             continue;
         int rc = event_of_job(l->queue, g->jobs[i].id, &e, err);
@@ -104,42 +89,9 @@ static int watermarks(struct loader *l, struct prepared *p, const struct group *
         if (rc && e.reaches > now)
             now = e.reaches;
     }
-    p->job.watermark = loader_time_text(p->watermark, now);
+    prepared_watermarks(p, before, now);
     return 0;
 }
-
-int loader_prepare(const struct spool *spool, struct prepared *p, const struct staged_job *job, struct err *err)
-{
-    *p = (struct prepared){ .job = { .uid = job->uid,
-                                     .pipeline = job->pipeline,
-                                     .id = job->id,
-                                     .seq = job->seq,
-                                     .objects = job->objects,
-                                     .outputs = p->outputs } };
-    for (int i = 0; i < job->noutputs; i++) {
-        const struct output *out = &job->outputs[i];
-        if (out->kind != OUTPUT_ROWS)
-            continue;
-        int n = p->job.noutputs;
-        if (n == PIPELINE_PARTS_MAX)
-            return err_set(err, ERR_STAGED_DAMAGED, "more than %d outputs", PIPELINE_PARTS_MAX);
-        if (output_spec_get(&p->specs[n], out, err) < 0)
-            return -1;
-        if (p->specs[n].after_load)
-            p->job.after_load = p->specs[n].after_load;
-        p->outputs[n] = (struct load_output){ .spec = p->specs[n].table, .output = out };
-        p->outputs[n].spec.table = out->table;
-        p->outputs[n].spec.columns = &p->specs[n].columns;
-        if (out->in_file) {
-            spool_staged_path(spool, job->uid, out->token, out->number, out->ext, p->paths[n], sizeof p->paths[n]);
-            p->outputs[n].path = p->paths[n];
-        }
-        p->job.noutputs++;
-    }
-    return 0;
-}
-
-/* ---- a group ---- */
 
 static int files_of(const struct staged_job *job)
 {
@@ -169,10 +121,10 @@ static bool drops_rows(struct loader *l, const struct staged_job *job)
 {
     struct prepared p;
     struct err err;
-    bool drops = loader_prepare(&l->spool, &p, job, &err) < 0;
+    bool drops = prepared_make(&p, &l->spool, job, &err) < 0;
     for (int i = 0; i < p.job.noutputs; i++)
         drops |= p.outputs[i].spec.mode == MODE_APPEND && p.outputs[i].output->rows > 0;
-    loader_prepared_clear(&p);
+    prepared_clear(&p);
     return drops;
 }
 
@@ -183,7 +135,7 @@ static bool must_not_load(struct loader *l, const struct staged_job *job)
 }
 
 /* One that must not be loaded, unless it was: a loader may have died between its commit and its record. */
-static int settle_unloaded(struct loader *l, struct place_of *t, const struct staged_job *job, struct load_finish *f,
+static int settle_unloaded(struct loader *l, struct served *t, const struct staged_job *job, struct load_finish *f,
                            struct err *err)
 {
     struct err e;
@@ -208,7 +160,7 @@ static int settle_unloaded(struct loader *l, struct place_of *t, const struct st
     return 0;
 }
 
-static int load_one(struct loader *l, struct place_of *t, const struct group *g, int at, struct err *err)
+static int load_one(struct loader *l, struct served *t, const struct group *g, int at, struct err *err)
 {
     const struct staged_job *job = &g->jobs[at];
     struct load_finish *f = &g->finishes[at];
@@ -216,7 +168,7 @@ static int load_one(struct loader *l, struct place_of *t, const struct group *g,
         return settle_unloaded(l, t, job, f, err);
     struct prepared p;
     struct err e = { 0 };
-    int rc = loader_prepare(&l->spool, &p, job, &e);
+    int rc = prepared_make(&p, &l->spool, job, &e);
     if (rc == 0)
         rc = watermarks(l, &p, g, at, &e);
     if (rc == 0)
@@ -225,7 +177,7 @@ static int load_one(struct loader *l, struct place_of *t, const struct group *g,
     f->counts = rc == 0 ? p.job.counts : (struct load_counts){ 0 };
     if (rc == 0 && p.job.slow_rows)
         log_event(LOG_WARN, "rows took the slow path into the table", "job", job->uid, "rows", log_num(p.job.slow_rows), NULL);
-    loader_prepared_clear(&p);
+    prepared_clear(&p);
     if (rc == 0)
         outcome(f, LOAD_LOADED, NULL);
     else if (err_class(e.code) != ERR_TRANSIENT)
@@ -238,7 +190,7 @@ static int load_one(struct loader *l, struct place_of *t, const struct group *g,
 }
 
 /* The target cannot be used now: leave it alone for a while, longer each time. */
-static void target_away(struct loader *l, struct place_of *t, const struct err *why)
+static void target_away(struct loader *l, struct served *t, const struct err *why)
 {
     struct err err;
     if (t->conn)
@@ -255,7 +207,7 @@ static void target_away(struct loader *l, struct place_of *t, const struct err *
               t->config->name);
 }
 
-static void target_back(struct loader *l, struct place_of *t)
+static void target_back(struct loader *l, struct served *t)
 {
     struct err err;
     t->noted = true;
@@ -274,7 +226,7 @@ static void put_off(struct group *g, int64_t backoff_ms, const struct err *why)
 }
 
 /* The target committed some jobs of the group only: those that the ledger lacks wait for it. */
-static void put_off_missing(struct loader *l, struct place_of *t, struct group *g, const bool *missing, const struct err *why)
+static void put_off_missing(struct loader *l, struct served *t, struct group *g, const bool *missing, const struct err *why)
 {
     target_away(l, t, why);
     for (int i = 0; i < g->n; i++)
@@ -285,7 +237,7 @@ static void put_off_missing(struct loader *l, struct place_of *t, struct group *
 }
 
 /* The commit's answer was lost or bad: the ledger decides, job by job. 0: every finish has its outcome. */
-static int ask_ledger(struct loader *l, struct place_of *t, struct group *g, const struct err *why)
+static int ask_ledger(struct loader *l, struct served *t, struct group *g, const struct err *why)
 {
     struct err err;
     bool lacks[GROUP_MAX] = { false };
@@ -326,7 +278,7 @@ static int still_held(struct loader *l, const struct group *g, struct err *err)
 }
 
 /* Columns that the tables are to get, of targets that can do it only outside of a transaction. */
-static int add_columns(struct loader *l, struct place_of *t, const struct group *g, struct err *err)
+static int add_columns(struct loader *l, struct served *t, const struct group *g, struct err *err)
 {
     for (int i = 0; t->target->add_columns && i < g->n; i++) {
         struct prepared p;
@@ -336,8 +288,8 @@ static int add_columns(struct loader *l, struct place_of *t, const struct group 
             wants |= g->jobs[i].outputs[k].spec && strstr(g->jobs[i].outputs[k].spec, "\"added\":");
         if (!wants || must_not_load(l, &g->jobs[i]))
             continue;
-        int rc = loader_prepare(&l->spool, &p, &g->jobs[i], &why) < 0 ? 0 : t->target->add_columns(t->conn, &p.job, err); /* load_one() tells why not */
-        loader_prepared_clear(&p);
+        int rc = prepared_make(&p, &l->spool, &g->jobs[i], &why) < 0 ? 0 : t->target->add_columns(t->conn, &p.job, err); /* load_one() tells why not */
+        prepared_clear(&p);
         if (rc < 0)
             return -1;
     }
@@ -345,7 +297,7 @@ static int add_columns(struct loader *l, struct place_of *t, const struct group 
 }
 
 /* The jobs of the group in one transaction of the target. 0: every finish has its outcome; -1 *err holds for all of them. */
-static int load_together(struct loader *l, struct place_of *t, struct group *g, struct err *err)
+static int load_together(struct loader *l, struct served *t, struct group *g, struct err *err)
 {
     if ((!t->conn && t->target->open(&t->conn, l->config, t->config, true, err) < 0) || add_columns(l, t, g, err) < 0 ||
         t->target->begin(t->conn, err) < 0)
@@ -366,7 +318,7 @@ static int load_together(struct loader *l, struct place_of *t, struct group *g, 
 }
 
 /* Every finish has an outcome afterwards. */
-static void load_group(struct loader *l, struct place_of *t, struct group *g)
+static void load_group(struct loader *l, struct served *t, struct group *g)
 {
     struct err err = { 0 };
     int64_t away_ms = t->away_until_mono_ms - sys_mono_ms();
@@ -437,7 +389,7 @@ static int record_group(struct loader *l, struct group *g, struct err *err)
 }
 
 /* The next jobs of a target; their number. */
-static int claim(struct loader *l, const struct place_of *t, struct staged_job *jobs, struct err *err)
+static int claim(struct loader *l, const struct served *t, struct staged_job *jobs, struct err *err)
 {
     const struct config *c = l->config;
     const char *target = t->config->name;
@@ -451,7 +403,7 @@ static int claim(struct loader *l, const struct place_of *t, struct staged_job *
 }
 
 /* Claim and load once for one target. Gives the number of jobs settled, -1 when the queue cannot be used. */
-static int target_round(struct loader *l, struct place_of *t, struct err *err)
+static int target_round(struct loader *l, struct served *t, struct err *err)
 {
     static struct staged_job jobs[GROUP_MAX];
     static struct load_finish finishes[GROUP_MAX];
@@ -565,7 +517,7 @@ int loader_open(struct loader **out, const struct role *role, struct err *err)
         const struct target_config *tc = &l->config->targets[i];
         if (role->target && strcmp(role->target, tc->name))
             continue;
-        struct place_of *t = &l->targets[l->ntargets++];
+        struct served *t = &l->targets[l->ntargets++];
         t->config = tc;
         t->target = target_by_url(tc->url, err);
         rc = t->target ? 0 : -1;

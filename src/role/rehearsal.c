@@ -1,4 +1,4 @@
-/* The chain of a worker and a loader for one job that nobody has. See rehearsal.h. */
+/* An attempt, and the load of what it staged, for one job that nobody has. See rehearsal.h. */
 #include "role/rehearsal.h"
 
 #include <errno.h>
@@ -9,19 +9,18 @@
 #include "base/mem.h"
 #include "base/sys.h"
 #include "io/fetch.h"
-#include "queue/drift.h"
 #include "queue/event.h"
 #include "queue/queue.h"
+#include "role/attempt.h"
 #include "role/enrich.h"
 #include "role/feed.h"
-#include "role/loader.h"
-#include "role/outputs.h"
+#include "role/prepared.h"
 #include "role/submission.h"
 #include "target/target.h"
 
 enum {
-    TOKEN = 1, /* of the claim that nobody made */
-    ADD_TRIES = 3,
+    TOKEN = 1,    /* of the claim that nobody made */
+    NO_JOB = -1,  /* no job of a queue has this number */
 };
 
 struct run {
@@ -29,13 +28,12 @@ struct run {
     const struct config *config;
     const struct job_new *job;
     struct reader_child *reader;
+    struct queue *queue; /* only to look into; NULL: there is none yet */
     struct fetch *fetch;
     struct enrich *enrich;
     struct arena arena;
-    char **uris;
-    int nuris;
-    struct part_known known[PIPELINE_PARTS_MAX];
-    int64_t watermark; /* of the pipeline as it is now */
+    struct feed feed;
+    struct attempt attempt;
 };
 
 static int tick(void *arg, struct err *err)
@@ -60,121 +58,64 @@ static int make_folder(struct rehearsal *r, struct err *err)
     return spool_open(&r->spool, r->folder, true, err);
 }
 
-static int feed(struct run *k, bool infer, struct err *err)
-{
-    struct rehearsal *r = k->r;
-    struct feed f = { .config = k->config, .reader = &k->reader, .spool = &r->spool, .fetch = k->fetch, .enrich = k->enrich, .pipeline = r->pipeline,
-                      .uid = r->uid, .params = k->job->params.p, .token = TOKEN, .watermark = k->watermark, .sample = true, .attempt = 1, .tick = tick };
-    int rc = feed_run(&f, k->uris, infer ? 1 : k->nuris, infer ? NULL : k->known, infer, err);
-    if (rc == 0 && !infer)
-        rc = feed_unchanged(&f, k->uris, err);
-    reader_result_clear(&r->result);
-    r->result = f.result;
-    f.result = (struct reader_result){ 0 };
-    feed_clear(&f);
-    return rc;
-}
-
-/* What the queue knows of the parts, where there is one. */
 static int ask_queue(struct run *k, struct err *err)
 {
     const struct pipeline *p = k->r->pipeline;
-    struct queue *q;
-    if (queue_open(&q, k->config->database, QUEUE_READONLY, err) < 0)
+    if (queue_open(&k->queue, k->config->database, QUEUE_READONLY, err) < 0)
         return err->code == ERR_DATABASE_MISSING ? 0 : -1;
-    int rc = 0;
-    if (pipeline_has_events(p))
-        rc = event_watermark(q, p->name, &k->watermark, err);
-    for (int i = 0; i < p->nparts && rc >= 0; i++) {
-        const struct recipe *recipe = &p->parts[i];
-        rc = recipe->columns.n ? 0 : job_columns_get(q, recipe->name, &k->known[i].columns, err);
-        if (rc >= 0)
-            rc = job_header_get(q, recipe->name, &k->known[i].header, err);
-        if (rc >= 0 && recipe->on_new == ON_NEW_ADD)
-            rc = job_added_get(q, recipe->name, &k->known[i].added, err);
-    }
-    queue_close(q);
-    return rc < 0 ? -1 : 0;
-}
-
-/* The columns of parts that give none: those that the queue knows, or those of the first object. */
-static int columns(struct run *k, struct err *err)
-{
-    const struct pipeline *p = k->r->pipeline;
-    bool missing = false;
-    if (ask_queue(k, err) < 0)
+    if (pipeline_has_events(p) && event_watermark(k->queue, p->name, &k->feed.watermark, err) < 0)
         return -1;
-    for (int i = 0; i < p->nparts; i++)
-        missing |= !p->parts[i].columns.n && !k->known[i].columns;
-    if (missing && feed(k, true, err) < 0)
+    return attempt_ask(&k->attempt, k->queue, err);
+}
+
+/* All that the job needs; the reader first, which is forked while this process is small. */
+static int prepare(struct run *k, struct err *err)
+{
+    struct rehearsal *r = k->r;
+    if (reader_spawn(&k->reader, k->config, err) < 0 || make_folder(r, err) < 0 || fetch_open(&k->fetch, &k->config->limits, err) < 0 ||
+        enrich_open(&k->enrich, k->config, err) < 0)
         return -1;
-    for (int i = 0; i < p->nparts && missing; i++) {
-        if (p->parts[i].columns.n || k->known[i].columns)
-            continue;
-        k->known[i].columns = k->r->result.inferred[i];
-        k->r->result.inferred[i] = NULL;
-        if (!k->known[i].columns)
-            return err_set(err, ERR_INFER, "the first object has no member for '%s' to take columns from", p->parts[i].name);
-    }
-    return 0;
+    k->feed = (struct feed){
+        .config = k->config,
+        .reader = &k->reader,
+        .spool = &r->spool,
+        .fetch = k->fetch,
+        .enrich = k->enrich,
+        .pipeline = r->pipeline,
+        .uid = r->uid,
+        .params = k->job->params.p,
+        .token = TOKEN,
+        .watermark = EVENT_NONE,
+        .sum = r->pipeline->dedupe,
+        .sample = true,
+        .attempt = 1,
+        .tick = tick,
+    };
+    k->attempt = (struct attempt){ .feed = &k->feed, .job = NO_JOB };
+    return ask_queue(k, err);
 }
 
-/* on_new_column = add: those that a run found, behind those that there are. 1: there are some; 0; -1. */
-static int add_columns(struct run *k, struct err *err)
+/* What a worker does. */
+static int stage(struct run *k, struct err *err)
 {
-    int any = 0;
-    for (int i = 0; i < k->r->pipeline->nparts; i++) {
-        const char *found = k->r->result.found[i].added, *before = k->known[i].added;
-        char *all;
-        if (!found)
-            continue;
-        if (asprintf(&all, "%s%s%s", before ? before : "", before ? ", " : "", found) < 0)
-            return err_nomem(err);
-        free(k->known[i].added);
-        k->known[i].added = all;
-        any = 1;
-    }
-    return any;
-}
-
-/* Once, and again with columns that are to be added. */
-static int read_all(struct run *k, struct err *err)
-{
-    int rc = feed(k, false, err);
-    for (int again = 0; rc < 0 && err->code == ERR_DRIFT && again < ADD_TRIES; again++) {
-        struct err why = *err;
-        int added = add_columns(k, err);
-        if (added <= 0) {
-            *err = added < 0 ? *err : why;
-            return -1;
-        }
-        rc = feed(k, false, err);
-    }
-    return rc;
-}
-
-static int publish(struct run *k, struct err *err)
-{
-    struct reader_result *result = &k->r->result;
+    struct rehearsal *r = k->r;
+    struct attempt *a = &k->attempt;
     struct spool_file files[PIPELINE_PARTS_MAX + 1];
-    int n = 0;
-    for (int i = 0; i < result->noutputs; i++) {
-        struct output *o = &result->outputs[i];
-        o->token = TOKEN;
-        if (o->in_file)
-            files[n++] = (struct spool_file){ o->number, -1, o->ext };
-        if (o->kind != OUTPUT_ROWS)
-            continue;
-        if (o->number >= k->r->pipeline->nparts)
-            return err_set(err, ERR_READER_CRASHED, "the reader made output %d of %d parts", o->number, k->r->pipeline->nparts);
-        const struct recipe *recipe = &k->r->pipeline->parts[o->number];
-        if (output_spec_set(o, recipe, k->known[recipe->takes_late ? recipe->late_part : o->number].added, err) < 0)
-            return -1;
-    }
-    return n ? spool_publish(&k->r->spool, k->r->uid, TOKEN, files, n, err) : 0;
+    char **uris;
+    int n;
+    if (submission_uris(k->job->objects.p, k->job->params.p, r->pipeline, false, &k->arena, &uris, &n, err) < 0)
+        return -1;
+    r->stage = NULL; /* the feed knows better */
+    if (attempt_columns(a, uris, err) < 0 || attempt_read(a, uris, n, err) < 0 ||
+        (k->feed.sum && attempt_leave_out(a, k->queue, uris, n, err) < 0))
+        return -1;
+    r->stage = "stage";
+    if ((n = attempt_outputs(a, files, err)) < 0)
+        return -1;
+    return n ? spool_publish(&r->spool, r->uid, TOKEN, files, n, err) : 0;
 }
 
-/* ---- the target ---- */
+/* ---- what a loader does ---- */
 
 /* A warehouse that is not made yet: an empty one in the folder. */
 static int open_empty(struct run *k, const struct target *t, const struct target_config *tc, struct target_config *empty,
@@ -188,36 +129,36 @@ static int open_empty(struct run *k, const struct target *t, const struct target
     return t->open(conn, k->config, empty, true, err);
 }
 
-/* What after_load may know of event time. */
-static void watermarks(const struct run *k, struct prepared *p)
+/* The job as a loader would find it, were it in the queue. */
+static struct staged_job staged_job(struct run *k)
 {
-    const struct pipeline *pipeline = k->r->pipeline;
-    int64_t after = k->watermark, greatest = k->r->result.counts.greatest;
-    if (!pipeline_has_events(pipeline))
-        return;
-    if (greatest != EVENT_NONE && greatest - pipeline->parts[0].allowed_lateness_ms * 1000 > after)
-        after = greatest - pipeline->parts[0].allowed_lateness_ms * 1000;
-    p->job.previous_watermark = loader_time_text(p->previous, k->watermark);
-    p->job.watermark = loader_time_text(p->watermark, after);
+    struct reader_result *result = &k->feed.result;
+    struct staged_job job = { .token = TOKEN, .pipeline = k->r->pipeline->name, .outputs = result->outputs, .noutputs = result->noutputs };
+    memcpy(job.uid, k->r->uid, sizeof job.uid);
+    for (int i = 0; i < job.noutputs; i++)
+        job.outputs[i].token = TOKEN;
+    return job;
 }
 
 static int load(struct run *k, const struct target *t, struct target_conn *conn, struct err *err)
 {
     struct rehearsal *r = k->r;
-    struct staged_job job = { .pipeline = r->pipeline->name, .outputs = r->result.outputs, .noutputs = r->result.noutputs };
+    struct staged_job job = staged_job(k);
     struct prepared p;
-    memcpy(job.uid, r->uid, sizeof job.uid);
     if (t->rehearse(conn, err) < 0)
         return -1;
-    int rc = loader_prepare(&r->spool, &p, &job, err);
-    watermarks(k, &p);
+    int rc = prepared_make(&p, &r->spool, &job, err);
+    if (rc == 0 && pipeline_has_events(r->pipeline)) {
+        struct job_event e = attempt_event(&k->feed);
+        prepared_watermarks(&p, e.watermark, e.reaches > e.watermark ? e.reaches : e.watermark);
+    }
     if (rc == 0)
         rc = t->load_job(conn, &p.job, err);
     (void)sys_fault("load-rollback");
     t->rollback(conn);
     r->counts = p.job.counts;
     r->counted = rc == 0;
-    loader_prepared_clear(&p);
+    prepared_clear(&p);
     return rc;
 }
 
@@ -228,6 +169,7 @@ static int ask_target(struct run *k, struct err *err)
     const struct target *t = target_by_url(tc->url, err);
     struct target_config empty = { 0 };
     struct target_conn *conn;
+    r->stage = "load";
     if (!t)
         return -1;
     if (!t->rehearse) {
@@ -242,46 +184,70 @@ static int ask_target(struct run *k, struct err *err)
         t->close(conn);
     }
     free(empty.url);
-    if (rc < 0 && err_class(err->code) != ERR_TRANSIENT) {
-        r->died = *err;
-        return 0;
-    }
-    if (rc < 0 && err->code != ERR_SHUTDOWN) { /* a job would wait for it */
+    if (rc < 0 && err_class(err->code) == ERR_TRANSIENT && err->code != ERR_SHUTDOWN) { /* a job would wait for it */
         snprintf(r->why, sizeof r->why, "%s", err->msg);
         return 0;
     }
     return rc;
 }
 
+/* ---- all of it ---- */
+
+/* Would the job fail of it, too? Not of what is about this process and its folder. */
+static bool is_of_job(enum err_code code)
+{
+    switch (code) {
+    case ERR_SHUTDOWN:
+    case ERR_DISK_FULL:
+    case ERR_NO_MEMORY:
+    case ERR_INTERNAL:
+    case ERR_SPOOL:
+    case ERR_DATABASE:
+        return false;
+    default:
+        return true;
+    }
+}
+
 static int run(struct run *k, struct err *err)
 {
     struct rehearsal *r = k->r;
-    if (reader_spawn(&k->reader, k->config, err) < 0 || make_folder(r, err) < 0 || fetch_open(&k->fetch, &k->config->limits, err) < 0 ||
-        enrich_open(&k->enrich, k->config, err) < 0 ||
-        submission_uris(k->job->objects.p, k->job->params.p, r->pipeline, false, &k->arena, &k->uris, &k->nuris, err) < 0 ||
-        columns(k, err) < 0)
+    if (prepare(k, err) < 0)
         return -1;
-    if (read_all(k, err) < 0) {
-        if (err->code != ERR_REJECTS)
-            return -1;
-        r->died = *err;
+    r->stage = "config";
+    if (stage(k, err) == 0 && ask_target(k, err) == 0)
         return 0;
-    }
-    return publish(k, err) < 0 ? -1 : ask_target(k, err);
+    r->stage = r->stage ? r->stage : k->feed.stage;
+    if (!is_of_job(err->code))
+        return -1;
+    r->died = *err;
+    return 0;
+}
+
+/* What outlives the feed. */
+static void take_result(struct rehearsal *r, struct feed *f)
+{
+    for (int i = 0; i < f->nobjects; i++)
+        r->left_out += f->objects[i].same_as != 0;
+    r->result = f->result;
+    r->talk = f->talk;
+    f->result = (struct reader_result){ 0 };
+    f->talk = NULL;
 }
 
 int rehearse(struct rehearsal *r, const struct config *config, const struct job_new *job, struct err *err)
 {
-    struct run k = { .r = r, .config = config, .job = job, .watermark = EVENT_NONE };
-    *r = (struct rehearsal){ .spool = SPOOL_CLOSED };
+    struct run k = { .r = r, .config = config, .job = job };
     sys_uid(r->uid);
     if (!(r->pipeline = config_pipeline(config, job->pipeline)))
         return config_no_pipeline(config, job->pipeline, err);
     int rc = run(&k, err);
-    for (int i = 0; i < PIPELINE_PARTS_MAX; i++)
-        part_known_clear(&k.known[i]);
+    take_result(r, &k.feed);
+    attempt_clear(&k.attempt);
+    feed_clear(&k.feed);
     arena_clear(&k.arena);
     reader_free(k.reader); /* asks the others until then */
+    queue_close(k.queue);
     enrich_close(k.enrich);
     fetch_close(k.fetch);
     return rc;
@@ -300,8 +266,8 @@ void rehearsal_clear(struct rehearsal *r)
     struct err ignored; /* what cannot be removed stays in the folder for what is temporary */
     reader_result_clear(&r->result);
     spool_close(&r->spool);
+    free_charp(&r->talk);
     if (r->folder)
         (void)sys_remove_tree(AT_FDCWD, r->folder, &ignored);
-    free(r->folder);
-    r->folder = NULL;
+    free_charp(&r->folder);
 }

@@ -1,9 +1,9 @@
 /*
- * A job rehearsed: fetched, unpacked, read, changed and staged as it would be, then loaded in a transaction of its target that is
- * rolled back. It is in no queue, its files lie in a folder of its own that goes afterwards, and the target has nothing of it.
+ * A job rehearsed: fetched, unpacked, read, changed and staged as it would be (role/attempt.h), then loaded in a transaction of its target
+ * that is rolled back. It is in no queue, its files lie in a folder of its own that goes afterwards, and the target has nothing of it.
  *
- * What it is not: it takes no turn (places, pauses, order of jobs), leaves out no content that was loaded before (dedupe=), archives
- * and marks no source. A `command` runs. While it loads it holds the locks of a load, and others wait for it.
+ * What it is not: it takes no turn (places, pauses, order of jobs), archives and marks no source. A `command` runs. While it loads it holds
+ * the locks of a load, and others wait for it.
  *
  * If it is killed: the target rolls back by itself; the folder stays in $TMPDIR.
  */
@@ -19,7 +19,10 @@
 struct rehearsal {
     const struct pipeline *pipeline;
     struct reader_result result; /* with samples in its outputs; also of one that failed by ERR_REJECTS */
-    struct err died;             /* of what the job would die: rejects, or what the target refuses; code ERR_NONE: of nothing */
+    int left_out;                /* objects whose content was loaded before (dedupe = content) */
+    struct err died;             /* what the job would fail of: for good, or for now by its class; code ERR_NONE: of nothing */
+    const char *stage;           /* at which it did, as in the error log */
+    char *talk;                  /* the last that a program of the pipeline wrote to standard error before it failed; or NULL */
     bool counted;                /* counts tell what the target would do; else why tells why not */
     struct load_counts counts;
     char why[sizeof ((struct err *)0)->msg];
@@ -28,11 +31,12 @@ struct rehearsal {
     struct spool spool;
     char uid[SYS_UID_LEN + 1];
 };
+#define REHEARSAL_NONE ((struct rehearsal){ .spool = SPOOL_CLOSED })
 
 /*
- * job: as resolved by submission_resolve(); its texts end in NUL. Forks, so the caller has neither queue nor network open. The queue is
- * only asked for columns that were inferred before, where the pipeline gives none. On 0 *r tells; -1: what a job would fail of before
- * its rows are read, or trouble of the rehearsal's own. rehearsal_clear() in either case.
+ * job: as resolved by submission_resolve(); its texts end in NUL. r: REHEARSAL_NONE. Forks, so the caller has neither queue nor network
+ * open. The queue is only asked. On 0 *r tells, also of what the job would fail; -1: trouble of the rehearsal's own, such as no room
+ * in $TMPDIR, or it was told to stop. rehearsal_clear() in either case.
  */
 int rehearse(struct rehearsal *r, const struct config *config, const struct job_new *job, struct err *err);
 /* A descriptor of rejects that went to a file (out->in_file), the caller's; -1. */

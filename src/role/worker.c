@@ -10,15 +10,13 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/sys.h"
-#include "base/text.h"
 #include "io/fetch.h"
 #include "io/spool.h"
-#include "queue/drift.h"
 #include "queue/job.h"
 #include "queue/queue.h"
 #include "queue/registry.h"
 #include "pipeline/replay.h"
-#include "role/outputs.h"
+#include "role/attempt.h"
 #include "role/feed.h"
 #include "role/reader.h"
 #include "role/submission.h"
@@ -31,7 +29,6 @@ enum {
     STILL_OURS_MS = 1000,
     CHORES_MS = 1000,
     DRAIN_POLL_MS = 100,
-    ADD_TRIES = 5,                 /* runs of a job that finds columns to add */
     DRIFT_LINES = 20,              /* of a job in the log */
     SHORT_JOB_MS = 20,             /* jobs shorter than this are claimed several at once */
 };
@@ -139,194 +136,22 @@ static int work_tick(void *arg, struct err *err)
     return 0;
 }
 
-/* Find out the columns that are not there yet from the whole first member, and keep them. */
-static int infer_columns(struct work *k, char **uris, struct part_known *known, struct err *err)
+/* The outputs into their places, if the lease still holds. */
+static int publish(struct work *k, struct attempt *a, struct err *err)
 {
-    struct queue *q = k->w->queue;
-    struct feed *f = &k->done->feed;
-    if (feed_run(f, uris, 1, NULL, true, err) < 0)
-        return -1;
-    for (int i = 0; i < f->pipeline->nparts; i++) {
-        const struct recipe *r = &f->pipeline->parts[i];
-        if (r->columns.n || known[i].columns)
-            continue;
-        if (!f->result.inferred[i])
-            return err_set(err, ERR_INFER, "the first object has no member for '%s' to take columns from", r->name);
-        log_event(LOG_INFO, "columns inferred", "pipeline", r->name, "from",
-                  r->infer == INFER_SAMPLE ? "a sample of the first member" : "the whole first member", "columns",
-                  f->result.inferred[i], NULL);
-        if (job_columns_set(q, r->name, f->result.inferred[i], uris[0], err) < 0 ||
-            job_columns_get(q, r->name, &known[i].columns, err) < 0) /* another worker may have been first */
-            return -1;
-    }
-    return 0;
-}
-
-/* What the queue knows of the parts; the columns of those that give none are found out now, if need be. */
-static int job_known(struct work *k, char **uris, struct part_known *known, struct err *err)
-{
-    const struct pipeline *p = k->done->feed.pipeline;
-    struct queue *q = k->w->queue;
-    bool missing = false;
-    for (int i = 0; i < p->nparts; i++) {
-        const struct recipe *r = &p->parts[i];
-        int rc = r->columns.n ? 1 : job_columns_get(q, r->name, &known[i].columns, err);
-        if (rc < 0 || job_header_get(q, r->name, &known[i].header, err) < 0 ||
-            (r->on_new == ON_NEW_ADD && job_added_get(q, r->name, &known[i].added, err) < 0))
-            return -1;
-        missing |= rc == 0;
-    }
-    if (missing && k->done->feed.rejects)
-        return err_set(err, ERR_INFER, "pipeline '%s' gives no columns, and rejects are nothing to take them from", p->name);
-    return missing ? infer_columns(k, uris, known, err) : 0;
-}
-
-static int publish(struct work *k, const struct part_known *known, struct err *err)
-{
-    struct feed *f = &k->done->feed;
-    struct reader_result *r = &f->result;
-    struct spool_file files[PIPELINE_PARTS_MAX + 1];
-    int n = 0;
-    k->stage = "stage";
-    for (int i = 0; i < r->noutputs; i++) {
-        struct output *o = &r->outputs[i];
-        if (o->in_file)
-            files[n++] = (struct spool_file){ o->number, -1, o->ext };
-        if (o->kind != OUTPUT_ROWS)
-            continue;
-        if (o->number >= f->pipeline->nparts)
-            return err_set(err, ERR_READER_CRASHED, "the reader made output %d of %d parts", o->number, f->pipeline->nparts);
-        const struct recipe *recipe = &f->pipeline->parts[o->number];
-        if (output_spec_set(o, recipe, known[recipe->takes_late ? recipe->late_part : o->number].added, err) < 0)
-            return -1;
-    }
-    if (n == 0)
-        return 0;
-    /* saves the syncs of an overtaken attempt; what keeps its files apart from the next owner's is the token in their folder */
     const struct lease *l = &k->done->lease;
+    struct spool_file files[PIPELINE_PARTS_MAX + 1];
+    k->stage = "stage";
+    int n = attempt_outputs(a, files, err);
+    if (n <= 0)
+        return n;
+    /* saves the syncs of an overtaken attempt; what keeps its files apart from the next owner's is the token in their folder */
     int ours = job_still_ours(k->w->queue, l, err);
     if (ours < 0)
         return -1;
     if (ours == 0)
         return err_set(err, ERR_LEASE_LOST, "job %" PRId64 " was cancelled or taken over", l->id);
     return spool_publish(&k->w->spool, l->uid, l->token, files, n, err);
-}
-
-/* Which objects were loaded before, or come twice? Gives their number. */
-static int same_objects(struct work *k, struct err *err)
-{
-    struct feed *f = &k->done->feed;
-    const struct lease *l = &k->done->lease;
-    int same = 0;
-    for (int i = 0; i < f->nobjects; i++) {
-        struct job_object *o = &f->objects[i];
-        int rc = job_content(k->w->queue, l->pipeline, o->sha256, l->id, &o->same_as, err);
-        if (rc < 0)
-            return -1;
-        if (rc != 1)
-            o->same_as = 0;
-        for (int j = 0; j < i && !o->same_as; j++)
-            if (!f->objects[j].same_as && !memcmp(f->objects[j].sha256, o->sha256, sizeof o->sha256))
-                o->same_as = l->id;
-        same += o->same_as != 0;
-    }
-    return same;
-}
-
-/* The same without those objects, which then stand behind the others. */
-static int run_without(struct work *k, char **uris, int n, const struct part_known *known, struct job_object *same,
-                       struct err *err)
-{
-    struct feed *f = &k->done->feed;
-    char **rest = arena_alloc(&k->w->arena, (size_t)n * sizeof *rest);
-    int nrest = 0, nsame = 0;
-    if (!rest)
-        return err_nomem(err);
-    for (int i = 0; i < n; i++)
-        if (f->objects[i].same_as) {
-            same[nsame++] = f->objects[i];
-        } else {
-            f->objects[nrest] = f->objects[i];
-            rest[nrest++] = uris[i];
-        }
-    f->nobjects = nrest;
-    int rc = 0;
-    f->again = true;
-    if (nrest) {
-        rc = feed_run(f, rest, nrest, known, false, err);
-        rc = rc == 0 ? feed_unchanged(f, rest, err) : rc;
-    } else {
-        reader_result_clear(&f->result);
-    }
-    struct job_object *all = realloc(f->objects, (size_t)n * sizeof *all);
-    f->objects = all ? all : f->objects;
-    for (int i = 0; i < nsame; i++)
-        if (all)
-            all[f->nobjects++] = same[i];
-        else
-            feed_object_clear(&same[i]);
-    return rc < 0 || all ? rc : err_nomem(err);
-}
-
-static void discard(struct worker *w, const struct done *d);
-
-/* dedupe = content: what was loaded before is left out. */
-static int leave_out_same(struct work *k, char **uris, int n, const struct part_known *known, struct err *err)
-{
-    int same = same_objects(k, err);
-    if (same <= 0)
-        return same;
-    struct job_object *out = calloc((size_t)same, sizeof *out);
-    if (!out)
-        return err_nomem(err);
-    discard(k->w, k->done);
-    int rc = run_without(k, uris, n, known, out, err);
-    free(out);
-    if (rc == 0)
-        log_event(LOG_INFO, "objects with the content of others are left out", "job", k->done->lease.uid, "objects", log_num(same), NULL);
-    return rc;
-}
-
-/* on_new_column = add: what the run found is a column from now on, of this job and of all later ones. */
-static int add_columns(struct work *k, struct part_known *known, struct err *err)
-{
-    struct feed *f = &k->done->feed;
-    for (int i = 0; i < f->pipeline->nparts; i++) {
-        const char *name = f->pipeline->parts[i].name, *found = f->result.found[i].added;
-        AUTO(columns_clear) struct columns columns = { 0 };
-        if (!found)
-            continue;
-        if (columns_parse(&columns, found, err) < 0 || job_added_put(k->w->queue, name, &columns, k->done->lease.id, err) < 0)
-            return err_in(err, "new columns '%s'", found);
-        log_event(LOG_INFO, "columns added", "job", k->done->lease.uid, "pipeline", name, "columns", found, NULL);
-        free_charp(&known[i].added);
-        if (job_added_get(k->w->queue, name, &known[i].added, err) < 0)
-            return -1;
-    }
-    return 0;
-}
-
-static bool has_added(const struct reader_result *r)
-{
-    for (int i = 0; i < PIPELINE_PARTS_MAX; i++)
-        if (r->found[i].added)
-            return true;
-    return false;
-}
-
-/* Once, and again when there were columns to be added. One of the same name that another job brought meanwhile may make it a third time. */
-static int run(struct work *k, char **uris, int n, struct part_known *known, struct err *err)
-{
-    struct feed *f = &k->done->feed;
-    int rc = feed_run(f, uris, n, known, false, err);
-    for (int again = 0; rc < 0 && err->code == ERR_DRIFT && has_added(&f->result) && again < ADD_TRIES; again++) {
-        if (add_columns(k, known, err) < 0)
-            return -1;
-        discard(k->w, k->done);
-        f->again = true;
-        rc = feed_run(f, uris, n, known, false, err);
-    }
-    return rc;
 }
 
 /* What is kept with the job, and for the next one. */
@@ -398,7 +223,7 @@ static int work_job(struct work *k, struct arena *arena, struct err *err)
 {
     const struct lease *l = &k->done->lease;
     struct feed *f = &k->done->feed;
-    struct part_known known[PIPELINE_PARTS_MAX] = { 0 };
+    AUTO(attempt_clear) struct attempt a = { .feed = f, .queue = k->w->queue, .job = l->id };
     char **uris;
     int n;
     if (!(f->pipeline = config_pipeline(k->w->config, l->pipeline)))
@@ -411,18 +236,16 @@ static int work_job(struct work *k, struct arena *arena, struct err *err)
     if (replay < 0 || submission_uris(l->objects, l->params, f->pipeline, replay, arena, &uris, &n, err) < 0)
         return -1;
     k->stage = NULL; /* the feed knows better */
-    int rc = job_known(k, uris, known, err);
+    int rc = attempt_ask(&a, k->w->queue, err);
     if (rc == 0)
-        rc = run(k, uris, n, known, err);
+        rc = attempt_columns(&a, uris, err);
     if (rc == 0)
-        rc = feed_unchanged(f, uris, err);
+        rc = attempt_read(&a, uris, n, err);
     if (rc == 0 && f->sum)
-        rc = leave_out_same(k, uris, n, known, err);
+        rc = attempt_leave_out(&a, k->w->queue, uris, n, err);
     if (rc == 0)
-        rc = publish(k, known, err);
-    keep_found(k->done, known);
-    for (int i = 0; i < f->pipeline->nparts; i++)
-        part_known_clear(&known[i]);
+        rc = publish(k, &a, err);
+    keep_found(k->done, a.known);
     f->rejects = NULL; /* they go out of scope */
     return rc;
 }
@@ -438,17 +261,6 @@ static int64_t backoff_ms(const struct pipeline *p, const struct lease *l, const
         ms = max;
     ms = ms * 3 / 4 + (int64_t)(sys_random() % (uint64_t)(ms / 2 + 1)); /* a quarter up or down */
     return ms > e->retry_after_ms ? ms : e->retry_after_ms;
-}
-
-/* What the job says of event time, now that it is read. */
-static const struct job_event *event_of(struct done *d)
-{
-    const struct pipeline_counts *c = &d->feed.result.counts;
-    int64_t lateness = d->feed.pipeline->parts[0].allowed_lateness_ms * 1000;
-    d->event = (struct job_event){ .watermark = d->feed.watermark, .greatest = c->greatest, .reaches = EVENT_NONE, .late = (int64_t)c->late };
-    if (c->greatest != EVENT_NONE)
-        d->event.reaches = c->greatest - lateness;
-    return &d->event;
 }
 
 static void finish_fill(struct finish *f, struct done *d, const struct work *k, int rc, const struct err *err)
@@ -483,8 +295,10 @@ static void finish_fill(struct finish *f, struct done *d, const struct work *k, 
     };
     if (rc == 0)
         f->backoff_ms = d->feed.pipeline->backoff_ms;
-    if (rc == 0 && pipeline_has_events(d->feed.pipeline))
-        f->event = event_of(d);
+    if (rc == 0 && pipeline_has_events(d->feed.pipeline)) {
+        d->event = attempt_event(&d->feed);
+        f->event = &d->event;
+    }
     if (rc < 0) {
         f->err = *err;
         f->backoff_ms = backoff_ms(d->feed.pipeline, &d->lease, err);
@@ -539,16 +353,6 @@ static void done_clear(struct done *d)
     *d = (struct done){ 0 };
 }
 
-/* Remove what a failed attempt staged. Its folder is its own: whoever holds the job by now has another. */
-static void discard(struct worker *w, const struct done *d)
-{
-    const struct lease *l = &d->lease;
-    struct err err;
-    (void)sys_fault("worker-before-discard");
-    if (spool_discard(&w->spool, l->uid, l->token, l->token, &err) < 0)
-        log_error("a file stays in the spool until the next sweep", &err, "job", l->uid);
-}
-
 static void work_one(struct worker *w, int i)
 {
     struct done *d = &w->done[i];
@@ -581,7 +385,7 @@ static void work_one(struct worker *w, int i)
     arena_reset(&w->arena);
     int rc = work_job(&k, &w->arena, &err);
     if (rc < 0)
-        discard(w, d);
+        attempt_discard(&d->feed);
     finish_fill(&w->finishes[i], d, &k, rc, &err);
     d->worked = true;
     int64_t ms = sys_mono_ms() - started;
@@ -622,7 +426,7 @@ static int settle(struct worker *w, const struct done *except, struct lease *lea
             log_error("a file stays in the spool until the next sweep", &e, "job", of[i]->lease.uid);
         if (list[i].held_by_twin) {
             log_event(LOG_INFO, "another job has the same content under way; waiting for it", "job", of[i]->lease.uid, NULL);
-            discard(w, of[i]);
+            attempt_discard(&of[i]->feed);
         }
         done_clear(of[i]);
     }

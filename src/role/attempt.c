@@ -1,0 +1,257 @@
+/* Columns known ▸ objects read ▸ outputs described. See attempt.h. */
+#include "role/attempt.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/sys.h"
+#include "queue/drift.h"
+#include "role/outputs.h"
+
+enum { ADD_TRIES = 5 }; /* runs that find columns to add */
+
+void attempt_clear(struct attempt *a)
+{
+    for (int i = 0; i < PIPELINE_PARTS_MAX; i++)
+        part_known_clear(&a->known[i]);
+}
+
+/* ---- columns ---- */
+
+int attempt_ask(struct attempt *a, struct queue *q, struct err *err)
+{
+    const struct pipeline *p = a->feed->pipeline;
+    for (int i = 0; i < p->nparts; i++) {
+        const struct recipe *r = &p->parts[i];
+        struct part_known *known = &a->known[i];
+        if ((!r->columns.n && job_columns_get(q, r->name, &known->columns, err) < 0) || job_header_get(q, r->name, &known->header, err) < 0 ||
+            (r->on_new == ON_NEW_ADD && job_added_get(q, r->name, &known->added, err) < 0))
+            return -1;
+    }
+    return 0;
+}
+
+static bool lacks_columns(const struct attempt *a, int part)
+{
+    return !a->feed->pipeline->parts[part].columns.n && !a->known[part].columns;
+}
+
+/* Columns of a part that were found out are known from now on. *columns is taken where nobody keeps them. */
+static int know_columns(struct attempt *a, int part, char **columns, const char *uri, struct err *err)
+{
+    const struct recipe *r = &a->feed->pipeline->parts[part];
+    struct part_known *known = &a->known[part];
+    if (!*columns)
+        return err_set(err, ERR_INFER, "the first object has no member for '%s' to take columns from", r->name);
+    log_event(LOG_INFO, "columns inferred", "pipeline", r->name, "from",
+              r->infer == INFER_SAMPLE ? "a sample of the first member" : "the whole first member", "columns", *columns, NULL);
+    if (!a->queue) {
+        known->columns = *columns;
+        *columns = NULL;
+        return 0;
+    }
+    if (job_columns_set(a->queue, r->name, *columns, uri, err) < 0)
+        return -1;
+    return job_columns_get(a->queue, r->name, &known->columns, err) < 0 ? -1 : 0; /* another worker may have been first */
+}
+
+int attempt_columns(struct attempt *a, char *const *uris, struct err *err)
+{
+    struct feed *f = a->feed;
+    bool missing = false;
+    for (int i = 0; i < f->pipeline->nparts; i++)
+        missing |= lacks_columns(a, i);
+    if (!missing)
+        return 0;
+    if (f->rejects)
+        return err_set(err, ERR_INFER, "pipeline '%s' gives no columns, and rejects are nothing to take them from", f->pipeline->name);
+    if (feed_run(f, uris, 1, NULL, true, err) < 0)
+        return -1;
+    for (int i = 0; i < f->pipeline->nparts; i++)
+        if (lacks_columns(a, i) && know_columns(a, i, &f->result.inferred[i], uris[0], err) < 0)
+            return -1;
+    return 0;
+}
+
+/* Those that are found stand behind the ones that the part knows; one of the same name stays as it is. */
+static int add_for_itself(struct part_known *known, const struct columns *found, struct err *err)
+{
+    AUTO(columns_clear) struct columns all = { 0 };
+    AUTO(buf_clear) struct buf before = { 0 }, text = { 0 };
+    columns_print(found, &before);
+    if (before.failed)
+        return err_nomem(err);
+    if ((known->added && columns_parse(&all, known->added, err) < 0) || columns_extend(&all, before.p, err) < 0)
+        return -1;
+    columns_print(&all, &text);
+    if (text.failed)
+        return err_nomem(err);
+    free(known->added);
+    known->added = text.p;
+    text = (struct buf){ 0 };
+    return 0;
+}
+
+static int add_for_all(struct attempt *a, int part, const struct columns *found, struct err *err)
+{
+    const char *name = a->feed->pipeline->parts[part].name;
+    char *all = NULL;
+    if (job_added_put(a->queue, name, found, a->job, err) < 0 || job_added_get(a->queue, name, &all, err) < 0)
+        return -1;
+    free(a->known[part].added);
+    a->known[part].added = all;
+    return 0;
+}
+
+/* on_new_column = add: what the run found is a column from now on. Gives how many parts have some. */
+static int add_columns(struct attempt *a, struct err *err)
+{
+    int parts = 0;
+    for (int i = 0; i < a->feed->pipeline->nparts; i++) {
+        const char *found = a->feed->result.found[i].added;
+        AUTO(columns_clear) struct columns columns = { 0 };
+        if (!found)
+            continue;
+        if (columns_parse(&columns, found, err) < 0 ||
+            (a->queue ? add_for_all(a, i, &columns, err) : add_for_itself(&a->known[i], &columns, err)) < 0)
+            return err_in(err, "new columns '%s'", found);
+        log_event(LOG_INFO, "columns added", "job", a->feed->uid, "pipeline", a->feed->pipeline->parts[i].name, "columns", found, NULL);
+        parts++;
+    }
+    return parts;
+}
+
+/* ---- rows ---- */
+
+/* Once, and again when there were columns to be added. One of the same name that another job brought meanwhile may make it a third time. */
+int attempt_read(struct attempt *a, char *const *uris, int n, struct err *err)
+{
+    struct feed *f = a->feed;
+    int rc = feed_run(f, uris, n, a->known, false, err);
+    for (int again = 0; rc < 0 && err->code == ERR_DRIFT && again < ADD_TRIES; again++) {
+        struct err trouble;
+        int added = add_columns(a, &trouble);
+        if (added < 0)
+            *err = trouble;
+        if (added <= 0)
+            return -1;
+        attempt_discard(f);
+        f->again = true;
+        rc = feed_run(f, uris, n, a->known, false, err);
+    }
+    return rc < 0 ? -1 : feed_unchanged(f, uris, err);
+}
+
+/* ---- dedupe ---- */
+
+/* Which objects were loaded before, or come twice? Gives their number. */
+static int same_objects(struct attempt *a, struct queue *q, struct err *err)
+{
+    struct feed *f = a->feed;
+    int same = 0;
+    for (int i = 0; i < f->nobjects; i++) {
+        struct job_object *o = &f->objects[i];
+        int rc = q ? job_content(q, f->pipeline->name, o->sha256, a->job, &o->same_as, err) : 0;
+        if (rc < 0)
+            return -1;
+        if (rc != 1)
+            o->same_as = 0;
+        for (int j = 0; j < i && !o->same_as; j++)
+            if (!f->objects[j].same_as && !memcmp(f->objects[j].sha256, o->sha256, sizeof o->sha256))
+                o->same_as = a->job;
+        same += o->same_as != 0;
+    }
+    return same;
+}
+
+static int read_rest(struct attempt *a, char *const *rest, int n, struct err *err)
+{
+    struct feed *f = a->feed;
+    f->again = true;
+    if (n)
+        return feed_run(f, rest, n, a->known, false, err) < 0 ? -1 : feed_unchanged(f, rest, err);
+    reader_result_clear(&f->result);
+    f->result.counts.greatest = EVENT_NONE;
+    return 0;
+}
+
+/* Once more without those that are the same, which then stand behind the others. rest, same: room for all of them. */
+static int read_without_same(struct attempt *a, char *const *uris, int n, char **rest, struct job_object *same, struct err *err)
+{
+    struct feed *f = a->feed;
+    int nrest = 0, nsame = 0;
+    for (int i = 0; i < n; i++)
+        if (f->objects[i].same_as) {
+            same[nsame++] = f->objects[i];
+        } else {
+            f->objects[nrest] = f->objects[i];
+            rest[nrest++] = uris[i];
+        }
+    f->nobjects = nrest;
+    int rc = read_rest(a, rest, nrest, err);
+    struct job_object *all = realloc(f->objects, (size_t)n * sizeof *all);
+    f->objects = all ? all : f->objects;
+    for (int i = 0; i < nsame; i++)
+        if (all)
+            all[f->nobjects++] = same[i];
+        else
+            feed_object_clear(&same[i]);
+    return rc < 0 || all ? rc : err_nomem(err);
+}
+
+int attempt_leave_out(struct attempt *a, struct queue *q, char *const *uris, int n, struct err *err)
+{
+    int same = same_objects(a, q, err);
+    if (same <= 0)
+        return same;
+    attempt_discard(a->feed);
+    char **rest = calloc((size_t)n, sizeof *rest);
+    struct job_object *out = calloc((size_t)n, sizeof *out);
+    int rc = rest && out ? read_without_same(a, uris, n, rest, out, err) : err_nomem(err);
+    free(rest);
+    free(out);
+    if (rc == 0)
+        log_event(LOG_INFO, "objects with the content of others are left out", "job", a->feed->uid, "objects", log_num(same), NULL);
+    return rc;
+}
+
+/* ---- what came of it ---- */
+
+int attempt_outputs(struct attempt *a, struct spool_file files[PIPELINE_PARTS_MAX + 1], struct err *err)
+{
+    const struct pipeline *p = a->feed->pipeline;
+    struct reader_result *r = &a->feed->result;
+    int n = 0;
+    for (int i = 0; i < r->noutputs; i++) {
+        struct output *o = &r->outputs[i];
+        if (o->in_file)
+            files[n++] = (struct spool_file){ o->number, -1, o->ext };
+        if (o->kind != OUTPUT_ROWS)
+            continue;
+        if (o->number >= p->nparts)
+            return err_set(err, ERR_READER_CRASHED, "the reader made output %d of %d parts", o->number, p->nparts);
+        const struct recipe *recipe = &p->parts[o->number];
+        if (output_spec_set(o, recipe, a->known[recipe->takes_late ? recipe->late_part : o->number].added, err) < 0)
+            return -1;
+    }
+    return n;
+}
+
+void attempt_discard(const struct feed *f)
+{
+    struct err err;
+    (void)sys_fault("worker-before-discard");
+    if (spool_discard(f->spool, f->uid, f->token, f->token, &err) < 0)
+        log_error("a file stays in the spool until the next sweep", &err, "job", f->uid);
+}
+
+struct job_event attempt_event(const struct feed *f)
+{
+    const struct pipeline_counts *c = &f->result.counts;
+    struct job_event e = { .watermark = f->watermark, .greatest = c->greatest, .reaches = EVENT_NONE, .late = (int64_t)c->late };
+    if (c->greatest != EVENT_NONE)
+        e.reaches = c->greatest - f->pipeline->parts[0].allowed_lateness_ms * 1000;
+    return e;
+}
