@@ -213,4 +213,64 @@ INI
 else
     skip "PostgreSQL: ${why:-built without it}" 5
 fi
+
+# ---- MariaDB: where nothing has to be made ----
+if grep -q '^#define HAVE_LIBMARIADB 1' "$builddir/config.h" && try_service mariadb; then
+    new_site <<INI
+$(my_remote)
+[pipeline orders]
+columns = id:integer!, name, amount:decimal(2)
+table   = my.orders
+mode    = upsert
+key     = id
+max_rejects = 10
+on_new_column = add
+[pipeline whole]
+columns = id:integer!, name, amount:decimal(2)
+table   = my.orders
+mode    = replace
+[pipeline kept]
+columns = id:integer!, name
+table   = my.kept
+undo    = 1d
+[pipeline past]
+columns = id:integer!, name, amount:decimal(2)
+table   = my.past
+mode    = history
+key     = id
+[pipeline after]
+columns = id:integer!, name, amount:decimal(2)
+table   = my.orders
+after_load = UPDATE orders SET name = ''
+INI
+    traces() { # of all tables
+        for table in $(my 'SHOW TABLES'); do my "SELECT * FROM $table ORDER BY 1, 2"; done
+        my "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = database() ORDER BY 1, 2"
+        find "$site" "$TMPDIR" -type f ! -size 0 ! -name '*-lock' ! -name '*-shm' -exec md5sum {} + | sort -k 2
+    }
+    unasked() { # NAME PIPELINE FILE WHY
+        local was
+        was=$(traces)
+        rehearse "$2" "$3"
+        like "MariaDB: $1" "$? $(said) $(jq -r .why_not "$work/out")" "^0 \\[true,[0-9],[0-9],[0-9],null\\] .*$4.* cannot take back"
+        is '... nothing is made' "$(traces)" "$was"
+    }
+    unasked 'no ledger' orders "$work/one.csv" 'make the ledger'
+    qetlctl init >/dev/null
+    unasked 'no table' orders "$work/one.csv" 'make the table'
+    qetlctl --json run orders "$work/one.csv" >/dev/null 2>&1
+    unasked 'no table for undo' kept "$work/new.csv" 'make the table for undo'
+    printf 'id,name,amount,more\n1,Ann,5,x\n' >"$work/more.csv"
+    unasked 'a new column' orders "$work/more.csv" "get the column 'more'"
+    compare 'MariaDB: an upsert' orders "$work/two.csv"
+    compare 'MariaDB: a replaced table' whole "$work/one.csv"
+    qetlctl --json run past "$work/two.csv" >/dev/null 2>&1
+    compare 'MariaDB: history' past "$work/one.csv"
+    was=$(traces)
+    rehearse after "$work/two.csv"
+    like 'MariaDB: after_load' "$? $(said) $(jq -r .why_not "$work/out")" '^0 \[true,4,4,0,null\] .*what after_load does'
+    is '... is not run' "$(traces)" "$was"
+else
+    skip "MariaDB: ${why:-built without it}" 16
+fi
 done_testing

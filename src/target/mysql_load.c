@@ -107,6 +107,19 @@ int mysql_target_begin(struct target_conn *c, struct err *err)
     return rc < 0 ? err_in(err, "target '%s'", c->tables.cfg->name) : 0;
 }
 
+/* DDL would end the transaction: only what is there can be rehearsed. */
+int mysql_target_rehearse(struct target_conn *c, struct err *err)
+{
+    int64_t there;
+    c->tables.rehearses = true;
+    c->undo.prune_mono_ms = INT64_MAX; /* what is expired stays for a loader */
+    int rc = my_numbers(c->my, "SELECT 1 FROM information_schema.columns WHERE table_schema = database() AND table_name = 'qetl_load'"
+                               " AND column_name = 'undone_at'", "look for the ledger", 1, &there, err);
+    if (rc == 0)
+        rc = err_set(err, ERR_TARGET, "it would make the ledger qetl_load, which this server cannot take back");
+    return rc < 0 ? err_in(err, "target '%s'", c->tables.cfg->name) : mysql_target_begin(c, err);
+}
+
 int mysql_target_add_columns(struct target_conn *c, const struct load_job *job, struct err *err)
 {
     for (int i = 0; i < job->noutputs; i++)
@@ -414,6 +427,8 @@ static const struct server my_server = {
 
 int mysql_target_load_job(struct target_conn *c, struct load_job *job, struct err *err)
 {
+    if (c->tables.rehearses && job->after_load) /* a procedure in it could end the transaction */
+        return err_set(err, ERR_TARGET, "what after_load does cannot be taken back for sure on this server");
     return server_load_job(&my_server, c, job, err);
 }
 

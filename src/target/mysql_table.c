@@ -33,6 +33,7 @@ struct draft {
     struct my_table *t;
     struct description d;
     int *at; /* of each staged column: its place in d.v */
+    bool rehearses;
 };
 
 static void step_clear(struct my_step *steps)
@@ -109,6 +110,8 @@ static void table_sql(struct buf *sql, const struct table_spec *spec, const char
 int my_make(const struct my_tables *tables, const char *sql, const char *what, struct err *err)
 {
     MYSQL *my;
+    if (tables->rehearses)
+        return err_set(err, ERR_TARGET, "it would %s, which this server cannot take back", what);
     if (my_connect(&my, tables->config, tables->cfg, false, err) < 0)
         return -1;
     int rc = my_run(my, sql, what, err);
@@ -194,6 +197,8 @@ static int match_column(const struct draft *f, int i, struct err *err)
     const struct column *c = &f->spec->columns->v[i];
     AUTO(buf_clear) struct buf add = { 0 };
     if ((f->at[i] = place_of(&f->d, c->name)) < 0) {
+        if (f->rehearses && c->added)
+            return err_set(err, ERR_TARGET, "table '%s' would get the column '%s', which this server cannot take back", f->spec->name, c->name);
         my_name(&add, c->name);
         buf_addc(&add, ' ');
         mysql_type(&add, c, false);
@@ -739,7 +744,8 @@ struct looking {
 static int look(void *arg, void *table, const struct table_spec *spec, struct err *err)
 {
     struct looking *l = arg;
-    struct draft f = { .my = l->my, .spec = spec, .t = table, .at = calloc((size_t)spec->columns->n, sizeof(int)) };
+    struct draft f = { .my = l->my, .spec = spec, .t = table, .at = calloc((size_t)spec->columns->n, sizeof(int)),
+                       .rehearses = l->tables->rehearses };
     int rc = f.at ? draft_table(l->tables, &f, err) : err_nomem(err);
     free(f.at);
     free(f.d.v);

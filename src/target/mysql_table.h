@@ -37,6 +37,7 @@ struct my_tables {
     const struct config *config; /* borrowed: for the connection that makes tables */
     const struct target_config *cfg;
     struct server_tables known;
+    bool rehearses; /* nothing is made: what would have to be is trouble (target), and no fault of the job */
 };
 
 /* on_new_column = add: the table of the output gets the columns that it lacks. Outside of a transaction, because DDL ends one. What the
