@@ -22,6 +22,17 @@ TEST(mem, slices_compare_without_case_in_ascii_only_and_to_the_end)
     CHECK(!str_eq_nocase(
         STR("a["), STR("a{"))); /* 0x5b and 0x7b differ in the letter bit, but are no letters */
     CHECK(!str_eq_nocase(STR("\xc4"), STR("\xe4")));
+    for (int c = 0; c < 256; c++) /* in eights and in the rest behind them */
+        for (int d = 0; d < 256; d++)
+            for (size_t at = 0; at < 11; at += 5) {
+                char one[11], two[11];
+                memset(one, 'x', sizeof one);
+                memset(two, 'X', sizeof two);
+                one[at] = (char)c;
+                two[at] = (char)d;
+                bool same = c == d || (c >= 'A' && c <= 'Z' && d == c + 32) || (d >= 'A' && d <= 'Z' && c == d + 32);
+                CHECK_EQ(str_eq_nocase((struct str){ one, 11 }, (struct str){ two, 11 }), same);
+            }
     CHECK(!str_eq_nocase(STR("a\0b"), STR("a\0c"))); /* a NUL does not end a slice */
     CHECK(str_eq_nocase((struct str){ NULL, 0 }, STR("")));
 }
