@@ -119,7 +119,41 @@ is 'orders and items are loaded by one job' "$(sql 'SELECT * FROM orders'; sql '
 1|A1|2
 1|B7|1'
 is '... and the books close' "$(counts 1)" '[2,2,4,0,0]'
-site=$main QETL_CONFIG=$main/qetl.ini
+
+# ---- orders and customers in one zip: the ini of doc/sql.md, orders first, customers in two members ----
+sed -n '/^### Join with another table of the same job/,/^## /p' "$srcdir/doc/sql.md" | awk '/^```/ { inside = $0 == "```ini"; next } inside' >"$work/page.ini"
+ok 'doc/sql.md has an ini for it' test -s "$work/page.ini"
+sed -i 's/^member *= customers.csv/member = customers*.csv/; s/^\[pipeline shop\]/&\nmax_rejects = 9/' "$work/page.ini"
+new_site <"$work/page.ini"
+ok '... that is good' qetlctl check
+mkdir "$work/shop"
+printf 'id,customer_id,amount\n1,7,9.50\n2,8,1\n3,7,2.25\nx,7,1\n4,5,3\n' >"$work/shop/orders.csv"
+printf 'id,name,country\n7,Ann,SE\n5,Eve,NO\n' >"$work/shop/customers.csv"
+printf 'id,name,country\n9,Bo,DK\n5,Eva,FI\n' >"$work/shop/customers2.csv"
+(cd "$work/shop" && bsdtar -c --format=zip -f ../shop.zip orders.csv customers.csv customers2.csv)
+joined='1|9.5|SE
+2|1|
+3|2.25|SE
+4|3|FI'
+qetlctl --json submit shop "$work/shop.zip" --dry-run >"$work/out"
+is 'a rehearsal joins, too' "$(jq -c '[.ok, .rows_read, .rows_staged, .rows_rejected, .would.inserted], (.tables[] | select(.table == "warehouse.orders").sample | map([.id, .country]))' "$work/out")" \
+    '[true,9,8,1,7]
+[[1,"SE"],[2,null],[3,"SE"],[4,"FI"]]'
+qetlctl run shop "$work/shop.zip" >"$work/out"
+is 'orders find the customers that come behind them in the zip' "$(sql 'SELECT * FROM orders ORDER BY id')" "$joined"
+is '... which are loaded by the same job' "$(sql 'SELECT * FROM customers')" '5|Eva|FI
+7|Ann|SE
+9|Bo|DK'
+is '... and the books close' "$(counts 1)" '[9,0,8,1,0]'
+is '... and nothing is left in the spool' "$(find "$site/spool" -type f | wc -l)" 0
+is 'a reject of the part that waited has its place' "$(qetlctl --json rejects 1 | jq -c '.rejects[] | [.table, .member, .line, .row]')" '["warehouse.orders","orders.csv",5,"x,7,1"]'
+qetlctl rejects replay 1 >"$work/out" 2>&1 && rc=0 || rc=$?
+like '... and is not read again without the others' "$rc $(cat "$work/out")" '^1 .*none of the 1 rejects of job 1 .* could be read again'
+bsdtar -c --format=zip -C "$work/shop" -f "$work/alone.zip" orders.csv
+qetlctl run shop "$work/alone.zip" >"$work/out"
+is 'without a member of the others their table is empty' "$(sql 'SELECT count(*), count(country) FROM orders')" '8|3'
+site=$main
+export QETL_CONFIG=$main/qetl.ini
 
 # ---- a sort that no memory holds ----
 awk 'BEGIN { print "n,t"; for (i = 0; i < 300000; i++) printf "%d,%0200d\n", i, (i * 7919) % 300000 }' >"$work/sort.csv"

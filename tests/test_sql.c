@@ -734,6 +734,173 @@ TEST(lookup, its_memory_has_a_bound)
           "look-ups may take 32");
 }
 
+/* ---- rows of other parts ---- */
+
+/* Orders look up their customers, which may come behind them, in another object, or not at all. */
+#define CUSTOMERS(keys) "[pipeline p.customers]\nmember = c*.csv\ntable = w.customers\ncolumns = id:integer!, name, since:date, credit:decimal(2)\n" keys
+#define SHOP(keys, transform) "[pipeline p]\nmax_rejects = 9\n[pipeline p.orders]\nmember = o*.csv\ntable = w.orders\n" \
+                              "columns = id:integer!, customer:integer, n:integer\nlookup_parts = customers\n" transform CUSTOMERS(keys)
+#define JOINED "transform = SELECT o.id, c.name, c.since, c.credit FROM input o LEFT JOIN customers c ON c.id = o.customer ORDER BY o.id\n"
+static const char o_csv[] = "id,customer,n\n1,7,1\n2,9,2\n3,8,3\n", c_csv[] = "id,name,since,credit\n7,Ann,2026-01-01,1.50\n8,\"B, ob\",,0.10\n";
+
+static void shop_gives(const char *ini, const char *o1, const char *c1, const char *c2, const char *rows)
+{
+    struct outcome o = RUN(ini, "file:///in/o.csv", o1, "file:///in/c1.csv", c1, "file:///in/c2.csv", c2);
+    CHECK_OK(o.rc, o.err);
+    CHECK_STR(o.rows, rows);
+    check_books(&o);
+    outcome_clear(&o);
+}
+
+TEST(lookup_parts, rows_of_a_part_that_comes_later_can_be_joined)
+{
+    shop_gives(SHOP("", JOINED), o_csv, c_csv, "id,name,since,credit\n9,Cy,2026-02-02,3\n",
+               "id,name,since,credit\n1,Ann,2026-01-01,1.50\n2,Cy,2026-02-02,3.00\n3,\"B, ob\",,0.10\n");
+    shop_gives(SHOP("key = id\n", "where = customer IN (SELECT id FROM customers)\ncompute = name = (SELECT upper(name) FROM customers c WHERE c.id = input.customer)\n"),
+               o_csv, c_csv, "", "id,customer,n,name\n1,7,1,ANN\n3,8,3,\"B, OB\"\n");
+}
+
+TEST(lookup_parts, a_part_without_rows_is_an_empty_table)
+{
+    shop_gives(SHOP("", JOINED), o_csv, "", "id,name,since,credit\n", "id,name,since,credit\n1,,,\n2,,,\n3,,,\n");
+    shop_gives(SHOP("", JOINED), "id,customer,n\n", c_csv, "", "");
+}
+
+TEST(lookup_parts, the_rows_are_those_that_the_part_stages)
+{
+    struct outcome o = RUN(SHOP("where = id <> 8\ncompute = loud = upper(name)\n", "transform = SELECT o.id, c.loud FROM input o JOIN customers c ON c.id = o.customer\n"),
+                           "file:///in/o.csv", o_csv, "file:///in/c.csv", "id,name,since,credit\n7,Ann,,\n8,Bob,,\n9,Cy,1-1-1,\n");
+    CHECK_OK(o.rc, o.err);
+    CHECK_STR(o.rows, "id,loud\n1,ANN\n");
+    CHECK_EQ(o.counts.rejected, 1);
+    check_books(&o);
+    outcome_clear(&o);
+}
+
+TEST(lookup_parts, of_each_key_there_is_the_row_that_counts)
+{
+#define TWICE "id,name,since,credit\n7,new,2026-02-01,\n7,old,2026-01-01,\n8,a,,\n8,b,2026-01-01,\n9,c,2026-01-01,\n9,d,,\n"
+    static const struct {
+        const char *keys, *names; /* of the customers of order 1, 2 and 3 */
+        int rows;
+    } cases[] = { { "mode = upsert\nkey = id\n", "(1,'old'), (2,'d'), (3,'b')", 3 },
+                  { "mode = history\nkey = id\n", "(1,'old'), (2,'d'), (3,'b')", 3 },
+                  { "mode = upsert\nkey = id\nversion = since\n", "(1,'new'), (2,'c'), (3,'b')", 3 },
+                  { "mode = insert_ignore\nkey = id\n", "(1,'new'), (2,'c'), (3,'a')", 3 },
+                  { "key = id\n", "(1,'new'), (1,'old'), (2,'c'), (2,'d'), (3,'a'), (3,'b')", 6 } }; /* the table judges */
+    for (size_t i = 0; i < COUNT_OF(cases) * 2; i++) {
+        AUTO(buf_clear) struct buf ini = { 0 };
+        buf_addf(&ini, "[target s]\nurl = sqlite:///tmp/s.db\n[pipeline p]\n[pipeline p.orders]\nmember = o*\ntable = s.orders\ncolumns = id:integer, customer:integer\n"
+                 "lookup_parts = customers\ntransform = SELECT o.id FROM input o JOIN customers c ON c.id = o.customer WHERE %s (o.id, c.name) IN (VALUES %s)\n"
+                 "[pipeline p.customers]\nmember = c*\ntable = s.customers\ncolumns = id:integer!, name, since:date, credit\n%s",
+                 i % 2 ? "NOT" : "", cases[i / 2].names, cases[i / 2].keys);
+        struct outcome o = RUN(ini.p, "file:///in/o.csv", o_csv, "file:///in/c.csv", TWICE);
+        CHECK_OK(o.rc, o.err);
+        CHECK_EQ(o.outputs[0].rows, i % 2 ? 0 : cases[i / 2].rows);
+        outcome_clear(&o);
+    }
+}
+
+TEST(lookup_parts, several_parts_read_one_and_one_reads_several)
+{
+    struct outcome o = RUN("[pipeline p]\n[pipeline p.top]\nmember = o*.csv\ntable = w.top\ncolumns = id:integer!, customer:integer, n:integer\n"
+                           "lookup_parts = sums, customers\nwhere = n > 1\n"
+                           "transform = SELECT o.id, s.name, s.sum, c.credit FROM input o JOIN sums s ON s.customer = o.customer JOIN customers c ON c.id = s.customer "
+                           "ORDER BY 1\n"
+                           "[pipeline p.sums]\nfrom = raw\ntable = w.sums\nlookup_parts = customers\noutput = customer:integer, name, sum:integer\n"
+                           "transform = SELECT customer, max(name) AS name, sum(n) AS sum FROM input JOIN customers c ON c.id = customer GROUP BY customer\n"
+                           CUSTOMERS("") "[pipeline p.raw]\nmember = r*.csv\ntable = w.raw\ncolumns = customer:integer, n:integer\n",
+                           "file:///in/r.csv", "customer,n\n7,1\n8,2\n7,3\n", "file:///in/o.csv", "id,customer,n\n1,7,1\n2,7,2\n3,8,3\n", "file:///in/c.csv", c_csv);
+    CHECK_OK(o.rc, o.err);
+    CHECK_EQ(o.noutputs, 4);
+    CHECK_STR(o.rows, "id,name,sum,credit\n2,Ann,4,1.50\n3,\"B, ob\",2,0.10\n");
+    check_books(&o);
+    outcome_clear(&o);
+}
+
+TEST(lookup_parts, a_refused_row_has_its_place_and_stays_refused)
+{
+    static const char *const ini = SHOP("", "compute = late:integer! = (SELECT name FROM customers c WHERE c.id = input.customer)\n");
+    struct outcome o = RUN(ini, "file:///in/o.csv", "id,customer,n\nx,7,1\n5,7,2\n", "file:///in/c.csv", c_csv);
+    CHECK_OK(o.rc, o.err);
+    CHECK_EQ(o.counts.rejected, 2);
+    CHECK_HAS(o.rejects, "{\"context\":null}\n{\"table\":\"w.orders\",\"reason\":\"not-integer\"");
+    CHECK_HAS(o.rejects, "\"column\":\"late\",\"value\":\"Ann\",\"object\":\"file:///in/o.csv\",\"member\":\"o.csv\",\"line\":3,\"offset\":20,\"row\":\"5,7,2\"");
+    check_books(&o);
+    outcome_clear(&o);
+    o = RUN(ini, "rejects:U", "{\"context\":{\"part\":\"p.orders\",\"format\":\"csv\",\"encoding\":\"utf-8\",\"delimiter\":\",\",\"header\":\"id,customer,n\","
+                              "\"refresh\":false}}\n{\"table\":\"w.orders\",\"reason\":\"range\",\"message\":\"m\",\"column\":null,\"value\":\"\",\"object\":\"o\",\"member\":"
+                              "\"o.csv\",\"line\":2,\"offset\":20,\"row\":\"1,7,1\"}\n"); /* from before lookup_parts was there */
+    CHECK_OK(o.rc, o.err);
+    CHECK_EQ(o.counts.staged, 0);
+    CHECK_EQ(o.counts.rejected, 1);
+    outcome_clear(&o);
+}
+
+TEST(lookup_parts, an_error_on_a_row_that_waited_names_object_and_member)
+{
+    struct outcome o = RUN(SHOP("", "where = n + (SELECT abs(-9223372036854775807 - 1) FROM customers WHERE id = customer) > 0\n"), "file:///in/o.csv", o_csv,
+                           "file:///in/c.csv", c_csv);
+    CHECK_EQ(o.rc, -1);
+    CHECK_HAS(o.err.msg, "file:///in/o.csv: member 'o.csv': where: line 2: integer overflow");
+}
+
+/* Orders, more than stay in memory, in front of twice as many customers. */
+static struct outcome many(const char *scratch)
+{
+    AUTO(buf_clear) struct buf ini = { 0 }, left = { 0 }, right = { 0 };
+    enum { MANY = 20000 };
+    buf_addf(&ini, "[limits]\nmemory = 64M\nscratch = %s\n[pipeline p]\nmax_rejects = 1\n[pipeline p.o]\nmember = o*\ntable = w.o\ncolumns = id:integer, k\n"
+             "lookup_parts = c\noutput = n:integer, sum:integer\ntransform = SELECT count(*) AS n, sum(c.v - id) AS sum FROM input JOIN c ON c.k = input.k\n"
+             "[pipeline p.c]\nmember = c*\ntable = w.c\ncolumns = k, v:integer\nkey = k\n", scratch);
+    buf_adds(&left, "id,k\n");
+    buf_adds(&right, "k,v\n");
+    for (int i = 0; i < MANY; i++) {
+        if (i % 2)
+            buf_addf(&left, "%d,%0200d\n", i, i);
+        buf_addf(&right, "%0200d,%d\n", MANY - 1 - i, MANY - i);
+    }
+    return RUN(ini.p, "file:///in/o.csv", left.p, "file:///in/c.csv", right.p);
+}
+
+TEST(lookup_parts, what_no_memory_holds_goes_to_scratch_files)
+{
+    scratches = 0;
+    struct outcome o = many("1G");
+    CHECK_OK(o.rc, o.err);
+    CHECK_STR(o.rows, "n,sum\n10000,10000\n");
+    CHECK(scratches >= 2);
+    outcome_clear(&o);
+}
+
+TEST(lookup_parts, scratch_files_have_a_limit_and_a_full_disk_is_told)
+{
+    struct outcome o = many("1M");
+    CHECK_EQ(o.err.code, ERR_LIMIT);
+    CHECK_HAS(o.err.msg, "rows that wait for those of lookup_parts take more than 1.0 MiB");
+    o = many("6M"); /* enough for those that wait, and not for the table of the others */
+    CHECK_EQ(o.err.code, ERR_LIMIT);
+    CHECK_HAS(o.err.msg, "rows of part 'c' for 'p.o': it keeps more than 6.0 MiB in scratch files");
+    scratch_fail = 1;
+    o = many("1G");
+    scratch_fail = 0;
+    CHECK_EQ(o.err.code, ERR_DISK_FULL);
+}
+
+TEST(lookup_parts, a_job_given_up_in_the_middle_lets_go)
+{
+    struct outcome o = RUN(SHOP("", JOINED), "file:///in/o.csv", o_csv, "file:///in/c.csv", "id,name\n");
+    CHECK_EQ(o.rc, -1);
+    CHECK_STR(err_name(o.err.code), "header");
+}
+
+TEST(lookup_parts, a_part_that_is_not_named_is_told_of)
+{
+    fails("[pipeline p]\n[pipeline p.o]\ncolumns = id:integer\ntable = w.o\nwhere = id IN (SELECT id FROM c)\n"
+          "[pipeline p.c]\ncolumns = id:integer\ntable = w.c\n", "id\n1\n", ERR_SQL,
+          "no such table: c; it is another part of this pipeline: name it in lookup_parts");
+}
+
 /* ---- what check tells ---- */
 
 static void checked(const char *ini, const char *place, const char *key, const char *message)

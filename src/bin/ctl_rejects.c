@@ -667,7 +667,7 @@ static int64_t replay_survey(struct refused *r, const struct pipeline *p)
     if (!whole)
         return err_set(err, ERR_STATE, "none of the %" PRId64 " rejects of job %" PRId64 " is kept so that it could be read again", cut, r->id);
     if (cut)
-        fprintf(stderr, "qetlctl: %" PRId64 " of the rows cannot be read again, for they are not kept whole; they will be rejects of the new job\n",
+        fprintf(stderr, "qetlctl: %" PRId64 " of the rows cannot be read again alone; they will be rejects of the new job\n",
                 cut);
     return whole;
 }

@@ -126,6 +126,9 @@ struct recipe {
     char *place;    /* FILE:LINE of mode=, or of the section without one: for faults found later */
     char *from;     /* name of the part whose rows this one gets, instead of members of its own; or NULL */
     int from_part;  /* its place among the pipeline's parts; of one without from: -1 */
+    char **lookup_parts; /* names of other parts whose rows its SQL can read as tables */
+    int nlookup_parts;
+    unsigned reads; /* the same: bit k is part k of the pipeline; there are no circles */
     char *member;   /* globs separated by commas, or NULL: every member */
     char *format;   /* "csv", "tsv", "json", "jsonl", or "auto" */
     char delimiter; /* 0: by format (',' or tab) or found out when format = auto */
@@ -300,6 +303,12 @@ static inline const struct columns *recipe_output(const struct recipe *r, const 
 {
     return r->output.n ? &r->output : read;
 }
+/* Its name within the pipeline: what stands behind the dot; of a pipeline without parts its own. */
+static inline const char *recipe_part(const struct recipe *r)
+{
+    const char *dot = strchr(r->name, '.');
+    return dot ? dot + 1 : r->name;
+}
 /* Has any of its tables an event time? */
 static inline bool pipeline_has_events(const struct pipeline *p)
 {
@@ -308,6 +317,8 @@ static inline bool pipeline_has_events(const struct pipeline *p)
             return true;
     return false;
 }
+/* The parts so that each stands behind those whose rows its SQL reads, and one of late rows behind the part whose they are. */
+void pipeline_order(const struct pipeline *p, int order[CONFIG_PARTS_MAX]);
 /* Does the scanner look at it by itself? Then its source is a pattern (io/pattern.h), and no template of parameters. */
 static inline bool recipe_is_message(const struct recipe *r)
 {

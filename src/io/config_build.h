@@ -49,7 +49,8 @@ void build_check_enrich(struct build *b, int i); /* i: the section; before the p
 void build_check_lookup(struct build *b, int i);
 void build_check_recipe(struct build *b, int i);
 void build_check_pipeline(struct build *b, int i);
-void build_bind_late(struct build *b, int i); /* behind the recipes */
+void build_check_order(struct build *b, int i); /* these two behind the recipes */
+void build_bind_late(struct build *b, int i);
 
 /* What a target is by its url, in the flags of keys; all of them where the url is not known: that is a fault of its own. */
 unsigned build_target_kind(const struct target_config *t);

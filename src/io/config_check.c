@@ -80,8 +80,10 @@ void build_check(struct build *b)
             build_check_recipe(b, i);
     }
     for (int i = 0; i < b->ini.nsections && !build_failed(b); i++)
-        if (b->bound[i].def == &section_defs[AT_PIPELINE] && b->bound[i].object)
+        if (b->bound[i].def == &section_defs[AT_PIPELINE] && b->bound[i].object) {
+            build_check_order(b, i);
             build_bind_late(b, i);
+        }
     if (worker >= 0 && b->c->heartbeat_ms > b->c->lease_ms / 2)
         build_fault(b, worker, build_given(b, worker, "heartbeat") ? "heartbeat" : "lease",
                     "expected heartbeat to be at most half of lease");

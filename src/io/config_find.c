@@ -48,6 +48,24 @@ const struct pipeline *config_stream(const struct config *c, const char *name, s
     return NULL;
 }
 
+/* Bits of the parts that must be there before part i. */
+static unsigned part_needs(const struct recipe *r)
+{
+    return r->takes_late ? 1u << r->late_part : r->reads;
+}
+
+void pipeline_order(const struct pipeline *p, int order[CONFIG_PARTS_MAX])
+{
+    unsigned done = 0;
+    for (int n = 0; n < p->nparts;)
+        for (int i = 0; i < p->nparts; i++) {
+            if (done >> i & 1 || part_needs(&p->parts[i]) & ~done)
+                continue;
+            done |= 1u << i;
+            order[n++] = i;
+        }
+}
+
 const char *config_target_name(const void *c, int i)
 {
     return i < ((const struct config *)c)->ntargets ? ((const struct config *)c)->targets[i].name

@@ -249,6 +249,39 @@ void build_check_pipeline(struct build *b, int i)
                 check_shared(b, i, &p->parts[j], &p->parts[k]);
 }
 
+/* One of the parts whose bits are set. */
+static int any_of(unsigned parts)
+{
+    int i = 0;
+    while (!(parts >> i & 1))
+        i++;
+    return i;
+}
+
+/* No part reads, by whatever way, its own rows: of two that wait for each other neither would ever begin. */
+void build_check_order(struct build *b, int i)
+{
+    const struct pipeline *p = b->bound[i].pipeline;
+    unsigned left = (1u << p->nparts) - 1, before;
+    int at = 0, section = 0;
+    do {
+        before = left;
+        for (int k = 0; k < p->nparts; k++)
+            if (!(p->parts[k].reads & left))
+                left &= ~(1u << k);
+    } while (left != before);
+    if (!left || build_failed(b))
+        return;
+    at = any_of(left);
+    for (int k = 0; k < p->nparts; k++) /* so far that it is in the circle, and not only before it */
+        at = any_of(p->parts[at].reads & left);
+    int next = any_of(p->parts[at].reads & left);
+    while (b->bound[section].recipe != &p->parts[at])
+        section++;
+    build_fault(b, section, "lookup_parts", "parts '%s' and '%s' would wait for each other: one of them has to be there first", p->parts[at].name,
+                p->parts[next].name);
+}
+
 /* The late rows of a part, where they have a table of their own, are those of a part behind all others that has no members. */
 void build_bind_late(struct build *b, int i)
 {

@@ -383,6 +383,16 @@ static void check_program_columns(struct build *b, int i)
         build_fault(b, i, "on_new_column", "expected ignore or fail beside command: to add a column a job is read twice");
 }
 
+/* The place of a part among those of its pipeline, by what stands behind the dot; -1: there is none. */
+static int part_find(const struct bound *own, const char *name)
+{
+    const struct pipeline *p = own->pipeline;
+    for (int k = 0; own->part && k < p->nparts; k++)
+        if (p->parts[k].name && !strcmp(p->parts[k].name + strlen(own->name) + 1, name))
+            return k;
+    return -1;
+}
+
 /* A part that gets the rows of another one has its columns. */
 static void check_from(struct build *b, int i, struct recipe *r)
 {
@@ -393,9 +403,9 @@ static void check_from(struct build *b, int i, struct recipe *r)
         return;
     if (!own->part)
         build_fault(b, i, "from", "belongs in a [pipeline %s.PART]: it names another part", own->name);
-    for (int k = 0; own->part && k < p->nparts; k++)
-        if (p->parts[k].name && !strcmp(p->parts[k].name + strlen(own->name) + 1, r->from) && !p->parts[k].from)
-            r->from_part = k;
+    int k = part_find(own, r->from);
+    if (k >= 0 && !p->parts[k].from)
+        r->from_part = k;
     if (own->part && r->from_part < 0)
         build_fault(b, i, "from", "'%s' is no part of this pipeline that has members of its own", r->from);
     if (r->from_part < 0)
@@ -413,11 +423,68 @@ static void check_from(struct build *b, int i, struct recipe *r)
         build_fault(b, i, "from", "expected another format than message, whose tables have rows of their own");
 }
 
+static const char *part_name(const void *own, int i)
+{
+    const struct bound *b = own;
+    return i < b->pipeline->nparts && b->pipeline->parts[i].name ? b->pipeline->parts[i].name + strlen(b->name) + 1 : NULL;
+}
+
+static bool is_lookup(const struct build *b, const char *name)
+{
+    for (int i = 0; i < b->c->nlookups; i++)
+        if (!strcasecmp(b->c->lookups[i].name, name))
+            return true;
+    return false;
+}
+
+/* Is it a name that SQL has for something else? */
+static bool sql_has(const char *name) { return !strcasecmp(name, "input") || !strncasecmp(name, "sqlite_", 7); }
+
+static void check_lookup_part(struct build *b, int i, struct recipe *r, const char *name)
+{
+    const struct bound *own = &b->bound[i];
+    char hint[200];
+    int k = part_find(own, name);
+    nearest(hint, sizeof hint, name, part_name, own);
+    if (k < 0 && is_lookup(b, name))
+        build_fault(b, i, "lookup_parts", "'%s' is a [lookup], which SQL knows without being told", name);
+    else if (k < 0)
+        build_fault(b, i, "lookup_parts", "'%s' is no part of this pipeline%s", name, hint);
+    else if (&own->pipeline->parts[k] == r)
+        build_fault(b, i, "lookup_parts", "'%s' is this part itself: its rows are the table input", name);
+    else if (sql_has(name))
+        build_fault(b, i, "lookup_parts", "'%s': SQL has a table of this name, or keeps it for itself; give the part another one", name);
+    else if (is_lookup(b, name))
+        build_fault(b, i, "lookup_parts", "'%s': there is a [lookup] of this name, too; give one of them another", name);
+    else
+        r->reads |= 1u << k;
+}
+
+/* Parts whose rows the SQL of this one reads. */
+static void check_lookup_parts(struct build *b, int i, struct recipe *r)
+{
+    if (!r->nlookup_parts)
+        return;
+    if (!b->bound[i].part) {
+        build_fault(b, i, "lookup_parts", "belongs in a [pipeline %s.PART]: it names other parts", b->bound[i].name);
+        return;
+    }
+    if (!build_entry(b, i, "lookup_parts", NULL)) {
+        build_fault(b, i, "lookup_parts", "belongs in the [pipeline %s.PART] whose SQL reads the others", b->bound[i].name);
+        return;
+    }
+    if (!r->where.text && !r->compute.text && !r->transform.text)
+        build_fault(b, i, "lookup_parts", "expected where, compute or transform beside it, which reads them");
+    for (int k = 0; k < r->nlookup_parts; k++)
+        check_lookup_part(b, i, r, r->lookup_parts[k]);
+}
+
 void build_check_recipe(struct build *b, int i)
 {
     struct recipe *r = b->bound[i].recipe;
     keep_places(b, i, r);
     check_from(b, i, r);
+    check_lookup_parts(b, i, r);
     check_table(b, i, r);
     check_columns(b, i, "columns", r->columns_text, &r->columns);
     check_compute(b, i, r);
@@ -437,7 +504,7 @@ void build_check_recipe(struct build *b, int i)
 void build_check_lookup(struct build *b, int i)
 {
     struct lookup *l = b->bound[i].object;
-    if (strcasecmp(l->name, "input") == 0 || strncasecmp(l->name, "sqlite_", 7) == 0)
+    if (sql_has(l->name))
         build_fault(b, i, "file", "expected another name of the section: SQL has a table of this name, or keeps it for itself");
     if (!l->file && !build_given(b, i, "file"))
         build_fault(b, i, "file", "missing: the file to read");

@@ -327,6 +327,9 @@ static const struct key keys[] = {
       "the members to read, such as *.csv, *.txt; each glob is tried on the whole name and on its last part; all when not given" },
     { AT_RECIPE, "from", KEY_TEXT, IN(recipe, from), NULL, 0, 0, NULL, 0,
       "in a [pipeline NAME.PART]: another part, whose rows this one gets as they are read, instead of members of its own, see SQL" },
+    { AT_RECIPE, "lookup_parts", KEY_LIST, IN(recipe, lookup_parts), NULL, 0, 0, NULL, LINES,
+      "in a [pipeline NAME.PART]: other parts, with commas between, whose rows SQL of this one can read as tables of their names, as it "
+      "can a [lookup]; its own rows wait until those are there, see SQL" },
     { AT_RECIPE, "format", KEY_NAME, IN(recipe, format), "auto", 0, 0, format_words, 0,
       "auto looks at the first bytes of a member; message: a JSON array of tables with their rows, see PROGRAMS" },
     { AT_RECIPE, "delimiter", KEY_CHAR, IN(recipe, delimiter), NULL, 1, 0, NULL, 0,

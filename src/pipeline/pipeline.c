@@ -16,6 +16,7 @@
 #include "io/rejects.h"
 #include "io/row_text.h"
 #include "pipeline/drift.h"
+#include "pipeline/hold.h"
 #include "pipeline/replay.h"
 #include "pipeline/step.h"
 #include "read/cast.h"
@@ -55,6 +56,8 @@ struct part {
     struct buf sample;             /* on_new_column = add: the beginning of the member at hand */
     int64_t members;
     bool followed;                 /* other parts get its rows, too (from=) */
+    struct hold *held;             /* its rows, until those of the parts that its SQL reads are there; NULL: it reads none */
+    const struct part_table *table; /* its rows for the SQL of others; NULL: none reads them */
     struct value *copied;          /* of a part that follows: a batch of the other one, that its steps may change */
     const struct place **copied_places;
     int shown_left;               /* rows that are to be kept in the sample */
@@ -67,6 +70,8 @@ struct pipeline_run {
     const struct pipeline *pipeline;
     struct part parts[PIPELINE_PARTS_MAX];
     int nparts;
+    int order[PIPELINE_PARTS_MAX];  /* in which they are opened and finished */
+    struct part_table tables[PIPELINE_PARTS_MAX]; /* of the parts that SQL of others reads */
     struct rejects rejects;
     const char *uid, *params;
     struct pipeline_counts counts;
@@ -123,9 +128,8 @@ static void sample_row(struct part *part, const struct rows *rows, uint32_t row)
     buf_addc(&part->shown, '}');
 }
 
-static int stager_rows(struct step *step, struct rows *rows, struct err *err)
+static int stage_rows(struct part *part, struct rows *rows, struct err *err)
 {
-    struct part *part = (struct part *)step; /* its first member */
     uint64_t staged = 0;
     if (part->marked_values)
         mark_rows(part, rows);
@@ -135,6 +139,33 @@ static int stager_rows(struct step *step, struct rows *rows, struct err *err)
         return -1;
     part->view.counts->staged += staged;
     return 0;
+}
+
+static int give_readers(const struct part *part, const struct value *row, struct err *err)
+{
+    for (struct part_reader *reader = part->table->readers; reader; reader = reader->next)
+        if (reader->row(reader, row, err) < 0)
+            return -1;
+    return 0;
+}
+
+/* One by one: a row that the target refuses is in no table that others read either. */
+static int stage_read_rows(struct part *part, const struct rows *rows, struct err *err)
+{
+    for (uint32_t i = 0; i < rows->n; i++) {
+        const struct value *row = rows->values + (size_t)i * rows->cols;
+        struct rows one = { 1, rows->cols, rows->values + (size_t)i * rows->cols, rows->places + i };
+        uint64_t before = part->view.counts->staged;
+        if (stage_rows(part, &one, err) < 0 || (part->view.counts->staged > before && give_readers(part, row, err) < 0))
+            return -1;
+    }
+    return 0;
+}
+
+static int stager_rows(struct step *step, struct rows *rows, struct err *err)
+{
+    struct part *part = (struct part *)step; /* its first member */
+    return part->table && part->table->readers ? stage_read_rows(part, rows, err) : stage_rows(part, rows, err);
 }
 
 static void stager_close(struct step *step) { (void)step; } /* part_close() does */
@@ -237,7 +268,7 @@ static int part_open(struct pipeline_run *r, struct part *part, const struct rec
         return err_nomem(err);
     const struct columns *staged = part->columns;
     part->view = (struct step_part){ r->config, r->pipeline, recipe, r->uid, r->params, &r->rejects, &r->counts, &r->asker, stage, NULL, &part->profile,
-                                     EVENT_NONE, NULL };
+                                     EVENT_NONE, NULL, r->tables };
     part->stager = (struct step){ .kind = &stager_kind, .part = &part->view };
     part->steps = &part->stager;
     part->view.aside = recipe->event_time && recipe->late == LATE_ASIDE ? &r->parts[recipe->late_part].stager : NULL;
@@ -246,6 +277,10 @@ static int part_open(struct pipeline_run *r, struct part *part, const struct rec
     else if (steps_open(&part->steps, &part->stager, &part->view, &staged, err) < 0)
         return -1;
     part->through = staged;
+    if (part->table)
+        r->tables[number].columns = staged;
+    if (recipe->reads && hold_open(&part->held, part->columns, stage, r->config->limits.scratch, err) < 0)
+        return -1;
     if (recipe_marks_rows(recipe)) {
         if (recipe_marked_columns(&part->marked, recipe, staged, err) < 0)
             return -1;
@@ -277,6 +312,7 @@ static void part_close(struct part *part)
     buf_clear(&part->profile);
     buf_clear(&part->sample);
     batch_clear(&part->batch);
+    hold_close(part->held);
     columns_clear(&part->own);
     columns_clear(&part->marked);
     arena_clear(&part->arena);
@@ -286,6 +322,20 @@ static void part_close(struct part *part)
     free(part->copied_places);
     free(part->marked_values);
     free(part->key);
+}
+
+/* The parts that SQL of others reads. */
+static void tables_name(struct pipeline_run *r)
+{
+    unsigned read = 0;
+    for (int i = 0; i < r->nparts; i++)
+        read |= r->pipeline->parts[i].reads;
+    for (int i = 0; i < r->nparts; i++) {
+        if (!(read >> i & 1))
+            continue;
+        r->tables[i] = (struct part_table){ .name = recipe_part(&r->pipeline->parts[i]), .recipe = &r->pipeline->parts[i] };
+        r->parts[i].table = &r->tables[i];
+    }
 }
 
 int pipeline_start(struct pipeline_run **out, const struct config *config, const struct pipeline *p, const char *uid,
@@ -301,8 +351,11 @@ int pipeline_start(struct pipeline_run **out, const struct config *config, const
     r->params = params;
     r->counts.greatest = EVENT_NONE;
     rejects_init(&r->rejects, stage, p->nparts, p->parts[0].max_rejects);
-    for (int i = 0; i < p->nparts; i++) {
-        r->nparts++;
+    r->nparts = p->nparts;
+    pipeline_order(p, r->order);
+    tables_name(r);
+    for (int k = 0; k < p->nparts; k++) {
+        int i = r->order[k];
         if (part_open(r, &r->parts[i], &p->parts[i], known ? &known[i] : &nothing, stage, i, err) < 0) {
             pipeline_end(r);
             return -1;
@@ -382,6 +435,14 @@ static int put_builtins(const struct pipeline_run *r, struct part *part, struct 
     return 0;
 }
 
+/* Rows of a part into its steps, or where they wait. */
+static int part_give(struct pipeline_run *r, struct part *part, struct rows *rows, struct err *err)
+{
+    if (part->held)
+        return hold_put(part->held, rows, r->rejects.object, r->rejects.member, err);
+    return part->steps->kind->rows(part->steps, rows, err);
+}
+
 /* Parts with from= get a copy of each batch; their rows are counted as added. */
 static int give_followers(struct pipeline_run *r, const struct part *part, const struct rows *rows, struct err *err)
 {
@@ -395,7 +456,7 @@ static int give_followers(struct pipeline_run *r, const struct part *part, const
         memcpy(to->copied_places, rows->places, rows->n * sizeof *rows->places);
         r->counts.added += rows->n;
         r->rejects.table = to->spec.table;
-        rc = to->steps->kind->rows(to->steps, &copy, err);
+        rc = part_give(r, to, &copy, err);
     }
     r->rejects.table = part->spec.table;
     return rc;
@@ -413,17 +474,18 @@ static int part_batch(struct pipeline_run *r, struct part *part, struct err *err
         rejects_forget(&r->rejects); /* of the parts that get the rows, one may stage what another refuses */
     if (part->followed && rows.n && give_followers(r, part, &rows, err) < 0)
         return -1;
-    if (part->steps->kind->rows(part->steps, &rows, err) < 0)
+    if (part_give(r, part, &rows, err) < 0)
         return -1;
     r->counts.rejected = (uint64_t)r->rejects.count;
     return 0;
 }
 
-/* What a refused row of the member needs to be read alone, once the reader knows it. told: the rejects have it already. */
+/* What a refused row of the member needs to be read alone, once the reader knows it. told: the rejects have it already. Alone, the row of
+ * a part that reads others would find none of theirs: it cannot be read again. */
 static void know_member(struct pipeline_run *r, const struct part *part, const struct recipe *recipe, const struct format *format,
                         const struct reader *reader, bool told)
 {
-    if (r->rejects.context)
+    if (r->rejects.context || part->held)
         return;
     r->context = (struct reject_context){ .part = recipe->name, .encoding = encoding_names[recipe->encoding], .refresh = part->refresh };
     format->about(reader, &r->context);
@@ -707,10 +769,22 @@ static int replay_read(struct pipeline_run *r, struct part *part, const struct r
     return rc;
 }
 
+/* One that is not there whole stays refused. */
+static int replay_again(struct pipeline_run *r, const struct reject_line *l, struct err *err)
+{
+    rejects_at(&r->rejects, NULL, NULL, NULL);
+    r->counts.read++;
+    int rc = rejects_again(&r->rejects, l, err);
+    r->counts.rejected = (uint64_t)r->rejects.count;
+    return rc;
+}
+
 static int replay_row(struct pipeline_run *r, const struct reject_line *l, struct err *err)
 {
     struct part *part = part_named(r, l->context->part, err);
     AUTO(replay_close) struct replay p = { 0 };
+    if (part && part->held)
+        return replay_again(r, l, err); /* it did not read others when the row was refused */
     if (!part || replay_open(&p, part->recipe, l, err) < 0)
         return -1;
     AUTO(decode_closep) struct input *decoded = p.decode ? decode_open(&p.input, p.recipe.encoding, err) : NULL;
@@ -723,16 +797,6 @@ static int replay_row(struct pipeline_run *r, const struct reject_line *l, struc
         rejects_know(&r->rejects, l->context);
     r->rejects.told = told;
     return replay_read(r, part, &p, p.decode ? decoded : &p.input, l, told, err);
-}
-
-/* One that is not there whole stays refused. */
-static int replay_again(struct pipeline_run *r, const struct reject_line *l, struct err *err)
-{
-    rejects_at(&r->rejects, NULL, NULL, NULL);
-    r->counts.read++;
-    int rc = rejects_again(&r->rejects, l, err);
-    r->counts.rejected = (uint64_t)r->rejects.count;
-    return rc;
 }
 
 static int replay_rows(struct pipeline_run *r, struct input *in, struct err *err)
@@ -775,12 +839,29 @@ int pipeline_object(struct pipeline_run *r, struct input *in, const char *uri, s
     return rc;
 }
 
+/* The rows of a part that waited: the parts that it reads are done. */
+static int give_held(struct pipeline_run *r, struct part *part, struct err *err)
+{
+    struct rows rows;
+    const char *object, *member;
+    int rc;
+    while ((rc = hold_take(part->held, &rows, &object, &member, err)) == 1) {
+        rejects_at(&r->rejects, part->spec.table, object, member);
+        if (part->steps->kind->rows(part->steps, &rows, err) < 0)
+            return err_in(err, "%s: member '%s'", object, member);
+    }
+    return rc;
+}
+
 /* Steps hold rows back until their finish: those that they give then, and refuse, are of no member. */
 static int finish_steps(struct pipeline_run *r, struct err *err)
 {
-    for (int i = 0; i < r->nparts; i++) {
-        rejects_at(&r->rejects, r->parts[i].spec.table, NULL, NULL);
-        if (steps_finish(r->parts[i].steps, err) < 0)
+    for (int k = 0; k < r->nparts; k++) {
+        struct part *part = &r->parts[r->order[k]];
+        if (part->held && give_held(r, part, err) < 0)
+            return -1;
+        rejects_at(&r->rejects, part->spec.table, NULL, NULL);
+        if (steps_finish(part->steps, err) < 0)
             return -1;
     }
     r->counts.rejected = (uint64_t)r->rejects.count;

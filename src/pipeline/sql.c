@@ -1,7 +1,7 @@
 /*
  * The database in memory that SQL of the ini runs in. See sql.h.
  *
- * The order of opening matters: what we make ourselves (the tables of look-ups, functions, limits) comes before the
+ * The order of opening matters: what we make ourselves (the tables of look-ups and parts, functions, limits) comes before the
  * authorizer, which then lets nothing but reading through. A look-up is read from its file when the statements are
  * prepared, since the authorizer has seen then which of them are used.
  */
@@ -41,6 +41,8 @@ static int authorize(void *arg, int action, const char *one, const char *two, co
         s->reads_input |= !sqlite3_stricmp(one, "input");
         for (int i = 0; i < s->config->nlookups; i++)
             s->looked_up[i] |= !sqlite3_stricmp(one, s->config->lookups[i].name);
+        for (int i = 0; i < s->ncopies; i++)
+            s->copies[i].wanted |= !sqlite3_stricmp(one, s->copies[i].table->name);
         return SQLITE_OK;
     case SQLITE_FUNCTION:
         return two && !sqlite3_stricmp(two, "load_extension") ? SQLITE_DENY : SQLITE_OK;
@@ -99,13 +101,14 @@ static int limits_set(struct sql *s, struct err *err)
     return run(s, text, err);
 }
 
-int sql_open(struct sql *s, const struct config *config, const struct stage *stage, const struct columns *columns,
-             int64_t timeout_ms, struct err *err)
+int sql_open(struct sql *s, const struct step_part *part, const struct columns *columns, struct err *err)
 {
-    *s = (struct sql){ .config = config, .stage = stage, .input = { .columns = columns }, .set_up = true, .timeout_ms = timeout_ms };
+    const struct config *config = part->config;
+    *s = (struct sql){ .part = part, .config = config, .stage = part->stage, .input = { .columns = columns }, .set_up = true,
+                       .timeout_ms = part->recipe->transform_timeout_ms };
     if (!(s->looked_up = calloc((size_t)config->nlookups + 1, sizeof *s->looked_up)))
         return err_nomem(err);
-    if (scratch_open(&s->scratch, stage, config->limits.scratch, err) < 0)
+    if (scratch_open(&s->scratch, s->stage, config->limits.scratch, err) < 0)
         return -1;
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
     if (sqlite3_open_v2(":memory:", &s->db, flags, s->scratch.name) != SQLITE_OK)
@@ -118,8 +121,10 @@ int sql_open(struct sql *s, const struct config *config, const struct stage *sta
     for (int i = 0; i < config->nlookups; i++)
         if (lookup_table(s->db, &config->lookups[i], err) < 0)
             return -1;
+    if (sql_parts_make(s, err) < 0)
+        return -1;
     (void)sqlite3_set_authorizer(s->db, authorize, s);
-    if (timeout_ms)
+    if (s->timeout_ms)
         sqlite3_progress_handler(s->db, PROGRESS_OPS, progress, s);
     set_up(s, false);
     return 0;
@@ -127,6 +132,7 @@ int sql_open(struct sql *s, const struct config *config, const struct stage *sta
 
 void sql_close(struct sql *s)
 {
+    sql_parts_close(s);
     if (s->db)
         sqlite3_close(s->db);
     scratch_close(&s->scratch);
@@ -159,6 +165,21 @@ static int error_offset(sqlite3 *db)
 #endif
 }
 
+/* A table that is not there may be a part of the pipeline. */
+static const char *hint(const struct sql *s)
+{
+    static const char missing[] = "no such table: ";
+    const char *message = sqlite3_errmsg(s->db), *table = message + sizeof missing - 1;
+    const struct pipeline *p = s->part->pipeline;
+    if (strncmp(message, missing, sizeof missing - 1) != 0)
+        return "";
+    for (int i = 0; i < p->nparts; i++)
+        if (strchr(p->parts[i].name, '.') && !sqlite3_stricmp(table, recipe_part(&p->parts[i])))
+            return &p->parts[i] == s->part->recipe ? "; the rows of this part are the table input"
+                                                   : "; it is another part of this pipeline: name it in lookup_parts";
+    return "";
+}
+
 static int not_prepared(struct sql *s, int rc, size_t front, const char *text, struct err *err)
 {
     int line, column, at = error_offset(s->db) - (int)front;
@@ -167,7 +188,7 @@ static int not_prepared(struct sql *s, int rc, size_t front, const char *text, s
     if ((rc & 0xff) != SQLITE_ERROR)
         return sql_failed(s, err);
     if (at < 0 || (size_t)at > strlen(text))
-        return err_set(err, ERR_SQL, "%s", sqlite3_errmsg(s->db));
+        return err_set(err, ERR_SQL, "%s%s", sqlite3_errmsg(s->db), hint(s));
     place_of(text, (size_t)at, &line, &column);
     return err_set(err, ERR_SQL, "line %d, column %d: %s", line, column, sqlite3_errmsg(s->db));
 }
@@ -198,7 +219,7 @@ int sql_prepare(struct sql *s, sqlite3_stmt **st, const char *front, const char 
         return 0;
     sqlite3_finalize(*st);
     *st = NULL;
-    return err_set(err, ERR_SQL, "one SELECT was expected");
+    return -1;
 }
 
 int sql_load(struct sql *s, struct err *err)
@@ -211,6 +232,8 @@ int sql_load(struct sql *s, struct err *err)
         rc = lookup_load(s->db, s->config, i, s->stage, err);
         s->looked_up[i] = false;
     }
+    if (rc == 0)
+        rc = sql_parts_load(s, err);
     set_up(s, false);
     return rc;
 }

@@ -3,8 +3,11 @@
  * the ini as tables, the function regexp, and nothing else. Its statements can read and compute; all else (ATTACH,
  * PRAGMA, writing, loading of extensions) is refused when they are prepared.
  *
- * Memory is bounded: what is sorted or kept beyond SQLite's caches goes to scratch files (sql_scratch.h), the look-ups
- * take at most half of [limits] memory, a value is at most [limits] row long.
+ * The rows of another part are copied into a temporary table as they are staged (sql_parts.c); the pipeline runs the
+ * statements when they are all there.
+ *
+ * Memory is bounded: what is sorted or kept beyond SQLite's caches, temporary tables among it, goes to scratch files
+ * (sql_scratch.h), the look-ups take at most half of [limits] memory, a value is at most [limits] row long.
  */
 #ifndef QETL_PIPELINE_SQL_H
 #define QETL_PIPELINE_SQL_H
@@ -17,25 +20,37 @@
 #include "pipeline/sql_scratch.h"
 #include "pipeline/step.h"
 
+struct sql;
+/* Another part's rows, in the database of one step that reads them. */
+struct sql_copy {
+    struct part_reader reader; /* first */
+    struct sql *sql;
+    struct part_table *table;
+    sqlite3_stmt *insert;
+    bool wanted;               /* a statement reads it */
+};
+
 struct sql {
     sqlite3 *db;
+    const struct step_part *part;
     const struct config *config;
     const struct stage *stage;  /* NULL: only to check; nothing is opened */
     struct sql_input input;
     struct scratch scratch;
     bool set_up, reads_input;   /* by the authorizer: it says what is allowed and notes what is read */
     bool *looked_up;            /* of each look-up */
+    struct sql_copy copies[CONFIG_PARTS_MAX];
+    int ncopies;
     uint64_t moves, moved;      /* batches in, rows out: the owner counts; with input.passed at our last look */
     int64_t since_ms, timeout_ms;
     bool late;
 };
 
 /*
- * Open it for input of those columns. s stays where it is until sql_close. timeout_ms: a statement that moves no row for
- * so long is broken off, 0: none. Errors: sql (a look-up has the name of another), no-memory.
+ * Open it for a step of that part, and input of those columns. s stays where it is until sql_close. A statement that moves no row
+ * for the transform_timeout of the part is broken off. Errors: sql (a look-up has the name of another), no-memory.
  */
-int sql_open(struct sql *s, const struct config *config, const struct stage *stage, const struct columns *columns,
-             int64_t timeout_ms, struct err *err);
+int sql_open(struct sql *s, const struct step_part *part, const struct columns *columns, struct err *err);
 void sql_close(struct sql *s); /* all statements are finalized; one that is all zero is fine */
 
 /*
@@ -43,8 +58,14 @@ void sql_close(struct sql *s); /* all statements are finalized; one that is all 
  * places in that text. Errors: sql, with line and column where SQLite knows them.
  */
 int sql_prepare(struct sql *s, sqlite3_stmt **st, const char *front, const char *text, const char *behind, struct err *err);
-/* Read the look-ups that the statements use. Before the first step. Errors: see lookup.h. */
+/* Read the look-ups that the statements use, and let rows of the parts that they read come. Before the first step. Errors: see lookup.h. */
 int sql_load(struct sql *s, struct err *err);
+/* ---- inside: sql_parts.c, for sql.c ---- */
+
+int sql_parts_make(struct sql *s, struct err *err); /* the empty tables; before the authorizer */
+int sql_parts_load(struct sql *s, struct err *err); /* see sql_load */
+void sql_parts_close(struct sql *s);
+
 /* Who asks is told that a fault lies there. */
 void sql_blame(const struct step_part *part, const struct sql_text *text, const char *key);
 /* What sqlite3_step gave, when that was neither a row nor the end, as an error. -1 */

@@ -22,6 +22,19 @@ struct step_fault {
     const char *place, *key; /* FILE:LINE */
 };
 
+/* Who wants the rows that a part stages. row: of its columns; it lives until this returns. */
+struct part_reader {
+    int (*row)(struct part_reader *reader, const struct value *row, struct err *err);
+    struct part_reader *next;
+};
+/* A part whose rows SQL of other parts reads as a table (lookup_parts=). */
+struct part_table {
+    const char *name;              /* in SQL: that of the part, without the pipeline's */
+    const struct recipe *recipe;   /* of that part */
+    const struct columns *columns; /* of its rows as they are staged */
+    struct part_reader *readers;   /* steps put themselves here; NULL: nobody reads it */
+};
+
 /* The part that a step works for. Lives longer than the step. */
 struct step_part {
     const struct config *config;
@@ -36,6 +49,7 @@ struct step_part {
     struct buf *profile;      /* for the document of the step of that name */
     int64_t watermark;        /* see pipeline_watermark() */
     struct step *aside;       /* where late rows go that have a table of their own; NULL: they have none */
+    struct part_table *tables; /* of the pipeline's parts, by their places; those that the recipe reads are filled. NULL: it reads none */
 };
 
 struct step_kind;

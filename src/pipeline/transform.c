@@ -50,12 +50,15 @@ static bool transform_wanted(const struct recipe *recipe)
 
 /* ---- columns of the result ---- */
 
-/* A column of input, or of a look-up, that has the name and so the type of a column of the result; NULL: none. */
+/* A column of input, of a part that is read, or of a look-up, that has the name and so the type of a column of the result; NULL: none. */
 static const struct column *namesake(const struct step_part *part, const struct columns *in, const char *name)
 {
     int c = columns_find(in, str_of(name));
     if (c >= 0)
         return &in->v[c];
+    for (int i = 0; i < part->pipeline->nparts; i++)
+        if (part->recipe->reads >> i & 1 && (c = columns_find(part->tables[i].columns, str_of(name))) >= 0)
+            return &part->tables[i].columns->v[c];
     for (int i = 0; i < part->config->nlookups; i++)
         if ((c = columns_find(&part->config->lookups[i].recipe.columns, str_of(name))) >= 0)
             return &part->config->lookups[i].recipe.columns.v[c];
@@ -337,7 +340,7 @@ static int transform_open(struct step **out, const struct step_part *part, const
         transform_close(&t->step);
         return err_nomem(err);
     }
-    if (sql_open(&t->sql, part->config, part->stage, in, part->recipe->transform_timeout_ms, err) < 0 ||
+    if (sql_open(&t->sql, part, in, err) < 0 ||
         statement(t, part, in, err) < 0 || (part->stage && sql_load(&t->sql, err) < 0) ||
         fiber_new(&t->fiber, STACK, run, t, err) < 0) {
         transform_close(&t->step);

@@ -112,7 +112,7 @@ static int where_open(struct step **out, const struct step_part *part, const str
         return err_nomem(err);
     w->name = !r->where.text ? "compute" : !r->compute.text ? "where" : "where, compute";
     if (columns_open(w, r, in, err) < 0 ||
-        sql_open(&w->sql, part->config, part->stage, in, r->transform_timeout_ms, err) < 0 || statement(w, part, err) < 0 ||
+        sql_open(&w->sql, part, in, err) < 0 || statement(w, part, err) < 0 ||
         (part->stage && sql_load(&w->sql, err) < 0)) {
         where_close(&w->step);
         return -1;

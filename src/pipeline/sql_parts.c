@@ -1,0 +1,162 @@
+/*
+ * Other parts of the job as tables for SQL (lookup_parts=). See sql.h.
+ *
+ * Such a table is a temporary one of the step's own database, so that its pages go to scratch files beyond a cache; each step that
+ * reads a part has its own copy, and a part that no statement names is not copied. It has what the table in the target is to
+ * have of the job: with key= an index, and in modes that name rows by it one row of each key, the one that counts.
+ *
+ * All rows go in by one transaction that is never ended: nothing is journaled, for the pages are new, and all goes with the job.
+ */
+#include "pipeline/sql.h"
+
+#include <stdio.h>
+
+#include "io/db.h"
+#include "pipeline/sql_value.h"
+
+enum { CACHE_BYTES_MAX = 16 << 20 }; /* of the temporary tables of a step; at most a sixteenth of [limits] memory */
+
+/* ("a", "b") */
+static void put_key(struct buf *sql, const struct recipe *r)
+{
+    for (int i = 0; i < r->nkey; i++) {
+        buf_adds(sql, i ? ", " : "(");
+        db_quote(sql, r->key[i]);
+    }
+    buf_addc(sql, ')');
+}
+
+static void put_table(struct buf *sql, const struct part_table *t)
+{
+    buf_adds(sql, "CREATE TEMP TABLE ");
+    db_quote(sql, t->name);
+    for (int i = 0; i < t->columns->n; i++) {
+        buf_adds(sql, i ? ", " : " (");
+        db_quote(sql, t->columns->v[i].name);
+        buf_addf(sql, " %s", sql_type(&t->columns->v[i]));
+    }
+    if (mode_has_key(t->recipe->mode)) {
+        buf_adds(sql, ", UNIQUE ");
+        put_key(sql, t->recipe);
+    }
+    buf_adds(sql, ");");
+    if (t->recipe->nkey && !mode_has_key(t->recipe->mode)) {
+        AUTO(buf_clear) struct buf name = { 0 };
+        buf_addf(&name, "key of %s", t->name);
+        buf_adds(sql, "CREATE INDEX temp.");
+        db_quote(sql, name.failed ? "" : name.p);
+        buf_adds(sql, " ON ");
+        db_quote(sql, t->name);
+        put_key(sql, t->recipe);
+    }
+}
+
+static int make(struct sql *s, struct part_table *t, struct err *err)
+{
+    AUTO(buf_clear) struct buf sql = { 0 };
+    put_table(&sql, t);
+    if (sql.failed)
+        return err_nomem(err);
+    if (sqlite3_exec(s->db, sql.p, NULL, NULL, NULL) != SQLITE_OK) {
+        sql_failed(s, err);
+        return err_in(err, "the table of part '%s'", t->name);
+    }
+    s->copies[s->ncopies++] = (struct sql_copy){ .sql = s, .table = t };
+    return 0;
+}
+
+int sql_parts_make(struct sql *s, struct err *err)
+{
+    int64_t cache = s->config->limits.memory / 16 < CACHE_BYTES_MAX ? s->config->limits.memory / 16 : CACHE_BYTES_MAX;
+    char text[64];
+    for (int i = 0; i < s->part->pipeline->nparts; i++)
+        if (s->part->recipe->reads >> i & 1 && make(s, &s->part->tables[i], err) < 0)
+            return -1;
+    if (!s->ncopies)
+        return 0;
+    snprintf(text, sizeof text, "PRAGMA temp.cache_size = -%lld", (long long)(cache / 1024));
+    return sqlite3_exec(s->db, text, NULL, NULL, NULL) == SQLITE_OK ? 0 : sql_failed(s, err);
+}
+
+/* ---- rows ---- */
+
+/* A later row of a key takes the place of an earlier one, unless its version is older. */
+static void put_version(struct buf *sql, const struct part_table *t)
+{
+    const struct recipe *r = t->recipe;
+    buf_adds(sql, " ON CONFLICT ");
+    put_key(sql, r);
+    for (int i = 0; i < t->columns->n; i++) {
+        buf_adds(sql, i ? ", " : " DO UPDATE SET ");
+        db_quote(sql, t->columns->v[i].name);
+        buf_adds(sql, " = excluded.");
+        db_quote(sql, t->columns->v[i].name);
+    }
+    buf_adds(sql, " WHERE ");
+    db_quote(sql, r->version);
+    buf_adds(sql, " IS NULL OR excluded.");
+    db_quote(sql, r->version);
+    buf_adds(sql, " >= ");
+    db_quote(sql, t->name);
+    buf_addc(sql, '.');
+    db_quote(sql, r->version);
+}
+
+static void put_insert(struct buf *sql, const struct part_table *t)
+{
+    const struct recipe *r = t->recipe;
+    bool replaces = mode_has_key(r->mode) && r->mode != MODE_INSERT_IGNORE;
+    buf_adds(sql, r->mode == MODE_INSERT_IGNORE ? "INSERT OR IGNORE INTO temp." :
+                  replaces && !r->version ? "INSERT OR REPLACE INTO temp." : "INSERT INTO temp.");
+    db_quote(sql, t->name);
+    for (int i = 0; i < t->columns->n; i++)
+        buf_addf(sql, "%s?%d", i ? ", " : " VALUES (", i + 1);
+    buf_addc(sql, ')');
+    if (replaces && r->version)
+        put_version(sql, t);
+}
+
+static int put_row(struct part_reader *reader, const struct value *row, struct err *err)
+{
+    struct sql_copy *c = (struct sql_copy *)reader;
+    const struct columns *columns = c->table->columns;
+    int rc = SQLITE_OK;
+    c->sql->moves++;
+    for (int i = 0; i < columns->n && rc == SQLITE_OK; i++)
+        rc = sql_bind(c->insert, i + 1, &columns->v[i], &row[i]);
+    if (rc == SQLITE_OK && (rc = sqlite3_step(c->insert)) == SQLITE_DONE)
+        rc = sqlite3_reset(c->insert);
+    if (rc == SQLITE_OK)
+        return 0;
+    sql_failed(c->sql, err);
+    return err_in(err, "rows of part '%s' for '%s'", c->table->name, c->sql->part->recipe->name);
+}
+
+static int begin(struct sql_copy *c, struct err *err)
+{
+    AUTO(buf_clear) struct buf sql = { 0 };
+    sqlite3 *db = c->sql->db;
+    put_insert(&sql, c->table);
+    if (sql.failed)
+        return err_nomem(err);
+    if ((sqlite3_get_autocommit(db) && sqlite3_exec(db, "BEGIN", NULL, NULL, NULL) != SQLITE_OK) ||
+        sqlite3_prepare_v3(db, sql.p, (int)sql.n, SQLITE_PREPARE_PERSISTENT, &c->insert, NULL) != SQLITE_OK)
+        return sql_failed(c->sql, err);
+    c->reader = (struct part_reader){ put_row, c->table->readers };
+    c->table->readers = &c->reader;
+    return 0;
+}
+
+int sql_parts_load(struct sql *s, struct err *err)
+{
+    for (int i = 0; i < s->ncopies; i++)
+        if (s->copies[i].wanted && begin(&s->copies[i], err) < 0)
+            return err_in(err, "part '%s'", s->copies[i].table->name);
+    return 0;
+}
+
+void sql_parts_close(struct sql *s)
+{
+    for (int i = 0; i < s->ncopies; i++)
+        sqlite3_finalize(s->copies[i].insert);
+}
