@@ -948,6 +948,40 @@ TEST(config, keys_of_a_transform_without_output_are_not_known_here)
               "key: 'a' is not among the columns");
 }
 
+TEST(config, filter_format_is_for_filters)
+{
+    check_key_fault("filter_format = csv", "filter_format: expected filter beside it");
+}
+
+TEST(config, lookup_parts_names_other_parts_without_circles)
+{
+#define OF_B(keys) BASE "[lookup file]\nfile = f.csv\ncolumns = a\n[pipeline p]\ncolumns = x\n[pipeline p.a]\nmember = a\ntable = w.a\n" \
+                   "[pipeline p.b]\nmember = b\ntable = w.b\n" keys
+    struct config *c = load_ok(OF_B("where = x IN (SELECT x FROM a)\nlookup_parts = a, c\n[pipeline p.c]\ntable = w.c\nwhere = x\nlookup_parts = a\n"));
+    const struct pipeline *p = c->pipelines;
+    int order[CONFIG_PARTS_MAX];
+    CHECK_EQ(p->parts[0].reads, 0);
+    CHECK_EQ(p->parts[1].reads, 5);
+    CHECK_EQ(p->parts[2].reads, 1);
+    pipeline_order(p, order);
+    CHECK_EQ(order[0], 0);
+    CHECK_EQ(order[1], 2);
+    CHECK_EQ(order[2], 1);
+    config_free(c);
+    CHECK_HAS(load_bad(OF_B("where = x\nlookup_parts = aa\n")), "[pipeline p.b] lookup_parts: 'aa' is no part of this pipeline; did you mean 'a'?");
+    CHECK_HAS(load_bad(OF_B("where = x\nlookup_parts = b\n")), "lookup_parts: 'b' is this part itself: its rows are the table input");
+    CHECK_HAS(load_bad(OF_B("where = x\nlookup_parts = file\n")), "lookup_parts: 'file' is a [lookup], which SQL knows");
+    CHECK_HAS(load_bad(OF_B("where = x\nlookup_parts = FILE\n[pipeline p.FILE]\ntable = w.f\n")), "there is a [lookup] of this name, too");
+    CHECK_HAS(load_bad(OF_B("where = x\nlookup_parts = Input\n[pipeline p.Input]\ntable = w.f\n")), "'Input': SQL has a table of this name");
+    CHECK_HAS(load_bad(OF_B("lookup_parts = a\n")), "lookup_parts: expected where, compute or transform beside it");
+    CHECK_HAS(load_bad(BASE "[pipeline p]\ntable = w.t\nwhere = 1\nlookup_parts = a\n"), "lookup_parts: belongs in a [pipeline p.PART]");
+    CHECK_HAS(load_bad(BASE "[pipeline p]\nlookup_parts = a\nwhere = 1\n[pipeline p.a]\ntable = w.a\n"), "[pipeline p] lookup_parts: belongs in the [pipeline p.PART]");
+    CHECK_HAS(load_bad(OF_B("where = x\nlookup_parts = c\n[pipeline p.d]\ntable = w.d\nwhere = x\nlookup_parts = b\n"
+                            "[pipeline p.c]\ntable = w.c\nwhere = x\nlookup_parts = a, b\n")),
+              "[pipeline p.b] lookup_parts: parts 'p.b' and 'p.c' would wait for each other");
+#undef OF_B
+}
+
 TEST(config, from_names_a_part_that_reads)
 {
 #define PART_A "[pipeline p]\n[pipeline p.a]\ntable = w.a\ncolumns = x\n"

@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 
 static int started;
+static enum filter_format form;
 
 /* Run the script that arg is, as the worker would run a program. */
 static int start_script(void *arg, int part, int ends[2], struct err *err)
@@ -41,6 +42,7 @@ static struct step_site *filter_site(const char *script, const char *columns, co
     (void)signal(SIGPIPE, SIG_IGN);
     started = 0;
     s->recipe.filter.argv = argv;
+    s->recipe.filter_format = form;
     s->asker = (struct asker){ .arg = (void *)script, .start_program = start_script };
     if ((s->recipe.output_text = (char *)output))
         CHECK_OK(columns_parse(&s->recipe.output, output, &err), err);
@@ -254,4 +256,80 @@ TEST(filter, formats_and_names_of_the_file_are_not_those_of_the_program)
     CHECK_OK(run(s, "{\"Tag\":\"21.11.2026\",\"x\":{\"y\":\"1,5\"}}\n", &err), err);
     CHECK_STR(s->out.p, "\"2026-11-21\" 1.5\n");
     site_free(s);
+}
+
+/* ---- as CSV ---- */
+
+static void check_csv(const char *script, const char *columns, const char *output, const char *lines, const char *want)
+{
+    form = FILTER_CSV;
+    check_filter(script, columns, output, lines, want);
+    form = FILTER_JSONL;
+}
+
+TEST(filter_csv, values_of_all_types_come_back_as_they_went)
+{
+    check_csv("cat", "i:integer, d:decimal(2), r:real, b:boolean, day:date, at:timestamp, j:json, \"odd \"\"name\":text from odd, t:text",
+              NULL,
+              "{\"i\":-9223372036854775808,\"d\":\"-1234567890123456.78\",\"r\":0.1,\"b\":true,\"day\":\"0001-01-01\","
+              "\"at\":\"2026-11-21T08:15:00.123456Z\",\"j\":{\"a\":[1,2]},\"odd\":\" x \",\"t\":\"a\\\"\\\\,\\n\\r\xc3\xa9\"}\n{}\n",
+              "-9223372036854775808 -1234567890123456.78 0.1 true \"0001-01-01\" \"2026-11-21T08:15:00.123456Z\" {\"a\":[1,2]} "
+              "\" x \" \"a\\\"\\\\,\\n\\r\xc3\xa9\"\nnull null null null null null null null null\n");
+}
+
+TEST(filter_csv, null_and_the_empty_text_are_told_apart)
+{
+    check_csv("cat", "a:text, b:text", NULL, "{\"a\":\"\",\"b\":null}\n{\"a\":null,\"b\":\"\"}\n", "\"\" null\nnull \"\"\n");
+    check_csv("cat", "a:text", NULL, "{\"a\":null}\n{\"a\":\"\"}\n{\"a\":null}\n", "null\n\"\"\nnull\n");
+    check_csv("printf 'got\\n\"'; sed 's/\"/\"\"/g' | tr '\\n' '|'; echo '\"'", "a, b:integer", "got", "{\"a\":null}\n{\"a\":\"\",\"b\":1}\n",
+              "\"a,b|,|\\\"\\\",1|\"\n");
+}
+
+TEST(filter_csv, the_program_gets_a_header_and_its_columns_go_by_name)
+{
+    check_csv("awk -F, -v OFS=, 'NR == 1 { print \"sum\", \"extra\", $1; next } { print $2 * 2, \"x\", $1 }'", "id:integer, n:integer",
+              "id:integer, sum:integer", "{\"id\":1,\"n\":4}\n{\"id\":2,\"n\":5}\n", "1 8\n2 10\n");
+    check_csv("grep -v ,5; true", "id:integer, n:integer", NULL, "{\"id\":1,\"n\":4}\n{\"id\":2,\"n\":5}\n", "1 4\n");
+    check_csv("cat >/dev/null", "id:integer", NULL, "{\"id\":1}\n", "");
+    check_csv("cat | dd bs=1 2>/dev/null", "id:integer", NULL, "{\"id\":1}\n{\"id\":2}\n", "1\n2\n");
+}
+
+TEST(filter_csv, programs_that_read_and_write_as_they_like_do_not_stall)
+{
+    form = FILTER_CSV;
+    check_many("cat", 60000);
+    check_many("cat >/dev/null; echo id,name; yes 1,x | head -n 300000", 300000);
+    check_many("echo id,name; yes 1,x | head -n 300000; cat >/dev/null", 300000);
+    form = FILTER_JSONL;
+}
+
+TEST(filter_csv, a_program_that_stops_reading_is_found_out)
+{
+    form = FILTER_CSV;
+    check_fails("head -n 1", 60000, "the filter ./x.sh ended, or closed a pipe, before it had read all of its rows");
+    check_fails("exec >&-; cat", 60000, "closed a pipe");
+    form = FILTER_JSONL;
+}
+
+TEST(filter_csv, what_does_not_fit_is_a_reject_of_its_line)
+{
+    form = FILTER_CSV;
+    check_rejects("sed '3s/2/x/'", 1, 1, "\"reason\":\"not-integer\",");
+    check_rejects("sed '3s/2/x/'", 1, 1, "\"line\":3,\"offset\":12,\"row\":\"x,b\"");
+    check_rejects("cat; echo 3,c,d", 2, 1, "\"reason\":\"field-count\"");
+    check_rejects("cat; printf '3,\"a'", 2, 1, "\"reason\":\"csv-quote\"");
+    check_rejects("cat; head -c 5000000 /dev/zero | tr '\\0' x", 2, 1, "\"reason\":\"row-too-long\"");
+    form = FILTER_JSONL;
+}
+
+TEST(filter_csv, a_header_without_a_column_is_an_error)
+{
+    form = FILTER_CSV;
+    struct step_site *s = filter_site("sed 1s/name/nam/", "id:integer, name:text", NULL);
+    struct err err;
+    CHECK_EQ(run(s, "{\"id\":1}\n", &err), -1);
+    CHECK_EQ(err.code, ERR_HEADER);
+    CHECK_HAS(err.msg, "what the filter ./x.sh gave: the header has no 'name' for column 'name'");
+    site_free(s);
+    form = FILTER_JSONL;
 }

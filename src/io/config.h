@@ -88,6 +88,7 @@ static inline bool mode_has_key(enum load_mode m)
 
 enum encoding { ENC_UTF8, ENC_LATIN1, ENC_UTF16, ENC_UTF16LE, ENC_UTF16BE, ENC_UTF8_REPLACE };
 extern const char *const encoding_names[]; /* as encoding= has them; NULL at the end */
+enum filter_format { FILTER_JSONL, FILTER_CSV }; /* of the rows that go through a program, both ways */
 enum ragged { RAGGED_REJECT, RAGGED_FILL };
 enum infer_from { INFER_MEMBER, INFER_SAMPLE };
 /* What becomes of rows whose event time is before the watermark: as the others, refused, or into a table of their own. */
@@ -150,6 +151,7 @@ struct recipe {
     char **distinct;       /* columns whose values no two rows of a job have in common */
     int ndistinct;
     struct command filter; /* the rows go through it */
+    enum filter_format filter_format;
     struct sql_text where, compute, transform;
     struct columns computed; /* by compute, in its order; each with: */
     char **computed_sql;     /* its expression */

@@ -190,6 +190,8 @@ static void check_output(struct build *b, int i, struct recipe *r)
     check_columns(b, i, "output", r->output_text, &r->output);
     if (r->output_text && !r->filter.argv && !r->transform.text)
         build_fault(b, i, "output", "expected filter or transform beside it, which gives such rows");
+    if (build_entry(b, i, "filter_format", NULL) && !r->filter.argv)
+        build_fault(b, i, "filter_format", "expected filter beside it");
     for (int c = 0; c < r->output.n; c++)
         if (r->output.v[c].builtin != BUILTIN_NONE)
             build_fault(b, i, "output", "%s: '%s' is no value of a row that comes back; name it in columns", r->output.v[c].name,

@@ -36,6 +36,7 @@ static const char *const empty_words[] = { "fail", "ok", NULL };
 static const char *const log_words[] = { "text", "json", NULL };
 static const char *const level_words[] = { "error", "warn", "info", "debug", NULL };
 static const char *const format_words[] = { "auto", "csv", "tsv", "json", "jsonl", "message", NULL };
+static const char *const filter_format_words[] = { "jsonl", "csv", NULL };
 static const char *const lookup_format_words[] = { "auto", "csv", "tsv", "json", "jsonl", NULL };
 const char *const encoding_names[] = { "utf-8", "latin1", "utf-16", "utf-16le", "utf-16be", "utf-8-replace", NULL };
 static const char *const ragged_words[] = { "reject", "fill", NULL };
@@ -363,6 +364,9 @@ static const struct key keys[] = {
       "columns, with commas between: of the rows of a job that have the same values there, all but the first are filtered out" },
     { AT_RECIPE, "filter", KEY_COMMAND, IN(recipe, filter), NULL, 0, 0, NULL, LINES,
       "a program and its arguments that the rows go through: they are its standard input, and what it writes is loaded, see PROGRAMS" },
+    { AT_RECIPE, "filter_format", KEY_WORD, IN(recipe, filter_format), "jsonl", 0, 0, filter_format_words, 0,
+      "form of the rows that go to the filter and come back: JSON lines, or CSV with commas and a header, where a null is an empty field "
+      "and an empty text is \"\" in quotes" },
     { AT_RECIPE, "output", KEY_COLUMNS, IN(recipe, output_text), NULL, 0, 0, NULL, LINES,
       "names and types of the rows that the table gets, where they are not those of columns: of those that a filter or transform "
       "gives; each value is typed again by them" },

@@ -78,3 +78,29 @@ bool row_put_json(struct buf *out, const struct column *c, const struct value *v
         buf_addc(out, '"');
     return good;
 }
+
+void row_put_csv_text(struct buf *out, struct str s)
+{
+    bool quote = s.n == 0 || s.p[0] == ' ' || s.p[s.n - 1] == ' ';
+    for (size_t i = 0; !quote && i < s.n; i++)
+        quote = s.p[i] == ',' || s.p[i] == '"' || s.p[i] == '\n' || s.p[i] == '\r';
+    if (!quote) {
+        buf_add(out, s.p, s.n);
+        return;
+    }
+    buf_addc(out, '"');
+    for (const char *q; (q = s.n ? memchr(s.p, '"', s.n) : NULL); s.n -= (size_t)(q + 1 - s.p), s.p = q + 1) {
+        buf_add(out, s.p, (size_t)(q + 1 - s.p));
+        buf_addc(out, '"');
+    }
+    buf_add(out, s.p, s.n);
+    buf_addc(out, '"');
+}
+
+bool row_put_csv(struct buf *out, const struct column *c, const struct value *v)
+{
+    if (c->type != TYPE_TEXT && c->type != TYPE_JSON)
+        return row_put_plain(out, c, v);
+    row_put_csv_text(out, (struct str){ v->p, v->n });
+    return true;
+}

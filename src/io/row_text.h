@@ -20,5 +20,9 @@ bool row_put_plain_as(struct buf *out, const struct column *c, const struct valu
 /* Behind out: any value that is not null, as JSON on one line. */
 bool row_put_json(struct buf *out, const struct column *c, const struct value *v);
 void row_put_json_text(struct buf *out, struct str s);
+/* Behind out: any value that is not null, as a field of CSV with commas. An empty text is "" in quotes, so that nothing at all can be a
+ * null. False: it has no text. */
+bool row_put_csv(struct buf *out, const struct column *c, const struct value *v);
+void row_put_csv_text(struct buf *out, struct str s);
 
 #endif

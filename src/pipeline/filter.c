@@ -1,12 +1,15 @@
 /*
  * filter =: a program of the ini in the middle of the pipeline. The rows of a part go to its standard input, rows come back from
- * its standard output, both as JSON lines; one program for the part and the job, started when there is a first row.
+ * its standard output, both as JSON lines or both as CSV; one program for the part and the job, started when there is a first row.
  *
  * To the program: an object a row, keys as the columns are called in the table, values as io/row_text.h has them, but decimals as
  * texts ("19.90"), so that no float comes between. Integers are numbers, json columns stand as they are.
  * From the program: objects, which are typed by output=, or by the same columns when there is none; what does not fit is a reject
  * of the line of the output where it stands. Any number of rows may come, at any time, in any order: the difference to those
  * that went in is counted as filtered or added. An object with the key error and none of the columns fails the job.
+ *
+ * As CSV (filter_format=) the same values stand in fields, behind a header; a null is an empty field, an empty text is "". Columns that
+ * come back go by the names of a header, too.
  *
  * Nothing is held but a batch on its way in and the window of the output. Both pipes do not block, and a wait is for either of them
  * to move: whatever the program does, or does not do, can only be slow. It must read its input to the end and keep its output open
@@ -24,6 +27,7 @@
 #include <stdlib.h>
 
 #include "io/row_text.h"
+#include "pipeline/csv_pieces.h"
 #include "read/cast.h"
 #include "read/json_row.h"
 
@@ -50,6 +54,8 @@ struct filter {
     bool skipping;           /* the rest of a row that is too long */
     uint64_t line, offset;   /* of window[start] */
     struct json_row *scan;
+    struct csv_pieces *csv;  /* NULL: JSON lines */
+    bool moved;              /* it read something, or came to the end */
     struct batch batch;
     struct cast *cast;
 };
@@ -175,9 +181,35 @@ static int window_room(struct filter *f, struct err *err)
     return 0;
 }
 
+/* For the CSV reader. */
+static ssize_t read_pipe(void *arg, void *buf, size_t cap, struct err *err)
+{
+    struct filter *f = arg;
+    ssize_t n = read(f->from, buf, cap);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return PIECES_WAIT;
+    if (n < 0)
+        return err_sys(err, "read from the filter %s", name_of(f));
+    f->moved = true;
+    f->ended = n == 0;
+    return n;
+}
+
+static int receive_csv(struct filter *f, struct err *err)
+{
+    int rc;
+    f->moved = false;
+    while ((rc = csv_pieces_next(f->csv, &f->batch, err)) == 1)
+        if (give(f, err) < 0)
+            return -1;
+    return rc < 0 ? err_in(err, "what the filter %s gave", name_of(f)) : f->moved;
+}
+
 /* What is there to be read. 1: there was something, or the end; 0: nothing now. */
 static int receive(struct filter *f, struct err *err)
 {
+    if (f->csv)
+        return receive_csv(f, err);
     if (window_room(f, err) < 0)
         return -1;
     ssize_t n = read(f->from, f->window + f->end, f->size - f->end);
@@ -202,28 +234,38 @@ static int start(struct filter *f, struct err *err)
         return -1;
     f->to = ends[0];
     f->from = ends[1];
+    for (int i = 0; f->csv && i < f->in->n; i++) {
+        buf_adds(&f->out, i ? "," : "");
+        row_put_csv_text(&f->out, str_of(f->in->v[i].name));
+    }
+    buf_adds(&f->out, f->csv ? "\n" : "");
     return 0;
+}
+
+/* The value, which is not null, with what stands before it. False: it has no text. */
+static bool put_value(struct filter *f, int i, const struct value *v)
+{
+    const struct column *c = &f->in->v[i];
+    const char *quote = c->type == TYPE_DECIMAL && !f->csv ? "\"" : "";
+    buf_adds(&f->out, quote);
+    bool good = f->csv ? row_put_csv(&f->out, c, v) : row_put_json(&f->out, c, v);
+    buf_adds(&f->out, quote);
+    return good;
 }
 
 static int put_out(struct filter *f, const struct value *row, const struct place *place, struct err *err)
 {
     size_t before = f->out.n;
     for (int i = 0; i < f->in->n; i++) {
-        const struct column *c = &f->in->v[i];
-        const char *quote = c->type == TYPE_DECIMAL ? "\"" : "";
         buf_add(&f->out, f->keys[i].p, f->keys[i].n);
         if (row[i].null) {
-            buf_adds(&f->out, "null");
-            continue;
-        }
-        buf_adds(&f->out, quote);
-        if (!row_put_json(&f->out, c, &row[i])) {
+            buf_adds(&f->out, f->csv ? "" : "null");
+        } else if (!put_value(f, i, &row[i])) {
             f->out.n = before;
-            return rejects_add(f->step.part->rejects, REJECT_TARGET_RANGE, c->name, STR("nan"), place, err);
+            return rejects_add(f->step.part->rejects, REJECT_TARGET_RANGE, f->in->v[i].name, STR("nan"), place, err);
         }
-        buf_adds(&f->out, quote);
     }
-    buf_adds(&f->out, "}\n");
+    buf_adds(&f->out, f->csv ? "\n" : "}\n");
     f->given++;
     return 0;
 }
@@ -329,6 +371,7 @@ static void filter_close(struct step *step)
     buf_clear(&f->out);
     free(f->window);
     json_row_close(f->scan);
+    csv_pieces_close(f->csv);
     cast_close(f->cast);
     batch_clear(&f->batch);
     columns_clear(&f->own);
@@ -337,9 +380,12 @@ static void filter_close(struct step *step)
 
 static int make_keys(struct filter *f, struct err *err)
 {
+    bool csv = f->step.part->recipe->filter_format == FILTER_CSV;
     if (!(f->keys = calloc((size_t)f->in->n, sizeof *f->keys)))
         return err_nomem(err);
-    for (int i = 0; i < f->in->n; i++) {
+    for (int i = 0; i < f->in->n && csv; i++)
+        buf_adds(&f->keys[i], i ? "," : "");
+    for (int i = 0; i < f->in->n && !csv; i++) {
         buf_addc(&f->keys[i], i ? ',' : '{');
         row_put_json_text(&f->keys[i], str_of(f->in->v[i].name));
         buf_addc(&f->keys[i], ':');
@@ -350,10 +396,13 @@ static int make_keys(struct filter *f, struct err *err)
 }
 
 /* A column as it is in the table: the value stands under its name, in the form that we write. */
-static int plain_column(struct column *c, struct err *err)
+static int plain_column(struct column *c, bool csv, struct err *err)
 {
     AUTO(buf_clear) struct buf path = { 0 };
-    json_path_add(&path, str_of(c->name));
+    if (csv)
+        buf_adds(&path, c->name);
+    else
+        json_path_add(&path, str_of(c->name));
     buf_addc(&path, '\0');
     char *from = path.failed ? NULL : strdup(path.p);
     if (!from)
@@ -381,13 +430,21 @@ static int output_columns(struct filter *f, const struct recipe *recipe, struct 
     if (columns_parse(&f->own, text.p, err) < 0)
         return -1;
     for (int i = 0; i < f->own.n; i++)
-        if (plain_column(&f->own.v[i], err) < 0)
+        if (plain_column(&f->own.v[i], recipe->filter_format == FILTER_CSV, err) < 0)
             return -1;
     return 0;
 }
 
 /* Values come in our own form: none of the recipe's dialect is asked. */
 static const struct recipe plain_recipe = { .decimal_point = '.' };
+static const struct recipe csv_recipe = { .decimal_point = '.', .format = (char *)"csv", .delimiter = ',', .quote = '"', .header = true, .nnulls = -1 };
+
+static int reader_open(struct filter *f, struct err *err)
+{
+    if (f->step.part->recipe->filter_format == FILTER_CSV)
+        return csv_pieces_open(&f->csv, &csv_recipe, f->step.columns, (int64_t)f->row_max, read_pipe, f, err);
+    return json_row_open(&f->scan, f->step.columns, GRAMMAR_STRICT, err);
+}
 
 static bool is_wanted(const struct recipe *recipe) { return recipe->filter.argv != NULL; }
 
@@ -396,6 +453,7 @@ static int filter_open(struct step **out, const struct step_part *part, const st
     struct filter *f = calloc(1, sizeof *f);
     if (!f)
         return err_nomem(err);
+    f->step.part = part;
     f->in = in;
     f->to = f->from = -1;
     f->line = 1;
@@ -405,8 +463,7 @@ static int filter_open(struct step **out, const struct step_part *part, const st
         f->object = NULL;
     if (rc < 0 || make_keys(f, err) < 0 || output_columns(f, part->recipe, err) < 0 ||
         batch_init(&f->batch, (uint32_t)f->step.columns->n, err) < 0 ||
-        json_row_open(&f->scan, f->step.columns, GRAMMAR_STRICT, err) < 0 ||
-        cast_open(&f->cast, &plain_recipe, f->step.columns, err) < 0) {
+        reader_open(f, err) < 0 || cast_open(&f->cast, f->csv ? &csv_recipe : &plain_recipe, f->step.columns, err) < 0) {
         filter_close(&f->step);
         return -1;
     }

@@ -166,32 +166,6 @@ void object_index_clear(struct object_index *x)
 
 /* ---- rows ---- */
 
-static void put_csv_text(struct buf *out, struct str s)
-{
-    bool quote = s.n == 0 || s.p[0] == ' ' || s.p[s.n - 1] == ' ';
-    for (size_t i = 0; !quote && i < s.n; i++)
-        quote = s.p[i] == ',' || s.p[i] == '"' || s.p[i] == '\n' || s.p[i] == '\r';
-    if (!quote) {
-        buf_add(out, s.p, s.n);
-        return;
-    }
-    buf_addc(out, '"');
-    for (const char *q; (q = s.n ? memchr(s.p, '"', s.n) : NULL); s.n -= (size_t)(q + 1 - s.p), s.p = q + 1) {
-        buf_add(out, s.p, (size_t)(q + 1 - s.p));
-        buf_addc(out, '"');
-    }
-    buf_add(out, s.p, s.n);
-    buf_addc(out, '"');
-}
-
-static bool put_csv(struct buf *out, const struct column *c, const struct value *v)
-{
-    if (c->type != TYPE_TEXT && c->type != TYPE_JSON)
-        return row_put_plain(out, c, v);
-    put_csv_text(out, (struct str){ v->p, v->n });
-    return true;
-}
-
 /* The row's text into e->row. False: *fault. */
 static bool put_row(struct encoder *e, const struct value *row, struct row_fault *fault)
 {
@@ -211,7 +185,7 @@ static bool put_row(struct encoder *e, const struct value *row, struct row_fault
         else if (row[i].null && e->json) {
             buf_adds(out, "null");
             continue;
-        } else if (row[i].null || (e->json ? row_put_json(out, c, &row[i]) : put_csv(out, c, &row[i])))
+        } else if (row[i].null || (e->json ? row_put_json(out, c, &row[i]) : row_put_csv(out, c, &row[i])))
             continue;
         else
             *fault = (struct row_fault){ i, REJECT_TARGET_RANGE };
@@ -404,7 +378,7 @@ static void put_header(struct encoder *e)
     for (int i = 0; i < e->columns->n && !e->json; i++) {
         if (i)
             buf_addc(&e->header, ',');
-        put_csv_text(&e->header, str_of(e->columns->v[i].name));
+        row_put_csv_text(&e->header, str_of(e->columns->v[i].name));
     }
     if (!e->json)
         buf_addc(&e->header, '\n');
