@@ -239,6 +239,51 @@ TEST(ini, a_value_is_what_stands_behind_the_equal_sign)
     check_value("[s]\nk = \";\"\n", "\";\"");
 }
 
+static bool is_sql(const char *key) { return !strcmp(key, "sql"); }
+
+static void check_verbatim(const char *text, const char *value)
+{
+    struct ini ini = { .verbatim = is_sql };
+    struct err err = { 0 };
+    CHECK_OK(ini_read(&ini, write_ini("lang.ini", text), &err), err);
+    if (ini.nfaults)
+        fail_msg("%s: %s", text, ini.faults[0].text);
+    CHECK_STR(ini.entries[0].value, value);
+    ini_clear(&ini);
+}
+
+TEST(ini, no_semicolon_cuts_a_value_that_is_verbatim)
+{
+    char text[3000] = "[s]\nsql = a ; ", value[3000] = "a ; ";
+    check_verbatim("[s]\nsql = a ; b\n", "a ; b");
+    check_verbatim("[s]\nsql=a ;b; c ;\n", "a ;b; c ;");
+    check_verbatim("[s]\n  sql : ; a\n", "; a");
+    check_verbatim("[s]\nsql = a\n  ; b\n\n\t;c ; d\n;e\n  # f\nk = v ; no\n", "a\n; b\n;c ; d");
+    check_verbatim("[s]\nk = a ; sql = b\n  c ; d\nsql = e ; f\n", "a\nc");
+    memset(text + strlen(text), 'x', 2000);
+    memset(value + strlen(value), 'x', 2000);
+    strcat(text, " ; y\n");
+    strcat(value, " ; y");
+    check_verbatim(text, value);
+    struct ini ini = { .verbatim = is_sql };
+    struct err err = { 0 };
+    CHECK_OK(ini_read(&ini, write_ini("lang.ini", "[s]\nsql = a\x01" "b\n"), &err), err);
+    CHECK_EQ(ini.nfaults, 1); /* what stands for it on its way is no text of a file */
+    ini_clear(&ini);
+}
+
+TEST(config, a_semicolon_in_sql_and_rules_is_one)
+{
+    struct config *c = load_ok(BASE "[pipeline p]\ncolumns = a, b\ntable = w.t\nmode = append ; a comment\nclean = a: trim ; b: upper\n"
+                               "after_load = DELETE FROM x ; DELETE FROM y\n  ; DELETE FROM z\nwhere = a <> ' ; '\n");
+    const struct recipe *r = c->pipelines[0].parts;
+    CHECK_EQ(r->mode, MODE_APPEND);
+    CHECK_STR(r->clean, "a: trim ; b: upper");
+    CHECK_STR(r->after_load, "DELETE FROM x ; DELETE FROM y\n; DELETE FROM z");
+    CHECK_STR(r->where.text, "a <> ' ; '");
+    config_free(c);
+}
+
 TEST(ini, a_line_of_any_length_is_read_whole)
 {
     char text[8000], value[3000];

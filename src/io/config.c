@@ -449,7 +449,7 @@ static int load(struct build *b, const char *file, struct buf *faults, struct er
 int config_load(struct config **out, const char *file, struct buf *faults, struct err *err)
 {
     const char *env = getenv("QETL_CONFIG");
-    struct build b = { .c = calloc(1, sizeof *b.c) };
+    struct build b = { .c = calloc(1, sizeof *b.c), .ini = { .verbatim = key_is_verbatim } };
     if (!b.c)
         return err_nomem(err);
     int rc = load(&b, file ? file : env && *env ? env : QETL_CONFIG_FILE, faults, err);

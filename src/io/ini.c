@@ -30,6 +30,9 @@ struct source {
     int sys;          /* errno of a read that failed */
 };
 
+/* Stands for a semicolon on its way through inih, where that begins a comment; no line of ours has it. */
+enum { SEMICOLON = '\x01' };
+
 static bool blank(char c)
 {
     return c == ' ' || (c >= '\t' && c <= '\r');
@@ -142,8 +145,32 @@ static int on_key(void *user, const char *section, const char *name, const char 
         entry_begin(s, name);
     else if (!s->begun)
         buf_addc(&s->value, '\n');
+    size_t at = s->value.n;
     buf_adds(&s->value, value);
+    for (; at < s->value.n; at++)
+        if (s->value.p[at] == SEMICOLON)
+            s->value.p[at] = ';';
     return 1;
+}
+
+/* Is the line of n bytes (one of) a value that is taken as it stands? */
+static bool is_verbatim(const struct source *s, size_t n)
+{
+    char name[64];
+    const struct ini *ini = s->ini;
+    if (!ini->verbatim || !n)
+        return false;
+    if (blank(s->text[0]) && s->key_open)
+        return ini->verbatim(ini->entries[ini->nentries - 1].name);
+    size_t end = 0;
+    while (end < n && s->text[end] != '=' && s->text[end] != ':')
+        end++;
+    struct str key = str_trim((struct str){ s->text, end });
+    if (end == n || key.n >= sizeof name)
+        return false;
+    memcpy(name, key.p, key.n);
+    name[key.n] = '\0';
+    return ini->verbatim(name);
 }
 
 /* The line without newline, comment and white space at its end; n == 0: nothing is left. */
@@ -153,6 +180,9 @@ static struct str line_body(struct source *s, size_t n)
     size_t first = 0;
     while (first < n && blank(p[first]))
         first++;
+    if (is_verbatim(s, n))
+        for (char *c = s->text; c < s->text + n; c++)
+            *c = *c == ';' ? SEMICOLON : *c;
     if (first == n || p[first] == ';' || p[first] == '#')
         return (struct str){ p, 0 };
     for (size_t i = first + 1; i < n; i++)
@@ -187,7 +217,7 @@ static bool next_line(struct source *s)
         s->line++;
         if (s->line == 1 && n >= 3 && memcmp(s->text, "\xEF\xBB\xBF", 3) == 0)
             memmove(s->text, s->text + 3, (size_t)(n -= 3) + 1);
-        if (memchr(s->text, 0, (size_t)n) ||
+        if (memchr(s->text, 0, (size_t)n) || memchr(s->text, SEMICOLON, (size_t)n) ||
             text_utf8_valid((struct str){ s->text, (size_t)n }) != (size_t)n) {
             ini_fault(s->ini, s->file, s->line, "the line is not UTF-8 text");
             continue;

@@ -8,7 +8,8 @@
  *
  * The language: `key = value` or `key: value`; [section]; a line that begins with white space goes
  * on with the value above (joined by a newline); # and ; begin a comment line, and ; behind white
- * space a comment at the end of a line. In values
+ * space a comment at the end of a line. In values of keys that are verbatim a ; is a ;, also at the begin of a line that goes on
+ * with one, so that none of it is lost without a word. In values
  * ${NAME} is the environment variable NAME, which must be set; ${NAME:-text} is text when it is
  * unset or empty; $$ is a dollar sign, and any other $ stands for itself. UTF-8, with or without
  * BOM.
@@ -47,6 +48,7 @@ struct ini {
     int nfiles, nsections, nentries, nfaults;
     struct arena arena; /* owns all text */
     bool failed;        /* out of memory somewhere */
+    bool (*verbatim)(const char *key); /* in its value a semicolon is one and begins no comment; NULL: no key is so */
 };
 
 /* Add the sections and keys of one file. Faults of the language are added to faults. -1: the file

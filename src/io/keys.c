@@ -370,12 +370,12 @@ static const struct key keys[] = {
     { AT_RECIPE, "output", KEY_COLUMNS, IN(recipe, output_text), NULL, 0, 0, NULL, LINES,
       "names and types of the rows that the table gets, where they are not those of columns: of those that a filter or transform "
       "gives; each value is typed again by them" },
-    { AT_RECIPE, "where", KEY_SQL_TEXT, IN(recipe, where), NULL, 0, 0, NULL, LINES,
+    { AT_RECIPE, "where", KEY_SQL_TEXT, IN(recipe, where), NULL, 0, 0, NULL, LINES | VERBATIM,
       "SQL expression over the columns of a row, or @file:PATH of it: rows for which it is not true are left out, and counted as "
       "filtered, see SQL" },
-    { AT_RECIPE, "compute", KEY_SQL_TEXT, IN(recipe, compute), NULL, 0, 0, NULL, LINES,
+    { AT_RECIPE, "compute", KEY_SQL_TEXT, IN(recipe, compute), NULL, 0, 0, NULL, LINES | VERBATIM,
       "more columns of the table, a line for each: NAME:TYPE = SQL expression over the columns of a row; where can use them" },
-    { AT_RECIPE, "transform", KEY_SQL_TEXT, IN(recipe, transform), NULL, 0, 0, NULL, LINES,
+    { AT_RECIPE, "transform", KEY_SQL_TEXT, IN(recipe, transform), NULL, 0, 0, NULL, LINES | VERBATIM,
       "SELECT over the table input, which is all rows of the job, or @file:PATH of it; its result is loaded. Columns have the types of "
       "those of input or a look-up that have the same names, or those of output" },
     { AT_RECIPE, "transform_timeout", KEY_DURATION, IN(recipe, transform_timeout_ms), "1h", 100, 30 * (int64_t)DAYS, NULL, 0,
@@ -395,7 +395,7 @@ static const struct key keys[] = {
       "field without quotes. Nothing behind =: none" },
     { AT_RECIPE, "quoted_null", KEY_YES, IN(recipe, quoted_null), "no", 0, 0, yes_no, 0,
       "fields in quotes can be null too" },
-    { AT_RECIPE, "clean", KEY_TEXT, IN(recipe, clean), NULL, 0, 0, NULL, LINES,
+    { AT_RECIPE, "clean", KEY_TEXT, IN(recipe, clean), NULL, 0, 0, NULL, LINES | VERBATIM,
       "rules for the fields of a column, a line for each, see CLEANING" },
     { AT_RECIPE, "enrich", KEY_LIST, IN(recipe, enrich), NULL, 0, 0, NULL, LINES,
       "[enrich] sections whose columns are added to the rows, one after the other, see ENRICHMENT" },
@@ -430,7 +430,7 @@ static const struct key keys[] = {
     { AT_RECIPE, "late", KEY_LATE, IN(recipe, late_text), "table", 0, 0, NULL, 0,
       "rows whose event time is before the watermark at which their job began: table as all others, reject, or TARGET.TABLE for "
       "a table of their own" },
-    { AT_RECIPE, "after_load", KEY_SQL, IN(recipe, after_load), NULL, 0, 0, NULL, LINES | WHOLE | FOR_SQL,
+    { AT_RECIPE, "after_load", KEY_SQL, IN(recipe, after_load), NULL, 0, 0, NULL, LINES | WHOLE | FOR_SQL | VERBATIM,
       "SQL that the target runs in the commit of each job, after its rows, or @file:PATH of it; :job is the job's uid, "
       ":pipeline its pipeline, :watermark and :previous_watermark are those of event_time after and before it" },
     { AT_RECIPE, "max_rejects", KEY_REJECTS, IN(recipe, max_rejects), "0", 0, 0, NULL, WHOLE,
@@ -1107,6 +1107,14 @@ const struct section_def *key_section(const char *name)
         if (strcmp(keys[i].name, name) == 0)
             return section_of(keys[i].scope);
     return NULL;
+}
+
+bool key_is_verbatim(const char *name)
+{
+    for (size_t i = 0; i < COUNT_OF(keys); i++)
+        if (keys[i].flags & VERBATIM && strcmp(keys[i].name, name) == 0)
+            return true;
+    return false;
 }
 
 const struct key *key_at(const struct section_def *def, int n)

@@ -77,7 +77,8 @@ enum {
     EMPTY = 8 /* may have no value */,
     FOR_SQLITE = 16 /* these three: only for such targets; a key without any of them is for all */,
     FOR_SQL = 32,
-    FOR_OBJECTS = 64
+    FOR_OBJECTS = 64,
+    VERBATIM = 128 /* a semicolon in its value is one, and begins no comment */
 };
 
 struct key {
@@ -105,6 +106,8 @@ struct key_reader {
 const struct key *key_find(const struct section_def *def, const char *name);
 /* The section whose key is called so, or NULL: for "it belongs in". */
 const struct section_def *key_section(const char *name);
+/* Is there a key of that name whose value is VERBATIM? */
+bool key_is_verbatim(const char *name);
 /* The n-th key of sections of def (a struct section_def), and its name; NULL behind the last. */
 const struct key *key_at(const struct section_def *def, int n);
 const char *key_name_at(const void *def, int n);
