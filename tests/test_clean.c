@@ -218,6 +218,9 @@ TEST(clean, faults_name_column_rule_and_what_was_expected)
         { "t: length(..)", "length wants numbers of characters" },
         { "t: length(a..b)", "length wants numbers of characters" },
         { "t: range(1..2)", "range wants a column of numbers, dates or times" },
+        { "t: length(5..1)", "length wants its smaller limit first" },
+        { "i: range(5..1)", "range wants its smaller limit first: no value would pass" },
+        { "d: range(0.2..0.1)", "range wants its smaller limit first" },
         { "i: range(a..b)", "range wants limits that are values of the column" },
         { "d: range(0.001..)", "range wants limits that are values of the column" },
         { "*: range(1..2)", "range wants a column of numbers" },
@@ -226,6 +229,10 @@ TEST(clean, faults_name_column_rule_and_what_was_expected)
         { "t: match(/abc)", "a closing /" },
 #ifdef HAVE_PCRE2
         { "t: match(/a(b/)", "the expression at byte 3: missing closing parenthesis" },
+        { "t: replace(/a(b)/, \"$2\")", "replace wants a text whose $ has a number or name of a group" },
+        { "t: replace(/a(b)/, \"$1 ${x}\")", "replace wants a text whose $" },
+        { "t: replace(/a/, \"1 $\")", "replace wants a text whose $" },
+        { "t: replace(/a/, \"$99999999999\")", "replace wants a text whose $" },
 #else
         { "t: match(/ab/)", "built without PCRE2" },
 #endif
@@ -241,6 +248,14 @@ TEST(clean, faults_name_column_rule_and_what_was_expected)
         CHECK_HAS(err.msg, table[i].says);
     }
 }
+
+#ifdef HAVE_PCRE2
+TEST(clean, groups_of_the_expression_can_be_named)
+{
+    struct clean *c = rules("t: replace(/a(b)(?<n>c)/, \"$0${1}$2${n}$n$$\"), match(/^abc/)");
+    clean_free(c);
+}
+#endif
 
 TEST(clean, columns_that_are_not_known_yet_are_not_looked_up)
 {

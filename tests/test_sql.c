@@ -673,8 +673,28 @@ TEST(regexp, it_matches_by_pcre2)
 {
     gives(HEAD "columns = t\nwhere = t REGEXP '^[[:upper:]]\\w+ ä$'\n", "t\nAbc ä\nabc ä\nÄbc ä\n,\n", "t\nAbc ä\nÄbc ä\n");
     gives(HEAD "columns = t, p\nwhere = regexp(p, t)\n", "t,p\nx1,[0-9]\nx,[0-9]\n,a\nx,\n", "t,p\nx1,[0-9]\n");
-    fails(HEAD "columns = t\nwhere = t REGEXP '(a'\n", "t\na\n", ERR_SQL, "line 2: regexp: the expression: missing closing parenthesis");
-    fails(HEAD "columns = t\nwhere = t REGEXP '^(a+)+$'\n", "t\naaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab\n", ERR_SQL, "line 2: regexp: the text: match limit");
+    fails(HEAD "columns = t\nwhere = t REGEXP t\n", "t\n(a\n", ERR_SQL, "where: line 2: regexp '(a': the expression: missing closing parenthesis");
+    fails(HEAD "columns = t\nwhere = t REGEXP '^(a+)+$'\n", "t\naaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab\n", ERR_SQL,
+          "line 2: regexp '^(a+)+$': the text: match limit");
+}
+
+TEST(regexp, a_constant_that_is_none_is_told_before_there_is_a_row)
+{
+#define CONSTANT(sql, at) fails(HEAD "columns = t, u\nwhere = " sql "\n", "t,u\n", ERR_SQL, at)
+    CONSTANT("t REGEXP '(a'", "line 1, column 10: regexp '(a': the expression: missing");
+    CONSTANT("t = '' OR\n  (t not regexp /* x' */ '[ä' OR u REGEXP '[')", "line 2, column 24: regexp '[ä': the expression: ");
+    CONSTANT("u REGEXP 'a' AND regexp ( '(''' , t)", "line 1, column 27: regexp '('': the expression: ");
+    fails(HEAD "columns = t\ntransform = SELECT t FROM input -- REGEXP '('\n  WHERE \"t\" REGEXP '*'\n", "t\n", ERR_SQL, "line 2, column 18: regexp '*'");
+    fails(HEAD "columns = t\ncompute = ok:boolean = t REGEXP '('\n", "t\n", ERR_SQL, "'ok': line 1, column 10: regexp '('");
+    static const char *const good[] = { "t REGEXP '(' || 'a)'", "t REGEXP '(a)'", "t = 'REGEXP ''('", "regexp('(' || t || ')', 'a')", "t REGEXP '('\n || ')' COLLATE NOCASE",
+                                        "t = \"t\" /* REGEXP '(' */ OR [t] = `t`" };
+    for (size_t i = 0; i < COUNT_OF(good); i++) {
+        AUTO(buf_clear) struct buf ini = { 0 };
+        buf_addf(&ini, HEAD "empty = ok\ncolumns = t\nwhere = %s\n", good[i]);
+        struct outcome o = RUN(ini.p, "file:///in/a.csv", "t\n");
+        CHECK_OK(o.rc, o.err);
+        outcome_clear(&o);
+    }
 }
 #endif
 

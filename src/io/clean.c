@@ -205,6 +205,14 @@ static int parse_args(struct parser *p, struct rule *r, struct err *err)
     return 0;
 }
 
+/* Is the first greater than the second? Then no value would pass. */
+static bool wrong_way(const struct clean_column *c, const struct rule *r)
+{
+    if (!r->has_low || !r->has_high)
+        return false;
+    return r->kind == RANGE && c->type == TYPE_REAL ? r->low_real > r->high_real : r->low > r->high;
+}
+
 /* "A..B" with either side left out; without the dots both are A. */
 static bool two_limits(struct str s, struct str *low, struct str *high)
 {
@@ -247,16 +255,65 @@ static int parse_limits(struct parser *p, const struct clean_column *c, struct r
         return fault(p, err, rules[r->kind].want);
     r->has_low = low.n;
     r->has_high = high.n;
-    if (r->kind == LENGTH)
-        return (low.n && !characters(low, &r->low)) || (high.n && !characters(high, &r->high)) ? fault(p, err, rules[LENGTH].want) : 0;
+    if (r->kind == LENGTH) {
+        if ((low.n && !characters(low, &r->low)) || (high.n && !characters(high, &r->high)))
+            return fault(p, err, rules[LENGTH].want);
+        return wrong_way(c, r) ? fault(p, err, "its smaller limit first: no text would pass") : 0;
+    }
     if (c->column < 0 && p->columns->n == 0)
         return 0; /* of what type the column is will be known later */
     if (c->column < 0 || c->type == TYPE_TEXT || c->type == TYPE_JSON || c->type == TYPE_BOOLEAN)
         return fault(p, err, "a column of numbers, dates or times");
     if ((low.n && !limit_of(p, c, low, &r->low, &r->low_real)) || (high.n && !limit_of(p, c, high, &r->high, &r->high_real)))
         return fault(p, err, "limits that are values of the column");
+    return wrong_way(c, r) ? fault(p, err, "its smaller limit first: no value would pass") : 0;
+}
+
+#ifdef HAVE_PCRE2
+/* The group that stands behind the $ at the front of s, and how long that is, as pcre2_substitute(3) reads it; -1: none is. */
+static int group_of(const pcre2_code *code, struct str s, size_t *length)
+{
+    char name[40];
+    bool braced = s.n > 1 && s.p[1] == '{';
+    size_t at = 1u + braced, n = 0;
+    while (at + n < s.n && (isalnum((unsigned char)s.p[at + n]) || s.p[at + n] == '_'))
+        n++;
+    if (!n || n >= sizeof name || (braced && (at + n == s.n || s.p[at + n] != '}')))
+        return -1;
+    if (!braced && isdigit((unsigned char)s.p[at]))
+        for (n = 1; at + n < s.n && isdigit((unsigned char)s.p[at + n]);)
+            n++;
+    memcpy(name, s.p + at, n);
+    name[n] = '\0';
+    *length = at + n + braced;
+    long number = strtol(name, NULL, 10);
+    if (isdigit((unsigned char)*name))
+        return number > UINT16_MAX ? -1 : (int)number;
+    return pcre2_substring_number_from_name(code, (PCRE2_SPTR)name);
+}
+
+/* Do the groups exist that the text of replace() names? Else each row with a match would be refused. */
+static int check_groups(const struct parser *p, const struct rule *r, struct err *err)
+{
+    struct str s = r->args[1].text;
+    uint32_t groups = 0;
+    size_t n;
+    (void)pcre2_pattern_info(r->code, PCRE2_INFO_CAPTURECOUNT, &groups);
+    for (size_t i = 0; i < s.n; i += n) {
+        n = 1;
+        if (s.p[i] != '$')
+            continue;
+        if (i + 1 < s.n && s.p[i + 1] == '$') {
+            n = 2;
+            continue;
+        }
+        int group = group_of(r->code, (struct str){ s.p + i, s.n - i }, &n);
+        if (group < 0 || (uint32_t)group > groups)
+            return fault(p, err, "a text whose $ has a number or name of a group of its expression behind it; $$ is a dollar");
+    }
     return 0;
 }
+#endif
 
 static int compile(struct parser *p, struct rule *r, struct err *err)
 {
@@ -268,7 +325,7 @@ static int compile(struct parser *p, struct rule *r, struct err *err)
     r->code = pcre2_compile((PCRE2_SPTR)r->args[0].text.p, r->args[0].text.n,
                             PCRE2_UTF | (r->args[0].any_case ? PCRE2_CASELESS : 0u), &code, &at, NULL);
     if (r->code)
-        return 0;
+        return r->kind == REPLACE ? check_groups(p, r, err) : 0;
     PCRE2_UCHAR why[200];
     (void)pcre2_get_error_message(code, why, sizeof why);
     return err_set(err, ERR_CONFIG, "clean: column '%s', %s: the expression at byte %zu: %s", p->column, p->rule, at, (const char *)why);

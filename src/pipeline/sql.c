@@ -190,7 +190,19 @@ static int not_prepared(struct sql *s, int rc, size_t front, const char *text, s
     if (at < 0 || (size_t)at > strlen(text))
         return err_set(err, ERR_SQL, "%s%s", sqlite3_errmsg(s->db), hint(s));
     place_of(text, (size_t)at, &line, &column);
-    return err_set(err, ERR_SQL, "line %d, column %d: %s", line, column, sqlite3_errmsg(s->db));
+    return err_set(err, ERR_SQL, "line %d, column %d: %s%s", line, column, sqlite3_errmsg(s->db), hint(s));
+}
+
+/* A constant of it that no row can change. */
+static int constants_check(const char *text, struct err *err)
+{
+    char why[400];
+    size_t at;
+    int line, column;
+    if (!sql_regexp_fault(text, &at, why, sizeof why))
+        return 0;
+    place_of(text, at, &line, &column);
+    return err_set(err, ERR_SQL, "line %d, column %d: %s", line, column, why);
 }
 
 /* Is there more than space, semicolons and comments? */
@@ -215,8 +227,12 @@ int sql_prepare(struct sql *s, sqlite3_stmt **st, const char *front, const char 
     int rc = sqlite3_prepare_v3(s->db, whole.p, (int)whole.n, SQLITE_PREPARE_PERSISTENT, st, &tail);
     if (rc != SQLITE_OK)
         return not_prepared(s, rc, strlen(front), text, err);
-    if (*st && sqlite3_column_count(*st) && sqlite3_stmt_readonly(*st) && !more_sql(s, tail))
-        return 0;
+    if (*st && sqlite3_column_count(*st) && sqlite3_stmt_readonly(*st) && !more_sql(s, tail)) {
+        if (constants_check(text, err) == 0)
+            return 0;
+    } else {
+        err_set(err, ERR_SQL, "one SELECT was expected");
+    }
     sqlite3_finalize(*st);
     *st = NULL;
     return -1;

@@ -1,7 +1,7 @@
 /*
  * SQL over rows as they stream: a SQLite database in memory that has the table `input` (sql_input.h), the look-ups of
- * the ini as tables, the function regexp, and nothing else. Its statements can read and compute; all else (ATTACH,
- * PRAGMA, writing, loading of extensions) is refused when they are prepared.
+ * the ini and the other parts that lookup_parts= names as tables, the function regexp, and nothing else. Its statements can
+ * read and compute; all else (ATTACH, PRAGMA, writing, loading of extensions) is refused when they are prepared.
  *
  * The rows of another part are copied into a temporary table as they are staged (sql_parts.c); the pipeline runs the
  * statements when they are all there.
@@ -55,7 +55,7 @@ void sql_close(struct sql *s); /* all statements are finalized; one that is all 
 
 /*
  * Prepare one statement that reads. `front` and `behind` are put around the text of the ini, and places in messages are
- * places in that text. Errors: sql, with line and column where SQLite knows them.
+ * places in that text. Errors: sql, with line and column where SQLite knows them; also for a constant regular expression that is none.
  */
 int sql_prepare(struct sql *s, sqlite3_stmt **st, const char *front, const char *text, const char *behind, struct err *err);
 /* Read the look-ups that the statements use, and let rows of the parts that they read come. Before the first step. Errors: see lookup.h. */

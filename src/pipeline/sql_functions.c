@@ -8,16 +8,23 @@
 
 #include "pipeline/sql_functions.h"
 
+#include <ctype.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
 
 #ifdef HAVE_PCRE2
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
-enum { TRIES = 1000000 }; /* of matching; pcre2_set_match_limit(3) */
+enum {
+    TRIES = 1000000, /* of matching; pcre2_set_match_limit(3) */
+    SHOWN = 100,     /* bytes of an expression in a message */
+};
 
 struct expression {
     pcre2_code *code;
@@ -34,27 +41,42 @@ static void expression_free(void *arg)
     free(e);
 }
 
-static void fail(sqlite3_context *ctx, const char *what, int code)
+/* What is wrong with the expression, or with the text that it was held against. */
+static void say(char *out, size_t cap, const char *what, const char *expression, int code)
 {
     unsigned char why[120] = "";
-    char text[200];
+    size_t n = strlen(expression), shown = n;
+    if (n > SHOWN)
+        for (shown = SHOWN; shown && ((unsigned char)expression[shown] & 0xc0) == 0x80;)
+            shown--;
     (void)pcre2_get_error_message(code, why, sizeof why);
-    snprintf(text, sizeof text, "regexp: %s: %s", what, why);
+    snprintf(out, cap, "regexp '%.*s%s': %s: %s", (int)shown, expression, shown < n ? "..." : "", what, why);
+}
+
+static void fail(sqlite3_context *ctx, const char *what, sqlite3_value *pattern, int code)
+{
+    char text[400];
+    say(text, sizeof text, what, (const char *)sqlite3_value_text(pattern), code);
     sqlite3_result_error(ctx, text, -1);
+}
+
+static pcre2_code *compile(const void *text, size_t n, int *code)
+{
+    size_t at;
+    return pcre2_compile(text, n, PCRE2_UTF | PCRE2_UCP, code, &at, NULL);
 }
 
 static struct expression *expression_new(sqlite3_context *ctx, sqlite3_value *pattern)
 {
     struct expression *e = calloc(1, sizeof *e);
     int code = 0;
-    size_t at = 0;
     const unsigned char *text = sqlite3_value_text(pattern);
     if (!e || !text) {
         free(e);
         sqlite3_result_error_nomem(ctx);
         return NULL;
     }
-    e->code = pcre2_compile(text, (size_t)sqlite3_value_bytes(pattern), PCRE2_UTF | PCRE2_UCP, &code, &at, NULL);
+    e->code = compile(text, (size_t)sqlite3_value_bytes(pattern), &code);
     e->match = e->code ? pcre2_match_data_create(1, NULL) : NULL;
     e->context = e->code ? pcre2_match_context_create(NULL) : NULL;
     if (e->match && e->context) {
@@ -64,7 +86,7 @@ static struct expression *expression_new(sqlite3_context *ctx, sqlite3_value *pa
     if (e->code)
         sqlite3_result_error_nomem(ctx);
     else
-        fail(ctx, "the expression", code);
+        fail(ctx, "the expression", pattern, code);
     expression_free(e);
     return NULL;
 }
@@ -85,16 +107,116 @@ static void regexp(sqlite3_context *ctx, int argc, sqlite3_value **argv)
         if (rc >= 0 || rc == PCRE2_ERROR_NOMATCH)
             sqlite3_result_int(ctx, rc >= 0);
         else
-            fail(ctx, "the text", rc);
+            fail(ctx, "the text", argv[0], rc);
     }
     if (made)
         sqlite3_set_auxdata(ctx, 0, made, expression_free); /* SQLite may free it at once */
+}
+
+/* ---- constant expressions, before there is a row ---- */
+
+static bool is_word(char c) { return isalnum((unsigned char)c) || c == '_' || c == '$' || (unsigned char)c >= 0x80; }
+
+/* Behind what is quoted by the sign at p; to its end where the other sign is missing. */
+static const char *behind_quotes(const char *p)
+{
+    char end = *p == '[' ? ']' : *p;
+    for (p++; *p && (*p != end || (end != ']' && p[1] == end)); p++)
+        p += *p == end;
+    return *p ? p + 1 : p;
+}
+
+/* Behind space and comments. */
+static const char *skip_space(const char *p)
+{
+    for (;;) {
+        const char *end = NULL;
+        if (isspace((unsigned char)*p))
+            end = p + 1;
+        else if (p[0] == '-' && p[1] == '-')
+            end = p + strcspn(p, "\n");
+        else if (p[0] == '/' && p[1] == '*')
+            end = strstr(p + 2, "*/") ? strstr(p + 2, "*/") + 2 : p + strlen(p);
+        if (!end)
+            return p;
+        p = end;
+    }
+}
+
+/* Behind the token at p, which is no space. */
+static const char *skip_token(const char *p)
+{
+    if (strchr("'\"`[", *p))
+        return behind_quotes(p);
+    if (!is_word(*p))
+        return p + 1;
+    while (is_word(*p))
+        p++;
+    return p;
+}
+
+/* Does the text behind it make another text of what stands before? */
+static bool goes_on(const char *p)
+{
+    return strchr("|*/%+-<>&", *p) ? *p != '\0' : !sqlite3_strnicmp(p, "collate", 7);
+}
+
+/* Of regexp('...', and of REGEXP '...': where the text begins; NULL: the expression is no constant. p: behind the word. */
+static const char *constant_at(const char *p)
+{
+    p = skip_space(p);
+    bool call = *p == '(';
+    const char *text = call ? skip_space(p + 1) : p;
+    if (*text != '\'')
+        return NULL;
+    const char *behind = skip_space(behind_quotes(text));
+    return (call ? *behind == ',' || *behind == ')' : !goes_on(behind)) ? text : NULL;
+}
+
+/* Why the expression in the quotes at p cannot be compiled; false: it can. */
+static bool constant_fault(const char *p, char *why, size_t cap)
+{
+    AUTO(buf_clear) struct buf text = { 0 };
+    const char *end = behind_quotes(p);
+    int code = 0;
+    buf_adds(&text, "");
+    for (p++; p < end - 1; p++) {
+        buf_addc(&text, *p);
+        p += *p == '\'';
+    }
+    pcre2_code *compiled = text.failed ? NULL : compile(text.p, text.n, &code);
+    if (!compiled && !text.failed)
+        say(why, cap, "the expression", text.p, code);
+    bool fault = !compiled && !text.failed;
+    pcre2_code_free(compiled);
+    return fault;
+}
+
+bool sql_regexp_fault(const char *sql, size_t *at, char *why, size_t cap)
+{
+    for (const char *p = skip_space(sql); *p;) {
+        const char *end = skip_token(p), *text = NULL;
+        if (end - p == 6 && !sqlite3_strnicmp(p, "regexp", 6))
+            text = constant_at(end);
+        if (text && constant_fault(text, why, cap)) {
+            *at = (size_t)(text - sql);
+            return true;
+        }
+        p = skip_space(end);
+    }
+    return false;
 }
 #else
 static void regexp(sqlite3_context *ctx, int argc, sqlite3_value **argv)
 {
     (void)argc, (void)argv;
     sqlite3_result_error(ctx, "regexp: this qetl was built without PCRE2", -1);
+}
+
+bool sql_regexp_fault(const char *sql, size_t *at, char *why, size_t cap)
+{
+    (void)sql, (void)at, (void)why, (void)cap;
+    return false;
 }
 #endif
 
