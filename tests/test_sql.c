@@ -341,6 +341,14 @@ TEST(compute, a_value_that_does_not_fit_is_a_reject_at_its_line)
     outcome_clear(&o);
 }
 
+TEST(compute, an_error_on_a_row_names_the_expression)
+{
+    static const char ini[] = HEAD "columns = id:integer, t\ncompute = a:integer = id + 1\n  b:integer = abs(id)\n  c = json(t)\nwhere = a IS NOT NULL\n";
+    fails(ini, "id,t\n1,1\n-9223372036854775808,1\n", ERR_SQL, "member 'a.csv': compute 'b': line 3: integer overflow");
+    fails(ini, "id,t\n1,1\n2,2\n3,{\n", ERR_SQL, "compute 'c': line 4: malformed JSON");
+    fails(HEAD "columns = id:integer\ncompute = a:integer = id + 1\nwhere = abs(id) > 1\n", "id\n1\n-9223372036854775808\n", ERR_SQL, "where: line 3: integer overflow");
+}
+
 TEST(compute, an_aggregate_is_refused)
 {
     fails(HEAD "columns = id:integer\ncompute = a:integer = 1\n  b:integer = count(*)\n", "id\n1\n", ERR_SQL, "'b': line 1, column 1: misuse of aggregate");
@@ -575,7 +583,7 @@ TEST(transform, an_error_on_a_row_names_its_line)
     fails(HEAD "columns = id:integer\ntransform = SELECT abs(id) AS id FROM input\n", "id\n1\n-9223372036854775808\n", ERR_SQL,
           "member 'a.csv': transform: at line 3: integer overflow");
     fails(HEAD "columns = id:integer\ntransform = SELECT sum(id) AS id FROM input\n", "id\n1\n9223372036854775807\n", ERR_SQL,
-          "transform: integer overflow");
+          "transform: behind the last row, at row 1 of the result: integer overflow");
 }
 
 TEST(transform, input_is_read_once)

@@ -200,7 +200,7 @@ static int sql_error(struct transform *t)
     sql_failed(&t->sql, &t->err);
     if (in->rows && in->at < in->rows->n && in->rows->places)
         return err_in(&t->err, "at line %" PRIu64, in->rows->places[in->at]->line);
-    return -1;
+    return err_in(&t->err, "behind the last row, at row %" PRIu64 " of the result", t->out + 1);
 }
 
 static void run(void *arg)

@@ -148,12 +148,40 @@ static int take_row(struct where *w, struct rows *rows, uint32_t from, uint32_t 
     return 1;
 }
 
+/* Does the expression fail on the row that the input is at? */
+static bool fails_here(struct where *w, const char *expression)
+{
+    struct err err;
+    sqlite3_stmt *st;
+    if (sql_prepare(&w->sql, &st, "SELECT (\n", expression, "\n) FROM input", &err) < 0)
+        return false;
+    w->sql.input.read = false;
+    int rc = sqlite3_step(st);
+    sqlite3_finalize(st);
+    return rc != SQLITE_ROW && rc != SQLITE_DONE;
+}
+
+/* Which of several expressions it was: SQLite does not tell, but each can be tried on the row alone. */
+static void blame(struct where *w, struct err *err)
+{
+    const struct recipe *r = w->step.part->recipe;
+    for (int i = 0; i < r->computed.n; i++)
+        if (fails_here(w, r->computed_sql[i])) {
+            err_in(err, "compute '%s'", r->computed.v[i].name);
+            return;
+        }
+    err_in(err, "%s", r->where.text ? "where" : "compute");
+}
+
 static int failed_at(struct where *w, const struct rows *rows, struct err *err)
 {
     uint32_t at = w->sql.input.at;
-    if (at < rows->n)
-        return err_in(err, "%s: line %" PRIu64, w->name, rows->places[at]->line);
-    return err_in(err, "%s", w->name);
+    if (at >= rows->n)
+        return err_in(err, "%s", w->name);
+    err_in(err, "line %" PRIu64, rows->places[at]->line);
+    (void)sqlite3_reset(w->st);
+    blame(w, err);
+    return -1;
 }
 
 static int step_all(struct where *w, struct rows *rows, uint32_t *kept, uint32_t *refused, struct err *err)
