@@ -157,6 +157,35 @@ TEST(pipeline, no_rows_at_all_is_an_error_unless_the_pipeline_allows_it)
     outcome_clear(&o);
 }
 
+/* A table that the job would empty. */
+static void check_emptied(const char *keys, const char *text, const char *message)
+{
+    AUTO(buf_clear) struct buf ini = { 0 };
+    buf_addf(&ini, "[pipeline p]\nmax_rejects = 5\ncolumns = id:integer!, n\n%s", keys);
+    struct outcome o = RUN(ini.p, "file:///in/a.csv", text);
+    if (!message) {
+        CHECK_OK(o.rc, o.err);
+        outcome_clear(&o);
+        return;
+    }
+    CHECK_EQ(o.rc, -1);
+    CHECK_EQ(o.err.code, ERR_EMPTY);
+    CHECK_HAS(o.err.msg, message);
+}
+
+TEST(pipeline, a_table_that_is_replaced_is_not_emptied_in_silence)
+{
+    static const char two[] = "id,n\n1,a\n2,b\n";
+    check_emptied("table = w.t\nmode = replace\nwhere = id > 2\n", two,
+                  "table w.t (mode = replace) would be left without any row: of 2 that were read of the job 2 were filtered and 0 refused");
+    check_emptied("table = w.t\nmode = replace\n", "id,n\nx,a\n", "of 1 that were read of the job 0 were filtered and 1 refused");
+    check_emptied("table = w.t\nmode = replace\ntransform = SELECT id, n FROM input WHERE n = 'c'\n", two, "2 were filtered");
+    check_emptied("[pipeline p.a]\nmember = *.csv\ntable = w.a\n[pipeline p.b]\nmember = *.tsv\ntable = w.b\nmode = replace\n", two, "table w.b (mode = replace)");
+    check_emptied("table = w.t\nmode = replace\nwhere = id > 2\nempty = ok\n", two, NULL);
+    check_emptied("table = w.t\nmode = replace\nwhere = id > 1\n", two, NULL);
+    check_emptied("table = w.t\nwhere = id > 2\n", two, NULL);
+}
+
 TEST(pipeline, rows_beyond_the_inline_limit_go_to_a_file)
 {
     AUTO(buf_clear) struct buf text = { 0 };

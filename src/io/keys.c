@@ -437,7 +437,8 @@ static const struct key keys[] = {
       "more refused rows than this fail the job: a number, a share such as 1%, or both with a "
       "comma between" },
     { AT_RECIPE, "empty", KEY_YES, IN(recipe, empty_ok), "fail", 0, 0, empty_words, WHOLE,
-      "what a job without any row does" },
+      "what a job without any row does, and one without a row for a table that it replaces as a whole (mode = replace, missing = delete): "
+      "fail, or go on and leave the table empty" },
 };
 
 static char *keep(struct key_reader *kr, struct str s)

@@ -7,6 +7,7 @@
  */
 #include "pipeline/pipeline.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -55,6 +56,7 @@ struct part {
     struct buf profile;            /* made by its step */
     struct buf sample;             /* on_new_column = add: the beginning of the member at hand */
     int64_t members;
+    uint64_t read, staged;         /* rows */
     bool followed;                 /* other parts get its rows, too (from=) */
     struct hold *held;             /* its rows, until those of the parts that its SQL reads are there; NULL: it reads none */
     const struct part_table *table; /* its rows for the SQL of others; NULL: none reads them */
@@ -138,6 +140,7 @@ static int stage_rows(struct part *part, struct rows *rows, struct err *err)
     if (part->target->encode_rows(part->encoder, rows, part->view.rejects, &staged, err) < 0)
         return -1;
     part->view.counts->staged += staged;
+    part->staged += staged;
     return 0;
 }
 
@@ -466,6 +469,7 @@ static int part_batch(struct pipeline_run *r, struct part *part, struct err *err
 {
     struct rows rows;
     r->counts.read += batch_read(&part->batch);
+    part->read += batch_read(&part->batch);
     if (put_builtins(r, part, err) < 0)
         return -1;
     if (cast_batch(part->cast, &part->batch, &rows, &r->rejects, err) < 0)
@@ -868,6 +872,25 @@ static int finish_steps(struct pipeline_run *r, struct err *err)
     return 0;
 }
 
+/* Does the output take the place of all rows of the table? */
+static bool is_whole(const struct part *part)
+{
+    return part->recipe->mode == MODE_REPLACE || part->recipe->missing == MISSING_DELETE || part->refresh;
+}
+
+/* A table that is replaced by nothing would be empty: mostly a source at fault, or a condition. A message that names a table and gives
+ * no rows says that it means it. */
+static int check_emptied(const struct pipeline_run *r, const struct part *part, struct err *err)
+{
+    const struct recipe *recipe = part->recipe;
+    if (part->staged || !is_whole(part) || recipe->empty_ok || r->replay || (recipe_is_message(recipe) && !part->read))
+        return 0;
+    return err_set(err, ERR_EMPTY, "table %s (%s) would be left without any row: of %" PRIu64 " that were read of the job %" PRIu64
+                   " were filtered and %" PRIu64 " refused, and none is for it", recipe->table,
+                   recipe->missing == MISSING_DELETE ? "missing = delete" : "mode = replace", r->counts.read, r->counts.filtered,
+                   r->counts.rejected);
+}
+
 static int close_books(const struct pipeline_run *r, const struct output *outputs, int n, struct err *err)
 {
     const struct pipeline_counts *c = &r->counts;
@@ -907,6 +930,8 @@ int pipeline_finish(struct pipeline_run *r, struct output *outputs, int *noutput
     for (int i = 0; i < r->nparts; i++) {
         if (recipe_is_message(r->parts[i].recipe) && !r->parts[i].members && !r->parts[i].recipe->takes_late)
             continue; /* a message is not about tables that it does not name */
+        if (check_emptied(r, &r->parts[i], err) < 0)
+            goto fail;
         outputs[n] = (struct output){ .kind = OUTPUT_ROWS, .number = i };
         struct output *out = &outputs[n++];
         if (r->parts[i].target->encode_finish(r->parts[i].encoder, out, err) < 0)
