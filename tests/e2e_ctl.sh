@@ -125,6 +125,34 @@ quiet 'no queue' env QETL_DATABASE="$work/none/queue.db" qetlctl status
 like '... and says what to do' "$(cat "$work/err")" 'qetlctl init'
 quiet 'no role' qetl wrker
 
+# ---- init of several targets ----
+printf '[qetl]\ndatabase = %s/i.db\nspool = %s/i\n[target one]\nurl = sqlite:///proc/none/one.db\n[target two]\nurl = sqlite:%s/two.db\n[target three]\nurl = file:///proc/none\n' \
+    "$work" "$work" "$work" >"$work/several.ini"
+qetlctl --json -c "$work/several.ini" init >"$work/out" 2>"$work/err"
+is 'init: one target that refuses keeps no other from being made' "$? $(ls "$work/two.db")" "1 $work/two.db"
+is '... all that refuse are named' "$(jq -c '[.ok, .failed[].target, .failed[].code]' "$work/out") $(grep -c "^qetlctl: target 'one': \|^qetlctl: target 'three': " "$work/err")" \
+    '[false,"one","three","target","target"] 2'
+like '... or counted' "$(qetlctl -c "$work/several.ini" init 2>/dev/null)" '^ready: .* 1 of 3 targets$'
+is 'a question to files is a wrong call, which says what answers it' "$(qetlctl -c "$work/several.ini" query three 'SELECT 1' 2>&1; echo $?)" \
+    "qetlctl: target 'three' (file:) knows no SQL: ask a program that reads files, such as DuckDB, about the objects that its _manifest names [usage]
+2"
+
+mkdir "$work/ddl"
+printf '[qetl]\ndatabase = %s/i.db\nspool = %s/i\n[target two]\nurl = sqlite:%s/two.db\nddl = ddl/*.sql\n' "$work" "$work" "$work" >"$work/ddl.ini"
+like 'ddl = without a file is a fault' "$(qetlctl -c "$work/ddl.ini" init 2>&1)" "target 'two': ddl = $work/ddl/\*.sql: there is no such file \[config\]"
+echo "CREATE TABLE modelled (id INTEGER PRIMARY KEY, name TEXT); INSERT INTO modelled VALUES (1, 'x;');" >"$work/ddl/b.sql"
+echo 'CREATE VIEW model AS SELECT name FROM modelled' >"$work/ddl/c.sql"
+like 'init runs SQL files, in their order' "$(qetlctl -c "$work/ddl.ini" init 2>&1 | xargs) $(sqlite3 "$work/two.db" 'SELECT name FROM model')" '^target two: 2 files of ddl = run ready: .* x;$'
+like '... each once' "$(qetlctl -c "$work/ddl.ini" init 2>&1)" '^ready: '
+for bad in 'CREATE TABLE half (id); CREATE TABLE modelled (id)|modelled already exists' 'CREATE TABLE half (id); COMMIT|ended the transaction'; do
+    echo "${bad%|*}" >"$work/ddl/d.sql"
+    like '... one that fails is named, and why' "$(qetlctl -c "$work/ddl.ini" init 2>&1)" "target 'two': '$work/ddl/d.sql': .*${bad#*|}"
+    [ "${bad#*COMMIT}" != "$bad" ] || is '... and nothing of it is there' "$(sqlite3 "$work/two.db" "SELECT count(*) FROM sqlite_schema WHERE name = 'half'")" 0
+done
+rm "$work/ddl/d.sql"
+echo '-- more' >>"$work/ddl/c.sql"
+like '... one that was run is not to be changed' "$(qetlctl -c "$work/ddl.ini" init 2>&1)" "'$work/ddl/c.sql': was run when it was another one: .*\[state\]"
+
 # ---- names to choose by ----
 for call in 'jobs' 'errors' 'retry --dead'; do
     qetlctl $call --pipeline q >"$work/out" 2>"$work/err"

@@ -1,16 +1,18 @@
 #!/bin/bash
 # A MariaDB warehouse: every type, every mode, tables that people made, and exactly once whatever dies on either side.
+# With QETL_TEST_MYSQLD, the program of a MySQL server, the same on MySQL: see tests/services/mysql.
 . "${srcdir:-.}/tests/lib.sh"
 . "$srcdir/tests/qetl.sh"
 . "$srcdir/tests/server.sh"
 grep -q '^#define HAVE_LIBMARIADB 1' "$builddir/config.h" || skip_all 'built without MariaDB'
 # shellcheck disable=SC2034 # of server.sh
-service=mariadb t=my yes=1 no=0
+service=mariadb t=my yes=1 no=0 types='bigint(20), longtext, decimal(19,2), double, tinyint(1), date, datetime(6), longtext'
+[ -z "${QETL_TEST_MYSQLD:-}" ] || service=mysql types='bigint, longtext, decimal(19,2), double, tinyint(1), date, datetime(6), json'
 start_service $service
 
 say() { my "$1"; }
 ask() { my "$1" | tr '\t' '|' | sed 's/\bNULL\b//g' | xargs -d '\n'; }
-server_pid() { cat "$work/mariadb/run/pid"; }
+server_pid() { cat "$work/$service/run/pid"; }
 
 new_site <<INI
 [limits]
@@ -58,11 +60,11 @@ is '... dates' "$(ask 'SELECT day FROM types WHERE id IN (1, 2, 3) ORDER BY id')
 is '... timestamps, in UTC' "$(ask 'SELECT at FROM types WHERE id IN (1, 2, 3) ORDER BY id')" \
     '2024-02-29 12:34:56.789012 9999-12-31 23:59:59.999999 1969-12-31 22:00:00.000000'
 is '... json' "$(ask "SELECT json_value(extra, '$.a[1]') FROM types WHERE id = 1") $(my 'SELECT json_valid(extra) FROM types WHERE id = 7')" '2 1'
-is '... null, json null apart' "$(ask 'SELECT name IS NULL, extra IS NULL FROM types WHERE id = 2') $(ask "SELECT extra = 'null' FROM types WHERE id = 3")" '1|0 1'
+is '... null, json null apart' "$(ask 'SELECT name IS NULL, extra IS NULL FROM types WHERE id = 2') $(ask "SELECT CAST(extra AS char) = 'null' FROM types WHERE id = 3")" '1|0 1'
 is '... what json_valid() refuses is rejected, not the whole file' "$(field "$job" rows_rejected)" 2
 is '... the columns have the types that are promised' "$(my "SELECT group_concat(column_type ORDER BY ordinal_position SEPARATOR ', ')
     FROM information_schema.columns WHERE table_schema = 'test' AND table_name = 'types'")" \
-    'bigint(20), longtext, decimal(19,2), double, tinyint(1), date, datetime(6), longtext'
+    "$types"
 is '... and the ledger has the job' "$(ask "SELECT \`rows\`, inserted, pipeline FROM qetl_load WHERE job = $job")" '6|6|types'
 large_is_loaded
 
@@ -146,7 +148,7 @@ INI
 csv id,name,extra 1,a,2020-01-01 9,b,2020-01-01 9,c,2020-01-01
 refused_with 'refused|NOT NULL without a default.* run: ALTER TABLE' 'aview|is a VIEW' 'more|ALTER TABLE .* ADD COLUMN `extra` DATE' \
     'nokey|run: ALTER TABLE .* ADD UNIQUE' 'two|another unique index' 'plain|run: ALTER TABLE `plain` ENGINE=InnoDB' 'made|is generated' \
-    'checked|CONSTRAINT .* failed' 'dup|Duplicate entry' 'noschema|Unknown database'
+    'checked|(CONSTRAINT|Check constraint) .*(failed|violated)' 'dup|Duplicate entry' 'noschema|Unknown database'
 is '... with nothing in them' "$(my 'SELECT (SELECT count(*) FROM checked) + (SELECT count(*) FROM dup) + (SELECT count(*) FROM plain)')" 0
 my 'CREATE PROCEDURE hidden() COMMIT' >/dev/null
 after_load_is_inside
@@ -158,6 +160,8 @@ load hidden
 is '... a COMMIT that hides in a procedure loads no row twice' "${end%% *} $(my 'SELECT count(*) FROM after')" 'loaded 4'
 after_load_takes_the_job
 
+ddl_is_run 1
+
 # ---- undo ----
 appends_are_undone
 cat >>"$site/qetl.ini" <<INI
@@ -168,11 +172,11 @@ mode = upsert
 key = id
 undo = 1d
 INI
-like 'what changes rows is not undone: check says so' "$(qetlctl check 2>&1)" "merged.*only append and insert_ignore are undone"
+like 'what changes rows is not undone: check says so' "$(qetlctl check 2>&1)" "merged.*remove undo= of table .merged.: mode = upsert cannot be undone"
 sed -i '/^\[pipeline merged\]/,$d' "$site/qetl.ini"
 csv id,name 1,a
 load now
-like 'undo of what was not kept says so' "$(undo "$job")" 'had no undo='
+like 'undo of a mode that is never undone says so, why, and what to do' "$(undo "$job")" 'had no undo=.*; mode = replace cannot be undone .*making one ends a transaction\. .*submit what puts them right'
 undo_is_whole
 
 # ---- exactly once ----
@@ -196,6 +200,40 @@ sed -i "s|^url = mysql://test@.*|url = mysql://test@localhost/test?ssl=off\&sock
 like 'a socket' "$(verdict)" 'can be opened'
 sed -i "s|^url = mysql://test@.*|url = mysql://test@localhost/|" "$site/qetl.ini"
 like 'a url without a database is refused' "$(qetlctl check 2>&1; verdict)" 'names no database'
+
+# ---- a server that wants a primary key in each table ----
+if [ $service = mysql ]; then
+    my 'SET GLOBAL sql_require_primary_key = ON; DROP TABLE now, past' >/dev/null
+    sed -i "s|^url = mysql://test@.*|url = $MYURL|; s|^url = mysql://localhost/|url = mysql://127.0.0.1:$MYPORT/|; /^ca_file/d" "$site/qetl.ini"
+    csv id,name 1,a 2,b
+    load now
+    like 'rows without a key: refused, with what to do' "$end $(error_of)" '^dead .*sql_require_primary_key.* nr BIGINT AUTO_INCREMENT PRIMARY KEY'
+    my 'CREATE TABLE now (id bigint, name text, nr bigint AUTO_INCREMENT PRIMARY KEY)' >/dev/null
+    load now
+    is '... and loaded when it is done' "$end $(ask 'SELECT name FROM now')" 'loaded 2 0 0 0 0 a b'
+    my 'CREATE TABLE past (id bigint, city text, moved date, valid_from datetime(6), valid_to datetime(6), is_current boolean, nr bigint AUTO_INCREMENT PRIMARY KEY)' >/dev/null
+    for p in people changed whole first past; do
+        csv id,name,city,born,moved,version,gone 1,a,a,,2020-01-01,9, 2,b,b,,2020-01-01,9,
+        load $p
+        like "... temporary tables have one: $p" "$end" '^loaded'
+    done
+    my 'SET GLOBAL sql_require_primary_key = OFF' >/dev/null
+fi
+
+# ---- a server that takes no LOAD DATA LOCAL ----
+verdict() { qetlctl doctor 2>&1 | grep 'target my'; }
+sed -i "s|^url = mysql://test@.*|url = $MYURL|; s|^url = mysql://localhost/|url = mysql://127.0.0.1:$MYPORT/|; /^ca_file/d" "$site/qetl.ini"
+my 'SET GLOBAL local_infile = 0' >/dev/null
+csv id,name 1,a
+job=$(qetlctl --json submit now "$work/in.csv" | jq .id)
+timeout 60 qetl drain --max-wait 1s 2>"$work/drain"
+like 'local_infile is off: the job waits' "$(state "$job") $(qetlctl --json status | jq -r '.targets_away[0].message')" '^staged .*SET GLOBAL local_infile = ON'
+like '... doctor says what to do' "$(verdict)" 'no .*local_infile is off.*SET GLOBAL local_infile = ON'
+my 'SET GLOBAL local_infile = 1' >/dev/null
+drained
+is '... and is loaded when it is on' "$(state "$job")" loaded
+like 'a question that is wrong is a wrong call, and names the target once' "$({ qetlctl query my 'SELECT nix'; echo $?; } 2>&1 | paste -sd ' ')" \
+    "^qetlctl: target 'my': query: Unknown column .*usage. 2$"
 
 # ---- rights ----
 denied_are_held "CREATE USER low@'%' IDENTIFIED BY 'secret'; GRANT SELECT ON test.people TO low@'%'" \

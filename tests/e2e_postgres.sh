@@ -109,6 +109,16 @@ refused_with 'refused|NOT NULL without a default' 'aview|is a view' 'more|ALTER 
 after_load_is_inside
 after_load_has_watermarks
 after_load_takes_the_job
+pg 'CREATE TABLE readings (id bigint PRIMARY KEY, n bigint)' >/dev/null
+sed -n '/^\[pipeline readings\]/,/^```/p' "$srcdir/doc/postgresql.md" | sed "/^\`/d; s/warehouse\.raw/pg.raw/" >>"$site/qetl.ini"
+csv id,n 1,1 2,2
+load readings
+csv id,n 2,20 3,30
+load readings
+is 'rows that are kept as they came are merged by SQL' "$end $(ask 'SELECT id, n FROM readings ORDER BY id')" 'loaded 2 0 0 0 0 1|1 2|20 3|30'
+is '... and again, without a fetch' "$(ask "$(sed -n 's/^`\(SELECT DISTINCT ON (r.*\)`\.$/\1/p' "$srcdir/doc/postgresql.md")")" '1|1 2|20 3|30'
+
+ddl_is_run 0
 
 # ---- undo ----
 cat >>"$site/qetl.ini" <<INI
@@ -171,7 +181,7 @@ csv id,name 1,a
 load now
 like 'undo of what was not kept says so' "$(undo "$job")" 'had no undo='
 csv id,name,at 1,a,2020-01-01T00:00:00Z
-like 'a history is not undone: check says so' "$(qetlctl check 2>&1)" 'past2.*a history is not undone on PostgreSQL'
+like 'a history is not undone: check says so' "$(qetlctl check 2>&1)" 'past2.*remove undo= of table .past2.: mode = history cannot be undone'
 csv id,name 8,old
 load swapped
 pg "UPDATE qetl_undo SET kept_until = now() - interval '1 minute'" >/dev/null
@@ -207,8 +217,10 @@ is 'PGSERVICE: the url names a service' \
 like 'a query cannot write, and that is a wrong call' "$({ qetlctl query pg 'DELETE FROM people'; echo $?; } 2>&1 | paste -sd ' ')" "^qetlctl: target 'pg': a query may only read .usage. 2$"
 like '... nor by a second statement' "$(qetlctl query pg 'COMMIT; DELETE FROM people' 2>&1)" 'multiple commands'
 is '... and the rows are there' "$(pg 'SELECT count(*) FROM people')" 5
+like '... and a wrong question names the target once' "$(qetlctl query pg 'SELEC' 2>&1)" "^qetlctl: target 'pg': query: syntax error"
 printf 'wrong\n' >"$work/password"
 like 'a wrong password is said, not shown' "$(verdict)" 'authentication failed'
+is '... by a question too, and the target is named once' "$(qetlctl query pg 'SELECT 1' 2>&1 | grep -o "target 'pg'" | wc -l)" 1
 unlike '... not shown' "$(verdict)" 'wrong'
 printf 'secret\n' >"$work/password"
 sed -i "s|^url = postgresql://127.*|url = postgresql://localhost:$PGPORT/|; s|^url = postgresql://test@.*|url = postgresql://test@localhost:$PGPORT/test?sslmode=verify-full|" "$site/qetl.ini"
@@ -220,4 +232,46 @@ like '... and ca_file makes it known' "$(verdict)" 'can be opened'
 denied_are_held "CREATE ROLE low LOGIN PASSWORD 'secret'" \
     'GRANT SELECT, INSERT, UPDATE, DELETE ON qetl_load, qetl_undo, qetl_undo_row TO low; GRANT INSERT ON allowed TO low' \
     'GRANT INSERT ON denied TO low' "postgresql://low@127.0.0.1:$PGPORT/$PGDATABASE" "postgresql://127.0.0.1:$PGPORT/"
+
+# ---- servers that lack something ----
+pg 'ALTER ROLE low SET default_transaction_read_only = on' >/dev/null
+csv id 7
+job=$(qetlctl --json submit allowed "$work/in.csv" | jq .id)
+timeout 60 qetl drain --max-wait 1s 2>"$work/drain"
+like 'one that may only be read: the job waits' "$(state "$job") $(qetlctl --json status | jq -r '.targets_away[0].message')" '^staged .*standby, or set read-only'
+like '... and doctor says so' "$(qetlctl doctor | grep 'target low')" 'no .*standby, or set read-only'
+pg 'ALTER ROLE low RESET default_transaction_read_only' >/dev/null
+drained
+is '... and is loaded when it can be' "$(state "$job")" loaded
+speaks() { # VERSION: a server that says it is of that version, and can do nothing; gives $port
+    python3 - "$1" "$work/speaks" 3>&- <<'PY' &
+import os, socket, struct, sys
+def message(kind, body): return kind + struct.pack('!I', len(body) + 4) + body
+ready = message(b'Z', b'I')
+hello = message(b'R', struct.pack('!I', 0)) + message(b'S', b'server_version\0' + sys.argv[1].encode() + b'\0') + ready
+refusal = message(b'E', b'SERROR\0C0A000\0Mcaravans are not implemented\0\0') + ready
+listening = socket.create_server(('127.0.0.1', 0))
+with open(sys.argv[2] + '.part', 'w') as f: f.write(str(listening.getsockname()[1]))
+os.rename(sys.argv[2] + '.part', sys.argv[2])
+while True:
+    with listening.accept()[0] as client, client.makefile('rb') as asked:
+        while (size := asked.read(4)) and struct.unpack('!I', asked.read(struct.unpack('!I', size)[0] - 4)[:4])[0] >> 16 != 3:
+            client.sendall(b'N') # no TLS
+        client.sendall(hello)
+        while (kind := asked.read(1)) and kind != b'X':
+            asked.read(struct.unpack('!I', asked.read(4))[0] - 4)
+            client.sendall(refusal)
+PY
+    speaking=$!
+    wait_for 30 test -s "$work/speaks"
+    port=$(cat "$work/speaks")
+    rm "$work/speaks"
+    printf '[qetl]\ndatabase = %s/q3.db\nspool = %s/spool3\n[target odd]\nurl = postgresql://x@127.0.0.1:%s/x\n' "$work" "$work" "$port" >"$work/odd.ini"
+    said=$(qetlctl -c "$work/odd.ini" init 2>&1)
+    kill $speaking
+}
+speaks 11.4
+like 'one that is too old says so' "$said" "target 'odd': the server is PostgreSQL 11.4, and qetl needs 12 or later"
+speaks 15.0
+like 'one that lacks a feature says which' "$said" "target 'odd': look for the ledger: the server cannot do this: caravans are not implemented"
 done_testing

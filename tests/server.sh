@@ -154,6 +154,23 @@ modes_are_right() {
         "1|Bonn|$no|$no 2|Köln|$no|$no 2|Ulm|$yes|$yes 3|Graz|$yes|$yes"
 }
 
+# HALF: how many tables a file leaves that fails at its second statement
+ddl_is_run() { # HALF
+    local ddl=$work/ddl
+    mkdir "$ddl"
+    echo "CREATE TABLE modelled (id bigint PRIMARY KEY, name varchar(9)); INSERT INTO modelled VALUES (1, 'x;')" >"$ddl/01.sql"
+    echo 'CREATE VIEW model AS SELECT name FROM modelled;' >"$ddl/02.sql"
+    sed -i "/^\[target $t\]/a ddl = $ddl/*.sql" "$site/qetl.ini"
+    like 'init runs SQL files, in their order' "$(qetlctl init 2>&1 | xargs) $(ask 'SELECT name FROM model')" "^target $t: 2 files.* x;$"
+    ok '... each once' qetlctl init
+    echo 'CREATE TABLE half (id integer); CREATE TABLE modelled (id integer)' >"$ddl/03.sql"
+    like '... one that fails is named' "$(qetlctl init 2>&1)" "target '$t': '$ddl/03.sql': .*modelled.* already exists"
+    is '... and leaves what the server must leave' "$(ask "SELECT count(*) FROM information_schema.tables WHERE table_name = 'half'")" "$1"
+    echo '-- more' >>"$ddl/02.sql"
+    like '... one that was run is not to be changed' "$(qetlctl init 2>&1)" "'$ddl/02.sql': was run when it was another one"
+    sed -i '/^ddl = /d' "$site/qetl.ini"
+}
+
 refused_with() { # PIPELINE|REGEX...
     local case
     for case; do
@@ -332,13 +349,15 @@ table = low.allowed
 columns = id:integer!
 table = low.denied
 INI
-    qetlctl init >/dev/null
+    qetlctl init >/dev/null 2>&1
+    like 'doctor: a user without rights to the ledger' "$(qetlctl doctor | grep 'target low')" 'no .*ledger qetl_load'
     csv id 1
     held=$(qetlctl --json submit allowed "$work/in.csv" | jq .id)
     timeout 60 qetl drain --max-wait 1s 2>"$work/drain"
     is 'a user without rights to the ledger: the job waits' "$(state "$held")" staged
     like '... and status says why' "$(qetlctl --json status | jq -r '.targets_away[0] | "\(.target) \(.message)"')" '^low .*[Dd]enied'
     say "$2" >/dev/null
+    like '... who is given them' "$(qetlctl doctor | grep 'target low')" 'yes .*its ledger written'
     one=$(qetlctl --json submit denied "$work/in.csv" | jq .id)
     other=$(qetlctl --json submit allowed "$work/in.csv" | jq .id)
     drained

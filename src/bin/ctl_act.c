@@ -6,44 +6,86 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "base/mem.h"
 #include "base/sys.h"
 #include "base/text.h"
 #include "io/spool.h"
+#include "target/ddl.h"
 #include "target/target.h"
 
-static int init_target(struct ctl *c, const struct target_config *tc)
+/* *files: how many of ddl= were run now. */
+static int init_target(const struct config *config, const struct target_config *tc, int *files, struct err *err)
 {
-    const struct target *t = target_by_url(tc->url, &c->err);
+    const struct target *t = target_by_url(tc->url, err);
     struct target_conn *conn;
-    if (!t || t->open(&conn, c->config, tc, true, &c->err) < 0)
-        return err_in(&c->err, "target '%s'", tc->name);
+    if (!t)
+        return err_in(err, "target '%s'", tc->name);
+    if (t->open(&conn, config, tc, true, err) < 0)
+        return -1;
+    int rc = tc->ddl ? ddl_apply(t, conn, tc, files, err) : 0;
     t->close(conn);
-    return 0;
+    return rc;
+}
+
+/* All of them: one that is away or refuses is told of, and keeps no other from being made. Gives how many were; the first that was not
+ * gives the exit status. */
+static int init_targets(struct ctl *c, struct json_out *failed)
+{
+    int made = 0;
+    for (int i = 0; i < c->config->ntargets; i++) {
+        const struct target_config *tc = &c->config->targets[i];
+        struct err err;
+        int files = 0, rc = init_target(c->config, tc, &files, &err);
+        if (files && !c->json)
+            printf("target %s: %d file%s of ddl = run\n", tc->name, files, ctl_s(files));
+        if (rc == 0) {
+            made++;
+            continue;
+        }
+        ctl_complain(&err);
+        c->status = c->status ? c->status : err_exit_status(err.code);
+        json_object(failed);
+        json_put_text(failed, "target", tc->name);
+        json_put_text(failed, "code", err_name(err.code));
+        json_put_text(failed, "message", err.msg);
+        json_object_end(failed);
+    }
+    return made;
 }
 
 int ctl_init(struct ctl *c, int argc, char **argv)
 {
     struct spool spool = SPOOL_CLOSED;
+    AUTO(buf_clear) struct buf doc = { 0 };
+    struct json_out o;
     if (ctl_no_args(c, argc, argv, 0) < 0 || ctl_queue(c, QUEUE_CREATE) < 0 ||
         spool_open(&spool, c->config->spool, true, &c->err) < 0)
         return -1;
     spool_close(&spool);
-    for (int i = 0; i < c->config->ntargets; i++)
-        if (init_target(c, &c->config->targets[i]) < 0)
-            return -1;
+    json_start(&o, &doc);
+    json_object(&o);
+    json_key(&o, "failed");
+    json_array(&o);
+    int made = init_targets(c, &o), all = c->config->ntargets;
+    json_array_end(&o);
+    json_put_bool(&o, "ok", made == all);
+    json_object_end(&o);
+    if (doc.failed)
+        return err_nomem(&c->err);
     if (c->json)
-        printf("{\"ok\":true}\n");
+        puts(doc.p);
+    else if (made == all)
+        printf("ready: database %s, spool %s, %d target%s\n", c->config->database, c->config->spool, all, ctl_s(all));
     else
-        printf("ready: database %s, spool %s, %d target%s\n", c->config->database, c->config->spool, c->config->ntargets,
-               ctl_s(c->config->ntargets));
+        printf("ready: database %s, spool %s, %d of %d targets\n", c->config->database, c->config->spool, made, all);
     return 0;
 }
 
 /* ---- undo ---- */
 
 struct undo {
-    char uid[SYS_UID_LEN + 1], state[20], target[80];
+    char uid[SYS_UID_LEN + 1], state[20], target[80], pipeline[80];
     int64_t undone;
 };
 
@@ -53,8 +95,20 @@ static int undo_row(void *arg, const struct job_row *r)
     snprintf(u->uid, sizeof u->uid, "%s", r->uid);
     snprintf(u->state, sizeof u->state, "%s", r->state);
     snprintf(u->target, sizeof u->target, "%s", r->target);
+    snprintf(u->pipeline, sizeof u->pipeline, "%s", r->pipeline);
     u->undone = r->undone;
     return 0;
+}
+
+/* Was it refused because no job of its pipeline can be undone? Then that is said, and what to do. Gives -1. */
+static int refused(struct ctl *c, const struct undo *u, const struct target *t)
+{
+    const struct pipeline *p = config_pipeline(c->config, u->pipeline);
+    struct err mode, own = c->err;
+    for (int i = 0; own.code == ERR_STATE && p && i < p->nparts; i++)
+        if (!strcmp(p->parts[i].target, u->target) && target_may_undo(t, p->parts[i].mode, &mode) < 0)
+            return err_set(&c->err, ERR_STATE, "%s; %s. Mend the rows by hand, or submit what puts them right", own.msg, mode.msg);
+    return -1;
 }
 
 /* In one transaction of the target. When its end is not known, the verb is called again: what is done stays done. */
@@ -77,7 +131,7 @@ static int undo_in_target(struct ctl *c, const struct undo *u, struct load_count
     if (rc == 1)
         rc = t->commit(conn, &c->err);
     t->close(conn); /* rolls back what was not committed */
-    return rc;
+    return rc < 0 ? refused(c, u, t) : rc;
 }
 
 static void say_undone_before(int64_t id, int64_t undone)

@@ -216,14 +216,15 @@ static int query_target(struct ctl *c, const char *name, const char *sql, bool c
     if (!t)
         return -1;
     if (!t->query)
-        return err_set(&c->err, ERR_CONFIG, "target '%s' (%s:) cannot be queried", name, t->scheme);
+        return err_set(&c->err, ERR_USAGE, "target '%s' (%s:) knows no SQL: ask a program that reads files, such as DuckDB, about the objects"
+                       " that its _manifest names", name, t->scheme);
     AUTO(answer_clear) struct answer a = { 0 };
     const struct query_sink table = { table_columns, table_row, &a }, as_csv = { csv_columns, csv_row, &a },
                             as_json = { json_columns, json_row, &a };
     if (t->query(c->config, tc, sql, csv ? &as_csv : c->json ? &as_json : &table, &c->err) < 0) {
         if (c->err.code == ERR_TARGET_REFUSED) /* it is the question that is wrong */
             c->err.code = ERR_USAGE;
-        return err_in(&c->err, "target '%s'", name);
+        return -1;
     }
     if (c->json)
         puts(a.rows ? "\n]}" : "]}");

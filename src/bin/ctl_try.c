@@ -318,8 +318,12 @@ static void look_at_target(const struct config *config, const struct target_conf
         finding(f, what, false, "%s", err.msg);
         return;
     }
+    bool ok = !t->probe || t->probe(conn, &err) == 0;
     t->close(conn);
-    finding(f, what, true, "%s can be opened", t->scheme);
+    if (ok)
+        finding(f, what, true, "%s can be opened%s", t->scheme, t->probe ? " and its ledger written" : "");
+    else
+        finding(f, what, false, "%s", err.msg);
 }
 
 static void look_at_source(const struct role *role, struct list_links *links, const struct pipeline *p, struct findings *f)

@@ -43,6 +43,7 @@ struct target_config {
     char *name, *url;
     bool many_readers; /* readers = many: WAL */
     int64_t loaders;   /* processes that load into it */
+    char *ddl;         /* glob of SQL files that make its tables; or NULL */
     /* object stores and directories: */
     char *format;      /* "csv" or "jsonl" */
     char *compress;    /* "none", "gz" or "zst" */

@@ -174,6 +174,10 @@ static const struct key keys[] = {
       "makes loads twice as fast" },
     { AT_TARGET, "loaders", KEY_NUMBER, IN(target_config, loaders), "1", 1, 64, NULL, 0,
       "processes that load into it at the same time; more than one pays for servers only" },
+    { AT_TARGET, "ddl", KEY_PATH, IN(target_config, ddl), NULL, 0, 0, NULL, FOR_SQL,
+      "SQL files that make tables, such as ddl/*.sql (from the folder of the main file): qetlctl init runs each once, in the order of "
+      "their names, in a transaction where the server can; table qetl_ddl has those that were run. One that was run is not changed: "
+      "what is new goes into another file" },
     { AT_TARGET, "format", KEY_NAME, IN(target_config, format), "csv", 0, 0, object_format_words, FOR_OBJECTS,
       "object stores and directories: form of the objects; csv has a header" },
     { AT_TARGET, "compress", KEY_NAME, IN(target_config, compress), "gz", 0, 0, compress_words, FOR_OBJECTS,

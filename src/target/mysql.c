@@ -206,9 +206,8 @@ static int check(const struct target_config *cfg, const struct table_spec *spec,
     if (spec->nkey > KEY_MAX)
         return err_set(err, ERR_CONFIG, "target '%s': the key of table '%s' has %d columns, and an index takes at most %d", cfg->name,
                        spec->name, spec->nkey, KEY_MAX);
-    if (spec->undo_ms && spec->mode != MODE_APPEND && spec->mode != MODE_INSERT_IGNORE)
-        return err_set(err, ERR_CONFIG, "target '%s': on MariaDB and MySQL only append and insert_ignore are undone, and table '%s' has"
-                       " mode = %s: remove its undo=", cfg->name, spec->name, load_mode_names[spec->mode]);
+    if (spec->undo_ms && target_may_undo(&target_mysql, spec->mode, err) < 0)
+        return err_in(err, "target '%s': remove undo= of table '%s'", cfg->name, spec->name);
     return 0;
 }
 
@@ -327,6 +326,11 @@ const struct target target_mysql = {
     .commit = mysql_target_commit,
     .rollback = mysql_target_rollback,
     .loaded = mysql_target_loaded,
+    .probe = mysql_target_probe,
     .undo = mysql_target_undo,
+    .undoes = 1 << MODE_APPEND | 1 << MODE_INSERT_IGNORE,
+    .undoes_not = "rows that a job changes or removes would be kept in a table, and making one ends a transaction",
+    .run = mysql_target_run,
+    .ddl_commits = true,
     .query = mysql_target_query,
 };

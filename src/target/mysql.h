@@ -52,6 +52,8 @@ int mysql_target_load_job(struct target_conn *c, struct load_job *job, struct er
 int mysql_target_commit(struct target_conn *c, struct err *err);
 void mysql_target_rollback(struct target_conn *c);
 int mysql_target_loaded(struct target_conn *c, const char *uid, struct load_counts *counts, struct err *err);
+int mysql_target_run(struct target_conn *c, const char *sql, struct buf *first, struct err *err);
+int mysql_target_probe(struct target_conn *c, struct err *err);
 int mysql_target_undo(struct target_conn *c, const char *uid, struct load_counts *counts, struct err *err);
 int mysql_target_query(const struct config *config, const struct target_config *cfg, const char *sql, const struct query_sink *sink,
                        struct err *err);

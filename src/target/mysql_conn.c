@@ -46,15 +46,29 @@ static bool denied(unsigned code)
 bool my_lost(MYSQL *my)
 {
     unsigned code = mysql_errno(my);
-    return code == CR_SERVER_GONE_ERROR || code == CR_SERVER_LOST || code == ER_CONNECTION_KILLED;
+    return code == CR_SERVER_GONE_ERROR || code == CR_SERVER_LOST || code == ER_CONNECTION_KILLED || code == 4031 /* MySQL: idle for too long */;
+}
+
+/* Where the server's own words leave open what to do, or are long: ours. NULL: its own. */
+static const char *own_words(unsigned code)
+{
+    switch (code) {
+    case 3948: case 4166:
+        return "LOAD DATA LOCAL is switched off; " MY_LOCAL_INFILE;
+    case 3750:
+        return "the server has sql_require_primary_key, and the rows have no key: make the table yourself, with the columns of the rows and"
+               " one more, such as nr BIGINT AUTO_INCREMENT PRIMARY KEY";
+    default:
+        return NULL;
+    }
 }
 
 int my_error(MYSQL *my, const char *what, struct err *err)
 {
     unsigned code = mysql_errno(my);
     enum err_code kind = passing(code) ? ERR_TARGET : denied(code) ? ERR_TARGET_DENIED : ERR_TARGET_REFUSED;
-    return err_set(err, kind, "%s: %.*s (%u)", what,
-                   (int)strcspn(mysql_error(my), "\n"), code ? mysql_error(my) : "no answer", code);
+    const char *words = own_words(code) ? own_words(code) : code ? mysql_error(my) : "no answer";
+    return err_set(err, kind, "%s: %.*s (%u)", what, (int)strcspn(words, "\n"), words, code);
 }
 
 int my_run(MYSQL *my, const char *sql, const char *what, struct err *err)
@@ -159,15 +173,16 @@ static int set_session(MYSQL *my, struct err *err)
     static const char both[] =
         "SET SESSION sql_mode = 'STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION,"
         "NO_ZERO_DATE,NO_ZERO_IN_DATE', time_zone = '+00:00', innodb_lock_wait_timeout = 30, lock_wait_timeout = 30, autocommit = 1,"
-        " sql_notes = 1, max_error_count = 64, sql_safe_updates = 0, foreign_key_checks = 1, unique_checks = 1,"
+        " sql_notes = 1, sql_safe_updates = 0, foreign_key_checks = 1, unique_checks = 1,"
         " wait_timeout = 28800";
     if (my_run(my, both, "set up the session", err) < 0 ||
         my_run(my, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED", "set up the session", err) < 0)
         return -1;
-    return strstr(mysql_get_server_info(my), "MariaDB")
-               ? my_run(my, "SET SESSION idle_transaction_timeout = 600, max_statement_time = 0, check_constraint_checks = 1",
-                        "set up the session", err)
-               : 0;
+    return my_run(my,
+                  strstr(mysql_get_server_info(my), "MariaDB")
+                      ? "SET SESSION idle_transaction_timeout = 600, max_statement_time = 0, check_constraint_checks = 1, max_error_count = 64"
+                      : "SET SESSION wait_timeout = 600", /* MySQL has it for the whole session: then it is opened anew */
+                  "set up the session", err);
 }
 
 static void set_tls(MYSQL *my, enum mysql_ssl ssl, const char *ca_file)

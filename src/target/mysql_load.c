@@ -42,17 +42,35 @@ static const char ledger_sql[] =
 
 /* ---- open ---- */
 
-/* Ledgers of earlier versions have no undone_at. */
-static int make_ledger(MYSQL *my, struct err *err)
+/* Is there a ledger, as far as the user sees? *update: one of an earlier version, without undone_at. -1. */
+static int find_ledger(MYSQL *my, bool *update, struct err *err)
 {
     int64_t n[2];
-    int rc = my_numbers(my, "SELECT count(*), sum(column_name = 'undone_at') FROM information_schema.columns WHERE table_schema = database()"
-                            " AND table_name = 'qetl_load'", "look for the ledger", COUNT_OF(n), n, err);
-    if (rc == 1 && !n[1])
-        rc = my_run(my, n[0] ? "ALTER TABLE qetl_load ADD COLUMN undone_at DATETIME(6)" : ledger_sql, "make the ledger qetl_load", err);
+    if (my_numbers(my, "SELECT count(*), sum(column_name = 'undone_at') FROM information_schema.columns WHERE table_schema = database()"
+                       " AND table_name = 'qetl_load'", "look for the ledger", COUNT_OF(n), n, err) < 0)
+        return -1;
+    *update = !n[1];
+    return n[0] > 0;
+}
+
+static int make_ledger(MYSQL *my, struct err *err)
+{
+    bool update;
+    int there = find_ledger(my, &update, err), rc = there;
+    if (there >= 0 && (!there || update))
+        rc = my_run(my, there ? "ALTER TABLE qetl_load ADD COLUMN undone_at DATETIME(6)" : ledger_sql, "make the ledger qetl_load", err);
     if (rc < 0)
         err->code = ERR_TARGET;
     return rc < 0 ? -1 : 0;
+}
+
+/* Does the server take LOAD DATA LOCAL? MySQL does not until somebody says so: better to hear it now than with the first job. */
+static int takes_rows(MYSQL *my, struct err *err)
+{
+    int64_t on = 0;
+    if (my_numbers(my, "SELECT @@GLOBAL.local_infile", "look at local_infile", 1, &on, err) < 0)
+        return -1;
+    return on ? 0 : err_set(err, ERR_TARGET, "the server's local_infile is off, so that it takes no rows; " MY_LOCAL_INFILE);
 }
 
 int mysql_target_open(struct target_conn **out, const struct config *config, const struct target_config *cfg, bool create,
@@ -62,7 +80,10 @@ int mysql_target_open(struct target_conn **out, const struct config *config, con
     if (!c)
         return err_nomem(err);
     c->tables = (struct my_tables){ .config = config, .cfg = cfg };
-    if (my_connect(&c->my, config, cfg, true, err) < 0 || (create && make_ledger(c->my, err) < 0)) {
+    int rc = my_connect(&c->my, config, cfg, true, err);
+    if (rc == 0 && create && (make_ledger(c->my, err) < 0 || takes_rows(c->my, err) < 0))
+        rc = err_in(err, "target '%s'", cfg->name);
+    if (rc < 0) {
         mysql_target_close(c);
         return -1;
     }
@@ -333,19 +354,42 @@ static int load_output(struct target_conn *c, struct load_job *job, int at, stru
 
 /* ---- after_load ---- */
 
-/* All statements of `sql`, their rows thrown away. */
-static int run_many(struct target_conn *c, const char *sql, struct err *err)
+/* All statements of `sql`, their rows thrown away but for the first value of the first, behind *first. `inside`: of the transaction, which
+ * they must not end. */
+static int run_many(struct target_conn *c, const char *sql, const char *what, bool inside, struct buf *first, struct err *err)
 {
     int more = mysql_real_query(c->my, sql, strlen(sql)) == 0 ? 0 : 1;
     while (more == 0) {
-        mysql_free_result(mysql_store_result(c->my));
+        AUTO(result_clearp) MYSQL_RES *r = mysql_store_result(c->my);
+        MYSQL_ROW row = r && first ? mysql_fetch_row(r) : NULL;
+        if (row && row[0] && !first->n)
+            buf_adds(first, row[0]);
         if (mysql_errno(c->my))
             break;
-        if (!my_in_transaction(c->my))
-            return err_set(err, ERR_TARGET_REFUSED, "after_load ended the transaction");
+        if (inside && !my_in_transaction(c->my))
+            return err_set(err, ERR_TARGET_REFUSED, "%s ended the transaction", what);
         more = mysql_next_result(c->my);
     }
-    return more == -1 ? 0 : my_error(c->my, "after_load", err);
+    return more == -1 ? 0 : my_error(c->my, what, err);
+}
+
+/* The same, as one text that may have several. */
+static int run_text(struct target_conn *c, const char *sql, const char *what, bool inside, struct buf *first, struct err *err)
+{
+    if (mysql_set_server_option(c->my, MYSQL_OPTION_MULTI_STATEMENTS_ON) != 0)
+        return my_error(c->my, what, err);
+    int rc = run_many(c, sql, what, inside, first, err);
+    while (mysql_more_results(c->my) && mysql_next_result(c->my) == 0)
+        mysql_free_result(mysql_store_result(c->my));
+    if (mysql_set_server_option(c->my, MYSQL_OPTION_MULTI_STATEMENTS_OFF) != 0 && rc == 0)
+        return my_error(c->my, what, err);
+    return rc;
+}
+
+int mysql_target_run(struct target_conn *c, const char *sql, struct buf *first, struct err *err)
+{
+    int rc = run_text(c, sql, "SQL", false, first, err);
+    return rc == 0 && first && first->failed ? err_nomem(err) : rc;
 }
 
 /*
@@ -380,16 +424,7 @@ static int set_params(struct target_conn *c, const struct load_job *job, struct 
 
 static int after_load(struct target_conn *c, const char *sql, struct err *err)
 {
-    if (mysql_stays_inside(sql, err) < 0)
-        return -1;
-    if (mysql_set_server_option(c->my, MYSQL_OPTION_MULTI_STATEMENTS_ON) != 0)
-        return my_error(c->my, "after_load", err);
-    int rc = run_many(c, sql, err);
-    while (mysql_more_results(c->my) && mysql_next_result(c->my) == 0)
-        mysql_free_result(mysql_store_result(c->my));
-    if (mysql_set_server_option(c->my, MYSQL_OPTION_MULTI_STATEMENTS_OFF) != 0 && rc == 0)
-        return my_error(c->my, "after_load", err);
-    return rc;
+    return mysql_stays_inside(sql, err) < 0 ? -1 : run_text(c, sql, "after_load", true, NULL, err);
 }
 
 /* ---- jobs ---- */
@@ -430,6 +465,14 @@ int mysql_target_load_job(struct target_conn *c, struct load_job *job, struct er
     if (c->tables.rehearses && job->after_load) /* a procedure in it could end the transaction */
         return err_set(err, ERR_TARGET, "what after_load does cannot be taken back for sure on this server");
     return server_load_job(&my_server, c, job, err);
+}
+
+int mysql_target_probe(struct target_conn *c, struct err *err)
+{
+    bool update;
+    int there = find_ledger(c->my, &update, err);
+    int rc = there < 0 || takes_rows(c->my, err) < 0 ? -1 : server_probe(&my_server, c, there, err);
+    return rc < 0 ? err_in(err, "target '%s'", c->tables.cfg->name) : 0;
 }
 
 int mysql_target_undo(struct target_conn *c, const char *uid, struct load_counts *counts, struct err *err)
@@ -480,7 +523,9 @@ int mysql_target_query(const struct config *config, const struct target_config *
                        struct err *err)
 {
     MYSQL *my;
-    if (mysql_only_reads(sql, err) < 0 || my_connect(&my, config, cfg, false, err) < 0)
+    if (mysql_only_reads(sql, err) < 0)
+        return err_in(err, "target '%s'", cfg->name);
+    if (my_connect(&my, config, cfg, false, err) < 0)
         return -1;
     int rc = my_run(my, "START TRANSACTION READ ONLY", "begin", err);
     if (rc == 0 && mysql_real_query(my, sql, strlen(sql)) != 0)
@@ -492,5 +537,5 @@ int mysql_target_query(const struct config *config, const struct target_config *
         rc = my_error(my, "query", err);
     mysql_free_result(r); /* reads what is left of a query that was ended */
     mysql_close(my);
-    return rc;
+    return rc < 0 ? err_in(err, "target '%s'", cfg->name) : 0;
 }

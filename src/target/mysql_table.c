@@ -13,6 +13,7 @@
 #define STAGE "qetl_stage" /* the rows as they came, numbered by qetl_order */
 #define KEYS "qetl_keys"   /* history: their keys */
 #define MERGE "qetl_merge" /* one of each key, or each version, and what becomes of it */
+#define COUNTER "qetl_row" /* of the last two */
 
 /* What the server says of one column of the table. */
 struct found {
@@ -383,16 +384,16 @@ static struct buf *step(struct my_step *steps, const char *what)
     return &steps[i].sql;
 }
 
-/* CREATE TEMPORARY TABLE name (index on the key) as what a SELECT behind it gives. */
-static void make_temporary(struct buf *out, const struct draft *f, const char *name, bool indexed)
+/* CREATE TEMPORARY TABLE name as what a SELECT behind it gives, beside a counter: servers may ask each table for a primary key. */
+static void make_temporary(struct buf *out, const struct draft *f, const char *name, const char *counter, bool indexed)
 {
-    buf_addf(out, "CREATE TEMPORARY TABLE %s ", name);
+    buf_addf(out, "CREATE TEMPORARY TABLE %s (%s BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY", name, counter);
     if (indexed) {
-        buf_adds(out, "(KEY qetl_key (");
+        buf_adds(out, ", KEY qetl_key (");
         key_of(out, f, "");
-        buf_adds(out, ")) ");
+        buf_addc(out, ')');
     }
-    buf_adds(out, "ENGINE=InnoDB ");
+    buf_adds(out, ") ENGINE=InnoDB ");
 }
 
 /* May the staged row s take the place of the row t? */
@@ -495,11 +496,17 @@ static void direct_sql(const struct draft *f)
 static void upsert_sql(const struct draft *f)
 {
     AUTO(buf_clear) struct buf set = { 0 };
-    struct buf *out = step(f->t->merge, "compare");
+    struct buf *out = step(f->t->merge, "make a temporary table");
     if (f->spec->mode == MODE_UPSERT)
         set_list(&set, f);
-    make_temporary(out, f, MERGE, f->spec->missing == MISSING_DELETE);
+    make_temporary(out, f, MERGE, COUNTER, f->spec->missing == MISSING_DELETE);
     buf_adds(out, "SELECT ");
+    columns(out, f, "");
+    buf_addf(out, ", 0 AS qetl_action FROM %s LIMIT 0", f->t->name.p);
+    out = step(f->t->merge, "compare"); /* by itself: MySQL locks nothing for a table that it makes */
+    buf_adds(out, "INSERT INTO " MERGE " (");
+    columns(out, f, "");
+    buf_adds(out, ", qetl_action) SELECT ");
     columns(out, f, "s.");
     named(out, f, ", CASE WHEN t.", f->spec->key[0]);
     buf_adds(out, " IS NULL THEN IF(");
@@ -557,7 +564,7 @@ static void versions_sql(struct buf *out, const struct draft *f)
         buf_adds(&order, ", ");
     }
     buf_adds(&order, "qetl_order");
-    make_temporary(out, f, MERGE, true);
+    make_temporary(out, f, MERGE, COUNTER, true);
     buf_addf(out, "WITH known AS (SELECT %s, qetl_order FROM ", all.p);
     if (f->spec->version >= 0) {
         buf_adds(out, STAGE);
@@ -593,7 +600,7 @@ static void versions_sql(struct buf *out, const struct draft *f)
 static void history_sql(const struct draft *f)
 {
     struct buf *out = step(f->t->merge, "look at the keys");
-    make_temporary(out, f, KEYS, true);
+    make_temporary(out, f, KEYS, COUNTER, true);
     buf_adds(out, "SELECT DISTINCT ");
     key_of(out, f, "");
     buf_adds(out, " FROM " STAGE);
@@ -642,8 +649,8 @@ static void stage_sql(const struct draft *f)
     struct buf *out = step(f->t->before, "drop the temporary tables");
     buf_adds(out, "DROP TEMPORARY TABLE IF EXISTS " STAGE ", " KEYS ", " MERGE);
     out = step(f->t->before, "make a temporary table");
-    buf_adds(out, "CREATE TEMPORARY TABLE " STAGE " (qetl_order BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY) ENGINE=InnoDB"
-                  " SELECT ");
+    make_temporary(out, f, STAGE, "qetl_order", false);
+    buf_adds(out, "SELECT ");
     columns(out, f, "");
     buf_addf(out, " FROM %s LIMIT 0", f->t->name.p);
 }

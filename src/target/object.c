@@ -421,9 +421,8 @@ static int check(const struct target_config *cfg, const struct table_spec *spec,
                        "target '%s': table '%s': mode %s would have to find rows by their key, and objects are never "
                        "read again: use append or replace",
                        cfg->name, spec->name, load_mode_names[spec->mode]);
-    if (spec->mode == MODE_REPLACE && spec->undo_ms)
-        return err_set(err, ERR_CONFIG, "target '%s': table '%s': a replace deletes what was there, so that it has no undo",
-                       cfg->name, spec->name);
+    if (spec->undo_ms && target_may_undo(&target_directory, spec->mode, err) < 0)
+        return err_in(err, "target '%s': remove undo= of table '%s'", cfg->name, spec->name);
     if (!pack_known(cfg->compress))
         return err_set(err, ERR_CONFIG, "target '%s': compress = %s: this qetl was built without it", cfg->name,
                        cfg->compress);
@@ -441,6 +440,7 @@ static int check(const struct target_config *cfg, const struct table_spec *spec,
         .close = object_close, .max_files = 1000, .begin = object_begin,                           \
         .load_job = object_load_job, .commit = object_commit, .one_by_one = true,                  \
         .rollback = object_rollback, .loaded = object_loaded, .undo = object_undo,                 \
+        .undoes = 1 << MODE_APPEND, .undoes_not = "the objects that were there are deleted",       \
     }
 const struct target target_directory = OBJECT_TARGET("file");
 const struct target target_s3 = OBJECT_TARGET("s3");

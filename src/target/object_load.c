@@ -376,7 +376,7 @@ int object_open(struct target_conn **out, const struct config *config, const str
         return err_nomem(err);
     if (store_open(&c->store, config, cfg, create, err) < 0) {
         free(c);
-        return -1;
+        return err_in(err, "target '%s'", cfg->name);
     }
     c->ledger.store = c->store;
     *out = c;

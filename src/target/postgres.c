@@ -134,9 +134,8 @@ static int check(const struct target_config *cfg, const struct table_spec *spec,
     if (spec->columns->n > COLUMNS_MAX - 3)
         return err_set(err, ERR_CONFIG, "target '%s': table '%s' has %d columns, and PostgreSQL takes at most %d", cfg->name,
                        spec->name, spec->columns->n, COLUMNS_MAX - 3);
-    if (spec->undo_ms && spec->mode == MODE_HISTORY)
-        return err_set(err, ERR_CONFIG, "target '%s': a history is not undone on PostgreSQL: remove undo= of table '%s'", cfg->name,
-                       spec->name);
+    if (spec->undo_ms && target_may_undo(&target_postgres, spec->mode, err) < 0)
+        return err_in(err, "target '%s': remove undo= of table '%s'", cfg->name, spec->name);
     return 0;
 }
 
@@ -163,6 +162,10 @@ const struct target target_postgres = {
     .commit = postgres_commit,
     .rollback = postgres_rollback,
     .loaded = postgres_loaded,
+    .probe = postgres_probe,
     .undo = postgres_undo,
+    .undoes = 1 << MODE_APPEND | 1 << MODE_REPLACE | 1 << MODE_UPSERT | 1 << MODE_INSERT_IGNORE,
+    .undoes_not = "versions that a job begins end those of jobs before it",
+    .run = postgres_run,
     .query = postgres_query,
 };

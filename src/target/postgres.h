@@ -35,6 +35,8 @@ int postgres_load_job(struct target_conn *c, struct load_job *job, struct err *e
 int postgres_commit(struct target_conn *c, struct err *err);
 void postgres_rollback(struct target_conn *c);
 int postgres_loaded(struct target_conn *c, const char *uid, struct load_counts *counts, struct err *err);
+int postgres_run(struct target_conn *c, const char *sql, struct buf *first, struct err *err);
+int postgres_probe(struct target_conn *c, struct err *err);
 int postgres_undo(struct target_conn *c, const char *uid, struct load_counts *counts, struct err *err);
 int postgres_query(const struct config *config, const struct target_config *cfg, const char *sql, const struct query_sink *sink,
                    struct err *err);

@@ -26,6 +26,12 @@ static const char *field(const PGresult *r, int code)
     return s ? s : "";
 }
 
+/* What the server's own words leave open. */
+static const char *reason(const char *state)
+{
+    return !strcmp(state, "25006") ? "the server is a standby, or set read-only: " : !strcmp(state, "0A000") ? "the server cannot do this: " : "";
+}
+
 int pg_error(PGconn *pg, const PGresult *r, const char *what, struct err *err)
 {
     const char *state = field(r, PG_DIAG_SQLSTATE), *detail = field(r, PG_DIAG_MESSAGE_DETAIL),
@@ -38,7 +44,7 @@ int pg_error(PGconn *pg, const PGresult *r, const char *what, struct err *err)
     }
     bool pass = !*state || PQstatus(pg) != CONNECTION_OK || passing(state);
     enum err_code code = pass ? ERR_TARGET : !strcmp(state, "42501") ? ERR_TARGET_DENIED : ERR_TARGET_REFUSED;
-    return err_set(err, code, "%s: %s%s%.*s%s%.*s%s", what, message, *detail ? ": " : "", 200,
+    return err_set(err, code, "%s: %s%s%s%.*s%s%.*s%s", what, reason(state), message, *detail ? ": " : "", 200,
                    detail, *context ? "; " : "", (int)strcspn(context, "\n"), context, *state ? "" : " (no answer)");
 }
 
@@ -84,7 +90,23 @@ void pg_literal(struct buf *out, PGconn *pg, const char *text)
     PQfreemem(quoted);
 }
 
-int pg_connect(PGconn **out, const struct config *config, const struct target_config *cfg, const char *options, struct err *err)
+static void quiet(void *arg, const char *message) /* notices: libpq would print them */
+{
+    (void)arg;
+    (void)message;
+}
+
+/* attgenerated of pg_attribute came with 12. What speaks the protocol says which PostgreSQL it is like. */
+static int check_version(PGconn *pg, const char *target, struct err *err)
+{
+    enum { OLDEST = 120000 };
+    const char *version = PQparameterStatus(pg, "server_version");
+    return PQserverVersion(pg) >= OLDEST ? 0
+                                         : err_set(err, ERR_TARGET, "target '%s': the server is PostgreSQL %s, and qetl needs 12 or later",
+                                                   target, version ? version : "of no known version");
+}
+
+int pg_connect(PGconn **out, const struct config *config, const struct target_config *cfg, struct err *err)
 {
     enum { SETTINGS = 16 };
     const char *keys[SETTINGS] = { 0 }, *values[SETTINGS] = { 0 };
@@ -108,7 +130,6 @@ int pg_connect(PGconn **out, const struct config *config, const struct target_co
     SET("connect_timeout", timeout);
     SET("client_encoding", "UTF8");
     SET("fallback_application_name", "qetl");
-    SET("options", options);
     SET("keepalives_idle", "30"); /* a peer that is gone is noticed */
     SET("keepalives_interval", "10");
     SET("tcp_user_timeout", "60000");
@@ -123,6 +144,11 @@ int pg_connect(PGconn **out, const struct config *config, const struct target_co
         PQfinish(pg);
         return -1;
     }
+    if (check_version(pg, cfg->name, err) < 0) {
+        PQfinish(pg);
+        return -1;
+    }
+    PQsetNoticeProcessor(pg, quiet, NULL);
     *out = pg;
     return 0;
 }

@@ -20,8 +20,17 @@ static inline void result_clearp(PGresult **r)
     *r = NULL;
 }
 
-/* options: settings for the session as `-c name=value ...`. Errors: target, config. */
-int pg_connect(PGconn **out, const struct config *config, const struct target_config *cfg, const char *options, struct err *err);
+/*
+ * What holds in a transaction of ours, for the head of its statements: a commit that was reported must last, a loader that hangs must not
+ * hold its locks for ever, and times are UTC. A session keeps nothing: behind a pooler (pgbouncer, pool_mode = transaction) the next
+ * transaction is on another connection of the server.
+ */
+#define PG_SETTINGS                                                                                                                         \
+    "SET LOCAL synchronous_commit = on; SET LOCAL lock_timeout = '30s'; SET LOCAL idle_in_transaction_session_timeout = '10min';"           \
+    " SET LOCAL standard_conforming_strings = on; SET LOCAL timezone = 'UTC'; "
+
+/* Errors: target (also of a server that is too old), config. */
+int pg_connect(PGconn **out, const struct config *config, const struct target_config *cfg, struct err *err);
 /*
  * The error of a result (NULL: of the connection) as a value. What the data or the table is to blame for is refused for good
  * (target-refused); a server that is away, full, stopping or in a deadlock is passing (target); what the role may not do is

@@ -4,6 +4,8 @@
  * Invariants
  *   - A savepoint is released together with the statement that comes next, which saves a round trip a job.
  *   - Nothing is cached across a rollback.
+ *   - Nothing that a transaction needs is kept in the session: settings, temporary tables and locks are those of the transaction, so that
+ *     a pooler may give each one another connection of the server.
  *
  * If the server or the network dies in the middle, the server rolls everything back. If that happens while COMMIT is under way,
  * nobody knows: the loader asks the ledger, and a commit that is still in the server's hands then makes the next try wait at
@@ -38,15 +40,16 @@ struct target_conn {
 };
 
 static const char ledger_sql[] =
+    PG_SETTINGS
     "CREATE TABLE IF NOT EXISTS qetl_load (uid text PRIMARY KEY, job bigint NOT NULL, pipeline text NOT NULL, objects text NOT NULL,"
     " rows bigint NOT NULL, inserted bigint NOT NULL, updated bigint NOT NULL, unchanged bigint NOT NULL, deleted bigint NOT NULL,"
     " removed bigint NOT NULL, loaded_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(), undone_at timestamp with time zone)";
-static const char ledger_update_sql[] = "ALTER TABLE qetl_load ADD COLUMN IF NOT EXISTS undone_at timestamp with time zone";
+static const char ledger_update_sql[] = PG_SETTINGS "ALTER TABLE qetl_load ADD COLUMN IF NOT EXISTS undone_at timestamp with time zone";
 
 /* ---- open ---- */
 
-/* Ledgers of earlier versions have no undone_at. */
-static int make_ledger(PGconn *pg, struct err *err)
+/* Is there a ledger? *update: one of an earlier version, without undone_at. -1. */
+static int find_ledger(PGconn *pg, bool *update, struct err *err)
 {
     AUTO(result_clearp) PGresult *r = pg_exec(pg,
                                               "SELECT count(*), count(*) FILTER (WHERE attname = 'undone_at') FROM pg_attribute"
@@ -54,12 +57,23 @@ static int make_ledger(PGconn *pg, struct err *err)
                                               "look for the ledger", err);
     if (!r)
         return -1;
-    if (pg_number(r, 1))
+    *update = !pg_number(r, 1);
+    return pg_number(r, 0) > 0;
+}
+
+static int make_ledger(PGconn *pg, struct err *err)
+{
+    static const char what[] = "make the ledger qetl_load";
+    bool update;
+    int there = find_ledger(pg, &update, err);
+    if (there < 0 || (there && !update))
+        return there < 0 ? -1 : 0;
+    const char *sql = there ? ledger_update_sql : ledger_sql;
+    if (pg_run(pg, sql, what, err) == 0)
         return 0;
-    const char *sql = pg_number(r, 0) ? ledger_update_sql : ledger_sql;
-    struct err first;
-    if (pg_run(pg, sql, "make the ledger qetl_load", &first) == 0 || pg_run(pg, sql, "make the ledger qetl_load", err) == 0)
-        return 0; /* two that make it at the same time: one fails, once */
+    struct err again; /* two that make it at the same time: one fails, once */
+    if (PQtransactionStatus(pg) == PQTRANS_IDLE && pg_run(pg, sql, what, &again) == 0)
+        return 0;
     err->code = ERR_TARGET;
     return -1;
 }
@@ -67,15 +81,15 @@ static int make_ledger(PGconn *pg, struct err *err)
 int postgres_open(struct target_conn **out, const struct config *config, const struct target_config *cfg, bool create,
                   struct err *err)
 {
-    /* a commit that was reported must last, and a loader that hangs must not hold its locks for ever */
-    static const char options[] = "-c synchronous_commit=on -c lock_timeout=30s -c idle_in_transaction_session_timeout=10min"
-                                  " -c standard_conforming_strings=on -c timezone=UTC -c client_min_messages=error";
     struct target_conn *c = calloc(1, sizeof *c);
     if (!c || !(c->name = strdup(cfg->name))) {
         free(c);
         return err_nomem(err);
     }
-    if (pg_connect(&c->pg, config, cfg, options, err) < 0 || (create && make_ledger(c->pg, err) < 0)) {
+    int rc = pg_connect(&c->pg, config, cfg, err);
+    if (rc == 0 && create && make_ledger(c->pg, err) < 0)
+        rc = err_in(err, "target '%s'", cfg->name);
+    if (rc < 0) {
         postgres_close(c);
         return -1;
     }
@@ -103,6 +117,7 @@ int postgres_begin(struct target_conn *c, struct err *err)
         PQreset(c->pg);
     }
     c->job_open = false;
+    c->tables.transaction++;
     int64_t now = sys_mono_ms();
     bool prune = now >= c->prune_mono_ms;
     c->prune_mono_ms = prune ? now + PRUNE_MS : c->prune_mono_ms;
@@ -115,6 +130,7 @@ int postgres_begin(struct target_conn *c, struct err *err)
 int postgres_rehearse(struct target_conn *c, struct err *err)
 {
     c->job_open = false;
+    c->tables.transaction++;
     if (pg_undo_begin(c->pg, &c->watch, err) < 0 || make_ledger(c->pg, err) < 0)
         return err_in(err, "target '%s'", c->name);
     return 0;
@@ -153,8 +169,8 @@ int postgres_loaded(struct target_conn *c, const char *uid, struct load_counts *
 {
     const char *const values[] = { uid };
     AUTO(result_clearp) PGresult *r =
-        PQexecParams(c->pg, "SELECT inserted, updated, unchanged, deleted, removed, undone_at FROM qetl_load WHERE uid = $1", 1, NULL, values, NULL,
-                     NULL, 0);
+        PQexecParams(c->pg, "SELECT inserted, updated, unchanged, deleted, removed, date_trunc('second', undone_at AT TIME ZONE 'UTC')"
+                     " FROM qetl_load WHERE uid = $1", 1, NULL, values, NULL, NULL, 0);
     if (PQresultStatus(r) != PGRES_TUPLES_OK) {
         (void)pg_error(c->pg, r, "ask the ledger", err);
         err->code = ERR_TARGET;
@@ -250,12 +266,21 @@ static PGresult *run_at(struct target_conn *c, const struct buf *sql, const char
     return pg_exec(c->pg, text.p, what, err);
 }
 
-static int merge_rows(struct target_conn *c, const char *uid, const struct pg_table *t, const struct load_output *o,
+/* The temporary table of this transaction, empty. */
+static int ready_stage(struct target_conn *c, struct pg_table *t, struct err *err)
+{
+    bool there = t->staged_in == c->tables.transaction;
+    t->staged_in = c->tables.transaction;
+    return there ? pg_run(c->pg, t->empty_stage.p, "empty the temporary table", err)
+                 : pg_run(c->pg, t->make_stage.p, "make the temporary table", err);
+}
+
+static int merge_rows(struct target_conn *c, const char *uid, struct pg_table *t, const struct load_output *o,
                       struct load_counts *counts, struct err *err)
 {
     char now[SERVER_NOW];
     server_now(now, "+00'::timestamp with time zone");
-    if (pg_run(c->pg, t->empty_stage.p, "empty the temporary table", err) < 0 || copy_rows(c, t, o, err) < 0 ||
+    if (ready_stage(c, t, err) < 0 || copy_rows(c, t, o, err) < 0 ||
         (t->mode == MODE_UPSERT && pg_undo_before(c->pg, uid, t, err) < 0))
         return -1;
     AUTO(result_clearp) PGresult *before = t->before.n ? pg_exec(c->pg, t->before.p, "count new rows", err) : NULL;
@@ -377,6 +402,25 @@ int postgres_load_job(struct target_conn *c, struct load_job *job, struct err *e
     return server_load_job(&pg_server, c, job, err);
 }
 
+int postgres_probe(struct target_conn *c, struct err *err)
+{
+    bool update;
+    int there = find_ledger(c->pg, &update, err);
+    return there < 0 || server_probe(&pg_server, c, there, err) < 0 ? err_in(err, "target '%s'", c->name) : 0;
+}
+
+int postgres_run(struct target_conn *c, const char *sql, struct buf *first, struct err *err)
+{
+    AUTO(result_clearp) PGresult *r = pg_exec(c->pg, sql, "SQL", err);
+    if (!r)
+        return -1;
+    if (PQtransactionStatus(c->pg) != PQTRANS_INTRANS)
+        return err_set(err, ERR_TARGET_REFUSED, "it ended the transaction");
+    if (first && PQntuples(r))
+        buf_adds(first, PQgetvalue(r, 0, 0));
+    return first && first->failed ? err_nomem(err) : 0;
+}
+
 int postgres_undo(struct target_conn *c, const char *uid, struct load_counts *counts, struct err *err)
 {
     int rc = pg_undo(c->pg, &c->watch, uid, counts, err);
@@ -449,10 +493,10 @@ int postgres_query(const struct config *config, const struct target_config *cfg,
                    struct err *err)
 {
     PGconn *pg;
-    if (pg_connect(&pg, config, cfg, "-c default_transaction_read_only=on -c timezone=UTC", err) < 0)
+    if (pg_connect(&pg, config, cfg, err) < 0)
         return -1;
     bool told = false;
-    int rc = pg_run(pg, "BEGIN TRANSACTION READ ONLY", "begin", err);
+    int rc = pg_run(pg, "BEGIN TRANSACTION READ ONLY; " PG_SETTINGS, "begin", err);
     /* by the extended protocol, which takes one statement: it cannot end the transaction and go on */
     if (rc == 0 && (!PQsendQueryParams(pg, sql, 0, NULL, NULL, NULL, NULL, 0) || !PQsetSingleRowMode(pg)))
         rc = pg_error(pg, NULL, "query", err);
@@ -464,5 +508,5 @@ int postgres_query(const struct config *config, const struct target_config *cfg,
             rc = query_error(pg, r, err);
     }
     PQfinish(pg);
-    return rc;
+    return rc < 0 ? err_in(err, "target '%s'", cfg->name) : 0;
 }

@@ -57,6 +57,7 @@ static void table_clear(void *table)
     struct pg_table *t = table;
     buf_clear(&t->name);
     buf_clear(&t->copy);
+    buf_clear(&t->make_stage);
     buf_clear(&t->empty_stage);
     buf_clear(&t->before);
     buf_clear(&t->merge);
@@ -582,18 +583,19 @@ static int name_keys(const struct draft *f, struct err *err)
     return 0;
 }
 
-static int make_stage(const struct draft *f, struct err *err)
+static void stage_sql(const struct draft *f)
 {
-    AUTO(buf_clear) struct buf sql = { 0 };
-    buf_addf(&sql, "CREATE TEMP TABLE %s (", f->stage);
+    struct buf *out = &f->t->make_stage;
+    buf_addf(out, "CREATE TEMP TABLE %s (", f->stage);
     for (int i = 0; i < f->spec->columns->n; i++) {
-        db_quote(&sql, column_name(f, i));
-        buf_addc(&sql, ' ');
-        postgres_type(&sql, &f->spec->columns->v[i]);
-        buf_adds(&sql, ", ");
+        db_quote(out, column_name(f, i));
+        buf_addc(out, ' ');
+        postgres_type(out, &f->spec->columns->v[i]);
+        buf_adds(out, ", ");
     }
-    buf_adds(&sql, STAGED_ORDER " bigint GENERATED ALWAYS AS IDENTITY (CACHE 10000))"); /* else a row costs a look at the sequence */
-    return sql.failed ? err_nomem(err) : pg_run(f->pg, sql.p, "make the temporary table", err);
+    /* else a row costs a look at the sequence */
+    buf_adds(out, STAGED_ORDER " bigint GENERATED ALWAYS AS IDENTITY (CACHE 10000)) ON COMMIT DROP");
+    buf_addf(&f->t->empty_stage, "TRUNCATE %s", f->stage);
 }
 
 static void write_texts(const struct draft *f)
@@ -606,7 +608,7 @@ static void write_texts(const struct draft *f)
     buf_adds(&t->copy, ") FROM STDIN (FORMAT binary)");
     if (!t->staged)
         return;
-    buf_addf(&t->empty_stage, "TRUNCATE %s", f->stage);
+    stage_sql(f);
     if (t->mode == MODE_HISTORY)
         history_sql(f);
     else if (t->mode == MODE_UPSERT || t->mode == MODE_INSERT_IGNORE)
@@ -657,12 +659,15 @@ static int draft_table(struct draft *f, struct err *err)
         return -1;
     t->mode = f->spec->mode;
     t->staged = mode_has_key(t->mode) || !takes_staged_form(f);
-    if (name_keys(f, err) < 0 || (t->staged && make_stage(f, err) < 0))
+    if (name_keys(f, err) < 0)
         return -1;
     write_texts(f);
     if (f->spec->undo_ms)
         undo_sql(f);
-    return t->undo_before.failed || t->undo_after.failed || t->copy.failed || t->empty_stage.failed || t->before.failed || t->merge.failed || t->missing.failed ? err_nomem(err) : 0;
+    return t->undo_before.failed || t->undo_after.failed || t->copy.failed || t->make_stage.failed || t->empty_stage.failed ||
+                   t->before.failed || t->merge.failed || t->missing.failed
+               ? err_nomem(err)
+               : 0;
 }
 
 /* ---- tables by what outputs say ---- */

@@ -3,7 +3,7 @@
  *
  * Rows go straight into the table (COPY) when its mode is append or replace and each column takes the binary form that was
  * staged. Else they go into a temporary table with the types of postgres_type() and a column STAGED_ORDER that counts them, and
- * from there by one or a few statements ("merge") into the table.
+ * from there by one or a few statements ("merge") into the table. It lasts as long as the transaction.
  */
 #ifndef QETL_TARGET_POSTGRES_TABLE_H
 #define QETL_TARGET_POSTGRES_TABLE_H
@@ -15,7 +15,8 @@ struct pg_table {
     struct buf name;       /* "schema"."table" */
     struct buf copy;       /* COPY ... FROM STDIN (FORMAT binary) */
     bool staged;           /* the rows go by the temporary table: */
-    struct buf empty_stage; /* TRUNCATE of it */
+    struct buf make_stage, empty_stage; /* CREATE, TRUNCATE of it */
+    int64_t staged_in;     /* the transaction that has it; 0: none yet */
     struct buf before;     /* upsert into a partitioned table: counts keys that are new; or empty */
     struct buf merge;      /* gives three counts: inserted, updated, deleted. :now stands for the time of the load */
     struct buf missing;    /* missing = delete; or empty */
@@ -27,7 +28,8 @@ struct pg_table {
 
 struct pg_tables {
     struct server_tables known;
-    int made; /* temporary tables so far, for their names */
+    int64_t transaction; /* counts them, from 1 */
+    int made;            /* temporary tables so far, for their names */
 };
 
 #define STAGED_ORDER "qetl_order"

@@ -87,7 +87,7 @@ bool pg_is_watched(const struct pg_watch *w, const char *table)
 int pg_undo_begin(PGconn *pg, struct pg_watch *w, struct err *err)
 {
     pg_watch_clear(w);
-    AUTO(result_clearp) PGresult *r = pg_exec(pg, "BEGIN; SELECT to_regclass('qetl_undo') IS NOT NULL", "begin", err);
+    AUTO(result_clearp) PGresult *r = pg_exec(pg, "BEGIN; " PG_SETTINGS "SELECT to_regclass('qetl_undo') IS NOT NULL", "begin", err);
     if (!r)
         return -1;
     w->there = *PQgetvalue(r, 0, 0) == 't';
@@ -168,10 +168,12 @@ int pg_undo_prune(PGconn *pg, struct err *err)
     if (*PQgetvalue(r, 0, 0) != 't')
         return 0;
     AUTO(buf_clear) struct buf sql = { 0 };
+    buf_adds(&sql, PG_SETTINGS);
     sql_fill(&sql, undo_forget_sql, ":name", "table_name"); /* of all tables */
     if (sql.failed)
         return err_nomem(err);
     if (pg_run(pg,
+               PG_SETTINGS
                "WITH old AS (UPDATE qetl_undo SET state = 'expired' WHERE state = 'kept' AND kept_until < clock_timestamp()"
                " RETURNING uid, table_name)"
                " DELETE FROM qetl_undo_row u USING old WHERE u.uid = old.uid AND u.table_name = old.table_name",

@@ -92,6 +92,19 @@ static int ledger_failed(struct err *err)
     return -1;
 }
 
+int server_probe(const struct server *s, struct target_conn *c, bool there, struct err *err)
+{
+    /* rights are asked for, and whether anything can be written at all, though no row is */
+    static const char *const writes[] = { "INSERT INTO qetl_load SELECT * FROM qetl_load WHERE 1 = 0",
+                                          "UPDATE qetl_load SET removed = removed WHERE 1 = 0" };
+    if (!there)
+        return err_set(err, ERR_TARGET, "there is no ledger qetl_load that the user sees; qetlctl init makes it, or says why it cannot");
+    for (size_t i = 0; i < COUNT_OF(writes); i++)
+        if (s->run(c, writes[i], "write the ledger qetl_load", NULL, err) < 0)
+            return ledger_failed(err);
+    return 0;
+}
+
 static int correct_counts(const struct server *s, struct target_conn *c, const struct load_job *job, struct err *err)
 {
     const struct load_counts *n = &job->counts;

@@ -33,6 +33,8 @@ struct server {
     void (*forget)(struct target_conn *c); /* what the job made is gone */
 };
 
+/* probe of struct target, once it is known whether the ledger is there. */
+int server_probe(const struct server *s, struct target_conn *c, bool there, struct err *err);
 /* load_job of struct target. */
 int server_load_job(const struct server *s, struct target_conn *c, struct load_job *job, struct err *err);
 /* The first columns of the job's ledger row, from uid to removed, in the order of struct load_counts: `'uid', 7, ..., 0`. */

@@ -280,5 +280,7 @@ const struct target target_sqlite = {
     .rehearse = sqlite_begin, /* makes the ledger inside of the transaction as it is */
     .loaded = sqlite_loaded,
     .undo = sqlite_undo,
+    .undoes = (1 << MODES) - 1,
+    .run = sqlite_run,
     .query = sqlite_query,
 };

@@ -47,6 +47,7 @@ int sqlite_commit(struct target_conn *c, struct err *err);
 void sqlite_rollback(struct target_conn *c);
 int sqlite_loaded(struct target_conn *c, const char *uid, struct load_counts *counts,
                   struct err *err);
+int sqlite_run(struct target_conn *c, const char *sql, struct buf *first, struct err *err);
 int sqlite_undo(struct target_conn *c, const char *uid, struct load_counts *counts,
                 struct err *err);
 /* The path of sqlite:///path or sqlite:path, percent escapes taken out; malloc'ed. NULL: no memory,

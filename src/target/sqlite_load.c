@@ -310,6 +310,25 @@ int sqlite_undo(struct target_conn *c, const char *uid, struct load_counts *coun
     return rc < 0 ? -1 : run(c, SQL_RELEASE, err) < 0 ? -1 : rc;
 }
 
+static int first_value(struct target_conn *c, const char *sql, struct buf *first, struct err *err)
+{
+    sqlite3_stmt *st;
+    if (warehouse_prepare(&c->w, sql, &st, "SQL", err) < 0)
+        return -1;
+    int rc = warehouse_step(&c->w, st, "SQL", err);
+    if (rc == 1)
+        buf_adds(first, db_text(st, 0));
+    sqlite3_finalize(st);
+    return rc < 0 ? -1 : first->failed ? err_nomem(err) : 0;
+}
+
+int sqlite_run(struct target_conn *c, const char *sql, struct buf *first, struct err *err)
+{
+    if ((first ? first_value(c, sql, first, err) : warehouse_exec(&c->w, sql, "SQL", err)) < 0)
+        return -1;
+    return sqlite3_get_autocommit(c->w.db) ? err_set(err, ERR_TARGET_REFUSED, "it ended the transaction") : 0;
+}
+
 /* ---- transactions ---- */
 
 static void unlock(struct target_conn *c)

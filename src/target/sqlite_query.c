@@ -146,14 +146,10 @@ static int ask(sqlite3 *db, const char *sql, const struct query_sink *sink, stru
     return rc;
 }
 
-int sqlite_query(const struct config *config, const struct target_config *cfg, const char *sql,
-                 const struct query_sink *sink, struct err *err)
+static int query_file(const char *path, const char *sql, const struct query_sink *sink,
+                      struct err *err)
 {
-    (void)config; /* a file needs no credentials */
     AUTO(db_close) sqlite3 *db = NULL;
-    AUTO(free_charp) char *path = sqlite_path(cfg->url, err);
-    if (!path)
-        return -1;
     if (db_open(&db, path, DB_READONLY, err) < 0) {
         err->code = err->code == ERR_NO_MEMORY ? err->code : ERR_TARGET;
         return -1;
@@ -163,4 +159,12 @@ int sqlite_query(const struct config *config, const struct target_config *cfg, c
         return failed(db, err);
     sqlite3_set_authorizer(db, allow, NULL);
     return ask(db, sql, sink, err);
+}
+
+int sqlite_query(const struct config *config, const struct target_config *cfg, const char *sql,
+                 const struct query_sink *sink, struct err *err)
+{
+    (void)config; /* a file needs no credentials */
+    AUTO(free_charp) char *path = sqlite_path(cfg->url, err);
+    return !path || query_file(path, sql, sink, err) < 0 ? err_in(err, "target '%s'", cfg->name) : 0;
 }

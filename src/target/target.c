@@ -36,6 +36,14 @@ const struct target *target_by_url(const char *url, struct err *err)
     return NULL;
 }
 
+int target_may_undo(const struct target *t, enum load_mode mode, struct err *err)
+{
+    return t->undoes >> mode & 1
+               ? 0
+               : err_set(err, ERR_CONFIG, "mode = %s cannot be undone on a target of the kind %s: %s", load_mode_names[mode], t->scheme,
+                         t->undoes_not);
+}
+
 bool in_key(const struct table_spec *spec, int i)
 {
     for (int k = 0; k < spec->nkey; k++)

@@ -94,8 +94,8 @@ struct target {
     void (*encode_close)(struct encoder *e); /* NULL is fine; also after finish */
 
     /* ---- load ---- */
-    /* `create`: make the file or schema when missing. Refuses with a clear error what cannot be a warehouse. `config` (borrowed
-     * as long as the connection) has the [remote] with user, password and ca_file for the target's url. */
+    /* `create`: make the file or schema when missing. Refuses with a clear error, which names the target, what cannot be a
+     * warehouse. `config` (borrowed as long as the connection) has the [remote] with user, password and ca_file for the target's url. */
     int (*open)(struct target_conn **out, const struct config *config, const struct target_config *cfg, bool create,
                 struct err *err);
     void (*close)(struct target_conn *c);
@@ -118,12 +118,22 @@ struct target {
      * (ERR_UNDONE: it had, but a person undid it). */
     int (*loaded)(struct target_conn *c, const char *uid, struct load_counts *counts, struct err *err);
 
+    /* Could a job be committed? Writes nothing. -1: the ledger is not there or cannot be written, or whatever else stands in the way of
+     * every job; the error names the target. NULL: open() has told. */
+    int (*probe)(struct target_conn *c, struct err *err);
+
     /* ---- by people ---- */
     /* Take out what the job of that uid put in, and mark its ledger row, inside the transaction. 1 done, now or before; 0 the ledger
      * has no such job; -1: refused (ERR_STATE, with the reason: not kept, or a later job builds on it), or trouble. *counts: removed,
      * and inserted for rows that came back. NULL: cannot undo. */
     int (*undo)(struct target_conn *c, const char *uid, struct load_counts *counts, struct err *err);
-    /* Run one statement that cannot write, on a connection of its own. NULL: no SQL here. */
+    unsigned undoes;        /* modes whose jobs it takes out, as 1 << MODE_… */
+    const char *undoes_not; /* why not those of others; NULL: there are none */
+    /* SQL of an administrator, one statement or several, inside of begin() and commit(), which it must not end; or, where DDL does
+     * that (ddl_commits), outside. Behind *first, which may be NULL: the first value of the first row. NULL: no SQL here. */
+    int (*run)(struct target_conn *c, const char *sql, struct buf *first, struct err *err);
+    bool ddl_commits;
+    /* Run one statement that cannot write, on a connection of its own. Its errors name the target. NULL: no SQL here. */
     int (*query)(const struct config *config, const struct target_config *cfg, const char *sql, const struct query_sink *sink,
                  struct err *err);
 };
@@ -132,6 +142,9 @@ extern const struct target target_sqlite, target_postgres, target_mysql;
 extern const struct target target_directory, target_s3; /* target/object.c */
 
 const struct target *target_by_url(const char *url, struct err *err); /* NULL: uri error listing the schemes */
+
+/* Can undo() take out jobs of that mode? -1: config, with the mode and why it cannot. */
+int target_may_undo(const struct target *t, enum load_mode mode, struct err *err);
 
 /* What a table in mode history has beside the columns. */
 #define VALID_FROM "valid_from"
