@@ -152,6 +152,12 @@ like '... and is not read again without the others' "$rc $(cat "$work/out")" '^1
 bsdtar -c --format=zip -C "$work/shop" -f "$work/alone.zip" orders.csv
 qetlctl run shop "$work/alone.zip" >"$work/out"
 is 'without a member of the others their table is empty' "$(sql 'SELECT count(*), count(country) FROM orders')" '8|3'
+awk 'BEGIN { print "id,customer_id,amount"; for (i = 0; i < 60000; i++) printf "%d,%d,1\n", i + 10, (i * 7919) % 50000 + 100 }' >"$work/shop/orders.csv"
+awk 'BEGIN { print "id,name,country"; for (i = 0; i < 50000; i++) printf "%d,%0200d,C%d\n", i + 100, i, i % 7 }' >"$work/shop/customers.csv"
+bsdtar -c --format=zip -C "$work/shop" -f "$work/many.zip" orders.csv customers.csv
+qetlctl run shop "$work/many.zip" >"$work/out"
+is 'more rows than stay in memory wait, and find theirs, in files of the spool' "$(sql "SELECT count(*), count(DISTINCT id), sum(country = 'C' || ((id - 10) * 7919 % 50000 % 7)) FROM orders WHERE id >= 10")" '60000|60000|60000'
+is '... of which none is left' "$(find "$site/spool" -type f | wc -l)" 0
 site=$main
 export QETL_CONFIG=$main/qetl.ini
 

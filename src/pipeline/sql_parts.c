@@ -14,7 +14,7 @@
 #include "io/db.h"
 #include "pipeline/sql_value.h"
 
-enum { CACHE_BYTES_MAX = 16 << 20 }; /* of the temporary tables of a step; at most a sixteenth of [limits] memory */
+enum { CACHE_SHARE = 8 }; /* of [limits] memory, for the pages of the temporary tables of a step */
 
 /* ("a", "b") */
 static void put_key(struct buf *sql, const struct recipe *r)
@@ -24,6 +24,17 @@ static void put_key(struct buf *sql, const struct recipe *r)
         db_quote(sql, r->key[i]);
     }
     buf_addc(sql, ')');
+}
+
+/* Rows of a key lie in its order, in one tree, and an integer is the place itself: looking up is then as fast as it can be. No target
+ * stages a row with a null in its key. */
+static void put_unique(struct buf *sql, const struct part_table *t)
+{
+    int first = columns_find(t->columns, str_of(t->recipe->key[0]));
+    bool place = t->recipe->nkey == 1 && first >= 0 && t->columns->v[first].type == TYPE_INTEGER;
+    buf_adds(sql, ", PRIMARY KEY ");
+    put_key(sql, t->recipe);
+    buf_adds(sql, place ? ");" : ") WITHOUT ROWID;");
 }
 
 static void put_table(struct buf *sql, const struct part_table *t)
@@ -36,11 +47,11 @@ static void put_table(struct buf *sql, const struct part_table *t)
         buf_addf(sql, " %s", sql_type(&t->columns->v[i]));
     }
     if (mode_has_key(t->recipe->mode)) {
-        buf_adds(sql, ", UNIQUE ");
-        put_key(sql, t->recipe);
+        put_unique(sql, t);
+        return;
     }
     buf_adds(sql, ");");
-    if (t->recipe->nkey && !mode_has_key(t->recipe->mode)) {
+    if (t->recipe->nkey) {
         AUTO(buf_clear) struct buf name = { 0 };
         buf_addf(&name, "key of %s", t->name);
         buf_adds(sql, "CREATE INDEX temp.");
@@ -67,14 +78,13 @@ static int make(struct sql *s, struct part_table *t, struct err *err)
 
 int sql_parts_make(struct sql *s, struct err *err)
 {
-    int64_t cache = s->config->limits.memory / 16 < CACHE_BYTES_MAX ? s->config->limits.memory / 16 : CACHE_BYTES_MAX;
     char text[64];
     for (int i = 0; i < s->part->pipeline->nparts; i++)
         if (s->part->recipe->reads >> i & 1 && make(s, &s->part->tables[i], err) < 0)
             return -1;
     if (!s->ncopies)
         return 0;
-    snprintf(text, sizeof text, "PRAGMA temp.cache_size = -%lld", (long long)(cache / 1024));
+    snprintf(text, sizeof text, "PRAGMA temp.cache_size = -%lld", (long long)(s->config->limits.memory / CACHE_SHARE / 1024));
     return sqlite3_exec(s->db, text, NULL, NULL, NULL) == SQLITE_OK ? 0 : sql_failed(s, err);
 }
 
