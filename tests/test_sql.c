@@ -292,6 +292,13 @@ TEST(where, a_name_that_is_no_column_is_told_with_its_place)
     fails(HEAD "columns = id:integer\nwhere = 'ä' = idd\n", "id\n1\n", ERR_SQL, "line 1, column 7: no such column: idd");
 }
 
+TEST(where, a_semicolon_that_was_meant_for_a_comment_is_told)
+{
+    fails(HEAD "columns = id:integer\nwhere = id > 1 ; not the first\n", "id\n1\n", ERR_SQL, "line 1, column 8: near \";\": syntax error; a semicolon begins no comment in SQL");
+    fails(HEAD "columns = id:integer\ntransform = SELECT id FROM input ; all\n", "id\n1\n", ERR_SQL, "there is more behind its semicolon; a semicolon begins no comment");
+    gives(HEAD "columns = id:integer\ntransform = SELECT id FROM input ;\n", "id\n1\n", "id\n1\n");
+}
+
 TEST(where, an_error_on_a_row_names_its_line)
 {
     fails(HEAD "columns = id:integer\nwhere = abs(id) > 1\n", "id\n1\n-9223372036854775808\n", ERR_SQL,
@@ -719,6 +726,13 @@ TEST(lookup, sql_can_join_with_a_file)
     gives(CITIES HEAD "columns = id:integer!, code\nwhere = code IN (SELECT code FROM cities)\n", "id,code\n1,ROM\n2,ZZZ\n", "id,code\n1,ROM\n");
     gives(CITIES HEAD "columns = id:integer!, code\ncompute = name = (SELECT name FROM cities c WHERE c.code = input.code)\n",
           "id,code\n1,ROM\n2,ZZZ\n", "id,code,name\n1,ROM,Rome\n2,ZZZ,\n");
+}
+
+TEST(lookup, what_a_left_join_does_not_find_may_be_null)
+{
+    put_file("must.csv", "code,name\nOSL,Oslo\n");
+    gives("[lookup must]\nfile = must.csv\ncolumns = code!, name!\n" HEAD "columns = id:integer!, code\n"
+          "transform = SELECT id, name FROM input LEFT JOIN must USING (code)\n", "id,code\n1,OSL\n2,ZZZ\n", "id,name\n1,Oslo\n2,\n");
 }
 
 TEST(lookup, it_is_read_only_when_a_statement_names_it)

@@ -165,12 +165,16 @@ static int error_offset(sqlite3 *db)
 #endif
 }
 
-/* A table that is not there may be a part of the pipeline. */
-static const char *hint(const struct sql *s)
+#define NO_COMMENT "; a semicolon begins no comment in SQL, -- does"
+
+/* A table that is not there may be a part of the pipeline; a semicolon at the fault (`at`) was meant for another kind of key. */
+static const char *hint(const struct sql *s, const char *at)
 {
     static const char missing[] = "no such table: ";
     const char *message = sqlite3_errmsg(s->db), *table = message + sizeof missing - 1;
     const struct pipeline *p = s->part->pipeline;
+    if (*at == ';')
+        return NO_COMMENT;
     if (strncmp(message, missing, sizeof missing - 1) != 0)
         return "";
     for (int i = 0; i < p->nparts; i++)
@@ -188,9 +192,9 @@ static int not_prepared(struct sql *s, int rc, size_t front, const char *text, s
     if ((rc & 0xff) != SQLITE_ERROR)
         return sql_failed(s, err);
     if (at < 0 || (size_t)at > strlen(text))
-        return err_set(err, ERR_SQL, "%s%s", sqlite3_errmsg(s->db), hint(s));
+        return err_set(err, ERR_SQL, "%s%s", sqlite3_errmsg(s->db), hint(s, ""));
     place_of(text, (size_t)at, &line, &column);
-    return err_set(err, ERR_SQL, "line %d, column %d: %s%s", line, column, sqlite3_errmsg(s->db), hint(s));
+    return err_set(err, ERR_SQL, "line %d, column %d: %s%s", line, column, sqlite3_errmsg(s->db), hint(s, text + at));
 }
 
 /* A constant of it that no row can change. */
@@ -227,12 +231,12 @@ int sql_prepare(struct sql *s, sqlite3_stmt **st, const char *front, const char 
     int rc = sqlite3_prepare_v3(s->db, whole.p, (int)whole.n, SQLITE_PREPARE_PERSISTENT, st, &tail);
     if (rc != SQLITE_OK)
         return not_prepared(s, rc, strlen(front), text, err);
-    if (*st && sqlite3_column_count(*st) && sqlite3_stmt_readonly(*st) && !more_sql(s, tail)) {
-        if (constants_check(text, err) == 0)
-            return 0;
-    } else {
+    if (!*st || !sqlite3_column_count(*st) || !sqlite3_stmt_readonly(*st))
         err_set(err, ERR_SQL, "one SELECT was expected");
-    }
+    else if (more_sql(s, tail))
+        err_set(err, ERR_SQL, "one SELECT was expected, and there is more behind its semicolon" NO_COMMENT);
+    else if (constants_check(text, err) == 0)
+        return 0;
     sqlite3_finalize(*st);
     *st = NULL;
     return -1;

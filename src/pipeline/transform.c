@@ -50,12 +50,10 @@ static bool transform_wanted(const struct recipe *recipe)
 
 /* ---- columns of the result ---- */
 
-/* A column of input, of a part that is read, or of a look-up, that has the name and so the type of a column of the result; NULL: none. */
-static const struct column *namesake(const struct step_part *part, const struct columns *in, const char *name)
+/* A column of a part that is read, or of a look-up, of that name; NULL: none. */
+static const struct column *looked_up(const struct step_part *part, const char *name)
 {
-    int c = columns_find(in, str_of(name));
-    if (c >= 0)
-        return &in->v[c];
+    int c;
     for (int i = 0; i < part->pipeline->nparts; i++)
         if (part->recipe->reads >> i & 1 && (c = columns_find(part->tables[i].columns, str_of(name))) >= 0)
             return &part->tables[i].columns->v[c];
@@ -63,6 +61,20 @@ static const struct column *namesake(const struct step_part *part, const struct 
         if ((c = columns_find(&part->config->lookups[i].recipe.columns, str_of(name))) >= 0)
             return &part->config->lookups[i].recipe.columns.v[c];
     return NULL;
+}
+
+/* The column of the result has the type of that of input, or of another table, that has its name. Of another it may be null, whatever is
+ * said there: a LEFT JOIN finds nothing. */
+static int column_inherited(struct transform *t, const struct step_part *part, const struct columns *in, const char *name, struct err *err)
+{
+    int at = columns_find(in, str_of(name));
+    const struct column *c = at >= 0 ? &in->v[at] : looked_up(part, name);
+    if (!c)
+        return err_set(err, ERR_SQL, "column '%s' of the result has no type: no column of input has that name; name it by AS, or "
+                       "give the types of all by output=", name);
+    struct column like = *c;
+    like.required &= at >= 0;
+    return columns_add_like(&t->own, &like, name, err);
 }
 
 static int names_check(const struct transform *t, struct err *err)
@@ -99,12 +111,7 @@ static int columns_inherited(struct transform *t, const struct step_part *part, 
 {
     int n = sqlite3_column_count(t->st);
     for (int i = 0; i < n; i++) {
-        const char *name = sqlite3_column_name(t->st, i);
-        const struct column *c = namesake(part, in, name);
-        if (!c)
-            return err_set(err, ERR_SQL, "column '%s' of the result has no type: no column of input has that name; name it by AS, or "
-                           "give the types of all by output=", name);
-        if (columns_add_like(&t->own, c, name, err) < 0)
+        if (column_inherited(t, part, in, sqlite3_column_name(t->st, i), err) < 0)
             return -1;
         t->from[i] = i;
     }
