@@ -73,7 +73,7 @@ TEST(index_page, apache)
     /* HTMLTable and IconsAreLinks */
     CHECK_STR(links("/d/", "<table><tr><td valign=\"top\"><a href=\"a.csv\"><img src=\"/icons/text.gif\" alt=\"[TXT]\"></a></td><td><a href=\"a.csv\">a.csv</a></td>"
                            "<td align=\"right\">2026-11-21 12:01  </td><td align=\"right\"> 12 </td><td>&nbsp;</td></tr></table>"),
-              "/d/a.csv|-1|0|\n/d/a.csv|12|0|2026-11-21 12:01\n");
+              "/d/a.csv|12|0|2026-11-21 12:01\n"); /* which would be two versions of it */
     CHECK_STR(links("/d/", "<ul><li><a href=\"/\"> Parent Directory</a></li>\n<li><a href=\"a.csv\"> a.csv</a></li>\n</ul>"), "/d/a.csv|-1|0|\n");
 }
 
@@ -86,6 +86,10 @@ TEST(index_page, caddy)
     CHECK_STR(links("/d/", "[{\"name\":\"s/\",\"size\":4096,\"url\":\"./s/\",\"mod_time\":\"2026-11-21T12:01:02.5Z\",\"mode\":2147484141,\"is_dir\":true,\"is_symlink\":false},"
                            "{\"name\":\"a.csv\",\"size\":7,\"url\":\"./a.csv\",\"mod_time\":\"2026-11-21T12:01:02.5Z\",\"mode\":420,\"is_dir\":false,\"is_symlink\":false}]"),
               "/d/s/|-1|1795262462500|\n/d/a.csv|7|1795262462500|\n");
+    /* JSON has no word for bytes that are not UTF-8; the url has; one that leads elsewhere is none of it */
+    CHECK_STR(links("/d/", "[{\"name\":\"\xef\xbf\xbd.csv\",\"url\":\"./%E9.csv\"},{\"name\":\"\xef\xbf\xbd\",\"is_dir\":true,\"url\":\"./%E9/\"},"
+                           "{\"name\":\"b.csv\",\"url\":\"../b.csv\"},{\"name\":\"c.csv\",\"url\":\"./s/c.csv\"},{\"name\":\"d\",\"is_dir\":true,\"url\":\"https://h/d\"}]"),
+              "/d/\xe9.csv|-1|0|\n/d/\xe9/|-1|0|\n/d/b.csv|-1|0|\n/d/c.csv|-1|0|\n/d/d/|-1|0|\n");
 }
 
 TEST(index_page, lighttpd_and_python)

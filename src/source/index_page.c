@@ -182,15 +182,16 @@ static void take_behind(struct index_page *p, struct buf *version)
     }
 }
 
-/* The link that waits, if there is one, goes out. */
-static int flush(struct index_page *p, struct err *err)
+/* The link that waits, if there is one, goes out; unless it shows nothing and the one before it, or `next`, leads to the same: the icon, and
+ * the name beside it. */
+static int flush(struct index_page *p, struct str next, struct err *err)
 {
     AUTO(buf_clear) struct buf version = { 0 };
     int rc = 0;
     if (!p->linked)
         return 0;
     p->linked = p->within = false;
-    bool again = str_eq(buf_str(&p->path), buf_str(&p->last)); /* the icon, and the name beside it */
+    bool again = str_eq(buf_str(&p->path), buf_str(&p->last)) || str_eq(buf_str(&p->path), next);
     buf_adds(&version, "");
     if (p->mtime_ms && p->row_size >= 0)
         p->size = p->row_size;
@@ -310,16 +311,23 @@ static bool tag_is(struct str tag, const char *name)
 static int open_link(struct index_page *p, struct str tag, struct err *err)
 {
     AUTO(buf_clear) struct buf href = { 0 };
+    AUTO(buf_clear) struct buf path = { 0 };
     struct str value;
-    int rc = flush(p, err);
-    if (rc || !attribute(tag, "href", &value))
+    bool linked = false;
+    if (attribute(tag, "href", &value)) {
+        decode_references(value, &href);
+        linked = !href.failed && resolve(p, buf_str(&href), &path);
+    }
+    int rc = href.failed || path.failed ? err_nomem(err) : flush(p, linked ? buf_str(&path) : (struct str){ 0 }, err);
+    if (rc || !linked)
         return rc;
-    decode_references(value, &href);
-    p->linked = p->within = !href.failed && resolve(p, buf_str(&href), &p->path);
+    buf_reset(&p->path);
+    buf_add(&p->path, path.p, path.n);
+    p->linked = p->within = true;
     p->size = p->row_size = -1;
     p->mtime_ms = 0;
     buf_reset(&p->behind);
-    return href.failed || p->path.failed ? err_nomem(err) : 0;
+    return p->path.failed ? err_nomem(err) : 0;
 }
 
 /* Caddy shows sizes and times as attributes. */
@@ -429,6 +437,18 @@ static int one(struct index_page *p, char c, struct err *err)
 
 /* ---- JSON: nginx "autoindex_format json", Caddy ---- */
 
+/* Into p->path; Caddy's url has the bytes of a name, whose text in JSON has U+FFFD for those that are not UTF-8. */
+static bool by_url(struct index_page *p, const struct json_value *v, bool folder, struct arena *arena)
+{
+    struct json_value m;
+    struct str url;
+    if (json_member(v, "url", &m) != 1 || m.kind != JSON_TEXT || !json_unescape(&m, arena, &url) || !resolve(p, url, &p->path))
+        return false;
+    size_t n = p->path.n - p->folder.n;
+    const char *slash = memchr(p->path.p + p->folder.n, '/', n);
+    return !slash || (folder && slash == p->path.p + p->path.n - 1);
+}
+
 static int on_element(void *arg, const struct json_value *v, struct err *err)
 {
     struct index_page *p = arg;
@@ -454,10 +474,12 @@ static int on_element(void *arg, const struct json_value *v, struct err *err)
         name.n--;
     if (!name.n || name.n > PATH_LENGTH_MAX || memchr(name.p, '/', name.n) || memchr(name.p, '\0', name.n) || text_has_dots(name))
         return 0;
-    buf_reset(&p->path);
-    buf_add(&p->path, p->folder.p, p->folder.n);
-    buf_add(&p->path, name.p, name.n);
-    if (folder)
+    if (!by_url(p, v, folder, &arena)) {
+        buf_reset(&p->path);
+        buf_add(&p->path, p->folder.p, p->folder.n);
+        buf_add(&p->path, name.p, name.n);
+    }
+    if (folder && !p->path.failed && p->path.p[p->path.n - 1] != '/')
         buf_addc(&p->path, '/');
     link.path = buf_str(&p->path);
     return p->path.failed ? err_nomem(err) : p->each(p->arg, &link, err);
@@ -501,5 +523,5 @@ int index_page_end(struct index_page *p, struct err *err)
         return err_set(err, ERR_FORMAT, "this is no page of a folder: it is %s", p->state == START ? "empty" : "neither HTML nor JSON");
     if (p->state != TEXT)
         return err_set(err, ERR_TRUNCATED, "the page ends within a tag");
-    return flush(p, err);
+    return flush(p, (struct str){ 0 }, err);
 }
