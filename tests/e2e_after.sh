@@ -6,6 +6,8 @@ need sqlite3 sqlite3
 need jq jq
 start_service ftp
 start_service sftp
+has_ftps=yes no_ftps=''
+try_service ftps || { has_ftps=no no_ftps=$why; }
 chmod 755 "$SFTPROOT"
 
 done_with() { queue_is 'SELECT count(*) FROM seen WHERE after > 0' "${1:-0}"; }
@@ -31,13 +33,16 @@ places() { # NAME: $url, $root, $lines
     case $1 in
     ftp) url=$FTP root=$FTPROOT lines=$'user = user\npassword = password' ;;
     'ftp by LIST') url=$FTP root=$FTPROOT lines=$'user = plain\npassword = password' ;;
+    ftps) url=$FTPS root=$FTPSROOT lines="ca_file = $FTPSCA" ;;
     sftp) url=$SFTP$SFTPROOT root=$SFTPROOT lines="user = $SFTPUSER"$'\n'"private_key = $SFTPKEY"$'\n'"known_hosts = $KNOWN_HOSTS" ;;
     esac
     rm -rf "$root/in" "$root/done"
     mkdir -p "$root/in"
+    [ "$1" != ftps ] || chmod 777 "$root" "$root/in"
 }
 
-for place in ftp 'ftp by LIST' sftp; do
+for place in ftp 'ftp by LIST' ftps sftp; do
+    [ "$place$has_ftps" != ftpsno ] || { skip "$no_ftps" 12; continue; }
     # ---- delete ----
     places "$place"
     scanned "$url" "$lines" delete
@@ -102,6 +107,50 @@ for place in ftp 'ftp by LIST' sftp; do
     ok "$place: another object under our name" wait_for 60 done_with
     is "$place: is put back" "$(has "$root/in") $(tail -1 "$root/in/b.csv")" './b.csv  99'
     stop_roles
+done
+
+# ---- a [remote] of one folder, beside one of the whole host that is not let in: all that is asked below it is asked by its section ----
+
+for place in ftp 'ftp by LIST' sftp; do
+    places "$place"
+    mkdir -p "$root/in/a b/deep"
+    wrong=$(sed 's/^password = .*/password = no/; s/^user = .*/user = nobody-here/' <<<"$lines")
+    new_site <<INI
+[remote all]
+url = ${url%"$SFTPROOT"}
+$wrong
+[remote one]
+url = $url/in/a%20b
+$lines
+connections = 1
+[pipeline p]
+source  = $url/in/a b/**.csv
+every   = 1h
+settle  = 0
+done_marker = *.ok
+after   = move:$url/in/done
+columns = id:integer!
+table   = warehouse.p
+[pipeline other]
+source  = $url/in/other/*.csv
+every   = 1h
+columns = id:integer!
+table   = warehouse.other
+INI
+    put "$root/in/a b/1.csv" 1
+    put "$root/in/a b/deep/2.csv" 2
+    touch "$root/in/a b/1.csv.ok" "$root/in/a b/deep/2.csv.ok"
+    like "$place: doctor asks each folder by its own section" "$(qetlctl doctor 2>&1 | grep '^source of ' | tr -s ' ' | cut -d' ' -f3,4 | sort | tr '\n' ' ')" '^other no p yes $'
+    ok "$place: what lies below a folder with a section of its own is listed, asked for its markers, fetched and loaded" \
+        timeout 120 qetl drain --scan --max-wait 1s
+    is "$place: with its rows" "$(sql 'SELECT group_concat(id) FROM (SELECT id FROM p ORDER BY id)')" 1,2
+    timeout 120 qetl drain --scan --max-wait 1s >"$work/drain" 2>&1
+    is "$place: and moved" "$(has "$root/in/done")" './1.csv ./2.csv '
+    is "$place: the limits of that section bind its jobs" "$(queue_sql "SELECT DISTINCT remote FROM job WHERE pipeline = 'p'")" one
+    put "$root/in/a b/3.csv" 3
+    touch "$root/in/a b/3.csv.ok"
+    sqlite3 "$site/queue.db" "UPDATE remote SET held_until = $(($(date +%s) * 1000 + 3600000)), held_why = 'it is busy' WHERE name = 'one'"
+    like "$place: and its listings" "$(qetlctl scan p)" "'one' is not listed now: it asked to be left alone: it is busy"
 done
 
 # ---- the server refuses ----

@@ -173,6 +173,23 @@ is 'a page that has names of two dates is read for each of them' "$(scan dated) 
 qetlctl scan --dry-run page >"$work/out"
 is 'a dry run reads all' "$(answers /files/again/)" '200 '
 
+# ---- whose limits bind a manifest: those of the place that it lies at ----
+
+new_site <<INI
+[remote place]
+url = $HTTP/files/again
+[pipeline list]
+source  = manifest+$HTTP/files/again/list.txt
+every   = 1h
+settle  = 0
+columns = id:integer!
+table   = warehouse.list
+INI
+is 'a manifest is read' "$(scan list)" '2 2 0 0 2'
+sqlite3 "$site/queue.db" "INSERT INTO remote (name, held_until, held_why) VALUES ('place', $(($(date +%s) * 1000 + 3600000)), 'it is busy')
+    ON CONFLICT (name) DO UPDATE SET held_until = excluded.held_until, held_why = excluded.held_why"
+like 'but not while its place wants to be left alone' "$(qetlctl scan list)" "'place' is not listed now: it asked to be left alone: it is busy"
+
 # ---- one object, whose server knows no HEAD ----
 
 new_site <<INI

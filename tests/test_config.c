@@ -707,10 +707,16 @@ TEST(config, credentials_go_to_their_own_host_only)
 {
     struct config *c = load_ok("[remote a]\nurl = https://a.org\n[remote b]\nurl = "
                                "https://a.org/private/\n[remote c]\nurl = ftp://A.org:2121/x\n"
-                               "[remote d]\nurl = sftp://h/\nhost_key_sha256 = abc\n");
+                               "[remote d]\nurl = sftp://h/\nhost_key_sha256 = abc\n"
+                               "[remote e]\nurl = https://e.org/My%20Files/\n[remote f]\nurl = https://e.org/100%/'x'\n");
     static const struct {
         const char *uri, *name;
     } cases[] = {
+        { "https://e.org/My%20Files/a.csv", "e" }, /* however it is written */
+        { "https://e.org/%4dy Files/", "e" },
+        { "https://e.org/My%2520Files/a.csv", NULL },
+        { "https://e.org/My%20", NULL },
+        { "https://e.org/100%25/%27x%27/", "f" },
         { "https://a.org/", "a" },
         { "https://a.org", "a" },
         { "HTTPS://A.ORG/x", "a" },

@@ -131,6 +131,26 @@ const struct target_config *config_archive(const struct config *c, const struct 
     return NULL;
 }
 
+/* The byte there, "%XX" being one (RFC 3986, 2.1). */
+static char next_byte(const char **at)
+{
+    unsigned hex;
+    const char *p = *at;
+    bool coded = *p == '%' && isxdigit((unsigned char)p[1]) && isxdigit((unsigned char)p[2]) &&
+                 sscanf((char[]){ p[1], p[2], '\0' }, "%x", &hex) == 1;
+    *at += coded ? 3 : 1;
+    return coded ? (char)hex : *p;
+}
+
+/* However the two are percent-encoded. */
+static bool path_begins(const char *with, const char *path)
+{
+    while (*with)
+        if (!*path || next_byte(&with) != next_byte(&path))
+            return false;
+    return true;
+}
+
 /* Does url begin uri, with the same scheme and the same host[:port] as a whole? https://host/ begins https://host, too: that is
  * how the base of a pattern has it. */
 static bool url_begins(const char *url, const char *uri)
@@ -142,7 +162,7 @@ static bool url_begins(const char *url, const char *uri)
     (void)uri_userinfo(va, &vhost);
     size_t un = strcspn(uhost, "/?#"), vn = strcspn(vhost, "/?#");
     return un == vn && strncasecmp(uhost, vhost, un) == 0 &&
-           (strncmp(uhost + un, vhost + vn, strlen(uhost + un)) == 0 || (!vhost[vn] && !strcmp(uhost + un, "/")));
+           (path_begins(uhost + un, vhost + vn) || (!vhost[vn] && !strcmp(uhost + un, "/")));
 }
 
 const struct remote *config_remote(const struct config *c, const char *uri)

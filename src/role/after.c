@@ -236,9 +236,12 @@ static int far_do(struct far *f, const struct after *after, int64_t job, bool *k
 int after_do_far(const struct after *after, const struct lister *lister, const struct list_ask *ask, const char *uri,
                  const struct list_version *version, int64_t job, bool *kept, struct err *err)
 {
-    struct far f = { .lister = lister, .ask = ask, .version = *version };
+    struct list_ask own = *ask;
+    struct far f = { .lister = lister, .ask = &own, .version = *version };
     *kept = false;
-    int rc = far_names(&f, uri, job, err) < 0 ? -1 : far_do(&f, after, job, kept, err);
+    int rc = far_names(&f, uri, job, err);
+    own.login = buf_str(&f.path);
+    rc = rc < 0 ? -1 : far_do(&f, after, job, kept, err);
     buf_clear(&f.path);
     buf_clear(&f.ours);
     buf_clear(&f.to);

@@ -70,24 +70,31 @@ static const struct lister *lister_of(const struct pipeline *p, const char *base
     return p->scan.stream ? &list_stream : list_by_base(base, err);
 }
 
-/* The URI of the literal beginning of the source at that time. */
+/* The URI of the literal beginning of a pattern at that time. */
+static int uri_of(const struct pattern *pattern, const struct zone *zone, int64_t at, struct buf *out, struct err *err)
+{
+    const char *base = pattern_base(pattern);
+    struct globs globs;
+    int64_t covered;
+    if (pattern_globs(pattern, zone, at, at, &globs, &covered, err) < 0)
+        return -1;
+    if (!strncasecmp(base, "manifest+", 9)) /* what it names lies where it lies, or says itself where */
+        base += !strncasecmp(base + 9, "file://", 7) ? strlen(base) : 9;
+    list_uri(base, globs.v[0].prefix, out);
+    globs_clear(&globs);
+    return out->failed ? err_nomem(err) : 0;
+}
+
 static int uri_at(const struct pipeline *p, int64_t at, struct buf *out, struct err *err)
 {
     struct pattern *pattern = NULL;
     struct zone *zone;
-    struct globs globs;
-    int64_t covered;
     int rc = pattern_of(p, &pattern, &zone, err);
-    if (rc == 0 && (rc = pattern_globs(pattern, zone, at, at, &globs, &covered, err)) == 0) {
-        const char *base = pattern_base(pattern);
-        if (!strncasecmp(base, "manifest+", 9)) /* what it names lies where it lies, or says itself where */
-            base += !strncasecmp(base + 9, "file://", 7) ? strlen(base) : 9;
-        list_uri(base, globs.v[0].prefix, out);
-        globs_clear(&globs);
-    }
+    if (rc == 0)
+        rc = uri_of(pattern, zone, at, out, err);
     pattern_free(pattern);
     zone_close(zone);
-    return rc == 0 && out->failed ? err_nomem(err) : rc;
+    return rc;
 }
 
 int pass_check(const struct pipeline *p, struct err *err)
@@ -408,6 +415,16 @@ static bool go_on(void *arg)
 
 /* ---- a listing ---- */
 
+/* Whose limits bind it: the [remote] of what is listed now. */
+static int remote_of(struct looking *l, struct err *err)
+{
+    AUTO(buf_clear) struct buf uri = { 0 };
+    if (uri_of(l->pattern, l->zone, sys_now_ms(), &uri, err) < 0)
+        return -1;
+    l->remote = config_remote_name(l->pass->role->config, uri.p, l->remote_text, sizeof l->remote_text);
+    return 0;
+}
+
 static int looking_open(struct looking *l, const struct pass *pass, struct err *err)
 {
     const struct scan_config *c = &pass->pipeline->scan;
@@ -433,8 +450,10 @@ static int looking_open(struct looking *l, const struct pass *pass, struct err *
                                 .versions = c->on_change != ON_CHANGE_IGNORE || c->settle_ms || l->rules.trailer,
                                 .close_after_ms = pass->now ? 0 : c->segment_age_ms,
                                 .cursor = "",
-                                .go_on = go_on };
-    l->remote = *l->ask.base ? config_remote_name(pass->role->config, l->ask.base, l->remote_text, sizeof l->remote_text) : NULL;
+                                .go_on = go_on,
+                                .go_arg = l };
+    if (remote_of(l, err) < 0)
+        return -1;
     l->lister = lister_of(pass->pipeline, l->ask.base, err);
     return l->lister ? 0 : -1;
 }

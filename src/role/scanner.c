@@ -1,6 +1,7 @@
 /* When sources are looked through. See scanner.h. */
 #include "role/scanner.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -333,6 +334,31 @@ static bool is_away(enum err_code code)
     return code != ERR_FETCH_REFUSED && code != ERR_FETCH_MISSING && code != ERR_URI;
 }
 
+/* Nothing more is asked of the place. */
+static int after_over(struct finishing *f, struct err *err)
+{
+    bool asked = f->asked_mono_ms;
+    f->asked_mono_ms = 0;
+    return asked ? remote_list_end(f->s->queue, f->remote, f->done, &f->why, err) : 0;
+}
+
+/* f->remote is that of the object; what was known of another one is not true of it. */
+static int after_place(struct finishing *f, const char *uri, struct err *err)
+{
+    char text[sizeof f->remote_text];
+    const char *remote = config_remote_name(f->s->config, uri, text, sizeof text);
+    if (remote && f->remote && !strcmp(remote, f->remote))
+        return 0;
+    if (after_over(f, err) < 0)
+        return -1;
+    f->away = false;
+    f->done = 0;
+    f->why = (struct err){ 0 };
+    f->remote = remote ? f->remote_text : NULL;
+    snprintf(f->remote_text, sizeof f->remote_text, "%s", remote ? remote : "");
+    return 0;
+}
+
 /* A connection of the place, by the limits that bind all who use it, and kept while we go on: 1; 0 not now; -1. */
 static int after_asks(struct finishing *f, struct err *err)
 {
@@ -354,6 +380,8 @@ static int finish_file(void *arg, const struct scan_after *a, struct err *err)
     const struct after *after = &f->p->scan.after;
     struct err why;
     bool kept;
+    if (f->far && after_place(f, a->uri, err) < 0)
+        return -1;
     if (f->away)
         return SCAN_AFTER_LATER;
     if (f->far && !after_goes_on(f->ask.go_arg))
@@ -390,12 +418,10 @@ static int after_one(struct scanner *s, const struct pipeline *p, struct due *d,
     f.far = lister && !lister->local ? lister : NULL;
     if (rc == 0)
         rc = scan_get(s->queue, &s->lease, p->name, p->source, !p->scan.cron_text, &row, err);
-    if (f.far)
-        f.remote = config_remote_name(s->config, f.ask.base, f.remote_text, sizeof f.remote_text);
     if (rc == 0)
         rc = scan_after(s->queue, &s->lease, &row, finish_file, &f, err);
     struct err over;
-    if (f.asked_mono_ms && remote_list_end(s->queue, f.remote, f.done, &f.why, rc < 0 ? &over : err) < 0)
+    if (after_over(&f, rc < 0 ? &over : err) < 0)
         rc = -1;
     pattern_free(pattern);
     d->after_pause_ms = !f.failed ? 0 : d->after_pause_ms ? d->after_pause_ms * 2 : AFTER_PAUSE_MS;

@@ -99,15 +99,25 @@ void list_path(struct str path, struct buf *out)
 enum { IDLE_MS = 5000 }; /* a session that rested longer may be gone, and is tried before it is used */
 
 struct list_links {
-    struct fetch *fetch[2];
-    struct sftp *sftp;
-    char *sftp_base;
-    int64_t sftp_mono_ms; /* its last use */
+    struct fetch *fetch[LINKS];
+    struct sftp_link {
+        struct sftp *s;
+        char *base;
+        const struct remote *remote;
+        int64_t used_mono_ms;
+    } sftp[LINKS];
     struct s3 *s3;
     const struct remote *s3_remote;
     char *s3_base;
     struct buf plain; /* bases, each with a zero byte behind it */
 };
+
+static void sftp_drop(struct sftp_link *k)
+{
+    sftp_close(k->s);
+    free(k->base);
+    *k = (struct sftp_link){ 0 };
+}
 
 int list_links_open(struct list_links **out, struct err *err)
 {
@@ -119,10 +129,10 @@ void list_links_close(struct list_links *l)
 {
     if (!l)
         return;
-    fetch_close(l->fetch[0]);
-    fetch_close(l->fetch[1]);
-    sftp_close(l->sftp);
-    free(l->sftp_base);
+    for (int i = 0; i < LINKS; i++) {
+        fetch_close(l->fetch[i]);
+        sftp_drop(&l->sftp[i]);
+    }
 #ifdef HAVE_S3
     list_s3_drop(l);
 #endif
@@ -130,43 +140,62 @@ void list_links_close(struct list_links *l)
     free(l);
 }
 
-struct fetch *list_fetch(struct list_links *l, const struct config *config, int which, struct err *err)
+struct fetch *list_fetch(struct list_links *l, const struct config *config, enum list_link which, struct err *err)
 {
     if (!l->fetch[which] && fetch_open(&l->fetch[which], &config->limits, err) < 0)
         return NULL;
     return l->fetch[which];
 }
 
-/* Does the server still answer? */
-static bool is_alive(struct list_links *l)
+int list_remote(const struct list_ask *ask, struct str path, const struct remote **out, struct err *err)
+{
+    AUTO(buf_clear) struct buf uri = { 0 };
+    list_uri(ask->base, ask->login.n ? ask->login : path, &uri);
+    if (uri.failed)
+        return err_nomem(err);
+    *out = config_remote(ask->config, uri.p);
+    return 0;
+}
+
+static bool is_logged_in(const struct sftp_link *k, const char *base, const struct remote *remote)
+{
+    return k->s && !sftp_is_broken(k->s) && k->remote == remote && !strcmp(k->base, base);
+}
+
+/* Does the server still answer, whatever it says? */
+static bool is_alive(struct sftp_link *k)
 {
     struct sftp_entry e;
     struct err err;
-    return !sftp_is_broken(l->sftp) && (sys_mono_ms() - l->sftp_mono_ms < IDLE_MS || sftp_look(l->sftp, STR("/"), &e, &err) >= 0);
+    if (sys_mono_ms() - k->used_mono_ms >= IDLE_MS)
+        (void)sftp_look(k->s, STR("/"), &e, &err);
+    return !sftp_is_broken(k->s);
 }
 
-struct sftp *list_sftp_session(const struct list_ask *ask, void *arg, struct err *err)
+static int log_in(struct sftp_link *k, const struct list_ask *ask, const struct remote *remote, const struct sftp_wait *wait, struct err *err)
 {
-    struct list_links *l = ask->links;
-    struct sftp_wait wait = { ask->go_on, arg };
-    if (l->sftp)
-        sftp_wait_by(l->sftp, &wait);
-    if (l->sftp && (strcmp(l->sftp_base, ask->base) != 0 || !is_alive(l))) {
-        sftp_close(l->sftp);
-        l->sftp = NULL;
-    }
-    if (!l->sftp) {
-        free(l->sftp_base);
-        l->sftp_base = strdup(ask->base);
-        if (!l->sftp_base) {
-            err_nomem(err);
-            return NULL;
-        }
-        if (sftp_open(&l->sftp, ask->base, config_remote(ask->config, ask->base), &ask->config->limits, &wait, err) < 0)
-            return NULL;
-    }
-    l->sftp_mono_ms = sys_mono_ms();
-    return l->sftp;
+    sftp_drop(k);
+    k->remote = remote;
+    k->base = strdup(ask->base);
+    return k->base ? sftp_open(&k->s, ask->base, remote, &ask->config->limits, wait, err) : err_nomem(err);
+}
+
+struct sftp *list_sftp_session(const struct list_ask *ask, struct str path, enum list_link which, void *arg, struct err *err)
+{
+    const struct sftp_link *listing = &ask->links->sftp[LINK_LIST];
+    struct sftp_link *k = &ask->links->sftp[which];
+    const struct sftp_wait wait = { ask->go_on, arg };
+    const struct remote *remote;
+    if (list_remote(ask, path, &remote, err) < 0)
+        return NULL;
+    if (which == LINK_ASK && is_logged_in(listing, ask->base, remote))
+        return listing->s;
+    if (k->s)
+        sftp_wait_by(k->s, &wait);
+    if ((!is_logged_in(k, ask->base, remote) || !is_alive(k)) && log_in(k, ask, remote, &wait, err) < 0)
+        return NULL;
+    k->used_mono_ms = sys_mono_ms();
+    return k->s;
 }
 
 #ifdef HAVE_S3
@@ -178,13 +207,13 @@ void list_s3_drop(struct list_links *l)
     l->s3_base = NULL;
 }
 
-static int s3_open_for(struct list_links *l, const char *uri, const struct list_ask *ask, struct err *err)
+static int s3_open_for(struct list_links *l, const struct list_ask *ask, struct err *err)
 {
     struct str bucket, key;
     l->s3_base = strdup(ask->base);
     if (!l->s3_base)
         return err_nomem(err);
-    if (s3_split(uri, &bucket, &key, err) < 0)
+    if (s3_split(ask->base, &bucket, &key, err) < 0)
         return -1;
     return s3_open(&l->s3, l->s3_remote, bucket, &ask->config->limits, err);
 }
@@ -192,18 +221,14 @@ static int s3_open_for(struct list_links *l, const char *uri, const struct list_
 struct s3 *list_s3_store(const struct list_ask *ask, struct str path, struct err *err)
 {
     struct list_links *l = ask->links;
-    AUTO(buf_clear) struct buf uri = { 0 };
-    list_uri(ask->base, path, &uri);
-    if (uri.failed) {
-        err_nomem(err);
+    const struct remote *remote;
+    if (list_remote(ask, path, &remote, err) < 0)
         return NULL;
-    }
-    const struct remote *remote = config_remote(ask->config, uri.p);
     if (l->s3 && l->s3_remote == remote && !strcmp(l->s3_base, ask->base))
         return l->s3;
     list_s3_drop(l);
     l->s3_remote = remote;
-    if (s3_open_for(l, uri.p, ask, err) < 0)
+    if (s3_open_for(l, ask, err) < 0)
         list_s3_drop(l);
     return l->s3;
 }

@@ -62,7 +62,8 @@ struct list_ask {
     int64_t close_after_ms; /* stream: the open segment is closed when its first line is so old */
     const char *cursor;  /* from page() of an earlier call with the same glob; "": from the beginning */
     bool (*go_on)(void *arg); /* asked now and then, at least every few seconds; NULL: always */
-    void *go_arg;             /* its argument where there is no sink */
+    void *go_arg;             /* its argument where there is no sink: exists, and all acts */
+    struct str login;         /* acts: a path; what is done is done as its [remote] says, wherever it leads to; {0}: of each path */
 };
 
 struct list_sink {
@@ -116,10 +117,14 @@ const struct lister *list_by_base(const char *base, struct err *err);
 
 struct fetch;
 struct sftp;
-/* A connection for listings (0), or for what is asked while one runs (1). NULL and *err. */
-struct fetch *list_fetch(struct list_links *l, const struct config *config, int which, struct err *err);
-/* The session with the server of `base`; one that broke is made anew. */
-struct sftp *list_sftp_session(const struct list_ask *ask, void *arg, struct err *err);
+/* A connection for listings (LINK_LIST), or for what is asked while one runs (LINK_ASK). NULL and *err. */
+enum list_link { LINK_LIST, LINK_ASK, LINKS };
+struct fetch *list_fetch(struct list_links *l, const struct config *config, enum list_link which, struct err *err);
+/* The session with the server of `base`, logged in as the [remote] of that path says; one that broke is made anew. LINK_ASK gives the
+ * one of the listing where that is logged in so, and leaves alone what it waits by. arg: of ask->go_on. NULL and *err. */
+struct sftp *list_sftp_session(const struct list_ask *ask, struct str path, enum list_link which, void *arg, struct err *err);
+/* The [remote] of a path, or of ask->login; NULL: none. 0, -1. */
+int list_remote(const struct list_ask *ask, struct str path, const struct remote **out, struct err *err);
 /* The store of a path, kept until another one is asked for, or until list_s3_drop(), which is for one that does not let us in any
  * more: secrets change. */
 struct s3;

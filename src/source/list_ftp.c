@@ -101,7 +101,7 @@ static int list_folder(struct list_tree *t, void *arg, struct err *err)
 {
     struct look *l = arg;
     AUTO(buf_clear) struct buf uri = { 0 };
-    struct fetch *f = list_fetch(l->ask->links, l->ask->config, 0, err);
+    struct fetch *f = list_fetch(l->ask->links, l->ask->config, LINK_LIST, err);
     list_uri(l->ask->base, buf_str(&t->path), &uri);
     l->tree = t;
     if (!f || uri.failed)
@@ -118,15 +118,16 @@ static int list_folder(struct list_tree *t, void *arg, struct err *err)
 }
 
 /* By SIZE and MDTM: 1, 0, -1. */
-static int look_at(struct look *l, struct str path, int which, int64_t *size, int64_t *mtime_ms, struct err *err)
+static int look_at(struct look *l, struct str path, enum list_link which, int64_t *size, int64_t *mtime_ms, struct err *err)
 {
     AUTO(buf_clear) struct buf uri = { 0 };
     struct fetch *f = list_fetch(l->ask->links, l->ask->config, which, err);
     struct fetch_sink sink = sink_of(l);
+    const struct remote *remote;
     list_uri(l->ask->base, path, &uri);
     if (!f || uri.failed)
         return f ? err_nomem(err) : -1;
-    return fetch_stat(f, uri.p, config_remote(l->ask->config, uri.p), &sink, size, mtime_ms, err);
+    return list_remote(l->ask, path, &remote, err) < 0 ? -1 : fetch_stat(f, uri.p, remote, &sink, size, mtime_ms, err);
 }
 
 static int list(const struct list_ask *ask, const struct list_sink *sink, struct err *err)
@@ -134,7 +135,7 @@ static int list(const struct list_ask *ask, const struct list_sink *sink, struct
     struct look l = { .ask = ask, .sink = sink };
     struct list_tree t = { .ask = ask, .sink = sink };
     int64_t size = -1, mtime_ms = 0;
-    int rc = ask->glob->literal ? look_at(&l, ask->glob->prefix, 0, &size, &mtime_ms, err) : 0;
+    int rc = ask->glob->literal ? look_at(&l, ask->glob->prefix, LINK_LIST, &size, &mtime_ms, err) : 0;
     if (rc == 1 && (size >= 0 || mtime_ms))
         rc = list_tree_offer(&t, ask->glob->prefix, size, mtime_ms, 1000, err);
     else if (rc == 1 || !ask->glob->literal) /* a server without SIZE and MDTM cannot be asked for one file */
@@ -146,11 +147,9 @@ static int list(const struct list_ask *ask, const struct list_sink *sink, struct
 
 static int exists(const struct list_ask *ask, struct str path, struct err *err)
 {
-    struct list_ask quiet = *ask;
-    struct look l = { .ask = &quiet };
+    struct look l = { .ask = ask };
     int64_t size, mtime_ms;
-    quiet.go_on = NULL; /* of whom nobody told us the argument */
-    return look_at(&l, path, 1, &size, &mtime_ms, err);
+    return look_at(&l, path, LINK_ASK, &size, &mtime_ms, err);
 }
 
 /* ---- single objects ---- */
@@ -167,13 +166,16 @@ static int is_plain_server(struct look *l, struct str path, struct err *err)
     AUTO(buf_clear) struct buf uri = { 0 };
     const char *slash = memrchr(path.p, '/', path.n);
     struct fetch_sink sink = { .arg = l, .write = skip, .tick = tick };
-    struct fetch *f = list_fetch(l->ask->links, l->ask->config, 0, err);
+    struct fetch *f = list_fetch(l->ask->links, l->ask->config, LINK_LIST, err);
     if (list_is_plain(l->ask->links, l->ask->base))
         return 1;
     list_uri(l->ask->base, (struct str){ path.p, (size_t)(slash + 1 - path.p) }, &uri);
     if (!f || uri.failed)
         return f ? err_nomem(err) : -1;
-    int rc = fetch_list(f, uri.p, config_remote(l->ask->config, uri.p), "MLSD", &sink, err);
+    const struct remote *remote;
+    if (list_remote(l->ask, path, &remote, err) < 0)
+        return -1;
+    int rc = fetch_list(f, uri.p, remote, "MLSD", &sink, err);
     if (rc == 0 && !list_set_plain(l->ask->links, l->ask->base))
         return err_nomem(err);
     return rc < 0 ? -1 : rc == 0;
@@ -194,7 +196,7 @@ static int look(const struct list_ask *ask, struct str path, const struct list_v
 {
     struct look l = { .ask = ask };
     int64_t now_size = -1, now_ms = 0;
-    int rc = look_at(&l, path, 0, &now_size, &now_ms, err);
+    int rc = look_at(&l, path, LINK_LIST, &now_size, &now_ms, err);
     if (rc <= 0)
         return rc < 0 ? -1 : LIST_NONE;
     if (now_size < 0 || !now_ms || !v->mtime_ms)
@@ -207,16 +209,18 @@ static int look(const struct list_ask *ask, struct str path, const struct list_v
     return rc < 0 ? -1 : rc ? LIST_SAME : LIST_OTHER;
 }
 
-static int order(const struct list_ask *ask, const struct fetch_order orders[2], struct err *err)
+/* About the path. */
+static int order(const struct list_ask *ask, struct str path, const struct fetch_order orders[2], struct err *err)
 {
     AUTO(buf_clear) struct buf uri = { 0 };
     struct look l = { .ask = ask };
     struct fetch_sink sink = sink_of(&l);
-    struct fetch *f = list_fetch(ask->links, ask->config, 0, err);
+    const struct remote *remote;
+    struct fetch *f = list_fetch(ask->links, ask->config, LINK_LIST, err);
     buf_addf(&uri, "%s/", ask->base);
     if (!f || uri.failed)
         return f ? err_nomem(err) : -1;
-    return fetch_order(f, uri.p, config_remote(ask->config, uri.p), orders, &sink, err);
+    return list_remote(ask, path, &remote, err) < 0 ? -1 : fetch_order(f, uri.p, remote, orders, &sink, err);
 }
 
 /* As in a URL: below the folder of the login; with two slashes at the beginning from the root. */
@@ -225,24 +229,24 @@ static struct str relative(struct str path) { return (struct str){ path.p + 1, p
 static int make_folder(const struct list_ask *ask, struct str folder, struct err *err)
 {
     const struct fetch_order make[2] = { { "*MKD", relative(folder) } };
-    return folder.n > 1 ? order(ask, make, err) : 0;
+    return folder.n > 1 ? order(ask, folder, make, err) : 0;
 }
 
 static int rename_to(const struct list_ask *ask, struct str from, struct str to, struct err *err)
 {
     const struct fetch_order orders[2] = { { "RNFR", relative(from) }, { "RNTO", relative(to) } };
-    if (order(ask, orders, err) == 0)
+    if (order(ask, from, orders, err) == 0)
         return 0;
     if (err->code != ERR_FETCH_REFUSED)
         return -1;
-    return list_folders(ask, to, make_folder, err) < 0 ? -1 : order(ask, orders, err);
+    return list_folders(ask, to, make_folder, err) < 0 ? -1 : order(ask, from, orders, err);
 }
 
 static int remove_one(const struct list_ask *ask, struct str path, const struct list_version *v, struct err *err)
 {
     const struct fetch_order dele[2] = { { "DELE", relative(path) } };
     (void)v;
-    return order(ask, dele, err) < 0 ? -1 : 1;
+    return order(ask, path, dele, err) < 0 ? -1 : 1;
 }
 
 static const struct list_acts acts = { .look = look, .rename = rename_to, .remove = remove_one };

@@ -277,11 +277,9 @@ static int list(const struct list_ask *ask, const struct list_sink *sink, struct
 
 static int exists(const struct list_ask *ask, struct str path, struct err *err)
 {
-    const struct list_sink none = { 0 };
-    struct list_ask own = *ask;
+    const struct list_sink none = { .arg = ask->go_arg };
     struct walk w;
-    own.go_on = NULL;
-    if (walk_open(&w, &own, &none, err) < 0)
+    if (walk_open(&w, ask, &none, err) < 0)
         return -1;
     int rc = set_uri(&w, path, err) < 0 ? -1 : look(&w, err);
     walk_close(&w);

@@ -185,7 +185,7 @@ static int list(const struct list_ask *ask, const struct list_sink *sink, struct
 static int on_tick(void *arg, struct err *err)
 {
     const struct list_ask *ask = arg;
-    return !ask->go_on || ask->go_on(ask->go_arg) ? 0 : err_set(err, ERR_SHUTDOWN, "after= was stopped");
+    return !ask->go_on || ask->go_on(ask->go_arg) ? 0 : err_set(err, ERR_SHUTDOWN, "stopped while the store was waited for");
 }
 
 static const char *key_of(struct str path) { return path.p + 1; }
@@ -235,13 +235,11 @@ static int look(const struct list_ask *ask, struct str path, const struct list_v
 static int exists(const struct list_ask *ask, struct str path, struct err *err)
 {
     AUTO(buf_clear) struct buf own = { 0 };
-    struct list_ask quiet = *ask;
     struct s3_object o;
-    quiet.go_on = NULL; /* of whom nobody told us the argument */
     buf_add(&own, path.p, path.n);
     if (own.failed)
         return err_nomem(err);
-    int there = look_at(&quiet, buf_str(&own), NULL, &o, err);
+    int there = look_at(ask, buf_str(&own), NULL, &o, err);
     return there < 0 ? -1 : there != LIST_NONE;
 }
 

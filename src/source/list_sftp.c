@@ -19,7 +19,9 @@ static int on_name(void *arg, struct str name, const struct sftp_entry *s, struc
 static int list_folder(struct list_tree *t, void *arg, struct err *err)
 {
     AUTO(buf_clear) struct buf folder = { 0 }; /* t->path is written to while names come */
-    struct sftp *s = arg;
+    struct sftp *s = list_sftp_session(t->ask, buf_str(&t->path), LINK_LIST, arg, err);
+    if (!s)
+        return -1;
     buf_add(&folder, t->path.p, t->path.n - (t->path.n > 1)); /* without the slash: RFC drafts know none there */
     if (folder.failed)
         return err_nomem(err);
@@ -27,11 +29,12 @@ static int list_folder(struct list_tree *t, void *arg, struct err *err)
     return rc < 0 && err->code == ERR_FETCH_MISSING && t->depth > 0 ? 0 : rc;
 }
 
-static int list_literal(const struct list_ask *ask, const struct list_sink *sink, struct sftp *s, struct err *err)
+static int list_literal(const struct list_ask *ask, const struct list_sink *sink, struct err *err)
 {
     struct list_tree t = { .ask = ask, .sink = sink };
     struct sftp_entry e;
-    int rc = sftp_look(s, ask->glob->prefix, &e, err);
+    struct sftp *s = list_sftp_session(ask, ask->glob->prefix, LINK_LIST, sink->arg, err);
+    int rc = s ? sftp_look(s, ask->glob->prefix, &e, err) : -1;
     if (rc == 1 && e.kind == SFTP_FILE)
         rc = list_tree_offer(&t, ask->glob->prefix, e.size, e.mtime_ms, 0, err);
     list_tree_clear(&t);
@@ -40,27 +43,27 @@ static int list_literal(const struct list_ask *ask, const struct list_sink *sink
 
 static int list(const struct list_ask *ask, const struct list_sink *sink, struct err *err)
 {
-    struct sftp *s = list_sftp_session(ask, sink->arg, err);
-    if (!s)
-        return -1;
-    return ask->glob->literal ? list_literal(ask, sink, s, err) : list_tree_walk(ask, sink, list_folder, s, err);
+    return ask->glob->literal ? list_literal(ask, sink, err) : list_tree_walk(ask, sink, list_folder, sink->arg, err);
 }
 
 static int exists(const struct list_ask *ask, struct str path, struct err *err)
 {
-    struct list_ask quiet = *ask;
     struct sftp_entry e;
-    quiet.go_on = NULL; /* of whom nobody told us the argument */
-    struct sftp *s = list_sftp_session(&quiet, NULL, err);
+    struct sftp *s = list_sftp_session(ask, path, LINK_ASK, ask->go_arg, err);
     return s ? sftp_look(s, path, &e, err) : -1;
 }
 
 /* ---- single objects ---- */
 
+static struct sftp *session_of(const struct list_ask *ask, struct str path, struct err *err)
+{
+    return list_sftp_session(ask, path, LINK_LIST, ask->go_arg, err);
+}
+
 static int look(const struct list_ask *ask, struct str path, const struct list_version *v, struct err *err)
 {
     struct sftp_entry e;
-    struct sftp *s = list_sftp_session(ask, ask->go_arg, err);
+    struct sftp *s = session_of(ask, path, err);
     int rc = s ? sftp_look(s, path, &e, err) : -1;
     if (rc <= 0)
         return rc < 0 ? -1 : LIST_NONE;
@@ -71,13 +74,13 @@ static int look(const struct list_ask *ask, struct str path, const struct list_v
 
 static int make_folder(const struct list_ask *ask, struct str folder, struct err *err)
 {
-    struct sftp *s = list_sftp_session(ask, ask->go_arg, err);
+    struct sftp *s = session_of(ask, folder, err);
     return s ? sftp_make_folder(s, folder, err) : -1;
 }
 
 static int rename_to(const struct list_ask *ask, struct str from, struct str to, struct err *err)
 {
-    struct sftp *s = list_sftp_session(ask, ask->go_arg, err);
+    struct sftp *s = session_of(ask, from, err);
     if (!s)
         return -1;
     if (sftp_rename(s, from, to, err) == 0)
@@ -89,7 +92,7 @@ static int rename_to(const struct list_ask *ask, struct str from, struct str to,
 
 static int remove_one(const struct list_ask *ask, struct str path, const struct list_version *v, struct err *err)
 {
-    struct sftp *s = list_sftp_session(ask, ask->go_arg, err);
+    struct sftp *s = session_of(ask, path, err);
     (void)v;
     return s && sftp_remove(s, path, err) >= 0 ? 1 : -1;
 }
