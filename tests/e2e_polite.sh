@@ -138,8 +138,15 @@ held=$(submit p "$work/big.csv")
 # shellcheck disable=SC2016
 ok 'the spool has no room for another one: it waits' wait_for 60 bash -c 'qetlctl explain '"$held"' | grep -q "The spool has no room: .* of 3[.0]* MiB"'
 is '... ready' "$(state "$held")" ready
+status=$(qetlctl status)
+like '... status says so, with what is held and what may be' "$status" '^the spool is full: jobs that are not loaded yet hold [0-9.]+ MiB of 3[.0]* MiB \(\[limits\] spool\)'
+like '... and what is to be done' "$status" '^it goes on when the loader has loaded some: .* or raise \[limits\] spool'
+is '... for programs, too' "$(qetlctl --json status | jq -c '.queue | [.spool_quota_full, .spool_quota_bytes, .spool_held_bytes > 1000000, .spool_full]')" \
+    '[true,3145728,true,false]'
 start_role loader
 ok '... and goes on when the loader has made room' wait_for 60 job_is "$held" loaded
+unlike '... and status says no more of it' "$(qetlctl status)" 'spool is full'
+is '... for programs, too' "$(qetlctl --json status | jq -c '.queue | [.spool_quota_full, .spool_held_bytes]')" '[false,0]'
 stop_roles
 if [ "$(id -u)" = 0 ] && mkdir -p "$work/disk" && mount -t tmpfs -o size=80m tmpfs "$work/disk" 2>/dev/null; then
     trap 'stop_roles; kill ${servers-} 2>/dev/null; umount "$work/disk"; cleanup' EXIT

@@ -160,7 +160,9 @@ like 'a file that is new has to settle' "$(why p)" '^a.csv: settle: it was seen 
 sed -i 's/^settle  = 1h/settle  = 0/' "$site/qetl.ini"
 like 'then it is too young' "$(why p)" '^a.csv: min_age: it is [0-9]+ of 7200 s old'
 touch -d '-1 day' "$site/in/a.csv"
-like 'then it lacks its marker' "$(why p)" '^a.csv: done_marker: its marker is not there'
+like 'then it lacks its marker, which is named' "$(why p)" "^a.csv: done_marker: 'a.csv.done' is not there"
+scan p >"$work/out"
+like 'status says where to ask why' "$(qetlctl status)" '^1 object is not taken yet: qetlctl scan --dry-run says why'
 touch "$site/in/a.csv.done"
 like 'then it is taken' "$(why p)" '^a.csv: the next scan takes it'
 put "$site/q/1.csv" 1

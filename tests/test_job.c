@@ -1614,7 +1614,10 @@ TEST(job, explain_names_the_gate_that_holds_it)
     explains(a, "paused");
     CHECK_OK(job_pause(q, "p", false, &changed, &err), err);
     struct lease l = claim_one();
-    explains(a, "worker-1 works on it");
+    explains(a, "worker-1 works on it; its lease ends in ");
+    sys_clock_advance(LEASE + 1);
+    explains(a, "worker-1 had it, and gave no sign of life until its lease ran out; the next worker that looks takes it over");
+    sys_clock_advance(-LEASE - 1);
     CHECK(stage(&l));
     explains(a, "No loader");
     CHECK_OK(registry_join(q, "loader", "loader-1", &loader, &err), err);
@@ -1626,7 +1629,10 @@ TEST(job, explain_names_the_gate_that_holds_it)
     l = claim_one();
     CHECK(fail_with(&l, ERR_FETCH, 9000));
     explains(b, "after attempt 1 of 3 failed with fetch");
+    (void)submit_plain();
+    l = claim_one();
     CHECK_OK(registry_leave(q, worker, &err), err);
+    explains(l.id, "worker-1 had it, and is gone; no worker is running that could take it over: start qetl worker.");
     explains(submit_plain(), "No worker");
     AUTO(buf_clear) struct buf out = { 0 };
     CHECK_EQ(job_explain(q, 999, &out, &err), -1);

@@ -75,7 +75,9 @@ struct table;
 int ctl_job_json(struct ctl *c, int64_t id, struct buf *doc);
 int ctl_job_lines(struct ctl *c, int64_t id);
 int ctl_drift(struct ctl *c, int64_t id, struct table *t); /* its findings, a row each; t is made here */
-int ctl_scans(struct ctl *c, struct table *t); /* one row a pipeline that is scanned; t is made here */
+/* One row a pipeline that is scanned; t is made here. *waiting: objects that they do not take yet, which ctl_say_waiting() tells. */
+int ctl_scans(struct ctl *c, struct table *t, int64_t *waiting);
+void ctl_say_waiting(int64_t objects);
 int ctl_query(struct ctl *c, int argc, char **argv);
 int ctl_check(struct ctl *c, int argc, char **argv);
 int ctl_doctor(struct ctl *c, int argc, char **argv);

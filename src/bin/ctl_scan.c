@@ -1,4 +1,5 @@
 /* qetlctl scan: look through sources now, or see what that would find; and the state of scans for status. */
+#include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -23,6 +24,7 @@ struct scans {
     struct table *t;
     const char *only;
     bool failed;
+    int64_t waiting;
 };
 
 /* When it is looked at next by what is known now; 0: by nobody. */
@@ -49,6 +51,7 @@ static int scan_cells(void *arg, const struct scan_row *r)
     if ((s->only && strcmp(s->only, r->pipeline)) || !p || !pipeline_is_scanned(p))
         return 0;
     s->failed |= *r->code != 0;
+    s->waiting += r->waiting;
     table_text(s->t, r->pipeline);
     table_int(s->t, r->started);
     table_int(s->t, r->finished);
@@ -64,19 +67,24 @@ static int scan_cells(void *arg, const struct scan_row *r)
     return 0;
 }
 
-static int scans_table(struct ctl *c, const char *only, struct table *t, bool *failed)
+static int scans_table(struct scans *s)
 {
-    struct scans s = { c, t, only, false };
-    table_init(t, c->json, scan_cols, COUNT_OF(scan_cols));
-    int rc = scan_rows(c->queue, scan_cells, &s, &c->err);
-    *failed = s.failed;
+    table_init(s->t, s->c->json, scan_cols, COUNT_OF(scan_cols));
+    return scan_rows(s->c->queue, scan_cells, s, &s->c->err);
+}
+
+int ctl_scans(struct ctl *c, struct table *t, int64_t *waiting)
+{
+    struct scans s = { .c = c, .t = t };
+    int rc = scans_table(&s);
+    *waiting = s.waiting;
     return rc;
 }
 
-int ctl_scans(struct ctl *c, struct table *t)
+void ctl_say_waiting(int64_t objects)
 {
-    bool failed;
-    return scans_table(c, NULL, t, &failed);
+    if (objects)
+        printf("\n%" PRId64 " object%s not taken yet: qetlctl scan --dry-run says why\n", objects, objects == 1 ? " is" : "s are");
 }
 
 /* ---- dry run ---- */
@@ -238,7 +246,7 @@ int ctl_scan(struct ctl *c, int argc, char **argv)
 {
     static const struct option longs[] = { { "dry-run", no_argument, NULL, 'n' }, { "all", no_argument, NULL, 'a' },
                                            { "slots", no_argument, NULL, 's' }, { NULL, 0, NULL, 0 } };
-    bool dry = false, slots = false, all = false, failed;
+    bool dry = false, slots = false, all = false;
     for (int o; (o = ctl_option(c, argc, argv, "", longs, NULL)) != -1;) {
         if (o == '?')
             return -1;
@@ -264,9 +272,12 @@ int ctl_scan(struct ctl *c, int argc, char **argv)
     if (dry)
         return dry_run(c, &role, only, all);
     struct table t;
-    if (scan_now(c, &role, only) < 0 || scans_table(c, only, &t, &failed) < 0)
+    struct scans s = { .c = c, .t = &t, .only = only };
+    if (scan_now(c, &role, only) < 0 || scans_table(&s) < 0)
         return -1;
     table_print(&t, "scans", "no pipeline has every= or cron=");
-    c->status = failed;
+    if (!c->json)
+        ctl_say_waiting(s.waiting);
+    c->status = s.failed;
     return 0;
 }

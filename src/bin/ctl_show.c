@@ -354,6 +354,18 @@ static void say_disk(const struct queue_spool *s)
         printf("\nthe spool's file system has %s free; below %s ([limits] spool_free) no job is begun\n", have, keep);
 }
 
+/* Why no job is begun, when what is not loaded yet takes all room. */
+static void say_spool(const struct spool_row *s)
+{
+    char held[32], quota[32];
+    text_put_size(held, sizeof held, s->held);
+    text_put_size(quota, sizeof quota, s->quota);
+    if (s->full)
+        printf("\nthe spool is full: jobs that are not loaded yet hold %s of %s ([limits] spool), and no job is begun that needs more\n"
+               "it goes on when the loader has loaded some: see that one runs and that no target is away, or raise [limits] spool\n",
+               held, quota);
+}
+
 static void say_backlog(int64_t open, double per_s)
 {
     char text[32];
@@ -370,6 +382,8 @@ static void say_backlog(int64_t open, double per_s)
 static int whole_status(struct ctl *c)
 {
     double per_s;
+    int64_t waiting;
+    struct spool_row spool;
     struct table pipelines, away, remotes, scans, watermarks;
     int alive[3] = { 0 };
     table_init(&pipelines, c->json, status_cols, COUNT_OF(status_cols));
@@ -380,7 +394,8 @@ static int whole_status(struct ctl *c)
     if (job_status(c->queue, status_cells, &of, &c->err) < 0 || job_pace(c->queue, &per_s, &c->err) < 0 || event_rows(c->queue, watermark_cells, &watermarks, &c->err) < 0 ||
         registry_list(c->queue, false, count_alive, alive, &c->err) < 0 ||
         registry_targets_away(c->queue, away_cells, &away, &c->err) < 0 ||
-        job_remotes(c->queue, remote_cells, &remotes, &c->err) < 0 || ctl_scans(c, &scans) < 0)
+        job_remotes(c->queue, remote_cells, &remotes, &c->err) < 0 || job_spool(c->queue, &spool, &c->err) < 0 ||
+        ctl_scans(c, &scans, &waiting) < 0)
         return -1;
     if (!c->json) {
         table_print(&pipelines, "pipelines", "no jobs yet");
@@ -398,10 +413,12 @@ static int whole_status(struct ctl *c)
             table_print(&watermarks, "watermarks", "");
         }
         say_disk(queue_spool(c->queue));
+        say_spool(&spool);
         bool scanned = scans.rows;
         if (scanned) {
             puts("");
             table_print(&scans, "scans", "");
+            ctl_say_waiting(waiting);
         }
         printf("\n%d worker%s, %d loader%s", alive[0], ctl_s(alive[0]), alive[1], ctl_s(alive[1]));
         if (scanned)
@@ -439,6 +456,9 @@ static int whole_status(struct ctl *c)
     json_put_int(&o, "wal_bytes", queue_wal_bytes(c->queue));
     json_put_int(&o, "spool_free_bytes", queue_spool(c->queue)->free);
     json_put_bool(&o, "spool_full", queue_spool(c->queue)->free < queue_spool(c->queue)->keep);
+    json_put_int(&o, "spool_held_bytes", spool.held);
+    json_put_int(&o, "spool_quota_bytes", spool.quota);
+    json_put_bool(&o, "spool_quota_full", spool.full);
     json_put_int(&o, "workers", alive[0]);
     json_put_int(&o, "loaders", alive[1]);
     json_put_int(&o, "scanners", alive[2]);

@@ -253,6 +253,10 @@ struct status_row { const char *pipeline; bool paused; int64_t count[JOB_STATES]
 int job_status(struct queue *q, int (*row)(void *arg, const struct status_row *r), void *arg, struct err *err);
 /* How fast jobs were loaded in the last ten minutes, by the newest few thousand: jobs a second; 0: too few to tell. */
 int job_pace(struct queue *q, double *per_s, struct err *err);
+/* What jobs hold of the spool, in bytes: rows that are not loaded yet, and what was fetched. quota 0: it is not limited. full: a job
+ * that is ready is not begun for want of room (GATE_SPOOL), or all of it is held. */
+struct spool_row { int64_t held, quota; bool full; };
+int job_spool(struct queue *q, struct spool_row *out, struct err *err);
 /* Why does it wait, in one sentence with the one gate that holds it. */
 int job_explain(struct queue *q, int64_t id, struct buf *out, struct err *err);
 

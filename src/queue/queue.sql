@@ -807,8 +807,7 @@ SELECT count(*) FROM (SELECT 1 FROM job INDEXED BY job_staged
 SELECT state, due, pipeline, remote, priority, run_at, seq, target, lanes, lane_replace, uid, lease_until, attempts, attempts_max,
        (SELECT name FROM worker WHERE worker.id = job.worker),
        (SELECT code FROM error WHERE error.job = job.id ORDER BY error.id DESC LIMIT 1),
-       (SELECT count(*) FROM worker WHERE ended IS NULL AND role = 'worker'),
-       (SELECT count(*) FROM worker WHERE ended IS NULL AND role = 'loader'),
+       worker,
        (SELECT message FROM target_away WHERE name = job.target),
        (SELECT message FROM error WHERE error.job = job.id ORDER BY error.id DESC LIMIT 1)
 FROM job WHERE id = :id;

@@ -7,6 +7,7 @@
 #include "io/db.h"
 #include "queue/change.h"
 #include "queue/gate.h"
+#include "queue/registry.h"
 
 enum { LIST_CHUNK = 500 };
 
@@ -398,7 +399,9 @@ int job_pace(struct queue *q, double *per_s, struct err *err)
 struct explain {
     enum job_state state;
     bool due, replace;
-    int64_t id, priority, run_at, seq, lease_until, attempts, attempts_max, workers, loaders;
+    int64_t id, priority, run_at, seq, lease_until, attempts, attempts_max, holder;
+    int64_t workers, loaders; /* that are alive */
+    bool held;                /* who has its lease is */
     const char *pipeline, *remote, *target, *lanes, *worker, *code, *why, *away; /* of the statement */
 };
 
@@ -589,6 +592,24 @@ static int explain_overtaken(struct queue *q, const struct explain *e, bool repl
     return rc < 0 ? -1 : 0;
 }
 
+/* A job whose lease somebody has: works on it, gave no sign of life in time, or is gone. */
+static void explain_held(const struct explain *e, struct buf *out)
+{
+    const char *role = e->state == JOB_RUNNING ? "worker" : "loader", *who = *e->worker ? e->worker : role;
+    int64_t left = e->lease_until - sys_now_ms();
+    if (left > 0 && e->held) {
+        buf_addf(out, "%s works on it; its lease ends in ", who);
+        seconds(out, left);
+        buf_addc(out, '.');
+        return;
+    }
+    buf_addf(out, "%s had it, and %s; ", who, e->held ? "gave no sign of life until its lease ran out" : "is gone");
+    if (e->state == JOB_RUNNING ? e->workers : e->loaders)
+        buf_addf(out, "the next %s that looks takes it over.", role);
+    else
+        buf_addf(out, "no %s is running that could take it over: start qetl %s.", role, role);
+}
+
 static int explain_state(struct queue *q, const struct explain *e, struct buf *out, struct err *err)
 {
     switch (e->state) {
@@ -598,9 +619,7 @@ static int explain_state(struct queue *q, const struct explain *e, struct buf *o
         return explain_staged(q, e, out, err);
     case JOB_RUNNING:
     case JOB_LOADING:
-        buf_addf(out, "%s works on it; its lease ends in ", *e->worker ? e->worker : "A worker");
-        seconds(out, e->lease_until > sys_now_ms() ? e->lease_until - sys_now_ms() : 0);
-        buf_adds(out, ".");
+        explain_held(e, out);
         return 0;
     case JOB_DEAD:
         if (!strcmp(e->code, err_name(ERR_OVERTAKEN)))
@@ -639,6 +658,15 @@ static int explain_origin(struct queue *q, int64_t id, struct buf *out, struct e
     return rc < 0 ? -1 : 0;
 }
 
+static int explain_who(void *arg, const struct worker_row *r)
+{
+    struct explain *e = arg;
+    e->workers += r->alive && !strcmp(r->role, "worker");
+    e->loaders += r->alive && !strcmp(r->role, "loader");
+    e->held |= r->alive && r->id == e->holder;
+    return 0;
+}
+
 int job_explain(struct queue *q, int64_t id, struct buf *out, struct err *err)
 {
     sqlite3_stmt *st = queue_stmt(q, SQL_EXPLAIN_ROW);
@@ -663,17 +691,30 @@ int job_explain(struct queue *q, int64_t id, struct buf *out, struct err *err)
         .attempts_max = sqlite3_column_int64(st, 13),
         .worker = db_text(st, 14),
         .code = db_text(st, 15),
-        .workers = sqlite3_column_int64(st, 16),
-        .loaders = sqlite3_column_int64(st, 17),
-        .away = text_or_null(st, 18),
-        .why = db_text(st, 19),
+        .holder = sqlite3_column_int64(st, 16),
+        .away = text_or_null(st, 17),
+        .why = db_text(st, 18),
         .id = id,
     };
-    rc = explain_state(q, &e, out, err);
+    rc = registry_list(q, false, explain_who, &e, err) < 0 ? -1 : explain_state(q, &e, out, err);
     sqlite3_reset(st);
     if (rc == 0)
         rc = explain_origin(q, id, out, err);
     return rc < 0 ? -1 : out->failed ? err_nomem(err) : 0;
+}
+
+/* ---- the spool ---- */
+
+int job_spool(struct queue *q, struct spool_row *out, struct err *err)
+{
+    AUTO(runs_clear) struct runs runs = { 0 };
+    int64_t opens, now = sys_now_ms();
+    if (runs_read(q, &runs, err) < 0)
+        return -1;
+    *out = (struct spool_row){ runs.taken, runs.spool.quota, runs.spool.quota && runs.taken >= runs.spool.quota };
+    for (int i = 0; i < runs.n; i++)
+        out->full |= gate_of(&runs, &runs.v[i], now, &opens) == GATE_SPOOL;
+    return 0;
 }
 
 /* ---- remotes ---- */

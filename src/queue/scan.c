@@ -405,7 +405,7 @@ static int peek_open(const struct scan_rules *r, const struct scan_object *o, co
     else if (age < r->min_age_ms)
         snprintf(why, SCAN_WHY, "min_age: it is %.0f of %.0f s old", (double)age / 1000, (double)r->min_age_ms / 1000);
     else if (!marked)
-        snprintf(why, SCAN_WHY, "done_marker: its marker is not there");
+        snprintf(why, SCAN_WHY, "done_marker: '%s' is not there", o->marker);
     else if (r->group_files)
         snprintf(why, SCAN_WHY, "it goes into the open group");
     else

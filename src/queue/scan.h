@@ -69,6 +69,7 @@ struct scan_object {
     const char *params;       /* JSON object of its job, or NULL */
     bool whole;               /* known to be (renamed into its place): it need not settle */
     bool marked;              /* out of `marked` below */
+    const char *marker;       /* name of its done-marker, for scan_peek() to say */
 };
 struct scan_rules {
     int64_t settle_ms, min_age_ms;
@@ -100,7 +101,7 @@ int scan_look(struct queue *q, const struct scan_lease *l, const struct scan_row
               struct scan_object *objects, int n, const struct scan_page *page, struct scan_count *count, struct err *err);
 /* The same without writing: what a listing would find (count: listed, found, changed), and why an object is not taken yet, or any
  * more, by one reason. 1; 0: it is taken; -1. */
-enum { SCAN_WHY = 160 };
+enum { SCAN_WHY = 1000 }; /* a name may be in it, percent-encoded */
 int scan_peek(struct queue *q, const struct scan_row *s, const struct scan_rules *rules, const struct scan_object *o, char why[SCAN_WHY],
               struct scan_count *count, struct err *err);
 /* Up to SCAN_TAKE ready objects become jobs like `job` (its objects and params are set here), oldest first, in one transaction.

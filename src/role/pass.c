@@ -336,12 +336,44 @@ static int on_object(void *arg, const struct listed *o, struct err *err)
     return ++l->n == SCAN_BATCH ? flush(l, err) : 0;
 }
 
+/* Where the marker of an object has to lie. */
+static int marker_path(const struct looking *l, struct str own, struct buf *out, struct err *err)
+{
+    const char *slash = memrchr(own.p, '/', own.n);
+    size_t folder = slash ? (size_t)(slash + 1 - own.p) : 0;
+    buf_add(out, own.p, folder);
+    for (const char *m = l->pass->pipeline->scan.done_marker; *m; m++)
+        if (*m == '*')
+            buf_add(out, own.p + folder, own.n - folder);
+        else
+            buf_addc(out, *m);
+    return out->failed ? err_nomem(err) : 0;
+}
+
+/* Its URI; empty where none is wanted. */
+static int marker_uri(const struct looking *l, struct str own, struct buf *out, struct err *err)
+{
+    AUTO(buf_clear) struct buf path = { 0 };
+    if (l->pass->pipeline->scan.done_marker) {
+        if (marker_path(l, own, &path, err) < 0)
+            return -1;
+        list_uri(l->ask.base, buf_str(&path), out);
+    }
+    buf_adds(out, "");
+    return out->failed ? err_nomem(err) : 0;
+}
+
 static int on_peek(void *arg, const struct listed *o, struct err *err)
 {
     struct looking *l = arg;
+    AUTO(buf_clear) struct buf marker = { 0 };
     char why[SCAN_WHY] = "ignore: it has one of those names, or is a marker";
     bool ignored = is_ignored(&l->pass->pipeline->scan, o->name);
-    l->objects[0] = (struct scan_object){ .uri = o->uri, .etag = o->etag, .size = o->size, .mtime_ms = o->mtime_ms };
+    if (marker_uri(l, o->path, &marker, err) < 0)
+        return -1;
+    const char *slash = strrchr(marker.p, '/');
+    l->objects[0] = (struct scan_object){ .uri = o->uri, .etag = o->etag, .size = o->size, .mtime_ms = o->mtime_ms,
+                                           .marker = slash ? slash + 1 : marker.p };
     l->paths[0] = o->path;
     int open = ignored ? 0 : scan_peek(l->pass->queue, &l->scan, &l->rules, &l->objects[0], why, l->count, err);
     l->own |= open < 0 && !l->place_failed;
@@ -368,17 +400,8 @@ static int is_marked(void *arg, const struct scan_object *o, struct err *err)
 {
     struct looking *l = arg;
     AUTO(buf_clear) struct buf path = { 0 };
-    struct str own = l->paths[o - l->objects];
-    const char *slash = memrchr(own.p, '/', own.n);
-    size_t folder = slash ? (size_t)(slash + 1 - own.p) : 0;
-    buf_add(&path, own.p, folder);
-    for (const char *m = l->pass->pipeline->scan.done_marker; *m; m++)
-        if (*m == '*')
-            buf_add(&path, own.p + folder, own.n - folder);
-        else
-            buf_addc(&path, *m);
-    if (path.failed)
-        return err_nomem(err);
+    if (marker_path(l, l->paths[o - l->objects], &path, err) < 0)
+        return -1;
     int there = l->lister->exists(&l->ask, buf_str(&path), err);
     l->place_failed |= there < 0;
     return there;
