@@ -957,6 +957,7 @@ TEST(config, a_scan_that_makes_no_sense_is_refused)
     check_scan_fault("source = /in/[a\nevery = 1m", "source: the source has a [ without its ]");
     check_scan_fault("source = /in/*\nevery = 1m\nlookback = 1d", "lookback: expected a date");
     check_scan_fault("source = /in/*\nevery = 1m\nmissed = all", "missed: expected cron beside it");
+    check_scan_fault("source = /in/*\nevery = 1m\nmissed_age = 1d", "missed_age: expected cron beside it");
     check_scan_fault("source = /in/{%Y}\nevery = 1m\njob_per = slot", "job_per: expected cron beside it");
     check_scan_fault("source = /in/*\ncron = @daily\njob_per = slot", "source: expected no globs");
     check_scan_fault("source = /in/*\nevery = 1m\nwhole_wait = 1h", "whole_wait: expected whole = trailer beside it");

@@ -24,21 +24,25 @@ TEST(scanner, slots_that_were_missed_go_by_the_policy)
         const char *cron;
         enum missed missed;
         const char *last, *now, *want; /* + ran, - skipped, oldest first */
+        int64_t age_ms;
     } cases[] = {
-        { "@hourly", MISSED_ONCE, "2026-11-21T10:00:00Z", "2026-11-21T10:59:59Z", "" },
-        { "@hourly", MISSED_ONCE, "2026-11-21T10:00:00Z", "2026-11-21T11:00:00Z", "+" },
-        { "@hourly", MISSED_ONCE, "2026-11-21T10:00:00Z", "2026-11-21T14:59:00Z", "---+" },
-        { "@hourly", MISSED_ALL, "2026-11-21T10:00:00Z", "2026-11-21T14:59:00Z", "++++" },
-        { "@hourly", MISSED_SKIP, "2026-11-21T10:00:00Z", "2026-11-21T14:29:00Z", "---+" },
-        { "@hourly", MISSED_SKIP, "2026-11-21T10:00:00Z", "2026-11-21T14:31:00Z", "----" },
-        { "@daily", MISSED_SKIP, "2026-11-20T00:00:00Z", "2026-11-21T00:59:00Z", "+" },
-        { "@daily", MISSED_SKIP, "2026-11-20T00:00:00Z", "2026-11-21T01:01:00Z", "-" },
-        { "@daily", MISSED_ONCE, "2026-11-20T00:00:00Z", "2026-11-21T23:01:00Z", "+" },
-        { "@hourly", MISSED_ALL, "2026-11-21T15:00:00Z", "2026-11-21T14:00:00Z", "" }, /* the clock was set back */
-        { "* * * * *", MISSED_ALL, "2026-11-20T00:00:00Z", "2026-11-21T00:00:00Z", "++++++++" }, /* more than there is room for */
+        { "@hourly", MISSED_ONCE, "2026-11-21T10:00:00Z", "2026-11-21T10:59:59Z", "", 0 },
+        { "@hourly", MISSED_ONCE, "2026-11-21T10:00:00Z", "2026-11-21T11:00:00Z", "+", 0 },
+        { "@hourly", MISSED_ONCE, "2026-11-21T10:00:00Z", "2026-11-21T14:59:00Z", "---+", 0 },
+        { "@hourly", MISSED_ALL, "2026-11-21T10:00:00Z", "2026-11-21T14:59:00Z", "++++", 0 },
+        { "@hourly", MISSED_SKIP, "2026-11-21T10:00:00Z", "2026-11-21T14:29:00Z", "---+", 0 },
+        { "@hourly", MISSED_SKIP, "2026-11-21T10:00:00Z", "2026-11-21T14:31:00Z", "----", 0 },
+        { "@daily", MISSED_SKIP, "2026-11-20T00:00:00Z", "2026-11-21T00:59:00Z", "+", 0 },
+        { "@daily", MISSED_SKIP, "2026-11-20T00:00:00Z", "2026-11-21T01:01:00Z", "-", 0 },
+        { "@daily", MISSED_ONCE, "2026-11-20T00:00:00Z", "2026-11-21T23:01:00Z", "+", 0 },
+        { "@hourly", MISSED_ALL, "2026-11-21T10:00:00Z", "2026-11-21T14:59:00Z", "--++", 2 * 3600000 },
+        { "@daily", MISSED_ONCE, "2026-11-20T00:00:00Z", "2026-11-21T23:01:00Z", "-", 23 * 3600000 },
+        { "@daily", MISSED_ONCE, "2026-11-20T00:00:00Z", "2026-11-21T00:01:00Z", "+", 1 }, /* which was not missed */
+        { "@hourly", MISSED_ALL, "2026-11-21T15:00:00Z", "2026-11-21T14:00:00Z", "", 0 }, /* the clock was set back */
+        { "* * * * *", MISSED_ALL, "2026-11-20T00:00:00Z", "2026-11-21T00:00:00Z", "++++++++", 0 }, /* more than there is room for */
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
-        struct pipeline p = { .scan.missed = cases[i].missed };
+        struct pipeline p = { .scan = { .missed = cases[i].missed, .missed_age_ms = cases[i].age_ms } };
         struct scan_slot slots[8];
         const char *why;
         char got[16] = "";

@@ -219,6 +219,7 @@ struct scan_config {
     struct cron cron;
     char *zone; /* of cron and of dates in the source; NULL: UTC */
     enum missed missed;
+    int64_t missed_age_ms; /* a slot that was missed so long ago is skipped; 0: none */
     enum job_per job_per;
     int64_t lookback_ms;
     int64_t forget_ms; /* what no listing has for so long is forgotten; 0: nothing */

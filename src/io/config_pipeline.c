@@ -170,7 +170,7 @@ static void bind_stream(struct build *b, int i, struct pipeline *p)
 /* Keys that say how a source is scanned. */
 static void check_scan(struct build *b, int i, struct pipeline *p)
 {
-    static const char *const scan_keys[] = { "timezone", "missed",  "job_per", "lookback",    "forget", "on_change",
+    static const char *const scan_keys[] = { "timezone", "missed",  "missed_age", "job_per", "lookback",    "forget", "on_change",
                                              "settle",   "min_age", "ignore",  "done_marker", "after",
                                              "group_files", "group_bytes", "group_wait", "whole", "whole_wait" };
     static const char *const stream_keys[] = { "segment_bytes", "segment_age" };
@@ -185,8 +185,9 @@ static void check_scan(struct build *b, int i, struct pipeline *p)
         return;
     if (p->scan.every_ms && p->scan.cron_text)
         build_fault(b, i, "every", "expected either every or cron");
-    if (build_entry(b, i, "missed", NULL) && !p->scan.cron_text)
-        build_fault(b, i, "missed", "expected cron beside it");
+    for (const char *const *key = (const char *const[]){ "missed", "missed_age", NULL }; *key && !p->scan.cron_text; key++)
+        if (build_entry(b, i, *key, NULL))
+            build_fault(b, i, *key, "expected cron beside it");
     if (p->command.argv) {
         check_command_scan(b, i, p);
         return;

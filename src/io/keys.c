@@ -132,7 +132,7 @@ static const struct key keys[] = {
       "a job that took so many workers or loaders down is dead, with class poison" },
 
     { AT_REMOTE, "url", KEY_URL, IN(remote, url), NULL, 0, 0, NULL, NEEDED,
-      "beginning of the URIs this is about" },
+      "beginning of the URIs this is about, for listings as for fetches; where several fit, the longest counts" },
     { AT_REMOTE, "user", KEY_SECRET, IN(remote, user), NULL, 0, 0, NULL, 0, "user name" },
     { AT_REMOTE, "password", KEY_SECRET, IN(remote, password), NULL, 0, 0, NULL, 0,
       "password, or passphrase of private_key" },
@@ -286,6 +286,8 @@ static const struct key keys[] = {
       "of cron and of the dates in the source, such as Europe/Berlin; UTC when not given" },
     { AT_PIPELINE, "missed", KEY_WORD, IN(pipeline, scan.missed), "once", 0, 0, missed_words, 0,
       "cron: times at which no scanner was there are made good by one run, not at all, or each" },
+    { AT_PIPELINE, "missed_age", KEY_DURATION, IN(pipeline, scan.missed_age_ms), "0", 0, 3660 * (int64_t)DAYS, NULL, 0,
+      "cron: a time that was missed longer ago is not made good; 0: however long ago" },
     { AT_PIPELINE, "job_per", KEY_WORD, IN(pipeline, scan.job_per), "object", 0, 0, job_per_words, 0,
       "a job for each new object, or, by cron, one at each time, whose object is the source with the dates of that time; of a command "
       "one at each time" },
@@ -295,7 +297,8 @@ static const struct key keys[] = {
       "an object that no listing showed for so long is forgotten: one of that name would be new; 0: never. Dates in the source: it is "
       "shown for as long as lookback says" },
     { AT_PIPELINE, "on_change", KEY_WORD, IN(pipeline, scan.on_change), "ignore", 0, 0, on_change_words, 0,
-      "an object that is not what it was when it was taken: leave it, make another job of it, or fail the scan" },
+      "an object that is not what it was when it was taken: leave it, make another job of it (an append table keeps the rows of the one "
+      "before, until qetlctl undo), or fail the scan" },
     { AT_PIPELINE, "settle", KEY_DURATION, IN(pipeline, scan.settle_ms), "2s", 0, 30 * (int64_t)DAYS, NULL, 0,
       "an object is taken when size and time are the same at two looks so far apart; 0: at the first look. A file that is "
       "renamed into a watched folder need not wait" },

@@ -116,11 +116,13 @@ int scanner_slots(const struct pipeline *p, const struct zone *zone, int64_t las
         bool more = cron_next(&p->scan.cron, zone, at, &next);
         int64_t late = more && (next - at) / 2 < SLOT_LATE_MAX_MS ? (next - at) / 2 : SLOT_LATE_MAX_MS;
         bool missed = now - at > late, newest = !more || next > now;
-        bool ran = p->scan.missed == MISSED_ALL || (p->scan.missed == MISSED_SKIP ? !missed : newest);
+        bool old = missed && p->scan.missed_age_ms && now - at > p->scan.missed_age_ms;
+        bool ran = !old && (p->scan.missed == MISSED_ALL || (p->scan.missed == MISSED_SKIP ? !missed : newest));
         out[n++] = (struct scan_slot){
             .at = at,
             .ran = ran,
-            .reason = !ran ? (p->scan.missed == MISSED_SKIP ? "no scanner was there" : "no scanner was there; a later run makes it good")
+            .reason = old    ? "missed longer ago than missed_age"
+                      : !ran ? (p->scan.missed == MISSED_SKIP ? "no scanner was there" : "no scanner was there; a later run makes it good")
                       : missed ? "late: no scanner was there"
                                : "",
         };
