@@ -39,6 +39,15 @@ source  = $HTTP/auth/in/*.csv
 every   = 1h
 columns = id:integer!
 table   = warehouse.denied
+[pipeline later]
+source  = $HTTP/files/later.csv
+table   = warehouse.later
+[pipeline secret]
+source  = $HTTP/auth/in/other.csv
+table   = warehouse.secret
+[pipeline named]
+source  = $HTTP/auth/{name}.csv
+table   = warehouse.named
 INI
 put 'in/north-1.csv' 1
 put "in/a b'%41-1.csv" 2
@@ -60,6 +69,9 @@ qetlctl doctor >"$work/doctor"
 is 'doctor fails where a source cannot be listed' $? 1
 like 'it says which can be' "$(cat "$work/doctor")" 'source of html +yes'
 like 'and why others cannot' "$(cat "$work/doctor")" 'source of denied +no .*\[fetch-denied\]'
+like 'a source that nobody scans is asked for, too, and need not be there' "$(cat "$work/doctor")" 'source of later +yes .*/files/later.csv can be asked for'
+like 'but its place has to let us' "$(cat "$work/doctor")" 'source of secret +no .*\[fetch-denied\]'
+unlike 'what a parameter names is not guessed' "$(cat "$work/doctor")" 'source of named'
 is 'nothing is written for it' "$(queue_sql "SELECT count(*) FROM scan WHERE pipeline = 'html'")" 0
 scan json >"$work/json"
 is 'JSON is listed, and markers are asked for' "$(cat "$work/json")" '5 5 0 3 2'

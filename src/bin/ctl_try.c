@@ -326,19 +326,29 @@ static void look_at_target(const struct config *config, const struct target_conf
         finding(f, what, false, "%s", err.msg);
 }
 
-static void look_at_source(const struct role *role, struct list_links *links, const struct pipeline *p, struct findings *f)
+/* Is it the same for each job, and nothing that a query or a parameter says? */
+static bool is_probed(const struct pipeline *p)
 {
-    struct pass pass = { .role = role, .pipeline = p, .links = links };
-    struct err err;
-    char what[100];
-    snprintf(what, sizeof what, "source of %s", p->name);
-    if (pass_probe(&pass, &err) < 0)
-        finding(f, what, false, "%s [%s]", err.msg, err_name(err.code));
-    else
-        finding(f, what, true, "%s can be listed", p->source);
+    return p->source && !p->command.argv && (pipeline_is_scanned(p) || !strpbrk(p->source, "{?#"));
 }
 
-/* Those that are scanned; what a slot or a submit names need not be there yet. */
+/* What is scanned has to be there; what a slot or a submit names need not yet, but its place has to let us ask. */
+static void look_at_source(const struct role *role, struct list_links *links, const struct pipeline *p, struct findings *f)
+{
+    struct pipeline own = *p;
+    struct pass pass = { .role = role, .pipeline = &own, .links = links };
+    bool listed = pipeline_is_scanned(p) && p->scan.job_per == JOB_PER_OBJECT;
+    struct err err;
+    char what[100];
+    if (!pipeline_is_scanned(p))
+        own.scan.source_plain = strlen(p->source); /* nothing of it is a pattern */
+    snprintf(what, sizeof what, "source of %s", p->name);
+    if (pass_probe(&pass, &err) < 0 && (listed || err.code != ERR_FETCH_MISSING))
+        finding(f, what, false, "%s [%s]", err.msg, err_name(err.code));
+    else
+        finding(f, what, true, "%s can be %s", p->source, listed ? "listed" : "asked for");
+}
+
 static int look_at_sources(struct ctl *c, struct findings *f)
 {
     struct role role = { .config = c->config, .name = "qetlctl doctor" };
@@ -347,7 +357,7 @@ static int look_at_sources(struct ctl *c, struct findings *f)
         return -1;
     for (int i = 0; i < c->config->npipelines; i++) {
         const struct pipeline *p = &c->config->pipelines[i];
-        if (pipeline_is_scanned(p) && p->scan.job_per == JOB_PER_OBJECT)
+        if (is_probed(p))
             look_at_source(&role, links, p, f);
     }
     list_links_close(links);
