@@ -91,6 +91,10 @@ TEST(scan, versions_are_told_by_what_the_place_tells)
     take();
     for (size_t i = 0; i < COUNT_OF(cases); i++)
         CHECK_EQ(look("/in/a", cases[i].size, cases[i].mtime, cases[i].etag).changed, cases[i].changed);
+    look("/in/b", 5, 1000, "W/\"x\"");
+    take();
+    CHECK_EQ(look("/in/b", 5, 1000, "\"x\"").changed, 0); /* a weak tag is a tag */
+    CHECK_EQ(look("/in/b", 5, 1000, "\"y\"").changed, 1);
     queue_close(q);
 }
 

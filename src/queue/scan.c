@@ -211,12 +211,18 @@ static bool same_time(int64_t known, const struct scan_object *o)
     return known == o->mtime_ms || (known > o->mtime_ms && known - o->mtime_ms < o->mtime_step_ms);
 }
 
+/* Weak or not (RFC 9110, 8.8.3.2): Apache calls the tag of a file weak for its first second, and then strong. */
+static const char *opaque(const char *etag)
+{
+    return strncmp(etag, "W/\"", 3) ? etag : etag + 2;
+}
+
 static bool same_version(sqlite3_stmt *st, const struct scan_object *o)
 {
     int64_t size = sqlite3_column_int64(st, 1), mtime = sqlite3_column_int64(st, 2);
     const char *etag = db_text(st, 3);
     return (size < 0 || o->size < 0 || size == o->size) && (!mtime || !o->mtime_ms || same_time(mtime, o)) &&
-           (!*etag || !*o->etag || !strcmp(etag, o->etag));
+           (!*etag || !*o->etag || !strcmp(opaque(etag), opaque(o->etag)));
 }
 
 /* What is known of the object. 0 or -1. */
