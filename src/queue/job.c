@@ -477,6 +477,16 @@ static int finish_unstaged(struct queue *q, struct finish *f, int64_t crashes_ma
     return f->noutputs ? keep_rejects(q, f, err) : 0;
 }
 
+static int hold_of(struct queue *q, const struct lease *l, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_HOLD);
+    db_bind(st, ":id", l->id);
+    db_bind(st, ":token", l->token);
+    int rc = db_step(st, err), hold = rc == 0 ? HOLD_LOST : sqlite3_column_int(st, 0) ? HOLD_OURS : HOLD_CANCELLED;
+    sqlite3_reset(st);
+    return rc < 0 ? -1 : hold;
+}
+
 static int finish_one(struct queue *q, struct finish *f, int64_t crashes_max, struct settled *s,
                       struct err *err)
 {
@@ -487,7 +497,9 @@ static int finish_one(struct queue *q, struct finish *f, int64_t crashes_max, st
         f->outcome = OUT_HANDED_BACK;
     int rc = holds < 0 ? -1 : f->outcome == OUT_STAGED ? finish_staged(q, f, s, err)
                                       : finish_unstaged(q, f, crashes_max, s, err);
-    return rc < 0 ? err_in(err, "finish job %s", f->lease->uid) : 0;
+    int hold = rc == 0 && f->lost ? hold_of(q, f->lease, err) : HOLD_OURS;
+    f->cancelled = hold == HOLD_CANCELLED;
+    return rc < 0 || hold < 0 ? err_in(err, "finish job %s", f->lease->uid) : 0;
 }
 
 /* ---- finish and claim ---- */
@@ -591,14 +603,11 @@ int job_renew(struct queue *q, const struct lease *l, int64_t until, struct err 
     return queue_commit(q, QUEUE_LATER, err) < 0 ? -1 : n;
 }
 
-int job_still_ours(struct queue *q, const struct lease *l, struct err *err)
+int job_hold(struct queue *q, const struct lease *l, struct err *err)
 {
-    if (sys_fault("queue-still-ours"))
+    if (sys_fault("queue-hold"))
         return err_sys(err, "look at the lease");
-    sqlite3_stmt *st = queue_stmt(q, SQL_STILL_OURS);
-    db_bind(st, ":id", l->id);
-    db_bind(st, ":token", l->token);
-    return any(q, st, err);
+    return hold_of(q, l, err);
 }
 
 /* ---- housekeeping ---- */

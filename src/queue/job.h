@@ -83,6 +83,7 @@ struct finish {
     const struct job_part *parts; /* staged; what is kept of its recipes */
     int nparts;
     int lost;                     /* out: the lease was lost, nothing was written */
+    bool cancelled;               /* out: lost, because somebody cancelled the job */
     bool held_by_twin;            /* out: staged, but another job has the same content under way: this one goes back, and waits backoff_ms */
 };
 struct job_part {
@@ -119,8 +120,9 @@ int job_claim_one(struct queue *q, int64_t id, int64_t worker, int64_t lease_ms,
 int job_claimable(struct queue *q, int64_t *opens, struct err *err);
 /* 1 renewed, 0 lost, -1 database. */
 int job_renew(struct queue *q, const struct lease *l, int64_t until, struct err *err);
-/* 1: the lease holds and nobody cancelled; 0: stop working. Reader; cheap. */
-int job_still_ours(struct queue *q, const struct lease *l, struct err *err);
+/* Does the lease hold? But for HOLD_OURS: stop working. -1: database. Reader; cheap. */
+enum hold { HOLD_LOST, HOLD_OURS, HOLD_CANCELLED };
+int job_hold(struct queue *q, const struct lease *l, struct err *err);
 
 /* ---- load ---- */
 struct staged_job {
@@ -166,7 +168,7 @@ int job_load_expired(struct queue *q, const char *target, int64_t worker, int64_
 
 /* ---- by people ---- */
 int job_find(struct queue *q, const char *id_or_uid, int64_t *id, struct err *err); /* number, uid or a unique prefix of one (>= 4); 0 or -1 not-found */
-/* At once, also of a running job: its worker has lost the lease and learns by job_still_ours(). -1: state, with the reason. */
+/* At once, also of a running job: its worker has lost the lease and learns by job_hold(). -1: state, with the reason. */
 int job_cancel(struct queue *q, int64_t id, struct err *err);
 /* May the rows of a loaded job be taken out of the target? -1: state: its rejects were loaded, or may be, by another job (job_replay()). */
 int job_may_undo(struct queue *q, int64_t id, struct err *err);

@@ -85,6 +85,13 @@ static void beat(struct worker *w, int64_t now)
     (void)registry_beat(w->queue, w->id, &ignored);
 }
 
+/* Why we have it no more. */
+static int not_ours(const struct lease *l, int hold, struct err *err)
+{
+    return hold == HOLD_CANCELLED ? err_set(err, ERR_CANCELLED, "job %" PRId64 " was cancelled", l->id)
+                                  : err_set(err, ERR_LEASE_LOST, "the lease of job %" PRId64 " was lost", l->id);
+}
+
 /* Keep the lease, and learn whether it is still ours. */
 static int keep_lease(struct work *k, int64_t now, struct err *err)
 {
@@ -92,17 +99,18 @@ static int keep_lease(struct work *k, int64_t now, struct err *err)
     const struct lease *l = &k->done->lease;
     if (now >= k->renew_mono_ms) {
         int rc = job_renew(w->queue, l, sys_now_ms() + w->config->lease_ms, err);
-        if (rc == 0)
-            return err_set(err, ERR_LEASE_LOST, "the lease of job %" PRId64 " was lost", l->id);
         if (rc > 0)
             k->renew_mono_ms = now + w->config->lease_ms / 3;
+        else if (rc == 0)
+            k->look_mono_ms = now; /* which says why */
         else if (now > k->renew_mono_ms + w->config->lease_ms / 3)
             return -1; /* the database has been away for too long: the lease may be gone */
     }
     if (now >= k->look_mono_ms) {
         k->look_mono_ms = now + STILL_OURS_MS;
-        if (job_still_ours(w->queue, l, err) == 0)
-            return err_set(err, ERR_LEASE_LOST, "job %" PRId64 " was cancelled or taken over", l->id);
+        int hold = job_hold(w->queue, l, err);
+        if (hold == HOLD_LOST || hold == HOLD_CANCELLED)
+            return not_ours(l, hold, err);
     }
     return 0;
 }
@@ -146,11 +154,9 @@ static int publish(struct work *k, struct attempt *a, struct err *err)
     if (n <= 0)
         return n;
     /* saves the syncs of an overtaken attempt; what keeps its files apart from the next owner's is the token in their folder */
-    int ours = job_still_ours(k->w->queue, l, err);
-    if (ours < 0)
-        return -1;
-    if (ours == 0)
-        return err_set(err, ERR_LEASE_LOST, "job %" PRId64 " was cancelled or taken over", l->id);
+    int hold = job_hold(k->w->queue, l, err);
+    if (hold != HOLD_OURS)
+        return hold < 0 ? -1 : not_ours(l, hold, err);
     return spool_publish(&k->w->spool, l->uid, l->token, files, n, err);
 }
 
@@ -307,6 +313,20 @@ static void finish_fill(struct finish *f, struct done *d, const struct work *k, 
     }
 }
 
+static void log_cancelled(const struct done *d)
+{
+    log_event(LOG_INFO, "job cancelled", "job", d->lease.uid, "pipeline", d->lease.pipeline, NULL);
+}
+
+/* Nothing of it was recorded. What was told when the job was given up is not told again. */
+static void log_lost(const struct done *d, const struct finish *f)
+{
+    if (!f->cancelled)
+        log_event(LOG_WARN, "the lease was lost; the outcome was not recorded", "job", d->lease.uid, NULL);
+    else if (f->err.code != ERR_CANCELLED)
+        log_cancelled(d);
+}
+
 static void log_outcome(const struct done *d, const struct finish *f, int64_t ms)
 {
     if (f->outcome == OUT_STAGED)
@@ -318,6 +338,8 @@ static void log_outcome(const struct done *d, const struct finish *f, int64_t ms
     else if (f->outcome == OUT_WAITS)
         log_event(LOG_WARN, "job waits", "job", d->lease.uid, "pipeline", d->lease.pipeline, "why", f->err.msg, "ms",
                   log_num(f->err.retry_after_ms), NULL);
+    else if (f->err.code == ERR_CANCELLED)
+        log_cancelled(d);
     else if (f->err.code == ERR_LEASE_LOST)
         log_event(LOG_WARN, "job given up", "job", d->lease.uid, "why", f->err.msg, NULL);
     else
@@ -420,7 +442,7 @@ static int settle(struct worker *w, const struct done *except, struct lease *lea
     for (int i = 0; i < n; i++) {
         struct err e;
         if (list[i].lost)
-            log_event(LOG_WARN, "the lease was lost; the outcome was not recorded", "job", of[i]->lease.uid, NULL);
+            log_lost(of[i], &list[i]);
         else if (list[i].outcome == OUT_STAGED && of[i]->feed.spooled &&
                  spool_object_discard(&w->spool, of[i]->lease.uid, &e) < 0)
             log_error("a file stays in the spool until the next sweep", &e, "job", of[i]->lease.uid);
