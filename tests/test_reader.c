@@ -364,6 +364,93 @@ TEST(reader, a_result_that_no_message_holds_is_an_error_of_the_job)
     desk_close(&d);
 }
 
+/* ---- results that cannot be ---- */
+
+static char object[] = "{}", no_json[] = "{]";
+
+static void honest(struct reader_result *r)
+{
+    *r = (struct reader_result){
+        .counts = { .read = 5, .added = 1, .staged = 3, .rejected = 2, .filtered = 1, .bytes_in = 9, .bytes_out = 9, .greatest = EVENT_NONE },
+        .outputs = { { .kind = OUTPUT_ROWS, .table = "w.rows", .rows = 3, .bytes = 700, .in_file = true, .ext = "db" },
+                     { .kind = OUTPUT_REJECTS, .number = 1, .rows = 2, .bytes = 4, .spec = object } },
+        .noutputs = 2,
+        .peak_rss = 1 << 20,
+    };
+    buf_adds(&r->outputs[1].inlined, "{}\n\n");
+}
+
+static void check_lie(struct reader_result *r, const struct pipeline *p, const char *why)
+{
+    const char *got = reader_result_fault(r, p);
+    if (!why && got)
+        fail_msg("%s", got);
+    if (why)
+        CHECK_HAS(got ? got : "nothing", why);
+    buf_clear(&r->outputs[1].inlined);
+}
+
+TEST(reader, what_a_result_says_is_checked)
+{
+    struct desk d;
+    struct reader_result r;
+    desk_open(&d);
+    const struct pipeline *p = config_pipeline(d.config, "rows");
+    honest(&r);
+    check_lie(&r, p, NULL);
+#define LIE(change, why)                                                                                                                   \
+    honest(&r);                                                                                                                  \
+    change;                                                                                                                                \
+    check_lie(&r, p, why)
+    LIE(r.counts.read++, "do not add up");
+    LIE(r.counts.filtered = UINT64_MAX, "more than there can be");
+    LIE(r.counts.bytes_in = UINT64_MAX, "more than there can be");
+    LIE((r.counts.read++, r.counts.staged++), "other rows than it counted");
+    LIE((r.counts.filtered += 2, r.counts.rejected = 0), "other rows than it counted");
+    LIE(r.outputs[0].rows--, "other rows than it counted");
+    LIE(r.counts.late = 7, "late");
+    LIE(r.peak_rss = -1, "memory");
+    LIE(r.outputs[0].number = 1, "twice");
+    LIE((r.outputs[0].kind = OUTPUT_REJECTS, r.outputs[0].number = 2), "twice");
+    LIE((r.outputs[0].number = 1, r.outputs[1].number = 2), "a part that is none");
+    LIE(snprintf(r.outputs[0].table, 10, "w.other"), "another table");
+    LIE(r.outputs[0].refresh = true, "replace a table");
+    LIE(r.outputs[1].bytes = 5, "other bytes");
+    LIE(r.outputs[1].in_file = true, "other bytes");
+    LIE(r.outputs[1].spec = no_json, "no JSON");
+    LIE(r.outputs[0].sample = object, "no JSON");
+    LIE((r.rc = -1, err_set(&r.err, ERR_SHUTDOWN, "stop")), "not its to give");
+    LIE((r.rc = -1, err_set(&r.err, ERR_ENRICH_QUOTA, "wait")), "not its to give");
+    LIE((r.rc = -1, err_set(&r.err, ERR_FORMAT, "bad"), r.err.retry_after_ms = 1), "a pause");
+    LIE((r.rc = -1, err_set(&r.err, ERR_REJECTS, "many")), "died of rejects and made");
+#undef LIE
+    desk_close(&d);
+}
+
+TEST(reader, a_child_that_lies_is_stopped_and_its_job_told)
+{
+    struct desk d;
+    setenv("QETL_FAULT", "reader-miscounts:1:error", 1);
+    sys_faults_init();
+    desk_open(&d);
+    begin(&d, "rows", false);
+    stream(&d, "http://h/a.csv", STR("id,name\n1,a\n"));
+    finish(&d);
+    CHECK_EQ(d.result.rc, -1);
+    CHECK_EQ(d.result.err.code, ERR_READER_CRASHED);
+    CHECK_STR(d.result.err.msg, "the reader was stopped: its counts of rows do not add up");
+    CHECK(!reader_alive(d.child));
+    setenv("QETL_FAULT", "none:1:error", 1);
+    sys_faults_init();
+    begin(&d, "rows", false); /* by a new one */
+    stream(&d, "http://h/a.csv", STR("id,name\n1,a\n"));
+    finish(&d);
+    check_rows(&d, 1);
+    desk_close(&d);
+}
+
+/* ---- failures ---- */
+
 TEST(reader, a_failed_job_leaves_the_child_fit_for_the_next)
 {
     struct desk d;

@@ -323,7 +323,7 @@ static bool result_take(struct reader_child *c, struct str body, struct reader_r
 {
     struct unpacker u = { body, false };
     *r = (struct reader_result){ 0 };
-    c->peak = r->peak_rss = (int64_t)take_u64(&u);
+    r->peak_rss = (int64_t)take_u64(&u);
     r->rc = take_u64(&u) ? -1 : 0;
     take_err(&u, &r->err);
     take_counts(&u, &r->counts);
@@ -340,9 +340,10 @@ static bool result_take(struct reader_child *c, struct str body, struct reader_r
         u.bad |= !drift_is_findings(r->drift);
     if (!u.bad)
         take_notes(&u, &r->notes);
-    if (u.bad)
+    c->wrong = u.bad ? "it sent a result that cannot be read" : reader_result_fault(r, c->pipeline);
+    if (c->wrong)
         reader_result_clear(r);
-    return !u.bad;
+    return !c->wrong;
 }
 
 /* The job's result when the child is dead. */
@@ -704,12 +705,13 @@ static int serve(struct reader_child *c, struct reader_result *result, struct er
         case CHANNEL_MESSAGE:
             fd_closep(&m.fd);
             if (m.type == READER_RESULT && result_take(c, m.body, result)) {
+                c->peak = result->peak_rss;
                 c->busy = false;
                 if (result->err.code == ERR_READER_MEMORY) /* its heap is in pieces */
                     child_end(c);
                 return 1;
             }
-            if (serve_request(c, &m, err) < 0)
+            if (!c->wrong && serve_request(c, &m, err) < 0)
                 return -1;
         }
         if (c->wrong) {

@@ -26,9 +26,9 @@ struct reader_child;
 struct reader_result {
     int rc;                                    /* 0, or -1 with err */
     struct err err;
-    struct pipeline_counts counts;             /* as the child says; greatest: from year 1 to now, or EVENT_NONE */
+    struct pipeline_counts counts;             /* as the child says, and they add up; greatest: from year 1 to now, or EVENT_NONE */
     /* inline bytes owned by the result; files are <n>.part in the spool, synced. Of a job that failed by ERR_REJECTS: what can be
-     * shown of its rejects, inline; of any other that failed: none. */
+     * shown of its rejects, inline; of any other that failed: nothing of use. */
     struct output outputs[PIPELINE_PARTS_MAX + 1];
     int noutputs;
     int signal;                                /* the child died of it, or 0 */
@@ -39,6 +39,9 @@ struct reader_result {
     struct infer_notes notes;                  /* of reader_infer: of part 0 */
 };
 void reader_result_clear(struct reader_result *r);
+/* Why a result of that pipeline cannot be: counts that do not add up, outputs of other tables or sizes, an error of the worker's own;
+ * NULL: nothing speaks against it. Such a child is stopped, and the job has reader-crashed. */
+const char *reader_result_fault(const struct reader_result *r, const struct pipeline *p);
 
 /* Fork and sandbox a child. config is borrowed and must outlive it. */
 int reader_spawn(struct reader_child **out, const struct config *config, struct err *err);

@@ -584,6 +584,7 @@ static void job_run(struct child *c, const struct message *m)
         c->known[i].header = take_text(&u);
     }
     int rc = m->b ? job_infer(c, &err) : job_pipeline(c, outputs, &noutputs, &counts, &err);
+    counts.read += sys_fault("reader-miscounts");
     if (rc < 0 && err.code == ERR_NO_MEMORY) {
         err.code = ERR_READER_MEMORY;
         err_in(&err, "the reader may use %lld MiB ([limits] memory)",

@@ -1,0 +1,84 @@
+/* See checked.h. */
+#include "role/checked.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "pipeline/step.h"
+#include "role/pass.h"
+#include "target/target.h"
+
+/* Can its steps and its target do what the recipe asks? Of columns that are found out from the data nothing is known yet. *fault: the
+ * key that is wrong. */
+static int check_recipe(const struct config *config, const struct pipeline *p, const struct recipe *r, struct step_fault *fault,
+                        struct err *err)
+{
+    struct table_spec spec;
+    const struct target_config *tc = config_target(config, r->target);
+    const struct target *t = tc ? target_by_url(tc->url, err) : NULL;
+    AUTO(free_charp) char *key = calloc((size_t)r->nkey + 1, sizeof(int));
+    if (!key)
+        return err_nomem(err);
+    if (!t || !r->columns.n)
+        return 0; /* check_targets() has said what is wrong with the target */
+    AUTO(columns_clear) struct columns columns = { 0 }, marked = { 0 };
+    const struct step_part part = { .config = config, .pipeline = p, .recipe = r, .fault = fault };
+    if (steps_check(&columns, &part, &r->columns, err) < 0)
+        return -1;
+    *fault = (struct step_fault){ r->place, "mode" };
+    if (recipe_marks_rows(r) && recipe_marked_columns(&marked, r, &columns, err) < 0)
+        return -1;
+    if (table_spec_of(&spec, r, marked.n ? &marked : &columns, (int *)(void *)key, err) < 0)
+        return -1;
+    return t->check(tc, &spec, err);
+}
+
+static void check_targets(const struct config *config, struct buf *faults)
+{
+    struct err err;
+    for (int i = 0; i < config->ntargets; i++)
+        if (!target_by_url(config->targets[i].url, &err))
+            buf_addf(faults, "%s: [target %s] url: %s\n", config->path, config->targets[i].name, err.msg);
+}
+
+static void check_pipeline(const struct config *config, const struct pipeline *p, struct buf *faults)
+{
+    struct err err;
+    if (pipeline_is_scanned(p) && pass_check(p, &err) < 0)
+        buf_addf(faults, "%s: [pipeline %s] source: %s\n", config->path, p->name, err.msg);
+    for (int k = 0; k < p->nparts; k++) {
+        const struct recipe *r = &p->parts[k];
+        struct step_fault fault = { r->place, "mode" };
+        if (check_recipe(config, p, r, &fault, &err) < 0)
+            buf_addf(faults, "%s: [pipeline %s] %s: %s\n", fault.place, r->name, fault.key, err.msg);
+    }
+}
+
+/* A line for each target of no known kind, for each source that cannot be listed, and for each recipe whose steps or target cannot do it. */
+static int check(const struct config *config, struct buf *faults, struct err *err)
+{
+    AUTO(buf_clear) struct buf lines = { 0 };
+    check_targets(config, &lines);
+    for (int i = 0; i < config->npipelines; i++)
+        check_pipeline(config, &config->pipelines[i], &lines);
+    if (lines.failed)
+        return err_nomem(err);
+    if (!lines.n)
+        return 0;
+    if (faults)
+        buf_add(faults, lines.p, lines.n);
+    return err_set(err, ERR_CONFIG, "%.*s", (int)strcspn(lines.p, "\n"), lines.p);
+}
+
+int checked_load(struct config **out, const char *file, struct buf *faults, struct err *err)
+{
+    struct config *config;
+    if (config_load(&config, file, faults, err) < 0)
+        return -1;
+    if (check(config, faults, err) < 0) {
+        config_free(config);
+        return -1;
+    }
+    *out = config;
+    return 0;
+}
