@@ -438,8 +438,11 @@ TEST(config, all_faults_are_told_in_one_pass_in_the_order_of_lines)
 
 TEST(config, a_bad_value_says_what_was_expected)
 {
-    check_key_fault("cron = 60 * * * *", "cron: '60 * * * *': expected minute hour day month weekday");
-    check_key_fault("every = 0", "every: '0': expected a duration");
+    check_key_fault("cron = 60 * * * *\nsource = /x/*", "cron: '60 * * * *': expected minute hour day month weekday");
+    check_key_fault("cron = 60 * * * *\nsource = /x/{%Y}\nmissed = all\njob_per = slot", "cron: '60 * * * *': expected minute");
+    check_key_fault("cron = 60 * * * *\ncommand = ./x\ncolumns = id", "cron: '60 * * * *': expected minute");
+    check_key_fault("cron =\nsource = /x/*\nsettle = 1s", "cron: a value is missing");
+    check_key_fault("every = 0\nsource = /x/*\nsettle = 1s", "every: '0': expected a duration");
     check_key_fault("every = 1m", "every: expected a source beside it");
     check_key_fault("dedupe = content\nmode = replace", "dedupe: expected no table in mode replace or history");
     check_key_fault("group_files = 2", "group_files: expected every or cron beside it");

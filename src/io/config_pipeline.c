@@ -167,6 +167,15 @@ static void bind_stream(struct build *b, int i, struct pipeline *p)
             p->parts[k].format = build_keep(b, STR("jsonl"));
 }
 
+/* A fault of these was told of; what stands beside them is checked as if they were good, so that nothing is said to be missing. */
+static void take_as_given(struct build *b, int i, struct scan_config *s)
+{
+    if (build_entry(b, i, "cron", NULL) && !s->cron_text)
+        s->cron_text = build_keep(b, STR(""));
+    if (build_entry(b, i, "every", NULL) && !s->every_ms)
+        s->every_ms = STREAM_EVERY_MS;
+}
+
 /* Keys that say how a source is scanned. */
 static void check_scan(struct build *b, int i, struct pipeline *p)
 {
@@ -174,6 +183,7 @@ static void check_scan(struct build *b, int i, struct pipeline *p)
                                              "settle",   "min_age", "ignore",  "done_marker", "after",
                                              "group_files", "group_bytes", "group_wait", "whole", "whole_wait" };
     static const char *const stream_keys[] = { "segment_bytes", "segment_age" };
+    take_as_given(b, i, &p->scan);
     bind_stream(b, i, p);
     for (size_t k = 0; k < COUNT_OF(scan_keys) && !pipeline_is_scanned(p); k++)
         if (build_entry(b, i, scan_keys[k], NULL))
