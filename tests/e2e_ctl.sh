@@ -23,6 +23,12 @@ faulty() { # NAME URL PIPELINE-LINE REGEX
     qetlctl -c "$work/faulty.ini" check >"$work/out" 2>"$work/err"
     is "check: $1: exit 3" "$? $(cat "$work/out")" '3 '
     like '... names the pipeline and says why' "$(cat "$work/err")" "$4"
+    said=$(cat "$work/err")
+    for call in 'qetlctl init' 'qetlctl submit x a.csv' 'qetlctl submit -' 'qetlctl submit x a.csv --dry-run' 'qetlctl run x a.csv' 'qetlctl scan' \
+        'qetl worker' 'qetl all' 'qetl drain'; do
+        QETL_CONFIG=$work/faulty.ini timeout 20 $call >"$work/out" 2>"$work/err" </dev/null
+        is "... $call refuses it, in the same words" "$? $(head -n 1 "$work/err")" "3 ${call%% *}: $said [config]"
+    done
 }
 faulty 'a target of no known kind' oracle://h/db 'table = w.t' "faulty.ini: \[target w\] url: 'oracle://h/db' is no target"
 faulty 'a table that the target cannot have' sqlite:w.db 'table = w.a.b' 'faulty.ini:[0-9]+: \[pipeline x\] .*a SQLite warehouse has no schemas'
@@ -124,6 +130,19 @@ is 'no line of status ends in blanks' "$(qetlctl status | grep -c ' $')" 0
 quiet 'no queue' env QETL_DATABASE="$work/none/queue.db" qetlctl status
 like '... and says what to do' "$(cat "$work/err")" 'qetlctl init'
 quiet 'no role' qetl wrker
+
+quiet 'a key that infer cannot take' qetlctl infer "$work/none.csv" --delimiter ab
+like '... is told as one of the call' "$(cat "$work/err")" '^qetlctl: infer: \[pipeline none\] delimiter: .* \[usage\]$'
+quiet 'a role too many' qetl worker loader
+quiet 'what is for drain alone' qetl --max-wait 1s worker
+quiet 'an option that no verb of none has' qetlctl cancel --all
+like '... is told so' "$(cat "$work/err")" '^qetlctl: --all is no option of cancel, which has none \[usage\]$'
+quiet 'a limit below none' qetlctl jobs --limit -1
+for call in 'qetl --help' 'qetl --version' 'qetl --print-keys' 'qetl --print-errors' 'qetlctl --help' 'qetlctl --version' 'qetlctl jobs' \
+    'qetlctl --json status' 'qetlctl rejects export 3' 'qetlctl query warehouse SELECT(1)' 'qetlctl --json query warehouse SELECT(1)'; do
+    $call >/dev/full 2>"$work/err"
+    is "$call, to a disk that is full: exit 1, and it is said of what" "$? $(grep -c 'standard output: No space' "$work/err") $(grep -c spool "$work/err")" '1 1 0'
+done
 
 # ---- init of several targets ----
 printf '[qetl]\ndatabase = %s/i.db\nspool = %s/i\n[target one]\nurl = sqlite:///proc/none/one.db\n[target two]\nurl = sqlite:%s/two.db\n[target three]\nurl = file:///proc/none\n' \

@@ -95,7 +95,7 @@ is '... after the job, as one SIGTERM does, though a terminal tells all its proc
 
 # ---- cancel ----
 long=$(submit slow "$slow/100000")
-start_role worker
+QETL_LOG_LEVEL=info start_role worker
 ok 'a job runs' wait_for 60 job_is "$long" running
 begin=$(now_ms)
 qetlctl cancel "$long" >/dev/null
@@ -103,6 +103,7 @@ next=$(submit p "$work/three.csv")
 ok 'cancel: the worker is free for the next job' wait_for 60 job_is "$next" staged
 ok '... soon' test $(($(now_ms) - begin)) -lt 20000
 is '... and nothing of the cancelled job is staged' "$(queue_sql "SELECT count(*) FROM output WHERE job = $long")" 0
+is '... and the log says so, once, and of nothing that broke' "$(grep "$(field "$long" uid)" "$site/worker.log" | sed 's/.*\(job cancelled\).*/\1/')" 'job cancelled'
 
 # ---- a killed slot ----
 long=$(submit slow "$slow/100000")
@@ -160,6 +161,11 @@ cp "$site/qetl.ini" "$work/good.ini"
 echo 'colour = blue' >>"$site/qetl.ini"
 kill -HUP "$supervisor"
 ok 'a faulty ini is refused' wait_for 60 log_has 'the ini was not taken'
+cp "$work/good.ini" "$site/qetl.ini"
+printf '[pipeline wrong]\ncolumns = id:integer!\ntable = warehouse.a.b\n' >>"$site/qetl.ini"
+kill -HUP "$supervisor"
+like 'so is one that only the target finds fault with' "$(qetlctl check 2>&1)" 'a SQLite warehouse has no schemas'
+ok '... in the words of check' wait_for 60 log_has 'a SQLite warehouse has no schemas'
 cp "$work/good.ini" "$site/qetl.ini"
 ok '... and the old one stays' timeout 20 qetlctl submit added "$work/three.csv" --wait
 workers() { [ "$(qetlctl --json workers | jq '[.workers[] | select(.alive and .role == "worker")] | length')" = "$1" ]; }

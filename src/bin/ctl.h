@@ -34,14 +34,18 @@ struct rejects_in;
 
 /* Open what a verb needs, at its first use. */
 int ctl_config(struct ctl *c);
+int ctl_checked(struct ctl *c); /* the config, as qetlctl check wants it: for verbs that put in work */
 int ctl_queue(struct ctl *c, int flags); /* config too */
 int ctl_job(struct ctl *c, const char *name, int64_t *id); /* a job by number or uid, as a person gave it */
 int ctl_usage(struct ctl *c, const char *fmt, ...) __attribute__((format(printf, 2, 3))); /* -1 */
 void ctl_complain(const struct err *err); /* one error and its hint, on standard error */
+int ctl_unwritten(struct err *err); /* -1: standard output took no more, by errno: no fault of the spool, even where its disk is full */
 /* The next option of a verb as getopt_long() gives it, -1 at the end. '?': c->err names the wrong word, and the nearest right one. at: its place in longs, or NULL. */
 int ctl_option(struct ctl *c, int argc, char **argv, const char *shorts, const struct option *longs, int *at);
 const char *ctl_s(int64_t n); /* "s" but for one */
 int ctl_int(struct ctl *c, const char *what, const char *text, int64_t *out);
+int ctl_since(struct ctl *c, const char *text, int64_t *ms); /* of --since: an age or a time, to ms since 1970, above 0 */
+int ctl_limit(struct ctl *c, const char *text, int64_t *out); /* of --limit: from 0 */
 /* A name to choose jobs or errors by, NULL being fine: a pipeline of the ini or of jobs in the queue (else not-found), an error code
  * (else usage); the message names the nearest. */
 int ctl_known_pipeline(struct ctl *c, const char *name); /* after ctl_queue() */

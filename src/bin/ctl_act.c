@@ -59,7 +59,7 @@ int ctl_init(struct ctl *c, int argc, char **argv)
     struct spool spool = SPOOL_CLOSED;
     AUTO(buf_clear) struct buf doc = { 0 };
     struct json_out o;
-    if (ctl_no_args(c, argc, argv, 0) < 0 || ctl_queue(c, QUEUE_CREATE) < 0 ||
+    if (ctl_no_args(c, argc, argv, 0) < 0 || ctl_checked(c) < 0 || ctl_queue(c, QUEUE_CREATE) < 0 ||
         spool_open(&spool, c->config->spool, true, &c->err) < 0)
         return -1;
     spool_close(&spool);

@@ -219,19 +219,6 @@ static int list_cells(void *arg, const struct rejects_row *r)
     return 0;
 }
 
-/* "2026-11-21T00:00:00Z", or a duration before now, to ms since 1970. */
-static int since_when(struct ctl *c, const char *text, int64_t *ms)
-{
-    int64_t ago;
-    *ms = text_rfc3339_ms(str_of(text));
-    if (*ms != INT64_MIN)
-        return 0;
-    if (!text_duration(str_of(text), &ago))
-        return ctl_usage(c, "--since wants an RFC 3339 time, or a duration before now such as 2h, not '%s'", text);
-    *ms = sys_now_ms() - ago;
-    return 0;
-}
-
 static int rejects_list(struct ctl *c, int argc, char **argv)
 {
     static const struct option longs[] = { { "pipeline", required_argument, NULL, 'l' },
@@ -244,9 +231,9 @@ static int rejects_list(struct ctl *c, int argc, char **argv)
         if (o == 'l')
             f.pipeline = optarg;
         else if (o == 's')
-            rc = since_when(c, optarg, &f.since);
+            rc = ctl_since(c, optarg, &f.since);
         else
-            rc = o == 'n' ? ctl_int(c, "--limit", optarg, &f.limit) : -1; /* ctl_option() has said it */
+            rc = o == 'n' ? ctl_limit(c, optarg, &f.limit) : -1; /* ctl_option() has said it */
         if (rc < 0)
             return -1;
     }
@@ -352,7 +339,7 @@ static int rejects_show(struct ctl *c, int argc, char **argv)
     static const struct option longs[] = { { "limit", required_argument, NULL, 'n' }, { NULL, 0, NULL, 0 } };
     int64_t limit = c->json ? 0 : SHOWN;
     for (int o; (o = ctl_option(c, argc, argv, "n:", longs, NULL)) != -1;)
-        if (o != 'n' || ctl_int(c, "--limit", optarg, &limit) < 0)
+        if (o != 'n' || ctl_limit(c, optarg, &limit) < 0)
             return -1;
     if (optind + 1 != argc)
         return ctl_usage(c, "rejects show wants one job");
@@ -375,7 +362,7 @@ static bool is_wanted(const struct wanted *w, const struct reject_line *l)
 
 static int out(struct ctl *c, struct str s)
 {
-    return fwrite(s.p, 1, s.n, stdout) == s.n ? 0 : err_sys(&c->err, "standard output");
+    return fwrite(s.p, 1, s.n, stdout) == s.n ? 0 : ctl_unwritten(&c->err);
 }
 
 static int export_jsonl(struct refused *r, const struct wanted *w)
@@ -704,6 +691,8 @@ static int rejects_replay(struct ctl *c, int argc, char **argv)
     }
     if (optind + 1 != argc)
         return ctl_usage(c, "rejects replay wants one job");
+    if (ctl_checked(c) < 0)
+        return -1;
     AUTO(refused_clear) struct refused r;
     if (refused_open(c, argv[optind], &r) < 0)
         return -1;

@@ -229,20 +229,6 @@ static int report_many(struct ctl *c, const struct report_of *of)
     return 0;
 }
 
-/* An age, or a time. */
-static int since_of(struct ctl *c, const char *text, int64_t *since)
-{
-    int64_t age, at = text_rfc3339_ms(str_of(text));
-    if (at != INT64_MIN)
-        *since = at;
-    else if (text_duration(str_of(text), &age))
-        *since = sys_now_ms() - age;
-    else
-        return ctl_usage(c, "--since wants an age such as 7d, or a time such as 2026-11-21T04:30:00Z, not '%s'", text);
-    *since = *since > 0 ? *since : 1;
-    return 0;
-}
-
 int ctl_report(struct ctl *c, int argc, char **argv)
 {
     static const struct option longs[] = { { "pipeline", required_argument, NULL, 'l' },
@@ -252,7 +238,7 @@ int ctl_report(struct ctl *c, int argc, char **argv)
     for (int o; (o = ctl_option(c, argc, argv, "", longs, NULL)) != -1;) {
         if (o == 'l')
             of.pipeline = optarg;
-        else if (o != 's' || since_of(c, optarg, &of.since) < 0)
+        else if (o != 's' || ctl_since(c, optarg, &of.since) < 0)
             return -1; /* which has said it */
     }
     bool one = optind < argc;

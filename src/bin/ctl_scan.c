@@ -259,7 +259,7 @@ int ctl_scan(struct ctl *c, int argc, char **argv)
         return ctl_usage(c, slots ? "--slots wants one pipeline" : "scan wants one pipeline, or none for all");
     if (all && !dry)
         return ctl_usage(c, "--all goes with --dry-run");
-    if (ctl_queue(c, QUEUE_CREATE) < 0)
+    if (ctl_checked(c) < 0 || ctl_queue(c, QUEUE_CREATE) < 0)
         return -1;
     const struct pipeline *p = only ? config_pipeline(c->config, only) : NULL;
     if (only && !p)

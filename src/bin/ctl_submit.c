@@ -252,6 +252,8 @@ int ctl_submit(struct ctl *c, int argc, char **argv)
     s.uris = argv + optind + 1;
     s.nuris = argc - optind - 1;
     s.params = params.p;
+    if (ctl_checked(c) < 0)
+        return -1;
     if (dry)
         return ctl_rehearse(c, &s);
     if (ctl_queue(c, QUEUE_CREATE) < 0)

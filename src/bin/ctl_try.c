@@ -19,7 +19,7 @@
 #include "bin/table.h"
 #include "io/db.h"
 #include "io/spool.h"
-#include "pipeline/step.h"
+#include "role/checked.h"
 #include "role/loader.h"
 #include "role/pass.h"
 #include "role/submission.h"
@@ -56,90 +56,6 @@ static void check_json(const struct buf *faults, const struct buf *warnings, boo
     json_lines(&o, "warnings", warnings);
     json_object_end(&o);
     puts(doc.p);
-}
-
-/* What is known of the parts of a pipeline while they are checked. */
-struct checked {
-    struct columns columns[CONFIG_PARTS_MAX]; /* of the rows that they stage; none: not known, or at fault */
-    struct part_table tables[CONFIG_PARTS_MAX];
-};
-
-/* Are the columns of all parts known that the recipe reads? */
-static bool reads_known(const struct checked *c, const struct recipe *r)
-{
-    for (int i = 0; i < CONFIG_PARTS_MAX; i++)
-        if (r->reads >> i & 1 && !c->columns[i].n)
-            return false;
-    return true;
-}
-
-/* Can its steps and its target do what the recipe asks? Of columns that are found out from the data nothing is known yet. *fault: the
- * key that is wrong. *columns, of the rows that it stages, are the caller's in every case. */
-static int check_recipe(const struct config *config, const struct pipeline *p, const struct recipe *r, struct checked *c,
-                        struct columns *columns, struct step_fault *fault, struct err *err)
-{
-    struct table_spec spec;
-    const struct target_config *tc = config_target(config, r->target);
-    const struct target *t = tc ? target_by_url(tc->url, err) : NULL;
-    AUTO(free_charp) char *key = calloc((size_t)r->nkey + 1, sizeof(int));
-    if (!key)
-        return err_nomem(err);
-    if (!t || !r->columns.n || !reads_known(c, r))
-        return 0; /* check_targets() has said what is wrong with the target */
-    AUTO(columns_clear) struct columns marked = { 0 };
-    const struct step_part part = { .config = config, .pipeline = p, .recipe = r, .fault = fault, .tables = c->tables };
-    if (steps_check(columns, &part, &r->columns, err) < 0)
-        return -1;
-    *fault = (struct step_fault){ r->place, "mode" };
-    if (recipe_marks_rows(r) && recipe_marked_columns(&marked, r, columns, err) < 0)
-        return -1;
-    if (table_spec_of(&spec, r, marked.n ? &marked : columns, (int *)(void *)key, err) < 0)
-        return -1;
-    return t->check(tc, &spec, err);
-}
-
-/* A line of faults for each part that is at fault; -1 when there is one. */
-static int check_parts(const struct config *config, const struct pipeline *p, struct buf *faults)
-{
-    struct checked c = { 0 };
-    int order[CONFIG_PARTS_MAX], rc = 0;
-    struct err err;
-    pipeline_order(p, order);
-    for (int k = 0; k < p->nparts; k++) {
-        const struct recipe *r = &p->parts[order[k]];
-        struct columns *columns = &c.columns[order[k]];
-        struct step_fault fault = { r->place, "mode" };
-        c.tables[order[k]] = (struct part_table){ .name = recipe_part(r), .recipe = r, .columns = columns };
-        if (check_recipe(config, p, r, &c, columns, &fault, &err) == 0)
-            continue;
-        buf_addf(faults, "%s: [pipeline %s] %s: %s\n", fault.place, r->name, fault.key, err.msg);
-        columns_clear(columns);
-        rc = -1;
-    }
-    for (int k = 0; k < p->nparts; k++)
-        columns_clear(&c.columns[k]);
-    return rc;
-}
-
-/* A line of faults for each target of no known kind, and for each recipe whose target cannot do it; -1 when there is one. */
-static int check_targets(const struct config *config, struct buf *faults)
-{
-    int rc = 0;
-    struct err err;
-    for (int i = 0; i < config->ntargets; i++)
-        if (!target_by_url(config->targets[i].url, &err)) {
-            buf_addf(faults, "%s: [target %s] url: %s\n", config->path, config->targets[i].name, err.msg);
-            rc = -1;
-        }
-    for (int i = 0; i < config->npipelines; i++)
-        if (pipeline_is_scanned(&config->pipelines[i]) && pass_check(&config->pipelines[i], &err) < 0) {
-            buf_addf(faults, "%s: [pipeline %s] source: %s\n", config->path, config->pipelines[i].name, err.msg);
-            rc = -1;
-        }
-    for (int i = 0; i < config->npipelines; i++)
-        if (check_parts(config, &config->pipelines[i], faults) < 0)
-            rc = -1;
-    return rc;
 }
 
 /* Can the file or folder at path be written, or made? How: what access() asks for when it is there. */
@@ -223,11 +139,9 @@ int ctl_check(struct ctl *c, int argc, char **argv)
     AUTO(buf_clear) struct buf faults = { 0 }, warnings = { 0 };
     if (ctl_no_args(c, argc, argv, 0) < 0)
         return -1;
-    int rc = config_load(&c->config, c->config_file, &faults, &c->err);
+    int rc = checked_load(&c->config, c->config_file, &faults, &c->err);
     if (rc < 0 && (faults.n == 0 || c->err.code == ERR_CONFIG_MISSING))
         return -1; /* the file cannot be read at all */
-    if (rc == 0)
-        rc = check_targets(c->config, &faults);
     if (rc == 0) {
         check_places(c->config, &warnings);
         check_programs(c->config, &warnings);
@@ -425,6 +339,18 @@ static int infer_key(struct ctl *c, struct buf *keys, const char *key, const cha
     return keys->failed ? err_nomem(&c->err) : 0;
 }
 
+/* What is wrong with the ini at path is wrong with the call it was made of: nobody can look at a line of it. */
+static int wrong_call(struct ctl *c, const char *path)
+{
+    char fault[sizeof c->err.msg];
+    size_t n = strlen(path);
+    if (c->err.code != ERR_CONFIG || strncmp(c->err.msg, path, n) != 0 || c->err.msg[n] != ':')
+        return -1;
+    n += 1 + strspn(c->err.msg + n + 1, "0123456789");
+    snprintf(fault, sizeof fault, "%s", c->err.msg + n + strspn(c->err.msg + n, ": "));
+    return ctl_usage(c, "infer: %s", fault);
+}
+
 /* A pipeline that exists only for this look: it lies in an ini of its own, in a folder that goes afterwards. */
 static int scratch_config(struct ctl *c, const char *dir, const char *name, const char *keys, bool sample)
 {
@@ -441,7 +367,7 @@ static int scratch_config(struct ctl *c, const char *dir, const char *name, cons
     if (fclose(out) != 0)
         return err_sys(&c->err, "write '%s'", path);
     if (config_load(&own, path, NULL, &c->err) < 0)
-        return -1;
+        return wrong_call(c, path);
     /* the remotes of the real ini (passwords, certificates) still count, when there is one */
     struct config *real;
     struct err ignored;
@@ -635,7 +561,7 @@ int ctl_run(struct ctl *c, int argc, char **argv)
             return -1;
     if (optind == argc)
         return ctl_usage(c, "run which pipeline? qetlctl help run");
-    if (ctl_config(c) < 0)
+    if (ctl_checked(c) < 0)
         return -1;
     s.pipeline = argv[optind];
     s.uris = argv + optind + 1;

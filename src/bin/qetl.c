@@ -15,6 +15,7 @@
 #include "queue/drift.h"
 #include "queue/job.h"
 #include "queue/queue.h"
+#include "role/checked.h"
 #include "role/scanner.h"
 #include "role/supervisor.h"
 
@@ -143,7 +144,7 @@ static int scan_last(const char *file, struct err *err)
     struct config *config;
     struct scanner *s;
     char holder[64];
-    if (config_load(&config, file, NULL, err) < 0)
+    if (checked_load(&config, file, NULL, err) < 0)
         return -1;
     struct role role = { .config = config, .name = "drain", .drain = true };
     int rc = scanner_open(&s, &role, err);
@@ -156,23 +157,46 @@ static int scan_last(const char *file, struct err *err)
     return rc;
 }
 
-static int print_keys(void)
+static void print_keys(void)
 {
     AUTO(buf_clear) struct buf keys = { 0 };
     config_print_keys(&keys);
     fputs(keys.p, stdout);
-    return 0;
 }
 
 /* Lines for build-aux/gen-errors.awk: "error NAME CLASS EXIT MEANING HINT", "reject NAME MEANING", a tab between. */
-static int print_errors(void)
+static void print_errors(void)
 {
     for (int i = ERR_NONE + 1; i < ERR_CODES; i++)
         printf("error\t%s\t%s\t%d\t%s\t%s\n", err_name(i), err_class_name(err_class(i)), err_exit_status(i),
                err_meaning(i), err_hint(i));
     for (int i = 0; i < REJECT_REASONS; i++)
         printf("reject\t%s\t%s\n", reject_name(i), reject_text(i));
-    return 0;
+}
+
+/* "wrker": the nearest role. */
+static int no_role(const char *word, struct err *err)
+{
+    const char *near = NULL;
+    int best = 3;
+    for (size_t i = 0; i < COUNT_OF(roles); i++) {
+        int d = text_distance(word, roles[i].name, best);
+        if (d < best) {
+            best = d;
+            near = roles[i].name;
+        }
+    }
+    return near ? err_set(err, ERR_USAGE, "'%s' is no role; did you mean '%s'?", word, near)
+                : err_set(err, ERR_USAGE, "'%s' is no role; roles: worker, loader, scanner, all, drain", word);
+}
+
+/* What was to be printed is out, or it is said that it is not. */
+static int printed(void)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return 0;
+    perror("qetl: standard output");
+    return 1;
 }
 
 int main(int argc, char **argv)
@@ -188,48 +212,46 @@ int main(int argc, char **argv)
     struct supervise s = { .drain_wait_ms = 30000 };
     struct config *config;
     struct err err = { 0 };
-    bool scan = false;
+    bool scan = false, waits = false;
     sys_faults_init();
     for (int o; (o = getopt_long(argc, argv, "c:hV", longs, NULL)) != -1;) {
         if (o == 'c')
             s.config_file = optarg;
         else if (o == 'w' && text_duration(str_of(optarg), &s.drain_wait_ms))
-            continue;
+            waits = true;
         else if (o == 'w')
             return err_set(&err, ERR_USAGE, "--max-wait wants a duration such as 30s, not '%s'", optarg), complain(&err);
         else if (o == 's')
             scan = true;
         else if (o == 'k')
-            return print_keys();
+            return print_keys(), printed();
         else if (o == 'e')
-            return print_errors();
+            return print_errors(), printed();
         else if (o == 'V')
-            return puts("qetl " PACKAGE_VERSION) < 0;
+            return puts("qetl " PACKAGE_VERSION), printed();
         else if (o == 'h')
-            return usage(stdout), 0;
+            return usage(stdout), printed();
         else
             return 2;
     }
-    if (argc - optind != 1) {
+    if (argc == optind) {
         usage(stderr);
         return 2;
     }
     const struct role_def *role = role_by_name(argv[optind]);
-    if (!role) {
-        err_set(&err, ERR_USAGE, "'%s' is no role; roles: worker, loader, scanner, all, drain", argv[optind]);
-        return complain(&err);
-    }
-    if (config_load(&config, s.config_file, NULL, &err) < 0)
+    if (!role)
+        return no_role(argv[optind], &err), complain(&err);
+    if (argc - optind > 1)
+        return err_set(&err, ERR_USAGE, "'%s' is one argument too many: a call runs one role", argv[optind + 1]), complain(&err);
+    s.drain = !strcmp(role->name, "drain");
+    if ((scan || waits) && !s.drain)
+        return err_set(&err, ERR_USAGE, "%s is for drain", scan ? "--scan" : "--max-wait"), complain(&err);
+    if (checked_load(&config, s.config_file, NULL, &err) < 0)
         return complain(&err);
     log_init((enum log_level)log_level_by_name(config->log_level), strcmp(config->log_form, "json") ? LOG_TEXT : LOG_JSON,
              argv[optind]);
     s.what = role->what;
-    s.drain = !strcmp(role->name, "drain");
     s.name = role->what & SUPERVISE_WORKERS && role->what & SUPERVISE_LOADERS ? NULL : argv[optind];
-    if (scan && !s.drain) {
-        err_set(&err, ERR_USAGE, "--scan is for drain");
-        return complain(&err);
-    }
     int64_t since = sys_now_ms();
     char database[4096];
     snprintf(database, sizeof database, "%s", config->database);

@@ -3,6 +3,7 @@
 
 #include "bin/ctl.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -14,6 +15,7 @@
 #include "base/mem.h"
 #include "base/sys.h"
 #include "base/text.h"
+#include "role/checked.h"
 #include "role/role.h"
 
 static int ctl_help(struct ctl *c, int argc, char **argv);
@@ -219,6 +221,11 @@ int ctl_config(struct ctl *c)
     return c->config ? 0 : config_load(&c->config, c->config_file, NULL, &c->err);
 }
 
+int ctl_checked(struct ctl *c)
+{
+    return c->config ? 0 : checked_load(&c->config, c->config_file, NULL, &c->err);
+}
+
 int ctl_queue(struct ctl *c, int flags)
 {
     if (ctl_config(c) < 0)
@@ -241,6 +248,24 @@ static int seek_pipeline(void *arg, const struct status_row *r)
     struct sought *s = arg;
     s->found |= !strcmp(r->pipeline, s->name);
     return s->found;
+}
+
+int ctl_limit(struct ctl *c, const char *text, int64_t *out)
+{
+    return text_int(str_of(text), out) && *out >= 0 ? 0 : ctl_usage(c, "--limit wants a whole number from 0, not '%s'", text);
+}
+
+int ctl_since(struct ctl *c, const char *text, int64_t *ms)
+{
+    int64_t age;
+    *ms = text_rfc3339_ms(str_of(text));
+    if (*ms == INT64_MIN) {
+        if (!text_duration(str_of(text), &age))
+            return ctl_usage(c, "--since wants an age such as 7d, or a time such as 2026-11-21T04:30:00Z, not '%s'", text);
+        *ms = sys_now_ms() - age;
+    }
+    *ms = *ms > 0 ? *ms : 1; /* 0 is any time */
+    return 0;
 }
 
 int ctl_known_pipeline(struct ctl *c, const char *name)
@@ -277,6 +302,8 @@ int ctl_known_code(struct ctl *c, const char *name)
 
 int ctl_job(struct ctl *c, const char *name, int64_t *id) { return job_find(c->queue, name, id, &c->err); }
 
+int ctl_unwritten(struct err *err) { return err_set(err, ERR_IO, "standard output: %s", strerror(errno)); }
+
 void ctl_complain(const struct err *err)
 {
     const char *hint = err_hint_without_job(err->code);
@@ -312,7 +339,21 @@ static int run_verb(struct ctl *c, int argc, char **argv)
     if (!v)
         return no_verb(c, argv[0]);
     char *wanted[] = { (char[]){ "help" }, argv[0], NULL };
-    return help ? ctl_help(c, 2, wanted) : v->run(c, argc, argv);
+    if (help)
+        return ctl_help(c, 2, wanted);
+    for (int i = 1; i < argc && !*v->more; i++)
+        if (argv[i][0] == '-')
+            return ctl_usage(c, "%s is no option of %s, which has none", argv[i], v->name);
+    return v->run(c, argc, argv);
+}
+
+/* What was to be printed is out, or it is said that it is not. */
+static int printed(void)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return 0;
+    perror("qetlctl: standard output");
+    return 1;
 }
 
 int main(int argc, char **argv)
@@ -331,9 +372,9 @@ int main(int argc, char **argv)
         else if (o == 'j')
             c.json = true;
         else if (o == 'V')
-            return puts("qetlctl " PACKAGE_VERSION) < 0;
+            return puts("qetlctl " PACKAGE_VERSION), printed();
         else if (o == 'h')
-            return usage(stdout), 0;
+            return usage(stdout), printed();
         else
             return 2;
     }
@@ -346,9 +387,7 @@ int main(int argc, char **argv)
         ctl_complain(&c.err);
     queue_close(c.queue);
     config_free(c.config);
-    if (rc == 0 && (fflush(stdout) != 0 || ferror(stdout))) {
-        perror("qetlctl: standard output");
+    if (rc == 0 && printed() != 0)
         return 1;
-    }
     return rc < 0 ? err_exit_status(c.err.code) : c.status;
 }

@@ -8,10 +8,25 @@
 #include "role/pass.h"
 #include "target/target.h"
 
+/* What is known of the parts of a pipeline while they are checked. */
+struct checked {
+    struct columns columns[CONFIG_PARTS_MAX]; /* of the rows that they stage; none: not known, or at fault */
+    struct part_table tables[CONFIG_PARTS_MAX];
+};
+
+/* Are the columns of all parts known that the recipe reads? */
+static bool reads_known(const struct checked *c, const struct recipe *r)
+{
+    for (int i = 0; i < CONFIG_PARTS_MAX; i++)
+        if (r->reads >> i & 1 && !c->columns[i].n)
+            return false;
+    return true;
+}
+
 /* Can its steps and its target do what the recipe asks? Of columns that are found out from the data nothing is known yet. *fault: the
- * key that is wrong. */
-static int check_recipe(const struct config *config, const struct pipeline *p, const struct recipe *r, struct step_fault *fault,
-                        struct err *err)
+ * key that is wrong. *columns, of the rows that it stages, are the caller's in every case. */
+static int check_recipe(const struct config *config, const struct pipeline *p, const struct recipe *r, struct checked *c,
+                        struct columns *columns, struct step_fault *fault, struct err *err)
 {
     struct table_spec spec;
     const struct target_config *tc = config_target(config, r->target);
@@ -19,16 +34,16 @@ static int check_recipe(const struct config *config, const struct pipeline *p, c
     AUTO(free_charp) char *key = calloc((size_t)r->nkey + 1, sizeof(int));
     if (!key)
         return err_nomem(err);
-    if (!t || !r->columns.n)
+    if (!t || !r->columns.n || !reads_known(c, r))
         return 0; /* check_targets() has said what is wrong with the target */
-    AUTO(columns_clear) struct columns columns = { 0 }, marked = { 0 };
-    const struct step_part part = { .config = config, .pipeline = p, .recipe = r, .fault = fault };
-    if (steps_check(&columns, &part, &r->columns, err) < 0)
+    AUTO(columns_clear) struct columns marked = { 0 };
+    const struct step_part part = { .config = config, .pipeline = p, .recipe = r, .fault = fault, .tables = c->tables };
+    if (steps_check(columns, &part, &r->columns, err) < 0)
         return -1;
     *fault = (struct step_fault){ r->place, "mode" };
-    if (recipe_marks_rows(r) && recipe_marked_columns(&marked, r, &columns, err) < 0)
+    if (recipe_marks_rows(r) && recipe_marked_columns(&marked, r, columns, err) < 0)
         return -1;
-    if (table_spec_of(&spec, r, marked.n ? &marked : &columns, (int *)(void *)key, err) < 0)
+    if (table_spec_of(&spec, r, marked.n ? &marked : columns, (int *)(void *)key, err) < 0)
         return -1;
     return t->check(tc, &spec, err);
 }
@@ -43,15 +58,24 @@ static void check_targets(const struct config *config, struct buf *faults)
 
 static void check_pipeline(const struct config *config, const struct pipeline *p, struct buf *faults)
 {
+    struct checked c = { 0 };
+    int order[CONFIG_PARTS_MAX];
     struct err err;
     if (pipeline_is_scanned(p) && pass_check(p, &err) < 0)
         buf_addf(faults, "%s: [pipeline %s] source: %s\n", config->path, p->name, err.msg);
+    pipeline_order(p, order);
     for (int k = 0; k < p->nparts; k++) {
-        const struct recipe *r = &p->parts[k];
+        const struct recipe *r = &p->parts[order[k]];
+        struct columns *columns = &c.columns[order[k]];
         struct step_fault fault = { r->place, "mode" };
-        if (check_recipe(config, p, r, &fault, &err) < 0)
-            buf_addf(faults, "%s: [pipeline %s] %s: %s\n", fault.place, r->name, fault.key, err.msg);
+        c.tables[order[k]] = (struct part_table){ .name = recipe_part(r), .recipe = r, .columns = columns };
+        if (check_recipe(config, p, r, &c, columns, &fault, &err) == 0)
+            continue;
+        buf_addf(faults, "%s: [pipeline %s] %s: %s\n", fault.place, r->name, fault.key, err.msg);
+        columns_clear(columns);
     }
+    for (int k = 0; k < p->nparts; k++)
+        columns_clear(&c.columns[k]);
 }
 
 /* A line for each target of no known kind, for each source that cannot be listed, and for each recipe whose steps or target cannot do it. */

@@ -18,6 +18,7 @@
 #include "base/mem.h"
 #include "base/sys.h"
 #include "queue/queue.h"
+#include "role/checked.h"
 #include "role/loader.h"
 #include "role/scanner.h"
 #include "role/worker.h"
@@ -287,7 +288,7 @@ static void reload(struct supervisor *v)
     struct config *fresh;
     struct err err;
     sys_notify("RELOADING=1");
-    if (config_load(&fresh, v->s->config_file, NULL, &err) < 0) {
+    if (checked_load(&fresh, v->s->config_file, NULL, &err) < 0) {
         log_error("the ini was not taken; the old one stays", &err, NULL, NULL);
     } else {
         config_free(v->config);
