@@ -60,6 +60,11 @@ printf 'id,amount\n1,2\n"2,3\n4,5\n' >"$work/quote.csv"
 fails 'a quote that is never closed' rejects 'line 3' "$work/quote.csv"
 printf 'id,amount\n1,2\n2,\xff\n' >"$work/utf8.csv"
 fails 'not UTF-8' rejects 'line 3.*encoding = latin1' "$work/utf8.csv"
+control() { tr -d '\n\040-\377' | od -An -c; } # what a terminal would obey
+printf 'id,amount\n\033]0;a\007\033[2J,2\n' >"$work/escape.csv"
+fails 'escapes for a terminal' rejects 'line 2' "$work/escape.csv"
+last=$(qetlctl --json jobs --limit 1 | jq '.jobs[0].id')
+is '... come to no terminal' "$({ qetlctl run orders "$work/escape.csv"; for verb in jobs errors "show $last" "rejects $last" 'rejects list'; do qetlctl $verb; done; } 2>&1 | control)" ''
 "$srcdir/tests/rows.sh" 5000 >"$work/long.csv"
 bsdtar -C "$work" -a -cf "$work/damaged.zip" long.csv
 printf 'XXXXXXXX' | dd of="$work/damaged.zip" bs=1 seek=5000 conv=notrunc 2>/dev/null

@@ -35,6 +35,9 @@ is 'the same content is loaded once' "$(sql 'SELECT group_concat(id) FROM p')" 1
 is 'all jobs are loaded' "$(queue_sql 'SELECT group_concat(DISTINCT state) FROM job')" loaded
 is 'people see of which job it is' "$(same)" 0,1,0
 like 'show tells it' "$(qetlctl show 2)" 'SAME AS JOB'
+like '... and has no job where there is none' "$(qetlctl show 1 | grep a.csv)" ' -$'
+like '... and that nothing was staged' "$(qetlctl show 2)" '^nothing staged$'
+like 'of a loaded job it tells where the staged rows are' "$(qetlctl show 1)" '^what was staged is loaded, and removed from the spool$'
 is 'also in JSON' "$(qetlctl --json show 2 | jq -c '[.job.rows_loaded, .objects[0].same_as]')" '[0,1]'
 is 'nothing is staged for it' "$(find "$site/spool" -type f -path '*staged*' | wc -l)" 0
 touch -d '2001-01-01' "$site/in/a.csv"

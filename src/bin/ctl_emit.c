@@ -60,7 +60,7 @@ static int sync_all(struct emitting *e)
         return -1;
     e->unsynced = 0;
     if (e->ack && (printf("%" PRId64 "\n", e->lines) < 0 || fflush(stdout) != 0))
-        return err_sys(&e->c->err, "write standard output");
+        return ctl_unwritten(&e->c->err);
     return 0;
 }
 

@@ -43,7 +43,7 @@ static int put_line(struct answer *a, struct err *err)
     if (a->line.failed)
         return err_nomem(err);
     if (fwrite(a->line.p, 1, a->line.n, stdout) != a->line.n)
-        return err_sys(err, "standard output");
+        return ctl_unwritten(err);
     buf_reset(&a->line);
     return 0;
 }
@@ -202,7 +202,7 @@ static int table_row(void *arg, int n, const struct query_value *values, struct 
         print_held(a);
         a->flowing = true;
     }
-    return ferror(stdout) ? err_sys(err, "standard output") : 0;
+    return ferror(stdout) ? ctl_unwritten(err) : 0;
 }
 
 /* ---- the verb ---- */

@@ -223,7 +223,7 @@ static int rehearse_submission(struct ctl *c, const struct ctl_submission *s, st
     for (int i = 0; i < s->nuris; i++)
         if (submission_object(&sub, &objects, s->uris[i], &c->err) < 0)
             return -1;
-    if (ctl_config(c) < 0 || submission_resolve(&sub, c->config, &c->err) < 0)
+    if (ctl_checked(c) < 0 || submission_resolve(&sub, c->config, &c->err) < 0)
         return -1;
     log_init(LOG_NOTHING, LOG_TEXT, "qetlctl");
     sys_signals_init(NULL);

@@ -105,7 +105,7 @@ int ctl_jobs(struct ctl *c, int argc, char **argv)
             f.pipeline = optarg;
         else if (o != 'n')
             return -1; /* ctl_option() has said it */
-        else if (ctl_int(c, "--limit", optarg, &f.limit) < 0)
+        else if (ctl_limit(c, optarg, &f.limit) < 0)
             return -1;
     }
     if (optind < argc)
@@ -161,7 +161,7 @@ int ctl_errors(struct ctl *c, int argc, char **argv)
             f.pipeline = optarg;
         else if (o != 'n')
             return -1; /* ctl_option() has said it */
-        else if (ctl_int(c, "--limit", optarg, &f.limit) < 0)
+        else if (ctl_limit(c, optarg, &f.limit) < 0)
             return -1;
     }
     if (argc - optind > 1)
@@ -503,7 +503,7 @@ static const struct table_col object_cols[] = {
     { "size", "SIZE", CELL_SIZE },
     { "etag", "ETAG", CELL_TEXT },
     { "modified", "MODIFIED", CELL_TEXT },
-    { "same_as", "SAME AS JOB", CELL_NUMBER },
+    { "same_as", "SAME AS JOB", CELL_JOB },
 };
 
 static int object_cells(void *arg, const struct object_row *r)
@@ -654,6 +654,22 @@ static int print_detail(void *arg, const struct error_row *r)
     return 0;
 }
 
+/* Where a table has no rows: why. */
+struct nothing {
+    const char *attempts, *objects, *outputs;
+};
+
+static int say_nothing(void *arg, const struct job_row *r)
+{
+    struct nothing *n = arg;
+    int state = job_state_by_name(r->state);
+    bool over = state >= 0 && job_is_over((enum job_state)state);
+    *n = (struct nothing){ over ? "no attempt" : "no attempt yet", over ? "nothing fetched" : "nothing fetched yet", "nothing staged" };
+    if (over && r->rows_staged)
+        n->outputs = state == JOB_LOADED ? "what was staged is loaded, and removed from the spool" : "what was staged is removed";
+    return 0;
+}
+
 int ctl_show(struct ctl *c, int argc, char **argv)
 {
     int64_t id;
@@ -673,14 +689,17 @@ int ctl_show(struct ctl *c, int argc, char **argv)
         job_errors(c->queue, &ef, error_cells, &errors, &c->err) < 0)
         return -1;
     if (!c->json) {
-        if (ctl_job_lines(c, id) < 0 || show_event(c, id, NULL) < 0 || ctl_rejects_of(c, id) < 0)
+        struct job_filter of = { .id = id, .limit = 1 };
+        struct nothing none = { 0 };
+        if (ctl_job_lines(c, id) < 0 || show_event(c, id, NULL) < 0 || ctl_rejects_of(c, id) < 0 ||
+            job_list(c->queue, &of, say_nothing, &none, &c->err) < 0)
             return -1;
         puts("");
-        table_print(&attempts, "attempts", "no attempt yet");
+        table_print(&attempts, "attempts", none.attempts);
         puts("");
-        table_print(&objects, "objects", "nothing fetched yet");
+        table_print(&objects, "objects", none.objects);
         puts("");
-        table_print(&outputs, "outputs", "nothing staged");
+        table_print(&outputs, "outputs", none.outputs);
         puts("");
         table_print(&drift, "drift", "no drift");
         puts("");

@@ -252,11 +252,9 @@ int ctl_submit(struct ctl *c, int argc, char **argv)
     s.uris = argv + optind + 1;
     s.nuris = argc - optind - 1;
     s.params = params.p;
-    if (ctl_checked(c) < 0)
-        return -1;
     if (dry)
         return ctl_rehearse(c, &s);
-    if (ctl_queue(c, QUEUE_CREATE) < 0)
+    if (ctl_checked(c) < 0 || ctl_queue(c, QUEUE_CREATE) < 0)
         return -1;
     if (!strcmp(s.pipeline, "-"))
         return submit_stream(c, wait);
