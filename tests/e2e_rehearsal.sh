@@ -198,6 +198,18 @@ table   = pg.orders
 mode    = upsert
 key     = id
 max_rejects = 10
+[pipeline ends]
+columns = id:integer!, name, amount:decimal(2)
+table   = pg.orders
+mode    = upsert
+key     = id
+after_load = DELETE FROM orders; COMMIT; DELETE FROM qetl_load
+[pipeline empties]
+columns = id:integer!, name, amount:decimal(2)
+table   = pg.orders
+mode    = upsert
+key     = id
+after_load = DELETE FROM orders
 INI
     tables() { pg "SELECT count(*) FROM pg_class WHERE relname ~ '^(orders|qetl)'"; }
     rehearse orders "$work/one.csv"
@@ -210,8 +222,14 @@ INI
     is '... of which none is touched' "$(tables) $(pg 'SELECT count(*), count(*) FILTER (WHERE name = $$Anna$$) FROM orders')" "$was 2|0"
     rehearse orders "$work/two.csv" # the ledger holds no trace of the first
     is '... as often as one likes' "$(said)" '[true,4,4,0,[2,2,0,0,0]]'
+    was=$(pg 'SELECT * FROM orders ORDER BY id; SELECT uid FROM qetl_load')
+    rehearse empties "$work/two.csv"
+    is '... with after_load' "$(said)" '[true,4,4,0,[2,2,0,0,0]]'
+    rehearse ends "$work/two.csv"
+    like '... also one that would commit' "$? $(said) $(jq -r .why_not "$work/out")" '^0 \[true,4,4,0,null\] .*after_load ended the transaction'
+    is '... and cannot' "$(pg 'SELECT * FROM orders ORDER BY id; SELECT uid FROM qetl_load')" "$was"
 else
-    skip "PostgreSQL: ${why:-built without it}" 5
+    skip "PostgreSQL: ${why:-built without it}" 8
 fi
 
 # ---- MariaDB: where nothing has to be made ----

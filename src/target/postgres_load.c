@@ -34,6 +34,7 @@ struct target_conn {
     PGconn *pg;
     char *name;
     bool job_open; /* a savepoint waits for its release */
+    bool rehearses; /* the transaction is taken back */
     struct pg_tables tables;
     struct pg_watch watch;
     int64_t prune_mono_ms;
@@ -131,6 +132,7 @@ int postgres_rehearse(struct target_conn *c, struct err *err)
 {
     c->job_open = false;
     c->tables.transaction++;
+    c->rehearses = true;
     if (pg_undo_begin(c->pg, &c->watch, err) < 0 || make_ledger(c->pg, err) < 0)
         return err_in(err, "target '%s'", c->name);
     return 0;
@@ -354,9 +356,8 @@ static int set_params(struct target_conn *c, const struct load_job *job, struct 
 
 static int after_load(struct target_conn *c, const char *sql, struct err *err)
 {
-    if (pg_run(c->pg, sql, "after_load", err) < 0)
-        return -1;
-    return PQtransactionStatus(c->pg) == PQTRANS_INTRANS ? 0 : err_set(err, ERR_TARGET_REFUSED, "after_load ended the transaction");
+    int rc = pg_run(c->pg, sql, "after_load", err);
+    return PQtransactionStatus(c->pg) == PQTRANS_IDLE ? err_set(err, ERR_TARGET_REFUSED, "after_load ended the transaction") : rc;
 }
 
 /* ---- jobs ---- */
@@ -396,8 +397,21 @@ static const struct server pg_server = {
     .forget = forget,
 };
 
+/* From now on the transaction cannot be committed, whatever after_load says: a constraint that is looked at then does not hold. */
+static int bar_commit(struct target_conn *c, struct err *err)
+{
+    static const char sql[] = "CREATE TEMPORARY TABLE qetl_rehearsal (n integer UNIQUE DEFERRABLE INITIALLY DEFERRED);"
+                              " INSERT INTO pg_temp.qetl_rehearsal VALUES (1), (1)";
+    if (pg_run(c->pg, sql, "keep after_load from committing", err) == 0)
+        return 0;
+    err->code = ERR_TARGET; /* no fault of the job */
+    return -1;
+}
+
 int postgres_load_job(struct target_conn *c, struct load_job *job, struct err *err)
 {
+    if (c->rehearses && job->after_load && bar_commit(c, err) < 0)
+        return -1;
     c->watch.made = false;
     return server_load_job(&pg_server, c, job, err);
 }

@@ -179,7 +179,8 @@ int server_load_job(const struct server *s, struct target_conn *c, struct load_j
         return -1;
     struct err undo;
     s->forget(c);
-    if (s->run(c, s->rollback, "roll back the job", NULL, &undo) < 0) /* the savepoint is gone with the transaction */
-        return err_set(err, ERR_TARGET, "the server gave up the whole transaction");
-    return -1;
+    if (s->run(c, s->rollback, "roll back the job", NULL, &undo) == 0)
+        return -1;
+    err->code = ERR_TARGET; /* the savepoint is gone with the transaction */
+    return err_in(err, "the server gave up the whole transaction");
 }
