@@ -308,6 +308,22 @@ TEST(infer, odd_keys_can_be_read_back)
         "\"\"\"n\\u000al\"\"\", u:integer! from \"\"\"u\\u0000\"\"\"");
 }
 
+TEST(infer, names_that_become_the_same_are_numbered)
+{
+    struct columns taken = { 0 };
+    struct err err;
+    char want[16] = "c";
+    for (int i = 1; i <= 70; i++) {
+        char *name;
+        CHECK_OK(infer_name(&name, &taken, &taken, STR("!"), &err), err);
+        CHECK_STR(name, want);
+        CHECK_OK(columns_add_like(&taken, &(struct column){ .type = TYPE_TEXT }, name, &err), err);
+        snprintf(want, sizeof want, "c_%d", i + 1);
+        free(name);
+    }
+    columns_clear(&taken);
+}
+
 TEST(infer, rows_that_will_be_refused_do_not_count)
 {
     struct inferred got =

@@ -354,6 +354,15 @@ static void unread_rows(struct result *r, const struct batch *b, const struct sa
     }
 }
 
+/* Make the name (its first `plain` bytes) the i-th of its kind. Is it taken? */
+static bool is_taken(struct buf *name, size_t plain, int i, const struct columns *taken, const struct columns *taken_too)
+{
+    name->n = plain;
+    if (i > 1)
+        buf_addf(name, "_%d", i);
+    return !name->failed && (columns_find(taken, buf_str(name)) >= 0 || columns_find(taken_too, buf_str(name)) >= 0);
+}
+
 int infer_name(char **out, const struct columns *taken, const struct columns *taken_too, struct str from, struct err *err)
 {
     AUTO(buf_clear) struct buf name = { 0 };
@@ -371,10 +380,16 @@ int infer_name(char **out, const struct columns *taken, const struct columns *ta
     if (!name.n)
         buf_adds(&name, "c");
     size_t plain = name.n;
-    for (int i = 2; !name.failed && (columns_find(taken, buf_str(&name)) >= 0 || columns_find(taken_too, buf_str(&name)) >= 0); i++) {
-        name.n = plain;
-        buf_addf(&name, "_%d", i);
+    int last = 0, spare = 1; /* one that is taken, and one that is not: where they meet; thousands of names can become the same */
+    while (is_taken(&name, plain, spare, taken, taken_too)) {
+        last = spare;
+        spare *= 2;
     }
+    while (spare - last > 1) {
+        int middle = last + (spare - last) / 2;
+        *(is_taken(&name, plain, middle, taken, taken_too) ? &last : &spare) = middle;
+    }
+    (void)is_taken(&name, plain, spare, taken, taken_too);
     if (name.failed)
         return err_nomem(err);
     *out = name.p;
