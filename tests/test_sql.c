@@ -843,6 +843,19 @@ TEST(lookup_parts, of_each_key_there_is_the_row_that_counts)
     }
 }
 
+TEST(lookup_parts, a_row_that_the_target_refuses_is_not_there)
+{
+    struct outcome o = RUN("[target s]\nurl = sqlite:///tmp/s.db\n[pipeline p]\nmax_rejects = 1\n[pipeline p.orders]\nmember = o*\ntable = s.orders\n"
+                           "columns = id:integer, customer:integer\nlookup_parts = customers\nwhere = (SELECT count(*) FROM customers) = 1\n"
+                           "[pipeline p.customers]\nmember = c*\ntable = s.customers\ncolumns = id:integer, name\nmode = upsert\nkey = id\n",
+                           "file:///in/o.csv", o_csv, "file:///in/c.csv", "id,name\n,no key\n7,Ann\n");
+    CHECK_OK(o.rc, o.err);
+    CHECK_EQ(o.outputs[0].rows, 3);
+    CHECK_EQ(o.counts.rejected, 1);
+    check_books(&o);
+    outcome_clear(&o);
+}
+
 TEST(lookup_parts, several_parts_read_one_and_one_reads_several)
 {
     struct outcome o = RUN("[pipeline p]\n[pipeline p.top]\nmember = o*.csv\ntable = w.top\ncolumns = id:integer!, customer:integer, n:integer\n"
