@@ -311,6 +311,10 @@ TEST(drift, names_that_are_taken_and_too_many_columns_are_seen_before_anything_i
     CHECK_OK(member(&d, "id,_JOB,rowid,Valid_From", "m"), err);
     CHECK_STR(added(&d), "_job_2:text? from _JOB, rowid_2:text? from rowid, valid_from_2:text? from Valid_From");
     desk_close(&d);
+    desk_open(&d, "id, source?", ON_NEW_ADD, ON_MISSING_AUTO, NULL);
+    CHECK_OK(member(&d, "id,_source,_job,_param.x", "m"), err); /* names of the file, not qetl's own */
+    CHECK_STR(added(&d), "source_2:text? from \"_source\", job:text? from \"_job\", param_x:text? from \"_param.x\"");
+    desk_close(&d);
     for (int i = 0; i < 1000; i++)
         buf_addf(&many, "%sc%d", i ? "," : "", i);
     desk_open(&d, many.p, ON_NEW_ADD, ON_MISSING_AUTO, NULL);

@@ -211,6 +211,15 @@ TEST(infer, header_names_become_names_of_a_table)
     expect(&plain, "a,b,,\n1,2,,\n", "a:integer!, b:integer!"); /* as spreadsheets write them */
 }
 
+TEST(infer, names_of_the_file_are_not_taken_for_qetls_own)
+{
+    expect(&plain, "id,_source,_line,source,_JOB,_param.x\n1,web,7,a,b,c\n",
+           "id:integer!, source:text! from \"_source\", line:integer! from \"_line\", source_2:text! from source, _JOB:text!, "
+           "param_x:text! from \"_param.x\"");
+    expect(&plain, "{\"_job\":1,\"_param\":{\"x\":true},\"_param.y\":2}\n",
+           "job:integer! from \"_job\", param_x:boolean! from \"_param.x\", param_y:integer! from \"\"\"_param.y\"\"\"");
+}
+
 TEST(infer, without_a_header_columns_have_numbers)
 {
     struct recipe recipe = plain;

@@ -1002,6 +1002,13 @@ TEST(jsonl, the_names_of_a_member_are_told_with_their_paths)
     names_are("id, also from id", "{\"\\u0069d\":1,\"\\ud800\":2,\"\":null}\n", GRAMMAR_STRICT, "\"\"=n; id also");
 }
 
+TEST(jsonl, what_is_in_no_row_takes_no_key)
+{
+    names_are("id, a from _source, b from _param.x", "{\"id\":1,\"_source\":\"web\",\"_param\":3}\n", GRAMMAR_STRICT, "_source=\", _param=3; id");
+    names_are("a from \"_source\", b from \"_param.x\"", "{\"_source\":\"web\",\"_param\":{\"x\":3}}\n", GRAMMAR_STRICT, "; a b");
+    names_are("a from [0], n:integer from _line", "[1,2]\n", GRAMMAR_STRICT, "; a"); /* rows are arrays */
+}
+
 TEST(jsonl, names_are_bounded)
 {
     AUTO(buf_clear) struct buf text = { 0 };

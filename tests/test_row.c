@@ -129,6 +129,30 @@ TEST(row, printed_columns_read_back_the_same)
     columns_clear(&b);
 }
 
+/* What each column of the text takes: "source" in quotes is a name of the file. */
+static const char *sources(const char *text, struct buf *is)
+{
+    static const char *const kinds[] = { "file", "source", "member", "line", "job", "param" };
+    struct columns c = parsed(text);
+    AUTO(buf_clear) struct buf printed = { 0 };
+    columns_print(&c, &printed);
+    CHECK_STR(printed.p, text);
+    for (int i = 0; i < c.n; i++)
+        buf_addf(is, "%s%s=%s", i ? " " : "", c.v[i].name, c.v[i].param ? c.v[i].param : kinds[c.v[i].builtin]);
+    columns_clear(&c);
+    return is->p;
+}
+
+TEST(row, a_source_in_quotes_is_a_name_of_the_file)
+{
+    AUTO(buf_clear) struct buf is = { 0 };
+    CHECK_STR(sources("_source:text?, \"_line\":integer!, a:text? from _job, b:text from \"_job\", c:text from \"_param.x\", _param.day:date?, "
+                      "d:text? from _param.\"a \"\"b\"\", c\", e:text from _param., f:text from _Job, _member:text from g", &is),
+              "_source=source _line=file a=job b=file c=file _param_day=day d=a \"b\", c e=file f=file _member=file");
+    refused("a from _param.\"x", "never closed");
+    refused("a from _job\"x\"", "comma was expected");
+}
+
 TEST(row, columns_are_found_whatever_their_case)
 {
     struct columns c = parsed("id, Customer.Name");

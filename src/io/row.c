@@ -4,7 +4,9 @@
  * The grammar of columns= (white space is free between words):
  *     columns = column { "," column } [ "," ]
  *     column  = name [ ":" type [ "(" argument ")" ] ] { "!" | "?" } [ "from" name ]
- *     name    = word | '"' any, with "" for one quote '"'
+ *     name    = word | quoted | '_param.' quoted
+ *     quoted  = '"' any, with "" for one quote '"'
+ * A source that is a word may be one of qetl's own values, such as _source; in quotes it is a name of the file.
  * Memory only; power cuts do not matter here.
  */
 #include "io/row.h"
@@ -94,7 +96,22 @@ const char *reject_text(enum reject_reason r)
 struct parser {
     const char *at;
     int number; /* of the column, from 1, for messages */
+    bool word;  /* the last name stood there without quotes */
 };
+
+/* What is in no field of a file, by the word for it. */
+static const char *const builtins[] = { [BUILTIN_SOURCE] = "_source", [BUILTIN_MEMBER] = "_member", [BUILTIN_LINE] = "_line",
+                                        [BUILTIN_JOB] = "_job" };
+static const char param_prefix[] = "_param.";
+enum { PARAM_PREFIX = sizeof param_prefix - 1 };
+
+enum builtin builtin_of(struct str word)
+{
+    for (int b = BUILTIN_SOURCE; b <= BUILTIN_JOB; b++)
+        if (str_eq(word, str_of(builtins[b])))
+            return (enum builtin)b;
+    return word.n > PARAM_PREFIX && !memcmp(word.p, param_prefix, PARAM_PREFIX) ? BUILTIN_PARAM : BUILTIN_NONE;
+}
 
 static bool is_space(char c)
 {
@@ -112,24 +129,31 @@ static bool ends_word(char c)
     return !c || is_space(c) || strchr(",:!?()\"", c);
 }
 
+/* What stands in the quotes that open here. */
+static int parse_quoted(struct parser *p, struct buf *b, struct err *err)
+{
+    for (p->at++; *p->at != '"' || p->at[1] == '"'; p->at++) {
+        if (!*p->at)
+            return err_set(err, ERR_CONFIG, "column %d: the quoted name is never closed",
+                           p->number);
+        buf_addc(b, *p->at);
+        p->at += *p->at == '"';
+    }
+    p->at++;
+    return 0;
+}
+
 /* A name, bare or quoted, as a malloc'ed string. */
 static int parse_name(struct parser *p, char **out, struct err *err)
 {
     skip_space(p);
     AUTO(buf_clear) struct buf b = { 0 };
-    if (*p->at == '"') {
-        for (p->at++; *p->at != '"' || p->at[1] == '"'; p->at++) {
-            if (!*p->at)
-                return err_set(err, ERR_CONFIG, "column %d: the quoted name is never closed",
-                               p->number);
-            buf_addc(&b, *p->at);
-            p->at += *p->at == '"';
-        }
-        p->at++;
-    } else {
-        while (!ends_word(*p->at))
-            buf_addc(&b, *p->at++);
-    }
+    p->word = *p->at != '"';
+    while (p->word && !ends_word(*p->at))
+        buf_addc(&b, *p->at++);
+    bool quoted = *p->at == '"' && (!p->word || (!b.failed && str_eq(buf_str(&b), STR(param_prefix))));
+    if (quoted && parse_quoted(p, &b, err) < 0)
+        return -1;
     if (b.failed)
         return err_nomem(err);
     if (!b.n)
@@ -260,50 +284,47 @@ static void flatten(char *name)
         *to = '\0';
 }
 
-static int parse_from(struct parser *p, struct column *c, struct err *err)
+/* word: the name is one. Then so is a source that is the same. */
+static int parse_from(struct parser *p, struct column *c, bool word, struct err *err)
 {
     if (!strncmp(p->at, "from", 4) && (is_space(p->at[4]) || p->at[4] == '"')) {
         p->at += 4;
         return parse_name(p, &c->from, err);
     }
+    p->word = word;
     if (!(c->from = strdup(c->name)))
         return err_nomem(err);
     flatten(c->name);
     return 0;
 }
 
+static void find_builtin(struct column *c)
+{
+    c->builtin = builtin_of(str_of(c->from));
+    c->param = c->builtin == BUILTIN_PARAM ? c->from + PARAM_PREFIX : NULL;
+    c->optional |= c->builtin != BUILTIN_NONE;
+}
+
 static int parse_column(struct parser *p, struct column *c, struct err *err)
 {
     if (parse_name(p, &c->name, err) < 0)
         return -1;
+    bool word = p->word;
     skip_space(p);
     if (*p->at == ':') {
         p->at++;
         if (parse_type(p, c, err) < 0)
             return -1;
     }
-    if (parse_flags(p, c, err) < 0 || parse_from(p, c, err) < 0)
+    if (parse_flags(p, c, err) < 0 || parse_from(p, c, word, err) < 0)
         return -1;
+    if (p->word)
+        find_builtin(c);
     skip_space(p);
     if (*p->at && *p->at != ',')
         return err_set(err, ERR_CONFIG, "column %d, '%s': a comma was expected at '%.20s'",
                        p->number, c->name, p->at);
     return 0;
-}
-
-static void find_builtin(struct column *c)
-{
-    static const char *const names[] = { [BUILTIN_SOURCE] = "_source", [BUILTIN_MEMBER] = "_member",
-                                         [BUILTIN_LINE] = "_line",     [BUILTIN_JOB] = "_job" };
-    static const char param[] = "_param.";
-    for (int b = BUILTIN_SOURCE; b <= BUILTIN_JOB; b++)
-        if (!strcmp(c->from, names[b]))
-            c->builtin = (enum builtin)b;
-    if (!strncmp(c->from, param, sizeof param - 1) && c->from[sizeof param - 1]) {
-        c->builtin = BUILTIN_PARAM;
-        c->param = c->from + sizeof param - 1;
-    }
-    c->optional |= c->builtin != BUILTIN_NONE;
 }
 
 /* A new column at the end, or NULL with *err. */
@@ -345,7 +366,6 @@ static int next_column(struct parser *p, struct columns *c, int *cap, struct err
     struct column *col = columns_add(c, cap, err);
     if (!col || parse_column(p, col, err) < 0)
         return -1;
-    find_builtin(col);
     struct columns before = { c->v, c->n - 1 };
     if (columns_find(&before, str_of(col->name)) >= 0)
         return err_set(err, ERR_CONFIG, "column %d: the name '%s' is there twice", p->number,
@@ -358,7 +378,7 @@ int columns_parse_all(struct columns *out, const char *text,
                       bool (*told)(void *arg, const struct err *fault), void *arg, struct err *err)
 {
     AUTO(columns_clear) struct columns c = { 0 };
-    struct parser p = { text, 0 };
+    struct parser p = { .at = text };
     int cap = 0, rc = 0;
     for (skip_space(&p); *p.at; skip_space(&p)) {
         const char *begin = p.at;
@@ -465,9 +485,21 @@ static void print_name(struct buf *out, const char *name)
     buf_adds(out, name);
 }
 
-static void print_type(struct buf *out, const struct column *c)
+/* Where a value comes from: what is no builtin must not be read back as one. */
+static void print_source(struct buf *out, const struct column *c)
 {
-    buf_addf(out, ":%s", type_name(c->type));
+    bool param = c->builtin == BUILTIN_PARAM;
+    if (param)
+        buf_adds(out, param_prefix);
+    if (c->builtin == BUILTIN_NONE && builtin_of(str_of(c->from)) != BUILTIN_NONE)
+        print_quoted(out, c->from);
+    else
+        print_name(out, param ? c->param : c->from);
+}
+
+void column_print_type(const struct column *c, struct buf *out)
+{
+    buf_adds(out, type_name(c->type));
     if (types[c->type].argument == ARG_SCALE)
         buf_addf(out, "(%d)", c->scale);
     if (c->format) {
@@ -478,8 +510,6 @@ static void print_type(struct buf *out, const struct column *c)
             buf_adds(out, c->format);
         buf_addc(out, ')');
     }
-    if (c->required || c->optional)
-        buf_addc(out, c->required ? '!' : '?');
 }
 
 /* Would the name alone, without `from`, be read back as this column? */
@@ -499,11 +529,17 @@ void columns_print(const struct columns *c, struct buf *out)
         if (i)
             buf_adds(out, ", ");
         bool implied = from_is_implied(col);
-        print_name(out, implied ? col->from : col->name);
-        print_type(out, col);
+        if (implied)
+            print_source(out, col);
+        else
+            print_name(out, col->name);
+        buf_addc(out, ':');
+        column_print_type(col, out);
+        if (col->required || col->optional)
+            buf_addc(out, col->required ? '!' : '?');
         if (!implied) {
             buf_adds(out, " from ");
-            print_name(out, col->from);
+            print_source(out, col);
         }
     }
 }

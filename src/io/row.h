@@ -27,7 +27,7 @@ enum type {
 };
 const char *type_name(enum type t); /* "text", "decimal", ... */
 
-/* What a column can have that no field of the file has: `from` names it so. */
+/* What a column can have that no field of the file has: `from` names it so, without quotes. In quotes it is a field like any other. */
 enum builtin {
     BUILTIN_NONE,
     BUILTIN_SOURCE, /* _source: the URI of the object */
@@ -36,6 +36,7 @@ enum builtin {
     BUILTIN_JOB,    /* _job: the uid of the job */
     BUILTIN_PARAM,  /* _param.NAME: a parameter of the job, also what {NAME} of the source was */
 };
+enum builtin builtin_of(struct str word);
 
 struct column {
     char *name; /* in the table */
@@ -60,7 +61,7 @@ struct columns {
  * Amount"`. The type is text when left out. Without `from` the source name is the name as written,
  * and the table's name is that with each run of . [ ] turned to one _ ("items[0].price" becomes
  * items_0_price); with `from` both are as written. Names with spaces or one of ,:!?()" stand in
- * double quotes ("" for one quote), and so does a format with brackets. A comma may end the list.
+ * double quotes ("" for one quote), and so does a format with brackets; of a parameter, _param."my name". A comma may end the list.
  * Names are unique without regard to ASCII case. At most 2000 columns. -1: ERR_CONFIG that names
  * the column by its number, or ERR_NO_MEMORY; then *out is as it was.
  */
@@ -78,6 +79,7 @@ int columns_find(const struct columns *c,
                  struct str name); /* by table name, ASCII case ignored; -1: none */
 void columns_print(const struct columns *c,
                    struct buf *out); /* the text that columns_parse reads */
+void column_print_type(const struct column *c, struct buf *out); /* of it the type: decimal(2) */
 /* Put behind *out, which columns_parse() filled, those of the text, as `added` and optional; one whose name is there already is that
  * one. NULL: none. -1: ERR_CONFIG, ERR_NO_MEMORY; then *out is as it was. */
 int columns_extend(struct columns *out, const char *added, struct err *err);

@@ -367,7 +367,7 @@ int infer_name(char **out, const struct columns *taken, const struct columns *ta
 {
     AUTO(buf_clear) struct buf name = { 0 };
     bool gap = false;
-    for (size_t i = 0; i < from.n; i++) {
+    for (size_t i = builtin_of(from) != BUILTIN_NONE; i < from.n; i++) { /* source, not _source */
         unsigned char ch = (unsigned char)from.p[i];
         bool keep = ch >= 0x80 || (ch >= '0' && ch <= '9') ||
                     ((ch | 0x20) >= 'a' && (ch | 0x20) <= 'z') || ch == '_';

@@ -49,7 +49,7 @@ int infer_member(struct inferred *out, const struct recipe *recipe, struct input
                  int64_t max_bytes, struct err *err);
 
 /* A name for a column of a table that has those two lists of columns: letters, digits, _ and all that is not ASCII of `from`; other
- * bytes are one _ between those. *out is malloc'ed. -1: no-memory. */
+ * bytes are one _ between those. What would be the name of one of qetl's own values loses the _ before it. *out is malloc'ed. -1: no-memory. */
 int infer_name(char **out, const struct columns *taken, const struct columns *taken_too, struct str from, struct err *err);
 
 #endif

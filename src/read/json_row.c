@@ -58,7 +58,7 @@ struct json_row {
     struct node *root;
     int cols;
     int *same; /* of each column: the next one with the same path, or -1 */
-    const struct node **at; /* of each column: its node */
+    const struct node **at; /* of each column: its node; NULL: its value is in no row */
     bool *present;          /* room for json_row_names() */
     struct format_name *names; /* of the unwanted keys that are remembered */
     int names_cap;
@@ -280,6 +280,10 @@ static struct node *node_step(struct json_row *r, struct node *n, const struct j
 static int tree_add(struct json_row *r, const struct column *c, int column, struct err *err)
 {
     struct json_step steps[JSON_STEPS];
+    r->at[column] = NULL;
+    r->same[column] = -1;
+    if (c->builtin != BUILTIN_NONE)
+        return 0;
     int n = json_path_parse(c->from, steps, &r->mem, err);
     if (n < 0)
         return err_in(err, "column '%s'", c->name);
@@ -332,7 +336,7 @@ void json_row_close(struct json_row *r)
 void json_row_names(const struct json_row *r, struct format_names *out)
 {
     for (int i = 0; i < r->cols; i++)
-        r->present[i] = r->at[i]->seen != 0;
+        r->present[i] = r->at[i] && r->at[i]->seen != 0;
     *out = (struct format_names){ r->names, (int)r->unwanted, false, r->present };
 }
 

@@ -1,0 +1,51 @@
+#!/bin/bash
+# Names of the data that qetl has values of its own for, columns without a name, and what on_new_column = add keeps of them.
+. "${srcdir:-.}/tests/lib.sh"
+. "$srcdir/tests/qetl.sh"
+need sqlite3 sqlite3
+need jq jq
+csv() { printf '%b' "$2" >"$work/$1"; }
+run_files() { # PIPELINE FILES...: one job
+    local p=$1
+    shift
+    timeout 120 qetlctl run "$p" "${@/#/$work/}" >"$work/out" 2>&1
+    job=$(queue_sql 'SELECT max(id) FROM job')
+}
+drift() { qetlctl --json show "$job" | jq -r '.drift[] | [.kind, .column, .member, .detail] | join("|")'; }
+new_site <<INI
+[pipeline plain]
+columns = id:integer!, theirs from "_source", "_job":integer, ours from _source, n:integer from _line
+table   = warehouse.plain
+[pipeline guess]
+table   = warehouse.guess
+[pipeline add]
+columns = id:integer!
+table   = warehouse.added
+on_new_column = add
+[pipeline json]
+columns = id:integer!
+table   = warehouse.json
+on_new_column = add
+INI
+
+# ---- names that qetl has values of its own for ----
+csv a.csv 'id,_source,_job\n1,web,7\n2,shop,8\n'
+run_files plain a.csv
+is 'in quotes a name of the file, without them what qetl knows' "$(sql 'SELECT * FROM plain')" "1|web|7|$work/a.csv|2
+2|shop|8|$work/a.csv|3"
+is 'infer gives them as names of the file' "$(qetlctl infer "$work/a.csv" | grep '^columns')" \
+    'columns = id:integer!, source:text! from "_source", job:integer! from "_job"'
+run_files guess a.csv
+is '... and a pipeline without columns reads them so' "$(sql 'SELECT id, source, job FROM guess')" '1|web|7
+2|shop|8'
+run_files add a.csv
+is 'they can be added' "$(field "$job" state) $(sql 'SELECT group_concat(source), sum(job) FROM added')" 'loaded web,shop|15'
+is '... and drift says as what' "$(drift)" 'new|_source|a.csv|added as source text
+new|_job|a.csv|added as job integer'
+csv b.csv 'id\n3\n'
+run_files add b.csv
+is '... once' "$(sql "SELECT group_concat(name) FROM pragma_table_info('added')")" 'id,source,job'
+csv a.jsonl '{"id":1,"_source":"web","_line":77,"_param":{"x":true},"_member":{"a":1}}\n'
+run_files json a.jsonl
+is 'JSON: the same' "$(sql 'SELECT id, source, line, param_x, _member_a FROM json')" '1|web|77|1|1'
+done_testing
