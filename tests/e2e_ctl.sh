@@ -144,6 +144,16 @@ for call in 'qetl --help' 'qetl --version' 'qetl --print-keys' 'qetl --print-err
     is "$call, to a disk that is full: exit 1, and it is said of what" "$? $(grep -c 'standard output: No space' "$work/err") $(grep -c spool "$work/err")" '1 1 0'
 done
 
+# what is opened while standard output is closed is not taken for it: the rows are more than a buffer holds
+qetlctl rejects export 3 >&- 2>"$work/err"
+is 'standard output that is closed: exit 1, it is said' "$? $(grep -c 'standard output: Bad file descriptor' "$work/err")" '1 1'
+qetlctl submit p "$work/missing.csv" >"$work/out"
+QETL_LOG_LEVEL=debug qetl drain 2>&-
+is '... and no file of the queue has what was for it, or for standard error' "$(stat -c %s "$site/queue.db-lock")" 0
+echo 'this is a text and no database, and it is longer than the hundred bytes that the header of a database has in the end' >"$work/text.db"
+quiet 'a database that is none' env QETL_DATABASE="$work/text.db" qetlctl status
+like '... is named' "$(cat "$work/err")" "database '$work/text.db': .*file is not a database"
+
 # ---- init of several targets ----
 printf '[qetl]\ndatabase = %s/i.db\nspool = %s/i\n[target one]\nurl = sqlite:///proc/none/one.db\n[target two]\nurl = sqlite:%s/two.db\n[target three]\nurl = file:///proc/none\n' \
     "$work" "$work" "$work" >"$work/several.ini"

@@ -359,6 +359,13 @@ void sys_host(char *name, size_t name_cap, char *ip, size_t ip_cap)
         snprintf(ip, ip_cap, "%s", "127.0.0.1");
 }
 
+void sys_std_init(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0)
+            (void)open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY); /* the lowest that is free: fd */
+}
+
 bool sys_faults_on;
 static struct {
     char name[64];

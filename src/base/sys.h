@@ -66,7 +66,10 @@ void sys_host(char *name, size_t name_cap, char *ip, size_t ip_cap);
 extern bool sys_faults_on;
 bool sys_fault_hit(const char *name);
 static inline bool sys_fault(const char *name) { return __builtin_expect(sys_faults_on, 0) && sys_fault_hit(name); }
-void sys_faults_init(void); /* reads QETL_FAULT and QETL_CLOCK_OFFSET_MS; programs call it first */
+/* Of standard input, output and error, what is closed refuses every use from now on: else the next file that is opened would be taken
+ * for it, and be written to. Programs call it first. */
+void sys_std_init(void);
+void sys_faults_init(void); /* reads QETL_FAULT and QETL_CLOCK_OFFSET_MS; programs call it at once */
 
 /* Tell systemd (or whoever set NOTIFY_SOCKET) "READY=1" and the like; nothing happens without it.
  * The protocol: sd_notify(3). */

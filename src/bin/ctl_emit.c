@@ -168,7 +168,7 @@ static int give_up(struct emitting *e)
     if (e->unsure || sync_all(e) < 0) /* a sync after one that failed says nothing */
         return err_in(&e->c->err, "%" PRId64 " line%s appended, and may not be on disk", e->lines, e->lines == 1 ? " was" : "s were");
     e->c->err = why;
-    return e->given ? -1 : err_in(&e->c->err, "%" PRId64 " line%s appended, then", e->lines, e->lines == 1 ? " was" : "s were");
+    return e->given && !e->lines ? -1 : err_in(&e->c->err, "%" PRId64 " line%s appended, then", e->lines, e->lines == 1 ? " was" : "s were");
 }
 
 static int emit(struct emitting *e, const struct pipeline *p, char **texts, int n, bool flushes)
@@ -216,6 +216,8 @@ int ctl_emit(struct ctl *c, int argc, char **argv)
         e.row = l->row_bytes;
         buf_addf(&folder, "%s/streams/%s", c->config->spool, p->scan.stream);
         rc = folder.failed ? err_nomem(&c->err) : segments_open(&e.segments, folder.p, &limits, true, &c->err);
+        if (rc < 0 && c->err.code == ERR_IO) /* a folder that cannot be made or opened */
+            c->err.code = ERR_SPOOL;
         rc = rc < 0 ? -1 : emit(&e, p, texts, n, flushes);
     }
     segments_close(e.segments);

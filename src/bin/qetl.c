@@ -213,6 +213,7 @@ int main(int argc, char **argv)
     struct config *config;
     struct err err = { 0 };
     bool scan = false, waits = false;
+    sys_std_init();
     sys_faults_init();
     for (int o; (o = getopt_long(argc, argv, "c:hV", longs, NULL)) != -1;) {
         if (o == 'c')

@@ -364,6 +364,7 @@ int main(int argc, char **argv)
                                            { "version", no_argument, NULL, 'V' },
                                            { NULL, 0, NULL, 0 } };
     struct ctl c = { 0 };
+    sys_std_init();
     sys_faults_init();
     log_init(LOG_WARN, LOG_TEXT, "qetlctl");
     for (int o; (o = getopt_long(argc, argv, "+c:jhV", longs, NULL)) != -1;) {

@@ -186,7 +186,7 @@ static int settings(struct queue *q, struct err *err)
     sqlite3_stmt *st;
     if (db_exec(q->db, "PRAGMA page_size = 2048", err) < 0 ||
         db_prepare(q->db, &st, "PRAGMA journal_mode = WAL", err) < 0)
-        return -1;
+        return err_in(err, "database '%s'", q->path);
     int rc = db_step(st, err);
     bool wal = rc == 1 && !strcmp(db_text(st, 0), "wal");
     sqlite3_finalize(st);
