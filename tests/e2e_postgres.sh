@@ -130,13 +130,6 @@ undo = 1d
 [pipeline swapped2]
 columns = id:integer!, name:text
 table = pg.swapped
-[pipeline past2]
-columns = id:integer!, name:text, at:timestamp
-table = pg.past2
-mode = history
-key = id
-version = at
-undo = 1d
 [pipeline merged]
 columns = id:integer!, day:date!, name:text, price:decimal(2), at:timestamp, weight:real, extra:json
 table = pg.merged
@@ -180,8 +173,17 @@ is '... nothing is kept of what was undone' "$(pg "SELECT count(*) FROM qetl_und
 csv id,name 1,a
 load now
 like 'undo of what was not kept says so' "$(undo "$job")" 'had no undo='
-csv id,name,at 1,a,2020-01-01T00:00:00Z
+cat >>"$site/qetl.ini" <<INI
+[pipeline past2]
+columns = id:integer!, name:text, at:timestamp
+table = pg.past2
+mode = history
+key = id
+version = at
+undo = 1d
+INI
 like 'a history is not undone: check says so' "$(qetlctl check 2>&1)" 'past2.*remove undo= of table .past2.: mode = history cannot be undone'
+sed -i '/^\[pipeline past2\]/,$d' "$site/qetl.ini"
 csv id,name 8,old
 load swapped
 pg "UPDATE qetl_undo SET kept_until = now() - interval '1 minute'" >/dev/null
@@ -232,6 +234,15 @@ like '... and ca_file makes it known' "$(verdict)" 'can be opened'
 denied_are_held "CREATE ROLE low LOGIN PASSWORD 'secret'" \
     'GRANT SELECT, INSERT, UPDATE, DELETE ON qetl_load, qetl_undo, qetl_undo_row TO low; GRANT INSERT ON allowed TO low' \
     'GRANT INSERT ON denied TO low' "postgresql://low@127.0.0.1:$PGPORT/$PGDATABASE" "postgresql://127.0.0.1:$PGPORT/"
+pg 'REVOKE ALL ON qetl_undo FROM low' >/dev/null
+csv id 6
+job=$(qetlctl --json submit allowed "$work/in.csv" | jq .id)
+timeout 60 qetl drain --max-wait 1s 2>"$work/drain"
+like 'rights to what is kept for undo are those of every job, too' "$(state "$job") $(qetlctl --json errors "$job" | jq -r '.errors[0] | "\(.code) \(.message)"')" \
+    '^staged target target .low.: .*denied for table qetl_undo'
+pg 'GRANT ALL ON qetl_undo TO low' >/dev/null
+drained
+is '... and it goes on with them' "$(state "$job")" loaded
 
 # ---- servers that lack something ----
 pg 'ALTER ROLE low SET default_transaction_read_only = on' >/dev/null

@@ -29,7 +29,7 @@ case_pgway() {
     bytes=$(($("$build/bench/gen" $each | wc -c) * files))
     serve "$data/www" || return
     serve_postgres || return
-    pg_site 1 1 2>/dev/null || : # makes the ledger
+    pg_site 1 1 >/dev/null 2>&1 || : # makes the ledger
     contender qetl 'qetl, one loader' '' pgway_one
     contender qetl 'qetl, two loaders' '' pgway_two
     contender peer 'xargs -P2 (curl | tar | psql \copy)' 'curl tar' pgway_xargs 0.5

@@ -125,7 +125,10 @@ int mysql_target_begin(struct target_conn *c, struct err *err)
     int rc = begin(c, err);
     if (rc < 0 && my_lost(c->my) && (rc = connect_again(c, err)) == 0) /* the server was started again since */
         rc = begin(c, err);
-    return rc < 0 ? err_in(err, "target '%s'", c->tables.cfg->name) : 0;
+    if (rc == 0)
+        return 0;
+    (void)server_held(err);
+    return err_in(err, "target '%s'", c->tables.cfg->name);
 }
 
 /* DDL would end the transaction: only what is there can be rehearsed. */

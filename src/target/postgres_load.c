@@ -122,8 +122,10 @@ int postgres_begin(struct target_conn *c, struct err *err)
     int64_t now = sys_mono_ms();
     bool prune = now >= c->prune_mono_ms;
     c->prune_mono_ms = prune ? now + PRUNE_MS : c->prune_mono_ms;
-    if ((prune && pg_undo_prune(c->pg, err) < 0) || pg_undo_begin(c->pg, &c->watch, err) < 0)
+    if ((prune && pg_undo_prune(c->pg, err) < 0) || pg_undo_begin(c->pg, &c->watch, err) < 0) {
+        (void)server_held(err);
         return err_in(err, "target '%s'", c->name);
+    }
     return 0;
 }
 

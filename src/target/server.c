@@ -84,8 +84,7 @@ void server_ledger_values(const struct server *s, struct target_conn *c, struct 
     buf_addf(sql, ", %" PRId64 ", %" PRId64 ", 0, 0, 0, 0", load_rows(job), load_rows(job));
 }
 
-/* A right to the ledger that is missing stops every job: the target is held, not the job refused. Gives -1. */
-static int ledger_failed(struct err *err)
+int server_held(struct err *err)
 {
     if (err->code == ERR_TARGET_DENIED)
         err->code = ERR_TARGET;
@@ -101,7 +100,7 @@ int server_probe(const struct server *s, struct target_conn *c, bool there, stru
         return err_set(err, ERR_TARGET, "there is no ledger qetl_load that the user sees; qetlctl init makes it, or says why it cannot");
     for (size_t i = 0; i < COUNT_OF(writes); i++)
         if (s->run(c, writes[i], "write the ledger qetl_load", NULL, err) < 0)
-            return ledger_failed(err);
+            return server_held(err);
     return 0;
 }
 
@@ -116,7 +115,7 @@ static int correct_counts(const struct server *s, struct target_conn *c, const s
     s->literal(c, &sql, job->uid);
     if (sql.failed)
         return err_nomem(err);
-    return s->run(c, sql.p, "write the ledger", NULL, err) < 0 ? ledger_failed(err) : 0;
+    return s->run(c, sql.p, "write the ledger", NULL, err) < 0 ? server_held(err) : 0;
 }
 
 /* ---- a job ---- */
@@ -170,7 +169,7 @@ int server_load_job(const struct server *s, struct target_conn *c, struct load_j
     if (there == 1)
         return found(s, c, job, err);
     if (there < 0)
-        (void)ledger_failed(err);
+        (void)server_held(err);
     if (there == 0 && load_all(s, c, job, err) == 0)
         return 0;
     job->counts = (struct load_counts){ 0 };
