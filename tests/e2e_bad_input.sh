@@ -96,12 +96,22 @@ spool = $work/good.csv
 url = sqlite:away.db
 [target lost]
 url = sqlite://$work/lost/w.db
+[lookup codes]
+file = codes.csv
+columns = a
+[lookup folder]
+file = $work
+columns = a
+[lookup good]
+file = $work/good.csv
+columns = a
 INI
 qetlctl -c "$work/away.ini" check >"$work/out" 2>"$work/err"
-is 'check warns of what cannot be reached, and the ini is good: exit 0' "$? $(grep -c . "$work/err")" '0 3'
+is 'check warns of what cannot be reached, and the ini is good: exit 0' "$? $(grep -c . "$work/err")" '0 5'
 like '... a folder of the database that is not there' "$(cat "$work/err")" "warning: \\[qetl\\] database: there is no folder for '$work/no/folder/queue.db' yet in '$work'"
 is '... a target' "$(grep -c "warning: target 'lost': there is no folder '$work/lost'" "$work/err")" 1
-is '... for programs, too' "$(qetlctl -c "$work/away.ini" --json check | jq -c '[.ok, (.faults | length), (.warnings | length)]')" '[true,0,3]'
+is '... files of look-ups' "$(grep -cE "warning: \\[lookup (codes\\] file: '$work/codes.csv' cannot be read: No such file|folder\\] file: '$work' is no file)" "$work/err")" 2
+is '... for programs, too' "$(qetlctl -c "$work/away.ini" --json check | jq -c '[.ok, (.faults | length), (.warnings | length)]')" '[true,0,5]'
 is '... and it makes nothing' "$(ls -d "$work/no" "$work/away.db"* 2>/dev/null)" ''
 
 # ---- database and spool ----

@@ -128,6 +128,18 @@ static void check_programs(const struct config *config, struct buf *warnings)
     }
 }
 
+static void check_lookups(const struct config *config, struct buf *warnings)
+{
+    for (int i = 0; i < config->nlookups; i++) {
+        const struct lookup *l = &config->lookups[i];
+        struct stat st;
+        if (stat(l->file, &st) < 0 || access(l->file, R_OK) < 0)
+            buf_addf(warnings, "[lookup %s] file: '%s' cannot be read: %s\n", l->name, l->file, strerror(errno));
+        else if (!S_ISREG(st.st_mode))
+            buf_addf(warnings, "[lookup %s] file: '%s' is no file\n", l->name, l->file);
+    }
+}
+
 static void say_warnings(struct buf *warnings)
 {
     for (char *at = warnings->p, *line; (line = strsep(&at, "\n")) && *line;)
@@ -145,6 +157,7 @@ int ctl_check(struct ctl *c, int argc, char **argv)
     if (rc == 0) {
         check_places(c->config, &warnings);
         check_programs(c->config, &warnings);
+        check_lookups(c->config, &warnings);
     }
     if (!c->json)
         say_warnings(&warnings);
