@@ -197,6 +197,34 @@ is '... and the late one beside them' "$(sql 'SELECT id FROM late_orders')" 9000
 is 'status tells of it' "$(qetlctl --json status | jq -c '[.watermarks[] | [.pipeline, .watermark, .late]]')" \
     '[["orders","2024-05-02T19:49:00.000Z",1],["visits","2024-05-02T19:49:00.000Z",0]]'
 
+# ---- late rows that are read again ----
+
+new_site <<INI
+[pipeline timely]
+columns = id:integer!, at:timestamp!
+table = warehouse.timely
+event_time = at
+late = reject
+max_rejects = 10
+INI
+late_rows() { qetlctl --json status | jq -c '[.watermarks[] | .late]'; }
+newest() { queue_sql 'SELECT max(id) FROM job'; }
+printf 'id,at\n1,2024-05-02T00:00:00Z\n' >"$work/timely.csv"
+printf 'id,at\n2,2024-05-01T00:00:00Z\n3,2024-05-01T12:00:00Z\nx,2024-05-01T12:00:00Z\n' >"$work/late.csv"
+qetlctl run timely "$work/timely.csv" >/dev/null
+qetlctl run timely "$work/late.csv" >/dev/null
+is 'late rows are counted' "$(late_rows)" '[2]'
+qetlctl rejects replay "$(newest)" >/dev/null
+drain
+is '... and refused again when they are read again' "$(queue_sql 'SELECT rows_read, rows_rejected FROM job ORDER BY id DESC LIMIT 1')" '3|3'
+is '... but counted once' "$(late_rows)" '[2]'
+sed -i 's/^late = .*/late = table/; s/^columns = .*/columns = id:text!, at:timestamp!/' "$site/qetl.ini"
+sqlite3 "$site/warehouse.db" 'DROP TABLE timely'
+qetlctl rejects replay "$(newest)" >/dev/null
+drain
+is '... also when the rule is mended' "$(sql 'SELECT count(*) FROM timely')" 3
+is '... and one that was refused for another reason is new to the count' "$(late_rows)" '[3]'
+
 # ---- a scanner that waits ----
 
 site_with 'segment_age = 2s'

@@ -791,6 +791,7 @@ static int replay_row(struct pipeline_run *r, const struct reject_line *l, struc
         return replay_again(r, l, err); /* it did not read others when the row was refused */
     if (!part || replay_open(&p, part->recipe, l, err) < 0)
         return -1;
+    r->counts.late_told += !strcmp(l->reason, reject_name(REJECT_LATE));
     AUTO(decode_closep) struct input *decoded = p.decode ? decode_open(&p.input, p.recipe.encoding, err) : NULL;
     if (p.decode && !decoded)
         return -1;

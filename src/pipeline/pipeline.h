@@ -21,7 +21,8 @@ struct pipeline_counts {
     uint64_t added; /* rows: read + added = staged + rejected + filtered, checked */
     uint64_t bytes_in, bytes_out;              /* of the objects as fetched; unpacked */
     uint64_t members;
-    uint64_t late;    /* rows with an event time before the watermark */
+    uint64_t late;      /* rows with an event time before the watermark */
+    uint64_t late_told; /* of a replay: so many of those its job refused for that, and counted */
     int64_t greatest; /* event time in us since 1970 UTC, none ahead of the clock; EVENT_NONE */
 };
 

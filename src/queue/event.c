@@ -24,7 +24,7 @@ int event_of_job(struct queue *q, int64_t job, struct job_event *out, struct err
     db_bind(st, ":job", job);
     int rc = db_step(st, err);
     if (rc == 1)
-        *out = (struct job_event){ time_of(st, 0), time_of(st, 1), time_of(st, 2), sqlite3_column_int64(st, 3) };
+        *out = (struct job_event){ time_of(st, 0), time_of(st, 1), time_of(st, 2), sqlite3_column_int64(st, 3), sqlite3_column_int64(st, 4) };
     sqlite3_reset(st);
     return rc;
 }
@@ -74,6 +74,7 @@ int event_staged(struct queue *q, int64_t job, const struct job_event *e, struct
     bind_time(st, ":greatest", e->greatest);
     bind_time(st, ":reaches", e->reaches);
     db_bind(st, ":late", e->late);
+    db_bind(st, ":told", e->late_told);
     return db_run(st, err);
 }
 

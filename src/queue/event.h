@@ -21,6 +21,7 @@ struct job_event {
     int64_t greatest;  /* event time of its rows */
     int64_t reaches;   /* the watermark once it is loaded, unless that is further on */
     int64_t late;      /* rows */
+    int64_t late_told; /* of those: rows that the job whose rejects it reads has counted */
 };
 
 /* The watermark that binds the job: fixed now, at its first claim, if that is still its token; else that of then. */

@@ -291,7 +291,7 @@ ORDER BY lease_until LIMIT :max;
 -- ---- event time ----
 
 -- name: event_of_job
-SELECT watermark, greatest, reaches, late FROM job_event WHERE job = :job;
+SELECT watermark, greatest, reaches, late, late_told FROM job_event WHERE job = :job;
 
 -- name: event_begin
 -- The watermark of a job's first claim stays its own.
@@ -300,10 +300,11 @@ FROM job WHERE id = :job AND token = :token AND state = 'running'
 ON CONFLICT (job) DO NOTHING;
 
 -- name: event_staged
-UPDATE job_event SET greatest = :greatest, reaches = :reaches, late = :late WHERE job = :job;
+UPDATE job_event SET greatest = :greatest, reaches = :reaches, late = :late, late_told = :told WHERE job = :job;
 
 -- name: event_loaded
-INSERT INTO watermark (pipeline, at, late, job) SELECT :pipeline, reaches, late, job FROM job_event WHERE job = :job AND reaches IS NOT NULL
+-- Rows of a replay that were late before are counted already.
+INSERT INTO watermark (pipeline, at, late, job) SELECT :pipeline, reaches, late - late_told, job FROM job_event WHERE job = :job AND reaches IS NOT NULL
 ON CONFLICT (pipeline) DO UPDATE SET at = max(at, excluded.at), late = late + excluded.late,
     job = CASE WHEN excluded.at > at THEN excluded.job ELSE job END;
 

@@ -258,7 +258,8 @@ CREATE TABLE job_event (
     watermark INTEGER,           -- of its pipeline at the first claim, for all its attempts; NULL: there was none yet
     greatest  INTEGER,           -- event time of what it staged; NULL: it has none
     reaches   INTEGER,           -- that less allowed_lateness
-    late      INTEGER NOT NULL DEFAULT 0
+    late      INTEGER NOT NULL DEFAULT 0,
+    late_told INTEGER NOT NULL DEFAULT 0   -- of those: rows that the job whose rejects it reads has counted
 );
 
 -- Columns that were inferred from the first object of a recipe: the same for all later ones.

@@ -250,7 +250,8 @@ void attempt_discard(const struct feed *f)
 struct job_event attempt_event(const struct feed *f)
 {
     const struct pipeline_counts *c = &f->result.counts;
-    struct job_event e = { .watermark = f->watermark, .greatest = c->greatest, .reaches = EVENT_NONE, .late = (int64_t)c->late };
+    struct job_event e = { .watermark = f->watermark, .greatest = c->greatest, .reaches = EVENT_NONE, .late = (int64_t)c->late,
+                           .late_told = (int64_t)(c->late_told < c->late ? c->late_told : c->late) };
     if (c->greatest != EVENT_NONE)
         e.reaches = c->greatest - f->pipeline->parts[0].allowed_lateness_ms * 1000;
     return e;
