@@ -160,6 +160,25 @@ done
 ok 'killed anywhere' timeout 120 qetl drain --max-wait 60s
 is '... each column and its row are there once' "$(sql 'SELECT count(*), sum(k1), sum(k2), sum(k3), sum(k4), sum(k5) FROM p')" "$((before + 5))|1|1|1|1|1"
 
+# ---- what is kept, and how to be rid of it ----
+kept() { qetlctl --json columns p | jq -r ".columns[] | select(.column == \"$1\") | [.kept, .in_table] | join(\" \")"; }
+is 'what is kept can be listed' "$(kept colour),$(kept price)" 'colour:text? yes,price:decimal(2)? yes'
+run_files p d.csv
+is 'a column that only the files between lacked is no news' "$(drift | grep -v '^missing')" ''
+sqlite3 "$site/warehouse.db" 'ALTER TABLE p DROP COLUMN colour'
+is 'a column that was dropped by hand is seen' "$(kept colour)" 'colour:text? no'
+run_files p c.csv
+is '... and made again by the next job' "$(kept colour)" 'colour:text? yes'
+qetlctl columns p --forget COLOUR >"$work/out"
+like 'it can be forgotten' "$(cat "$work/out")" "^'COLOUR' is no column of 'p' any more"
+sqlite3 "$site/warehouse.db" 'ALTER TABLE p DROP COLUMN colour'
+run_files p c.csv
+is '... then no job makes it' "$(sql "SELECT count(*) FROM pragma_table_info('p') WHERE name = 'colour'")" 0
+run_files p d.csv
+is '... but a file that has it brings it anew, which is said' "$(drift | grep colour)" 'new|colour|d.csv|added as colour text'
+qetlctl columns p --forget none >"$work/out" 2>&1
+is 'what is not kept cannot be forgotten' $? 5
+
 # ---- bad input ----
 csv k.csv 'id,"a\nb"\n1,2\n'
 run_files many k.csv
@@ -187,11 +206,14 @@ server() { # NAME, SQL of a command
     for f in a l m; do qetlctl submit "$1" "$work/$f.csv" >"$work/out"; done
     timeout 120 qetl drain --max-wait 60s 2>"$work/log"
     is "$1: an old form and two new ones in one group" "$("$2" "SELECT count(*), count(one) FROM t_$1" | tr '\t' '|')" '9|2'
+    "$2" "ALTER TABLE t_$1 DROP COLUMN one" >"$work/log"
+    is "$1: which of them the table has" "$(qetlctl --json columns "$1" | jq -r '[.columns[] | .column + " " + .in_table] | join(", ")')" \
+        'price yes, since yes, Net_Amount yes, one no'
 }
 if ! grep -q '^#define HAVE_LIBPQ 1' "$builddir/config.h"; then
-    skip 'built without PostgreSQL' 2
+    skip 'built without PostgreSQL' 3
 elif ! try_service postgres; then
-    skip "$why" 2
+    skip "$why" 3
 else
     export PGPASSWORD
     new_site <<INI
@@ -204,9 +226,9 @@ INI
     server postgres pg
 fi
 if ! grep -q '^#define HAVE_LIBMARIADB 1' "$builddir/config.h"; then
-    skip 'built without MariaDB' 2
+    skip 'built without MariaDB' 3
 elif ! try_service mariadb; then
-    skip "$why" 2
+    skip "$why" 3
 else
     new_site <<INI
 $(my_remote)

@@ -35,6 +35,10 @@ source   = stream:events
 columns  = id:integer!, at:timestamp
 table    = warehouse.events
 event_time = at
+[pipeline wider]
+columns  = id:integer!
+table    = warehouse.wider
+on_new_column = add
 [pipeline hourly]
 source   = $work/good.csv
 cron     = * * * * *
@@ -138,6 +142,9 @@ echo '{"id":2,"at":"2024-01-02"}' >"$work/two.jsonl"
 qetlctl run events "$work/two.jsonl" >>"$work/said"
 prints show show "$(qetlctl --json jobs --pipeline events | jq '.jobs[0].id')"
 prints status status
+qetlctl run wider "$work/alike.csv" >>"$work/said"
+prints columns columns
+prints columns columns wider --forget more
 sed -i 's/^query\trows\[\]\..*/query\trows[]\tobject/' "$work/printed" # named by who asks
 sed -i -E 's/^(report\tprofile\[\]\.columns\[\]\.(min|max|top\[\]\.value))\t.*/\1\tany/' "$work/printed" # of the column's type
 sed -i 's/^\(submit --dry-run\ttables\[\]\.sample\[\]\)\..*/\1\tobject/; s/^\(submit --dry-run\trejects\[\]\)\..*/\1\tobject/' "$work/printed" # likewise

@@ -117,6 +117,55 @@ TEST(drift, a_new_column_is_news_once)
     desk_close(&d);
 }
 
+TEST(drift, a_column_that_an_earlier_job_had_is_not_new_again)
+{
+    static const char *const jobs[][2] = { { "id,x,y", "new x 0: ignored; new y 0: ignored; " },
+                                           { "id,y", "" },
+                                           { "id,z", "new z 2: ignored; " },
+                                           { "id,X,y,z", "" } };
+    struct desk d;
+    char *kept = NULL, name[8];
+    for (size_t i = 0; i < COUNT_OF(jobs); i++) {
+        desk_open(&d, "id:integer!", ON_NEW_IGNORE, ON_MISSING_AUTO, kept);
+        free(kept);
+        snprintf(name, sizeof name, "%zu", i);
+        CHECK_OK(member(&d, jobs[i][0], name), err);
+        CHECK_STR(said(&d), jobs[i][1]);
+        kept = strdup(header(&d));
+        desk_close(&d);
+    }
+    CHECK_STR(kept, "{\"ordered\":true,\"names\":[\"id\",\"X\",\"y\",\"z\"],\"known\":[\"x\",\"y\"]}");
+    free(kept);
+}
+
+TEST(drift, so_is_one_that_an_earlier_member_had)
+{
+    struct desk d;
+    desk_open(&d, "id:integer!", ON_NEW_IGNORE, ON_MISSING_AUTO, NULL);
+    CHECK_OK(member(&d, "id,x", "a"), err);
+    CHECK_OK(member(&d, "id", "b"), err);
+    CHECK_STR(header(&d), "{\"ordered\":true,\"names\":[\"id\"],\"known\":[\"x\"]}");
+    desk_close(&d);
+}
+
+TEST(drift, of_the_known_names_the_newest_are_kept)
+{
+    struct desk d;
+    AUTO(buf_clear) struct buf first = { 0 };
+    char *kept;
+    buf_adds(&first, "{\"ordered\":true,\"names\":[\"id\"],\"known\":[");
+    for (int i = 0; i < 6000; i++)
+        buf_addf(&first, "%s\"name%06d\"", i ? "," : "", i);
+    buf_adds(&first, "]}");
+    desk_open(&d, "id:integer!", ON_NEW_IGNORE, ON_MISSING_AUTO, first.p);
+    CHECK_OK(member(&d, "id,newest", "a"), err);
+    CHECK_OK(member(&d, "id", "b"), err);
+    kept = strdup(header(&d));
+    desk_close(&d);
+    CHECK(strlen(kept) < 66000 && strstr(kept, "newest") && strstr(kept, "name005999") && !strstr(kept, "name000000"));
+    free(kept);
+}
+
 TEST(drift, a_new_column_that_is_to_fail_always_does)
 {
     struct desk d;
@@ -192,7 +241,7 @@ TEST(drift, a_member_is_compared_with_the_one_before)
     CHECK_OK(member(&d, "b,a", "2.csv"), err);
     CHECK_OK(member(&d, "a", "3.csv"), err);
     CHECK_STR(said(&d), "moved b 2.csv: field 1, was 2; missing b 3.csv: null; ");
-    CHECK_STR(header(&d), "{\"ordered\":true,\"names\":[\"a\"]}");
+    CHECK_STR(header(&d), "{\"ordered\":true,\"names\":[\"a\"],\"known\":[\"b\"]}");
     desk_close(&d);
 }
 

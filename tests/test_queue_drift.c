@@ -97,6 +97,42 @@ TEST(queue_drift, a_try_without_any_takes_those_of_the_one_before_away)
     queue_close(q);
 }
 
+static int tell_added(void *arg, const struct added_row *r)
+{
+    (void)arg;
+    buf_addf(&told, "%s %s %s %lld; ", r->recipe, r->name, r->column, (long long)r->job);
+    return 0;
+}
+
+static const char *added(const char *recipe)
+{
+    buf_clear(&told);
+    buf_adds(&told, "");
+    CHECK_OK(job_added_list(q, recipe, tell_added, NULL, &err), err);
+    return told.p;
+}
+
+TEST(queue_drift, a_column_that_is_forgotten_takes_the_header_with_it)
+{
+    struct columns some = { 0 };
+    char *text;
+    start();
+    submit("p");
+    stage(NULL, "{\"names\":[\"x\"]}", NULL);
+    CHECK_OK(columns_parse(&some, "x:integer?, y:text?", &err), err);
+    CHECK_OK(job_added_put(q, "p.a", &some, 1, &err), err);
+    CHECK_OK(job_added_put(q, "p.b", &some, 2, &err), err);
+    CHECK_STR(added("p.a"), "p.a x x:integer? 1; p.a y y:text? 1; ");
+    CHECK_EQ(job_added_forget(q, "p.a", "z", &err), 0);
+    CHECK_EQ(job_header_get(q, "p.a", &text, &err), 1);
+    free(text);
+    CHECK_EQ(job_added_forget(q, "p.a", "X", &err), 1);
+    CHECK_EQ(job_header_get(q, "p.a", &text, &err), 0);
+    CHECK_STR(added(NULL), "p.a y y:text? 1; p.b x x:integer? 2; p.b y y:text? 2; ");
+    columns_clear(&some);
+    queue_close(q);
+}
+
 TEST(queue_drift, headers_and_added_columns_stay)
 {
     start();

@@ -74,6 +74,7 @@ int ctl_pause(struct ctl *c, int argc, char **argv); /* and resume */
 int ctl_prune(struct ctl *c, int argc, char **argv);
 int ctl_scan(struct ctl *c, int argc, char **argv);
 int ctl_report(struct ctl *c, int argc, char **argv);
+int ctl_columns(struct ctl *c, int argc, char **argv);
 struct table;
 /* The job as one JSON object behind doc, and as lines on standard output. */
 int ctl_job_json(struct ctl *c, int64_t id, struct buf *doc);

@@ -56,6 +56,8 @@ static const struct verb verbs[] = {
       "     --format raw | jsonl | csv (jsonl and csv: with reason and place), --table TABLE, --member NAME\n"
       "  replay JOB       a new job that reads them again, and nothing else, by the ini as it is now\n"
       "     --wait, --priority N\n" },
+    { "columns", "[PIPELINE]", "columns that on_new_column = add keeps, and whether the tables have them", ctl_columns,
+      "  --forget COLUMN  of that PIPELINE (or PIPELINE.PART): it is no column of later jobs; the table is left as it is\n" },
     { "workers", "", "who works, on what", ctl_workers, "  --all            also those that ended\n" },
     { "retry", "JOB...", "try dead jobs again", ctl_retry,
       "  --dead           all dead jobs, or those that match:\n  --pipeline NAME\n"

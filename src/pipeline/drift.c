@@ -11,7 +11,7 @@
 
 enum {
     FINDINGS_MAX = 500,
-    KNOWN_MAX = 8192,       /* names of JSON that are remembered from job to job */
+    KNOWN_MAX = 8192,       /* names that are remembered from job to job: of JSON, of headers before the last one */
     HEADER_MAX = 64 * 1024, /* bytes of a header that is kept for the next job */
     NAME_MAX_BYTES = 255,   /* of a column that is added; of a name in a finding */
     COLUMNS_MAX = 1000,     /* of a table that columns are added to */
@@ -45,6 +45,7 @@ struct drift {
     struct finding *findings;
     int nfindings, more;
     struct names last; /* of the last job, or of the member before */
+    struct names known; /* of headers before that one: what it may lack, too */
     bool has_last, checked; /* checked: `last` is of a member of this job */
     int taken_in;      /* JSON: so many names of the member at hand were looked at */
     struct columns add;
@@ -131,14 +132,12 @@ static int names_add(struct names *n, struct str name, struct err *err)
     return 0;
 }
 
-/* {"ordered":true,"names":["id","placed"]}: 1, 0 it is none. */
-static int names_read(struct names *n, const char *text, struct err *err)
+/* The texts of a member that is a list: 1, 0 it is none. */
+static int names_read(struct names *n, const struct json_value *doc, const char *member, struct err *err)
 {
-    struct json_value doc, list, v;
-    struct json_fault fault;
+    struct json_value list, v;
     struct str none, name;
-    if (!text || !json_check(str_of(text), &doc, &fault) || doc.kind != JSON_OBJECT || json_member(&doc, "names", &list) != 1 ||
-        list.kind != JSON_ARRAY || json_member(&doc, "ordered", &v) != 1)
+    if (json_member(doc, member, &list) != 1 || list.kind != JSON_ARRAY || json_member(doc, "ordered", &v) != 1)
         return 0;
     n->ordered = v.kind == JSON_TRUE;
     for (size_t at = 0; json_next(&list, &at, &none, &v);) {
@@ -150,22 +149,44 @@ static int names_read(struct names *n, const char *text, struct err *err)
     return names_sort(n, err) < 0 ? -1 : 1;
 }
 
+/* {"ordered":true,"names":["id","placed"],"known":["colour"]}: 1, 0 it is none. */
+static int header_read(struct drift *d, const char *text, struct err *err)
+{
+    struct json_value doc;
+    struct json_fault fault;
+    if (!text || !json_check(str_of(text), &doc, &fault) || doc.kind != JSON_OBJECT)
+        return 0;
+    int rc = names_read(&d->last, &doc, "names", err);
+    return rc == 1 && names_read(&d->known, &doc, "known", err) < 0 ? -1 : rc;
+}
+
+static void put_names(struct json_out *o, const char *key, const struct names *n, int from)
+{
+    json_key(o, key);
+    json_array(o);
+    for (int i = from; i < n->n; i++)
+        json_text(o, n->v[i]);
+    json_array_end(o);
+}
+
+/* Of the known names the newest, as many as there is room for. */
 void drift_header(const struct drift *d, struct buf *out)
 {
     struct json_out o;
     size_t bytes = 0;
+    int from = d->known.n;
     for (int i = 0; i < d->last.n; i++)
         bytes += d->last.v[i].n + 3;
     if (!d->checked || bytes > HEADER_MAX)
         return;
+    while (from > 0 && (bytes += d->known.v[from - 1].n + 3) <= HEADER_MAX)
+        from--;
     json_start(&o, out);
     json_object(&o);
     json_put_bool(&o, "ordered", d->last.ordered);
-    json_key(&o, "names");
-    json_array(&o);
-    for (int i = 0; i < d->last.n; i++)
-        json_text(&o, d->last.v[i]);
-    json_array_end(&o);
+    put_names(&o, "names", &d->last, 0);
+    if (from < d->known.n)
+        put_names(&o, "known", &d->known, from);
     json_object_end(&o);
 }
 
@@ -179,7 +200,7 @@ int drift_open(struct drift **out, const struct recipe *recipe, const struct col
     d->recipe = recipe;
     d->columns = columns;
     d->refused = calloc((size_t)columns->n + 1, sizeof *d->refused);
-    int rc = d->refused ? names_read(&d->last, header, err) : err_nomem(err);
+    int rc = d->refused ? header_read(d, header, err) : err_nomem(err);
     if (rc < 0) {
         drift_free(d);
         return -1;
@@ -196,6 +217,7 @@ void drift_free(struct drift *d)
     if (!d)
         return;
     names_clear(&d->last);
+    names_clear(&d->known);
     columns_clear(&d->add);
     arena_clear(&d->mem);
     free(d->findings);
@@ -427,7 +449,7 @@ void drift_added(const struct drift *d, struct buf *out)
 
 static bool is_news(const struct drift *d, struct str name)
 {
-    return !d->has_last || names_find(&d->last, name) < 0;
+    return !d->has_last || (names_find(&d->last, name) < 0 && names_find(&d->known, name) < 0);
 }
 
 /* A name that no column takes. */
@@ -567,18 +589,35 @@ static bool same_header(const struct drift *d, const struct format_names *names)
     return true;
 }
 
+/* What the header before had is known, also when the next one lacks it. */
+static int remember_known(struct drift *d, const struct names *now, struct err *err)
+{
+    for (int i = 0; i < d->last.n && d->known.n < KNOWN_MAX; i++) {
+        struct str name = d->last.v[i];
+        if (name.n && names_find(now, name) < 0 && names_find(&d->known, name) < 0 && names_add(&d->known, name, err) < 0)
+            return -1;
+    }
+    return names_sort(&d->known, err);
+}
+
 static int remember_header(struct drift *d, const struct format_names *names, struct err *err)
 {
     struct names now = { .ordered = true };
-    for (int i = 0; i < names->n; i++)
-        if (names_add(&now, names->v[i].name, err) < 0) {
-            names_clear(&now);
-            return -1;
-        }
+    int rc = 0;
+    for (int i = 0; i < names->n && rc == 0; i++)
+        rc = names_add(&now, names->v[i].name, err);
+    if (rc == 0 && (rc = names_sort(&now, err)) == 0 && d->last.ordered) {
+        d->known.ordered = true;
+        rc = remember_known(d, &now, err);
+    }
+    if (rc < 0) {
+        names_clear(&now);
+        return -1;
+    }
     names_clear(&d->last);
     d->last = now;
     d->has_last = d->checked = true;
-    return names_sort(&d->last, err);
+    return 0;
 }
 
 static int remember_key(struct names *n, struct str key, struct err *err)
@@ -589,8 +628,10 @@ static int remember_key(struct names *n, struct str key, struct err *err)
 /* JSON: what one member does not have the next one may have again, so that names are only added. */
 static int remember_keys(struct drift *d, const struct format_names *names, struct err *err)
 {
-    if (d->last.ordered)
+    if (d->last.ordered) {
         names_clear(&d->last);
+        names_clear(&d->known);
+    }
     for (int i = 0; i < names->n; i++)
         if (remember_key(&d->last, names->v[i].name, err) < 0)
             return -1;

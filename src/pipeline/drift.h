@@ -8,7 +8,7 @@
  *
  * What on_new_column and on_missing_column say is done is done whenever a member is so. A finding is noted when it is news: when the
  * header of the last job that was staged (or of the member before, in this one) was other, or there was none; and when the job fails
- * of it. Members without names (CSV without a header) have no drift but retyped.
+ * of it. A name that an earlier header had, though not the last one, is known, and not new again. Members without names (CSV without a header) have no drift but retyped.
  *
  * A part has one of these; it lives as long as the job's run and keeps nothing on disk.
  */

@@ -1,4 +1,4 @@
-/* Columns, drift, profiles and reports; see the header. Only job_added_put() writes. */
+/* Columns, drift, profiles and reports; see the header. Only job_added_put() and job_added_forget() write. */
 #include "queue/drift.h"
 
 #include <stdlib.h>
@@ -62,7 +62,44 @@ int job_added_put(struct queue *q, const char *recipe, const struct columns *col
     return queue_commit(q, QUEUE_NOW, err);
 }
 
+static int added_forget(struct queue *q, const char *recipe, const char *name, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_ADDED_FORGET);
+    db_bind(st, ":recipe", recipe);
+    db_bind(st, ":name", name);
+    int n = change_run(q, st, err);
+    if (n <= 0)
+        return n;
+    st = queue_stmt(q, SQL_HEADER_FORGET);
+    db_bind(st, ":recipe", recipe);
+    return db_run(st, err) < 0 ? -1 : 1;
+}
+
+int job_added_forget(struct queue *q, const char *recipe, const char *name, struct err *err)
+{
+    if (queue_begin(q, err) < 0)
+        return -1;
+    int rc = added_forget(q, recipe, name, err);
+    if (rc < 0) {
+        queue_rollback(q);
+        return err_in(err, "forget column '%s' of '%s'", name, recipe);
+    }
+    return queue_commit(q, QUEUE_NOW, err) < 0 ? -1 : rc;
+}
+
 /* ---- reading ---- */
+
+int job_added_list(struct queue *q, const char *recipe, int (*row)(void *arg, const struct added_row *r), void *arg, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_ADDED_LIST);
+    db_bind(st, ":recipe", recipe);
+    int rc, stop = 0;
+    while (!stop && (rc = db_step(st, err)) == 1)
+        stop = row(arg, &(struct added_row){ text_or_null(st, 0), text_or_null(st, 1), text_or_null(st, 2), sqlite3_column_int64(st, 3),
+                                             sqlite3_column_int64(st, 4) });
+    sqlite3_reset(st);
+    return stop ? 0 : rc;
+}
 
 struct drift_sink {
     int (*row)(void *arg, const struct drift_row *r);

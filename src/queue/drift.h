@@ -15,8 +15,14 @@ int job_added_get(struct queue *q, const char *recipe, char **columns, struct er
 /* Keep columns for this recipe that a job brought; one whose name is kept already stays as it is. On disk when it returns 0: staged
  * rows are to have no column that a later job does not know of. */
 int job_added_put(struct queue *q, const char *recipe, const struct columns *columns, int64_t job, struct err *err);
+/* A column that was added to the recipe, and with it what its headers were, so that it is news when it comes again: 1 forgotten, 0 there
+ * is none of that name (letters of either case), -1. */
+int job_added_forget(struct queue *q, const char *recipe, const char *name, struct err *err);
 
 /* ---- reading, one row at a time through a callback; a return other than 0 ends it ---- */
+struct added_row { const char *recipe, *name, *column; int64_t job, at; }; /* column: as columns= has it */
+/* recipe: NULL: all. */
+int job_added_list(struct queue *q, const char *recipe, int (*row)(void *arg, const struct added_row *r), void *arg, struct err *err);
 struct drift_row { int64_t job; const char *kind, *pipeline, *column, *member, *detail; };
 int job_drift(struct queue *q, int64_t id, int (*row)(void *arg, const struct drift_row *r), void *arg, struct err *err);
 struct profile_row { const char *pipeline, *document; };

@@ -497,6 +497,15 @@ SELECT group_concat(column, ', ') FROM (SELECT column FROM added WHERE recipe = 
 -- name: added_put
 INSERT INTO added (recipe, name, column, job, at) VALUES (:recipe, :name, :column, :job, :now) ON CONFLICT DO NOTHING;
 
+-- name: added_list
+SELECT recipe, name, column, job, at FROM added WHERE (:recipe IS NULL OR recipe = :recipe) ORDER BY recipe, number;
+
+-- name: added_forget
+DELETE FROM added WHERE recipe = :recipe AND name = :name;
+
+-- name: header_forget
+DELETE FROM header WHERE recipe = :recipe;
+
 -- name: drift_forget
 -- Those of an earlier attempt.
 DELETE FROM drift WHERE job = :job;

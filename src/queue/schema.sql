@@ -270,7 +270,8 @@ CREATE TABLE inferred (
     at          INTEGER NOT NULL
 ) WITHOUT ROWID;
 
--- What the columns of the newest job of a recipe were called that was staged: {"ordered":…,"names":[…]} (pipeline/drift.h).
+-- What the columns of the newest job of a recipe were called that was staged, and of those before: {"ordered":…,"names":[…],"known":[…]}
+-- (pipeline/drift.h).
 CREATE TABLE header (
     recipe TEXT PRIMARY KEY,
     names  TEXT NOT NULL,
