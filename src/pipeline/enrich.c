@@ -3,8 +3,9 @@
  *
  * A batch of rows has few or many distinct keys; each is asked for once. The step waits for the worker's answer, reads it by the
  * JSON paths of the columns and types it, so that a value from outside is checked like one from a file. A key is then known, missing, or
- * failed, and its rows get values, nulls, go to the rejects, or fail the job. No row is given on before all of its batch are known.
- * What is known stays for the batches behind it, in bounded memory.
+ * failed, and its rows get values, nulls, go to the rejects, or fail the job. Rows are given on in their order: all of the batch at
+ * once, but where the values of their answers are more than KNOWN_BYTES as many as are known by then, which are then forgotten.
+ * Else what is known stays for the batches behind it. Of the answers themselves there is never more than one question's in memory.
  *
  * Nothing is kept here. A job that is tried again asks again, and finds in the cache what was answered before.
  */
@@ -25,7 +26,7 @@
 
 enum {
     KNOWN_MAX = 1 << 15,    /* keys that are remembered, */
-    KNOWN_BYTES = 16 << 20, /* and bytes of them and of their answers */
+    KNOWN_BYTES = 16 << 20, /* and bytes of them and of their values; behind that nothing is asked for before they are forgotten */
     TABLE = 2 * KNOWN_MAX,  /* places of the hash table of keys */
     WHY_MAX = 300,
     SHOWN = 60,   /* bytes of a value in a message */
@@ -59,9 +60,7 @@ struct one {
     uint32_t nknown, new_from; /* those from new_from on came with the batch in hand */
     int32_t *table;            /* key by hash, from 1; 0: none */
     uint64_t secret[2];        /* of the hash, so that no file can be made whose keys all meet in one place */
-    struct buf *answers;       /* that values lie in */
-    uint32_t nanswers;
-    size_t bytes;              /* of items and answers */
+    size_t bytes;              /* in the arena */
 };
 
 struct enrich_step {
@@ -74,7 +73,8 @@ struct enrich_step {
     int32_t *of_row;      /* the key of each row, or NO_KEY */
     uint32_t *asked;      /* the keys of the question in hand, in its order */
     uint32_t nasked;
-    struct buf item, name, plain, verdicts, question;
+    struct buf item, name, plain, verdicts, question, answer;
+    struct arena scratch; /* of the answer being read */
     uint32_t nverdicts;
 };
 
@@ -110,8 +110,6 @@ static int one_open(struct one *o, const struct step_part *part, const struct co
 
 static void forget(struct one *o)
 {
-    while (o->nanswers)
-        buf_clear(&o->answers[--o->nanswers]);
     arena_reset(&o->arena);
     if (o->nknown)
         memset(o->table, 0, TABLE * sizeof *o->table);
@@ -121,8 +119,6 @@ static void forget(struct one *o)
 
 static void one_close(struct one *o)
 {
-    forget(o);
-    free(o->answers);
     free(o->known);
     free(o->table);
     free(o->inputs);
@@ -147,6 +143,8 @@ static void step_close(struct step *step)
     buf_clear(&s->plain);
     buf_clear(&s->verdicts);
     buf_clear(&s->question);
+    buf_clear(&s->answer);
+    arena_clear(&s->scratch);
     columns_clear(&s->columns);
     free(s);
 }
@@ -269,14 +267,20 @@ static int row_key(struct enrich_step *s, struct one *o, const struct value *row
     return *key < 0 ? err_nomem(err) : 0;
 }
 
-static int collect_keys(struct enrich_step *s, struct one *o, const struct rows *rows, struct err *err)
+static bool is_full(const struct one *o) { return o->bytes > KNOWN_BYTES; }
+
+/* Of the first rows, as many as there is room for: rows->n afterwards. */
+static int collect_keys(struct enrich_step *s, struct one *o, struct rows *rows, struct err *err)
 {
-    if (o->nknown + BATCH_ROWS > KNOWN_MAX || o->bytes > KNOWN_BYTES)
+    if (o->nknown + BATCH_ROWS > KNOWN_MAX || is_full(o))
         forget(o);
     o->new_from = o->nknown;
-    for (uint32_t i = 0; i < rows->n; i++)
+    for (uint32_t i = 0; i < rows->n; i++) {
         if (row_key(s, o, rows->values + (size_t)i * rows->cols, &s->of_row[i], err) < 0)
             return -1;
+        if (is_full(o))
+            rows->n = i + 1;
+    }
     return 0;
 }
 
@@ -338,27 +342,47 @@ static bool all_null(const struct batch *b)
     return true;
 }
 
-/* The body of an answer, which lives as long as its key. */
+/* The values of the row that was cast, for as long as the key lives. */
+static int keep_values(struct one *o, struct known *k, const struct value *values, struct err *err)
+{
+    size_t n = (size_t)o->batch.cols;
+    if (!(k->values = arena_alloc(&o->arena, n * sizeof *k->values)))
+        return err_nomem(err);
+    memcpy(k->values, values, n * sizeof *k->values);
+    o->bytes += n * sizeof *k->values;
+    for (size_t i = 0; i < n; i++) {
+        struct value *v = &k->values[i];
+        enum type type = o->config->columns.v[i].type;
+        if (v->null || (type != TYPE_TEXT && type != TYPE_JSON))
+            continue;
+        if (!(v->p = arena_dup(&o->arena, (struct str){ v->p, v->n })))
+            return err_nomem(err);
+        o->bytes += v->n;
+    }
+    k->state = KNOWN;
+    return 0;
+}
+
 static int read_body(struct enrich_step *s, struct one *o, uint32_t item, bool fresh, struct str body, struct err *err)
 {
     struct known *k = &o->known[s->asked[item]];
     struct json_refusal no;
     enum reject_reason why;
     int column;
-    int rc = json_row_scan(o->paths, body, false, o->batch.fields, &o->arena, &no);
+    arena_reset(&s->scratch);
+    int rc = json_row_scan(o->paths, body, false, o->batch.fields, &s->scratch, &no);
     if (rc < 0)
         return err_nomem(err);
     if (rc == 0)
         return wrong(s, o, item, fresh, no.reason, no.column, no.value, err);
     if (all_null(&o->batch))
         return missed(s, o, item, fresh);
-    if (!(k->values = arena_alloc(&o->arena, (size_t)o->batch.cols * sizeof *k->values)))
+    struct value *values = arena_alloc(&s->scratch, (size_t)o->batch.cols * sizeof *values);
+    if (!values)
         return err_nomem(err);
     o->batch.rows = 1;
-    if (cast_row(o->cast, &o->batch, k->values, &why, &column)) {
-        k->state = KNOWN;
-        return 0;
-    }
+    if (cast_row(o->cast, &o->batch, values, &why, &column))
+        return keep_values(o, k, values, err);
     const struct field *f = &o->batch.fields[column];
     return why == REJECT_NULL ? missed(s, o, item, fresh) : wrong(s, o, item, fresh, why, column, (struct str){ f->p, f->n }, err);
 }
@@ -383,19 +407,8 @@ static int read_item(struct enrich_step *s, struct one *o, struct unpacker *u, s
     }
 }
 
-/* A buffer for an answer. */
-static struct buf *answer_buf(struct one *o)
-{
-    struct buf *more = realloc(o->answers, ((size_t)o->nanswers + 1) * sizeof *more);
-    if (!more)
-        return NULL;
-    o->answers = more;
-    o->answers[o->nanswers] = (struct buf){ 0 };
-    return &o->answers[o->nanswers++];
-}
-
-/* Put all that is not known yet, as far as there is room, into the question. */
-static int question(struct enrich_step *s, const struct one *o, struct err *err)
+/* What is not known yet, `most` items of it and as far as there is room, into the question. */
+static int question(struct enrich_step *s, const struct one *o, uint32_t most, struct err *err)
 {
     buf_reset(&s->question);
     pack_u64(&s->question, s->nverdicts);
@@ -403,7 +416,7 @@ static int question(struct enrich_step *s, const struct one *o, struct err *err)
     buf_reset(&s->verdicts);
     s->nverdicts = s->nasked = 0;
     size_t bytes = 0;
-    for (uint32_t i = o->new_from; i < o->nknown && s->nasked < ENRICH_ITEMS_MAX && bytes < ENRICH_QUESTION_MAX; i++)
+    for (uint32_t i = o->new_from; i < o->nknown && s->nasked < most && bytes < ENRICH_QUESTION_MAX; i++)
         if (o->known[i].state == UNKNOWN) {
             s->asked[s->nasked++] = i;
             bytes += o->known[i].item.n;
@@ -418,16 +431,14 @@ static int question(struct enrich_step *s, const struct one *o, struct err *err)
 static int ask(struct enrich_step *s, struct one *o, struct err *err)
 {
     const struct asker *asker = s->step.part->asker;
-    struct buf *answer = answer_buf(o);
-    if (!answer)
-        return err_nomem(err);
+    struct buf *answer = &s->answer;
+    buf_renew(answer);
     if (!asker->ask)
         return err_set(err, ERR_INTERNAL, "nobody is here to ask");
     if (asker->ask(asker->arg, o->number, buf_str(&s->question), answer, err) < 0)
         return -1;
     if (!buf_reserve(answer, TAIL))
         return err_nomem(err);
-    o->bytes += answer->cap;
     struct unpacker u = { buf_str(answer), false };
     if (s->nasked && !u.rest.n)
         return err_set(err, ERR_INTERNAL, "the worker answered nothing");
@@ -437,18 +448,44 @@ static int ask(struct enrich_step *s, struct one *o, struct err *err)
     return 0;
 }
 
-/* Until all keys are known, or known not to be. */
-static int ask_all(struct enrich_step *s, struct one *o, struct err *err)
+/* Ask for so many at most, and tell the verdicts on what was answered before: 1; 0 there was nothing to ask or to tell; -1. */
+static int ask_some(struct enrich_step *s, struct one *o, uint32_t most, struct err *err)
 {
-    for (;;) {
-        if (question(s, o, err) < 0)
+    if (question(s, o, most, err) < 0)
+        return -1;
+    bool any = s->question.n > 2 * sizeof(uint64_t); /* more than two numbers of none */
+    return !any ? 0 : ask(s, o, err) < 0 ? -1 : 1;
+}
+
+/* So many rows from the first on have all that can be known of them. */
+static uint32_t known_rows(const struct enrich_step *s, const struct one *o, const struct rows *rows)
+{
+    uint32_t n = 0;
+    while (n < rows->n && (s->of_row[n] == NO_KEY || o->known[s->of_row[n]].state != UNKNOWN))
+        n++;
+    return n;
+}
+
+/* Until the keys of the first rows, rows->n afterwards, are known, or known not to be. */
+static int ask_all(struct enrich_step *s, struct one *o, struct rows *rows, struct err *err)
+{
+    int rc;
+    if (collect_keys(s, o, rows, err) < 0)
+        return -1;
+    while ((rc = ask_some(s, o, ENRICH_ITEMS_MAX, err)) == 1) {
+        if (!is_full(o))
+            continue;
+        if (ask_some(s, o, 0, err) < 0) /* the verdicts are about the items of this question */
             return -1;
-        bool told = s->question.n > 2 * sizeof(uint64_t); /* more than two numbers of none */
-        if (!told)
+        uint32_t n = known_rows(s, o, rows);
+        rows->n = n ? n : 1;
+        if (n)
             return 0;
-        if (ask(s, o, err) < 0)
+        forget(o); /* the first one is not among so many: it is asked for alone */
+        if (collect_keys(s, o, rows, err) < 0)
             return -1;
     }
+    return rc;
 }
 
 /* ---- rows ---- */
@@ -499,6 +536,25 @@ static int fill(struct enrich_step *s, const struct one *o, struct rows *rows, s
     return 0;
 }
 
+/* Rows through the i-th [enrich] and those behind it. */
+static int through(struct enrich_step *s, int i, struct rows *rows, struct err *err)
+{
+    if (i == s->n)
+        return rows->n ? step_give(&s->step, rows, err) : 0;
+    for (uint32_t from = 0, n; from < rows->n; from += n) {
+        struct rows some = { .n = rows->n - from,
+                             .cols = rows->cols,
+                             .values = rows->values + (size_t)from * rows->cols,
+                             .places = rows->places + from };
+        if (ask_all(s, &s->v[i], &some, err) < 0)
+            return -1;
+        n = some.n;
+        if (fill(s, &s->v[i], &some, err) < 0 || through(s, i + 1, &some, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 static int step_rows(struct step *step, struct rows *in, struct err *err)
 {
     struct enrich_step *s = (struct enrich_step *)step;
@@ -506,10 +562,7 @@ static int step_rows(struct step *step, struct rows *in, struct err *err)
     for (uint32_t i = 0; i < in->n; i++)
         memcpy(s->values + (size_t)i * rows.cols, in->values + (size_t)i * in->cols, in->cols * sizeof *in->values);
     memcpy(s->places, in->places, in->n * sizeof *s->places);
-    for (int i = 0; i < s->n; i++)
-        if (collect_keys(s, &s->v[i], &rows, err) < 0 || ask_all(s, &s->v[i], err) < 0 || fill(s, &s->v[i], &rows, err) < 0)
-            return -1;
-    return rows.n ? step_give(step, &rows, err) : 0;
+    return through(s, 0, &rows, err);
 }
 
 const struct step_kind step_enrich = { .name = "enrich", .wanted = wanted, .open = step_open, .rows = step_rows, .close = step_close };
