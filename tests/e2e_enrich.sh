@@ -291,8 +291,9 @@ drain
 is 'one that says so for an hour: the job waits' "$(state "$job"),$(field "$job" error_code)" 'ready,enrich-busy'
 next=$(submit p "$work/few.csv")
 drain
-is '... and another job does not ask at all' "$(field "$next" error_code),$(asked /closed/)" 'enrich-busy,1'
-like '... and says until when' "$(field "$next" error)" 'left alone until 20.*429'
+is '... and another job is not begun at all' "$(queue_sql "SELECT count(*) FROM attempt WHERE job = $next"),$(asked /closed/)" '0,1'
+like '... and explain says until when' "$(qetlctl explain "$next")" 'left alone until 20.*429; it goes on in'
+is '... status, too, for all of them' "$(qetlctl --json status | jq -c '[.enrich_held[] | [.enrich, .jobs]]')" '[["facts",2]]'
 sed 's|/queue.db$|/other.db|; s|/spool$|/other-spool|' "$site/qetl.ini" >"$site/other.ini"
 export QETL_CONFIG=$site/other.ini
 qetlctl init >/dev/null
@@ -301,6 +302,9 @@ drain
 is '... another queue of the same folder asks for itself' "$(asked /closed/)" 2
 export QETL_CONFIG=$site/qetl.ini
 is '... the place of its file is not held for that' "$(qetlctl --json status | jq '.remotes | length')" 0
+sed -i "s|^url = .*/closed/.*|url = $url/ok/opened/{k}|" "$site/qetl.ini"
+drain
+is '... another url is another server' "$(state "$job"),$(state "$next"),$(qetlctl --json status | jq '.enrich_held | length')" 'loaded,loaded,0'
 
 SLOTS=2 site_with '' <<INI
 url = $url/ok/quota/{k}
@@ -323,6 +327,24 @@ QETL_CLOCK_OFFSET_MS=25920000000 drain
 is '... and are loaded when it begins' "$(sql 'SELECT count(*), count(title) FROM p')" '8|8'
 is '... without asking again for what they had' "$(asked /ok/quota/)" 8
 
+SLOTS=2 site_with '' <<INI
+url = $url/ok/many/{k}
+$facts
+quota = 2/300d
+INI
+for i in $(seq 60); do printf 'id,k\n%d,m%d\n' "$i" "$i" >"$work/m$i.csv"; done
+for i in $(seq 60); do printf '{"pipeline":"p","objects":["%s"]}\n' "$work/m$i.csv"; done | qetlctl submit - >/dev/null
+drain
+left=$(queue_sql "SELECT count(*) FROM job WHERE state = 'ready'")
+is 'many jobs wait for a quota' "$left" 58
+written=$(queue_sql 'SELECT (SELECT count(*) FROM attempt) + (SELECT count(*) FROM error)')
+ok "... those that met with it, and those of the same claim, wrote that down ($written)" test "$written" -le 60
+drain
+is '... the others wrote nothing, and are not begun' "$(queue_sql 'SELECT (SELECT count(*) FROM attempt) + (SELECT count(*) FROM error)'),$(asked /ok/many/)" "$written,2"
+sed -i 's|^quota = .*|quota = 100/300d|' "$site/qetl.ini"
+drain
+is '... and go on when the ini allows more' "$(sql 'SELECT count(*), count(title) FROM p')" '60|60'
+
 site_with 'attempts = 1' <<INI
 url = $url/down/quota/{k}
 $facts
@@ -333,6 +355,59 @@ INI
 submit p "$work/eight.csv" >/dev/null
 drain
 is 'what was not sent does not count' "$(sqlite3 "$site/queue.db-enrich" 'SELECT quota_used FROM place'),$(asked /down/quota/)" '1,1'
+
+# ---- a server that is down ----
+site_with '' <<INI
+url = $url/outage/{k}
+$facts
+connections = 1
+retries = 20
+INI
+keys 30 30 >"$work/thirty.csv"
+job=$(submit p "$work/thirty.csv")
+ok 'a server that fails ten times in a row' drain
+is '... is asked again, within the attempt' "$(state "$job"),$(field "$job" attempts),$(asked /outage/)" 'loaded,1,41'
+gaps=$(awk '$3 ~ "^/outage/" { n++; if (n == 11) a = $1 - last; if (n == 12) b = $1 - last; last = $1 } END { print (a >= 950 && b >= 1950), a, b }' "$log")
+like "... after a second, then after two" "$gaps" '^1 '
+
+site_with 'attempts = 2' <<INI
+url = $url/sick/{k}
+$facts
+connections = 1
+retries = 0
+INI
+job=$(submit p "$work/few.csv")
+drain
+sqlite3 "$site/queue.db-enrich" 'UPDATE place SET failures = 14, held_until = 0' # it was so for long
+sed -i 's/^retries = .*/retries = 3/' "$site/qetl.ini"
+job=$(submit p "$work/few.csv")
+drain
+is 'one that is down for long: the job waits, which costs no attempt' "$(state "$job"),$(field "$job" error_code),$(field "$job" attempts)" 'ready,enrich-down,0'
+requests=$(asked /sick/)
+next=$(submit p "$work/few.csv")
+drain
+is '... and another one is not begun' "$(queue_sql "SELECT count(*) FROM attempt WHERE job = $next"),$(asked /sick/)" "0,$requests"
+like '... explain says why' "$(qetlctl explain "$next")" 'the server failed 15 times in a row and is left alone until 20.*500; it goes on in'
+QETL_CLOCK_OFFSET_MS=40000 drain
+is '... later one request is sent, and nobody follows' "$(state "$job"),$(asked /sick/)" "ready,$((requests + 1))"
+python3 -c "import urllib.request as u; u.urlopen('$url/heal')"
+QETL_CLOCK_OFFSET_MS=1000000 drain
+is '... all go on when it is back' "$(state "$job"),$(state "$next")" loaded,loaded
+
+site_with 'max_rejects = 10' <<INI
+url = $url/down/null/{k}
+$facts
+retries = 0
+on_error = null
+INI
+submit p "$work/few.csv" >/dev/null
+drain
+sqlite3 "$site/queue.db-enrich" 'UPDATE place SET failures = 14, held_until = 0'
+before=$(asked /down/null/)
+submit p "$work/thirty.csv" >/dev/null
+ok 'a server that is down, and rows may do without' drain
+is '... which all of them do' "$(sql 'SELECT count(*), count(title) FROM p')" '36|0'
+ok "... without asking for each ($(($(asked /down/null/) - before)))" test "$(($(asked /down/null/) - before))" -lt 20
 
 site_with '' <<INI
 url = $url/ok/interval/{k}

@@ -141,6 +141,7 @@ prints emit emit events -e '{"id":1,"at":"2024-01-01"}'
 echo '{"id":2,"at":"2024-01-02"}' >"$work/two.jsonl"
 qetlctl run events "$work/two.jsonl" >>"$work/said"
 prints show show "$(qetlctl --json jobs --pipeline events | jq '.jobs[0].id')"
+sqlite3 "$site/queue.db" "INSERT INTO enriched VALUES ('p', 'geo', ''); INSERT INTO enrich_hold VALUES ('geo', 0, 9999999999999, 'its quota')"
 prints status status
 qetlctl run wider "$work/alike.csv" >>"$work/said"
 prints columns columns

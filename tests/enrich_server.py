@@ -12,8 +12,10 @@ enrich_server.py FILE   listens on 127.0.0.1, writes its port into FILE; a line 
   secret    only with the header X-Key: s3cr3t-head and ?key=s3cr3t-url, else 403
   moved     301 to /ok/KEY
   login     only with user u and password s3cr3t-pass and the header X-More: 1, else 401
+  sick      500 until /heal was asked for     outage   500 to the first 11 requests
 POST /echo   the name is the text at `q` in the body, length the number at `n`
 /mend        sets `mended`
+/heal        ends sick
 """
 import base64
 import http.server
@@ -24,7 +26,7 @@ import threading
 import time
 from urllib.parse import parse_qs, unquote, urlsplit
 
-lock, under_way, seen, mended, recent, total = threading.Lock(), 0, set(), [], [], 0
+lock, under_way, seen, mended, healed, recent, total, outage = threading.Lock(), 0, set(), [], [], [], 0, 0
 
 
 class H(http.server.BaseHTTPRequestHandler):
@@ -65,10 +67,12 @@ class H(http.server.BaseHTTPRequestHandler):
             return self.send(200, {"name": asked["q"], "length": asked["n"]})
         if how == "mend":
             mended.append(1)
+        if how == "heal":
+            healed.append(1)
         with lock:
             first = self.path not in seen
             seen.add(self.path)
-        if how == "down" or (how == "flaky" and first):
+        if how == "down" or (how == "flaky" and first) or (how == "sick" and not healed) or (how == "outage" and self.is_out()):
             return self.send(500, {})
         if how == "none":
             return self.send(404, {})
@@ -91,6 +95,12 @@ class H(http.server.BaseHTTPRequestHandler):
         if how in ("html", "half", "type", "long") and not mended:
             return self.wrong(how)
         return self.send(200, {"name": "name of " + key, "length": len(key), "at": {"n": total}})
+
+    def is_out(self):
+        global outage
+        with lock:
+            outage += 1
+            return outage <= 11
 
     def too_many(self):
         with lock:

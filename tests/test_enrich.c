@@ -4,8 +4,10 @@
 #include "cut_input.h"
 
 #include <poll.h>
+#include <sys/mman.h>
 
 #include "base/pack.h"
+#include "base/sys.h"
 #include "io/answers.h"
 #include "io/config.h"
 #include "io/template.h"
@@ -312,20 +314,108 @@ TEST(asking, a_clock_that_is_set_back_stops_nobody)
     answers_close(cache);
 }
 
+static const struct ask_limits plain = { .server = 7, .probe_ms = 11000, .wait_ms = 30000 };
+
+/* A request fails then: for how long nobody asks. */
+static int64_t fails(const struct ask_limits *limits, bool busy, int64_t retry_after_ms, int64_t now)
+{
+    const struct ask_failure f = { busy, retry_after_ms, busy ? "the server answered 429" : "the server answered 500" };
+    int64_t until;
+    CHECK_OK(answers_failed(cache, "place", limits, &f, now, &until, &err), err);
+    return until ? until - now : 0;
+}
+
+static void well(int64_t now) { CHECK_OK(answers_well(cache, "place", now, &err), err); }
+
 TEST(asking, a_server_that_asked_for_it_is_left_alone_by_all)
 {
-    const struct ask_limits none = { 0 };
     cache_open();
-    CHECK_EQ(take(&none, 5, NOW).n, 5);
-    CHECK_OK(answers_hold(cache, "place", NOW + 1000, "the server answered 429", &err), err);
-    CHECK_OK(answers_hold(cache, "place", NOW + 500, "shorter", &err), err);
-    struct ask_grant g = take(&none, 5, NOW + 999);
-    CHECK_EQ(g.gate, ASK_HELD);
-    CHECK_EQ(g.at, NOW + 1000);
+    CHECK_EQ(take(&plain, 5, NOW).n, 5);
+    CHECK_EQ(fails(&plain, true, 60000, NOW), 60000);
+    CHECK_EQ(fails(&plain, true, 500, NOW + 10), 59990); /* another one that was under way */
+    struct ask_grant g = take(&plain, 5, NOW + 59999);
+    CHECK_EQ(g.gate, ASK_BUSY);
+    CHECK_EQ(g.n, 0);
+    CHECK_EQ(g.at, NOW + 60000);
     CHECK_STR(g.why, "the server answered 429");
-    CHECK_EQ(take(&none, 5, NOW + 1000).gate, ASK_OPEN);
-    CHECK_OK(answers_take(cache, "another", &none, 5, NOW, &g, &err), err);
+    well(NOW + 1000); /* an answer to one that was under way opens nothing */
+    CHECK_EQ(take(&plain, 5, NOW + 2000).gate, ASK_BUSY);
+    CHECK_EQ(take(&plain, 5, NOW + 60000).gate, ASK_OPEN);
+    CHECK_OK(answers_take(cache, "another", &plain, 5, NOW, &g, &err), err);
     CHECK_EQ(g.gate, ASK_OPEN);
+    answers_close(cache);
+}
+
+TEST(asking, a_server_that_fails_is_left_alone_for_longer_each_time)
+{
+    static const int64_t holds[] = { 1000, 2000, 4000, 8000, 16000, 32000, 64000, 128000, 256000, 512000, 600000, 600000 };
+    int64_t now = NOW;
+    cache_open();
+    for (int i = 0; i < ASK_FAILURES - 1; i++)
+        CHECK_EQ(fails(&plain, false, 0, now), 0);
+    CHECK_EQ(take(&plain, 5, now).n, 5);
+    for (size_t i = 0; i < COUNT_OF(holds); i++) {
+        CHECK_EQ(fails(&plain, false, 0, now), holds[i]);
+        CHECK_EQ(take(&plain, 5, now + holds[i] - 1).gate, ASK_DOWN);
+        now += holds[i];
+        CHECK_EQ(take(&plain, 5, now).n, 1);
+    }
+    well(now);
+    CHECK_EQ(take(&plain, 5, now).n, 5);
+    CHECK_EQ(fails(&plain, false, 0, now), 0);
+    answers_close(cache);
+}
+
+TEST(asking, failures_with_an_answer_between_are_not_in_a_row)
+{
+    cache_open();
+    for (int i = 0; i < 3 * ASK_FAILURES; i++) {
+        CHECK_EQ(fails(&plain, false, 0, NOW), 0);
+        if (i % 3 == 0)
+            well(NOW);
+    }
+    answers_close(cache);
+}
+
+TEST(asking, one_request_goes_first_and_one_that_never_ends_stops_nobody)
+{
+    const struct ask_limits both = { .server = 7, .probe_ms = 11000, .wait_ms = 30000, .interval_ms = 100, .quota = 100, .quota_ms = DAY };
+    const struct ask_limits *const limits[] = { &plain, &both };
+    for (size_t i = 0; i < COUNT_OF(limits); i++) {
+        cache_open();
+        CHECK_EQ(fails(limits[i], true, 0, NOW), 1000);
+        CHECK_EQ(take(limits[i], 5, NOW + 1000).n, 1);
+        struct ask_grant g = take(limits[i], 5, NOW + 1001);
+        CHECK_EQ(g.gate, ASK_PROBED);
+        CHECK_EQ(g.n, 0);
+        CHECK_EQ(g.at, NOW + 12000);
+        CHECK_EQ(take(limits[i], 5, NOW + 12000).n, 1);
+        well(NOW + 12500);
+        CHECK_EQ(take(limits[i], 5, NOW + 12500).n, 5);
+        answers_close(cache);
+    }
+}
+
+TEST(asking, a_clock_that_is_set_back_holds_nobody_for_a_year)
+{
+    const int64_t year = 366LL * DAY, later = NOW + 2 * year;
+    cache_open();
+    CHECK_EQ(fails(&plain, true, DAY, later), DAY);
+    CHECK_EQ(take(&plain, 5, later - year).n, 1);
+    CHECK_EQ(fails(&plain, true, 0, later - year), 2000); /* by that clock */
+    CHECK_EQ(take(&plain, 5, later - year + 1999).gate, ASK_BUSY);
+    CHECK_EQ(take(&plain, 5, later - year + 2000).n, 1);
+    CHECK_EQ(take(&plain, 5, later - 2 * year).n, 1); /* while a probe is said to be under way */
+    answers_close(cache);
+}
+
+TEST(asking, what_one_server_said_holds_for_no_other)
+{
+    const struct ask_limits other = { .server = 8, .probe_ms = 11000, .wait_ms = 30000 };
+    cache_open();
+    CHECK_EQ(fails(&plain, true, DAY, NOW), DAY);
+    CHECK_EQ(take(&other, 5, NOW).n, 5);
+    CHECK_EQ(fails(&other, false, 0, NOW), 0);
     answers_close(cache);
 }
 
@@ -481,6 +571,60 @@ TEST(step, asks_for_none_for_ever)
     CHECK_EQ(counts.staged, 1);
 }
 
+/* Eight answers at a time, from the first or the last on, each with a megabyte in it. */
+static uint64_t staged_then; /* rows that were through when the last question came */
+static struct pipeline_run *running;
+static bool backwards;
+static void great(struct worker *w, uint64_t items, struct buf *out)
+{
+    static char body[1 << 20];
+    (void)w;
+    staged_then = pipeline_counts(running)->staged;
+    memset(body, 'x', sizeof body - 1);
+    memcpy(body, "{\"name\": \"", 10);
+    memcpy(body + sizeof body - 3, "\"}", 2);
+    for (uint64_t i = 0; i < 8 && i < items; i++)
+        say(out, backwards ? items - 1 - i : i, KIND_BODY, true, body);
+}
+
+static int memory_file(void *arg, int number, const char *ext, struct err *e)
+{
+    (void)arg, (void)number, (void)ext, (void)e;
+    return memfd_create("output", MFD_CLOEXEC);
+}
+
+TEST(step, gives_rows_on_before_the_values_of_all_are_more_than_it_may_hold)
+{
+    static const struct stage stage = { memory_file, NULL, 1 << 20 };
+    for (int back = 0; back < 2; back++) {
+        struct output outputs[PIPELINE_PARTS_MAX + 1] = { 0 };
+        struct config *c;
+        AUTO(buf_clear) struct buf rows = { 0 };
+        int n = 0;
+        FILE *f = fopen(test_file("great.ini"), "w");
+        fputs("[target w]\nurl = sqlite:w.db\n[enrich e]\nurl = http://h/{k}\ncolumns = name:text\nanswer = 2M\n"
+              "[pipeline p]\ncolumns = id:integer!, k:text\nenrich = e\ntable = w.t\n", f);
+        fclose(f);
+        CHECK_OK(config_load(&c, test_file("great.ini"), NULL, &err), err);
+        buf_adds(&rows, "id,k\n");
+        for (int i = 0; i < 60; i++)
+            buf_addf(&rows, "%d,k%d\n", i, i);
+        backwards = back;
+        desk = (struct worker){ .answer = great };
+        CHECK_OK(pipeline_start(&running, c, &c->pipelines[0], "u", NULL, NULL, &stage, &err), err);
+        pipeline_asks(running, (struct asker){ .ask = desk_ask });
+        struct cut_input in = cut_of(buf_str(&rows), 0);
+        CHECK_OK(pipeline_object(running, &in.in, "file:///a.csv", &err), err);
+        CHECK_OK(pipeline_finish(running, outputs, &n, &err), err);
+        CHECK_EQ(pipeline_counts(running)->staged, 60);
+        CHECK(staged_then >= 36); /* at most a question's more than 16 MiB are held */
+        for (int i = 0; i < n; i++)
+            output_clear(&outputs[i]);
+        pipeline_end(running);
+        config_free(c);
+    }
+}
+
 static void all_null(struct worker *w, uint64_t items, struct buf *out)
 {
     (void)w;
@@ -571,6 +715,67 @@ static int asked(struct enrich *e, int verdict, const char *key)
     CHECK_EQ(answer[0], 0);
     close(fd);
     return (int)answer[1];
+}
+
+/* A worker whose clock runs: 1 the one item is answered, or -1. */
+static int asked_in_time(struct enrich *e, const char *key)
+{
+    AUTO(buf_clear) struct buf q = { 0 };
+    uint64_t answer[2] = { 0 }, bytes;
+    int fd, rc;
+    pack_u64(&q, 0);
+    pack_u64(&q, 1);
+    pack_u64(&q, false);
+    pack_bytes(&q, key, strlen(key));
+    CHECK_OK(enrich_ask(e, 0, buf_str(&q), &err), err);
+    struct pollfd p = { .fd = enrich_fd(e), .events = POLLIN };
+    while ((rc = enrich_tick(e, &fd, &bytes, &err)) == 0) {
+        CHECK(poll(&p, 1, 20) >= 0);
+        sys_clock_advance(250);
+    }
+    if (rc < 0)
+        return -1;
+    CHECK_EQ(pread(fd, answer, sizeof answer, 0), sizeof answer);
+    close(fd);
+    return (int)answer[1];
+}
+
+TEST(worker, leaves_a_server_that_is_down_alone_and_says_so_to_the_queue)
+{
+    struct config *c;
+    struct job_hold hold;
+    struct enrich *e = worker_open(&c, "down.ini", "url = http://127.0.0.1:1/{k}\nretries = 100\n");
+    CHECK_EQ(asked_in_time(e, "a"), -1);
+    CHECK_EQ(err.code, ERR_ENRICH_DOWN);
+    CHECK_HAS(err.msg, "the server failed 15 times in a row and is left alone until ");
+    CHECK(enrich_held(e, &hold));
+    CHECK_STR(hold.name, "e");
+    CHECK(hold.until > sys_now_ms() + 25000 && hold.until <= sys_now_ms() + 32000);
+    CHECK(!enrich_held(e, &hold)); /* told once */
+    CHECK_EQ(asked_in_time(e, "b"), -1);
+    CHECK_HAS(err.msg, "failed 15 times"); /* it was not asked again */
+    CHECK(enrich_held(e, &hold));
+    sys_clock_advance(32000);
+    CHECK_EQ(asked_in_time(e, "b"), -1);
+    CHECK_HAS(err.msg, "failed 16 times");
+    enrich_close(e);
+    config_free(c);
+}
+
+TEST(worker, does_without_one_that_is_down_where_rows_may)
+{
+    struct config *c;
+    struct job_hold hold;
+    struct enrich *e = worker_open(&c, "without.ini", "url = http://127.0.0.1:1/{k}\nretries = 100\non_error = null\n");
+    CHECK_EQ(asked_in_time(e, "a"), KIND_FAILED);
+    CHECK_EQ(asked_in_time(e, "b"), KIND_FAILED);
+    enrich_close(e);
+    e = NULL;
+    CHECK_OK(enrich_open(&e, c, &err), err); /* another worker */
+    CHECK_EQ(asked_in_time(e, "c"), KIND_FAILED);
+    CHECK(!enrich_held(e, &hold));
+    enrich_close(e);
+    config_free(c);
 }
 
 static const char nobody_there[] = "url = http://127.0.0.1:1/{k}\nretries = 0\non_error = null\n";

@@ -281,6 +281,141 @@ TEST(gate, a_job_without_a_remote_holds_nobody)
     stop();
 }
 
+/* ---- what pipelines ask ---- */
+
+static void asks_by(uint64_t rule)
+{
+    const struct enriched v[] = { { "a", "geo", rule }, { "b", "geo", rule }, { "b", "names", 5 } };
+    CHECK_OK(job_enriched_set(q, v, 3, &err), err);
+}
+
+/* The end of a job that met with what holds geo for so long; 0: it met with nothing, and comes to nothing. */
+static void meets(struct lease *l, int64_t ms)
+{
+    struct finish f = { .lease = l, .outcome = ms ? OUT_WAITS : OUT_FAILED, .stage = "enrich", .backoff_ms = 3600000 };
+    err_set(&f.err, ms ? ERR_ENRICH_QUOTA : ERR_FETCH, "it is so");
+    if (ms)
+        f.hold = (struct job_hold){ "geo", "[enrich geo]: its quota is used up", sys_now_ms() + ms };
+    CHECK_OK(job_finish_claim(q, &f, 1, worker, LEASE, CRASHES, NULL, 0, &err), err);
+    job_lease_clear(l);
+}
+
+static int64_t count_of(const char *sql)
+{
+    int64_t n;
+    CHECK_OK(db_int(queue_db(q), sql, &n, &err), err);
+    return n;
+}
+
+static int64_t held_jobs;
+static int tell_hold(void *arg, const struct enrich_hold_row *r)
+{
+    (void)arg;
+    CHECK_STR(r->enrich, "geo");
+    CHECK_HAS(r->why, "quota");
+    held_jobs = r->jobs;
+    return 0;
+}
+
+TEST(gate, jobs_that_ask_what_may_not_be_asked_are_not_begun_and_write_nothing)
+{
+    struct lease l[8];
+    struct job_left left;
+    start();
+    asks_by(1);
+    int64_t first = submit("a", NULL, 0);
+    submit_many("a", "r", 1000);
+    int64_t last = submit("b", NULL, 0);
+    CHECK_EQ(claim(l, 1), 1);
+    CHECK_EQ(l[0].id, first);
+    meets(&l[0], 60000);
+    CHECK_EQ(count_of("SELECT attempts FROM job WHERE id = 1"), 0); /* it was none */
+    int64_t written = count_of("SELECT (SELECT count(*) FROM attempt) + (SELECT count(*) FROM error)");
+    CHECK_EQ(written, 2);
+    int64_t free_one = submit("c", NULL, 0);
+    CHECK_EQ(claim(l, 8), 1);
+    CHECK_EQ(l[0].id, free_one);
+    job_lease_clear(&l[0]);
+    explains(last, "[enrich geo]: its quota is used up; it goes on in ");
+    CHECK_EQ(opens_in_s(), 60);
+    CHECK_OK(job_enrich_holds(q, tell_hold, NULL, &err), err);
+    CHECK_EQ(held_jobs, 1002);
+    CHECK_OK(job_left(q, sys_now_ms() + 1000, &left, &err), err);
+    CHECK_EQ(left.later, 1002);
+    CHECK_EQ(count_of("SELECT (SELECT count(*) FROM attempt) + (SELECT count(*) FROM error)"), written);
+    stop();
+}
+
+TEST(gate, one_goes_first_behind_a_hold_and_the_others_when_it_is_staged)
+{
+    struct lease l[8];
+    start();
+    asks_by(1);
+    submit_many("a", NULL, 2);
+    submit_many("b", "r", 3);
+    CHECK_EQ(claim(l, 1), 1);
+    meets(&l[0], 60000);
+    sys_clock_advance(60000);
+    CHECK_EQ(claim(l, 8), 1);
+    CHECK(l[0].probes);
+    CHECK_EQ(claim(l + 1, 7), 0);
+    meets(&l[0], 120000); /* it is still so */
+    CHECK_EQ(opens_in_s(), 120);
+    sys_clock_advance(120000);
+    CHECK_EQ(claim(l, 8), 1);
+    meets(&l[0], 0); /* which says nothing */
+    CHECK_EQ(claim(l, 8), 1);
+    CHECK(l[0].probes);
+    stage(&l[0]);
+    CHECK_EQ(claim(l, 8), 3);
+    CHECK(!l[0].probes);
+    for (int i = 0; i < 3; i++)
+        job_lease_clear(&l[i]);
+    CHECK_EQ(count_of("SELECT count(*) FROM enrich_hold"), 0);
+    stop();
+}
+
+TEST(gate, one_that_goes_first_and_never_ends_holds_the_others_for_a_while)
+{
+    struct lease l[8];
+    start();
+    asks_by(1);
+    submit_many("a", NULL, 3);
+    CHECK_EQ(claim(l, 1), 1);
+    meets(&l[0], 1000);
+    sys_clock_advance(1000);
+    CHECK_EQ(claim(l, 8), 1);
+    CHECK_EQ(opens_in_s(), 10);
+    sys_clock_advance(10000);
+    CHECK_EQ(claim(l + 1, 7), 1);
+    job_lease_clear(&l[0]);
+    job_lease_clear(&l[1]);
+    stop();
+}
+
+TEST(gate, a_clock_that_is_set_back_or_another_ini_ends_a_hold)
+{
+    struct lease l[8];
+    start();
+    asks_by(1);
+    submit_many("a", NULL, 3);
+    CHECK_EQ(claim(l, 1), 1);
+    meets(&l[0], 86400000);
+    CHECK_EQ(claim(l, 1), 0);
+    asks_by(1); /* a worker that starts */
+    CHECK_EQ(claim(l, 1), 0);
+    sys_clock_advance(-INT64_C(31536000000));
+    CHECK_EQ(claim(l, 1), 1);
+    meets(&l[0], 86400000);
+    CHECK_EQ(claim(l, 1), 0);
+    asks_by(2);
+    CHECK_EQ(claim(l, 8), 3);
+    for (int i = 0; i < 3; i++)
+        job_lease_clear(&l[i]);
+    sys_clock_advance(INT64_C(31536000000));
+    stop();
+}
+
 /* ---- the spool ---- */
 
 enum { MB = 1 << 20 };

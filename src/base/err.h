@@ -73,6 +73,7 @@ enum err_code {
     /* enrichment */
     ERR_ENRICH,
     ERR_ENRICH_BUSY,
+    ERR_ENRICH_DOWN,
     ERR_ENRICH_QUOTA,
     ERR_ENRICH_REFUSED,
     ERR_ENRICH_ANSWER,

@@ -327,6 +327,20 @@ static int remote_cells(void *arg, const struct remote_row *r)
     return 0;
 }
 
+static const struct table_col held_cols[] = {
+    { "enrich", "ENRICH HELD", CELL_TEXT }, { "until", "UNTIL", CELL_TIME }, { "jobs", "JOBS WAITING", CELL_NUMBER }, { "message", "WHY", CELL_TEXT },
+};
+
+static int held_cells(void *arg, const struct enrich_hold_row *r)
+{
+    struct table *t = arg;
+    table_text(t, r->enrich);
+    table_int(t, r->until);
+    table_int(t, r->jobs);
+    table_text(t, r->why);
+    return 0;
+}
+
 static const struct table_col watermark_cols[] = {
     { "pipeline", "EVENTS OF", CELL_TEXT },
     { "watermark", "WATERMARK", CELL_TIME },
@@ -384,18 +398,19 @@ static int whole_status(struct ctl *c)
     double per_s;
     int64_t waiting;
     struct spool_row spool;
-    struct table pipelines, away, remotes, scans, watermarks;
+    struct table pipelines, away, remotes, held, scans, watermarks;
     int alive[3] = { 0 };
     table_init(&pipelines, c->json, status_cols, COUNT_OF(status_cols));
     table_init(&away, c->json, away_cols, COUNT_OF(away_cols));
     table_init(&remotes, c->json, remote_cols, COUNT_OF(remote_cols));
+    table_init(&held, c->json, held_cols, COUNT_OF(held_cols));
     table_init(&watermarks, c->json, watermark_cols, COUNT_OF(watermark_cols));
     struct status_of of = { .table = &pipelines };
     if (job_status(c->queue, status_cells, &of, &c->err) < 0 || job_pace(c->queue, &per_s, &c->err) < 0 || event_rows(c->queue, watermark_cells, &watermarks, &c->err) < 0 ||
         registry_list(c->queue, false, count_alive, alive, &c->err) < 0 ||
         registry_targets_away(c->queue, away_cells, &away, &c->err) < 0 ||
         job_remotes(c->queue, remote_cells, &remotes, &c->err) < 0 || job_spool(c->queue, &spool, &c->err) < 0 ||
-        ctl_scans(c, &scans, &waiting) < 0)
+        job_enrich_holds(c->queue, held_cells, &held, &c->err) < 0 || ctl_scans(c, &scans, &waiting) < 0)
         return -1;
     if (!c->json) {
         table_print(&pipelines, "pipelines", "no jobs yet");
@@ -407,6 +422,10 @@ static int whole_status(struct ctl *c)
         if (remotes.rows) {
             puts("");
             table_print(&remotes, "remotes", "");
+        }
+        if (held.rows) {
+            puts("");
+            table_print(&held, "enrich_held", "");
         }
         if (watermarks.rows) {
             puts("");
@@ -436,6 +455,8 @@ static int whole_status(struct ctl *c)
     table_json(&away, &doc);
     buf_adds(&doc, ",\"remotes\":");
     table_json(&remotes, &doc);
+    buf_adds(&doc, ",\"enrich_held\":");
+    table_json(&held, &doc);
     buf_adds(&doc, ",\"scans\":");
     table_json(&scans, &doc);
     buf_adds(&doc, ",\"watermarks\":");

@@ -15,6 +15,8 @@ enum {
     CHECKPOINT_FRAMES = 1000, /* pages in the WAL before it is copied back */
     EVICT_MAX = 1000,         /* rows that one transaction takes out, beside as many as it puts in */
     AHEAD_MS = 1000,          /* requests with an interval between them are given for so long at once */
+    HOLD_FIRST_MS = 1000,     /* a server that fails is left alone for so long, then twice as long each time, up to */
+    HOLD_LAST_MS = 600000,
 };
 
 /* What a row counts for: its body, and about as much as stands beside it. */
@@ -28,8 +30,13 @@ static const char schema[] =
     "    next_at INTEGER NOT NULL DEFAULT 0,\n"    /* interval=: the next request starts then */
     "    quota_from INTEGER NOT NULL DEFAULT 0,\n" /* the period that quota_used is of */
     "    quota_used INTEGER NOT NULL DEFAULT 0,\n"
-    "    held_until INTEGER NOT NULL DEFAULT 0,\n" /* the server asked to be left alone */
-    "    held_why TEXT NOT NULL DEFAULT ''\n"
+    "    held_until INTEGER NOT NULL DEFAULT 0,\n" /* nobody asks before */
+    "    held_why TEXT NOT NULL DEFAULT '',\n"
+    "    server INTEGER NOT NULL DEFAULT 0,\n"      /* that these are about */
+    "    failures INTEGER NOT NULL DEFAULT 0,\n"    /* in a row */
+    "    held_at INTEGER NOT NULL DEFAULT 0,\n"     /* when held_until was fixed */
+    "    held_busy INTEGER NOT NULL DEFAULT 0,\n"   /* the server asked for it */
+    "    probe_until INTEGER NOT NULL DEFAULT 0\n"  /* behind held_until: one request is under way, until then at most */
     ") WITHOUT ROWID;\n"
     "CREATE TABLE answer (\n"
     "    id INTEGER PRIMARY KEY,\n" /* grows: the least is the oldest */
@@ -46,7 +53,7 @@ static const char schema[] =
     "    UPDATE place SET rows = rows - 1, bytes = bytes - " BYTES_OF("OLD") " WHERE name = OLD.place;\n"
     "END;\n";
 
-enum sql { BEGIN, LOOK, COMMIT, ROLLBACK, GET, PLACE_MAKE, FORGET, PUT, OLDEST, DROP, PLACE_READ, TAKE, GIVE_BACK, HOLD, SQLS };
+enum sql { BEGIN, LOOK, COMMIT, ROLLBACK, GET, PLACE_MAKE, FORGET, PUT, OLDEST, DROP, PLACE_READ, TAKE, GIVE_BACK, FAILED, WELL, SQLS };
 static const char *const statements[SQLS] = {
     [BEGIN] = "BEGIN IMMEDIATE",
     [LOOK] = "BEGIN",
@@ -61,10 +68,14 @@ static const char *const statements[SQLS] = {
                "WHERE a.id = (SELECT min(id) FROM answer WHERE place = :place) "
                "AND (a.expires <= :now OR p.rows > :rows OR p.bytes > :bytes)",
     [DROP] = "DELETE FROM answer WHERE id = :id",
-    [PLACE_READ] = "SELECT next_at, quota_from, quota_used, held_until, held_why FROM place WHERE name = :place",
-    [TAKE] = "UPDATE place SET next_at = :next_at, quota_from = :from, quota_used = :used WHERE name = :place",
+    [PLACE_READ] = "SELECT next_at, quota_from, quota_used, failures, held_at, held_until, held_busy, probe_until, server, held_why "
+                   "FROM place WHERE name = :place",
+    [TAKE] = "UPDATE place SET next_at = :next_at, quota_from = :from, quota_used = :used, probe_until = :probe WHERE name = :place",
     [GIVE_BACK] = "UPDATE place SET quota_used = max(0, quota_used - :n) WHERE name = :place AND quota_from = :from",
-    [HOLD] = "UPDATE place SET held_until = :until, held_why = :why WHERE name = :place AND held_until < :until",
+    [FAILED] = "UPDATE place SET server = :server, failures = :failures, held_at = :now, held_until = :until, held_busy = :busy, "
+               "held_why = :why, probe_until = 0 WHERE name = :place",
+    [WELL] = "UPDATE place SET failures = 0, held_until = 0, probe_until = 0 "
+             "WHERE name = :place AND failures > 0 AND (held_until <= :now OR held_at > :now)",
 };
 
 struct answers {
@@ -274,16 +285,18 @@ int answers_put(struct answers *a, const char *place, const struct answer_limits
 
 /* ---- what may be asked ---- */
 
-/* What the place's row allows: *out, and what its row is to be afterwards. */
+/* A place's row. */
 struct place {
     int64_t next_at, quota_from, quota_used;
+    int64_t failures, held_at, held_until, probe_until;
+    bool busy;
 };
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t greatest(int64_t a, int64_t b) { return a > b ? a : b; }
 
-/* 1 it is known, 0 it is not (all is open), -1. */
-static int place_read(struct answers *a, const char *place, struct place *p, int64_t now, struct ask_grant *out, struct err *err)
+/* Of a place that is not known all is open. why: of ASK_WHY bytes, or NULL. */
+static int place_read(struct answers *a, const char *place, const struct ask_limits *limits, struct place *p, char *why, struct err *err)
 {
     sqlite3_stmt *st = stmt(a, PLACE_READ);
     db_bind(st, ":place", place);
@@ -291,14 +304,38 @@ static int place_read(struct answers *a, const char *place, struct place *p, int
     *p = (struct place){ 0 };
     if (rc != 1)
         return rc;
-    *p = (struct place){ sqlite3_column_int64(st, 0), sqlite3_column_int64(st, 1), sqlite3_column_int64(st, 2) };
-    int64_t held_until = sqlite3_column_int64(st, 3);
-    if (held_until > now) {
-        *out = (struct ask_grant){ .gate = ASK_HELD, .at = held_until };
-        snprintf(out->why, sizeof out->why, "%s", db_text(st, 4));
+    *p = (struct place){ .next_at = sqlite3_column_int64(st, 0), .quota_from = sqlite3_column_int64(st, 1), .quota_used = sqlite3_column_int64(st, 2) };
+    if (sqlite3_column_int64(st, 8) == limits->server) {
+        p->failures = sqlite3_column_int64(st, 3);
+        p->held_at = sqlite3_column_int64(st, 4);
+        p->held_until = sqlite3_column_int64(st, 5);
+        p->busy = sqlite3_column_int(st, 6);
+        p->probe_until = sqlite3_column_int64(st, 7);
+        if (why)
+            snprintf(why, ASK_WHY, "%s", db_text(st, 9));
     }
     sqlite3_reset(st);
-    return 1;
+    return 0;
+}
+
+static bool is_held(const struct place *p, int64_t now) { return p->held_until > now && p->held_at <= now; }
+
+/* The hold is over, and it is not known yet whether the server is well. */
+static bool is_unsure(const struct place *p, int64_t now) { return p->failures >= ASK_FAILURES && !is_held(p, now); }
+
+/* What the server's failures say: *out. */
+static void judge(const struct place *p, const struct ask_limits *limits, int64_t now, struct ask_grant *out)
+{
+    out->failures = p->failures;
+    if (is_held(p, now)) {
+        out->gate = p->busy ? ASK_BUSY : ASK_DOWN;
+        out->at = p->held_until;
+    } else if (is_unsure(p, now) && p->probe_until > now && p->probe_until <= now + limits->wait_ms + limits->probe_ms) {
+        out->gate = ASK_PROBED;
+        out->at = p->probe_until;
+    }
+    if (out->gate != ASK_OPEN)
+        out->n = 0;
 }
 
 static void grant(struct place *p, const struct ask_limits *limits, int64_t want, int64_t now, struct ask_grant *out)
@@ -313,7 +350,8 @@ static void grant(struct place *p, const struct ask_limits *limits, int64_t want
         p->quota_from = from;
         out->n = least(out->n, limits->quota - p->quota_used);
         if (out->n <= 0) {
-            *out = (struct ask_grant){ .gate = ASK_QUOTA, .at = from + limits->quota_ms };
+            out->gate = ASK_QUOTA;
+            out->at = from + limits->quota_ms;
             return;
         }
         p->quota_used += out->n;
@@ -321,7 +359,8 @@ static void grant(struct place *p, const struct ask_limits *limits, int64_t want
     if (limits->interval_ms) {
         out->at = p->next_at > farthest ? now : greatest(p->next_at, now);
         if (out->at - now > limits->wait_ms) {
-            *out = (struct ask_grant){ .gate = ASK_INTERVAL, .at = out->at };
+            out->gate = ASK_INTERVAL;
+            out->n = 0;
             return;
         }
         p->next_at = out->at + limits->interval_ms * out->n;
@@ -334,10 +373,11 @@ static int take_locked(struct answers *a, const char *place, const struct ask_li
     struct place p;
     sqlite3_stmt *st = stmt(a, PLACE_MAKE);
     db_bind(st, ":place", place);
-    if (db_run(st, err) < 0 || place_read(a, place, &p, now, out, err) < 0)
+    if (db_run(st, err) < 0 || place_read(a, place, limits, &p, out->why, err) < 0)
         return -1;
+    judge(&p, limits, now, out);
     if (out->gate == ASK_OPEN)
-        grant(&p, limits, want, now, out);
+        grant(&p, limits, is_unsure(&p, now) ? 1 : want, now, out);
     if (out->gate != ASK_OPEN)
         return 0;
     st = stmt(a, TAKE);
@@ -345,6 +385,7 @@ static int take_locked(struct answers *a, const char *place, const struct ask_li
     db_bind(st, ":next_at", p.next_at);
     db_bind(st, ":from", p.quota_from);
     db_bind(st, ":used", p.quota_used);
+    db_bind(st, ":probe", is_unsure(&p, now) ? out->at + limits->probe_ms : 0);
     return db_run(st, err);
 }
 
@@ -353,8 +394,13 @@ int answers_take(struct answers *a, const char *place, const struct ask_limits *
 {
     struct place p;
     *out = (struct ask_grant){ .n = want, .at = now };
-    if (!limits->interval_ms && !limits->quota)
-        return place_read(a, place, &p, now, out, err) < 0 ? err_in(err, "the cache '%s'", a->path) : 0;
+    if (!limits->interval_ms && !limits->quota) {
+        if (place_read(a, place, limits, &p, out->why, err) < 0)
+            return err_in(err, "the cache '%s'", a->path);
+        judge(&p, limits, now, out);
+        if (out->gate != ASK_OPEN || !is_unsure(&p, now))
+            return 0;
+    }
     if (begin(a, err) < 0)
         return -1;
     return end(a, take_locked(a, place, limits, want, now, out, err), err);
@@ -373,15 +419,57 @@ int answers_give_back(struct answers *a, const char *place, const struct ask_lim
     return end(a, db_run(st, err), err);
 }
 
-int answers_hold(struct answers *a, const char *place, int64_t until, const char *why, struct err *err)
+/* ---- servers that fail ---- */
+
+/* For how long it is left alone; 0: not yet. */
+static int64_t hold_ms(const struct ask_failure *f, int64_t failures)
+{
+    int64_t ms = failures < ASK_FAILURES ? 0 : HOLD_FIRST_MS;
+    for (int64_t i = ASK_FAILURES; i < failures && ms < HOLD_LAST_MS; i++)
+        ms *= 2;
+    return greatest(least(ms, HOLD_LAST_MS), f->retry_after_ms);
+}
+
+/* One of those that were under way when it began to be left alone says nothing new. */
+static int failed_locked(struct answers *a, const char *place, const struct ask_limits *limits, const struct ask_failure *f, int64_t now,
+                         int64_t *until, struct err *err)
+{
+    struct place p;
+    sqlite3_stmt *st = stmt(a, PLACE_MAKE);
+    db_bind(st, ":place", place);
+    if (db_run(st, err) < 0 || place_read(a, place, limits, &p, NULL, err) < 0)
+        return -1;
+    if (is_held(&p, now)) {
+        *until = p.held_until;
+        return 0;
+    }
+    int64_t failures = greatest(p.failures + 1, f->busy ? ASK_FAILURES : 0), ms = hold_ms(f, failures);
+    *until = ms ? now + ms : 0;
+    st = stmt(a, FAILED);
+    db_bind(st, ":place", place);
+    db_bind(st, ":server", limits->server);
+    db_bind(st, ":failures", failures);
+    db_bind(st, ":now", now);
+    db_bind(st, ":until", *until);
+    db_bind(st, ":busy", f->busy);
+    db_bind(st, ":why", f->why);
+    return db_run(st, err);
+}
+
+int answers_failed(struct answers *a, const char *place, const struct ask_limits *limits, const struct ask_failure *f, int64_t now,
+                   int64_t *until, struct err *err)
 {
     if (begin(a, err) < 0)
         return -1;
-    sqlite3_stmt *make = stmt(a, PLACE_MAKE), *st = stmt(a, HOLD);
-    db_bind(make, ":place", place);
+    return end(a, failed_locked(a, place, limits, f, now, until, err), err);
+}
+
+int answers_well(struct answers *a, const char *place, int64_t now, struct err *err)
+{
+    if (begin(a, err) < 0)
+        return -1;
+    sqlite3_stmt *st = stmt(a, WELL);
     db_bind(st, ":place", place);
-    db_bind(st, ":until", until);
-    db_bind(st, ":why", why);
-    int rc = db_run(make, err);
-    return end(a, rc < 0 ? rc : db_run(st, err), err);
+    db_bind(st, ":now", now);
+    return end(a, db_run(st, err), err);
 }

@@ -6,6 +6,10 @@
  * read from it. Each place keeps as many rows and bytes as its limits say; the oldest answers go first. Requests are counted before they are
  * sent, so that a quota is never passed; a process that dies has taken what it did not send.
  *
+ * A server that fails ASK_FAILURES times in a row, or says that it is busy, is left alone by all: for a second at first, or as long
+ * as it asks for, then twice as long each time, up to ten minutes. After that one request is let through, and the others when it was answered.
+ * Nobody is held by a time that was fixed by a clock that is ahead of now: it was set back since.
+ *
  * Writers queue at a lock of their own beside the file (<path>-lock, flock), then BEGIN IMMEDIATE; checkpoints run inside of it alone, for
  * the reason that stands in queue/queue.h. If power fails the newest answers are gone, and the newest requests are not counted. The
  * file may be removed while nobody uses it: then the cache is empty.
@@ -54,17 +58,27 @@ int answers_put(struct answers *a, const char *place, const struct answer_limits
 /* ---- what may be asked, by all together ---- */
 
 struct ask_limits {
+    int64_t server;                     /* whom the place asks: what was learned of another one does not count */
+    int64_t probe_ms;                   /* a request that is let through alone is over after so long, or its process is dead */
     int64_t interval_ms;                /* from the start of a request to that of the next; 0: none */
     int64_t quota, quota_ms;            /* so many requests in each period, which begin at multiples of it since 1970 UTC; 0: any number */
     int64_t wait_ms;                    /* with interval_ms: how long the first request may have to wait */
 };
-enum ask_gate { ASK_OPEN, ASK_HELD, ASK_QUOTA, ASK_INTERVAL /* it would have to wait for longer */ };
-enum { ASK_WHY = 300 };
+enum ask_gate {
+    ASK_OPEN,
+    ASK_BUSY,     /* the server asked to be left alone */
+    ASK_DOWN,     /* it failed too often */
+    ASK_PROBED,   /* so it did, or asked, and one request is under way now */
+    ASK_QUOTA,
+    ASK_INTERVAL, /* it would have to wait for longer */
+};
+enum { ASK_WHY = 300, ASK_FAILURES = 10 };
 struct ask_grant {
     enum ask_gate gate;
     int64_t n;       /* requests that may be sent, the first at `at`, each later one an interval after the one before */
     int64_t at;      /* ASK_OPEN: ms since 1970; else: when to ask again */
-    char why[ASK_WHY]; /* ASK_HELD: what the server said */
+    int64_t failures; /* of the server in a row, so far: an answer is to be told by answers_well() */
+    char why[ASK_WHY]; /* ASK_BUSY, ASK_DOWN, ASK_PROBED: the last of them */
 };
 /* Up to `want` requests, and with an interval no more than are for a second; they count from now on. A clock that is set back makes nobody wait
  * for longer than wait_ms, a second and an interval. */
@@ -72,7 +86,16 @@ int answers_take(struct answers *a, const char *place, const struct ask_limits *
                  struct err *err);
 /* So many of those were not sent. */
 int answers_give_back(struct answers *a, const char *place, const struct ask_limits *limits, int64_t n, int64_t now, struct err *err);
-/* The server asked to be left alone until then: that goes for all. */
-int answers_hold(struct answers *a, const char *place, int64_t until, const char *why, struct err *err);
+/* A request failed, and may not have for its own sake; `why`: in words. */
+struct ask_failure {
+    bool busy;              /* the server asked to be left alone, */
+    int64_t retry_after_ms; /* for so long; 0: it did not say */
+    const char *why;
+};
+/* *until: nobody asks before (ms since 1970); 0: it was not one too many. */
+int answers_failed(struct answers *a, const char *place, const struct ask_limits *limits, const struct ask_failure *f, int64_t now,
+                   int64_t *until, struct err *err);
+/* The server answered, whatever it was: its failures are over, unless it is to be left alone still. */
+int answers_well(struct answers *a, const char *place, int64_t now, struct err *err);
 
 #endif

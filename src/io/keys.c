@@ -225,7 +225,7 @@ static const struct key keys[] = {
     { AT_ENRICH, "cache", KEY_SIZE, IN(enrich_config, cache_bytes), "256M", 0, TIB, NULL, 0,
       "bytes of answers in the cache; the oldest go first" },
     { AT_ENRICH, "answer", KEY_SIZE, IN(enrich_config, answer_bytes), "64K", 1 * KIB, 4 * MIB, NULL, 0,
-      "a longer answer is an error" },
+      "a longer answer is an error; no more requests are under way than answers of this size fit into 32M" },
     { AT_LOOKUP, "file", KEY_PATH, IN(lookup, file), NULL, 0, 0, NULL, NEEDED,
       "the file, which each job reads anew; it may be compressed" },
     { AT_LOOKUP, "columns", KEY_COLUMNS, IN(lookup, recipe.columns_text), NULL, 0, 0, NULL, LINES | NEEDED,

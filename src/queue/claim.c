@@ -117,7 +117,9 @@ static int take_all(struct claim *c, struct run *r, int from, struct err *err)
 {
     for (int i = from; i < c->n; i++) {
         int64_t n = r->interval ? requests(&c->leases[i]) : 1;
-        if (take(c, r, &c->leases[i], err) < 0 || (r->interval && ask(c, r, n, err) < 0))
+        c->leases[i].probes = r->enrich_until != 0;
+        if (take(c, r, &c->leases[i], err) < 0 || (r->interval && ask(c, r, n, err) < 0) ||
+            (r->enrich_until && run_probes(c->q, &c->runs, r, c->now, err) < 0))
             return -1;
         runs_took(&c->runs, r, n, c->now);
     }

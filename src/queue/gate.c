@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/json.h"
 #include "io/db.h"
 #include "queue/change.h"
 
@@ -12,6 +13,7 @@ enum {
     PASS_STRIDE = 1 << 20,
     PASS_LAG = 8 * PASS_STRIDE, /* who was away gets so much more than its share when it is back */
     NEED_UNKNOWN = 64 << 20,    /* bytes of the spool for a job of a pipeline that had none yet */
+    PROBE_MS = 10000,           /* for so long the others wait for a job that tries */
 };
 
 void runs_clear(struct runs *runs)
@@ -27,7 +29,19 @@ void runs_clear(struct runs *runs)
 /* Does a listing have one of the connections? */
 static bool is_listed(int64_t until) { return until && until > sys_now_ms(); }
 
-static int run_add(struct runs *runs, sqlite3_stmt *st, struct err *err)
+/* Until when what its pipeline asks is held; 0: it is not. */
+static int read_hold(struct queue *q, struct run *r, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_ENRICH_HOLD_OF);
+    db_bind(st, ":pipeline", (const char *)r->pipeline);
+    db_bind(st, ":now", sys_now_ms());
+    int rc = db_step(st, err);
+    r->enrich_until = rc == 1 ? sqlite3_column_int64(st, 1) : 0;
+    sqlite3_reset(st);
+    return rc < 0 ? -1 : 0;
+}
+
+static int run_add(struct queue *q, struct runs *runs, sqlite3_stmt *st, struct err *err)
 {
     if (runs->n == runs->cap) {
         int cap = runs->cap ? runs->cap * 2 : 4;
@@ -55,7 +69,9 @@ static int run_add(struct runs *runs, sqlite3_stmt *st, struct err *err)
         r->need = NEED_UNKNOWN;
     bool ok = column_dup(st, 0, &r->pipeline) && column_dup(st, 1, &r->remote);
     runs->n++;
-    return ok ? 0 : err_nomem(err);
+    if (!ok)
+        return err_nomem(err);
+    return sqlite3_column_int(st, 14) ? read_hold(q, r, err) : 0;
 }
 
 static int spool_taken(struct queue *q, int64_t *bytes, struct err *err)
@@ -78,7 +94,7 @@ int runs_read(struct queue *q, struct runs *runs, struct err *err)
         db_bind(st, ":pipeline", pipeline);
         db_bind(st, ":remote", remote);
         int rc = db_step(st, err);
-        if (rc == 1 && run_add(runs, st, err) < 0)
+        if (rc == 1 && run_add(q, runs, st, err) < 0)
             rc = -1;
         sqlite3_reset(st);
         if (rc <= 0)
@@ -96,6 +112,10 @@ enum gate gate_of(const struct runs *runs, const struct run *r, int64_t now, int
     if (r->held_until > now) {
         *opens = r->held_until;
         return GATE_HELD;
+    }
+    if (r->enrich_until > now) {
+        *opens = r->enrich_until;
+        return GATE_ENRICH;
     }
     if (r->connections && r->busy >= r->connections)
         return GATE_CONNECTIONS;
@@ -163,7 +183,7 @@ struct run *runs_choose(struct runs *runs, int64_t now, int64_t *most)
     if (!best)
         return NULL;
     best->pass = turn(best, latest);
-    *most = open > 1 || best->connections || best->interval || runs->spool.quota ? 1 : INT64_MAX;
+    *most = open > 1 || best->connections || best->interval || best->enrich_until || runs->spool.quota ? 1 : INT64_MAX;
     return best;
 }
 
@@ -183,6 +203,31 @@ void runs_took(struct runs *runs, struct run *r, int64_t requests, int64_t now)
             other->next_at = next_at;
         }
     }
+}
+
+int run_probes(struct queue *q, struct runs *runs, const struct run *r, int64_t now, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_ENRICH_PROBE);
+    db_bind(st, ":pipeline", (const char *)r->pipeline);
+    db_bind(st, ":now", now);
+    db_bind(st, ":until", now + PROBE_MS);
+    if (db_run(st, err) < 0)
+        return -1;
+    for (int i = 0; i < runs->n; i++) /* others may ask the same */
+        if (runs->v[i].enrich_until)
+            runs->v[i].enrich_until = now + PROBE_MS;
+    return 0;
+}
+
+int run_probed(struct queue *q, const char *pipeline, bool staged, const char *still, int64_t now, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, staged ? SQL_ENRICH_PROBED : SQL_ENRICH_UNPROBED);
+    db_bind(st, ":pipeline", pipeline);
+    if (!staged) {
+        db_bind(st, ":now", now);
+        db_bind(st, ":but", still);
+    }
+    return db_run(st, err);
 }
 
 int runs_write(struct queue *q, const struct runs *runs, struct err *err)
@@ -386,6 +431,64 @@ int job_limits_set(struct queue *q, const struct remote_limits *remotes, int nre
     if (limits_write(q, &l, err) < 0) {
         queue_rollback(q);
         return err_in(err, "limits of remotes and pipelines");
+    }
+    if (queue_commit(q, QUEUE_LATER, err) < 0)
+        return -1;
+    queue_ring(q, BELL_READY, INT_MAX);
+    return 0;
+}
+
+/* ---- what pipelines ask ---- */
+
+static int enriched_is(struct queue *q, const char *list, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_ENRICHED_SAME);
+    db_bind(st, ":list", list);
+    int rc = db_step(st, err);
+    int same = rc == 1 ? sqlite3_column_int(st, 0) : -1;
+    sqlite3_reset(st);
+    return same;
+}
+
+static int enriched_write(struct queue *q, const char *list, struct err *err)
+{
+    sqlite3_stmt *hold = queue_stmt(q, SQL_ENRICH_HOLD_VOID), *put = queue_stmt(q, SQL_ENRICHED_PUT);
+    db_bind(hold, ":list", list);
+    db_bind(put, ":list", list);
+    return db_run(hold, err) < 0 || db_run(queue_stmt(q, SQL_ENRICHED_FORGET), err) < 0 ? -1 : db_run(put, err);
+}
+
+static void enriched_print(const struct enriched *v, int n, struct buf *out)
+{
+    struct json_out o;
+    char rule[24];
+    json_start(&o, out);
+    json_array(&o);
+    for (int i = 0; i < n; i++) {
+        snprintf(rule, sizeof rule, "%016llx", (unsigned long long)v[i].rule);
+        json_array(&o);
+        json_text(&o, str_of(v[i].pipeline));
+        json_text(&o, str_of(v[i].enrich));
+        json_text(&o, str_of(rule));
+        json_array_end(&o);
+    }
+    json_array_end(&o);
+}
+
+int job_enriched_set(struct queue *q, const struct enriched *v, int n, struct err *err)
+{
+    AUTO(buf_clear) struct buf list = { 0 };
+    enriched_print(v, n, &list);
+    if (list.failed)
+        return err_nomem(err);
+    int same = enriched_is(q, list.p, err);
+    if (same)
+        return same < 0 ? -1 : 0;
+    if (queue_begin(q, err) < 0)
+        return -1;
+    if (enriched_write(q, list.p, err) < 0) {
+        queue_rollback(q);
+        return err_in(err, "what pipelines ask");
     }
     if (queue_commit(q, QUEUE_LATER, err) < 0)
         return -1;

@@ -3,7 +3,8 @@
  * each pipeline and remote; a gate closes or opens for a whole run, and one function decides, for
  * the claim as for whoever asks why a job waits:
  *
- *   its pipeline is paused; a server asked to be left alone (Retry-After); its remote has as many
+ *   its pipeline is paused; a server asked to be left alone (Retry-After); an [enrich] of its pipeline
+ *   may not be asked (its quota or interval, a server that is busy or down); its remote has as many
  *   jobs as it may have at a time (connections=); its remote was asked just now (interval=); the
  *   spool has no room for what its pipeline's jobs take ([limits] spool); its file system is nearly
  *   full (spool_free).
@@ -14,6 +15,9 @@
  * PASS_STRIDE / weight), so that a million jobs of one pipeline do not starve the others; then the
  * oldest job.
  *
+ * Behind what an [enrich] is held by one job goes first, alone: the others follow when it is staged, or one of them
+ * after PROBE_MS.
+ *
  * If power fails a pass or a place in the interval is forgotten: a turn too many.
  */
 #ifndef QETL_QUEUE_GATE_H
@@ -21,7 +25,7 @@
 
 #include "queue/job.h"
 
-enum gate { GATE_OPEN, GATE_PAUSED, GATE_HELD, GATE_CONNECTIONS, GATE_INTERVAL, GATE_SPOOL, GATE_DISK };
+enum gate { GATE_OPEN, GATE_PAUSED, GATE_HELD, GATE_ENRICH, GATE_CONNECTIONS, GATE_INTERVAL, GATE_SPOOL, GATE_DISK };
 
 /* The ready jobs of a pipeline at a remote. */
 struct run {
@@ -31,6 +35,7 @@ struct run {
     int64_t need;                      /* bytes of the spool that a job of it may take */
     int64_t connections, busy;         /* most and current jobs of its remote; 0: any number */
     int64_t interval, next_at, held_until; /* of its remote */
+    int64_t enrich_until;              /* of what its pipeline asks; in the past: nobody tried since; 0: nothing is held */
     bool paused;
     bool empty; /* all its jobs are taken */
     bool taken; /* jobs of its pipeline were */
@@ -53,6 +58,10 @@ enum gate gate_of(const struct runs *runs, const struct run *r, int64_t now, int
 struct run *runs_choose(struct runs *runs, int64_t now, int64_t *most);
 /* A job of the run was claimed that makes so many requests; what that changes for the other runs. */
 void runs_took(struct runs *runs, struct run *r, int64_t requests, int64_t now);
+/* A job of the run was claimed alone, to try whether what held its [enrich] is over. */
+int run_probes(struct queue *q, struct runs *runs, const struct run *r, int64_t now, struct err *err);
+/* The job ended: what held is over (it was staged), or `still` holds (a name, or NULL) and the rest is to be tried by another one. */
+int run_probed(struct queue *q, const char *pipeline, bool staged, const char *still, int64_t now, struct err *err);
 /* Write what the claims changed: the passes, where pipelines compete. */
 int runs_write(struct queue *q, const struct runs *runs, struct err *err);
 

@@ -144,6 +144,7 @@ int job_submit(struct queue *q, const struct job_new *n, int64_t *id, char uid[S
 struct settled {
     struct work_count count;
     int staged, ready, ended;
+    bool opened; /* a gate of others */
     int64_t now;
 };
 
@@ -401,7 +402,7 @@ static int attempt_failed(struct queue *q, const struct change *c, bool crashed,
 /* The server asked to be left alone for a while. */
 static int hold_remote(struct queue *q, const struct finish *f, const struct settled *s, struct err *err)
 {
-    if (f->err.retry_after_ms <= 0 || f->err.code == ERR_ENRICH_BUSY) /* which is another server's word */
+    if (f->err.retry_after_ms <= 0 || f->hold.name) /* which is another server's word */
         return 0;
     sqlite3_stmt *st = queue_stmt(q, SQL_REMOTE_HOLD);
     db_bind(st, ":job", f->lease->id);
@@ -461,8 +462,7 @@ static int finish_unstaged(struct queue *q, struct finish *f, int64_t crashes_ma
     if (f->outcome != OUT_FAILED)
         return change_attempt(q, &c, "work", "handed-back", f->signal, f->peak_rss, err) < 0
                    ? -1
-                   : back_to_ready(q, &c, c.attempts - 1,
-                                   f->outcome == OUT_WAITS ? f->err.retry_after_ms : f->held_by_twin ? f->backoff_ms : 0, s, err);
+                   : back_to_ready(q, &c, c.attempts - 1, f->held_by_twin ? f->backoff_ms : 0, s, err);
     bool crashed = f->err.code == ERR_READER_CRASHED;
     c.crashes += crashed;
     s->count.processed++;
@@ -487,6 +487,24 @@ static int hold_of(struct queue *q, const struct lease *l, struct err *err)
     return rc < 0 ? -1 : hold;
 }
 
+/* What the job met with holds all that ask the same; and what it went first for is known now. */
+static int finish_hold(struct queue *q, const struct finish *f, struct settled *s, struct err *err)
+{
+    if (f->hold.name) {
+        sqlite3_stmt *st = queue_stmt(q, SQL_ENRICH_HOLD_PUT);
+        db_bind(st, ":enrich", f->hold.name);
+        db_bind(st, ":now", s->now);
+        db_bind(st, ":until", f->hold.until);
+        db_bind(st, ":why", f->hold.why);
+        if (db_run(st, err) < 0)
+            return -1;
+    }
+    if (!f->lease->probes)
+        return 0;
+    s->opened = true;
+    return run_probed(q, f->lease->pipeline, f->outcome == OUT_STAGED, f->hold.name, s->now, err);
+}
+
 static int finish_one(struct queue *q, struct finish *f, int64_t crashes_max, struct settled *s,
                       struct err *err)
 {
@@ -497,6 +515,8 @@ static int finish_one(struct queue *q, struct finish *f, int64_t crashes_max, st
         f->outcome = OUT_HANDED_BACK;
     int rc = holds < 0 ? -1 : f->outcome == OUT_STAGED ? finish_staged(q, f, s, err)
                                       : finish_unstaged(q, f, crashes_max, s, err);
+    if (rc == 0 && !f->lost)
+        rc = finish_hold(q, f, s, err);
     int hold = rc == 0 && f->lost ? hold_of(q, f->lease, err) : HOLD_OURS;
     f->cancelled = hold == HOLD_CANCELLED;
     return rc < 0 || hold < 0 ? err_in(err, "finish job %s", f->lease->uid) : 0;
@@ -530,8 +550,8 @@ static void ring_settled(struct queue *q, const struct settled *s)
 {
     if (s->staged)
         queue_ring(q, BELL_STAGED, INT_MAX);
-    if (s->ready)
-        queue_ring(q, BELL_READY, s->ready);
+    if (s->ready || s->opened)
+        queue_ring(q, BELL_READY, s->opened ? INT_MAX : s->ready);
     if (s->ended)
         queue_ring(q, BELL_DONE, INT_MAX);
 }

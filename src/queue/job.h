@@ -55,12 +55,18 @@ struct lease {
     int64_t until;
     char *pipeline, *objects, *params; /* owned: job_lease_clear */
     int64_t crashes, attempts_max;
+    bool probes; /* it goes first, behind what held an [enrich] of its pipeline */
 };
 void job_lease_clear(struct lease *l);
 
 /* The outcome of an attempt, for job_finish_claim(). */
-/* OUT_WAITS: it goes back for err.retry_after_ms, which counts as no attempt, and err, in the error log, says why. */
+/* OUT_WAITS: it goes back until what `hold` says is over, which counts as no attempt, and err, in the error log, says why. */
 enum outcome { OUT_STAGED, OUT_FAILED, OUT_HANDED_BACK, OUT_WAITS };
+/* No job that asks the [enrich] of that name is to begin before `until` (ms since 1970). */
+struct job_hold {
+    const char *name, *why;
+    int64_t until;
+};
 struct finish {
     struct lease *lease;
     enum outcome outcome;
@@ -70,6 +76,7 @@ struct finish {
     struct err err;               /* failed */
     const char *stage;            /* "fetch", "program", "unpack", "read", "stage": for the error log; failed */
     const char *detail;           /* the same: what a program wrote to standard error, or NULL */
+    struct job_hold hold;         /* failed, waits: what it met with; name NULL: nothing */
     const struct job_event *event; /* staged, of a pipeline with event_time; else NULL */
     int64_t backoff_ms;           /* failed, transient: pause before the next try */
     int64_t whole_wait_ms;        /* failed, truncated, and of a scan: the object may not be whole yet. The job waits until so long after it
@@ -249,6 +256,11 @@ struct remote_limits { const char *name; int64_t connections, interval_ms; };
 struct pipeline_weight { const char *name; int64_t weight; };
 int job_limits_set(struct queue *q, const struct remote_limits *remotes, int nremotes, const struct pipeline_weight *weights, int nweights,
                    struct err *err);
+/* Which [enrich] the pipelines ask by the ini, each pair once; a hold of one whose rule is another now is void. */
+struct enriched { const char *pipeline, *enrich; uint64_t rule; };
+int job_enriched_set(struct queue *q, const struct enriched *v, int n, struct err *err);
+struct enrich_hold_row { const char *enrich, *why; int64_t until, jobs; }; /* jobs: that are due and wait for it */
+int job_enrich_holds(struct queue *q, int (*row)(void *arg, const struct enrich_hold_row *r), void *arg, struct err *err);
 struct remote_row { const char *name, *held_why; int64_t connections, held_until, running; };
 int job_remotes(struct queue *q, int (*row)(void *arg, const struct remote_row *r), void *arg, struct err *err);
 struct status_row { const char *pipeline; bool paused; int64_t count[JOB_STATES], waiting, oldest_ready, rows_loaded; };

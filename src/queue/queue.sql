@@ -96,7 +96,8 @@ SELECT j.pipeline, j.remote, j.priority, j.seq, p.paused, coalesce(p.weight, 1),
        r.connections, r.interval, r.next_at, r.held_until,
        CASE WHEN r.connections > 0 THEN
            (SELECT count(*) FROM job AS busy INDEXED BY job_running WHERE busy.state = 'running' AND busy.remote = j.remote) END,
-       r.listing
+       r.listing,
+       (SELECT 1 FROM enriched AS e JOIN enrich_hold AS h ON h.enrich = e.enrich WHERE e.pipeline = j.pipeline)
 FROM job AS j LEFT JOIN pipeline AS p ON p.name = j.pipeline LEFT JOIN remote AS r ON r.name = j.remote
 WHERE j.id = coalesce(
     -- (not as one comparison of rows: SQLite would walk over all jobs of the run before)
@@ -139,6 +140,51 @@ UPDATE remote SET next_at = max(next_at, :now) + interval * :requests WHERE name
 INSERT INTO remote (name, held_until, held_why) SELECT remote, :until, :why FROM job WHERE id = :job AND remote <> ''
 ON CONFLICT (name) DO UPDATE SET held_until = excluded.held_until, held_why = excluded.held_why
     WHERE excluded.held_until > held_until;
+
+-- name: enrich_hold_put
+INSERT INTO enrich_hold (enrich, at, until, why) VALUES (:enrich, :now, :until, :why)
+ON CONFLICT (enrich) DO UPDATE SET at = excluded.at, until = excluded.until, why = excluded.why;
+
+-- name: enrich_probe
+-- A job of that pipeline tries whether its holds that are over are: the others wait for it, until then at most.
+UPDATE enrich_hold SET at = :now, until = :until
+WHERE until <= :now AND enrich IN (SELECT enrich FROM enriched WHERE pipeline = :pipeline);
+
+-- name: enrich_probed
+-- It was staged.
+DELETE FROM enrich_hold WHERE enrich IN (SELECT enrich FROM enriched WHERE pipeline = :pipeline);
+
+-- name: enrich_unprobed
+-- It came to nothing that says so: another one tries.
+UPDATE enrich_hold SET until = :now WHERE enrich IN (SELECT enrich FROM enriched WHERE pipeline = :pipeline) AND enrich IS NOT :but;
+
+-- name: enrich_hold_of
+-- The hold of a pipeline that ends last.
+SELECT h.why, h.until FROM enriched AS e JOIN enrich_hold AS h ON h.enrich = e.enrich
+WHERE e.pipeline = :pipeline AND h.at <= :now ORDER BY h.until DESC LIMIT 1;
+
+-- name: enrich_holds
+SELECT h.enrich, h.until, h.why,
+       (SELECT count(*) FROM enriched AS e CROSS JOIN job AS j INDEXED BY job_claim
+        WHERE e.enrich = h.enrich AND j.state = 'ready' AND j.due = 1 AND j.pipeline = e.pipeline)
+FROM enrich_hold AS h WHERE h.until > :now AND h.at <= :now ORDER BY h.enrich;
+
+-- name: enriched_same
+-- Is it what the ini says: [[pipeline, enrich, rule], ...]?
+SELECT (SELECT group_concat(x) FROM (SELECT json_array(pipeline, enrich, rule) AS x FROM enriched ORDER BY x))
+    IS (SELECT group_concat(x) FROM (SELECT json_array(value ->> 0, value ->> 1, value ->> 2) AS x FROM json_each(:list) ORDER BY x));
+
+-- name: enrich_hold_void
+-- What holds an [enrich] that is another one now, or none.
+DELETE FROM enrich_hold WHERE enrich NOT IN
+    (SELECT e.enrich FROM enriched AS e JOIN json_each(:list) AS l
+     ON l.value ->> 0 = e.pipeline AND l.value ->> 1 = e.enrich AND l.value ->> 2 = e.rule);
+
+-- name: enriched_forget
+DELETE FROM enriched;
+
+-- name: enriched_put
+INSERT OR IGNORE INTO enriched (pipeline, enrich, rule) SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(:list);
 
 -- name: remote_read
 SELECT connections, interval, next_at, held_until, held_why,
@@ -819,8 +865,7 @@ SELECT state, due, pipeline, remote, priority, run_at, seq, target, lanes, lane_
        (SELECT name FROM worker WHERE worker.id = job.worker),
        (SELECT code FROM error WHERE error.job = job.id ORDER BY error.id DESC LIMIT 1),
        worker,
-       (SELECT message FROM target_away WHERE name = job.target),
-       (SELECT message FROM error WHERE error.job = job.id ORDER BY error.id DESC LIMIT 1)
+       (SELECT message FROM target_away WHERE name = job.target)
 FROM job WHERE id = :id;
 
 -- name: explain_origin

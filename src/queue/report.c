@@ -402,7 +402,7 @@ struct explain {
     int64_t id, priority, run_at, seq, lease_until, attempts, attempts_max, holder;
     int64_t workers, loaders; /* that are alive */
     bool held;                /* who has its lease is */
-    const char *pipeline, *remote, *target, *lanes, *worker, *code, *why, *away; /* of the statement */
+    const char *pipeline, *remote, *target, *lanes, *worker, *code, *away; /* of the statement */
 };
 
 static int count_before(sqlite3_stmt *st, int64_t *n, struct err *err)
@@ -425,7 +425,8 @@ static void size_print(struct buf *out, int64_t bytes)
     buf_adds(out, text);
 }
 
-static void gate_print(const struct runs *runs, const struct run *r, struct buf *out)
+/* enrich: what holds that one, if it does. */
+static void gate_print(const struct runs *runs, const struct run *r, const char *enrich, struct buf *out)
 {
     int64_t opens, now = sys_now_ms();
     switch (gate_of(runs, r, now, &opens)) {
@@ -436,6 +437,11 @@ static void gate_print(const struct runs *runs, const struct run *r, struct buf 
         break;
     case GATE_HELD:
         buf_addf(out, "'%s' asked to be left alone; it will be asked again in ", r->remote);
+        seconds(out, opens - now);
+        buf_addc(out, '.');
+        break;
+    case GATE_ENRICH:
+        buf_addf(out, "%s; it goes on in ", enrich);
         seconds(out, opens - now);
         buf_addc(out, '.');
         break;
@@ -474,10 +480,15 @@ static int explain_gate(struct queue *q, const struct explain *e, struct buf *ou
     size_t before = out->n;
     if (runs_read(q, &runs, err) < 0)
         return -1;
-    for (int i = 0; i < runs.n; i++)
+    sqlite3_stmt *st = queue_stmt(q, SQL_ENRICH_HOLD_OF);
+    db_bind(st, ":pipeline", e->pipeline);
+    db_bind(st, ":now", sys_now_ms());
+    int rc = db_step(st, err);
+    for (int i = 0; rc >= 0 && i < runs.n; i++)
         if (!strcmp(runs.v[i].pipeline, e->pipeline) && !strcmp(runs.v[i].remote, e->remote))
-            gate_print(&runs, &runs.v[i], out);
-    return out->n > before;
+            gate_print(&runs, &runs.v[i], rc == 1 ? db_text(st, 0) : "", out);
+    sqlite3_reset(st);
+    return rc < 0 ? -1 : out->n > before;
 }
 
 static int explain_ready(struct queue *q, const struct explain *e, struct buf *out, struct err *err)
@@ -493,9 +504,7 @@ static int explain_ready(struct queue *q, const struct explain *e, struct buf *o
         buf_adds(out, "It waits for its time, ");
         seconds(out, e->run_at > now ? e->run_at - now : 0);
         buf_adds(out, " from now");
-        if (!strcmp(e->code, err_name(ERR_ENRICH_QUOTA)))
-            buf_addf(out, ": %s", e->why);
-        else if (e->attempts)
+        if (e->attempts)
             buf_addf(out, ", after attempt %" PRId64 " of %" PRId64 " failed with %s", e->attempts,
                      e->attempts_max, e->code);
         buf_adds(out, ".");
@@ -693,7 +702,6 @@ int job_explain(struct queue *q, int64_t id, struct buf *out, struct err *err)
         .code = db_text(st, 15),
         .holder = sqlite3_column_int64(st, 16),
         .away = text_or_null(st, 17),
-        .why = db_text(st, 18),
         .id = id,
     };
     rc = registry_list(q, false, explain_who, &e, err) < 0 ? -1 : explain_state(q, &e, out, err);
@@ -701,6 +709,22 @@ int job_explain(struct queue *q, int64_t id, struct buf *out, struct err *err)
     if (rc == 0)
         rc = explain_origin(q, id, out, err);
     return rc < 0 ? -1 : out->failed ? err_nomem(err) : 0;
+}
+
+/* ---- what holds jobs ---- */
+
+int job_enrich_holds(struct queue *q, int (*row)(void *arg, const struct enrich_hold_row *r), void *arg, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_ENRICH_HOLDS);
+    db_bind(st, ":now", sys_now_ms());
+    int rc, stop = 0;
+    while (!stop && (rc = db_step(st, err)) == 1)
+        stop = row(arg, &(struct enrich_hold_row){ .enrich = db_text(st, 0),
+                                                   .until = sqlite3_column_int64(st, 1),
+                                                   .why = db_text(st, 2),
+                                                   .jobs = sqlite3_column_int64(st, 3) });
+    sqlite3_reset(st);
+    return stop ? 0 : rc;
 }
 
 /* ---- the spool ---- */

@@ -227,6 +227,21 @@ CREATE TABLE remote (
     held_why    TEXT NOT NULL DEFAULT ''
 ) WITHOUT ROWID;
 
+-- Which [enrich] the jobs of a pipeline ask, by the ini; rule: a hash of what it may be held by (its url and limits).
+CREATE TABLE enriched (
+    pipeline TEXT NOT NULL,
+    enrich   TEXT NOT NULL,
+    rule     TEXT NOT NULL,
+    PRIMARY KEY (pipeline, enrich)
+) WITHOUT ROWID;
+-- No job that asks it is begun before that time; after it one is, and when that one is staged the row goes.
+CREATE TABLE enrich_hold (
+    enrich TEXT PRIMARY KEY,
+    at     INTEGER NOT NULL,                  -- when that was said: a clock that is behind it was set back, and nothing is held
+    until  INTEGER NOT NULL,
+    why    TEXT NOT NULL                      -- a quota, an interval, a server that asked for it or is down
+) WITHOUT ROWID;
+
 -- How many jobs of a pipeline are in each state, kept by every change of a job, and the rows they ever loaded, less those of jobs that were undone.
 CREATE TABLE tally (
     pipeline TEXT NOT NULL,

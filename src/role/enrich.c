@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "base/hash.h"
 #include "base/pack.h"
 #include "base/sys.h"
 #include "base/text.h"
@@ -20,15 +21,18 @@
 #include "pipeline/enrich.h"
 
 enum {
-    ANSWER_TOTAL_MAX = 16 << 20, /* bytes after which a question gets a part of its answer */
+    ANSWER_TOTAL_MAX = 8 << 20, /* bytes after which a question gets a part of its answer */
     FLUSH_BYTES = 256 * 1024,    /* of it that wait in memory */
     TAKE_MAX = 16,               /* requests that are counted at once */
     NEWS_MAX = 64,               /* answers that wait to be written to the cache */
     NEWS_MS = 1000,              /* or for so long */
+    NEWS_BYTES = 1 << 20,        /* of their bodies, as well */
+    UNDER_WAY_BYTES = 32 << 20,  /* of answers that may come at the same time */
     WAIT_MAX_MS = 30000,         /* for a server or a quota; what takes longer is for the queue to wait for */
     AGAIN_FIRST_MS = 250,        /* before a request is sent again; doubled up to */
     AGAIN_LAST_MS = 5000,
-    HOLD_MS = 1000,              /* a server that is busy and does not say for how long; doubled, too */
+    PROBE_MORE_MS = 1000,        /* than its timeout a request takes that is sent alone, at most */
+    PROBE_LOOK_MS = 250,         /* one is under way elsewhere: look again then */
     URL_MAX = 8000,
     SHOWN = 200,
 };
@@ -63,12 +67,15 @@ struct enrich {
     int fd; /* the answer so far */
     uint64_t bytes;
     struct buf packed, prefix, url, body, kept;
-    struct answer_new news[NEWS_MAX];
-    struct buf bodies[NEWS_MAX];
+    struct answer_new news[NEWS_MAX]; /* body.p is set when they are written */
+    struct buf bodies;                /* of the news, one behind the other */
     int nnews;
     int64_t news_mono_ms; /* of the oldest */
     int64_t granted, grant_at, held_until; /* the latter two: sys_mono_ms */
-    int64_t holds;        /* in a row, without an answer between */
+    int64_t connections;  /* requests under way, at most */
+    bool unwell;          /* the server failed, as far as we know: an answer is to be told */
+    struct job_hold hold; /* for the queue; name NULL: there is none */
+    char hold_why[ASK_WHY];
     bool stop;            /* no request is sent any more: `why`, or the answer is full */
     struct err why;
 };
@@ -188,8 +195,12 @@ static void answer_add(struct enrich *e, int item, enum enrich_kind kind, bool f
 static int news_write(struct enrich *e, struct err *err)
 {
     const struct answer_limits limits = { e->about->cache_rows, e->about->cache_bytes };
+    const char *p = e->bodies.p;
     int n = e->nnews;
+    for (int i = 0; i < n; p += e->news[i++].body.n)
+        e->news[i].body.p = p;
     e->nnews = 0;
+    buf_reset(&e->bodies);
     return answers_put(e->cache, e->about->name, &limits, e->news, n, sys_now_ms(), err);
 }
 
@@ -197,10 +208,11 @@ static void news_add(struct enrich *e, enum answer_news what, const char *key, s
 {
     struct err err;
     struct answer_new *v = &e->news[e->nnews];
-    struct buf *copy = &e->bodies[e->nnews];
-    buf_renew(copy);
-    buf_add(copy, body.p, body.n);
-    if (copy->failed) { /* it is none of the news: half a body is no answer */
+    size_t before = e->bodies.n;
+    buf_add(&e->bodies, body.p, body.n);
+    if (e->bodies.failed) { /* it is none of the news: half a body is no answer */
+        e->bodies.n = before;
+        e->bodies.failed = false;
         err_nomem(&err);
         give_up(e, &err);
         return;
@@ -208,10 +220,10 @@ static void news_add(struct enrich *e, enum answer_news what, const char *key, s
     *v = (struct answer_new){ .what = what,
                               .expires = sys_now_ms() + (what == ANSWER_IS ? e->about->ttl_ms : e->about->negative_ttl_ms) };
     memcpy(v->key, key, sizeof v->key);
-    v->body = buf_str(copy);
+    v->body.n = body.n;
     if (e->nnews++ == 0)
         e->news_mono_ms = sys_mono_ms();
-    if (e->nnews == NEWS_MAX && news_write(e, &err) < 0)
+    if ((e->nnews == NEWS_MAX || e->bodies.n > NEWS_BYTES) && news_write(e, &err) < 0)
         give_up(e, &err);
 }
 
@@ -362,10 +374,14 @@ int enrich_ask(struct enrich *e, uint64_t number, struct str question, struct er
         return err_set(err, ERR_INTERNAL, "the reader's question is about nothing");
     e->ndone = e->first = e->nnews = 0;
     e->bytes = 0;
-    e->granted = e->held_until = e->holds = 0;
-    e->stop = false;
+    buf_reset(&e->bodies);
+    e->granted = e->held_until = 0;
+    e->unwell = e->stop = false;
+    e->hold.name = NULL;
     e->why = (struct err){ 0 };
     int rc = question_take(e, &e->config->enriches[number], question, err);
+    int64_t most = UNDER_WAY_BYTES / e->about->answer_bytes;
+    e->connections = e->about->connections < most ? e->about->connections : most;
     if (rc < 0)
         e->nitems = 0;
     if (rc == 0 && (e->fd = memfd_create("answer", MFD_CLOEXEC)) < 0)
@@ -421,36 +437,83 @@ static void again(struct enrich *e, int i, int64_t wait_ms)
         e->first = i;
 }
 
-/* The server asked to be left alone: by this answer, and maybe by others that were under way with it. */
-static void on_busy(struct enrich *e, int i, const struct response *r)
+static struct ask_limits limits_of(const struct enrich_config *c)
+{
+    struct hash server;
+    hash_init(&server);
+    hash_add(&server, c->url_text, strlen(c->url_text));
+    return (struct ask_limits){ .server = (int64_t)hash_end(&server),
+                                .probe_ms = c->timeout_ms + PROBE_MORE_MS,
+                                .interval_ms = c->interval_ms,
+                                .quota = c->quota.n,
+                                .quota_ms = c->quota.period_ms,
+                                .wait_ms = WAIT_MAX_MS };
+}
+
+/* Requests that were counted are not sent. */
+static int give_back(struct enrich *e, struct err *err)
+{
+    const struct ask_limits limits = limits_of(e->about);
+    int64_t unused = e->granted;
+    e->granted = 0;
+    return answers_give_back(e->cache, e->about->name, &limits, unused, sys_now_ms(), err);
+}
+
+static void hold(struct enrich *e, int64_t until, const char *why)
+{
+    snprintf(e->hold_why, sizeof e->hold_why, "%.*s", (int)sizeof e->hold_why - 1, why);
+    e->hold = (struct job_hold){ e->about->name, e->hold_why, until };
+}
+
+/* The server failed. True: it is left alone for a while by all, and what may be asked of it is found out anew. */
+static bool failed(struct enrich *e, const struct ask_failure *f)
 {
     struct err err;
-    char url[SHOWN], what[100];
-    int64_t now = sys_mono_ms(), ms = r->retry_after_ms;
+    const struct ask_limits limits = limits_of(e->about);
+    char why[ASK_WHY];
+    int64_t until;
+    e->unwell = true;
+    if (answers_failed(e->cache, e->about->name, &limits, f, sys_now_ms(), &until, &err) < 0 || (until && give_back(e, &err) < 0)) {
+        give_up(e, &err);
+        return false;
+    }
+    if (until && (f->busy || e->about->on_error == ELSE_FAIL)) {
+        snprintf(why, sizeof why, "[enrich %.80s]: %s", e->about->name, f->why);
+        hold(e, until, why);
+    }
+    return until;
+}
+
+/* It answered. */
+static void well(struct enrich *e)
+{
+    struct err err;
+    if (!e->unwell)
+        return;
+    e->unwell = false;
+    e->hold.name = NULL;
+    e->held_until = 0;
+    if (answers_well(e->cache, e->about->name, sys_now_ms(), &err) < 0)
+        give_up(e, &err);
+}
+
+/* The server asked to be left alone. */
+static void on_busy(struct enrich *e, int i, const struct response *r)
+{
+    char what[100];
     e->items[i].tries--; /* this was none of its own */
     again(e, i, 0);
-    if (e->held_until > now) /* it is known */
-        return;
-    if (ms <= 0)
-        ms = doubled(HOLD_MS, e->holds, WAIT_MAX_MS);
-    e->held_until = now + ms;
     snprintf(what, sizeof what, "the server answered %d", r->status);
-    if (answers_hold(e->cache, e->about->name, sys_now_ms() + ms, what, &err) < 0) {
-        give_up(e, &err);
-    } else if (ms > WAIT_MAX_MS || e->holds++ >= e->about->retries) {
-        show(e, &e->items[i], url);
-        err_set(&err, ERR_ENRICH_BUSY, "%s: %s", url, what);
-        err.retry_after_ms = ms;
-        give_up(e, &err);
-    }
+    (void)failed(e, &(struct ask_failure){ true, r->retry_after_ms, what });
 }
 
 /* It failed: once more, or for good. */
 static void on_failure(struct enrich *e, int i, bool may_pass, const char *what)
 {
     struct item *item = &e->items[i];
+    bool held = may_pass && failed(e, &(struct ask_failure){ .why = what });
     if (may_pass && item->tries <= e->about->retries)
-        again(e, i, doubled(AGAIN_FIRST_MS, item->tries - 1, AGAIN_LAST_MS));
+        again(e, i, held ? 0 : doubled(AGAIN_FIRST_MS, item->tries - 1, AGAIN_LAST_MS));
     else
         item_failed(e, i, may_pass ? ERR_ENRICH : ERR_ENRICH_REFUSED, what);
 }
@@ -480,14 +543,14 @@ static void on_response(struct enrich *e, const struct response *r)
         s++;
     snprintf(what, sizeof what, "the server answered %d%s", r->status,
              r->status >= 300 && r->status < 400 ? ", and redirects are not followed" : "");
+    if (statuses[s].means != S_BUSY && statuses[s].means != S_AGAIN)
+        well(e);
     switch (statuses[s].means) {
     case S_BODY:
-        e->holds = 0;
         news_add(e, ANSWER_IS, item->key, r->body);
         answer_add(e, i, KIND_BODY, true, r->body);
         return;
     case S_NONE:
-        e->holds = 0;
         news_add(e, ANSWER_NONE, item->key, (struct str){ 0 });
         answer_add(e, i, KIND_NONE, true, (struct str){ 0 });
         return;
@@ -540,9 +603,33 @@ static int next_item(struct enrich *e, int64_t now, int64_t *at)
     return -1;
 }
 
-static struct ask_limits limits_of(const struct enrich_config *c)
+/* What would be asked has failed: the server is not asked. */
+static void fail_waiting(struct enrich *e, const char *what)
 {
-    return (struct ask_limits){ c->interval_ms, c->quota.n, c->quota.period_ms, WAIT_MAX_MS };
+    for (int i = 0; i < e->nitems; i++)
+        if (e->items[i].state == ITEM_WAITS)
+            item_failed(e, i, ERR_ENRICH_DOWN, what);
+}
+
+/* Why a gate is closed, which opens at `when`. */
+static void closed_why(const struct enrich *e, const struct ask_grant *g, const char *when, struct err *err)
+{
+    const struct enrich_config *c = e->about;
+    switch (g->gate) {
+    case ASK_QUOTA:
+        err_set(err, ERR_ENRICH_QUOTA, "[enrich %s]: the quota of %lld requests is used up; the next one begins at %s", c->name,
+                (long long)c->quota.n, when);
+        break;
+    case ASK_INTERVAL:
+        err_set(err, ERR_ENRICH_QUOTA, "[enrich %s]: its interval lets the next request start at %s", c->name, when);
+        break;
+    case ASK_BUSY:
+        err_set(err, ERR_ENRICH_BUSY, "[enrich %s]: the server asked to be left alone until %s: %s", c->name, when, g->why);
+        break;
+    default:
+        err_set(err, ERR_ENRICH_DOWN, "[enrich %s]: the server failed %lld times in a row and is left alone until %s: %s", c->name,
+                (long long)g->failures, when, g->why);
+    }
 }
 
 /* A gate of all workers is closed: wait a little, or give up until it opens. */
@@ -550,18 +637,18 @@ static void closed(struct enrich *e, const struct ask_grant *g, int64_t wait_ms)
 {
     struct err err;
     char when[32];
-    e->held_until = sys_mono_ms() + wait_ms;
-    if (wait_ms <= WAIT_MAX_MS)
+    bool probed = g->gate == ASK_PROBED, own = probed && requests_under_way(e->requests) > 0;
+    e->held_until = sys_mono_ms() + (probed && wait_ms > PROBE_LOOK_MS ? PROBE_LOOK_MS : wait_ms);
+    if (wait_ms <= WAIT_MAX_MS || own)
         return;
     text_put_rfc3339(when, g->at);
-    if (g->gate == ASK_QUOTA)
-        err_set(&err, ERR_ENRICH_QUOTA, "[enrich %s]: the quota of %lld requests is used up; the next one begins at %s", e->about->name,
-                (long long)e->about->quota.n, when);
-    else if (g->gate == ASK_INTERVAL)
-        err_set(&err, ERR_ENRICH_QUOTA, "[enrich %s]: its interval lets the next request start at %s", e->about->name, when);
-    else
-        err_set(&err, ERR_ENRICH_BUSY, "[enrich %s]: the server asked to be left alone until %s: %s", e->about->name, when, g->why);
+    closed_why(e, g, when, &err);
+    if (err.code == ERR_ENRICH_DOWN && e->about->on_error != ELSE_FAIL) {
+        fail_waiting(e, err.msg);
+        return;
+    }
     err.retry_after_ms = wait_ms;
+    hold(e, g->at, err.msg);
     give_up(e, &err);
 }
 
@@ -574,7 +661,8 @@ static int take(struct enrich *e, struct err *err)
     want = want < TAKE_MAX ? want : TAKE_MAX;
     if (answers_take(e->cache, e->about->name, &limits, want > 0 ? want : 1, now, &g, err) < 0)
         return -1;
-    e->granted = g.gate == ASK_OPEN ? g.n : 0;
+    e->granted = g.n;
+    e->unwell |= g.failures > 0;
     e->grant_at = limits.interval_ms ? sys_mono_ms() + (g.at - now) : 0;
     if (g.gate != ASK_OPEN)
         closed(e, &g, g.at - now);
@@ -586,7 +674,7 @@ static int pump(struct enrich *e, int64_t *at, struct err *err)
 {
     int64_t now = sys_mono_ms();
     *at = 0;
-    while (!e->stop && requests_under_way(e->requests) < e->about->connections) {
+    while (!e->stop && requests_under_way(e->requests) < e->connections) {
         int i = next_item(e, now, at);
         if (i < 0)
             return 0;
@@ -631,12 +719,9 @@ static int turn(struct enrich *e, struct err *err)
 /* Keep what was learned, give back what was not used. */
 static int settle(struct enrich *e, struct err *err)
 {
-    const struct ask_limits limits = limits_of(e->about);
-    int64_t unused = e->granted;
-    e->granted = 0;
     requests_wake_at(e->requests, 0);
     int rc = news_write(e, err);
-    return answers_give_back(e->cache, e->about->name, &limits, unused, sys_now_ms(), err) < 0 ? -1 : rc;
+    return give_back(e, err) < 0 ? -1 : rc;
 }
 
 /* The question is over: what comes of it, rc and *err, or its answer in e->fd. */
@@ -701,7 +786,23 @@ void enrich_close(struct enrich *e)
     buf_clear(&e->url);
     buf_clear(&e->body);
     buf_clear(&e->kept);
-    for (int i = 0; i < NEWS_MAX; i++)
-        buf_clear(&e->bodies[i]);
+    buf_clear(&e->bodies);
     free(e);
+}
+
+uint64_t enrich_rule(const struct enrich_config *c)
+{
+    const int64_t numbers[] = { c->quota.n, c->quota.period_ms, c->interval_ms };
+    struct hash rule;
+    hash_init(&rule);
+    hash_add(&rule, c->url_text, strlen(c->url_text));
+    hash_add(&rule, numbers, sizeof numbers);
+    return hash_end(&rule);
+}
+
+bool enrich_held(struct enrich *e, struct job_hold *out)
+{
+    *out = e->hold;
+    e->hold.name = NULL;
+    return out->name;
 }

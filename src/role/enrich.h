@@ -6,9 +6,11 @@
  * be done. Bodies go to the child as they came, in a memory file; nobody looks into them here. What an answer brought is in the cache
  * before the child has it, all but the last second's.
  *
- * A request that fails for a reason that may pass is sent again, `retries` times. A server that asks to be left alone is, by all workers:
- * for half a minute at most here, else the question fails with enrich-busy. A quota that is used up, or an
- * interval that makes the next request wait for longer than that, fails it with enrich-quota; both say when to try again.
+ * A request that fails for a reason that may pass is sent again, `retries` times. A server that asks to be left alone, or fails again and
+ * again, is left alone by all workers (io/answers.h): that is waited for here for half a minute at most, else the question fails with
+ * enrich-busy or enrich-down; but where on_error is not fail, what would be asked of a server that is down counts as failed. A quota
+ * that is used up, or an interval that makes the next request wait for longer than that, fails it with enrich-quota. enrich_held()
+ * tells the queue, so that no job is begun before.
  */
 #ifndef QETL_ROLE_ENRICH_H
 #define QETL_ROLE_ENRICH_H
@@ -18,6 +20,7 @@
 
 #include "base/err.h"
 #include "io/config.h"
+#include "queue/job.h"
 
 struct enrich;
 /* The cache is opened when the first question comes. config is borrowed. */
@@ -33,5 +36,10 @@ int enrich_fd(const struct enrich *e);
 int enrich_tick(struct enrich *e, int *fd, uint64_t *bytes, struct err *err);
 /* Nobody waits for the answer any more. */
 void enrich_abandon(struct enrich *e);
+/* Did a question since the last call meet with something that holds all who ask the same [enrich]? The last that did; what it
+ * points to is valid until the next question. */
+bool enrich_held(struct enrich *e, struct job_hold *out);
+/* By what it may be held: as long as this is the same, a hold is about it. */
+uint64_t enrich_rule(const struct enrich_config *c);
 
 #endif

@@ -524,7 +524,7 @@ int loader_open(struct loader **out, const struct role *role, struct err *err)
     }
     if (rc < 0 || spool_open(&l->spool, l->config->spool, true, err) < 0 ||
         queue_open(&l->queue, l->config->database, QUEUE_CREATE, err) < 0 || keeper_start(&l->keeper, &l->role, err) < 0 ||
-        registry_join(l->queue, "loader", role->name, &l->id, err) < 0) {
+        role_tell_enriched(l->queue, l->config, err) < 0 || registry_join(l->queue, "loader", role->name, &l->id, err) < 0) {
         loader_close(l);
         return -1;
     }

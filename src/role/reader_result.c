@@ -25,7 +25,7 @@ static bool asks(const struct pipeline *p)
 /* By those of the worker's own doing the job would go back without an end, or be forgotten; a pause holds all jobs of a remote. */
 static const char *err_fault(const struct err *e, const struct pipeline *p)
 {
-    bool waits = e->code == ERR_ENRICH_BUSY || e->code == ERR_ENRICH_QUOTA;
+    bool waits = e->code == ERR_ENRICH_BUSY || e->code == ERR_ENRICH_DOWN || e->code == ERR_ENRICH_QUOTA;
     if (e->code == ERR_SHUTDOWN || e->code == ERR_LEASE_LOST || e->code == ERR_CANCELLED || (waits && !asks(p)))
         return "it gave an error that is not its to give";
     return e->retry_after_ms < 0 || e->retry_after_ms > (waits ? PAUSE_MAX_MS : 0) ? "it asked for a pause that cannot be" : NULL;

@@ -1,9 +1,12 @@
-/* Signs of life, and the grace of a shutdown. */
+/* Signs of life, the grace of a shutdown, and what the queue is told by whoever starts. */
 #include "role/role.h"
 
+#include <stdlib.h>
+#include <string.h>
 #include <sys/statvfs.h>
 
 #include "base/sys.h"
+#include "role/enrich.h"
 
 void role_alive(const struct role *role)
 {
@@ -38,4 +41,37 @@ int role_look_at_spool(struct queue *q, const struct config *c, struct queue_spo
     }
     queue_spool_set(q, s);
     return rc < 0 ? err_sys(err, "look at the file system of '%s'", c->spool) : 0;
+}
+
+/* Each pair of a pipeline and an [enrich] once. */
+static int pairs_of(const struct pipeline *p, const struct config *c, struct enriched *pairs)
+{
+    int n = 0;
+    for (int i = 0; i < p->nparts; i++)
+        for (int k = 0; k < p->parts[i].nenrich; k++) {
+            const char *name = p->parts[i].enrich[k];
+            int same = 0;
+            while (same < n && strcmp(pairs[same].enrich, name))
+                same++;
+            pairs[same] = (struct enriched){ p->name, name, enrich_rule(config_enrich(c, name)) };
+            n += same == n;
+        }
+    return n;
+}
+
+int role_tell_enriched(struct queue *q, const struct config *c, struct err *err)
+{
+    size_t most = 0;
+    int n = 0;
+    for (int i = 0; i < c->npipelines; i++)
+        for (int k = 0; k < c->pipelines[i].nparts; k++)
+            most += (size_t)c->pipelines[i].parts[k].nenrich;
+    struct enriched *pairs = calloc(most + 1, sizeof *pairs);
+    if (!pairs)
+        return err_nomem(err);
+    for (int i = 0; i < c->npipelines; i++)
+        n += pairs_of(&c->pipelines[i], c, pairs + n);
+    int rc = job_enriched_set(q, pairs, n, err);
+    free(pairs);
+    return rc;
 }

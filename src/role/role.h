@@ -33,4 +33,8 @@ bool role_goes_on(const struct role *role);
  * were room. */
 int role_look_at_spool(struct queue *q, const struct config *c, struct queue_spool *s, struct err *err);
 
+/* Tell it which pipelines ask what, so that what holds an [enrich] holds their jobs, and no longer when the ini says another thing of it.
+ * Whoever looks whether anything is left to do has done so before. */
+int role_tell_enriched(struct queue *q, const struct config *c, struct err *err);
+
 #endif

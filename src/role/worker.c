@@ -41,6 +41,7 @@ struct done {
     struct job_part parts[PIPELINE_PARTS_MAX];
     int nparts;
     bool first;       /* of a part that had no header before: it differs from columns= only */
+    char held_why[300]; /* of finish.hold */
     struct job_event event; /* of a pipeline with event_time: greatest is EVENT_NONE before it is staged */
 };
 
@@ -269,16 +270,33 @@ static int64_t backoff_ms(const struct pipeline *p, const struct lease *l, const
     return ms > e->retry_after_ms ? ms : e->retry_after_ms;
 }
 
+/* What holds all jobs that ask the same [enrich], if this one met with something that does. */
+static struct job_hold hold_of(const struct work *k, struct done *d)
+{
+    struct job_hold hold;
+    if (!enrich_held(k->w->enrich, &hold))
+        return hold;
+    snprintf(d->held_why, sizeof d->held_why, "%.*s", (int)sizeof d->held_why - 1, hold.why);
+    hold.why = d->held_why;
+    return hold;
+}
+
+static bool is_wait(const struct err *err)
+{
+    return err->code == ERR_ENRICH_QUOTA || err->code == ERR_ENRICH_BUSY || err->code == ERR_ENRICH_DOWN;
+}
+
 static void finish_fill(struct finish *f, struct done *d, const struct work *k, int rc, const struct err *err)
 {
     const struct reader_result *r = &d->feed.result;
+    struct job_hold hold = hold_of(k, d);
     bool has_outputs = rc == 0 || err->code == ERR_REJECTS; /* the rejects of a job that dies of them can be looked at */
     *f = (struct finish){
         .lease = &d->lease,
-        .outcome = rc == 0                            ? OUT_STAGED
-                   : err->code == ERR_SHUTDOWN        ? OUT_HANDED_BACK
-                   : err->code == ERR_ENRICH_QUOTA    ? OUT_WAITS
-                                                      : OUT_FAILED,
+        .outcome = rc == 0                        ? OUT_STAGED
+                   : err->code == ERR_SHUTDOWN    ? OUT_HANDED_BACK
+                   : hold.name && is_wait(err)    ? OUT_WAITS
+                                                  : OUT_FAILED,
         .outputs = has_outputs ? r->outputs : NULL,
         .noutputs = has_outputs ? r->noutputs : 0,
         .rows_read = (int64_t)r->counts.read,
@@ -307,6 +325,7 @@ static void finish_fill(struct finish *f, struct done *d, const struct work *k, 
     }
     if (rc < 0) {
         f->err = *err;
+        f->hold = hold;
         f->backoff_ms = backoff_ms(d->feed.pipeline, &d->lease, err);
         if (d->feed.pipeline && pipeline_is_scanned(d->feed.pipeline) && d->feed.pipeline->scan.whole == WHOLE_TRAILER)
             f->whole_wait_ms = d->feed.pipeline->scan.whole_wait_ms;
@@ -537,7 +556,7 @@ int worker_open(struct worker **out, const struct role *role, struct err *err)
     if (reader_spawn(&w->reader, w->config, err) < 0 || spool_open(&w->spool, w->config->spool, true, err) < 0 ||
         queue_open(&w->queue, w->config->database, QUEUE_CREATE, err) < 0 ||
         fetch_open(&w->fetch, &w->config->limits, err) < 0 || enrich_open(&w->enrich, w->config, err) < 0 ||
-        tell_limits(w, err) < 0 || registry_join(w->queue, "worker", role->name, &w->id, err) < 0) {
+        tell_limits(w, err) < 0 || role_tell_enriched(w->queue, w->config, err) < 0 || registry_join(w->queue, "worker", role->name, &w->id, err) < 0) {
         worker_close(w);
         return -1;
     }
@@ -576,6 +595,8 @@ int worker_step(struct worker *w, int *did, struct err *err)
         if (w->done[i].lease.id) {
             work_one(w, i);
             ++*did;
+            if (w->finishes[i].outcome == OUT_WAITS)
+                break; /* others would meet with the same, or have their turn again at once */
         }
     return 0;
 }
