@@ -99,7 +99,7 @@ like 'infer is told that there is no header' "$(cat "$work/bare.ini")" 'columns 
 like '... and the section says so' "$(cat "$work/bare.ini")" 'header  = no'
 like '... and has the delimiter as an ini takes it' "$(cat "$work/bare.ini")" 'delimiter = semicolon'
 qetlctl infer "$work/in/bare.csv" bare --header perhaps >/dev/null 2>"$work/err"
-is 'a bad value for infer is one of the configuration' $? 3
+is 'a bad value for infer is a wrong call' $? 2
 like '... which names the key' "$(cat "$work/err")" 'header'
 printf '{"page":1,"data":{"orders":[{"id":1,"who":"a"},{"id":2,"who":null}]}}' >"$work/in/page.json"
 { cat "$QETL_CONFIG" && qetlctl infer "$work/in/page.json" page; } >"$work/page.ini"

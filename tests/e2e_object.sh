@@ -116,7 +116,12 @@ partitions file
 place=$work/lake/plain
 modes file
 
-# what cannot be done is refused before anything is staged
+# what cannot be done is refused before there is a job
+no_job() { # NAME REASON
+    qetlctl submit p "$work/none.csv" >"$work/out" 2>"$work/err"
+    is "$1: exit 3" "$? $(cat "$work/out")" '3 '
+    like '... with the reason' "$(cat "$work/err")" "$2"
+}
 for mode in 'upsert
 key = id' 'insert_ignore
 key = id' 'history
@@ -129,11 +134,8 @@ columns = id:integer!, job:text
 table = o.t
 mode = $mode
 INI
-    qetlctl init >/dev/null
-    load p
-    is "mode ${mode%%
-*} is refused" "$(state "$job")" dead
-    like '... with the reason' "$(error_of)" 'never read again'
+    no_job "mode ${mode%%
+*} is refused" 'never read again'
 done
 for path in 'x/{part}.csv' '../{uid}' '{table}/{nobody}/{uid}' '{table}/{id:%Y}/{uid}' '_manifest/{uid}' '{uid'; do
     new_site <<INI
@@ -144,9 +146,7 @@ path = $path
 columns = id:integer!, job:text
 table = o.t
 INI
-    qetlctl init >/dev/null
-    load p
-    is "path = $path is refused" "$(state "$job") $(error_of | grep -c path:)" 'dead 1'
+    no_job "path = $path is refused" 'path:'
 done
 
 # ---- an S3 store ----
