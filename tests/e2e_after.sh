@@ -193,6 +193,20 @@ timeout 60 qetl drain --scan --max-wait 1s 2>"$work/drain"
 is 'when it may be asked it is' "$(has "$root/in") $(queue_sql 'SELECT count(*) FROM seen WHERE after > 0')" ' 0'
 is 'and no connection is left taken' "$(queue_sql "SELECT listing FROM remote WHERE name = 'r'")" 0
 
+# ---- a server that lets us in once at a time: listings, fetches and after= leave nothing open behind them ----
+
+places ftp
+scanned "$FTP" $'user = one\npassword = password\nconnections = 1' keep
+sed -i 's/^every .*/every = 1s/; s/^slots = .*/slots = 2/; /^settle/a done_marker = *.ok' "$site/qetl.ini"
+for i in 1 2 3 4 5 6; do touch "$root/in/$i.csv.ok"; done
+for i in 1 2 3; do put "$root/in/$i.csv" "$i"; done
+start_role all
+ok 'a server with one connection for us is scanned and fetched from' wait_for 60 rows_are 'SELECT count(*), sum(id) FROM p' '3|6'
+for i in 4 5 6; do put "$root/in/$i.csv" "$i"; done
+ok 'again and again' wait_for 60 rows_are 'SELECT count(*), sum(id) FROM p' '6|21'
+is 'and was never asked for a second one' "$(queue_sql 'SELECT count(*) FROM error') $(grep -c 421 "$site/all.log")" '0 0'
+stop_roles
+
 # ---- what the ini may say ----
 
 bad() { # AFTER SOURCE

@@ -527,6 +527,18 @@ void fetch_close(struct fetch *f)
     curl_global_cleanup();
 }
 
+void fetch_rest(struct fetch *f)
+{
+    CURLM *fresh = f->counted ? curl_multi_init() : NULL; /* it has the connections */
+    if (!fresh)
+        return;
+    for (int i = 0; i < f->nsockets; i++)
+        (void)shutdown(f->sockets[i], SHUT_RDWR); /* else libcurl says good-bye, and waits for the answer */
+    curl_multi_cleanup(f->multi);
+    f->multi = fresh;
+    f->counted = false;
+}
+
 static int check_uri(struct transfer *t)
 {
     size_t n = strcspn(t->uri, ":");
@@ -576,7 +588,10 @@ static int begin(struct transfer *t)
     fetch_redact(t->uri, t->shown, sizeof t->shown);
     if (t->sink->nfds > SINK_FDS)
         return err_set(t->err, ERR_INTERNAL, "a sink has at most %d descriptors", SINK_FDS);
-    return check_uri(t) < 0 || check_ssh(t) < 0 ? -1 : 0;
+    if (check_uri(t) < 0 || check_ssh(t) < 0)
+        return -1;
+    t->f->counted |= !t->transport->http && t->remote && t->remote->connections;
+    return 0;
 }
 
 /* One request without a second try. */

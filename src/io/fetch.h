@@ -60,6 +60,9 @@ struct fetch_sink {
 struct fetch;
 int fetch_open(struct fetch **out, const struct limits *limits, struct err *err);
 void fetch_close(struct fetch *f);
+/* Between transfers: connections that were logged in (ftp, sftp) at a place with connections= are closed, so that they are somebody
+ * else's to have. The server is not waited for. */
+void fetch_rest(struct fetch *f);
 
 /*
  * Fetch `uri` into the sink. remote may be NULL. resume: bytes [0, resume->offset) of the version

@@ -138,6 +138,36 @@ static int request_headers(struct transfer *t)
                : 0;
 }
 
+/* The sockets of logins are remembered while they are open, for fetch_rest(). */
+static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *a)
+{
+    struct fetch *f = arg;
+    curl_socket_t s = socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
+    (void)purpose;
+    if (s >= 0 && f->nsockets < SOCKETS_MAX)
+        f->sockets[f->nsockets++] = s;
+    return s < 0 ? CURL_SOCKET_BAD : s;
+}
+
+static int close_socket(void *arg, curl_socket_t s)
+{
+    struct fetch *f = arg;
+    for (int i = 0; i < f->nsockets; i++)
+        if (f->sockets[i] == s)
+            f->sockets[i--] = f->sockets[--f->nsockets];
+    return close(s);
+}
+
+static CURLcode set_sockets(struct transfer *t)
+{
+    CURL *e = t->f->easy;
+    CURLcode bad = curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+    bad |= curl_easy_setopt(e, CURLOPT_OPENSOCKETDATA, t->f);
+    bad |= curl_easy_setopt(e, CURLOPT_CLOSESOCKETFUNCTION, close_socket);
+    bad |= curl_easy_setopt(e, CURLOPT_CLOSESOCKETDATA, t->f);
+    return bad;
+}
+
 static CURLcode set_common(struct transfer *t)
 {
     CURL *e = t->f->easy;
@@ -233,7 +263,7 @@ int transfer_request(struct transfer *t)
     if (!clean_handle(t->f))
         return transfer_fail(t, ERR_NO_MEMORY, "out of memory");
     CURL *e = t->f->easy;
-    if (set_common(t) || set_security(t) || (t->transport->ssh && set_ssh(t)) || set_question(t) ||
+    if (set_common(t) || (!t->transport->http && set_sockets(t)) || set_security(t) || (t->transport->ssh && set_ssh(t)) || set_question(t) ||
         curl_easy_setopt(e, CURLOPT_URL, t->url))
         return transfer_fail(
             t, ERR_NO_MEMORY,

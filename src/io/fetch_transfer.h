@@ -16,10 +16,14 @@ enum {
     REFUSAL_KEPT = 1024,
 };
 
+enum { SOCKETS_MAX = 16 };
 struct fetch {
     CURLM *multi;
     CURL *easy;
     struct limits limits;
+    bool counted; /* since fetch_rest(): a login at a place that counts them */
+    curl_socket_t sockets[SOCKETS_MAX]; /* of logins, open now; more than that are not known */
+    int nsockets;
 };
 
 /* How we talk to a scheme of ours. */

@@ -621,6 +621,7 @@ static int run(struct looking *l, struct err *why, struct err *err)
         from = window_begin(l, now);
         rc = list_window(l, from - pass->pipeline->scan.lookback_ms, now, why);
     }
+    list_links_rest(pass->links);
     if (l->lister && l->remote && remote_list_end(pass->queue, l->remote, l->pages + !l->pages, why, err) < 0)
         return -1;
     if (rc < 0 && (l->own || why->code == ERR_SHUTDOWN)) {

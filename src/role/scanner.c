@@ -341,6 +341,7 @@ static int after_over(struct finishing *f, struct err *err)
 {
     bool asked = f->asked_mono_ms;
     f->asked_mono_ms = 0;
+    list_links_rest(f->s->links);
     return asked ? remote_list_end(f->s->queue, f->remote, f->done, &f->why, err) : 0;
 }
 

@@ -585,6 +585,7 @@ int worker_step(struct worker *w, int *did, struct err *err)
     *did = 0;
     if (chores(w, err) < 0)
         return -1;
+    fetch_rest(w->fetch); /* what the jobs that are over had */
     int n = claim(w, leases, max, err);
     if (n < 0)
         return -1;

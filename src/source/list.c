@@ -106,6 +106,7 @@ struct list_links {
         const struct remote *remote;
         int64_t used_mono_ms;
     } sftp[LINKS];
+    bool under_way;
     struct s3 *s3;
     const struct remote *s3_remote;
     char *s3_base;
@@ -140,8 +141,22 @@ void list_links_close(struct list_links *l)
     free(l);
 }
 
+void list_links_rest(struct list_links *l)
+{
+    for (int i = 0; l && i < LINKS; i++) {
+        if (l->fetch[i])
+            fetch_rest(l->fetch[i]);
+        if (l->sftp[i].s && l->sftp[i].remote && l->sftp[i].remote->connections)
+            sftp_drop(&l->sftp[i]);
+    }
+}
+
+void list_under_way(struct list_links *l, bool yes) { l->under_way = yes; }
+
 struct fetch *list_fetch(struct list_links *l, const struct config *config, enum list_link which, struct err *err)
 {
+    if (which == LINK_ASK && !l->under_way)
+        which = LINK_LIST;
     if (!l->fetch[which] && fetch_open(&l->fetch[which], &config->limits, err) < 0)
         return NULL;
     return l->fetch[which];

@@ -39,6 +39,8 @@ struct listed {
 struct list_links;
 int list_links_open(struct list_links **out, struct err *err);
 void list_links_close(struct list_links *l); /* NULL is fine */
+/* Nothing is asked for a while: connections that count at their place (fetch_rest()) are closed. NULL is fine. */
+void list_links_rest(struct list_links *l);
 
 /* Pages (an index, a manifest) that need not be read again while their validators are the same, by whoever keeps those. */
 struct fetch_head;
@@ -117,9 +119,11 @@ const struct lister *list_by_base(const char *base, struct err *err);
 
 struct fetch;
 struct sftp;
-/* A connection for listings (LINK_LIST), or for what is asked while one runs (LINK_ASK). NULL and *err. */
+/* A connection for listings (LINK_LIST), or for what is asked beside one (LINK_ASK), which is the same while none is under way. NULL
+ * and *err. */
 enum list_link { LINK_LIST, LINK_ASK, LINKS };
 struct fetch *list_fetch(struct list_links *l, const struct config *config, enum list_link which, struct err *err);
+void list_under_way(struct list_links *l, bool yes); /* a transfer of LINK_LIST is */
 /* The session with the server of `base`, logged in as the [remote] of that path says; one that broke is made anew. LINK_ASK gives the
  * one of the listing where that is logged in so, and leaves alone what it waits by. arg: of ask->go_on. NULL and *err. */
 struct sftp *list_sftp_session(const struct list_ask *ask, struct str path, enum list_link which, void *arg, struct err *err);

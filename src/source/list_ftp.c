@@ -91,7 +91,9 @@ static int list_by(struct look *l, struct fetch *f, const char *uri, bool mlsd, 
     l->mlsd = mlsd;
     l->now_ms = sys_now_ms();
     buf_reset(&l->line);
+    list_under_way(l->ask->links, true);
     int rc = fetch_list(f, uri, config_remote(l->ask->config, uri), mlsd ? "MLSD" : "LIST", &sink, err);
+    list_under_way(l->ask->links, false);
     if (rc == 1 && l->line.n)
         return err_set(err, ERR_FETCH, "%s: the listing ends in the middle of a line", l->ask->base);
     return rc;

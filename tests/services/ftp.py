@@ -14,7 +14,7 @@ LIES = {
     "round": b"type=dir; round\r\n",
     "none": b"",
 }
-for name in ("user", "slow", "cut", "busy", "plain", *LIES):
+for name in ("user", "slow", "cut", "busy", "plain", "one", *LIES):
     users.add_user(name, "password", sys.argv[2], perm="elrdfmw" if name in ("user", "plain") else "elr")
 users.add_anonymous(sys.argv[2], perm="elr")
 
@@ -37,6 +37,7 @@ class Slow(ThrottledDTPHandler):
 
 class Handler(FTPHandler):
     authorizer, banner = users, "tests"
+    ones = set()  # connections of the user who may have one
 
     def ftp_MLSD(self, path):
         if self.username == "plain":
@@ -49,9 +50,14 @@ class Handler(FTPHandler):
 
     def on_login(self, username):
         self.dtp_handler = {"cut": Cut, "slow": Slow}.get(username, DTPHandler)
-        if username == "busy":
+        if username == "busy" or (username == "one" and Handler.ones):
             self.respond("421 too many users")
             self.close_when_done()
+        elif username == "one":
+            Handler.ones.add(self)
+
+    def on_disconnect(self):
+        Handler.ones.discard(self)
 
 
 FTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
