@@ -1638,6 +1638,7 @@ TEST(job, explain_names_the_gate_that_holds_it)
     l = claim_one();
     CHECK_OK(registry_leave(q, worker, &err), err);
     explains(l.id, "worker-1 had it, and is gone; no worker is running that could take it over: start qetl worker.");
+    job_lease_clear(&l);
     explains(submit_plain(), "No worker");
     AUTO(buf_clear) struct buf out = { 0 };
     CHECK_EQ(job_explain(q, 999, &out, &err), -1);
