@@ -102,20 +102,7 @@ my 'CREATE TABLE refused (id bigint, must text NOT NULL); CREATE VIEW aview AS S
     CREATE TABLE two (id bigint PRIMARY KEY, name varchar(20) UNIQUE); CREATE TABLE plain (id bigint) ENGINE=MyISAM;
     CREATE TABLE made (id bigint AS (1)); CREATE TABLE checked (id bigint CHECK (id < 5), name varchar(9)); CREATE TABLE dup (id bigint PRIMARY KEY)' >/dev/null
 cat >>"$site/qetl.ini" <<INI
-[pipeline refused]
-columns = id:integer!
-table = my.refused
-[pipeline aview]
-columns = id:integer!
-table = my.aview
-[pipeline more]
-columns = id:integer!, extra:date
-table = my.refused
-[pipeline nokey]
-columns = id:integer!, name:text
-table = my.nokey
-mode = upsert
-key = id
+$(refused_pipelines)
 [pipeline two]
 columns = id:integer!, name:text
 table = my.two
@@ -133,9 +120,6 @@ table = my.checked
 [pipeline dup]
 columns = id:integer!
 table = my.dup
-[pipeline noschema]
-columns = id:integer!
-table = my.nowhere.t
 [pipeline ends]
 columns = id:integer!, n:integer
 table = my.after

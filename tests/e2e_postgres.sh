@@ -85,23 +85,7 @@ load parts
 is 'a partitioned table, with its counts' "$end $(pg 'SELECT id, day, n FROM parts ORDER BY n' | xargs)" 'loaded 1 1 0 0 0 1|2020-01-01|2 1|2019-01-01|5 2|2020-01-01|6'
 pg 'CREATE TABLE refused (id bigint, must text NOT NULL); CREATE VIEW aview AS SELECT 1 AS id; CREATE TABLE nokey (id bigint, name text)' >/dev/null
 cat >>"$site/qetl.ini" <<INI
-[pipeline refused]
-columns = id:integer!
-table = pg.refused
-[pipeline aview]
-columns = id:integer!
-table = pg.aview
-[pipeline more]
-columns = id:integer!, extra:date
-table = pg.refused
-[pipeline nokey]
-columns = id:integer!, name:text
-table = pg.nokey
-mode = upsert
-key = id
-[pipeline noschema]
-columns = id:integer!
-table = pg.nowhere.t
+$(refused_pipelines)
 INI
 csv id,name,extra 1,a,2020-01-01
 refused_with 'refused|NOT NULL without a default' 'aview|is a view' 'more|ALTER TABLE .* ADD COLUMN "extra" date' \

@@ -10,6 +10,7 @@
 #   server_pid        prints the number of the server's process
 # and calls
 #   server_pipelines  for new_site: pipelines into tables of the target
+#   refused_pipelines the same into tables that people made: those that refused_with is about on each server
 #   load PIPELINE     rows in $work/in.csv (written by csv LINE…), drained; gives $job, and $end: its state and counts
 #   modes_are_right, refused_with PIPELINE|REGEX…, after_load_is_inside, after_load_has_watermarks, appends_are_undone, undo_is_whole, committed_once,
 #   loaders_share, denied_are_held
@@ -171,6 +172,27 @@ ddl_is_run() { # HALF
     sed -i '/^ddl = /d' "$site/qetl.ini"
 }
 
+refused_pipelines() { # into tables that people made
+    cat <<INI
+[pipeline refused]
+columns = id:integer!
+table = $t.refused
+[pipeline aview]
+columns = id:integer!
+table = $t.aview
+[pipeline more]
+columns = id:integer!, extra:date
+table = $t.refused
+[pipeline nokey]
+columns = id:integer!, name:text
+table = $t.nokey
+mode = upsert
+key = id
+[pipeline noschema]
+columns = id:integer!
+table = $t.nowhere.t
+INI
+}
 refused_with() { # PIPELINE|REGEX...
     local case
     for case; do
