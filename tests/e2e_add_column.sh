@@ -68,7 +68,7 @@ csv c.csv 'name,id\nlee,5\n'
 csv d.csv 'id,name,price,colour\n6,max,3.10,red\n'
 run_files p a.csv
 run_files p b.csv
-is 'new columns are told with what they became' "$(drift)" 'new|price|b.csv|added as price decimal
+is 'new columns are told with what they became' "$(drift)" 'new|price|b.csv|added as price real
 new|since|b.csv|added as since date
 new|Net Amount|b.csv|added as Net_Amount integer'
 run_files p c.csv
@@ -80,7 +80,7 @@ is 'rows before and files without them have null' "$(sql 'SELECT * FROM p ORDER 
 5|lee||||
 6|max|3.1|||red'
 is 'the types are those of the sample' "$(sql "SELECT group_concat(name || ' ' || type, ', ') FROM pragma_table_info('p')")" \
-    'id INTEGER, name TEXT, price DECIMAL(18,2), since DATE, Net_Amount INTEGER, colour TEXT'
+    'id INTEGER, name TEXT, price REAL, since DATE, Net_Amount INTEGER, colour TEXT'
 is 'the books are closed' "$(field "$job" rows_read) $(field "$job" rows_loaded)" '1 1'
 csv e.csv 'id,name,price\n7,x,cheap\n'
 run_files p e.csv
@@ -162,7 +162,7 @@ is '... each column and its row are there once' "$(sql 'SELECT count(*), sum(k1)
 
 # ---- what is kept, and how to be rid of it ----
 kept() { qetlctl --json columns p | jq -r ".columns[] | select(.column == \"$1\") | [.kept, .in_table] | join(\" \")"; }
-is 'what is kept can be listed' "$(kept colour),$(kept price)" 'colour:text? yes,price:decimal(2)? yes'
+is 'what is kept can be listed' "$(kept colour),$(kept price)" 'colour:text? yes,price:real? yes'
 run_files p d.csv
 is 'a column that only the files between lacked is no news' "$(drift | grep -v '^missing')" ''
 sqlite3 "$site/warehouse.db" 'ALTER TABLE p DROP COLUMN colour'
@@ -198,7 +198,7 @@ server() { # NAME, SQL of a command
     run_files "$1" c.csv
     is "$1: rows before and behind" "$("$2" "SELECT id, name, price, since FROM t_$1 ORDER BY id" | tr '\t' '|' | sed 's/NULL//g')" '1|ann||
 2|bob||
-3|eve|1.50|2026-11-21
+3|eve|1.5|2026-11-21
 4|kim|20.25|2026-11-22
 5|lee||'
     csv l.csv 'id,name,price,one\n10,x,1.5,1\n'

@@ -75,15 +75,15 @@ csv f.csv 'name,city\nann,x\n'
 load lenient f.csv
 is '... but a column with ! cannot be' "$(state "$job") $(field "$job" error_code)" 'dead header'
 like '... the error lists what there is' "$(field "$job" error)" "the header lacks 'id'; it has: 'name', 'city'"
-csv g.csv 'id,extra\n1,x\n'
+csv g.csv 'id,surplus\n1,x\n'
 load p g.csv
-is 'without it the job fails' "$(state "$job") $(field "$job" error_code) $(drift | head -n 1)" 'dead header new|extra|g.csv|ignored'
+is 'without it the job fails' "$(state "$job") $(field "$job" error_code) $(drift | head -n 1)" 'dead header new|surplus|g.csv|ignored'
 is '... and the column is told of' "$(drift | tail -n 1)" 'missing|name|g.csv|the job fails'
 
 # ---- retyped ----
 csv h.csv 'id,name,city\n1,a,x\nb,b,x\nc,c,x\n4,d,x\n'
 load lenient h.csv
-is 'a type that many rows do not fit' "$(drift)" 'retyped|id|h.csv|2 of 4 rows refused: not integer'
+is 'a type that many rows do not fit' "$(drift)" 'retyped|id|h.csv|2 of 4 rows refused as integer: not-integer'
 is '... is told beside the rejects' "$(field "$job" rows_loaded) $(field "$job" rows_rejected)" '2 2'
 
 # ---- members ----
@@ -95,8 +95,9 @@ load p z.zip
 is 'each member is compared with the one before' "$(drift)" 'moved|id|1.csv|field 1, was 2
 new|new|2.csv|ignored
 moved|name|2.csv|field 1, was 2'
-qetlctl submit p "$work/c.csv" >"$work/out"
-like 'findings are in the log, with the member' "$(qetl drain 2>&1)" 'columns drift.*kind=new column=other member=c.csv'
+csv i.csv 'name,note,id,others\neve,n,3,x\n'
+qetlctl submit p "$work/i.csv" >"$work/out"
+like 'findings are in the log, with the member' "$(qetl drain 2>&1)" 'columns drift.*kind=new column=others member=i.csv'
 
 # ---- JSON ----
 csv a.jsonl '{"id":1,"name":"ann","at":{"day":"2026-11-21","zone":"UTC"},"fax":1}\n{"id":2,"name":"bob","phone":"x"}\n'

@@ -22,6 +22,17 @@ table   = warehouse.guess
 columns = id:integer!
 table   = warehouse.added
 on_new_column = add
+[pipeline ignore]
+columns = id:integer!
+table   = warehouse.ignore
+[pipeline fail]
+columns = id:integer!, _source from "_source"
+table   = warehouse.fail
+on_new_column = fail
+[pipeline add2]
+columns = id:integer!
+table   = warehouse.added2
+on_new_column = add
 [pipeline json]
 columns = id:integer!
 table   = warehouse.json
@@ -48,4 +59,22 @@ is '... once' "$(sql "SELECT group_concat(name) FROM pragma_table_info('added')"
 csv a.jsonl '{"id":1,"_source":"web","_line":77,"_param":{"x":true},"_member":{"a":1}}\n'
 run_files json a.jsonl
 is 'JSON: the same' "$(sql 'SELECT id, source, line, param_x, _member_a FROM json')" '1|web|77|1|1'
+
+# ---- a field without a name ----
+csv c.csv 'id,_source,\n1,a,\n2,b,\n'
+csv d.csv 'id,_source,\n3,a,\n4,b,zz\n'
+for p in ignore fail add2; do
+    run_files $p c.csv
+    is "$p: one without values is none" "$(field "$job" state) $(drift)" "loaded $(drift | grep _source)"
+done
+run_files ignore d.csv
+is 'values without a name are told' "$(field "$job" state) $(drift)" 'loaded new|(field 3)|d.csv|values without a name in the header: ignored'
+run_files ignore d.csv
+is '... once' "$(field "$job" state) $(drift)" 'loaded '
+for p in fail add2; do
+    run_files $p d.csv
+    is "$p: they fail the job" "$(field "$job" state) $(field "$job" error_code) $(drift)" \
+        'dead drift new|(field 3)|d.csv|values without a name in the header: the job fails'
+done
+like '... which says what to do' "$(qetlctl show "$job")" 'field 3 has no name in the header, and rows have values in it'
 done_testing

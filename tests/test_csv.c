@@ -468,6 +468,54 @@ static ssize_t failing_read(struct input *in __attribute__((unused)),
     return err_set(err, ERR_TRUNCATED, "the archive ends too early");
 }
 
+/* A letter for each field of the header: taken by a column, unwanted, without a name, or that with a value in some row. */
+static void fields_are(struct str in, bool trim, const char *want)
+{
+    for (size_t piece = 1; piece <= in.n; piece++) {
+        struct recipe recipe = CSV(.trim = trim);
+        struct csv_tuning tuning = { .window = 16 + piece, .chunk = 8 };
+        struct cut_input cut = cut_of(in, piece);
+        struct columns columns = { 0 };
+        struct format_names names;
+        struct batch batch;
+        struct reader *r;
+        struct err err;
+        char is[16] = "";
+        CHECK_OK(columns_parse(&columns, "a", &err), err);
+        CHECK_OK(batch_init(&batch, 1, &err), err);
+        CHECK_OK(csv_open(&r, &recipe, &columns, &cut.in, 1000, &tuning, &err), err);
+        CHECK_EQ(format_csv.names(r, &names, &err), 1);
+        bool grows = names.grows;
+        for (int i = 0; i < names.n; i++)
+            CHECK(!names.v[i].filled);
+        while (format_csv.next(r, &batch, &err) == 1)
+            ;
+        CHECK_EQ(format_csv.names(r, &names, &err), 1);
+        for (int i = 0; i < names.n; i++) {
+            const struct format_name *f = &names.v[i];
+            strcat(is, f->taken ? "t" : f->filled ? "F" : f->name.n ? "u" : "-");
+        }
+        CHECK_STR(is, want);
+        CHECK_EQ(grows, strpbrk(want, "-F") != NULL);
+        format_csv.close(r);
+        batch_clear(&batch);
+        columns_clear(&columns);
+    }
+}
+
+TEST(csv, values_of_fields_without_a_name_are_seen)
+{
+    for (int trim = 0; trim <= 1; trim++) { /* both ways through a row */
+        fields_are(STR("b,a\n1,2\n"), trim, "ut");
+        fields_are(STR("a,,b,\n1,,2,\n3,\"\",4,\"\"\r\n"), trim, "t-u-");
+        fields_are(STR("a,,b,\n1,,2,\n3,,4,zz\n5,,6,\n"), trim, "t-uF");
+        fields_are(STR("a,,b,\r\n1,\"z,\n\"\"z\",2,\r\n"), trim, "tFu-");
+        fields_are(STR(",a,\n0,1,2\n"), trim, "FtF");
+    }
+    fields_are(STR("a,\n1, \n"), true, "t-");
+    fields_are(STR("a,\n1, \n"), false, "tF");
+}
+
 TEST(csv, an_error_of_the_input_is_the_readers_error)
 {
     struct err err = { 0 };

@@ -25,7 +25,7 @@ static void desk_open(struct desk *d, const char *columns, enum on_new on_new, e
 static struct format_names names_of(struct desk *d, const char *list, bool ordered)
 {
     static char text[64][40];
-    struct format_names names = { d->names, 0, ordered, d->present };
+    struct format_names names = { d->names, 0, ordered, !ordered, d->present };
     memset(d->present, 0, sizeof d->present);
     for (const char *p = list; *p; p += *p == ',') {
         size_t n = strcspn(p, ",");
@@ -245,6 +245,39 @@ TEST(drift, a_member_is_compared_with_the_one_before)
     desk_close(&d);
 }
 
+TEST(drift, values_without_a_name_are_told_or_fail)
+{
+    static const enum on_new whats[] = { ON_NEW_IGNORE, ON_NEW_FAIL, ON_NEW_ADD };
+    for (size_t i = 0; i < COUNT_OF(whats); i++) {
+        enum on_new what = whats[i];
+        struct desk d;
+        desk_open(&d, "id", what, ON_MISSING_AUTO, "{\"ordered\":true,\"names\":[\"id\",\"\",\"\"]}");
+        struct format_names names = names_of(&d, "id,,,", true);
+        CHECK_OK(drift_names(d.drift, &names, "m", true, &err), err);
+        CHECK_STR(said(&d), ""); /* as spreadsheets write them */
+        d.names[2].filled = true;
+        CHECK_EQ(drift_names(d.drift, &names, "m", true, &err), what == ON_NEW_IGNORE ? 0 : -1);
+        CHECK_STR(said(&d), what == ON_NEW_IGNORE ? "new (field 3) m: values without a name in the header: ignored; "
+                                                  : "new (field 3) m: values without a name in the header: the job fails; ");
+        if (what != ON_NEW_IGNORE) {
+            CHECK_EQ(err.code, ERR_DRIFT);
+            CHECK_HAS(err.msg, "field 3 has no name in the header, and rows have values in it");
+            CHECK(!drift_adds(d.drift));
+        } else {
+            CHECK_STR(header(&d), "{\"ordered\":true,\"names\":[\"id\",\"\",\"\"],\"known\":[\"(field 3)\"]}"); /* news once */
+        }
+        desk_close(&d);
+    }
+    struct desk d;
+    desk_open(&d, "id", ON_NEW_IGNORE, ON_MISSING_AUTO, "{\"ordered\":true,\"names\":[\"id\",\"\",\"\"],\"known\":[\"(field 3)\"]}");
+    struct format_names names = names_of(&d, "id,,,", true);
+    CHECK_OK(drift_names(d.drift, &names, "m", true, &err), err);
+    d.names[1].filled = d.names[2].filled = true;
+    CHECK_OK(drift_names(d.drift, &names, "m", true, &err), err);
+    CHECK_STR(said(&d), "new (field 2) m: values without a name in the header: ignored; ");
+    desk_close(&d);
+}
+
 TEST(drift, keys_of_json_have_no_order_and_stay_known)
 {
     struct desk d;
@@ -280,12 +313,14 @@ TEST(drift, json_without_a_key_fails_only_where_it_is_said)
 TEST(drift, a_column_is_retyped_where_a_tenth_of_the_rows_is_refused)
 {
     struct desk d;
-    desk_open(&d, "id:integer, at:date", ON_NEW_IGNORE, ON_MISSING_AUTO, NULL);
-    CHECK_OK(drift_refused(d.drift, 0, 9, 100, "a", &err), err);
+    desk_open(&d, "id:integer, at:date(%d.%m.%Y), f:decimal(1)", ON_NEW_IGNORE, ON_MISSING_AUTO, NULL);
+    CHECK_OK(drift_refused(d.drift, 0, (struct misfits){ 9, 1ull << REJECT_NOT_INTEGER }, 100, "a", &err), err);
     CHECK_STR(said(&d), "");
-    CHECK_OK(drift_refused(d.drift, 0, 9, 1, "b", &err), err); /* those were of the member before */
-    CHECK_OK(drift_refused(d.drift, 1, 10, 100, "b", &err), err);
-    CHECK_STR(said(&d), "retyped at b: 10 of 100 rows refused: not date; ");
+    CHECK_OK(drift_refused(d.drift, 0, (struct misfits){ 0 }, 1, "b", &err), err);
+    CHECK_OK(drift_refused(d.drift, 1, (struct misfits){ 10, 1ull << REJECT_NOT_DATE }, 100, "b", &err), err);
+    CHECK_OK(drift_refused(d.drift, 2, (struct misfits){ 100, 1ull << REJECT_SCALE | 1ull << REJECT_RANGE }, 100, "b", &err), err);
+    CHECK_STR(said(&d), "retyped at b: 10 of 100 rows refused as date(%d.%m.%Y): not-date; "
+                        "retyped f b: 100 of 100 rows refused as decimal(1): range, scale; ");
     desk_close(&d);
 }
 
@@ -333,13 +368,13 @@ TEST(drift, what_was_added_is_told_by_the_run_that_has_it)
 {
     struct desk d = { .recipe = { .name = (char *)"p", .on_new = ON_NEW_ADD } };
     CHECK_OK(columns_parse(&d.columns, "id", &err), err);
-    CHECK_OK(columns_extend(&d.columns, "n:integer, \"odd name\" from \"Odd Name\"", &err), err);
-    CHECK_EQ(d.columns.n, 3);
+    CHECK_OK(columns_extend(&d.columns, "n:integer, \"odd name\" from \"Odd Name\", d:decimal(1)", &err), err);
+    CHECK_EQ(d.columns.n, 4);
     CHECK(d.columns.v[1].added && d.columns.v[1].optional && !d.columns.v[0].added);
     CHECK_OK(drift_open(&d.drift, &d.recipe, &d.columns, "{\"ordered\":true,\"names\":[\"id\",\"n\"]}", &err), err);
-    CHECK_OK(member(&d, "id,n,Odd Name", "m"), err);
+    CHECK_OK(member(&d, "id,n,Odd Name,d", "m"), err);
     CHECK(!drift_adds(d.drift));
-    CHECK_STR(said(&d), "new Odd Name m: added as odd name text; ");
+    CHECK_STR(said(&d), "new Odd Name m: added as odd name text; new d m: added as d decimal(1); ");
     desk_close(&d);
 }
 
@@ -369,7 +404,7 @@ TEST(drift, names_that_are_taken_and_too_many_columns_are_seen_before_anything_i
     desk_open(&d, many.p, ON_NEW_ADD, ON_MISSING_AUTO, NULL);
     struct format_name one = { .name = STR("x") };
     bool present[1000] = { false };
-    CHECK_EQ(drift_names(d.drift, &(struct format_names){ &one, 1, true, present }, "m", true, &err), -1);
+    CHECK_EQ(drift_names(d.drift, &(struct format_names){ &one, 1, true, false, present }, "m", true, &err), -1);
     CHECK_EQ(err.code, ERR_DRIFT);
     CHECK_HAS(err.msg, "more than 1000 columns");
     desk_close(&d);
@@ -385,7 +420,7 @@ TEST(drift, a_name_is_told_with_its_first_bytes_whatever_its_length)
     desk_open(&d, "id", ON_NEW_IGNORE, ON_MISSING_AUTO, NULL);
     struct format_name names[] = { { .name = STR("id"), .taken = true }, { .name = buf_str(&name) } };
     bool present[] = { true };
-    CHECK_OK(drift_names(d.drift, &(struct format_names){ names, 2, true, present }, "m", true, &err), err);
+    CHECK_OK(drift_names(d.drift, &(struct format_names){ names, 2, true, false, present }, "m", true, &err), err);
     CHECK_HAS(said(&d), "new \xc3\xa9");
     CHECK(strlen(said(&d)) < KEPT + 40);
     desk_close(&d);

@@ -220,6 +220,20 @@ TEST(infer, names_of_the_file_are_not_taken_for_qetls_own)
            "job:integer! from \"_job\", param_x:boolean! from \"_param.x\", param_y:integer! from \"\"\"_param.y\"\"\"");
 }
 
+TEST(infer, fractions_of_a_new_column_may_have_more_digits_later)
+{
+    struct cut_input in = cut_of(STR("a,b,c,d\n1.5,7,12345678901234.567,1.50\n2,8,1.5,1e3\n"), 0);
+    struct inferred out;
+    struct err err;
+    CHECK_OK(infer_new(&out, &plain, &in.in, 0, &err), err);
+    CHECK_STR(out.columns, "a:real!, b:integer!, c:real!, d:real!");
+    inferred_clear(&out);
+    in = cut_of(STR("a\n123456789012345.678\n"), 0); /* a double would not keep it */
+    CHECK_OK(infer_new(&out, &plain, &in.in, 0, &err), err);
+    CHECK_STR(out.columns, "a:decimal(3)!");
+    inferred_clear(&out);
+}
+
 TEST(infer, without_a_header_columns_have_numbers)
 {
     struct recipe recipe = plain;

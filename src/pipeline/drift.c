@@ -50,7 +50,6 @@ struct drift {
     int taken_in;      /* JSON: so many names of the member at hand were looked at */
     struct columns add;
     int typed; /* so many of them have their types */
-    uint64_t *refused; /* of each column, before this member */
 };
 
 /* ---- names ---- */
@@ -199,8 +198,7 @@ int drift_open(struct drift **out, const struct recipe *recipe, const struct col
         return err_nomem(err);
     d->recipe = recipe;
     d->columns = columns;
-    d->refused = calloc((size_t)columns->n + 1, sizeof *d->refused);
-    int rc = d->refused ? header_read(d, header, err) : err_nomem(err);
+    int rc = header_read(d, header, err);
     if (rc < 0) {
         drift_free(d);
         return -1;
@@ -221,7 +219,6 @@ void drift_free(struct drift *d)
     columns_clear(&d->add);
     arena_clear(&d->mem);
     free(d->findings);
-    free(d->refused);
     free(d);
 }
 
@@ -247,7 +244,7 @@ static int note(struct drift *d, enum kind kind, struct str column, const char *
     }
     if (!d->findings && !(d->findings = calloc(FINDINGS_MAX, sizeof *d->findings)))
         return err_nomem(err);
-    struct finding f = { kind, arena_dup(&d->mem, column), arena_dup(&d->mem, short_name(str_of(member))), arena_dup(&d->mem, str_of(detail)) };
+    struct finding f = { kind, arena_dup(&d->mem, column), arena_dup(&d->mem, short_name(str_of(member))), arena_dup(&d->mem, short_name(str_of(detail))) };
     if (!f.column || !f.member || !f.detail)
         return err_nomem(err);
     d->findings[d->nfindings++] = f;
@@ -472,11 +469,14 @@ static int new_columns(struct drift *d, const struct format_names *names, const 
 {
     for (int i = 0; i < d->columns->n; i++) {
         const struct column *c = &d->columns->v[i];
-        char detail[60];
+        AUTO(buf_clear) struct buf detail = { 0 };
         if (!c->added || !names->present[i] || !is_news(d, str_of(c->from)))
             continue;
-        snprintf(detail, sizeof detail, "added as %s %s", c->name, type_name(c->type));
-        if (note(d, NEW, str_of(c->from), member, strlen(c->name) < 40 ? detail : "added", err) < 0)
+        buf_addf(&detail, "added as %s ", c->name);
+        column_print_type(c, &detail);
+        if (detail.failed)
+            return err_nomem(err);
+        if (note(d, NEW, str_of(c->from), member, detail.p, err) < 0)
             return -1;
     }
     return 0;
@@ -650,12 +650,36 @@ static bool nothing_seen(const struct drift *d, const struct format_names *names
     return !names->ordered && !names->n;
 }
 
+/* No column can take a field without a name: what is in it is told, or the job fails. */
+static int unnamed_fields(struct drift *d, const struct format_names *names, const char *member, struct err *err)
+{
+    bool fails = d->recipe->on_new != ON_NEW_IGNORE;
+    for (int i = 0; i < names->n; i++) {
+        char name[40];
+        if (!names->v[i].filled)
+            continue;
+        snprintf(name, sizeof name, "(field %d)", i + 1);
+        if (!fails && !is_news(d, str_of(name)))
+            continue;
+        if (note(d, NEW, str_of(name), member, fails ? "values without a name in the header: the job fails"
+                                                     : "values without a name in the header: ignored", err) < 0)
+            return -1;
+        if (fails)
+            return err_set(err, ERR_DRIFT, "field %d has no name in the header, and rows have values in it (on_new_column = %s): "
+                           "no column can take them until it has a name", i + 1, d->recipe->on_new == ON_NEW_ADD ? "add" : "fail");
+        d->known.ordered = true;
+        if (d->known.n < KNOWN_MAX && (names_add(&d->known, str_of(name), err) < 0 || names_sort(&d->known, err) < 0))
+            return -1;
+    }
+    return 0;
+}
+
 int drift_names(struct drift *d, const struct format_names *names, const char *member, bool whole, struct err *err)
 {
     struct shown fails = { 0 };
     int rc = 0;
     if (names->ordered && same_header(d, names))
-        return 0;
+        return unnamed_fields(d, names, member, err);
     for (; rc == 0 && d->taken_in < names->n; d->taken_in++)
         if (!names->v[d->taken_in].taken)
             rc = new_name(d, &names->v[d->taken_in], member, &fails, err);
@@ -674,14 +698,19 @@ int drift_names(struct drift *d, const struct format_names *names, const char *m
     return names->ordered ? remember_header(d, names, err) : remember_keys(d, names, err);
 }
 
-int drift_refused(struct drift *d, int column, uint64_t refused, uint64_t rows, const char *member, struct err *err)
+int drift_refused(struct drift *d, int column, struct misfits refused, uint64_t rows, const char *member, struct err *err)
 {
     const struct column *c = &d->columns->v[column];
-    char detail[100];
-    uint64_t now = refused - d->refused[column];
-    d->refused[column] = refused;
-    if (!now || now * REFUSED_SHARE < rows)
+    AUTO(buf_clear) struct buf detail = { 0 };
+    const char *before = ": ";
+    if (!refused.rows || refused.rows * REFUSED_SHARE < rows)
         return 0;
-    snprintf(detail, sizeof detail, "%" PRIu64 " of %" PRIu64 " rows refused: not %s", now, rows, type_name(c->type));
-    return note(d, RETYPED, str_of(c->from), member, detail, err);
+    buf_addf(&detail, "%" PRIu64 " of %" PRIu64 " rows refused as ", refused.rows, rows);
+    column_print_type(c, &detail);
+    for (int why = 0; why < REJECT_REASONS; why++)
+        if (refused.reasons >> why & 1) {
+            buf_addf(&detail, "%s%s", before, reject_name(why));
+            before = ", ";
+        }
+    return detail.failed ? err_nomem(err) : note(d, RETYPED, str_of(c->from), member, detail.p, err);
 }

@@ -19,6 +19,7 @@
 #include "base/json.h"
 #include "io/config.h"
 #include "io/row.h"
+#include "read/cast.h"
 #include "read/format.h"
 
 struct drift;
@@ -31,8 +32,8 @@ void drift_free(struct drift *d); /* NULL is fine */
 /* The names of a member; whole: all of them are there. Before, only new names are looked at. -1: header (a column is missing) or
  * drift (there is a new one), where that is to fail; the findings are noted. */
 int drift_names(struct drift *d, const struct format_names *names, const char *member, bool whole, struct err *err);
-/* The member, of so many rows, is over. refused: rows of the job so far that were refused because of the column's type. */
-int drift_refused(struct drift *d, int column, uint64_t refused, uint64_t rows, const char *member, struct err *err);
+/* The member, of so many rows, is over. refused: those of its rows that were refused because of the column's type. */
+int drift_refused(struct drift *d, int column, struct misfits refused, uint64_t rows, const char *member, struct err *err);
 
 /* on_new_column = add: columns that are to be added were found, so that the job has to run once more, with them. */
 bool drift_adds(const struct drift *d);

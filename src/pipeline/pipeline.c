@@ -525,7 +525,7 @@ static int learn_types(struct part *part, const struct member_rows *rows, struct
     int64_t most = rows->n < rows->cap ? 0 : (int64_t)rows->n - 1; /* so that its last row, which is cut, does not count */
     recipe.encoding = ENC_UTF8;
     recipe.closing_line = NULL;
-    bool learnt = infer_member(&inferred, &recipe, &sample.input, most, &none) == 0 && columns_parse(&found, inferred.columns, &none) == 0;
+    bool learnt = infer_new(&inferred, &recipe, &sample.input, most, &none) == 0 && columns_parse(&found, inferred.columns, &none) == 0;
     inferred_clear(&inferred);
     return drift_types(part->drift, learnt ? &found : NULL, err);
 }
@@ -540,7 +540,7 @@ static int part_names(struct pipeline_run *r, struct part *part, struct member_r
     if (drift_names(part->drift, &names, r->rejects.member, whole || names.ordered, err) < 0 ||
         (drift_wants_types(part->drift) && learn_types(part, rows, err) < 0))
         return -1;
-    return !names.ordered;
+    return names.grows;
 }
 
 /* The rows of a member. Once there are columns to be added the job has to run again, and rows of now are of no use. */

@@ -36,7 +36,7 @@ struct cast {
     uint32_t nfaults;
     uint8_t fault[BATCH_ROWS]; /* of a row: FITS, or why not */
     uint16_t fault_column[BATCH_ROWS];
-    uint64_t *misfits; /* of each column: rows that its type refused */
+    struct misfits *misfits; /* of each column: rows that its type refused */
 };
 
 #define BIT(reason) (1ull << REJECT_##reason)
@@ -105,9 +105,11 @@ void cast_close(struct cast *c)
     free(c);
 }
 
-uint64_t cast_misfits(const struct cast *c, int column)
+struct misfits cast_misfits(struct cast *c, int column)
 {
-    return c->misfits[column];
+    struct misfits m = c->misfits[column];
+    c->misfits[column] = (struct misfits){ 0 };
+    return m;
 }
 
 /* ---- nulls ---- */
@@ -335,7 +337,8 @@ static void refuse(struct cast *c, uint32_t row, uint32_t col, enum reject_reaso
         return;
     c->fault[row] = (uint8_t)why;
     c->fault_column[row] = (uint16_t)col;
-    c->misfits[col] += of_a_type >> why & 1;
+    c->misfits[col].rows += of_a_type >> why & 1;
+    c->misfits[col].reasons |= of_a_type & 1ull << why;
     c->nfaults++;
 }
 

@@ -38,8 +38,10 @@ int cast_batch(struct cast *c, struct batch *in, struct rows *out, struct reject
 bool cast_row(struct cast *c, struct batch *in, struct value *values, enum reject_reason *why, int *column);
 /* One value of that column, not null, by itself: no null tokens, no trim=, no rules of clean=. REJECT_REASONS: it fits. */
 enum reject_reason cast_value(const struct cast *c, uint32_t column, const struct field *f, struct value *v);
-/* How many rows so far were refused because their value of this column is not of its type. */
-uint64_t cast_misfits(const struct cast *c, int column);
+/* Rows that were refused because their value of this column is not of its type, and a bit for each reason (1 << enum reject_reason). */
+struct misfits { uint64_t rows, reasons; };
+/* Those since it was asked last. */
+struct misfits cast_misfits(struct cast *c, int column);
 void cast_close(struct cast *c);
 
 #endif

@@ -490,6 +490,8 @@ static inline size_t field_run(struct reader *r, size_t from, int *col, struct f
         at++;
         if (slot[c] >= 0)
             put_field(&out[slot[c]], win + begin, end - begin, kind);
+        else if (slot[c] == CSV_UNNAMED && end > begin)
+            r->map.slot[c] = CSV_FILLED;
         from = behind + 1;
     }
     r->ipos = (uint32_t)(at - r->pos);
@@ -544,6 +546,8 @@ static enum split split_row(struct reader *r, struct field *out, struct row *row
             row->extra |= n > 0;
         } else if (slot[col] >= 0) {
             put_field(&out[slot[col]], f.p ? f.p : win + begin, n, kind);
+        } else if (slot[col] == CSV_UNNAMED && n > 0) {
+            r->map.slot[col] = CSV_FILLED;
         }
         if ((unsigned char)win[p] != delimiter)
             break;

@@ -98,7 +98,7 @@ int csv_map_names(struct csv_map *m, const struct columns *columns, struct err *
     m->width_min = m->width;
     m->cols = columns->n;
     for (int i = 0; i < m->nnames; i++)
-        m->slot[i] = -1;
+        m->slot[i] = m->names[i].n ? CSV_UNWANTED : CSV_UNNAMED;
     for (int i = 0, at; i < columns->n; i++) {
         bool builtin = columns->v[i].builtin != BUILTIN_NONE;
         int found = builtin ? 0 : find_name(m, &columns->v[i], &at, err);
@@ -112,18 +112,26 @@ int csv_map_names(struct csv_map *m, const struct columns *columns, struct err *
     return 0;
 }
 
+static int report_room(struct csv_map *m, struct err *err)
+{
+    m->report = arena_alloc(&m->arena, mem_product((size_t)m->nnames, sizeof *m->report));
+    m->present = arena_alloc(&m->arena, (size_t)m->cols + 1);
+    return m->report && m->present ? 0 : err_nomem(err);
+}
+
 int csv_map_report(struct csv_map *m, struct format_names *out, struct err *err)
 {
-    struct format_name *names = arena_alloc(&m->arena, mem_product((size_t)m->nnames, sizeof *names));
-    bool *present = arena_alloc(&m->arena, (size_t)m->cols + 1);
-    if (!names || !present)
-        return err_nomem(err);
-    for (int i = 0; i < m->nnames; i++)
-        names[i] = (struct format_name){ .name = m->names[i], .taken = m->slot[i] >= 0 };
-    memset(present, true, (size_t)m->cols);
+    bool grows = false;
+    if (!m->report && report_room(m, err) < 0)
+        return -1;
+    for (int i = 0; i < m->nnames; i++) {
+        m->report[i] = (struct format_name){ .name = m->names[i], .taken = m->slot[i] >= 0, .filled = m->slot[i] == CSV_FILLED };
+        grows |= m->slot[i] == CSV_UNNAMED;
+    }
+    memset(m->present, true, (size_t)m->cols);
     for (int i = 0; i < m->nabsent; i++)
-        present[m->absent[i]] = false;
-    *out = (struct format_names){ names, m->nnames, true, present };
+        m->present[m->absent[i]] = false;
+    *out = (struct format_names){ m->report, m->nnames, true, grows, m->present };
     return 0;
 }
 

@@ -9,6 +9,9 @@
 #include "io/row.h"
 #include "read/format.h"
 
+/* What takes a field of the file: a column of the batch from 0 on, or one of these. UNNAMED: nothing, and its name is empty; FILLED: that,
+ * and a row had a value in it. */
+enum { CSV_UNWANTED = -1, CSV_UNNAMED = -2, CSV_FILLED = -3 };
 enum { CSV_FIELDS_MAX = 65536 }; /* of a header; more is no header but an attack on memory */
 
 struct csv_copy {
@@ -20,7 +23,7 @@ struct csv_map {
     int width;     /* fields that a row should have */
     int width_min; /* fields that it must have whatever ragged= says */
     int cols;      /* of the batch */
-    int *slot;     /* column of the batch for each field of the file, or -1 */
+    int *slot;     /* column of the batch for each field of the file, or one of the above */
     struct csv_copy
         *copies; /* columns of the batch that take a field which went to another already */
     int ncopies;
@@ -28,7 +31,9 @@ struct csv_map {
     int nabsent;
     struct str *names; /* of the header */
     int nnames;
-    struct arena arena; /* holds the names */
+    struct format_name *report;
+    bool *present;
+    struct arena arena; /* holds the names and the report */
 };
 
 /* Field i goes to column i, not counting the builtin ones. columns (NULL: none) may end in optional
@@ -41,7 +46,7 @@ int csv_map_keep_names(struct csv_map *m, const struct field *names, struct err 
  * absent. -1: header, where one that is wanted is there twice.
  */
 int csv_map_names(struct csv_map *m, const struct columns *columns, struct err *err);
-/* The names with what became of them; the arrays lie in the map's arena. -1: no-memory. */
+/* The names with what became of them until now; the arrays are the map's. -1: no-memory. */
 int csv_map_report(struct csv_map *m, struct format_names *out, struct err *err);
 void csv_map_clear(struct csv_map *m);
 

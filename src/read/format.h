@@ -18,12 +18,14 @@ struct reader; /* each format has its own inside */
 struct format_name {
     struct str name; /* of the header as written; JSON: the path, as columns= has it */
     bool taken;      /* by a column */
+    bool filled;     /* CSV: the name is empty, and a row so far has a value there */
     char first;      /* JSON: the first byte of the first value that was seen; else 0 */
 };
 struct format_names {
     const struct format_name *v; /* CSV: all of the header. JSON: keys so far that no column takes (json_row.h says which) */
     int n;
-    bool ordered;        /* it is a header: its order means something, and it does not grow */
+    bool ordered;        /* it is a header: its order means something, and no name comes later */
+    bool grows;          /* rows to come may change what is told here */
     const bool *present; /* of each column: the member has it, so far */
 };
 

@@ -275,8 +275,8 @@ static void guess_add(struct guess *g, unsigned types)
     g->gone |= ALL_TYPES & ~(types | BIT(TEXT));
 }
 
-/* The narrowest type that is left. */
-static enum type guess_type(const struct guess *g)
+/* The narrowest type that is left. open: a fraction may have more digits in files to come. */
+static enum type guess_type(const struct guess *g, bool open)
 {
     static const enum type order[] = { TYPE_BOOLEAN, TYPE_INTEGER,   TYPE_DECIMAL, TYPE_REAL,
                                        TYPE_DATE,    TYPE_TIMESTAMP, TYPE_JSON };
@@ -289,7 +289,7 @@ static enum type guess_type(const struct guess *g)
             continue;
         if (order[i] == TYPE_BOOLEAN && g->yes != g->no)
             continue; /* a column of nothing but "no" is no column of booleans */
-        if (order[i] == TYPE_DECIMAL && g->whole + g->places > 18)
+        if (order[i] == TYPE_DECIMAL && (g->whole + g->places > 18 || (open && g->places && !(g->gone & BIT(REAL)))))
             continue;
         return order[i];
     }
@@ -307,6 +307,7 @@ struct result {
     bool torn;            /* a sample ends in a quoted field, it seems: rows that are refused from there on do not count */
     bool pointed;         /* some column has numbers with the decimal point of the recipe */
     unsigned char *others; /* a column each: a bit for each of others[] that all its values fit, when it is text */
+    bool open; /* as of guess_type() */
     bool sure; /* all rows were seen, and each counts: a column without nulls is required */
 };
 
@@ -412,7 +413,7 @@ static int result_add(struct result *r, struct str from, struct str title, const
     if (infer_name(&c->name, &r->columns, &r->columns, title, err) < 0)
         return -1;
     c->from = strndup(from.p, from.n);
-    c->type = guess_type(g);
+    c->type = guess_type(g, r->open);
     c->scale = c->type == TYPE_DECIMAL ? g->places : 0;
     r->pointed |= (c->type == TYPE_DECIMAL || c->type == TYPE_REAL) && g->places > 0;
     if (c->type == TYPE_TEXT && g->values)
@@ -470,7 +471,7 @@ static int check_header(const struct table *t, const struct look *k, struct err 
 {
     int typed = -1;
     for (int i = 0; t->names && i < t->n; i++) {
-        enum type type = guess_type(&t->guesses[i]);
+        enum type type = guess_type(&t->guesses[i], false);
         struct guess name = { 0 };
         if (type == TYPE_TEXT)
             continue;
@@ -825,12 +826,11 @@ static int finish(struct inferred *out, const struct result *r, const struct loo
     return 0;
 }
 
-int infer_member(struct inferred *out, const struct recipe *recipe, struct input *in,
-                 int64_t max_bytes, struct err *err)
+static int infer(struct inferred *out, const struct recipe *recipe, struct input *in, int64_t max_bytes, bool open, struct err *err)
 {
     AUTO(decode_closep) struct input *decoded = decode_open(in, recipe->encoding, err);
     AUTO(zone_closep) struct zone *zone = recipe->zone ? zone_open(recipe->zone) : NULL;
-    AUTO(result_clear) struct result r = { 0 };
+    AUTO(result_clear) struct result r = { .open = open };
     struct look look = { recipe, zone, recipe->decimal_point ? recipe->decimal_point : '.' };
     struct inferred found = { 0 };
     struct sample sample;
@@ -849,4 +849,15 @@ int infer_member(struct inferred *out, const struct recipe *recipe, struct input
         return -1;
     *out = found;
     return 0;
+}
+
+int infer_member(struct inferred *out, const struct recipe *recipe, struct input *in,
+                 int64_t max_bytes, struct err *err)
+{
+    return infer(out, recipe, in, max_bytes, false, err);
+}
+
+int infer_new(struct inferred *out, const struct recipe *recipe, struct input *in, int64_t max_bytes, struct err *err)
+{
+    return infer(out, recipe, in, max_bytes, true, err);
 }

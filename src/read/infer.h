@@ -48,6 +48,10 @@ void inferred_clear(struct inferred *i);
 int infer_member(struct inferred *out, const struct recipe *recipe, struct input *in,
                  int64_t max_bytes, struct err *err);
 
+/* The same, for columns that nobody will look at before the next files come: numbers with a fraction are real, whatever digits the next
+ * ones have; decimal only where a double would lose some of those that were seen. */
+int infer_new(struct inferred *out, const struct recipe *recipe, struct input *in, int64_t max_bytes, struct err *err);
+
 /* A name for a column of a table that has those two lists of columns: letters, digits, _ and all that is not ASCII of `from`; other
  * bytes are one _ between those. What would be the name of one of qetl's own values loses the _ before it. *out is malloc'ed. -1: no-memory. */
 int infer_name(char **out, const struct columns *taken, const struct columns *taken_too, struct str from, struct err *err);

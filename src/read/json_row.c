@@ -337,7 +337,7 @@ void json_row_names(const struct json_row *r, struct format_names *out)
 {
     for (int i = 0; i < r->cols; i++)
         r->present[i] = r->at[i] && r->at[i]->seen != 0;
-    *out = (struct format_names){ r->names, (int)r->unwanted, false, r->present };
+    *out = (struct format_names){ r->names, (int)r->unwanted, false, true, r->present };
 }
 
 /* ---- walking a row ---- */
