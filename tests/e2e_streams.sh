@@ -225,6 +225,68 @@ drain
 is '... also when the rule is mended' "$(sql 'SELECT count(*) FROM timely')" 3
 is '... and one that was refused for another reason is new to the count' "$(late_rows)" '[3]'
 
+# ---- no row falls between windows ----
+
+# Jobs are begun before others are loaded: each row is late, or in one window, whatever came first.
+hours() { # INI...
+    SLOTS=3 new_site <<INI
+[pipeline pay]
+source = stream:pay
+columns = id:integer!, at:timestamp!
+table = warehouse.pay
+event_time = at
+allowed_lateness = 10m
+late = warehouse.late
+segment_bytes = 1K
+backoff = 100ms
+after_load = INSERT INTO windows VALUES (:previous_watermark, :watermark);
+    INSERT INTO seen SELECT id FROM pay WHERE at >= coalesce(:previous_watermark, '0001') AND at < :watermark
+$(printf '%s\n' "$@")
+INI
+    sqlite3 "$site/warehouse.db" 'CREATE TABLE seen (id INTEGER)' 'CREATE TABLE windows (since, upto)' 'CREATE TABLE pay (id INTEGER, at TEXT)' \
+        'CREATE TABLE late (id INTEGER, at TEXT)'
+}
+books() { # rows in no window though its time is over, in two, late and in one; windows that do not begin where one ended
+    sql "SELECT (SELECT count(*) FROM pay WHERE at < (SELECT max(upto) FROM windows) AND id NOT IN (SELECT id FROM seen)),
+        (SELECT count(*) - count(DISTINCT id) FROM seen), (SELECT count(*) FROM seen JOIN late USING (id)),
+        (SELECT count(*) FROM (SELECT since, lag(upto) OVER (ORDER BY rowid) AS before FROM windows) WHERE since IS NOT before)"
+}
+hours
+qetlctl emit --flush pay -e '{"id":1,"at":"2024-05-02T12:00:00Z"}' >/dev/null
+qetlctl emit --flush pay -e '{"id":2,"at":"2024-05-02T11:00:00Z"}' -e '{"id":3,"at":"2024-05-02T15:00:00Z"}' >/dev/null
+qetlctl scan pay >/dev/null
+start_role worker
+ok "two jobs are staged" wait_for 60 queue_is "SELECT count(*) FROM job WHERE state = 'staged'" 2
+kill "$role_pid" && wait "$role_pid"
+drain
+is 'a job that was begun before another was loaded has its rows in a window' "$(sql 'SELECT group_concat(id) FROM (SELECT id FROM seen ORDER BY id)')" 1,2
+qetlctl emit --flush pay -e '{"id":4,"at":"2024-05-02T13:00:00Z"}' >/dev/null
+qetlctl emit --flush pay -e '{"id":5,"at":"2024-05-02T19:00:00Z"}' >/dev/null
+drain
+is 'one that is begun later has them late' "$(sql 'SELECT id FROM late')" 4
+is 'no window leaves a row out, or has one twice' "$(books)" '0|0|0|0'
+
+hours '[limits]' 'crashes = 1000'
+awk 'BEGIN { srand(7); for (i = 1; i <= 3000; i++) { t = i + int(rand() * 60) - 30; if (t < 0) t = 0
+    printf "{\"id\":%d,\"at\":\"2024-05-%02dT%02d:%02d:00Z\"}\n", i, 2 + int(t / 1440), int(t % 1440 / 60), t % 60 } }' >"$work/pay.jsonl"
+from=1
+for point in target-before-commit target-after-commit loader-before-record worker-after-job; do
+    : >"$site/all.log"
+    QETL_FAULT=$point:12:kill start_role all
+    for _ in $(seq 15); do
+        sed -n "$from,$((from + 49))p" "$work/pay.jsonl" | qetlctl emit --flush pay >/dev/null
+        from=$((from + 50))
+    done
+    ok "$point, windows: somebody dies there" wait_for 60 grep -q 'a process died' "$site/all.log"
+    kill -9 "$role_pid"
+done
+drain
+is 'three workers, out of order, killed: no window leaves a row out, or has one twice' "$(books)" '0|0|0|0'
+is '... all rows are there' "$(sql 'SELECT (SELECT count(*) FROM pay) + (SELECT count(*) FROM late)')" 3000
+ok '... and some were late' test "$(sql 'SELECT count(*) FROM late')" -gt 0
+is '... the last window ends at the watermark' "$(sql "SELECT max(upto) FROM windows")" \
+    "$(sql "SELECT datetime(max(at), '-10 minutes') FROM (SELECT at FROM pay UNION ALL SELECT at FROM late)")"
+
 # ---- a scanner that waits ----
 
 site_with 'segment_age = 2s'

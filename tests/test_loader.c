@@ -239,6 +239,14 @@ static int64_t seen(const char *what)
     return site_count(sql);
 }
 
+static void make_table(const char *sql)
+{
+    sqlite3 *db;
+    CHECK_EQ(sqlite3_open(strstr(site->targets[0].url, "//") + 2, &db), SQLITE_OK);
+    CHECK_EQ(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+}
+
 TEST(loader, moves_the_watermark_with_each_job_and_never_back)
 {
     start();
@@ -247,14 +255,73 @@ TEST(loader, moves_the_watermark_with_each_job_and_never_back)
     submit_event("e3.csv", "2024-01-01 11:30:00");
     work();
     CHECK_EQ(load(), 3); /* a group */
-    CHECK_EQ(seen("n = 1 AND before IS NULL AND at = '2024-01-01 09:00:00'"), 1);
-    CHECK_EQ(seen("n = 2 AND before = '2024-01-01 09:00:00' AND at = '2024-01-01 11:00:00.5'"), 1);
-    CHECK_EQ(seen("n = 3 AND before = '2024-01-01 11:00:00.5' AND at = before"), 1);
-    int64_t now;
-    CHECK_OK(event_watermark(site_queue, "events", &now, &err), err);
+    /* all three were begun when there was no watermark: rows of any time were still to come, up to the last */
+    CHECK_EQ(seen("n < 3 AND before IS NULL AND at IS NULL"), 2);
+    CHECK_EQ(seen("n = 3 AND before IS NULL AND at = '2024-01-01 11:00:00.5'"), 1);
+    int64_t now, upto;
+    CHECK_OK(event_watermark(site_queue, "events", &now, &upto, &err), err);
     CHECK_EQ(now, INT64_C(1704106800500000));
-    CHECK_OK(event_watermark(site_queue, "p", &now, &err), err);
+    CHECK_EQ(upto, now);
+    CHECK_OK(event_watermark(site_queue, "p", &now, &upto, &err), err);
     CHECK_EQ(now, EVENT_NONE);
+    CHECK_EQ(upto, EVENT_NONE);
+    stop();
+}
+
+TEST(loader, a_window_begins_where_the_one_before_ended_that_was_loaded)
+{
+    start();
+    make_table("CREATE TABLE e (id INTEGER, at TEXT CHECK (at <> '2024-01-01 12:00:00'))");
+    submit_event("e1.csv", "2024-01-01 10:00:00");
+    work();
+    CHECK_EQ(load(), 1);
+    int64_t bad = submit_event("e2.csv", "2024-01-01 12:00:00");
+    submit_event("e3.csv", "2024-01-01 11:00:00");
+    work();
+    CHECK_EQ(load(), 2); /* a group */
+    CHECK_STR(site_state(bad), "dead");
+    CHECK_EQ(seen("before = '2024-01-01 09:00:00' AND at = '2024-01-01 10:00:00'"), 1);
+    CHECK_EQ(seen("1"), 2);
+    stop();
+}
+
+TEST(loader, a_job_that_died_is_loaded_behind_the_newer_ones_with_its_rows_late)
+{
+    start();
+    make_table("CREATE TABLE e (id INTEGER, at TEXT CHECK (at <> '2024-01-01 12:00:00'))");
+    int64_t bad = submit_event("e1.csv", "2024-01-01 12:00:00");
+    work();
+    CHECK_EQ(load(), 1);
+    CHECK_STR(site_state(bad), "dead");
+    submit_event("e2.csv", "2024-01-01 15:00:00");
+    work();
+    CHECK_EQ(load(), 1);
+    CHECK_OK(job_retry(site_queue, bad, &err), err);
+    work();
+    CHECK_EQ(load(), 1);
+    CHECK_STR(site_state(bad), "loaded");
+    CHECK_EQ(site_count("SELECT count(*) FROM late WHERE at = '2024-01-01 12:00:00'"), 1);
+    CHECK_EQ(seen("before = '2024-01-01 14:00:00' AND at = before"), 1);
+    stop();
+}
+
+TEST(loader, a_window_ends_where_a_job_that_was_begun_may_bring_rows)
+{
+    start();
+    submit_event("e1.csv", "2024-01-01 10:00:00");
+    work();
+    CHECK_EQ(load(), 1);
+    submit_event("e2.csv", "2024-01-01 14:00:00");
+    submit_event("e3.csv", "2024-01-01 11:00:00");
+    work(); /* both begun at 09:00 */
+    submit_event("e4.csv", "2024-01-01 12:00:00");
+    CHECK_EQ(load(), 2);
+    CHECK_EQ(seen("n = 2 AND before = '2024-01-01 09:00:00' AND at = before"), 1);
+    CHECK_EQ(seen("n = 3 AND before = '2024-01-01 09:00:00' AND at = '2024-01-01 13:00:00'"), 1);
+    work();
+    CHECK_EQ(load(), 1);
+    CHECK_EQ(seen("n = 4 AND before = '2024-01-01 13:00:00' AND at = before"), 1);
+    CHECK_EQ(site_count("SELECT count(*) FROM late WHERE at = '2024-01-01 12:00:00'"), 1);
     stop();
 }
 
@@ -272,8 +339,8 @@ TEST(loader, a_load_that_is_done_again_has_the_same_watermarks)
     work();
     sys_clock_advance(2000);
     CHECK_EQ(load(), 3);
-    CHECK_EQ(seen("n = 1 AND before IS NULL AND at = '2024-01-01 09:00:00'"), 1);
-    CHECK_EQ(seen("n = 2 AND before = '2024-01-01 09:00:00' AND at = '2024-01-01 11:00:00'"), 1);
+    CHECK_EQ(seen("n = 1 AND before IS NULL AND at IS NULL"), 1);
+    CHECK_EQ(seen("n = 2 AND before IS NULL AND at = '2024-01-01 11:00:00'"), 1);
     CHECK_EQ(seen("n = 3 AND before = '2024-01-01 11:00:00' AND at = '2024-01-01 14:00:00'"), 1);
     /* committed, and not recorded */
     submit_event("e4.csv", "2024-01-01 16:00:00");
@@ -306,7 +373,7 @@ TEST(loader, a_job_keeps_the_watermark_of_its_first_claim)
     job_lease_clear(&lease);
     sys_clock_advance(1001); /* whoever had it died; meanwhile others are loaded */
     CHECK_OK(queue_begin(site_queue, &err), err);
-    CHECK_EQ(sqlite3_exec(queue_db(site_queue), "INSERT INTO watermark VALUES ('events', 1704106800000000, 0, 99)", NULL, NULL, NULL), 0);
+    CHECK_EQ(sqlite3_exec(queue_db(site_queue), "INSERT INTO watermark VALUES ('events', 1704106800000000, 0, 99, NULL)", NULL, NULL, NULL), 0);
     CHECK_OK(queue_commit(site_queue, QUEUE_LATER, &err), err);
     int64_t late = submit_event("e2.csv", "2024-01-01 10:00:00");
     sys_clock_advance(10000);

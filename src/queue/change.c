@@ -1,6 +1,7 @@
 /* The parts of a change of state. Nothing here begins or ends a transaction: power failure is the
  * business of queue.c. */
 #include "queue/change.h"
+#include "queue/event.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -141,7 +142,7 @@ int change_dead(struct queue *q, const struct change *c, struct err *err)
     db_bind(st, ":crashes", c->crashes);
     db_bind(st, ":now", sys_now_ms());
     if (db_run(st, err) < 0 || change_lanes(q, SQL_LANE_LEAVE, c, err) < 0 ||
-        change_outputs_forget(q, c->id, true, err) < 0)
+        change_outputs_forget(q, c->id, true, err) < 0 || event_forget(q, c->id, err) < 0)
         return -1;
     change_tally(q, c, JOB_DEAD, 0);
     return 0;

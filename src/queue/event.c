@@ -1,7 +1,7 @@
 /* Watermarks. See event.h. If power fails: the two tables change in the transactions that they belong to. */
 #include "queue/event.h"
 
-#include <stdbool.h>
+#include <string.h>
 
 #include "io/db.h"
 
@@ -57,12 +57,13 @@ int event_begin(struct queue *q, int64_t job, int64_t token, const char *pipelin
     return rc < 0 ? err_in(err, "fix the watermark of the job") : 0;
 }
 
-int event_watermark(struct queue *q, const char *pipeline, int64_t *at, struct err *err)
+int event_watermark(struct queue *q, const char *pipeline, int64_t *at, int64_t *upto, struct err *err)
 {
     sqlite3_stmt *st = queue_stmt(q, SQL_WATERMARKS);
     db_bind(st, ":pipeline", pipeline);
     int rc = db_step(st, err);
     *at = rc == 1 ? sqlite3_column_int64(st, 1) : EVENT_NONE;
+    *upto = rc == 1 ? time_of(st, 4) : EVENT_NONE;
     sqlite3_reset(st);
     return rc < 0 ? -1 : 0;
 }
@@ -78,12 +79,98 @@ int event_staged(struct queue *q, int64_t job, const struct job_event *e, struct
     return db_run(st, err);
 }
 
+/* A statement about the job and its pipeline. */
+static int run(struct queue *q, enum queue_sql sql, int64_t job, const char *pipeline, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, sql);
+    db_bind(st, ":job", job);
+    if (pipeline)
+        db_bind(st, ":pipeline", pipeline);
+    return db_run(st, err);
+}
+
 int event_loaded(struct queue *q, int64_t job, const char *pipeline, struct err *err)
 {
-    sqlite3_stmt *st = queue_stmt(q, SQL_EVENT_LOADED);
-    db_bind(st, ":job", job);
-    db_bind(st, ":pipeline", pipeline);
+    if (run(q, SQL_EVENT_LOADED, job, pipeline, err) < 0 || run(q, SQL_EVENT_JOINED, job, pipeline, err) < 0)
+        return -1;
+    return run(q, SQL_EVENT_CLOSED, job, NULL, err);
+}
+
+int event_forget(struct queue *q, int64_t job, struct err *err) { return run(q, SQL_EVENT_FORGET, job, NULL, err); }
+
+/* ---- windows ---- */
+
+/* EVENT_NONE is the least of all times. */
+static int64_t later(int64_t a, int64_t b) { return a > b ? a : b; }
+
+/* Down to where may jobs that were begun, and come behind this one, bring rows that are not late? INT64_MAX: there is none. */
+static int bound(struct queue *q, const struct event_window *w, int64_t *at, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_EVENT_BOUND);
+    db_bind(st, ":pipeline", w->pipeline);
+    db_bind(st, ":job", w->job);
+    db_bind(st, ":seq", w->seq);
+    int rc = db_step(st, err);
+    *at = rc == 1 ? time_of(st, 0) : INT64_MAX;
+    sqlite3_reset(st);
+    return rc < 0 ? -1 : 0;
+}
+
+static int window_write(struct queue *q, const struct event_window *w, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_EVENT_FIX);
+    db_bind(st, ":job", w->job);
+    bind_time(st, ":since", w->since);
+    bind_time(st, ":upto", w->upto);
     return db_run(st, err);
+}
+
+/* before: the job of its pipeline that is loaded right before it, or NULL when that one is recorded. */
+static int window_fix(struct queue *q, struct event_window *w, const struct event_window *before, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_EVENT_WINDOW);
+    db_bind(st, ":job", w->job);
+    db_bind(st, ":pipeline", w->pipeline);
+    int rc = db_step(st, err);
+    if (rc != 1)
+        return rc < 0 ? -1 : err_set(err, ERR_INTERNAL, "a job with event_time has no watermark");
+    bool fixed = sqlite3_column_int(st, 0);
+    int64_t since = time_of(st, 1), upto = time_of(st, 2), most;
+    w->reached = later(time_of(st, 3), before ? before->reached : time_of(st, 4));
+    w->since = before ? before->upto : time_of(st, 5);
+    w->upto = upto;
+    sqlite3_reset(st);
+    if (fixed && !w->anew && since == w->since) /* else a job before it died since, so that no target can have this one */
+        return 0;
+    if (bound(q, w, &most, err) < 0)
+        return -1;
+    w->upto = later(w->since, most < w->reached ? most : w->reached);
+    return window_write(q, w, err);
+}
+
+static int windows_fix(struct queue *q, struct event_window *v, int n, struct err *err)
+{
+    for (int i = 0; i < n; i++) {
+        const struct event_window *before = NULL;
+        for (int k = i - 1; k >= 0 && !before; k--)
+            before = strcmp(v[k].pipeline, v[i].pipeline) == 0 ? &v[k] : NULL;
+        if (window_fix(q, &v[i], before, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+int event_windows(struct queue *q, struct event_window *v, int n, struct err *err)
+{
+    if (n == 0)
+        return 0;
+    if (queue_begin(q, err) < 0)
+        return -1;
+    if (windows_fix(q, v, n, err) < 0) {
+        queue_rollback(q);
+        return err_in(err, "fix what after_load works on");
+    }
+    return queue_commit(q, QUEUE_NOW, err);
 }
 
 int event_rows(struct queue *q, int (*row)(void *arg, const struct watermark_row *r), void *arg, struct err *err)

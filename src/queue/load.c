@@ -17,6 +17,7 @@
 
 #include "io/db.h"
 #include "queue/change.h"
+#include "queue/event.h"
 
 void job_staged_clear(struct staged_job *j)
 {
@@ -484,7 +485,7 @@ static int end_final(struct queue *q, const struct change *c, const struct load_
         if (db_run(st, err) < 0)
             return -1;
     }
-    if (loaded && f->event_time && event_loaded(q, c->id, c->pipeline, err) < 0)
+    if (loaded ? f->event_time && event_loaded(q, c->id, c->pipeline, err) < 0 : event_forget(q, c->id, err) < 0)
         return -1;
     change_tally(q, c, load_ends[f->outcome].to, loaded ? f->rows : 0);
     return 0;

@@ -11,6 +11,7 @@
 
 #include "io/db.h"
 #include "queue/change.h"
+#include "queue/event.h"
 
 /* Commit, or roll back when rc < 0. */
 static int settle(struct queue *q, int rc, enum queue_durability d, struct err *err)
@@ -106,7 +107,7 @@ static int cancel_inside(struct queue *q, int64_t id, struct err *err)
     db_bind(st, ":id", id);
     db_bind(st, ":now", sys_now_ms());
     if (db_run(st, err) < 0 || change_lanes(q, SQL_LANE_LEAVE, &c, err) < 0 ||
-        change_outputs_forget(q, id, true, err) < 0)
+        change_outputs_forget(q, id, true, err) < 0 || event_forget(q, id, err) < 0)
         return -1;
     change_tally(q, &c, JOB_CANCELLED, 0);
     return c.state == JOB_RUNNING ? change_attempt(q, &c, "work", "cancelled", 0, 0, err) : 0;

@@ -56,9 +56,10 @@ ON CONFLICT (lane) DO UPDATE SET loaded_seq = max(loaded_seq, excluded.loaded_se
                                  replaced_seq = max(replaced_seq, excluded.replaced_seq);
 
 -- name: lane_overtaken
--- Was a newer job of one of these lanes loaded already, and was each of them replaced by a newer one?
+-- Was a newer job of one of these lanes loaded already, and was each of them replaced by a newer one? In the lane of a pipeline's events
+-- (role/submission.c) nothing is overtaken: a job that is tried again after it died has rows late by what was loaded meanwhile.
 SELECT max(coalesce(d.loaded_seq, 0) > :seq), min(coalesce(d.replaced_seq, 0) > :seq)
-FROM json_each(:lanes) AS l LEFT JOIN lane_done AS d ON d.lane = l.value;
+FROM json_each(:lanes) AS l LEFT JOIN lane_done AS d ON d.lane = l.value WHERE l.value NOT GLOB 'events of *';
 
 -- name: lane_overtaker
 -- A lane that a newer job was loaded into (:replace: that replaced it), and that job, where the queue still knows it by its place.
@@ -340,8 +341,10 @@ ORDER BY lease_until LIMIT :max;
 SELECT watermark, greatest, reaches, late, late_told FROM job_event WHERE job = :job;
 
 -- name: event_begin
--- The watermark of a job's first claim stays its own.
-INSERT INTO job_event (job, watermark) SELECT id, (SELECT at FROM watermark WHERE pipeline = :pipeline)
+-- The watermark of a job's first claim stays its own. What an after_load that is under way works on is complete, too.
+INSERT INTO job_event (job, pipeline, watermark) SELECT id, :pipeline,
+    (SELECT max(at) FROM (SELECT at FROM watermark WHERE pipeline = :pipeline
+                          UNION ALL SELECT max(upto) FROM job_event WHERE pipeline = :pipeline AND upto IS NOT NULL))
 FROM job WHERE id = :job AND token = :token AND state = 'running'
 ON CONFLICT (job) DO NOTHING;
 
@@ -354,8 +357,31 @@ INSERT INTO watermark (pipeline, at, late, job) SELECT :pipeline, reaches, late 
 ON CONFLICT (pipeline) DO UPDATE SET at = max(at, excluded.at), late = late + excluded.late,
     job = CASE WHEN excluded.at > at THEN excluded.job ELSE job END;
 
+-- name: event_joined
+UPDATE watermark SET upto = e.upto FROM job_event AS e WHERE e.job = :job AND e.upto IS NOT NULL AND watermark.pipeline = :pipeline;
+
+-- name: event_closed
+UPDATE job_event SET pipeline = NULL WHERE job = :job;
+
+-- name: event_forget
+-- A job that died or was cancelled begins anew when it is tried again.
+DELETE FROM job_event WHERE job = :job;
+
+-- name: event_window
+SELECT e.fixed, e.since, e.upto, e.reaches, w.at, w.upto
+FROM job_event AS e LEFT JOIN watermark AS w ON w.pipeline = :pipeline WHERE e.job = :job;
+
+-- name: event_bound
+-- The least watermark of jobs that were begun and come behind this one (those before it have their windows): they may bring rows from
+-- there on. NULL: from the beginning.
+SELECT e.watermark FROM job_event AS e JOIN job AS j ON j.id = e.job
+WHERE e.pipeline = :pipeline AND e.job <> :job AND (j.seq > :seq OR e.fixed = 0) ORDER BY e.watermark LIMIT 1;
+
+-- name: event_fix
+UPDATE job_event SET fixed = 1, since = :since, upto = :upto WHERE job = :job;
+
 -- name: watermarks
-SELECT pipeline, at, late, job FROM watermark WHERE (:pipeline IS NULL OR pipeline = :pipeline) ORDER BY pipeline;
+SELECT pipeline, at, late, job, upto FROM watermark WHERE (:pipeline IS NULL OR pipeline = :pipeline) ORDER BY pipeline;
 
 -- ---- load ----
 

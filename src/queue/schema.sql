@@ -266,16 +266,23 @@ CREATE TABLE watermark (
     pipeline TEXT PRIMARY KEY,
     at       INTEGER NOT NULL,
     late     INTEGER NOT NULL,   -- rows of its loaded jobs that were before the watermark
-    job      INTEGER NOT NULL    -- that moved it last
+    job      INTEGER NOT NULL,   -- that moved it last
+    upto     INTEGER             -- :watermark of after_load of the last one that was loaded; NULL: there was none yet
 ) WITHOUT ROWID;
 CREATE TABLE job_event (
     job       INTEGER PRIMARY KEY,
+    pipeline  TEXT,              -- NULL: it is loaded
     watermark INTEGER,           -- of its pipeline at the first claim, for all its attempts; NULL: there was none yet
     greatest  INTEGER,           -- event time of what it staged; NULL: it has none
     reaches   INTEGER,           -- that less allowed_lateness
     late      INTEGER NOT NULL DEFAULT 0,
-    late_told INTEGER NOT NULL DEFAULT 0   -- of those: rows that the job whose rejects it reads has counted
+    late_told INTEGER NOT NULL DEFAULT 0, -- of those: rows that the job whose rejects it reads has counted
+    fixed     INTEGER NOT NULL DEFAULT 0, -- what after_load works on, before it may run for the first time:
+    since     INTEGER,           -- from there (NULL: from the beginning)
+    upto      INTEGER            -- to there (NULL: nothing yet)
 );
+CREATE INDEX job_event_open ON job_event (pipeline, watermark) WHERE pipeline IS NOT NULL;
+CREATE INDEX job_event_window ON job_event (pipeline, upto) WHERE pipeline IS NOT NULL AND upto IS NOT NULL;
 
 -- Columns that were inferred from the first object of a recipe: the same for all later ones.
 CREATE TABLE inferred (

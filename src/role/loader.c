@@ -64,34 +64,12 @@ struct group {
     struct staged_job *jobs;
     struct load_finish *finishes;
     int n;
+    enum { WINDOWS_NONE, WINDOWS_FIXED, WINDOWS_STALE } fixed; /* stale: a job that has one was refused */
+    struct event_window *windows; /* of its jobs with after_load and event_time, in their order, but for those that were refused */
+    int nwindows;
 };
 
 /* ---- a group ---- */
-
-/* What after_load may know: the watermark before the job, and after it. Jobs of its pipeline are loaded one behind the other
- * (submission.c), and an earlier one of this group is as good as recorded; so a redo finds the same. */
-static int watermarks(struct loader *l, struct prepared *p, const struct group *g, int at, struct err *err)
-{
-    struct job_event e;
-    int64_t before = EVENT_NONE, now;
-    if (!p->job.after_load || !g->finishes[at].event_time)
-        return 0;
-    if (event_watermark(l->queue, p->job.pipeline, &now, err) < 0)
-        return -1;
-    for (int i = 0; i <= at; i++) {
-        if (i == at)
-            before = now;
-        else if (strcmp(g->jobs[i].pipeline, p->job.pipeline) != 0 || g->finishes[i].outcome != LOAD_LOADED)
-            continue;
-        int rc = event_of_job(l->queue, g->jobs[i].id, &e, err);
-        if (rc < 0)
-            return -1;
-        if (rc && e.reaches > now)
-            now = e.reaches;
-    }
-    prepared_watermarks(p, before, now);
-    return 0;
-}
 
 static int files_of(const struct staged_job *job)
 {
@@ -101,12 +79,45 @@ static int files_of(const struct staged_job *job)
     return n;
 }
 
-static bool has_event_time(const struct staged_job *job)
+static bool has_output(const struct staged_job *job, bool (*such)(const struct output *out))
 {
     for (int i = 0; i < job->noutputs; i++)
-        if (output_has_event_time(&job->outputs[i]))
+        if (such(&job->outputs[i]))
             return true;
     return false;
+}
+
+/* Overtaken, or poison. */
+static bool must_not_load(struct loader *l, const struct staged_job *job)
+{
+    return job->overtaken || job->crashes >= l->config->limits.crashes;
+}
+
+static int fix_windows(struct loader *l, struct group *g, int at, struct err *err)
+{
+    g->nwindows = 0;
+    for (int i = 0; i < g->n; i++)
+        if (has_output(&g->jobs[i], output_has_window) && !must_not_load(l, &g->jobs[i]) &&
+            (i >= at || g->finishes[i].outcome == LOAD_LOADED))
+            g->windows[g->nwindows++] =
+                (struct event_window){ .job = g->jobs[i].id, .seq = g->jobs[i].seq, .pipeline = g->jobs[i].pipeline,
+                                       .anew = g->fixed == WINDOWS_STALE && i >= at };
+    g->fixed = WINDOWS_FIXED;
+    return event_windows(l->queue, g->windows, g->nwindows, err);
+}
+
+/* What after_load of the job works on. The jobs of its pipeline are loaded one behind the other (submission.c): those of this group
+ * before it are as good as recorded. */
+static int give_window(struct loader *l, struct prepared *p, struct group *g, int at, struct err *err)
+{
+    if (!has_output(&g->jobs[at], output_has_window))
+        return 0;
+    if (g->fixed != WINDOWS_FIXED && fix_windows(l, g, at, err) < 0)
+        return -1;
+    for (int i = 0; i < g->nwindows; i++)
+        if (g->windows[i].job == g->jobs[at].id)
+            prepared_watermarks(p, g->windows[i].since, g->windows[i].upto);
+    return 0;
 }
 
 static void outcome(struct load_finish *f, enum load_outcome o, const struct err *err)
@@ -126,12 +137,6 @@ static bool drops_rows(struct loader *l, const struct staged_job *job)
         drops |= p.outputs[i].spec.mode == MODE_APPEND && p.outputs[i].output->rows > 0;
     prepared_clear(&p);
     return drops;
-}
-
-/* Overtaken, or poison. */
-static bool must_not_load(struct loader *l, const struct staged_job *job)
-{
-    return job->overtaken || job->crashes >= l->config->limits.crashes;
 }
 
 /* One that must not be loaded, unless it was: a loader may have died between its commit and its record. */
@@ -160,7 +165,7 @@ static int settle_unloaded(struct loader *l, struct served *t, const struct stag
     return 0;
 }
 
-static int load_one(struct loader *l, struct served *t, const struct group *g, int at, struct err *err)
+static int load_one(struct loader *l, struct served *t, struct group *g, int at, struct err *err)
 {
     const struct staged_job *job = &g->jobs[at];
     struct load_finish *f = &g->finishes[at];
@@ -170,7 +175,7 @@ static int load_one(struct loader *l, struct served *t, const struct group *g, i
     struct err e = { 0 };
     int rc = prepared_make(&p, &l->spool, job, &e);
     if (rc == 0)
-        rc = watermarks(l, &p, g, at, &e);
+        rc = give_window(l, &p, g, at, &e);
     if (rc == 0)
         rc = t->target->load_job(t->conn, &p.job, &e);
     f->rows = rc == 0 ? load_rows(&p.job) : 0;
@@ -180,9 +185,11 @@ static int load_one(struct loader *l, struct served *t, const struct group *g, i
     prepared_clear(&p);
     if (rc == 0)
         outcome(f, LOAD_LOADED, NULL);
-    else if (err_class(e.code) != ERR_TRANSIENT)
+    else if (err_class(e.code) != ERR_TRANSIENT) {
         outcome(f, LOAD_REFUSED, &e);
-    else {
+        if (g->fixed == WINDOWS_FIXED)
+            g->fixed = WINDOWS_STALE; /* those behind it begin where it would have */
+    } else {
         *err = e;
         return -1;
     }
@@ -407,6 +414,7 @@ static int target_round(struct loader *l, struct served *t, struct err *err)
 {
     static struct staged_job jobs[GROUP_MAX];
     static struct load_finish finishes[GROUP_MAX];
+    static struct event_window windows[GROUP_MAX];
     int n = claim(l, t, jobs, err);
     if (n <= 0)
         return n;
@@ -416,9 +424,9 @@ static int target_round(struct loader *l, struct served *t, struct err *err)
         int files = 0;
         for (to = from; to < n && (to == from || files + files_of(&jobs[to]) <= t->target->max_files); to++)
             files += files_of(&jobs[to]);
-        struct group g = { jobs + from, finishes + from, to - from };
+        struct group g = { .jobs = jobs + from, .finishes = finishes + from, .n = to - from, .windows = windows };
         for (int i = 0; i < g.n; i++)
-            g.finishes[i] = (struct load_finish){ .job = &g.jobs[i], .event_time = has_event_time(&g.jobs[i]) };
+            g.finishes[i] = (struct load_finish){ .job = &g.jobs[i], .event_time = has_output(&g.jobs[i], output_has_event_time) };
         load_group(l, t, &g);
         rc = record_group(l, &g, err);
     }

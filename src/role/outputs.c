@@ -8,6 +8,7 @@
 #define EVENT_MARK ",\"event_time\":true"
 
 bool output_has_event_time(const struct output *out) { return out->spec && strstr(out->spec, EVENT_MARK); }
+bool output_has_window(const struct output *out) { return output_has_event_time(out) && strstr(out->spec, ",\"after_load\":"); }
 
 int output_spec_set(struct output *out, const struct recipe *recipe, const char *added, struct err *err)
 {

@@ -34,6 +34,7 @@ struct run {
     struct arena arena;
     struct feed feed;
     struct attempt attempt;
+    int64_t since; /* where the last window of after_load ended (queue/event.h) */
 };
 
 static int tick(void *arg, struct err *err)
@@ -63,7 +64,7 @@ static int ask_queue(struct run *k, struct err *err)
     const struct pipeline *p = k->r->pipeline;
     if (queue_open(&k->queue, k->config->database, QUEUE_READONLY, err) < 0)
         return err->code == ERR_DATABASE_MISSING ? 0 : -1;
-    if (pipeline_has_events(p) && event_watermark(k->queue, p->name, &k->feed.watermark, err) < 0)
+    if (pipeline_has_events(p) && event_watermark(k->queue, p->name, &k->feed.watermark, &k->since, err) < 0)
         return -1;
     return attempt_ask(&k->attempt, k->queue, err);
 }
@@ -150,7 +151,7 @@ static int load(struct run *k, const struct target *t, struct target_conn *conn,
     int rc = prepared_make(&p, &r->spool, &job, err);
     if (rc == 0 && pipeline_has_events(r->pipeline)) {
         struct job_event e = attempt_event(&k->feed);
-        prepared_watermarks(&p, e.watermark, e.reaches > e.watermark ? e.reaches : e.watermark);
+        prepared_watermarks(&p, k->since, e.reaches > e.watermark ? e.reaches : e.watermark);
     }
     if (rc == 0)
         rc = t->load_job(conn, &p.job, err);
@@ -237,7 +238,7 @@ static void take_result(struct rehearsal *r, struct feed *f)
 
 int rehearse(struct rehearsal *r, const struct config *config, const struct job_new *job, struct err *err)
 {
-    struct run k = { .r = r, .config = config, .job = job };
+    struct run k = { .r = r, .config = config, .job = job, .since = EVENT_NONE };
     sys_uid(r->uid);
     if (!(r->pipeline = config_pipeline(config, job->pipeline)))
         return config_no_pipeline(config, job->pipeline, err);
