@@ -33,6 +33,10 @@ on_new_column = fail
 columns = id:integer!
 table   = warehouse.added2
 on_new_column = add
+[pipeline dying]
+columns = id:integer!
+table   = warehouse.dying
+on_new_column = add
 [pipeline json]
 columns = id:integer!
 table   = warehouse.json
@@ -77,4 +81,22 @@ for p in fail add2; do
         'dead drift new|(field 3)|d.csv|values without a name in the header: the job fails'
 done
 like '... which says what to do' "$(qetlctl show "$job")" 'field 3 has no name in the header, and rows have values in it'
+
+# ---- what a job brings that is not loaded ----
+csv e.csv 'id,u,x,x\n5,1,a,b\n'
+csv f.csv 'id\n6\n'
+run_files dying e.csv
+is 'a header that has a new name twice: the job is dead' "$(field "$job" state) $(field "$job" error_code)" 'dead header'
+run_files dying f.csv
+is '... and leaves no column behind' "$(sql "SELECT group_concat(name) FROM pragma_table_info('dying')") $(qetlctl --json columns dying | jq -c .columns)" 'id []'
+csv e.csv 'id,u\n5,x\n'
+qetlctl submit dying "$work/e.csv" >"$work/out"
+staged() { [ "$(queue_sql "SELECT count(*) FROM job WHERE state = 'staged'")" = 1 ]; }
+start_role worker
+wait_for 60 staged
+stop_roles
+is 'what is staged is kept for others' "$(qetlctl --json columns dying | jq -r '.columns[].kept')" 'u:text?'
+qetlctl cancel "$(queue_sql 'SELECT max(id) FROM job')" >"$work/out"
+run_files dying f.csv
+is '... until it is cancelled' "$(sql "SELECT group_concat(name) FROM pragma_table_info('dying')") $(qetlctl --json columns dying | jq -c .columns)" 'id []'
 done_testing

@@ -116,7 +116,7 @@ for p in grows guess; do
     compare "$p: and another one" $p "$work/newer.csv"
 done
 is '... each is in the table then' "$(sql 'SELECT name, Price, colour FROM grows ORDER BY id')" 'Ann|1.5|
-Bob|2|red'
+Bob|2.0|red'
 compare 'dedupe: new content' once "$work/new.csv"
 compare 'dedupe: the same once more' once "$work/new.csv"
 is '... is left out' "$(jq -c '[.rows_read, .objects_left_out]' "$work/out")" '[0,1]'

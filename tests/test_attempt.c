@@ -67,7 +67,7 @@ TEST(attempt, columns_that_are_added_are_the_same_with_a_queue_and_without)
         site_open(pipelines);
         try_open(&t, "grows", keeps);
         try_files(&t, site_file("one.csv", "id,price,name\n1,1.5,x\n"), site_file("two.csv", "id,name,day\n2,y,2026-11-21\n"),
-                  "\"added\":\"price:decimal(1)");
+                  "\"added\":\"price:real?");
         AUTO(columns_clear) struct columns added = { 0 };
         CHECK_OK(columns_parse(&added, t.attempt.known[0].added, &err), err);
         CHECK_EQ(added.n, 3);
@@ -82,6 +82,34 @@ TEST(attempt, columns_that_are_added_are_the_same_with_a_queue_and_without)
         try_close(&other);
         site_close();
     }
+}
+
+TEST(attempt, what_cannot_be_read_leaves_no_column)
+{
+    struct try t, other;
+    site_open(pipelines);
+    try_open(&t, "grows", true);
+    char *uris[] = { (char *)site_file("one.csv", "id,y\n1,a\n"), (char *)site_file("two.csv", "id,x,x\n2,b,c\n") };
+    CHECK_EQ(attempt_read(&t.attempt, uris, 2, &err), -1);
+    CHECK_EQ(err.code, ERR_HEADER);
+    try_open(&other, "grows", true);
+    CHECK(!other.attempt.known[0].added);
+    try_close(&other);
+    try_close(&t);
+    site_close();
+}
+
+TEST(attempt, of_two_that_bring_a_column_the_first_says_what_it_is)
+{
+    struct try t, other;
+    site_open(pipelines);
+    try_open(&t, "grows", true);
+    try_open(&other, "grows", true); /* knows nothing of it yet */
+    try_files(&t, site_file("one.csv", "id,x\n1,a\n"), NULL, "\"added\":\"x:text?\"");
+    try_files(&other, site_file("two.csv", "id,z,x\n2,1,7\n"), NULL, "\"added\":\"x:text?, z:integer?\"");
+    try_close(&other);
+    try_close(&t);
+    site_close();
 }
 
 TEST(attempt, columns_that_are_found_out_are_known_to_others_only_where_a_queue_keeps_them)

@@ -133,6 +133,32 @@ TEST(queue_drift, a_column_that_is_forgotten_takes_the_header_with_it)
     queue_close(q);
 }
 
+TEST(queue_drift, what_a_job_brought_that_is_not_loaded_is_forgotten)
+{
+    struct columns x = { 0 }, y = { 0 };
+    char *text;
+    struct finish dead = { .outcome = OUT_FAILED };
+    start();
+    CHECK_OK(columns_parse(&x, "x:integer?", &err), err);
+    CHECK_OK(columns_parse(&y, "y:text?", &err), err);
+    submit("p");
+    stage(NULL, "{\"names\":[\"x\"]}", NULL);
+    CHECK_OK(job_added_put(q, "p.a", &x, 1, &err), err);
+    int64_t id = submit("p");
+    CHECK_OK(job_added_put(q, "p.a", &y, id, &err), err);
+    err_set(&dead.err, ERR_HEADER, "of the last member");
+    work(&dead);
+    CHECK_STR(added(NULL), "p.a x x:integer? 1; ");
+    CHECK_EQ(job_header_get(q, "p.a", &text, &err), 0); /* y is news when it comes again */
+    CHECK_OK(job_added_put(q, "p.a", &y, id, &err), err); /* its worker comes late */
+    CHECK_STR(added(NULL), "p.a x x:integer? 1; ");
+    CHECK_OK(job_cancel(q, 1, &err), err);
+    CHECK_STR(added(NULL), "");
+    columns_clear(&x);
+    columns_clear(&y);
+    queue_close(q);
+}
+
 TEST(queue_drift, headers_and_added_columns_stay)
 {
     start();

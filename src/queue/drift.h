@@ -13,7 +13,8 @@
 int job_header_get(struct queue *q, const char *recipe, char **names, struct err *err);
 int job_added_get(struct queue *q, const char *recipe, char **columns, struct err *err);
 /* Keep columns for this recipe that a job brought; one whose name is kept already stays as it is. On disk when it returns 0: staged
- * rows are to have no column that a later job does not know of. */
+ * rows are to have no column that a later job does not know of. When the job ends without having been loaded they are forgotten, with
+ * the headers of the recipe. */
 int job_added_put(struct queue *q, const char *recipe, const struct columns *columns, int64_t job, struct err *err);
 /* A column that was added to the recipe, and with it what its headers were, so that it is news when it comes again: 1 forgotten, 0 there
  * is none of that name (letters of either case), -1. */

@@ -567,7 +567,9 @@ ON CONFLICT (recipe) DO UPDATE SET names = excluded.names, job = excluded.job WH
 SELECT group_concat(column, ', ') FROM (SELECT column FROM added WHERE recipe = :recipe ORDER BY number);
 
 -- name: added_put
-INSERT INTO added (recipe, name, column, job, at) VALUES (:recipe, :name, :column, :job, :now) ON CONFLICT DO NOTHING;
+-- Not of a job that was cancelled under its worker.
+INSERT INTO added (recipe, name, column, job, at) SELECT :recipe, :name, :column, :job, :now
+WHERE NOT EXISTS (SELECT 1 FROM job WHERE id = :job AND (state = 'cancelled' OR state = 'dead')) ON CONFLICT DO NOTHING;
 
 -- name: added_list
 SELECT recipe, name, column, job, at FROM added WHERE (:recipe IS NULL OR recipe = :recipe) ORDER BY recipe, number;

@@ -310,6 +310,14 @@ CREATE TABLE added (
     at     INTEGER NOT NULL,
     UNIQUE (recipe, name)
 );
+CREATE INDEX added_by ON added (job);
+-- What a job brought that is not loaded after all is forgotten: no table has it, and it is news when it comes again.
+CREATE TRIGGER added_for_nothing AFTER UPDATE OF state ON job
+WHEN NEW.state = 'dead' OR NEW.state = 'cancelled' OR NEW.state = 'superseded'
+BEGIN
+    DELETE FROM header WHERE recipe IN (SELECT recipe FROM added WHERE job = NEW.id);
+    DELETE FROM added WHERE job = NEW.id;
+END;
 
 -- How the columns of a job differ from those of its recipe, and of the job before. Rows go together with their job.
 CREATE TABLE drift (

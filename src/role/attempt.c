@@ -14,8 +14,10 @@ enum { ADD_TRIES = 5 }; /* runs that find columns to add */
 
 void attempt_clear(struct attempt *a)
 {
-    for (int i = 0; i < PIPELINE_PARTS_MAX; i++)
+    for (int i = 0; i < PIPELINE_PARTS_MAX; i++) {
         part_known_clear(&a->known[i]);
+        free_charp(&a->fresh[i]);
+    }
 }
 
 /* ---- columns ---- */
@@ -75,73 +77,103 @@ int attempt_columns(struct attempt *a, char *const *uris, struct err *err)
     return 0;
 }
 
-/* Those that are found stand behind the ones that the part knows; one of the same name stays as it is. */
-static int add_for_itself(struct part_known *known, const struct columns *found, struct err *err)
+/* Those that are found stand behind the ones of the text; one of the same name stays as it is. */
+static int text_extend(char **columns, const char *found, struct err *err)
 {
     AUTO(columns_clear) struct columns all = { 0 };
-    AUTO(buf_clear) struct buf before = { 0 }, text = { 0 };
-    columns_print(found, &before);
-    if (before.failed)
-        return err_nomem(err);
-    if ((known->added && columns_parse(&all, known->added, err) < 0) || columns_extend(&all, before.p, err) < 0)
+    AUTO(buf_clear) struct buf text = { 0 };
+    if ((*columns && columns_parse(&all, *columns, err) < 0) || columns_extend(&all, found, err) < 0)
         return -1;
     columns_print(&all, &text);
     if (text.failed)
         return err_nomem(err);
-    free(known->added);
-    known->added = text.p;
+    free(*columns);
+    *columns = text.p;
     text = (struct buf){ 0 };
     return 0;
 }
 
-static int add_for_all(struct attempt *a, int part, const struct columns *found, struct err *err)
-{
-    const char *name = a->feed->pipeline->parts[part].name;
-    char *all = NULL;
-    if (job_added_put(a->queue, name, found, a->job, err) < 0 || job_added_get(a->queue, name, &all, err) < 0)
-        return -1;
-    free(a->known[part].added);
-    a->known[part].added = all;
-    return 0;
-}
-
-/* on_new_column = add: what the run found is a column from now on. Gives how many parts have some. */
+/* on_new_column = add: what the run found is a column of the next one. Gives how many parts have some. */
 static int add_columns(struct attempt *a, struct err *err)
 {
     int parts = 0;
     for (int i = 0; i < a->feed->pipeline->nparts; i++) {
         const char *found = a->feed->result.found[i].added;
-        AUTO(columns_clear) struct columns columns = { 0 };
         if (!found)
             continue;
-        if (columns_parse(&columns, found, err) < 0 ||
-            (a->queue ? add_for_all(a, i, &columns, err) : add_for_itself(&a->known[i], &columns, err)) < 0)
+        if (text_extend(&a->known[i].added, found, err) < 0 || text_extend(&a->fresh[i], found, err) < 0)
             return err_in(err, "new columns '%s'", found);
-        log_event(LOG_INFO, "columns added", "job", a->feed->uid, "pipeline", a->feed->pipeline->parts[i].name, "columns", found, NULL);
         parts++;
     }
     return parts;
 }
 
+static bool has_column(const struct columns *all, const struct column *c)
+{
+    int at = columns_find(all, str_of(c->name));
+    return at >= 0 && !strcmp(all->v[at].name, c->name) && !strcmp(all->v[at].from, c->from) && all->v[at].type == c->type &&
+           all->v[at].scale == c->scale;
+}
+
+/* Keep what a part brought for other jobs. 1: another job has kept one of them as something else, which it is here, too; 0; -1. */
+static int keep_part(struct attempt *a, int part, struct err *err)
+{
+    AUTO(columns_clear) struct columns mine = { 0 }, all = { 0 };
+    AUTO(free_charp) char *kept = NULL;
+    const char *name = a->feed->pipeline->parts[part].name;
+    if (columns_parse(&mine, a->fresh[part], err) < 0 || job_added_put(a->queue, name, &mine, a->job, err) < 0 ||
+        job_added_get(a->queue, name, &kept, err) < 0 || columns_extend(&all, kept, err) < 0)
+        return err_in(err, "new columns '%s'", a->fresh[part]);
+    bool other = false;
+    for (int i = 0; i < mine.n; i++)
+        other |= !has_column(&all, &mine.v[i]);
+    if (!other)
+        return 0;
+    free(a->known[part].added);
+    a->known[part].added = kept;
+    kept = NULL;
+    return 1;
+}
+
+/* The run is over and was good: what it brought is a column of the pipeline from now on. Gives how many parts have to be read again, for
+ * another job was first and its columns are others. */
+static int keep_columns(struct attempt *a, struct err *err)
+{
+    int again = 0;
+    for (int i = 0; i < a->feed->pipeline->nparts; i++) {
+        if (!a->fresh[i])
+            continue;
+        int rc = a->queue ? keep_part(a, i, err) : 0;
+        if (rc < 0)
+            return -1;
+        again += rc;
+        if (!rc)
+            log_event(LOG_INFO, "columns added", "job", a->feed->uid, "pipeline", a->feed->pipeline->parts[i].name, "columns", a->fresh[i], NULL);
+        free_charp(&a->fresh[i]);
+    }
+    return again;
+}
+
 /* ---- rows ---- */
 
-/* Once, and again when there were columns to be added. One of the same name that another job brought meanwhile may make it a third time. */
+/* Once, and again with the columns that it found, and again with those of another job that was first. */
 int attempt_read(struct attempt *a, char *const *uris, int n, struct err *err)
 {
     struct feed *f = a->feed;
     int rc = feed_run(f, uris, n, a->known, false, err);
-    for (int again = 0; rc < 0 && err->code == ERR_DRIFT && again < ADD_TRIES; again++) {
+    for (int again = 0;; again++) {
         struct err trouble;
-        int added = add_columns(a, &trouble);
-        if (added < 0)
+        int more = rc == 0 ? keep_columns(a, &trouble) : err->code == ERR_DRIFT ? add_columns(a, &trouble) : 0;
+        if (more < 0)
             *err = trouble;
-        if (added <= 0)
-            return -1;
+        if (more <= 0)
+            return rc < 0 || more < 0 ? -1 : feed_unchanged(f, uris, err);
+        if (again == ADD_TRIES)
+            return err_set(err, ERR_DRIFT, "after %d runs there are still columns to be added", ADD_TRIES);
         attempt_discard(f);
         f->again = true;
         rc = feed_run(f, uris, n, a->known, false, err);
     }
-    return rc < 0 ? -1 : feed_unchanged(f, uris, err);
 }
 
 /* ---- dedupe ---- */

@@ -3,7 +3,8 @@
  * was staged. A worker makes it for a job of the queue, a rehearsal for one that is in none: they differ in where it is kept what is found
  * out of the columns, and in nothing else here.
  *
- * If power fails: columns that were kept are known to the next try, which does no harm; staged files without their job are swept.
+ * If power fails: columns that were kept are known to the next try, and go with the job if it dies; staged files without their job are
+ * swept.
  */
 #ifndef QETL_ROLE_ATTEMPT_H
 #define QETL_ROLE_ATTEMPT_H
@@ -20,6 +21,7 @@ struct attempt {
     struct queue *queue; /* keeps the columns that are found out, for other jobs too; NULL: they are this attempt's alone. borrowed */
     int64_t job;         /* its number there; of a job that is in none some number that no job has, but not 0 */
     struct part_known known[PIPELINE_PARTS_MAX];
+    char *fresh[PIPELINE_PARTS_MAX]; /* those of its added columns that the queue does not have */
 };
 
 void attempt_clear(struct attempt *a);
@@ -27,8 +29,8 @@ void attempt_clear(struct attempt *a);
 int attempt_ask(struct attempt *a, struct queue *q, struct err *err);
 /* After that: the columns of parts that give none and of which none are known, from the first object. Errors: `infer`, and those of feed_run(). */
 int attempt_columns(struct attempt *a, char *const *uris, struct err *err);
-/* The objects through the reader; again when it found columns that are to be added (on_new_column = add), which then are known. A
- * file that was written to meanwhile is not trusted (`changed`). */
+/* The objects through the reader; again when it found columns that are to be added (on_new_column = add), which then are known. The
+ * queue has them only when they were read without an error. A file that was written to meanwhile is not trusted (`changed`). */
 int attempt_read(struct attempt *a, char *const *uris, int n, struct err *err);
 /* After that, where feed->sum told what the objects are (dedupe = content): once more without those that q says were loaded before, or
  * that come twice. They then stand behind the others in feed->objects, with same_as. q: NULL: there is no queue yet. */
