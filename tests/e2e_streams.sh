@@ -272,7 +272,7 @@ awk 'BEGIN { srand(7); for (i = 1; i <= 3000; i++) { t = i + int(rand() * 60) - 
 from=1
 for point in target-before-commit target-after-commit loader-before-record worker-after-job; do
     : >"$site/all.log"
-    QETL_FAULT=$point:12:kill start_role all
+    QETL_FAULT=$point:3:kill start_role all
     for _ in $(seq 15); do
         sed -n "$from,$((from + 49))p" "$work/pay.jsonl" | qetlctl emit --flush pay >/dev/null
         from=$((from + 50))
