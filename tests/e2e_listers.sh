@@ -216,6 +216,7 @@ INI
 is 'an object of a server without HEAD is found' "$(scan one)" '1 1 0 0 1'
 is 'and known again' "$(scan one)" '1 0 0 0 0'
 put 'in/north-1.csv' 1000
+qetlctl cancel 1 >"$work/out" # else it is for that job
 is 'or seen to be another one' "$(scan one)" '1 0 1 0 1'
 
 # ---- S3 ----

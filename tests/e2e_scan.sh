@@ -113,10 +113,12 @@ touch "$site/in/1.csv.done"
 is 'with it, it is taken' "$(scan marked)" '0 0 0 1'
 put "$site/re/1.csv" 1
 is 'a new object' "$(scan reload)" '1 0 0 1'
+qetl drain --max-wait 0s 2>"$work/drain"
 put "$site/re/1.csv" 23
 is 'another version of it becomes another job' "$(scan reload)" '0 1 0 1'
 put "$site/strict/1.csv" 1
 is 'a new object' "$(scan strict)" '1 0 0 1'
+qetl drain --max-wait 0s 2>"$work/drain"
 put "$site/strict/1.csv" 23
 message=$(qetlctl scan strict 2>&1)
 is 'on_change = fail: the scan has failed' $? 1
@@ -173,6 +175,8 @@ is 'what is taken, or ignored, is not shown' "$(why q)" ''
 like 'but with --all, with its job' "$(why q --all)" '^1.csv: job 1 has taken it'
 like 'and what is ignored' "$(why q --all)" '^.2.csv: ignore: '
 put "$site/q/1.csv" 23
+like 'one that changed before its job read it is for that job' "$(why q)" '^1.csv: the next scan gives it to job 1, which has not read it yet'
+qetlctl cancel 1 >"$work/out"
 like 'one that changed is not taken any more' "$(why q)" '^1.csv: on_change = ignore: it changed since job 1 took it'
 qetlctl scan --all q 2>"$work/out"
 is '--all alone is wrong usage' $? 2

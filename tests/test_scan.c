@@ -51,6 +51,20 @@ static int take(void)
     return n;
 }
 
+/* The jobs have read their objects. */
+static void all_read(void)
+{
+    CHECK_OK(db_exec(queue_db(q), "UPDATE job SET state = 'cancelled', finished = 1 WHERE state = 'ready'", &err), err);
+}
+
+static int take_again(void)
+{
+    struct scan_count c = { 0 };
+    int n = scan_take_again(q, &lease, &scan, &rules, &c, &err);
+    CHECK_OK(n, err);
+    return n;
+}
+
 TEST(scan, an_object_becomes_one_job)
 {
     start();
@@ -89,10 +103,12 @@ TEST(scan, versions_are_told_by_what_the_place_tells)
     start();
     look("/in/a", 5, 1000, "x");
     take();
+    all_read();
     for (size_t i = 0; i < COUNT_OF(cases); i++)
         CHECK_EQ(look("/in/a", cases[i].size, cases[i].mtime, cases[i].etag).changed, cases[i].changed);
     look("/in/b", 5, 1000, "W/\"x\"");
     take();
+    all_read();
     CHECK_EQ(look("/in/b", 5, 1000, "\"x\"").changed, 0); /* a weak tag is a tag */
     CHECK_EQ(look("/in/b", 5, 1000, "\"y\"").changed, 1);
     queue_close(q);
@@ -110,6 +126,7 @@ TEST(scan, a_time_that_is_told_to_the_day_once_it_is_old_is_no_change)
     start();
     look("/in/a", 5, 20 * day + 600 * minute, "");
     take();
+    all_read();
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct scan_object o = { .uri = "/in/a", .size = 5, .mtime_ms = cases[i].mtime, .mtime_step_ms = cases[i].step, .etag = "" };
         struct scan_count c = { 0 };
@@ -125,6 +142,7 @@ TEST(scan, on_change_says_what_becomes_of_another_version)
     start();
     look("/in/a", 5, 1000, "");
     take();
+    all_read();
     rules.on_change = ON_CHANGE_IGNORE;
     CHECK_STR(look("/in/a", 6, 1000, "").changed_uri, "");
     CHECK_EQ(take(), 0);
@@ -840,7 +858,6 @@ TEST(scan, a_job_whose_object_is_cut_off_waits_for_another_version_of_it)
 {
     int64_t promoted, next;
     start();
-    rules.trailer = true;
     rules.on_change = ON_CHANGE_RELOAD;
     look("/in/a.gz", 5, 1000, "");
     take();
@@ -850,6 +867,7 @@ TEST(scan, a_job_whose_object_is_cut_off_waits_for_another_version_of_it)
     CHECK_OK(job_promote(q, &promoted, &next, &err), err);
     CHECK_EQ(promoted, 0);
     CHECK_EQ(look("/in/a.gz", 9, 2000, "").changed, 0); /* it is the same object to be */
+    CHECK_EQ(take_again(), 1);
     CHECK_EQ(take(), 0);
     sys_clock_advance(10);
     CHECK_OK(job_promote(q, &promoted, &next, &err), err);
@@ -875,5 +893,178 @@ TEST(scan, a_job_that_no_scan_looks_at_does_not_wait)
     CHECK_OK(db_exec(queue_db(q), "DELETE FROM seen", &err), err);
     fail_truncated(3600000);
     CHECK_EQ(ask("SELECT state = 'dead' FROM job"), 1);
+    queue_close(q);
+}
+
+/* ---- objects that are not what was listed ---- */
+
+/* A worker takes the job and finds another object than the one that was listed. */
+static void fail_changed(const char *uri)
+{
+    int64_t worker, promoted, next;
+    struct lease l;
+    CHECK_OK(job_promote(q, &promoted, &next, &err), err);
+    CHECK_OK(registry_join(q, "worker", "w", &worker, &err), err);
+    CHECK_EQ(job_finish_claim(q, NULL, 0, worker, 60000, 3, &l, 1, &err), 1);
+    struct finish f = { .lease = &l, .outcome = OUT_FAILED, .stage = "fetch", .changed = uri };
+    err_set(&f.err, ERR_CHANGED, "it is another one");
+    CHECK_EQ(job_finish_claim(q, &f, 1, worker, 60000, 3, NULL, 0, &err), 0);
+    CHECK_EQ(f.lost, 0);
+    job_lease_clear(&l);
+}
+
+static bool is_due(void)
+{
+    int64_t promoted, next;
+    CHECK_OK(job_promote(q, &promoted, &next, &err), err);
+    return ask("SELECT sum(due) FROM job WHERE state = 'ready'");
+}
+
+TEST(scan, an_object_that_changes_before_its_job_reads_it_settles_again)
+{
+    static const enum on_change whatever[] = { ON_CHANGE_IGNORE, ON_CHANGE_RELOAD, ON_CHANGE_FAIL };
+    for (size_t i = 0; i < COUNT_OF(whatever); i++) {
+        start();
+        rules.settle_ms = 10000;
+        look("/in/a", 5, 1000, "");
+        sys_clock_advance(10000);
+        look("/in/a", 5, 1000, "");
+        CHECK_EQ(take(), 1);
+        CHECK(is_due());
+        rules.on_change = whatever[i];
+        struct scan_count c = look("/in/a", 6, 2000, "");
+        CHECK_EQ(c.changed, 0); /* nobody took it yet */
+        CHECK_EQ(c.again_ms, 10000);
+        CHECK(!is_due());
+        CHECK_EQ(take_again() + take(), 0);
+        sys_clock_advance(10000);
+        look("/in/a", 6, 2000, "");
+        CHECK_EQ(take(), 0);
+        CHECK_EQ(take_again(), 1);
+        CHECK(is_due());
+        CHECK_EQ(ask("SELECT size = 6 AND modified_at = 2000 FROM object"), 1);
+        CHECK_EQ(ask("SELECT state = 'taken' AND size = 6 FROM seen"), 1);
+        look("/in/a", 6, 2000, "");
+        CHECK_EQ(take_again() + take(), 0);
+        CHECK_EQ(ask("SELECT count(*) FROM job"), 1);
+        queue_close(q);
+    }
+}
+
+TEST(scan, a_job_that_found_another_object_waits_for_a_listing_and_counts_no_try)
+{
+    struct scan_listed v;
+    start();
+    look("/in/a", 5, 1000, "x");
+    take();
+    CHECK_EQ(scan_listed(q, "p", ask("SELECT id FROM job"), "/in/a", &v, &err), 1);
+    CHECK(v.size == 5 && v.mtime_ms == 1000 && !strcmp(v.etag, "x") && v.whole);
+    free(v.etag);
+    CHECK_EQ(scan_listed(q, "p", 77, "/in/a", &v, &err), 0); /* a job by hand */
+    fail_changed("/in/a");
+    CHECK_EQ(ask("SELECT state = 'ready' AND due = 0 AND attempts = 0 FROM job"), 1);
+    CHECK_EQ(ask("SELECT wanted > 0 FROM scan"), 1); /* the scanner is told */
+    CHECK_EQ(scan_open(q, &scan, &err), 1);           /* and looks, even if the page did not change */
+    CHECK(!is_due());
+    look("/in/a", 6, 2000, "y");
+    CHECK_EQ(take_again(), 1);
+    CHECK(is_due());
+    CHECK_EQ(take(), 0);
+    queue_close(q);
+}
+
+TEST(scan, an_object_that_is_another_one_each_time_is_asked_for_less_and_less)
+{
+    start();
+    rules.backoff_ms = 5000;
+    rules.backoff_max_ms = 20000;
+    look("/in/a", 5, 1000, "");
+    take();
+    static const int64_t waits[] = { 0, 5000, 10000, 20000, 20000 };
+    for (size_t i = 0; i < COUNT_OF(waits); i++) {
+        fail_changed("/in/a");
+        CHECK_EQ(look("/in/a", 5, 1000, "").again_ms, waits[i]); /* the listing says what it always said */
+        CHECK_EQ(take_again(), waits[i] == 0);
+        sys_clock_advance(waits[i]);
+        look("/in/a", 5, 1000, "");
+        CHECK_EQ(take_again(), waits[i] > 0);
+        CHECK(is_due());
+    }
+    fail_changed("/in/a");
+    for (int i = 0; i < 100; i++) { /* it changes for ever: nobody asks for it */
+        look("/in/a", 6 + i, 1000, "");
+        sys_clock_advance(1000);
+        CHECK_EQ(take_again() + take(), 0);
+        CHECK(!is_due());
+    }
+    queue_close(q);
+}
+
+TEST(scan, a_group_waits_for_all_of_its_objects)
+{
+    struct job_new job = { .pipeline = "p", .target = "w", .attempts_max = 1 };
+    struct scan_groups walk = { 0 };
+    struct scan_count c = { 0 };
+    start();
+    rules.group_files = 2;
+    look("/in/a", 5, 1000, "");
+    look("/in/b", 5, 1000, "");
+    CHECK_EQ(scan_take_groups(q, &lease, &scan, &rules, &job, &walk, &c, &err), 1);
+    rules.settle_ms = 10000;
+    look("/in/a", 6, 2000, "");
+    sys_clock_advance(5000);
+    look("/in/b", 6, 2000, "");
+    look("/in/a", 6, 2000, "");
+    sys_clock_advance(5000);
+    look("/in/a", 6, 2000, "");
+    CHECK_EQ(take_again(), 1);
+    CHECK(!is_due());
+    buf_reset(&walk.after);
+    CHECK_EQ(scan_take_groups(q, &lease, &scan, &rules, &job, &walk, &c, &err), 0);
+    sys_clock_advance(5000);
+    look("/in/b", 6, 2000, "");
+    CHECK_EQ(take_again(), 1);
+    CHECK(is_due());
+    CHECK_EQ(ask("SELECT count(*) FROM job"), 1);
+    buf_clear(&walk.after);
+    queue_close(q);
+}
+
+TEST(scan, what_a_job_waits_for_and_goes_is_found_out_by_the_job)
+{
+    start();
+    look("/in/a", 5, 1000, "");
+    take();
+    fail_changed("/in/a");
+    scan.number++;
+    struct scan_count count = { 0 };
+    const struct scan_end end = { .count = &count, .whole = true };
+    CHECK_OK(scan_end(q, &lease, &scan, &end, &err), err);
+    CHECK_EQ(count.gone, 1);
+    CHECK(is_due());
+    look("/in/a", 6, 2000, ""); /* it is there again: nothing new */
+    CHECK_EQ(take_again(), 1);
+    CHECK_EQ(take(), 0);
+    CHECK_EQ(ask("SELECT count(*) FROM job"), 1);
+    queue_close(q);
+}
+
+TEST(scan, a_job_that_is_cancelled_while_its_object_settles_leaves_it)
+{
+    start();
+    look("/in/a", 5, 1000, "");
+    take();
+    rules.settle_ms = 10000;
+    look("/in/a", 6, 2000, "");
+    all_read();
+    sys_clock_advance(10000);
+    look("/in/a", 6, 2000, "");
+    CHECK_EQ(take_again() + take(), 0);
+    CHECK_EQ(ask("SELECT state = 'taken' FROM seen"), 1);
+    rules.on_change = ON_CHANGE_RELOAD; /* else it is a new one */
+    rules.settle_ms = 0;
+    look("/in/a", 7, 3000, "");
+    CHECK_EQ(take_again(), 0);
+    CHECK_EQ(take(), 1);
     queue_close(q);
 }

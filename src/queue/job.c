@@ -446,6 +446,41 @@ static int wait_for_whole(struct queue *q, const struct finish *f, const struct 
     return back_to_ready(q, c, c->attempts - 1, until - s->now, s, err) < 0 ? -1 : 1;
 }
 
+/* Is it as the scan gave it to the job? 1 it is not known to be otherwise, 0 nobody lists it, -1. */
+static int seen_by_scan(struct queue *q, const struct finish *f, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_LISTED);
+    db_bind(st, ":pipeline", (const char *)f->lease->pipeline);
+    db_bind(st, ":uri", f->changed);
+    db_bind(st, ":job", f->lease->id);
+    int rc = db_step(st, err);
+    sqlite3_reset(st);
+    return rc;
+}
+
+/* Its object is another one: the scanner is asked to look, and the job waits for it. 1; 0 nobody lists it; -1. */
+static int wait_for_listing(struct queue *q, const struct finish *f, const struct change *c, struct settled *s, struct err *err)
+{
+    if (!f->changed || f->err.code != ERR_CHANGED)
+        return 0;
+    int rc = seen_by_scan(q, f, err);
+    if (rc <= 0)
+        return rc;
+    sqlite3_stmt *st = queue_stmt(q, SQL_LISTED_AGAIN); /* no row: it waits already */
+    db_bind(st, ":pipeline", (const char *)f->lease->pipeline);
+    db_bind(st, ":uri", f->changed);
+    db_bind(st, ":job", f->lease->id);
+    if (db_run(st, err) < 0)
+        return -1;
+    st = queue_stmt(q, SQL_SCAN_WANT);
+    db_bind(st, ":pipeline", (const char *)f->lease->pipeline);
+    db_bind(st, ":now", s->now);
+    if (db_run(st, err) < 0 || change_attempt(q, c, "work", "failed", f->signal, f->peak_rss, err) < 0 ||
+        change_error(q, c, f->stage, &f->err, f->detail, err) < 0)
+        return -1;
+    return back_to_ready(q, c, c->attempts - 1, JOB_SETTLES_MS, s, err) < 0 ? -1 : 1;
+}
+
 static int finish_unstaged(struct queue *q, struct finish *f, int64_t crashes_max,
                            struct settled *s, struct err *err)
 {
@@ -468,6 +503,8 @@ static int finish_unstaged(struct queue *q, struct finish *f, int64_t crashes_ma
     s->count.processed++;
     s->count.failed++;
     int waits = wait_for_whole(q, f, &c, s, err);
+    if (!waits)
+        waits = wait_for_listing(q, f, &c, s, err);
     if (waits)
         return waits < 0 ? -1 : 0;
     if (attempt_failed(q, &c, crashed, crashes_max, &f->err, f->stage, f->detail, f->signal, f->peak_rss,

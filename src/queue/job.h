@@ -59,6 +59,9 @@ struct lease {
 };
 void job_lease_clear(struct lease *l);
 
+/* A job whose object changed waits for the scanner; where none comes it is tried once a day. */
+enum { JOB_SETTLES_MS = 86400000 };
+
 /* The outcome of an attempt, for job_finish_claim(). */
 /* OUT_WAITS: it goes back until what `hold` says is over, which counts as no attempt, and err, in the error log, says why. */
 enum outcome { OUT_STAGED, OUT_FAILED, OUT_HANDED_BACK, OUT_WAITS };
@@ -81,6 +84,8 @@ struct finish {
     int64_t backoff_ms;           /* failed, transient: pause before the next try */
     int64_t whole_wait_ms;        /* failed, truncated, and of a scan: the object may not be whole yet. The job waits until so long after it
                                    * was made, or until a listing shows a change (scan.h), and that counts as no try; 0: it is dead */
+    const char *changed;          /* failed, changed: this object, if a scan gave it, is another one than it listed. The job waits until the scanner saw it
+                                   * whole again (scan.h), which counts as no try; NULL: none is */
     int64_t peak_rss;
     int64_t spooled;              /* bytes of objects that were fetched into the spool */
     int signal;

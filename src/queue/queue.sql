@@ -258,14 +258,15 @@ WHERE id = :id AND token = :token AND state = 'running';
 SELECT j.created + :wait FROM job AS j JOIN scan AS s ON s.pipeline = j.pipeline JOIN object AS o ON o.job = j.id AND o.number = 0
 JOIN seen ON seen.scan = s.id AND seen.uri = o.uri AND seen.job = j.id WHERE j.id = :id;
 
--- name: whole_job
--- Will the job read the object as it is by now (1), or does it read one at this moment (2)?
-SELECT CASE state WHEN 'ready' THEN 1 WHEN 'running' THEN 2 ELSE 0 END FROM job WHERE id = :id;
+-- name: listed
+-- What a scan gave the job: the version of that object as it was listed, and whether it is whole.
+SELECT seen.size, seen.mtime, seen.etag, seen.state = 'taken' FROM scan JOIN seen ON seen.scan = scan.id AND seen.uri = :uri
+WHERE scan.pipeline = :pipeline AND seen.job = :job;
 
--- name: whole_wake
--- It waits for its object to be whole: it is tried again then.
-UPDATE job SET run_at = :run_at WHERE id = :id AND state = 'ready' AND due = 0
-    AND (SELECT code FROM error WHERE error.job = job.id ORDER BY error.id DESC LIMIT 1) = 'truncated';
+-- name: listed_again
+-- It was not that version: the next listings say what it is, and when that is whole.
+UPDATE seen SET state = 'waiting', looks = 0, boot = 0, after = 0, looked = (SELECT number FROM scan WHERE scan.id = seen.scan)
+WHERE scan = (SELECT id FROM scan WHERE pipeline = :pipeline) AND uri = :uri AND job = :job AND state = 'taken';
 
 -- name: finish_dead
 UPDATE job SET state = 'dead', lease_until = NULL, finished = :now, crashes = :crashes, spool = 0
@@ -722,14 +723,53 @@ ON CONFLICT (scan, uri) DO UPDATE SET size = excluded.size, mtime = excluded.mti
 -- The oldest objects of the open group behind that one, and of those behind it.
 SELECT uri, params, size, mtime, etag, since, boot, coalesce(params, '{}') FROM seen INDEXED BY seen_group
 WHERE scan = :scan AND state = 'ready' AND coalesce(params, '{}') > :after
+    AND NOT EXISTS (SELECT 1 FROM job WHERE job.id = seen.job AND (job.state = 'ready' OR job.state = 'running'))
 ORDER BY coalesce(params, '{}'), mtime, uri LIMIT :max;
 
 -- name: seen_ready
 SELECT uri, params, size, mtime, etag FROM seen INDEXED BY seen_open WHERE scan = :scan AND state = 'ready' AND state <> 'taken'
+    AND NOT EXISTS (SELECT 1 FROM job WHERE job.id = seen.job AND (job.state = 'ready' OR job.state = 'running'))
 ORDER BY mtime, uri LIMIT :max;
+
+-- name: seen_again
+-- What a job was made of and is whole again, behind that URI; what is that job about (seen_reads)?
+SELECT seen.uri, seen.size, seen.mtime, seen.etag, seen.job, CASE job.state WHEN 'ready' THEN 1 WHEN 'running' THEN 2 ELSE 0 END
+FROM seen INDEXED BY seen_again LEFT JOIN job ON job.id = seen.job
+WHERE seen.scan = :scan AND seen.state = 'ready' AND seen.state <> 'taken' AND seen.job IS NOT NULL AND seen.uri > :after
+    AND (:all OR job.state = 'ready' OR job.state = 'running')
+ORDER BY seen.uri LIMIT :max;
+
+-- name: seen_keep
+-- It stays what its job left of it.
+UPDATE seen SET state = 'taken', params = NULL WHERE scan = :scan AND uri = :uri;
+
+-- name: seen_reads
+-- Will the job read its objects yet (1), or does it so at this moment (2)? And how often were they others than those that were listed?
+SELECT CASE state WHEN 'ready' THEN 1 WHEN 'running' THEN 2 ELSE 0 END,
+       CASE state WHEN 'ready' THEN (SELECT count(*) FROM error WHERE error.job = job.id AND error.code = 'changed') ELSE 0 END
+FROM job WHERE id = :job;
+
+-- name: seen_hold
+-- It waits until what it reads is whole.
+UPDATE job SET due = 0, run_at = :run_at WHERE id = :job AND state = 'ready';
+
+-- name: seen_let_go
+-- All that it reads is whole.
+UPDATE job SET due = 0, run_at = :now WHERE id = :job AND state = 'ready'
+    AND NOT EXISTS (SELECT 1 FROM seen INDEXED BY seen_again WHERE seen.job = job.id AND seen.job IS NOT NULL AND seen.state <> 'taken');
+
+-- name: object_listed
+UPDATE object SET size = :size, etag = :etag, modified_at = :modified_at WHERE job = :job AND uri = :uri;
 
 -- name: seen_take
 UPDATE seen SET state = 'taken', job = :job, after = :after, params = NULL WHERE scan = :scan AND uri = :uri AND state = 'ready';
+
+-- name: seen_gone_again
+-- The same of what a job reads yet, or reads: it finds that out.
+UPDATE seen INDEXED BY seen_open SET state = 'taken', params = NULL
+WHERE scan = :scan AND state IN ('waiting', 'ready') AND state <> 'taken' AND looked < :number
+    AND EXISTS (SELECT 1 FROM job WHERE job.id = seen.job AND (job.state = 'ready' OR job.state = 'running'))
+RETURNING job;
 
 -- name: seen_gone
 -- What waited, or was in an open group, and is not there any more.
@@ -737,9 +777,6 @@ DELETE FROM seen INDEXED BY seen_open WHERE scan = :scan AND state IN ('waiting'
 
 -- name: seen_there
 UPDATE seen SET era = :era WHERE scan = :scan AND uri = :uri;
-
--- name: seen_version
-UPDATE seen SET size = :size, mtime = :mtime, etag = :etag, era = :era WHERE scan = :scan AND uri = :uri;
 
 -- name: seen_piece
 -- The end of the next piece of what was seen, by URI.
@@ -893,7 +930,9 @@ SELECT state, due, pipeline, remote, priority, run_at, seq, target, lanes, lane_
        (SELECT name FROM worker WHERE worker.id = job.worker),
        (SELECT code FROM error WHERE error.job = job.id ORDER BY error.id DESC LIMIT 1),
        worker,
-       (SELECT message FROM target_away WHERE name = job.target)
+       (SELECT message FROM target_away WHERE name = job.target),
+       (SELECT message FROM error WHERE error.job = job.id ORDER BY error.id DESC LIMIT 1),
+       EXISTS (SELECT 1 FROM seen INDEXED BY seen_again WHERE seen.job = job.id AND seen.job IS NOT NULL AND seen.state <> 'taken')
 FROM job WHERE id = :id;
 
 -- name: explain_origin

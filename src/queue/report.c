@@ -402,7 +402,8 @@ struct explain {
     int64_t id, priority, run_at, seq, lease_until, attempts, attempts_max, holder;
     int64_t workers, loaders; /* that are alive */
     bool held;                /* who has its lease is */
-    const char *pipeline, *remote, *target, *lanes, *worker, *code, *away; /* of the statement */
+    bool unsettled;           /* it waits for the scanner to see its objects whole */
+    const char *pipeline, *remote, *target, *lanes, *worker, *code, *why, *away; /* of the statement */
 };
 
 static int count_before(sqlite3_stmt *st, int64_t *n, struct err *err)
@@ -494,6 +495,13 @@ static int explain_gate(struct queue *q, const struct explain *e, struct buf *ou
 static int explain_ready(struct queue *q, const struct explain *e, struct buf *out, struct err *err)
 {
     int64_t now = sys_now_ms(), before;
+    if (!e->due && e->unsettled) {
+        buf_adds(out, "Its object, or one of them, changed after it was listed: it waits until a listing shows it settled again");
+        if (!strcmp(e->code, err_name(ERR_CHANGED)))
+            buf_addf(out, " (%s)", e->why);
+        buf_addc(out, '.');
+        return 0;
+    }
     if (!e->due && !strcmp(e->code, err_name(ERR_TRUNCATED))) {
         buf_adds(out, "Its object is cut off: it waits until the source shows another version of it, or ");
         seconds(out, e->run_at > now ? e->run_at - now : 0);
@@ -702,6 +710,8 @@ int job_explain(struct queue *q, int64_t id, struct buf *out, struct err *err)
         .code = db_text(st, 15),
         .holder = sqlite3_column_int64(st, 16),
         .away = text_or_null(st, 17),
+        .why = db_text(st, 18),
+        .unsettled = sqlite3_column_int(st, 19),
         .id = id,
     };
     rc = registry_list(q, false, explain_who, &e, err) < 0 ? -1 : explain_state(q, &e, out, err);

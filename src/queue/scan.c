@@ -199,10 +199,13 @@ int scan_want(struct queue *q, const char *pipeline, struct err *err)
 /* ---- one listing ---- */
 
 enum what { WHAT_NEW, WHAT_OPEN, WHAT_KNOWN, WHAT_CHANGED };
+enum reads { READS_OVER, READS_YET, READS_NOW };
 struct before {
     enum what what;
-    bool same; /* the version */
+    bool same;         /* the version */
     int64_t looks, since, boot, era, job;
+    enum reads reads;  /* of what is not known: the job that was made of it; OVER: none was */
+    int64_t others;    /* READS_YET: so often the job found another version than the one that was listed */
 };
 
 /* A time that was known to the minute may be told to the day by now. */
@@ -225,6 +228,20 @@ static bool same_version(sqlite3_stmt *st, const struct scan_object *o)
            (!*etag || !*o->etag || !strcmp(opaque(etag), opaque(o->etag)));
 }
 
+/* Has the job that was made of the object read it? */
+static int reads_of(struct queue *q, struct before *b, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_SEEN_READS);
+    db_bind(st, ":job", b->job);
+    int rc = b->job && b->what != WHAT_KNOWN ? db_step(st, err) : 0;
+    if (rc == 1) {
+        b->reads = (enum reads)sqlite3_column_int(st, 0);
+        b->others = sqlite3_column_int64(st, 1);
+    }
+    sqlite3_reset(st);
+    return rc < 0 ? -1 : 0;
+}
+
 /* What is known of the object. 0 or -1. */
 static int before_of(struct queue *q, int64_t scan, const struct scan_object *o, struct before *b, struct err *err)
 {
@@ -244,8 +261,17 @@ static int before_of(struct queue *q, int64_t scan, const struct scan_object *o,
     b->era = sqlite3_column_int64(st, 7);
     b->job = sqlite3_column_int64(st, 8);
     sqlite3_reset(st);
-    return 0;
+    return reads_of(q, b, err);
 }
+
+/* Will it be taken, when it is whole? */
+static bool may_be_taken(const struct scan_rules *r, const struct before *b)
+{
+    return b->what == WHAT_NEW || b->what == WHAT_OPEN ||
+           (b->what == WHAT_CHANGED && (b->reads == READS_YET || (b->reads == READS_OVER && r->on_change == ON_CHANGE_RELOAD)));
+}
+
+enum { READS_AGAIN_MS = 1000 /* a job reads it: look again so soon */ };
 
 static void again_in(struct scan_count *count, int64_t ms)
 {
@@ -291,31 +317,35 @@ static int note_there(struct queue *q, const struct scan_row *s, const struct sc
     return db_run(st, err);
 }
 
-/* A changed object whose job has not read it yet: one that waits for it to be whole tries again, when it has settled. 1; 0 its job is over; -1. */
-static int wake(struct queue *q, const struct scan_row *s, const struct scan_rules *r, const struct scan_object *o, const struct before *b,
-                struct err *err)
+/* A job that has not read its object yet waits for it to be whole. */
+static int hold_job(struct queue *q, int64_t job, struct err *err)
 {
-    sqlite3_stmt *st = queue_stmt(q, SQL_WHOLE_JOB);
-    db_bind(st, ":id", b->job);
-    int rc = db_step(st, err), waits = rc == 1 ? sqlite3_column_int(st, 0) : 0;
-    sqlite3_reset(st);
-    if (rc < 0 || !waits)
-        return rc < 0 ? -1 : 0;
-    if (waits == 2) /* the next listing knows what came of it */
-        return note_there(q, s, o, b, err) < 0 ? -1 : 1;
-    st = queue_stmt(q, SQL_WHOLE_WAKE);
-    db_bind(st, ":id", b->job);
-    db_bind(st, ":run_at", sys_now_ms() + r->settle_ms);
-    if (db_run(st, err) < 0)
-        return -1;
-    st = queue_stmt(q, SQL_SEEN_VERSION);
-    db_bind(st, ":scan", s->id);
-    db_bind(st, ":uri", o->uri);
-    db_bind(st, ":size", o->size);
-    db_bind(st, ":mtime", o->mtime_ms);
-    db_bind(st, ":etag", o->etag);
-    db_bind(st, ":era", s->era);
-    return db_run(st, err) < 0 ? -1 : 1;
+    sqlite3_stmt *st = queue_stmt(q, SQL_SEEN_HOLD);
+    db_bind(st, ":job", job);
+    db_bind(st, ":run_at", sys_now_ms() + JOB_SETTLES_MS);
+    return db_run(st, err);
+}
+
+/* How the object of a job that found others in its place has to settle. */
+static struct scan_rules rules_again(const struct scan_rules *r, int64_t others)
+{
+    struct scan_rules again = *r;
+    int64_t ms = r->backoff_ms > 1000 ? r->backoff_ms : 1000;
+    if (others < 2)
+        return again;
+    for (int64_t i = 2; i < others && ms < r->backoff_max_ms; i++)
+        ms *= 2;
+    ms = ms < r->backoff_max_ms ? ms : r->backoff_max_ms;
+    again.settle_ms = again.settle_ms > ms ? again.settle_ms : ms;
+    return again;
+}
+
+/* It was renamed into its place, which says no more where others were found there. */
+static struct scan_object object_again(const struct scan_object *o, int64_t others)
+{
+    struct scan_object again = *o;
+    again.whole &= others < 2;
+    return again;
 }
 
 /* Write down what there is to write of an object, by what is known of it now, in the transaction. */
@@ -327,12 +357,14 @@ static int note(struct queue *q, const struct scan_row *s, const struct scan_rul
         return -1;
     if (b.what == WHAT_KNOWN)
         return note_there(q, s, o, &b, err);
-    int woke = b.what == WHAT_CHANGED && r->trailer ? wake(q, s, r, o, &b, err) : 0;
-    if (woke)
-        return woke < 0 ? -1 : 0;
+    if (b.what == WHAT_CHANGED && b.reads == READS_NOW) /* the next listing knows what came of it */
+        return note_there(q, s, o, &b, err);
+    bool unread = b.reads == READS_YET, changed = b.what == WHAT_CHANGED && !unread;
+    if (unread && hold_job(q, b.job, err) < 0)
+        return -1;
     count->found += b.what == WHAT_NEW;
-    count->changed += b.what == WHAT_CHANGED;
-    if (b.what == WHAT_CHANGED && r->on_change != ON_CHANGE_RELOAD) {
+    count->changed += changed;
+    if (changed && r->on_change != ON_CHANGE_RELOAD) {
         if (r->on_change == ON_CHANGE_FAIL && !*count->changed_uri)
             snprintf(count->changed_uri, sizeof count->changed_uri, "%s", o->uri);
         return note_there(q, s, o, &b, err);
@@ -340,7 +372,9 @@ static int note(struct queue *q, const struct scan_row *s, const struct scan_rul
     int64_t mono = sys_mono_ms(), boot = sys_boot();
     bool goes_on = b.what == WHAT_OPEN && b.same && b.boot == boot && b.since <= mono;
     int64_t since = goes_on ? b.since : mono, looks = goes_on ? b.looks + 1 : 1;
-    bool whole = is_whole(r, o, mono - since, looks, count);
+    const struct scan_rules rules = rules_again(r, b.others);
+    const struct scan_object object = object_again(o, b.others);
+    bool whole = is_whole(&rules, &object, mono - since, looks, count);
     count->waiting += !whole;
     sqlite3_stmt *st = queue_stmt(q, SQL_SEEN_PUT);
     db_bind(st, ":scan", s->id);
@@ -379,7 +413,7 @@ int scan_look(struct queue *q, const struct scan_lease *l, const struct scan_row
             return -1;
         if (b.what == WHAT_KNOWN && b.era == s->era)
             continue;
-        int marked = rules->marked && (b.what == WHAT_NEW || b.what == WHAT_OPEN) ? rules->marked(rules->arg, &objects[i], err) : 1;
+        int marked = rules->marked && may_be_taken(rules, &b) ? rules->marked(rules->arg, &objects[i], err) : 1;
         if (marked < 0)
             return -1;
         objects[i].marked = marked;
@@ -398,12 +432,14 @@ int scan_look(struct queue *q, const struct scan_lease *l, const struct scan_row
 }
 
 /* What an object that is not taken waits for. */
-static int peek_open(const struct scan_rules *r, const struct scan_object *o, const struct before *b, char why[SCAN_WHY], struct err *err)
+static int peek_open(const struct scan_rules *rules, const struct scan_object *object, const struct before *b, char why[SCAN_WHY], struct err *err)
 {
+    const struct scan_rules again = rules_again(rules, b->others), *r = &again;
+    const struct scan_object changed = object_again(object, b->others), *o = &changed;
     int64_t mono = sys_mono_ms();
     bool goes_on = b->what == WHAT_OPEN && b->same && b->boot == sys_boot() && b->since <= mono;
     int64_t elapsed = goes_on ? mono - b->since : 0, looks = goes_on ? b->looks + 1 : 1, age = age_of(o, elapsed);
-    int marked = r->marked ? r->marked(r->arg, o, err) : 1;
+    int marked = r->marked ? r->marked(r->arg, object, err) : 1;
     if (marked < 0)
         return -1;
     if (!is_settled(r, o, elapsed, looks))
@@ -412,6 +448,8 @@ static int peek_open(const struct scan_rules *r, const struct scan_object *o, co
         snprintf(why, SCAN_WHY, "min_age: it is %.0f of %.0f s old", (double)age / 1000, (double)r->min_age_ms / 1000);
     else if (!marked)
         snprintf(why, SCAN_WHY, "done_marker: '%s' is not there", o->marker);
+    else if (b->reads != READS_OVER)
+        snprintf(why, SCAN_WHY, "the next scan gives it to job %lld, which has not read it yet", (long long)b->job);
     else if (r->group_files)
         snprintf(why, SCAN_WHY, "it goes into the open group");
     else
@@ -427,10 +465,12 @@ int scan_peek(struct queue *q, const struct scan_row *s, const struct scan_rules
         return -1;
     count->listed++;
     count->found += b.what == WHAT_NEW;
-    count->changed += b.what == WHAT_CHANGED;
-    if (b.what == WHAT_NEW || b.what == WHAT_OPEN || (b.what == WHAT_CHANGED && rules->on_change == ON_CHANGE_RELOAD))
+    count->changed += b.what == WHAT_CHANGED && b.reads == READS_OVER;
+    if (may_be_taken(rules, &b))
         return peek_open(rules, o, &b, why, err);
-    if (b.what == WHAT_CHANGED)
+    if (b.reads == READS_NOW)
+        snprintf(why, SCAN_WHY, "job %lld reads it at this moment, and it changed since that was made", (long long)b.job);
+    else if (b.what == WHAT_CHANGED)
         snprintf(why, SCAN_WHY, "on_change = %s: it changed since job %lld took it", rules->on_change == ON_CHANGE_FAIL ? "fail" : "ignore",
                  (long long)b.job);
     else
@@ -497,9 +537,34 @@ static int forget_pages(struct queue *q, const struct scan_row *s, struct err *e
     return db_run(st, err);
 }
 
+static int let_go(struct queue *q, int64_t job, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_SEEN_LET_GO);
+    db_bind(st, ":job", job);
+    db_bind(st, ":now", sys_now_ms());
+    return db_run(st, err);
+}
+
+/* What a job was to read and is not there any more: that job finds it out. */
+static int let_go_gone(struct queue *q, const struct scan_row *s, struct scan_count *count, struct err *err)
+{
+    int rc, bad = 0;
+    sqlite3_stmt *st = queue_stmt(q, SQL_SEEN_GONE_AGAIN);
+    db_bind(st, ":scan", s->id);
+    db_bind(st, ":number", s->number);
+    while (!bad && (rc = db_step(st, err)) == 1) {
+        bad = let_go(q, sqlite3_column_int64(st, 0), err) < 0;
+        count->gone++;
+    }
+    sqlite3_reset(st);
+    return bad ? -1 : rc;
+}
+
 /* After a whole listing, in the transaction. */
 static int forget_gone(struct queue *q, const struct scan_row *s, struct scan_count *count, struct err *err)
 {
+    if (let_go_gone(q, s, count, err) < 0)
+        return -1;
     sqlite3_stmt *st = queue_stmt(q, SQL_SEEN_GONE);
     db_bind(st, ":scan", s->id);
     db_bind(st, ":number", s->number);
@@ -545,20 +610,20 @@ static int ready_read(struct queue *q, int64_t scan, struct arena *arena, struct
     return n < SCAN_TAKE && rc < 0 ? -1 : n;
 }
 
-/* An object of a job: what its row says until a worker has read it. */
-static int take_object(struct queue *q, const struct scan_row *s, const struct scan_rules *rules, const struct ready *r, int64_t job,
-                       int number, struct err *err)
+static int take_seen(struct queue *q, const struct scan_row *s, const struct scan_rules *rules, const char *uri, int64_t job, struct err *err)
 {
     sqlite3_stmt *st = queue_stmt(q, SQL_SEEN_TAKE);
     db_bind(st, ":scan", s->id);
-    db_bind(st, ":uri", r->uri);
+    db_bind(st, ":uri", uri);
     db_bind(st, ":job", job);
     db_bind(st, ":after", rules->after);
-    if (db_run(st, err) < 0)
-        return -1;
-    st = queue_stmt(q, SQL_OBJECT);
+    return db_run(st, err);
+}
+
+/* The row of an object of a job, of which `st` sets the version: what it says until a worker has read it. */
+static int write_object(sqlite3_stmt *st, const struct ready *r, int64_t job, struct err *err)
+{
     db_bind(st, ":job", job);
-    db_bind(st, ":number", number);
     db_bind(st, ":uri", r->uri);
     db_bind(st, ":size", r->size < 0 ? 0 : r->size);
     if (*r->etag)
@@ -566,6 +631,16 @@ static int take_object(struct queue *q, const struct scan_row *s, const struct s
     if (r->mtime_ms)
         db_bind(st, ":modified_at", r->mtime_ms);
     return db_run(st, err);
+}
+
+static int take_object(struct queue *q, const struct scan_row *s, const struct scan_rules *rules, const struct ready *r, int64_t job,
+                       int number, struct err *err)
+{
+    if (take_seen(q, s, rules, r->uri, job, err) < 0)
+        return -1;
+    sqlite3_stmt *st = queue_stmt(q, SQL_OBJECT);
+    db_bind(st, ":number", number);
+    return write_object(st, r, job, err);
 }
 
 /* One job of n objects, in the transaction. */
@@ -593,6 +668,99 @@ static int take_job(struct queue *q, const struct scan_row *s, const struct scan
         if (take_object(q, s, rules, &v[i], id, i, err) < 0)
             return -1;
     return 0;
+}
+
+/* ---- objects of jobs that are there already ---- */
+
+struct again {
+    struct ready object;
+    int64_t job;
+    enum reads reads;
+};
+
+/* Those that are whole, behind `after`. Gives their number. */
+static int again_read(struct queue *q, int64_t scan, const struct scan_rules *rules, const char *after, struct arena *arena, struct again out[SCAN_TAKE], struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_SEEN_AGAIN);
+    db_bind(st, ":scan", scan);
+    db_bind(st, ":after", after);
+    db_bind(st, ":all", rules->on_change != ON_CHANGE_RELOAD); /* which makes new jobs of those whose job is over */
+    db_bind(st, ":max", SCAN_TAKE);
+    int n = 0, rc;
+    while ((rc = db_step(st, err)) == 1) {
+        struct again *a = &out[n++];
+        *a = (struct again){ { .uri = arena_dup(arena, str_of(db_text(st, 0))), .size = sqlite3_column_int64(st, 1), .mtime_ms = sqlite3_column_int64(st, 2),
+                               .etag = arena_dup(arena, str_of(db_text(st, 3))) },
+                             sqlite3_column_int64(st, 4), (enum reads)sqlite3_column_int(st, 5) };
+        if (!a->object.uri || !a->object.etag) {
+            rc = err_nomem(err);
+            break;
+        }
+    }
+    sqlite3_reset(st);
+    return rc < 0 ? -1 : n;
+}
+
+/* 1 the job goes on with it, 0 not, -1. */
+static int take_again(struct queue *q, const struct scan_row *s, const struct scan_rules *rules, const struct again *a, struct scan_count *count,
+                      struct err *err)
+{
+    sqlite3_stmt *st;
+    switch (a->reads) {
+    case READS_YET:
+        st = queue_stmt(q, SQL_OBJECT_LISTED);
+        return take_seen(q, s, rules, a->object.uri, a->job, err) < 0 || write_object(st, &a->object, a->job, err) < 0 ||
+                       let_go(q, a->job, err) < 0
+                   ? -1
+                   : 1;
+    case READS_NOW: /* the next listing knows what came of it */
+        count->waiting++;
+        again_in(count, READS_AGAIN_MS);
+        return 0;
+    case READS_OVER: /* somebody cancelled that job meanwhile, say */
+        st = queue_stmt(q, SQL_SEEN_KEEP);
+        db_bind(st, ":scan", s->id);
+        db_bind(st, ":uri", a->object.uri);
+        return db_run(st, err) < 0 ? -1 : 0;
+    }
+    return 0;
+}
+
+int scan_take_again(struct queue *q, const struct scan_lease *l, const struct scan_row *s, const struct scan_rules *rules, struct scan_count *count,
+                    struct err *err)
+{
+    AUTO(arena_clear) struct arena arena = { 0 };
+    struct again again[SCAN_TAKE];
+    const char *after = "";
+    int given = 0, n;
+    while ((n = again_read(q, s->id, rules, after, &arena, again, err)) > 0) {
+        if (begin(q, l, err) < 0)
+            return -1;
+        int rc = 0;
+        for (int i = 0; rc >= 0 && i < n; i++) {
+            rc = take_again(q, s, rules, &again[i], count, err);
+            given += rc > 0;
+        }
+        if (end(q, rc, err) < 0)
+            return err_in(err, "give objects that changed to their jobs");
+        after = again[n - 1].object.uri;
+    }
+    return n < 0 ? -1 : given;
+}
+
+int scan_listed(struct queue *q, const char *pipeline, int64_t job, const char *uri, struct scan_listed *out, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_LISTED);
+    db_bind(st, ":pipeline", pipeline);
+    db_bind(st, ":job", job);
+    db_bind(st, ":uri", uri);
+    int rc = db_step(st, err);
+    if (rc == 1) {
+        *out = (struct scan_listed){ sqlite3_column_int64(st, 0), sqlite3_column_int64(st, 1), strdup(db_text(st, 2)), sqlite3_column_int(st, 3) };
+        rc = out->etag ? 1 : err_nomem(err);
+    }
+    sqlite3_reset(st);
+    return rc;
 }
 
 int scan_take(struct queue *q, const struct scan_lease *l, const struct scan_row *s, const struct scan_rules *rules,

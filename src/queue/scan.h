@@ -8,7 +8,12 @@
  *   listed ─▶ waiting ─▶ ready ─▶ taken          waiting: not known to be whole yet (settle, age, marker)
  *               ▲                   │            ready: becomes a job at the next scan_take(), oldest first, or is in the open
  *               └──── changed ──────┘            group until that is full or nothing came for a while (scan_take_groups())
- *                (on_change = reload)
+ *                (on_change = reload, or its job has not read it yet)
+ *
+ * An object counts as taken at the version that its job reads, and not at the one that the job was made for. One that changes while its
+ * job is ready settles again, and the job waits meanwhile; so does the job whose worker found another version than the listing
+ * (`changed`, job.h). Then that job goes on, with the version that settled, and no other is made. What changes for ever never settles;
+ * and each time that a worker finds another one the object has to stay the same for longer, so that no source that lies keeps us busy.
  *
  * An object is its URI, size, time and ETag; what a place does not tell is not compared. If power fails, what was seen
  * since the last commit is found again by the next listing; no job is made twice.
@@ -74,7 +79,7 @@ struct scan_object {
 struct scan_rules {
     int64_t settle_ms, min_age_ms;
     enum on_change on_change;
-    bool trailer;             /* a job whose object is cut off waits for another version of it (job.h) */
+    int64_t backoff_ms, backoff_max_ms; /* how long an object is to settle at least that was another one, twice, than the one that was listed; doubles */
     bool after;               /* something is to be done when its job is loaded */
     /* Several objects a job: a group is full with so many of them, or when the next one would bring it above so many bytes. */
     int64_t group_files, group_bytes; /* 0: no group; 0: no such limit */
@@ -104,6 +109,17 @@ int scan_look(struct queue *q, const struct scan_lease *l, const struct scan_row
 enum { SCAN_WHY = 1000 }; /* a name may be in it, percent-encoded */
 int scan_peek(struct queue *q, const struct scan_row *s, const struct scan_rules *rules, const struct scan_object *o, char why[SCAN_WHY],
               struct scan_count *count, struct err *err);
+/* What was the object of a job already and is whole again: a job that has not read it goes on, none is made of it. Gives how many objects
+ * were given so; ring BELL_READY then. Before scan_take() and scan_take_groups(), which pass over those that a job reads. */
+int scan_take_again(struct queue *q, const struct scan_lease *l, const struct scan_row *s, const struct scan_rules *rules, struct scan_count *count,
+                    struct err *err);
+/* The version of an object that a scan of the pipeline gave the job: 1; 0 none did, or it is forgotten; -1. */
+struct scan_listed {
+    int64_t size, mtime_ms; /* -1, 0: not known */
+    char *etag;             /* "": none; malloc'ed */
+    bool whole;             /* it has settled */
+};
+int scan_listed(struct queue *q, const char *pipeline, int64_t job, const char *uri, struct scan_listed *out, struct err *err);
 /* Up to SCAN_TAKE ready objects become jobs like `job` (its objects and params are set here), oldest first, in one transaction.
  * Gives how many; ring BELL_READY then. */
 int scan_take(struct queue *q, const struct scan_lease *l, const struct scan_row *s, const struct scan_rules *rules,

@@ -397,6 +397,8 @@ CREATE TABLE seen (
 CREATE INDEX seen_open ON seen (scan, state, mtime, uri) WHERE state <> 'taken';
 -- The open groups (group_files, group_bytes): what is ready and not taken, of one set of parameters each.
 CREATE INDEX seen_group ON seen (scan, coalesce(params, '{}'), mtime, uri) WHERE state = 'ready';
+-- Objects that a job was made of, and that are to be whole again before it reads them, or before they become another job.
+CREATE INDEX seen_again ON seen (job) WHERE job IS NOT NULL AND state <> 'taken';
 CREATE INDEX seen_loading ON seen (job) WHERE after = 1;
 CREATE INDEX seen_after ON seen (scan) WHERE after = 2;
 

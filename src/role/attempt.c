@@ -156,6 +156,17 @@ static int keep_columns(struct attempt *a, struct err *err)
 
 /* ---- rows ---- */
 
+/* A file that changed while it was read may look like a bad one: then that it changed is what is wrong. */
+static int judge_changed(struct feed *f, char *const *uris, int rc, struct err *err)
+{
+    struct err changed = { 0 };
+    if (rc == 0)
+        return feed_unchanged(f, uris, err);
+    if (f->result.rc < 0 && err_class(err->code) == ERR_PERMANENT && feed_unchanged(f, uris, &changed) < 0 && changed.code == ERR_CHANGED)
+        *err = changed;
+    return -1;
+}
+
 /* Once, and again with the columns that it found, and again with those of another job that was first. */
 int attempt_read(struct attempt *a, char *const *uris, int n, struct err *err)
 {
@@ -167,7 +178,7 @@ int attempt_read(struct attempt *a, char *const *uris, int n, struct err *err)
         if (more < 0)
             *err = trouble;
         if (more <= 0)
-            return rc < 0 || more < 0 ? -1 : feed_unchanged(f, uris, err);
+            return more < 0 ? -1 : judge_changed(f, uris, rc, err);
         if (again == ADD_TRIES)
             return err_set(err, ERR_DRIFT, "after %d runs there are still columns to be added", ADD_TRIES);
         attempt_discard(f);

@@ -16,6 +16,7 @@
 #include "read/unpack.h"
 #include "role/filters.h"
 #include "source/source.h"
+#include "source/version.h"
 
 enum {
     HEAD_BYTES = 512,                /* enough to know a format that must seek */
@@ -43,6 +44,8 @@ struct hand {
     size_t nfirst;
     int fd; /* IN_MEMORY or IN_SPOOL */
     int64_t written;
+    const struct feed_listed *listed; /* of the object in hand; NULL: nobody listed it */
+    int nlisted;                      /* those before it were looked up */
     struct sha256 *sum; /* of the object in hand; NULL: not wanted */
     struct filters filters;
 };
@@ -68,9 +71,18 @@ static void objects_clear(struct feed *f)
 void feed_clear(struct feed *f)
 {
     objects_clear(f);
+    free_charp(&f->changed);
+    f->changed = NULL;
     reader_result_clear(&f->result);
     free_charp(&f->talk);
     f->talk = NULL;
+}
+
+/* Which object it was. Without memory for that the job is tried again as after any passing fault. */
+static void note_changed(struct feed *f, const char *uri, const struct err *err)
+{
+    free(f->changed);
+    f->changed = err->code == ERR_CHANGED ? strdup(uri) : NULL;
 }
 
 /* Look after the owner's duties, then after the reader. */
@@ -108,9 +120,37 @@ static int sink_tick(void *arg, struct err *err)
     return k->has_result ? result_early(k, err) : 0;
 }
 
+/* ---- is it the object that was listed? ---- */
+
+/* k->listed of the next object. */
+static void look_up_listed(struct hand *k)
+{
+    const struct feed *f = k->f;
+    int at = k->nlisted;
+    while (at < f->nlisted && f->listed[at].uri != k->uri)
+        at++;
+    k->listed = at < f->nlisted ? &f->listed[at] : NULL;
+    if (k->listed)
+        k->nlisted = at + 1;
+}
+
+static int check_listed(const struct hand *k, int64_t size, const char *etag, int64_t mtime_ms, struct err *err)
+{
+    const struct list_version now = { size, mtime_ms, etag };
+    return k->listed ? version_check(&k->listed->version, &now, err) : 0;
+}
+
+static int check_head(const struct hand *k, const struct fetch_head *head, struct err *err)
+{
+    int64_t mtime_ms = *head->modified ? text_shown_ms(str_of(head->modified)) : 0;
+    return check_listed(k, head->size, head->etag, mtime_ms > 0 ? mtime_ms : 0, err);
+}
+
 static int sink_head(void *arg, const struct fetch_head *head, struct err *err)
 {
     struct hand *k = arg;
+    if (check_head(k, head, err) < 0)
+        return -1;
     k->head = *head;
     if (k->transport != IN_SPOOL)
         return 0; /* decided by the first bytes */
@@ -274,7 +314,7 @@ static int local_object(struct hand *k, struct err *err)
 {
     int64_t size, mtime;
     AUTO(fd_closep) int fd = -1;
-    if (source_open_local(k->uri, &fd, &size, &mtime, err) < 0 ||
+    if (source_open_local(k->uri, &fd, &size, &mtime, err) < 0 || check_listed(k, size, "", mtime, err) < 0 ||
         reader_object_file(k->reader, k->shown, fd, size, true, err) < 0 ||
         reader_object_end(k->reader, err) < 0)
         return -1;
@@ -348,7 +388,8 @@ static int fetched_object(struct hand *k, struct err *err)
         }
         return -1;
     }
-    if (object_note(k, k->transport == IN_SPOOL ? k->written : got, k->head.etag, k->head.modified, err) < 0)
+    if (check_listed(k, k->transport == IN_SPOOL ? k->written : got, "", 0, err) < 0 || /* a head need not tell the size */
+        object_note(k, k->transport == IN_SPOOL ? k->written : got, k->head.etag, k->head.modified, err) < 0)
         return -1;
     if (object_whole(k, err) < 0 || object_sum(k, k->transport == STREAM ? -1 : k->fd, err) < 0)
         return -1;
@@ -475,8 +516,11 @@ static int one_object(struct hand *k, const char *uri, int number, struct err *e
         return rejects_object(k, err);
     if (k->f->pipeline->command.argv)
         return program_object(k, err);
+    look_up_listed(k);
     if (source_kind(uri, &kind, err) < 0 || wait_turn(k, err) < 0)
         return -1;
+    if (k->listed && !k->listed->whole)
+        return err_set(err, ERR_CHANGED, "%s: the object changed since it was listed, and has not settled yet", k->shown);
     if (k->has_result)
         return result_early(k, err);
     int rc = kind == SOURCE_LOCAL ? local_object(k, err) : fetched_object(k, err);
@@ -484,6 +528,7 @@ static int one_object(struct hand *k, const char *uri, int number, struct err *e
         close(k->fd);
     if (rc < 0 && !k->has_result) {
         fetch_redact(uri, shown, sizeof shown);
+        note_changed(k->f, uri, err);
         return strstr(err->msg, shown) ? -1 : err_in(err, "%s", shown);
     }
     return rc;
@@ -614,7 +659,7 @@ int feed_run(struct feed *f, char *const *uris, int n, const struct part_known *
 
 /* ---- afterwards ---- */
 
-int feed_unchanged(const struct feed *f, char *const *uris, struct err *err)
+int feed_unchanged(struct feed *f, char *const *uris, struct err *err)
 {
     for (int i = 0; i < f->nobjects && !f->rejects; i++) {
         enum source_kind kind;
@@ -627,8 +672,11 @@ int feed_unchanged(const struct feed *f, char *const *uris, struct err *err)
         if (source_stat_local(uris[i], &size, &mtime, err) < 0)
             return -1;
         text_put_rfc3339(when, mtime);
-        if (size != f->objects[i].size || strcmp(when, f->objects[i].modified))
-            return err_set(err, ERR_CHANGED, "%s: the file was written to while it was read", uris[i]);
+        if (size == f->objects[i].size && !strcmp(when, f->objects[i].modified))
+            continue;
+        err_set(err, ERR_CHANGED, "%s: the file was written to while it was read", uris[i]);
+        note_changed(f, uris[i], err);
+        return -1;
     }
     return 0;
 }

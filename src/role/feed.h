@@ -17,11 +17,19 @@
 #include "queue/job.h"
 #include "role/archive.h"
 #include "role/reader.h"
+#include "source/list.h"
 
 /* Rejects of another job, to be read again (pipeline/replay.h). */
 struct feed_rejects {
     int fd; /* of their lines */
     int64_t size;
+};
+
+/* An object as the scanner gave it to the job: another version of it is not taken (`changed`). */
+struct feed_listed {
+    const char *uri;             /* the very text of feed_run(), by its address */
+    struct list_version version; /* what is not known of it is not compared */
+    bool whole;                  /* it has settled; else it is not even asked for */
 };
 
 struct feed {
@@ -43,6 +51,8 @@ struct feed {
     bool resume;                  /* an earlier attempt may have left objects in the spool */
     int64_t attempt;              /* the number of this try, for programs */
     const struct feed_rejects *rejects; /* the only object is the rejects of another job; or NULL */
+    const struct feed_listed *listed; /* of those objects that a listing gave, in their order */
+    int nlisted;
     int (*tick)(void *arg, struct err *err); /* at least every 100 ms; -1: give up */
     void *arg;
     /* what came of it */
@@ -52,6 +62,7 @@ struct feed {
     int64_t spooled_bytes;        /* of objects that went through it */
     struct job_object *objects;   /* those that were handed over whole, in order; strings owned */
     int nobjects;
+    char *changed;                /* the object that the error `changed` is about, as in uris; NULL: there was none */
     char *talk;                   /* the last that a failed program wrote to standard error, or NULL */
 };
 
@@ -62,7 +73,7 @@ void feed_clear(struct feed *f); /* what came of it */
  * reader then is idle or dead. infer: only the first object is looked at, for its columns. */
 int feed_run(struct feed *f, char *const *uris, int n, const struct part_known *known, bool infer, struct err *err);
 
-/* After a run: a local file that was written to while it was read is not trusted (`changed`). uris: those of the run. */
-int feed_unchanged(const struct feed *f, char *const *uris, struct err *err);
+/* After a run, also one that failed: a local file that was written to while it was read is not trusted (`changed`). uris: those of the run. */
+int feed_unchanged(struct feed *f, char *const *uris, struct err *err);
 
 #endif

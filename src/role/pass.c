@@ -255,7 +255,7 @@ static int64_t rules_id(const struct pipeline *p, const struct glob *g)
 static int know_pages(struct looking *l, struct err *err)
 {
     enum on_change on_change = l->pass->pipeline->scan.on_change;
-    if (l->found || on_change == ON_CHANGE_FAIL || ((on_change == ON_CHANGE_RELOAD || l->rules.trailer) && l->lister != &list_manifest))
+    if (l->found || on_change == ON_CHANGE_FAIL || ((on_change == ON_CHANGE_RELOAD || l->pass->pipeline->scan.whole == WHOLE_TRAILER) && l->lister != &list_manifest))
         return 0;
     int open = scan_open(l->pass->queue, &l->scan, err);
     l->own |= open < 0;
@@ -456,7 +456,8 @@ static int looking_open(struct looking *l, const struct pass *pass, struct err *
         .settle_ms = c->settle_ms,
         .min_age_ms = c->min_age_ms,
         .on_change = c->on_change,
-        .trailer = c->whole == WHOLE_TRAILER,
+        .backoff_ms = pass->pipeline->backoff_ms,
+        .backoff_max_ms = pass->pipeline->backoff_max_ms,
         .after = c->after.what != AFTER_KEEP,
         .group_files = c->group_files ? c->group_files : c->group_bytes ? SCAN_GROUP_MAX : 0,
         .group_bytes = c->group_bytes,
@@ -470,7 +471,7 @@ static int looking_open(struct looking *l, const struct pass *pass, struct err *
     l->ask = (struct list_ask){ .links = pass->links,
                                 .config = pass->role->config,
                                 .base = pattern_base(l->pattern),
-                                .versions = c->on_change != ON_CHANGE_IGNORE || c->settle_ms || l->rules.trailer,
+                                .versions = c->on_change != ON_CHANGE_IGNORE || c->settle_ms || c->whole == WHOLE_TRAILER,
                                 .close_after_ms = pass->now ? 0 : c->segment_age_ms,
                                 .cursor = "",
                                 .go_on = go_on,
@@ -532,6 +533,8 @@ static int take_all(struct looking *l, bool listed, struct err *err)
     AUTO(submission_clear) struct submission s = { 0 };
     struct scan_groups walk = { .whole = listed, .end = !l->rules.group_files };
     int n = pass_job(p->role->config, p->pipeline, &s, err);
+    if (n >= 0 && (n = scan_take_again(p->queue, p->lease, &l->scan, &l->rules, l->count, err)) > 0)
+        queue_ring(p->queue, BELL_READY, n);
     while (n >= 0) {
         n = l->rules.group_files ? scan_take_groups(p->queue, p->lease, &l->scan, &l->rules, &s.job, &walk, l->count, err)
                                  : scan_take(p->queue, p->lease, &l->scan, &l->rules, &s.job, err);

@@ -15,6 +15,7 @@
 #include "queue/job.h"
 #include "queue/queue.h"
 #include "queue/registry.h"
+#include "queue/scan.h"
 #include "pipeline/replay.h"
 #include "role/attempt.h"
 #include "role/feed.h"
@@ -226,6 +227,31 @@ static int open_rejects(struct work *k, struct rejects_source *s, struct err *er
     return 1;
 }
 
+/* The versions of the objects that a scan gave the job. */
+static int know_listed(struct work *k, char **uris, int n, struct arena *arena, struct err *err)
+{
+    const struct lease *l = &k->done->lease;
+    struct feed *f = &k->done->feed;
+    bool manifest = pipeline_is_scanned(f->pipeline) && f->pipeline->source && !strncasecmp(f->pipeline->source, "manifest+", 9);
+    struct feed_listed *listed = arena_alloc(arena, ((size_t)n + 1) * sizeof *listed);
+    if (!listed)
+        return err_nomem(err);
+    f->listed = listed;
+    for (int i = 0; pipeline_is_scanned(f->pipeline) && i < n; i++) {
+        struct scan_listed v;
+        int rc = scan_listed(k->w->queue, l->pipeline, l->id, uris[i], &v, err);
+        if (rc == 0)
+            continue;
+        const char *etag = rc == 1 ? arena_dup(arena, str_of(v.etag)) : NULL;
+        if (rc == 1)
+            free(v.etag);
+        if (!etag)
+            return rc < 0 ? -1 : err_nomem(err);
+        listed[f->nlisted++] = (struct feed_listed){ uris[i], { v.size, manifest ? 0 : v.mtime_ms, etag }, v.whole };
+    }
+    return 0;
+}
+
 static int work_job(struct work *k, struct arena *arena, struct err *err)
 {
     const struct lease *l = &k->done->lease;
@@ -241,6 +267,8 @@ static int work_job(struct work *k, struct arena *arena, struct err *err)
     if (pipeline_has_events(f->pipeline) && event_begin(k->w->queue, l->id, l->token, l->pipeline, &f->watermark, err) < 0)
         return -1;
     if (replay < 0 || submission_uris(l->objects, l->params, f->pipeline, replay, arena, &uris, &n, err) < 0)
+        return -1;
+    if (!replay && know_listed(k, uris, n, arena, err) < 0)
         return -1;
     k->stage = NULL; /* the feed knows better */
     int rc = attempt_ask(&a, k->w->queue, err);
@@ -327,6 +355,7 @@ static void finish_fill(struct finish *f, struct done *d, const struct work *k, 
         f->err = *err;
         f->hold = hold;
         f->backoff_ms = backoff_ms(d->feed.pipeline, &d->lease, err);
+        f->changed = d->feed.pipeline && pipeline_is_scanned(d->feed.pipeline) ? d->feed.changed : NULL;
         if (d->feed.pipeline && pipeline_is_scanned(d->feed.pipeline) && d->feed.pipeline->scan.whole == WHOLE_TRAILER)
             f->whole_wait_ms = d->feed.pipeline->scan.whole_wait_ms;
     }

@@ -11,6 +11,7 @@
 #include "io/fetch.h"
 #include "source/ftp_line.h"
 #include "source/list_tree.h"
+#include "source/version.h"
 
 enum { LINE_MAX_BYTES = 16384, TICK_ASK_MS = 1000 };
 
@@ -183,17 +184,6 @@ static int is_plain_server(struct look *l, struct str path, struct err *err)
     return rc < 0 ? -1 : rc == 0;
 }
 
-/* Can LIST have shown this moment as that time: cut to the minute or, of an old one, to the day, in the zone of the server? */
-static bool shown_as(int64_t now_ms, int64_t listed_ms)
-{
-    enum { MINUTE = 60000, QUARTER = 15 * MINUTE };
-    const int64_t day = 24 * 4 * (int64_t)QUARTER, zone = 14 * 4 * (int64_t)QUARTER;
-    int64_t off = now_ms - now_ms % MINUTE - listed_ms;
-    if (listed_ms % MINUTE == 0 && off % QUARTER == 0 && off >= -zone && off <= zone)
-        return true;
-    return listed_ms % day == 0 && off >= -zone && off < day + zone;
-}
-
 static int look(const struct list_ask *ask, struct str path, const struct list_version *v, struct err *err)
 {
     struct look l = { .ask = ask };
@@ -205,7 +195,7 @@ static int look(const struct list_ask *ask, struct str path, const struct list_v
         return err_set(err, ERR_FETCH_REFUSED, "%s: the server does not say size and time of a file (SIZE, MDTM)", ask->base);
     if (now_size != v->size || now_ms == v->mtime_ms - v->mtime_ms % 1000)
         return now_size == v->size ? LIST_SAME : LIST_OTHER;
-    if (!shown_as(now_ms, v->mtime_ms))
+    if (!version_shown_as(now_ms, v->mtime_ms))
         return LIST_OTHER;
     rc = is_plain_server(&l, path, err);
     return rc < 0 ? -1 : rc ? LIST_SAME : LIST_OTHER;

@@ -1,0 +1,68 @@
+/* Listed against fetched. See version.h. */
+#include "source/version.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/text.h"
+
+const struct version_sum_def version_sums[VERSION_SUMS] = {
+    [VERSION_SHA256] = { "sha256:", 64 },
+    [VERSION_MD5] = { "md5:", 32 },
+};
+
+bool version_shown_as(int64_t now_ms, int64_t listed_ms)
+{
+    enum { MINUTE = 60000, QUARTER = 15 * MINUTE };
+    const int64_t day = 24 * 4 * (int64_t)QUARTER, zone = 14 * 4 * (int64_t)QUARTER;
+    int64_t off = now_ms - now_ms % MINUTE - listed_ms;
+    if (listed_ms % MINUTE == 0 && off % QUARTER == 0 && off >= -zone && off <= zone)
+        return true;
+    return listed_ms % day == 0 && off >= -zone && off < day + zone;
+}
+
+static bool same_time(int64_t listed_ms, int64_t now_ms)
+{
+    bool seconds = listed_ms % 1000 == 0 || now_ms % 1000 == 0;
+    if (seconds ? listed_ms / 1000 == now_ms / 1000 : listed_ms == now_ms)
+        return true;
+    return version_shown_as(now_ms, listed_ms);
+}
+
+/* The part of it that is the same for a weak tag and a strong one; empty where it is none. */
+static struct str opaque(const char *etag)
+{
+    const char *p = strncmp(etag, "W/", 2) ? etag : etag + 2;
+    return str_of(*p == '"' ? p : "");
+}
+
+int version_check(const struct list_version *listed, const struct list_version *now, struct err *err)
+{
+    struct str tag = opaque(listed->etag), now_tag = opaque(now->etag);
+    if (listed->size >= 0 && now->size >= 0 && listed->size != now->size)
+        return err_set(err, ERR_CHANGED, "the object is not the one that was listed: it was to have %" PRId64 " bytes, and has %" PRId64, listed->size,
+                       now->size);
+    if (tag.n && now_tag.n)
+        return str_eq(tag, now_tag) ? 0 : err_set(err, ERR_CHANGED, "the object is not the one that was listed: its ETag was %.100s, and is %.100s",
+                                                  listed->etag, now->etag);
+    if (!listed->mtime_ms || !now->mtime_ms || same_time(listed->mtime_ms, now->mtime_ms))
+        return 0;
+    char was[32], is[32];
+    text_put_rfc3339(was, listed->mtime_ms);
+    text_put_rfc3339(is, now->mtime_ms);
+    return err_set(err, ERR_CHANGED, "the object is not the one that was listed: its time was %s, and is %s", was, is);
+}
+
+struct str version_sum(const char *etag, enum version_sum *kind)
+{
+    for (int i = 0; i < VERSION_SUMS; i++) {
+        const char *word = strstr(etag, version_sums[i].word);
+        if (!word || (word > etag && word[-1] != ' '))
+            continue;
+        word += strlen(version_sums[i].word);
+        *kind = (enum version_sum)i;
+        if (strspn(word, "0123456789abcdef") == version_sums[i].hex)
+            return (struct str){ word, version_sums[i].hex };
+    }
+    return (struct str){ "", 0 };
+}
