@@ -121,6 +121,45 @@ drain # a listing that was under way might have been past it
 drain
 is 'the job of one that went dies of that' "$(state 1) $(qetlctl --json errors | jq -r '.errors[0].code')" 'dead fetch-missing'
 
+# ---- what a list tells of sizes and checksums ----
+
+lists() { # NAME SOURCE: one list, here or at a server, of one file whose bytes are not what it tells; then it is put right
+    new_site <<INI
+[pipeline p]
+source  = $2
+every   = 1h
+settle  = 0
+${3-}
+columns = id:integer!
+table   = warehouse.p
+INI
+    drain
+    is "$1: what is not as it was told is not loaded" "$(loaded) $(state 1) $(field 1 attempts)" '0 ready 0'
+}
+mkdir -p "$WWW/l" && chmod 755 "$WWW/l"
+rows 5 >"$WWW/l/a.csv"
+chmod 644 "$WWW/l/a.csv"
+sha=$(sha256sum "$WWW/l/a.csv" | cut -d' ' -f1) md5=$(md5sum "$WWW/l/a.csv" | cut -d' ' -f1) zeros=$(printf '0%.0s' {1..64})
+for at in "manifest+file://$WWW/l/list" "manifest+$HTTP/files/l/list"; do
+    for how in sha256 md5 size text dedupe; do
+        case $how in
+        size) told='[{"path": "a.csv", "size": 7777}]' right='[{"path": "a.csv", "size": 13}]' both='it was to have 7777 bytes, and has 13' ;;
+        sha256 | dedupe) told='[{"path": "a.csv", "etag": "x", "sha256": "'$zeros'"}]' right='[{"path": "a.csv", "etag": "x", "sha256": "'$sha'"}]' \
+            both="its sha256 was to be $zeros, and is $sha" ;;
+        md5) told='[{"path": "a.csv", "checksum": "'${zeros:32}'"}]' right='[{"path": "a.csv", "checksum": "'${md5^^}'"}]' \
+            both="its md5 was to be ${zeros:32}, and is $md5" ;;
+        text) told="$zeros  a.csv" right="$sha  a.csv" both="its sha256 was to be $zeros, and is $sha" ;;
+        esac
+        printf '%s\n' "$told" >"$WWW/l/list"
+        chmod 644 "$WWW/l/list"
+        lists "$at, $how" "$at" "$([ $how != dedupe ] || echo 'dedupe = content')"
+        like "$at, $how: both values are told" "$(qetlctl errors)" "$both"
+        printf '%s\n' "$right" >"$WWW/l/list"
+        drain
+        is "$at, $how: when the list is put right its job goes on" "$(loaded) $(queue_sql 'SELECT count(*) FROM job')" '5 1'
+    done
+done
+
 # ---- by hand nothing was listed ----
 
 site 0

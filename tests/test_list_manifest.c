@@ -63,7 +63,7 @@ TEST(list_manifest, a_name_a_line)
     CHECK_STR(names("a.csv\n\n# said\nsub/b c%.csv\r\n/abs/d.csv\nhttps://h/e%20f.csv?x=1\ns3://b/k"),
               "DIR/a.csv|a.csv|-1|0|\nDIR/sub/b c%.csv|b c%.csv|-1|0|\n/abs/d.csv|d.csv|-1|0|\nhttps://h/e%20f.csv?x=1|e%20f.csv?x=1|-1|0|\ns3://b/k|k|-1|0|\n");
     CHECK_STR(names("\xef\xbb\xbf" "d41d8cd98f00b204e9800998ecf8427e  a.csv\nd41d8cd98f00b204e9800998ecf8427e *b.csv\nd41d8cd98f00b204e9800998ecf8427e c.csv\n"),
-              "DIR/a.csv|a.csv|-1|0|d41d8cd98f00b204e9800998ecf8427e\nDIR/b.csv|b.csv|-1|0|d41d8cd98f00b204e9800998ecf8427e\n"
+              "DIR/a.csv|a.csv|-1|0|md5:d41d8cd98f00b204e9800998ecf8427e\nDIR/b.csv|b.csv|-1|0|md5:d41d8cd98f00b204e9800998ecf8427e\n"
               "DIR/d41d8cd98f00b204e9800998ecf8427e c.csv|d41d8cd98f00b204e9800998ecf8427e c.csv|-1|0|\n");
     CHECK_STR(names(""), "");
     CHECK_STR(names("\n\n"), "");
@@ -77,6 +77,8 @@ TEST(list_manifest, json_in_its_forms)
     CHECK_STR(names("{\"version\": 1, \"entries\" : [{\"url\":\"a.csv\",\"mandatory\":true,\"size\":null}, "
                     "{\"url\":\"b \\\"]}.csv\",\"size\":5,\"mtime\":\"2026-11-21T12:01:02Z\",\"checksum\":\"x\"}], \"end\": {\"files\":[1]}}"),
               a);
+    CHECK_STR(names("{\"name\":\"a\",\"etag\":\"e\",\"md5\":\"D41D8CD98F00B204E9800998ECF8427E\",\"sha256\":\"f00\"}"),
+              "DIR/a|a|-1|0|e f00 md5:d41d8cd98f00b204e9800998ecf8427e\n");
     CHECK_STR(names("[]"), "");
     CHECK_STR(names("{\"files\":[]}"), "");
 }

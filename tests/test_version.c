@@ -45,3 +45,29 @@ TEST(version, a_fault_has_both_values)
     CHECK_EQ(version_check(&(struct list_version){ 5, 1000, "" }, &(struct list_version){ 5, 2000, "" }, &err), -1);
     CHECK_STR(err.msg, "the object is not the one that was listed: its time was 1970-01-01T00:00:01.000Z, and is 1970-01-01T00:00:02.000Z");
 }
+
+TEST(version, a_checksum_is_a_word_of_what_a_manifest_said)
+{
+    static const char sha[] = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", md5[] = "md5:d41d8cd98f00b204e9800998ecf8427e";
+    static const char none[] = "";
+    const struct {
+        const char *before, *etag, *behind, *found;
+    } cases[] = {
+        { "", sha, "", sha + 7 },          { "", md5, "", md5 + 4 }, { "x ", sha, " y", sha + 7 }, { "x", sha, "", none }, { "", sha, "0", none },
+        { "sha256:00 ", md5, "", md5 + 4 }, { "", "", "", none },     { "sha256:", "", "", none },   { "sha256", "", "", none },
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        enum version_sum kind;
+        char etag[200], got[80];
+        snprintf(etag, sizeof etag, "%s%s%s", cases[i].before, cases[i].etag, cases[i].behind);
+        struct str sum = version_sum(etag, &kind);
+        snprintf(got, sizeof got, "%.*s", (int)sum.n, sum.p);
+        CHECK_STR(got, cases[i].found);
+        if (sum.n)
+            CHECK_EQ(kind, cases[i].etag == sha ? VERSION_SHA256 : VERSION_MD5);
+    }
+    AUTO(buf_clear) struct buf word = { 0 };
+    CHECK(version_put_sum(&word, STR("D41D8CD98F00B204E9800998ECF8427E")));
+    CHECK(str_eq(buf_str(&word), str_of(md5)));
+    CHECK(!version_put_sum(&word, STR("D41D8CD98F00B204E9800998ECF8427")) && !version_put_sum(&word, STR("x")));
+}

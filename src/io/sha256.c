@@ -29,6 +29,19 @@ struct sha256 *sha256_new(struct err *err)
     return NULL;
 }
 
+struct sha256 *sha256_new_md5(struct err *err)
+{
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    if (ctx && EVP_DigestInit_ex(ctx, EVP_md5(), NULL) == 1)
+        return (struct sha256 *)ctx;
+    if (ctx)
+        err_set(err, ERR_CONFIG, "an MD5 cannot be checked: libcrypto does none here");
+    else
+        (void)err_nomem(err);
+    EVP_MD_CTX_free(ctx);
+    return NULL;
+}
+
 void sha256_free(struct sha256 *s)
 {
     EVP_MD_CTX_free(ctx_of(s));
@@ -54,7 +67,7 @@ int sha256_end(struct sha256 *s, char out[SHA256_HEX + 1], struct err *err)
     unsigned char raw[EVP_MAX_MD_SIZE];
     unsigned n;
     if (EVP_DigestFinal_ex(ctx_of(s), raw, &n) != 1 ||
-        EVP_DigestInit_ex(ctx_of(s), EVP_sha256(), NULL) != 1)
+        EVP_DigestInit_ex(ctx_of(s), NULL, NULL) != 1) /* of the same kind */
         return fault(err);
     put_hex(raw, n, out);
     return 0;

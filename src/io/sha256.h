@@ -12,6 +12,9 @@ enum { SHA256_HEX = 64 };
 
 struct sha256;
 struct sha256 *sha256_new(struct err *err); /* ready for the first byte; NULL: no memory */
+/* The same for the MD5 (RFC 1321) that old lists give: its hex has 32 digits, and a libcrypto may be built without it (config). It proves
+ * nothing against who means harm. */
+struct sha256 *sha256_new_md5(struct err *err);
 void sha256_free(struct sha256 *s);
 int sha256_add(struct sha256 *s, struct str bytes, struct err *err);
 /* In lower case hex, with a NUL; s is ready for a new first byte. */

@@ -16,7 +16,6 @@
 #include "read/unpack.h"
 #include "role/filters.h"
 #include "source/source.h"
-#include "source/version.h"
 
 enum {
     HEAD_BYTES = 512,                /* enough to know a format that must seek */
@@ -46,6 +45,7 @@ struct hand {
     int64_t written;
     const struct feed_listed *listed; /* of the object in hand; NULL: nobody listed it */
     int nlisted;                      /* those before it were looked up */
+    struct sha256 *checks[VERSION_SUMS]; /* for what was listed with a checksum; made when one is wanted */
     struct sha256 *sum; /* of the object in hand; NULL: not wanted */
     struct filters filters;
 };
@@ -140,6 +140,36 @@ static int check_listed(const struct hand *k, int64_t size, const char *etag, in
     return k->listed ? version_check(&k->listed->version, &now, err) : 0;
 }
 
+/* What sums the object up for its checksum; NULL: it has none, or `sum` does that, too, or it is not to be had (-1 in *rc). */
+static struct sha256 *check_of(struct hand *k, int *rc, struct err *err)
+{
+    *rc = 0;
+    if (!k->listed || !k->listed->sum.n || k->infer || (k->sum && k->listed->sum_kind == VERSION_SHA256))
+        return NULL;
+    struct sha256 **check = &k->checks[k->listed->sum_kind];
+    if (!*check && !(*check = k->listed->sum_kind == VERSION_MD5 ? sha256_new_md5(err) : sha256_new(err)))
+        *rc = -1;
+    return *check;
+}
+
+static int add_sums(struct hand *k, struct str bytes, struct err *err)
+{
+    int rc;
+    struct sha256 *check = check_of(k, &rc, err);
+    if (rc < 0 || (check && sha256_add(check, bytes, err) < 0))
+        return -1;
+    return k->sum ? sha256_add(k->sum, bytes, err) : 0;
+}
+
+static int check_sum(const struct hand *k, const char *hex, struct err *err)
+{
+    const struct feed_listed *l = k->listed;
+    if (!l || !l->sum.n || k->infer || str_eq(l->sum, str_of(hex)))
+        return 0;
+    return err_set(err, ERR_CHANGED, "the object is not the one that was listed: its %s was to be %.*s, and is %s", version_sum_names[l->sum_kind],
+                   (int)l->sum.n, l->sum.p, hex);
+}
+
 static int check_head(const struct hand *k, const struct fetch_head *head, struct err *err)
 {
     int64_t mtime_ms = *head->modified ? text_shown_ms(str_of(head->modified)) : 0;
@@ -215,7 +245,7 @@ static ssize_t put_bytes(struct hand *k, const void *p, size_t n, struct err *er
 {
     if (k->transport == STREAM) {
         ssize_t r = reader_write(k->reader, p, n, err);
-        return r > 0 && k->sum && sha256_add(k->sum, (struct str){ p, (size_t)r }, err) < 0 ? -1 : r;
+        return r > 0 && add_sums(k, (struct str){ p, (size_t)r }, err) < 0 ? -1 : r;
     }
     const char *at = p;
     for (size_t left = n; left;) {
@@ -292,22 +322,35 @@ static int object_note(struct hand *k, int64_t size, const char *etag, const cha
     return o->uri && (o->etag || !*etag) && (o->modified || !*modified) ? 0 : err_nomem(err);
 }
 
-/* All bytes went, those of a file (fd >= 0) by its descriptor: note their sum. */
+/* The sums are whole. */
+static int end_sums(struct hand *k, struct sha256 *check, struct err *err)
+{
+    char hex[SHA256_HEX + 1], *noted = k->f->objects[k->f->nobjects - 1].sha256;
+    if (check && (sha256_end(check, hex, err) < 0 || check_sum(k, hex, err) < 0))
+        return -1;
+    if (k->sum && (sha256_end(k->sum, noted, err) < 0 || (!check && check_sum(k, noted, err) < 0)))
+        return -1;
+    return 0;
+}
+
+/* All bytes went, those of a file (fd >= 0) by its descriptor: note their sum, and check it. */
 static int object_sum(struct hand *k, int fd, struct err *err)
 {
     char bytes[65536];
     int64_t at = 0;
-    if (!k->sum)
-        return 0;
+    int rc;
+    struct sha256 *check = check_of(k, &rc, err);
+    if (rc < 0 || (!k->sum && !check))
+        return rc;
     for (ssize_t n; fd >= 0 && (n = pread(fd, bytes, sizeof bytes, at)) != 0; at += n > 0 ? n : 0) {
         if (n < 0 && errno != EINTR)
             return err_sys(err, "read the object again for its sum");
-        if (n > 0 && sha256_add(k->sum, (struct str){ bytes, (size_t)n }, err) < 0)
+        if (n > 0 && add_sums(k, (struct str){ bytes, (size_t)n }, err) < 0)
             return -1;
         if (at % SUM_TICK == 0 && hand_tick(k, err) < 0)
             return -1;
     }
-    return sha256_end(k->sum, k->f->objects[k->f->nobjects - 1].sha256, err);
+    return end_sums(k, check, err);
 }
 
 static int local_object(struct hand *k, struct err *err)
@@ -654,6 +697,8 @@ int feed_run(struct feed *f, char *const *uris, int n, const struct part_known *
         (void)reader_abort(k.reader, &ignored);
     }
     reader_programs(k.reader, NULL);
+    for (int i = 0; i < VERSION_SUMS; i++)
+        sha256_free(k.checks[i]);
     return filters_end(&k, rc, err);
 }
 

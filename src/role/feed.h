@@ -17,7 +17,7 @@
 #include "queue/job.h"
 #include "role/archive.h"
 #include "role/reader.h"
-#include "source/list.h"
+#include "source/version.h"
 
 /* Rejects of another job, to be read again (pipeline/replay.h). */
 struct feed_rejects {
@@ -29,6 +29,8 @@ struct feed_rejects {
 struct feed_listed {
     const char *uri;             /* the very text of feed_run(), by its address */
     struct list_version version; /* what is not known of it is not compared */
+    struct str sum;              /* the checksum of its bytes, in hex; empty: not told */
+    enum version_sum sum_kind;
     bool whole;                  /* it has settled; else it is not even asked for */
 };
 

@@ -247,7 +247,12 @@ static int know_listed(struct work *k, char **uris, int n, struct arena *arena, 
             free(v.etag);
         if (!etag)
             return rc < 0 ? -1 : err_nomem(err);
-        listed[f->nlisted++] = (struct feed_listed){ uris[i], { v.size, manifest ? 0 : v.mtime_ms, etag }, v.whole };
+        struct feed_listed *one = &listed[f->nlisted++];
+        *one = (struct feed_listed){ .uri = uris[i], .version = { v.size, v.mtime_ms, etag }, .whole = v.whole };
+        if (manifest) { /* whose times and tags need not be those of the place */
+            one->version = (struct list_version){ v.size, 0, "" };
+            one->sum = version_sum(etag, &one->sum_kind);
+        }
     }
     return 0;
 }

@@ -5,6 +5,9 @@
  *     JSON    lines, an array, or an array under "entries", "files" or "objects": of texts, or of objects with the name as "uri",
  *             "url", "path" or "name", and as they please "size", "mtime" (RFC 3339), "etag", "checksum", "sha256", "md5"
  *
+ * All of the last four that there are tell versions apart; a checksum of 64 or 32 hex digits is one of the bytes (version_sum()), by which they are
+ * checked when they are fetched.
+ *
  * A name is a URL, taken as it is written; or a path, taken byte by byte, from the manifest's own folder on where it begins with
  * no slash. A manifest that came over the network names objects of its own host alone: nobody far away points us at
  * files of this machine, or sends our credentials elsewhere. Memory is that of one name. Nothing here writes.
@@ -22,6 +25,7 @@
 #include "source/json_split.h"
 #include "source/list.h"
 #include "source/source.h"
+#include "source/version.h"
 
 enum { MANIFEST_BYTES_MAX = 256 << 20, LINE_MAX_BYTES = 8192 };
 
@@ -126,9 +130,19 @@ static size_t checksum_of(struct str line)
     return 0;
 }
 
+/* One more word of what tells versions apart. */
+static void add_version(struct buf *out, struct str word, bool sum)
+{
+    if (out->n)
+        buf_addc(out, ' ');
+    if (!sum || !version_put_sum(out, word))
+        buf_add(out, word.p, word.n);
+    buf_adds(out, "");
+}
+
 static int on_line(struct reading *r, struct err *err)
 {
-    AUTO(free_charp) char *checksum = NULL;
+    AUTO(buf_clear) struct buf checksum = { 0 };
     struct listed o = { .size = -1, .etag = "" };
     struct str line = buf_str(&r->line);
     if (line.n && line.p[line.n - 1] == '\r')
@@ -137,10 +151,10 @@ static int on_line(struct reading *r, struct err *err)
         return 0;
     size_t n = checksum_of(line);
     if (n) {
-        checksum = strndup(line.p, n);
-        if (!checksum)
+        add_version(&checksum, (struct str){ line.p, n }, true);
+        if (checksum.failed)
             return err_nomem(err);
-        o.etag = checksum;
+        o.etag = checksum.p;
         line = (struct str){ line.p + n + 2, line.n - n - 2 };
     }
     return give(r, line, &o, err);
@@ -173,12 +187,12 @@ static const char *const array_keys[] = { "entries", "files", "objects", NULL };
 static const char *const name_keys[] = { "uri", "url", "path", "name" };
 static const char *const version_keys[] = { "etag", "checksum", "sha256", "md5" };
 
-/* The text under the first of the keys that is there. 1, 0, -1. */
-static int text_of(struct reading *r, const struct json_value *v, const char *const keys[4], struct arena *arena, struct str *out,
+/* The text under the first of n keys that is there. 1, 0, -1. */
+static int text_of(struct reading *r, const struct json_value *v, const char *const *keys, size_t n, struct arena *arena, struct str *out,
                    struct err *err)
 {
     struct json_value m;
-    for (int i = 0; i < 4; i++) {
+    for (size_t i = 0; i < n; i++) {
         if (json_member(v, keys[i], &m) != 1 || m.kind == JSON_NULL)
             continue;
         if (m.kind == JSON_TEXT && json_unescape(&m, arena, out))
@@ -189,26 +203,40 @@ static int text_of(struct reading *r, const struct json_value *v, const char *co
     return 0;
 }
 
+/* All that tells versions apart. 0, -1. */
+static int version_of(struct reading *r, const struct json_value *v, struct arena *arena, struct buf *out, struct err *err)
+{
+    struct str text;
+    buf_adds(out, "");
+    for (size_t i = 0; i < COUNT_OF(version_keys); i++) {
+        int there = text_of(r, v, &version_keys[i], 1, arena, &text, err);
+        if (there < 0)
+            return -1;
+        if (there)
+            add_version(out, text, i > 0);
+    }
+    return out->failed ? err_nomem(err) : 0;
+}
+
 static int on_element(void *arg, const struct json_value *v, struct err *err)
 {
     struct reading *r = arg;
     AUTO(arena_clear) struct arena arena = { 0 };
+    AUTO(buf_clear) struct buf version = { 0 };
     struct listed o = { .size = -1, .etag = "" };
     struct json_value m;
-    struct str name, version, time;
+    struct str name, time;
     if (v->kind == JSON_TEXT) {
         if (!json_unescape(v, &arena, &name))
             return err_set(err, ERR_FORMAT, "name %" PRId64 " of the manifest is no text", r->names + 1);
         return give(r, name, &o, err);
     }
-    int there = text_of(r, v, name_keys, &arena, &name, err);
-    int has_version = there < 0 ? -1 : text_of(r, v, version_keys, &arena, &version, err);
-    if (there < 0 || has_version < 0)
+    int there = text_of(r, v, name_keys, COUNT_OF(name_keys), &arena, &name, err);
+    if (there < 0 || version_of(r, v, &arena, &version, err) < 0)
         return -1;
     if (!there)
         return err_set(err, ERR_FORMAT, "name %" PRId64 " of the manifest: it has no \"uri\", \"url\", \"path\" or \"name\"", r->names + 1);
-    if (has_version && !(o.etag = arena_dup(&arena, version)))
-        return err_nomem(err);
+    o.etag = version.p;
     if (json_member(v, "size", &m) == 1 && m.kind != JSON_NULL && (m.kind != JSON_NUMBER || !text_int(m.raw, &o.size) || o.size < 0))
         return err_set(err, ERR_FORMAT, "name %" PRId64 " of the manifest: its size is no number of bytes", r->names + 1);
     if (json_member(v, "mtime", &m) == 1 && m.kind != JSON_NULL &&

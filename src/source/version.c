@@ -1,15 +1,14 @@
 /* Listed against fetched. See version.h. */
 #include "source/version.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 #include <string.h>
 
 #include "base/text.h"
 
-const struct version_sum_def version_sums[VERSION_SUMS] = {
-    [VERSION_SHA256] = { "sha256:", 64 },
-    [VERSION_MD5] = { "md5:", 32 },
-};
+const char *const version_sum_names[VERSION_SUMS] = { [VERSION_SHA256] = "sha256", [VERSION_MD5] = "md5" };
+static const size_t sum_lengths[VERSION_SUMS] = { [VERSION_SHA256] = 64, [VERSION_MD5] = 32 };
 
 bool version_shown_as(int64_t now_ms, int64_t listed_ms)
 {
@@ -55,14 +54,29 @@ int version_check(const struct list_version *listed, const struct list_version *
 
 struct str version_sum(const char *etag, enum version_sum *kind)
 {
-    for (int i = 0; i < VERSION_SUMS; i++) {
-        const char *word = strstr(etag, version_sums[i].word);
-        if (!word || (word > etag && word[-1] != ' '))
-            continue;
-        word += strlen(version_sums[i].word);
-        *kind = (enum version_sum)i;
-        if (strspn(word, "0123456789abcdef") == version_sums[i].hex)
-            return (struct str){ word, version_sums[i].hex };
-    }
+    for (int i = 0; i < VERSION_SUMS; i++)
+        for (const char *at = etag, *name = version_sum_names[i]; (at = strstr(at, name)); at++) {
+            const char *hex = at + strlen(name) + 1;
+            if ((at > etag && at[-1] != ' ') || hex[-1] != ':' || strspn(hex, "0123456789abcdef") != sum_lengths[i])
+                continue;
+            *kind = (enum version_sum)i;
+            return (struct str){ hex, sum_lengths[i] };
+        }
     return (struct str){ "", 0 };
+}
+
+bool version_put_sum(struct buf *out, struct str hex)
+{
+    for (int i = 0; i < VERSION_SUMS; i++) {
+        size_t n = 0;
+        while (n < hex.n && isxdigit((unsigned char)hex.p[n]))
+            n++;
+        if (n != hex.n || n != sum_lengths[i])
+            continue;
+        buf_addf(out, "%s:", version_sum_names[i]);
+        for (n = 0; n < hex.n; n++)
+            buf_addc(out, (char)tolower((unsigned char)hex.p[n]));
+        return true;
+    }
+    return false;
 }

@@ -21,10 +21,14 @@ int version_check(const struct list_version *listed, const struct list_version *
  * zone of the server? */
 bool version_shown_as(int64_t now_ms, int64_t listed_ms);
 
-/* The checksum that a manifest gave: a word "sha256:HEX" or "md5:HEX" of its etag, the first kind where it gave both. Gives the HEX, in lower
- * case, and its kind; empty: none. */
+/*
+ * The checksum of the bytes, as a word of the etag of an object that a manifest lists: "sha256:HEX" or "md5:HEX", in lower case.
+ * version_sum(): its hex, and its kind; the first kind where there are both; empty where there is none.
+ * version_put_sum(): that word of what a list calls a checksum, of the kind that its length says; false: it is none of these, and out is as it was.
+ */
 enum version_sum { VERSION_SHA256, VERSION_MD5, VERSION_SUMS };
+extern const char *const version_sum_names[VERSION_SUMS];
 struct str version_sum(const char *etag, enum version_sum *kind);
-extern const struct version_sum_def { const char *word; size_t hex; } version_sums[VERSION_SUMS];
+bool version_put_sum(struct buf *out, struct str hex);
 
 #endif
