@@ -382,10 +382,11 @@ TEST(transform, identity_gives_every_value_back_as_it_was)
     outcome_clear(&sql);
 }
 
+/* 15 digits, and zeros: SQL has them as they are. */
 TEST(transform, no_digit_of_a_decimal_is_lost)
 {
-    static const char text[] = "a,b\n9999999999999.99,0.00000000000000001\n-9999999999999.99,-0.5\n1234567890123456.78,1\n"
-                               "-9999999999999999.99,0\n0.01,\n";
+    static const char text[] = "a,b\n9999999999999.99,0.00000000000000001\n-9999999999999.99,-0.5\n1234567890123450.00,1\n"
+                               "-2000000000000000.00,0.99999999999999900\n0.01,\n";
     struct outcome plain = RUN(HEAD "columns = a:decimal(2), b:decimal(17)?\n", "file:///in/a.csv", text);
     struct outcome sql = RUN(HEAD "columns = a:decimal(2), b:decimal(17)?\ntransform = SELECT a, b FROM input\n", "file:///in/a.csv", text);
     CHECK_OK(plain.rc, plain.err);
@@ -400,6 +401,80 @@ TEST(transform, no_digit_of_a_decimal_is_lost)
     CHECK_EQ(sql.counts.rejected, 1);
     CHECK_HAS(sql.rejects, "\"reason\":\"range\"");
     outcome_clear(&sql);
+}
+
+/* Numbers of more digits, among others: what compares them is right or has not seen them. */
+#define LONG_ONES "id,big\n1,100.00\n2,-1234567890123456.78\n3,1234567890123456.78\n4,999.99\n5,-2000000000000000.00\n6,9.5\n"
+#define LONG HEAD "columns = id:integer!, big:decimal(2)\n"
+
+static void long_gives(const char *keys, const char *rows, int rejected)
+{
+    AUTO(buf_clear) struct buf ini = { 0 };
+    buf_addf(&ini, LONG "%s", keys);
+    struct outcome o = RUN(ini.p, "file:///in/a.csv", LONG_ONES);
+    CHECK_OK(o.rc, o.err);
+    CHECK_STR(o.rows, rows);
+    CHECK_EQ(o.counts.rejected, rejected);
+    if (rejected) {
+        CHECK_HAS(o.rejects, "\"reason\":\"sql-range\"");
+        CHECK_HAS(o.rejects, "\"column\":\"big\",\"value\":\"1234567890123456.78\",\"object\":\"file:///in/a.csv\",\"member\":\"a.csv\",\"line\":4");
+        CHECK_HAS(o.rejects, "type it text in columns= and decimal in output=");
+    }
+    check_books(&o);
+    outcome_clear(&o);
+}
+
+TEST(transform, a_decimal_that_sql_cannot_have_is_a_reject_and_the_others_sort_right)
+{
+    long_gives("transform = SELECT id, big FROM input ORDER BY big\n", "id,big\n5,-2000000000000000.00\n6,9.50\n1,100.00\n4,999.99\n", 2);
+    long_gives("output = low:real, high:decimal(2)\ntransform = SELECT min(big) AS low, max(big) AS high FROM input\n",
+               "low,high\n-2e+15,999.99\n", 2);
+    long_gives("output = id:integer, r:integer\ntransform = SELECT id, rank() OVER (ORDER BY big) AS r FROM input ORDER BY id\n",
+               "id,r\n1,3\n4,4\n5,1\n6,2\n", 2);
+    long_gives("output = n:integer\ntransform = SELECT count(*) AS n FROM input a JOIN (SELECT 9.5 AS big) b USING (big)\n", "n\n1\n", 2);
+    long_gives("transform = SELECT max(id) AS id FROM input\n", "id\n6\n", 0);
+}
+
+TEST(transform, a_result_of_more_digits_is_refused_unless_it_is_a_decimal_of_the_rows)
+{
+#define HUGE_ONES "a\n2000000000000000.00\n0.25\n"
+    static const struct {
+        const char *select;
+        int rejected;
+    } cases[] = { { "SELECT a FROM input", 0 },
+                  { "WITH k AS MATERIALIZED (SELECT a FROM input) SELECT (SELECT max(a) FROM k) * 0 + 1 AS a FROM k", 0 },
+                  { "WITH k AS MATERIALIZED (SELECT a FROM input) SELECT a FROM k ORDER BY a DESC", 0 },
+                  { "SELECT a + 0.0 AS a FROM input", 1 },
+                  { "SELECT sum(a) AS a FROM input", 1 },
+                  { "WITH k AS MATERIALIZED (SELECT a FROM input) SELECT a FROM k WHERE a < 1 UNION ALL SELECT a + 0.01 FROM k", 1 } };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        AUTO(buf_clear) struct buf ini = { 0 };
+        buf_addf(&ini, HEAD "columns = a:decimal(2)\noutput = a:decimal(2)\ntransform = %s\n", cases[i].select);
+        struct outcome o = RUN(ini.p, "file:///in/a.csv", HUGE_ONES);
+        CHECK_OK(o.rc, o.err);
+        CHECK_EQ(o.counts.rejected, cases[i].rejected);
+        outcome_clear(&o);
+    }
+}
+
+/* The way that the message of the reject tells. */
+TEST(transform, long_decimals_pass_as_text)
+{
+    struct outcome o = RUN(HEAD "columns = id:integer!, big:text\noutput = id:integer!, big:decimal(2)\ntransform = SELECT id, big FROM input WHERE id IN (2, 3)\n",
+                           "file:///in/a.csv", LONG_ONES);
+    CHECK_OK(o.rc, o.err);
+    CHECK_STR(o.rows, "id,big\n2,-1234567890123456.78\n3,1234567890123456.78\n");
+    outcome_clear(&o);
+}
+
+TEST(where, a_decimal_that_sql_cannot_have_is_a_reject_where_it_is_asked_for)
+{
+    long_gives("where = big < 100\n", "id,big\n5,-2000000000000000.00\n6,9.50\n", 2);
+    long_gives("where = big IS NULL\n", "", 2);
+    long_gives("where = id <> 2\n", "id,big\n1,100.00\n3,1234567890123456.78\n4,999.99\n5,-2000000000000000.00\n6,9.50\n", 0);
+    long_gives("compute = low:boolean = big < 0\n", "id,big,low\n1,100.00,false\n4,999.99,false\n5,-2000000000000000.00,true\n6,9.50,false\n", 2);
+    long_gives("compute = two:integer = 2 * id\nwhere = two = 6\n", "id,big,two\n3,1234567890123456.78,6\n", 0);
+    fails("[pipeline p]\ntable = w.t\ncolumns = big:decimal(2)\nwhere = big > 0\n", "big\n1\n1234567890123456.78\n", ERR_REJECTS, "line 3, byte 6, column 'big'");
 }
 
 TEST(transform, a_sum_of_decimals_is_a_decimal)
@@ -728,6 +803,14 @@ TEST(lookup, sql_can_join_with_a_file)
           "id,code\n1,ROM\n2,ZZZ\n", "id,code,name\n1,ROM,Rome\n2,ZZZ,\n");
 }
 
+/* SQLite tells of no column then that is read. */
+TEST(lookup, a_join_by_name_alone_reads_it)
+{
+    put_file("cities.csv", cities);
+    gives(CITIES HEAD "columns = id:integer!, code\ntransform = SELECT i.id FROM input i JOIN cities USING (code)\n", "id,code\n1,ROM\n2,ZZZ\n", "id\n1\n");
+    gives(CITIES HEAD "columns = code\noutput = n:integer\ntransform = SELECT count(*) AS n FROM input NATURAL JOIN cities\n", "code\nROM\nZZZ\n", "n\n1\n");
+}
+
 TEST(lookup, what_a_left_join_does_not_find_may_be_null)
 {
     put_file("must.csv", "code,name\nOSL,Oslo\n");
@@ -751,6 +834,12 @@ TEST(lookup, a_row_that_does_not_fit_is_an_error_with_its_line)
     fails(CITIES LOOK, "code\nOSL\n", ERR_FORMAT, "line 4: the key is there twice");
     put_file("cities.csv", "code,name\nOSL,Oslo\n");
     fails(CITIES LOOK, "code\nOSL\n", ERR_HEADER, "[lookup cities]");
+}
+
+TEST(lookup, a_decimal_that_sql_cannot_have_is_an_error_with_its_line)
+{
+    put_file("cities.csv", "code,name,since,tax\nROM,Rome,,0.22\nOSL,Oslo,,1234567890123456.78\n");
+    fails(CITIES LOOK, "code\nOSL\n", ERR_FORMAT, "cities.csv': line 3: column 'tax': SQL has decimals of 15 digits");
 }
 
 TEST(lookup, it_may_be_of_json_and_have_no_rows)
@@ -800,6 +889,22 @@ TEST(lookup_parts, rows_of_a_part_that_comes_later_can_be_joined)
                "id,name,since,credit\n1,Ann,2026-01-01,1.50\n2,Cy,2026-02-02,3.00\n3,\"B, ob\",,0.10\n");
     shop_gives(SHOP("key = id\n", "where = customer IN (SELECT id FROM customers)\ncompute = name = (SELECT upper(name) FROM customers c WHERE c.id = input.customer)\n"),
                o_csv, c_csv, "", "id,customer,n,name\n1,7,1,ANN\n3,8,3,\"B, OB\"\n");
+}
+
+TEST(lookup_parts, a_decimal_that_sql_cannot_have_is_an_error_where_it_is_read)
+{
+#define LONG_CREDIT "id,name,since,credit\n7,Ann,,1234567890123456.78\n"
+    static const char *const selects[] = { "transform = SELECT o.id, c.credit FROM input o JOIN customers c ON c.id = o.customer\n",
+                                           "transform = SELECT count(*) AS id FROM (SELECT id, 1.5 AS credit FROM input) JOIN customers USING (credit)\n" };
+    for (size_t i = 0; i < COUNT_OF(selects); i++) {
+        AUTO(buf_clear) struct buf ini = { 0 };
+        buf_addf(&ini, SHOP("", "%s"), selects[i]);
+        struct outcome o = RUN(ini.p, "file:///in/o.csv", o_csv, "file:///in/c.csv", LONG_CREDIT);
+        CHECK_EQ(o.rc, -1);
+        CHECK_HAS(o.err.msg, "rows of part 'customers' for 'p.orders': column 'credit': SQL has decimals of 15 digits");
+        outcome_clear(&o);
+    }
+    shop_gives(SHOP("", "transform = SELECT o.id, c.name FROM input o JOIN customers c ON c.id = o.customer\n"), o_csv, LONG_CREDIT, "", "id,name\n1,Ann\n");
 }
 
 TEST(lookup_parts, a_part_without_rows_is_an_empty_table)

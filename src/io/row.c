@@ -77,6 +77,7 @@ static const struct {
     [REJECT_ENRICH_MISS] = { "enrich-miss", "the server of an [enrich] has no answer for the row (on_miss = reject)" },
     [REJECT_ENRICH_ERROR] = { "enrich-error", "the server of an [enrich] could not be asked, or its answer cannot be read (on_error = reject)" },
     [REJECT_LATE] = { "late", "its event time is before the watermark of the job, and late = reject" },
+    [REJECT_SQL_RANGE] = { "sql-range", "SQL reads it, and has decimals of 15 digits; to pass it as it is, type it text in columns= and decimal in output=" },
 };
 
 const char *reject_name(enum reject_reason r)

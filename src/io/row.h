@@ -132,6 +132,7 @@ enum reject_reason {
     REJECT_ENRICH_MISS,
     REJECT_ENRICH_ERROR,
     REJECT_LATE,
+    REJECT_SQL_RANGE,
     REJECT_REASONS
 };
 const char *reject_name(enum reject_reason r);

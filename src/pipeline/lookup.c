@@ -107,9 +107,15 @@ static int insert_rows(struct loading *l, const struct rows *rows, struct err *e
 {
     const struct columns *columns = &l->lookup->recipe.columns;
     for (uint32_t row = 0; row < rows->n; row++) {
-        for (int i = 0; i < columns->n; i++)
-            if (sql_bind(l->insert, i + 1, &columns->v[i], &rows->values[(size_t)row * rows->cols + (size_t)i]) != SQLITE_OK)
+        const struct value *v = &rows->values[(size_t)row * rows->cols];
+        for (int i = 0; i < columns->n; i++) {
+            if (!sql_fits(&columns->v[i], &v[i])) {
+                sql_unfit(&columns->v[i], err);
+                return err_in(err, "line %" PRIu64, rows->places[row]->line);
+            }
+            if (sql_bind(l->insert, i + 1, &columns->v[i], &v[i]) != SQLITE_OK)
                 return insert_failed(l, rows->places[row], err);
+        }
         if (sqlite3_step(l->insert) != SQLITE_DONE)
             return insert_failed(l, rows->places[row], err);
         (void)sqlite3_reset(l->insert);

@@ -42,7 +42,8 @@ static int authorize(void *arg, int action, const char *one, const char *two, co
         for (int i = 0; i < s->config->nlookups; i++)
             s->looked_up[i] |= !sqlite3_stricmp(one, s->config->lookups[i].name);
         for (int i = 0; i < s->ncopies; i++)
-            s->copies[i].wanted |= !sqlite3_stricmp(one, s->copies[i].table->name);
+            if (!sqlite3_stricmp(one, s->copies[i].table->name))
+                sql_parts_note(&s->copies[i], two);
         return SQLITE_OK;
     case SQLITE_FUNCTION:
         return two && !sqlite3_stricmp(two, "load_extension") ? SQLITE_DENY : SQLITE_OK;
@@ -104,7 +105,7 @@ static int limits_set(struct sql *s, struct err *err)
 int sql_open(struct sql *s, const struct step_part *part, const struct columns *columns, struct err *err)
 {
     const struct config *config = part->config;
-    *s = (struct sql){ .part = part, .config = config, .stage = part->stage, .input = { .columns = columns }, .set_up = true,
+    *s = (struct sql){ .part = part, .config = config, .stage = part->stage, .input = { .columns = columns, .unfit_column = -1 }, .set_up = true,
                        .timeout_ms = part->recipe->transform_timeout_ms };
     if (!(s->looked_up = calloc((size_t)config->nlookups + 1, sizeof *s->looked_up)))
         return err_nomem(err);
@@ -218,6 +219,19 @@ static bool more_sql(struct sql *s, const char *tail)
     return more;
 }
 
+/* The columns that USING and NATURAL compare are read without a word to the authorizer, so that it may not hear of a table at all. */
+static void note_joins(struct sql *s, const char *text)
+{
+    if (!strcasestr(text, "using") && !strcasestr(text, "natural"))
+        return;
+    s->joins_by_name = true;
+    s->reads_input |= strcasestr(text, "input") != NULL;
+    for (int i = 0; i < s->config->nlookups; i++)
+        s->looked_up[i] |= strcasestr(text, s->config->lookups[i].name) != NULL;
+    for (int i = 0; i < s->ncopies; i++)
+        s->copies[i].wanted |= strcasestr(text, s->copies[i].table->name) != NULL;
+}
+
 int sql_prepare(struct sql *s, sqlite3_stmt **st, const char *front, const char *text, const char *behind, struct err *err)
 {
     AUTO(buf_clear) struct buf whole = { 0 };
@@ -228,6 +242,7 @@ int sql_prepare(struct sql *s, sqlite3_stmt **st, const char *front, const char 
     buf_adds(&whole, behind);
     if (whole.failed)
         return err_nomem(err);
+    note_joins(s, text);
     int rc = sqlite3_prepare_v3(s->db, whole.p, (int)whole.n, SQLITE_PREPARE_PERSISTENT, st, &tail);
     if (rc != SQLITE_OK)
         return not_prepared(s, rc, strlen(front), text, err);
@@ -240,6 +255,14 @@ int sql_prepare(struct sql *s, sqlite3_stmt **st, const char *front, const char 
     sqlite3_finalize(*st);
     *st = NULL;
     return -1;
+}
+
+int sql_refuse(const struct sql *s, const struct rows *rows, uint32_t row, int column, struct err *err)
+{
+    char text[32];
+    const struct column *c = &s->input.columns->v[column];
+    int n = text_put_decimal(text, rows->values[(size_t)row * rows->cols + (size_t)column].i, c->scale);
+    return rejects_add(s->part->rejects, REJECT_SQL_RANGE, c->name, (struct str){ text, (size_t)n }, rows->places[row], err);
 }
 
 int sql_load(struct sql *s, struct err *err)

@@ -28,6 +28,7 @@ struct sql_copy {
     struct part_table *table;
     sqlite3_stmt *insert;
     bool wanted;               /* a statement reads it */
+    bool *asked;               /* of each column: a statement reads it, or its index */
 };
 
 struct sql {
@@ -38,6 +39,7 @@ struct sql {
     struct sql_input input;
     struct scratch scratch;
     bool set_up, reads_input;   /* by the authorizer: it says what is allowed and notes what is read */
+    bool joins_by_name;         /* USING or NATURAL may be there: columns are read that it is not told of */
     bool *looked_up;            /* of each look-up */
     struct sql_copy copies[CONFIG_PARTS_MAX];
     int ncopies;
@@ -64,8 +66,11 @@ int sql_load(struct sql *s, struct err *err);
 
 int sql_parts_make(struct sql *s, struct err *err); /* the empty tables; before the authorizer */
 int sql_parts_load(struct sql *s, struct err *err); /* see sql_load */
+void sql_parts_note(struct sql_copy *c, const char *column); /* a statement reads it; "": it reads none of it, only counts rows */
 void sql_parts_close(struct sql *s);
 
+/* Refuse a row of input for its value in that column (sql_fits). -1: see rejects_add. */
+int sql_refuse(const struct sql *s, const struct rows *rows, uint32_t row, int column, struct err *err);
 /* Who asks is told that a fault lies there. */
 void sql_blame(const struct step_part *part, const struct sql_text *text, const char *key);
 /* What sqlite3_step gave, when that was neither a row nor the end, as an error. -1 */

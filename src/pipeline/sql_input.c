@@ -48,7 +48,7 @@ static int table_disconnect(sqlite3_vtab *table)
 /* So large that a plan reads it first and once, and looks up in the others what belongs to each of its rows. */
 static int table_best_index(sqlite3_vtab *table, sqlite3_index_info *info)
 {
-    (void)table;
+    ((struct table *)table)->in->asked |= info->colUsed;
     info->estimatedRows = 1000000000;
     info->estimatedCost = 1e12;
     return SQLITE_OK;
@@ -98,6 +98,9 @@ static int cursor_filter(sqlite3_vtab_cursor *cursor, int index, const char *tex
 static int cursor_next(sqlite3_vtab_cursor *cursor)
 {
     struct cursor *c = (struct cursor *)cursor;
+    if (c->in->unfit_column >= 0 && (!c->in->unfit || c->in->unfit(c->in) < 0))
+        return SQLITE_ABORT;
+    c->in->unfit_column = -1;
     c->in->at++;
     c->in->passed++;
     return cursor_settle(c);
@@ -110,8 +113,13 @@ static int cursor_eof(sqlite3_vtab_cursor *cursor)
 
 static int cursor_column(sqlite3_vtab_cursor *cursor, sqlite3_context *ctx, int i)
 {
-    const struct sql_input *in = ((struct cursor *)cursor)->in;
+    struct sql_input *in = ((struct cursor *)cursor)->in;
     const struct value *row = in->rows->values + (size_t)in->at * in->rows->cols;
+    if (!sql_fits(&in->columns->v[i], &row[i])) {
+        in->unfit_column = i;
+        sqlite3_result_null(ctx);
+        return SQLITE_OK;
+    }
     /* where there are more batches, a statement can hold a value when its batch is gone */
     sql_result(ctx, &in->columns->v[i], &row[i], in->more != NULL);
     return SQLITE_OK;

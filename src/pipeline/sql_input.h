@@ -21,9 +21,18 @@ struct sql_input {
     uint64_t passed;         /* rows that statements have gone past, of all batches */
     /* At the end of rows: put the next ones there (at least one row, at = 0) and give 1; 0: there are none; -1: stop. NULL: there are none. */
     int (*more)(struct sql_input *in);
+    uint64_t asked;          /* columns that statements may ask for: a bit each; the last one is of the 64th and all behind it */
     bool read;               /* it was begun; reset it before the statement is run again */
+    /* The statement asked for this column of the row at hand, and SQL cannot have its value (sql_fits): it got NULL. -1: of none.
+     * unfit is told when it goes past that row; what the statement made of it is not to be used. -1: stop. */
+    int unfit_column;
+    int (*unfit)(struct sql_input *in);
 };
 
+static inline bool sql_input_asked(const struct sql_input *in, int column)
+{
+    return in->asked >> (column < 63 ? column : 63) & 1;
+}
 /* Table `input` in db. `in` must live as long as db. SQLite's code. */
 int sql_input_declare(sqlite3 *db, struct sql_input *in);
 

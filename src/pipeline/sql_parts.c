@@ -10,6 +10,7 @@
 #include "pipeline/sql.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "io/db.h"
 #include "pipeline/sql_value.h"
@@ -72,8 +73,19 @@ static int make(struct sql *s, struct part_table *t, struct err *err)
         sql_failed(s, err);
         return err_in(err, "the table of part '%s'", t->name);
     }
-    s->copies[s->ncopies++] = (struct sql_copy){ .sql = s, .table = t };
+    bool *asked = calloc((size_t)t->columns->n + 1, sizeof *asked);
+    if (!asked)
+        return err_nomem(err);
+    s->copies[s->ncopies++] = (struct sql_copy){ .sql = s, .table = t, .asked = asked };
     return 0;
+}
+
+void sql_parts_note(struct sql_copy *c, const char *column)
+{
+    int at = columns_find(c->table->columns, str_of(column));
+    c->wanted = true;
+    if (at >= 0)
+        c->asked[at] = true;
 }
 
 int sql_parts_make(struct sql *s, struct err *err)
@@ -126,12 +138,24 @@ static void put_insert(struct buf *sql, const struct part_table *t)
         put_version(sql, t);
 }
 
+/* Not of a column that nothing looks at: it is NULL then. */
+static int fits(const struct sql_copy *c, const struct value *row, struct err *err)
+{
+    const struct columns *columns = c->table->columns;
+    for (int i = 0; i < columns->n; i++)
+        if ((c->asked[i] || c->sql->joins_by_name) && !sql_fits(&columns->v[i], &row[i]))
+            return sql_unfit(&columns->v[i], err);
+    return 0;
+}
+
 static int put_row(struct part_reader *reader, const struct value *row, struct err *err)
 {
     struct sql_copy *c = (struct sql_copy *)reader;
     const struct columns *columns = c->table->columns;
     int rc = SQLITE_OK;
     c->sql->moves++;
+    if (fits(c, row, err) < 0)
+        return err_in(err, "rows of part '%s' for '%s'", c->table->name, c->sql->part->recipe->name);
     for (int i = 0; i < columns->n && rc == SQLITE_OK; i++)
         rc = sql_bind(c->insert, i + 1, &columns->v[i], &row[i]);
     if (rc == SQLITE_OK && (rc = sqlite3_step(c->insert)) == SQLITE_DONE)
@@ -145,7 +169,12 @@ static int put_row(struct part_reader *reader, const struct value *row, struct e
 static int begin(struct sql_copy *c, struct err *err)
 {
     AUTO(buf_clear) struct buf sql = { 0 };
+    const struct recipe *r = c->table->recipe;
     sqlite3 *db = c->sql->db;
+    for (int i = 0; i < r->nkey; i++)
+        sql_parts_note(c, r->key[i]);
+    if (r->version)
+        sql_parts_note(c, r->version);
     put_insert(&sql, c->table);
     if (sql.failed)
         return err_nomem(err);
@@ -167,6 +196,8 @@ int sql_parts_load(struct sql *s, struct err *err)
 
 void sql_parts_close(struct sql *s)
 {
-    for (int i = 0; i < s->ncopies; i++)
+    for (int i = 0; i < s->ncopies; i++) {
         sqlite3_finalize(s->copies[i].insert);
+        free(s->copies[i].asked);
+    }
 }

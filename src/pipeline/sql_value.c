@@ -3,6 +3,8 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "base/text.h"
 
@@ -36,22 +38,51 @@ static void cell_text(struct cell *cell, int n)
     cell->own = true;
 }
 
+static bool is_long(int64_t v)
+{
+    return v >= real_end || v <= -real_end;
+}
+
+/* Take zeros off the end while it is long; gives how many. */
+static int shorten(int64_t *v)
+{
+    int zeros = 0;
+    for (; is_long(*v) && *v % 10 == 0; *v /= 10)
+        zeros++;
+    return zeros;
+}
+
+bool sql_fits(const struct column *c, const struct value *v)
+{
+    if (c->type != TYPE_DECIMAL || !c->scale || v->null || !is_long(v->i))
+        return true;
+    int64_t digits = v->i;
+    (void)shorten(&digits);
+    return !is_long(digits);
+}
+
+int sql_unfit(const struct column *c, struct err *err)
+{
+    return err_set(err, ERR_FORMAT, "column '%s': SQL has decimals of 15 digits, and this one has more: make the column text", c->name);
+}
+
 static void cell_decimal(struct cell *cell, const struct column *c, int64_t v)
 {
     static const double tens[] = { 1,    1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8, 1e9,
                                    1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18 };
-    if (c->scale > 0 && (v >= real_end || v <= -real_end)) {
-        cell_text(cell, text_put_decimal(cell->put, v, c->scale));
-        return;
-    }
     cell->type = c->scale ? SQLITE_FLOAT : SQLITE_INTEGER;
     cell->i = v;
-    cell->r = (double)v / tens[c->scale]; /* both exact, so this is the nearest double of the decimal up to 10^22 */
+    if (!c->scale)
+        return;
+    /* both are exact, so that the quotient or product is the nearest double of the decimal */
+    int scale = c->scale - shorten(&v);
+    cell->r = scale >= 0 ? (double)v / tens[scale] : (double)v * tens[-scale];
 }
 
 static inline void cell_fill(struct cell *cell, const struct column *c, const struct value *v)
 {
     cell->own = false;
+    cell->text = (struct str){ NULL, 0 };
     if (v->null) {
         cell->type = SQLITE_NULL;
         return;
@@ -98,6 +129,8 @@ void sql_result(sqlite3_context *ctx, const struct column *c, const struct value
 int sql_bind(sqlite3_stmt *st, int param, const struct column *c, const struct value *v)
 {
     struct cell cell;
+    if (!sql_fits(c, v))
+        return sqlite3_bind_null(st, param);
     cell_fill(&cell, c, v);
     switch (cell.type) {
     case SQLITE_INTEGER:
@@ -141,22 +174,35 @@ static struct str number_text(const struct column *c, sqlite3_value *from, struc
     return keep(text, (size_t)n, arena, failed);
 }
 
-/* An integer of 18 digits is a decimal, a real with more than 15 may be another one than was meant. */
-static bool digits_lost(const struct column *c, const struct value *v)
+/* Is that column of the result a decimal column of a table, as it stands there? SQLite says so by the first SELECT of a UNION
+ * and the first row of VALUES alone; with them nothing is known. */
+static bool is_as_it_was(sqlite3_stmt *st, int from)
 {
-    return c->type == TYPE_DECIMAL && (v->i >= real_end || v->i <= -real_end);
+    static const struct column decimal = { .type = TYPE_DECIMAL };
+    const char *type = sqlite3_column_decltype(st, from), *sql = sqlite3_sql(st);
+    return type && !strcmp(type, sql_type(&decimal)) && !strcasestr(sql, "union") && !strcasestr(sql, "values");
 }
 
-static enum reject_reason take_number(const struct cast *cast, const struct column *c, uint32_t to, sqlite3_value *from,
+/* An integer of 18 digits is a decimal. A real with more than 15 may be another one than was meant, unless it came from a
+ * decimal: that had 15 at most, and zeros (sql_fits). */
+static bool digits_lost(const struct column *c, sqlite3_stmt *st, int from, const char *shown, const struct value *v)
+{
+    if (c->type != TYPE_DECIMAL || !is_long(v->i))
+        return false;
+    return !is_as_it_was(st, from) || strtod(shown, NULL) != sqlite3_column_double(st, from);
+}
+
+static enum reject_reason take_number(const struct cast *cast, const struct column *c, uint32_t to, sqlite3_stmt *st, int column,
                                       struct value *v, struct arena *arena, struct str *shown, bool *failed)
 {
+    sqlite3_value *from = sqlite3_column_value(st, column);
     bool real = sqlite3_value_type(from) == SQLITE_FLOAT;
     *shown = number_text(c, from, arena, failed);
     if (*failed || (real && !isfinite(sqlite3_value_double(from))))
         return REJECT_RANGE;
     struct field f = { shown->p, (uint32_t)shown->n, FIELD_NUMBER };
     enum reject_reason why = cast_value(cast, to, &f, v);
-    return why == REJECT_REASONS && real && digits_lost(c, v) ? REJECT_RANGE : why;
+    return why == REJECT_REASONS && real && digits_lost(c, st, column, shown->p, v) ? REJECT_RANGE : why;
 }
 
 static enum reject_reason take_text(const struct cast *cast, uint32_t to, sqlite3_value *from, struct value *v,
@@ -174,9 +220,10 @@ static enum reject_reason take_text(const struct cast *cast, uint32_t to, sqlite
     return cast_value(cast, to, &f, v);
 }
 
-enum reject_reason sql_take(const struct cast *cast, const struct column *c, uint32_t to, sqlite3_value *from,
+enum reject_reason sql_take(const struct cast *cast, const struct column *c, uint32_t to, sqlite3_stmt *st, int column,
                             struct value *v, struct arena *arena, struct str *shown, bool *failed)
 {
+    sqlite3_value *from = sqlite3_column_value(st, column);
     *v = (struct value){ .i = 0 };
     *shown = (struct str){ "", 0 };
     switch (sqlite3_value_type(from)) {
@@ -185,12 +232,12 @@ enum reject_reason sql_take(const struct cast *cast, const struct column *c, uin
         return c->required ? REJECT_NULL : REJECT_REASONS;
     case SQLITE_INTEGER:
         if (c->type != TYPE_INTEGER)
-            return take_number(cast, c, to, from, v, arena, shown, failed);
+            return take_number(cast, c, to, st, column, v, arena, shown, failed);
         v->i = sqlite3_value_int64(from);
         return REJECT_REASONS;
     case SQLITE_FLOAT:
         if (c->type != TYPE_REAL || !isfinite(sqlite3_value_double(from)))
-            return take_number(cast, c, to, from, v, arena, shown, failed);
+            return take_number(cast, c, to, st, column, v, arena, shown, failed);
         v->r = sqlite3_value_double(from);
         return REJECT_REASONS;
     case SQLITE_TEXT:

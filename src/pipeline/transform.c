@@ -11,6 +11,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/fiber.h"
 #include "base/json.h"
@@ -187,7 +188,7 @@ static int take_row(struct transform *t)
     for (uint32_t i = 0; i < t->give.cols; i++) {
         struct str shown;
         bool failed = false;
-        enum reject_reason why = sql_take(t->cast, &t->step.columns->v[i], i, sqlite3_column_value(t->st, t->from[i]), &row[i], &t->arena,
+        enum reject_reason why = sql_take(t->cast, &t->step.columns->v[i], i, t->st, t->from[i], &row[i], &t->arena,
                                           &shown, &failed);
         if (failed)
             return err_nomem(&t->err);
@@ -281,9 +282,35 @@ static int drive_apart(struct transform *t, struct err *err)
     return rc < 0 && err->code != ERR_REJECTS ? err_in(err, "transform") : rc;
 }
 
+static bool is_asked_decimal(const struct transform *t, int column)
+{
+    return t->sql.input.columns->v[column].type == TYPE_DECIMAL && sql_input_asked(&t->sql.input, column);
+}
+
+/* What the SELECT may ask for and cannot have goes to the rejects; a value that it never had makes nothing of the result wrong. */
+static int refuse_unfit(struct transform *t, struct rows *rows, struct err *err)
+{
+    const struct columns *columns = t->sql.input.columns;
+    bool keep[BATCH_ROWS], all = true;
+    memset(keep, true, rows->n);
+    for (int c = 0; c < columns->n; c++)
+        for (uint32_t row = 0; is_asked_decimal(t, c) && row < rows->n; row++) {
+            if (!keep[row] || sql_fits(&columns->v[c], &rows->values[(size_t)row * rows->cols + (size_t)c]))
+                continue;
+            all = keep[row] = false;
+            if (sql_refuse(&t->sql, rows, row, c, err) < 0)
+                return -1;
+        }
+    if (!all)
+        rows_keep(rows, keep);
+    return 0;
+}
+
 static int transform_rows(struct step *step, struct rows *rows, struct err *err)
 {
     struct transform *t = (struct transform *)step;
+    if (!fiber_done(t->fiber) && refuse_unfit(t, rows, err) < 0)
+        return err->code == ERR_REJECTS ? -1 : err_in(err, "transform");
     t->in += rows->n;
     if (!rows->n)
         return 0;

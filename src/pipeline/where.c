@@ -7,6 +7,7 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "io/db.h"
 #include "pipeline/sql.h"
@@ -21,6 +22,9 @@ struct where {
     struct cast *cast;      /* of the computed ones */
     struct value *values;   /* of the rows that go; NULL: nothing is computed, and rows move in their place */
     struct arena arena;
+    uint32_t refused;       /* rows of the batch at hand */
+    bool failed;            /* with err, from inside sqlite3_step */
+    struct err err;
     const char *name;       /* for messages: the keys that are given */
 };
 
@@ -92,6 +96,15 @@ static int columns_open(struct where *w, const struct recipe *r, const struct co
     return sql_cast(&w->cast, &r->computed, err);
 }
 
+/* From inside sqlite3_step: it goes past a row that it cannot have judged. */
+static int unfit(struct sql_input *in)
+{
+    struct where *w = (struct where *)((char *)in - offsetof(struct where, sql.input));
+    w->refused++;
+    w->failed = sql_refuse(&w->sql, in->rows, in->at, in->unfit_column, &w->err) < 0;
+    return w->failed ? -1 : 0;
+}
+
 static void where_close(struct step *step)
 {
     struct where *w = (struct where *)step;
@@ -117,6 +130,7 @@ static int where_open(struct step **out, const struct step_part *part, const str
         where_close(&w->step);
         return -1;
     }
+    w->sql.input.unfit = unfit;
     *out = &w->step;
     return 0;
 }
@@ -138,7 +152,7 @@ static int take_row(struct where *w, struct rows *rows, uint32_t from, uint32_t 
     for (int i = 0; i < computed->n; i++) {
         struct str shown;
         bool failed = false;
-        enum reject_reason why = sql_take(w->cast, &computed->v[i], (uint32_t)i, sqlite3_column_value(w->st, i), &go[w->cols + (uint32_t)i],
+        enum reject_reason why = sql_take(w->cast, &computed->v[i], (uint32_t)i, w->st, i, &go[w->cols + (uint32_t)i],
                                           &w->arena, &shown, &failed);
         if (failed)
             return err_nomem(err);
@@ -184,7 +198,7 @@ static int failed_at(struct where *w, const struct rows *rows, struct err *err)
     return -1;
 }
 
-static int step_all(struct where *w, struct rows *rows, uint32_t *kept, uint32_t *refused, struct err *err)
+static int step_all(struct where *w, struct rows *rows, uint32_t *kept, struct err *err)
 {
     struct sql_input *in = &w->sql.input;
     uint32_t next = 0;
@@ -193,31 +207,37 @@ static int step_all(struct where *w, struct rows *rows, uint32_t *kept, uint32_t
         if (in->at < next || in->at >= rows->n)
             return err_set(err, ERR_SQL, "this is no expression over one row");
         next = in->at + 1;
+        if (in->unfit_column >= 0)
+            continue;
         if ((rc = take_row(w, rows, in->at, *kept, err)) < 0)
             return -1;
         rows->places[*kept] = rows->places[in->at];
         *kept += (uint32_t)rc;
-        *refused += !rc;
+        w->refused += !rc;
     }
-    return rc == SQLITE_DONE ? 0 : sql_failed(&w->sql, err);
+    if (w->failed)
+        *err = w->err;
+    return rc == SQLITE_DONE ? 0 : w->failed ? -1 : sql_failed(&w->sql, err);
 }
 
 static int where_rows(struct step *step, struct rows *rows, struct err *err)
 {
     struct where *w = (struct where *)step;
-    uint32_t kept = 0, refused = 0;
+    uint32_t kept = 0;
     arena_reset(&w->arena);
     w->sql.input.rows = rows;
     w->sql.input.at = 0;
     w->sql.input.read = false;
+    w->sql.input.unfit_column = -1;
     w->sql.moves++;
-    int rc = step_all(w, rows, &kept, &refused, err);
+    w->refused = 0;
+    int rc = step_all(w, rows, &kept, err);
     if (rc < 0 && err->code != ERR_REJECTS)
         failed_at(w, rows, err);
     (void)sqlite3_reset(w->st);
     if (rc < 0)
         return -1;
-    step->part->counts->filtered += rows->n - kept - refused;
+    step->part->counts->filtered += rows->n - kept - w->refused;
     rows->n = kept;
     if (w->values) {
         rows->values = w->values;
