@@ -99,4 +99,18 @@ is 'what is staged is kept for others' "$(qetlctl --json columns dying | jq -r '
 qetlctl cancel "$(queue_sql 'SELECT max(id) FROM job')" >"$work/out"
 run_files dying f.csv
 is '... until it is cancelled' "$(sql "SELECT group_concat(name) FROM pragma_table_info('dying')") $(qetlctl --json columns dying | jq -c .columns)" 'id []'
+qetlctl submit dying "$work/e.csv" >"$work/out"
+start_role worker
+wait_for 60 staged
+stop_roles
+first=$(queue_sql 'SELECT max(id) FROM job')
+csv g.csv 'id,u\n7,y\n'
+qetlctl submit dying "$work/g.csv" >"$work/out"
+start_role worker
+both() { [ "$(queue_sql "SELECT count(*) FROM job WHERE state = 'staged'")" = 2 ]; }
+wait_for 60 both
+stop_roles
+qetlctl cancel "$first" >"$work/out"
+timeout 120 qetl drain 2>"$work/log"
+is 'of two that have it one is loaded: it stays' "$(sql 'SELECT id, u FROM dying WHERE u IS NOT NULL') $(qetlctl --json columns dying | jq -r '.columns[].kept')" '7|y u:text?'
 done_testing

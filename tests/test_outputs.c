@@ -25,7 +25,7 @@ TEST(outputs, come_back_as_they_were)
     struct recipe r = recipe(MODE_UPSERT, key, 2);
     struct output out = output("w.main.t", columns);
     struct output_spec s;
-    CHECK_OK(output_spec_set(&out, &r, NULL, &err), err);
+    CHECK_OK(output_spec_set(&out, &r, NULL, NULL, &err), err);
     CHECK_OK(output_spec_get(&s, &out, &err), err);
     CHECK_STR(s.table.table, "w.main.t");
     CHECK_STR(s.table.name, "main.t");
@@ -53,7 +53,7 @@ TEST(outputs, carry_how_a_row_meets_the_one_that_is_there)
     r.after_load = (char *)"DELETE FROM \"x\" WHERE job = :job";
     struct output out = output("w.t", "id:integer!, at:timestamp, gone:boolean");
     struct output_spec s;
-    CHECK_OK(output_spec_set(&out, &r, NULL, &err), err);
+    CHECK_OK(output_spec_set(&out, &r, NULL, NULL, &err), err);
     CHECK_OK(output_spec_get(&s, &out, &err), err);
     CHECK_EQ(s.table.mode, MODE_HISTORY);
     CHECK_EQ(s.table.version, 1);

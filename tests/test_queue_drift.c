@@ -159,6 +159,24 @@ TEST(queue_drift, what_a_job_brought_that_is_not_loaded_is_forgotten)
     queue_close(q);
 }
 
+TEST(queue_drift, a_job_that_is_loaded_answers_for_what_its_table_got)
+{
+    struct columns x = { 0 };
+    start();
+    CHECK_OK(columns_parse(&x, "x:integer?, y:text?", &err), err);
+    int64_t first = submit("p"), second = submit("p"), third = submit("p");
+    CHECK_OK(job_added_put(q, "p.a", &x, first, &err), err);
+    CHECK_OK(job_added_loaded(q, "p.a", "x:integer?", second, &err), err); /* it had only x */
+    CHECK_STR(added(NULL), "p.a x x:integer? 2; p.a y y:text? 1; ");
+    CHECK_OK(job_added_loaded(q, "p.a", "x:integer?", second, &err), err);
+    CHECK_OK(job_cancel(q, first, &err), err);
+    CHECK_STR(added(NULL), "p.a x x:integer? 2; ");
+    CHECK_OK(job_added_loaded(q, "p.a", "x:integer?, y:text?", third, &err), err); /* y was of the one that was cancelled */
+    CHECK_STR(added(NULL), "p.a x x:integer? 3; p.a y y:text? 3; ");
+    columns_clear(&x);
+    queue_close(q);
+}
+
 TEST(queue_drift, headers_and_added_columns_stay)
 {
     start();

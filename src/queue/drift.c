@@ -1,4 +1,4 @@
-/* Columns, drift, profiles and reports; see the header. Only job_added_put() and job_added_forget() write. */
+/* Columns, drift, profiles and reports; see the header. Only job_added_put(), job_added_loaded() and job_added_forget() write. */
 #include "queue/drift.h"
 
 #include <stdlib.h>
@@ -34,14 +34,14 @@ int job_added_get(struct queue *q, const char *recipe, char **columns, struct er
     return text_get(q, SQL_ADDED_GET, recipe, columns, err);
 }
 
-static int added_put(struct queue *q, const char *recipe, const struct column *c, int64_t job, struct err *err)
+static int added_put(struct queue *q, enum queue_sql which, const char *recipe, const struct column *c, int64_t job, struct err *err)
 {
     AUTO(buf_clear) struct buf text = { 0 };
     struct column copy = *c;
     columns_print(&(struct columns){ &copy, 1 }, &text);
     if (text.failed)
         return err_nomem(err);
-    sqlite3_stmt *st = queue_stmt(q, SQL_ADDED_PUT);
+    sqlite3_stmt *st = queue_stmt(q, which);
     db_bind(st, ":recipe", recipe);
     db_bind(st, ":name", (const char *)c->name);
     db_bind(st, ":column", (const char *)text.p);
@@ -50,16 +50,44 @@ static int added_put(struct queue *q, const char *recipe, const struct column *c
     return db_run(st, err);
 }
 
-int job_added_put(struct queue *q, const char *recipe, const struct columns *columns, int64_t job, struct err *err)
+static int put_all(struct queue *q, enum queue_sql which, const char *recipe, const struct columns *columns, int64_t job, struct err *err)
 {
     if (queue_begin(q, err) < 0)
         return -1;
     for (int i = 0; i < columns->n; i++)
-        if (added_put(q, recipe, &columns->v[i], job, err) < 0) {
+        if (added_put(q, which, recipe, &columns->v[i], job, err) < 0) {
             queue_rollback(q);
             return err_in(err, "keep the new columns of '%s'", recipe);
         }
     return queue_commit(q, QUEUE_NOW, err);
+}
+
+int job_added_put(struct queue *q, const char *recipe, const struct columns *columns, int64_t job, struct err *err)
+{
+    return put_all(q, SQL_ADDED_PUT, recipe, columns, job, err);
+}
+
+/* Nearly always all of them are sure, in the order in which the job had them from here. */
+static int are_sure(struct queue *q, const char *recipe, const char *columns, int64_t job, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_ADDED_SURE);
+    db_bind(st, ":recipe", recipe);
+    db_bind(st, ":job", job);
+    int rc = db_step(st, err);
+    const char *sure = rc == 1 ? text_or_null(st, 0) : NULL;
+    size_t n = strlen(columns);
+    bool all = sure && !strncmp(sure, columns, n) && (!sure[n] || sure[n] == ',');
+    sqlite3_reset(st);
+    return rc < 0 ? -1 : all;
+}
+
+int job_added_loaded(struct queue *q, const char *recipe, const char *columns, int64_t job, struct err *err)
+{
+    AUTO(columns_clear) struct columns all = { 0 };
+    int rc = are_sure(q, recipe, columns, job, err);
+    if (rc != 0)
+        return rc < 0 ? -1 : 0;
+    return columns_parse(&all, columns, err) < 0 ? -1 : put_all(q, SQL_ADDED_LOADED, recipe, &all, job, err);
 }
 
 static int added_forget(struct queue *q, const char *recipe, const char *name, struct err *err)

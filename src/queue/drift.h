@@ -16,6 +16,9 @@ int job_added_get(struct queue *q, const char *recipe, char **columns, struct er
  * rows are to have no column that a later job does not know of. When the job ends without having been loaded they are forgotten, with
  * the headers of the recipe. */
 int job_added_put(struct queue *q, const char *recipe, const struct columns *columns, int64_t job, struct err *err);
+/* The job is loaded, with these columns among those that its table got: they stay, also where the job that brought them dies. columns: as
+ * job_added_get() gives them. */
+int job_added_loaded(struct queue *q, const char *recipe, const char *columns, int64_t job, struct err *err);
 /* A column that was added to the recipe, and with it what its headers were, so that it is news when it comes again: 1 forgotten, 0 there
  * is none of that name (letters of either case), -1. */
 int job_added_forget(struct queue *q, const char *recipe, const char *name, struct err *err);

@@ -572,6 +572,17 @@ SELECT group_concat(column, ', ') FROM (SELECT column FROM added WHERE recipe = 
 INSERT INTO added (recipe, name, column, job, at) SELECT :recipe, :name, :column, :job, :now
 WHERE NOT EXISTS (SELECT 1 FROM job WHERE id = :job AND (state = 'cancelled' OR state = 'dead')) ON CONFLICT DO NOTHING;
 
+-- name: added_sure
+-- What stays whatever becomes of other jobs.
+SELECT group_concat(column, ', ') FROM (SELECT a.column FROM added AS a LEFT JOIN job AS j ON j.id = a.job
+    WHERE a.recipe = :recipe AND (a.job = :job OR j.id IS NULL OR j.state = 'loaded') ORDER BY a.number);
+
+-- name: added_loaded
+-- A job that is loaded answers for the column, not one that may still die.
+INSERT INTO added (recipe, name, column, job, at) VALUES (:recipe, :name, :column, :job, :now)
+ON CONFLICT (recipe, name) DO UPDATE SET job = excluded.job
+    WHERE EXISTS (SELECT 1 FROM job WHERE id = added.job AND state <> 'loaded');
+
 -- name: added_list
 SELECT recipe, name, column, job, at FROM added WHERE (:recipe IS NULL OR recipe = :recipe) ORDER BY recipe, number;
 

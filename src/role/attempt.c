@@ -276,7 +276,8 @@ int attempt_outputs(struct attempt *a, struct spool_file files[PIPELINE_PARTS_MA
         if (o->number >= p->nparts)
             return err_set(err, ERR_READER_CRASHED, "the reader made output %d of %d parts", o->number, p->nparts);
         const struct recipe *recipe = &p->parts[o->number];
-        if (output_spec_set(o, recipe, a->known[recipe->takes_late ? recipe->late_part : o->number].added, err) < 0)
+        int part = recipe->takes_late ? recipe->late_part : o->number;
+        if (output_spec_set(o, recipe, a->known[part].added, p->parts[part].name, err) < 0)
             return -1;
     }
     return n;

@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "base/sys.h"
 #include "io/spool.h"
+#include "queue/drift.h"
 #include "queue/job.h"
 #include "queue/queue.h"
 #include "queue/registry.h"
@@ -292,7 +293,7 @@ static int add_columns(struct loader *l, struct served *t, const struct group *g
         struct err why;
         bool wants = false;
         for (int k = 0; k < g->jobs[i].noutputs; k++)
-            wants |= g->jobs[i].outputs[k].spec && strstr(g->jobs[i].outputs[k].spec, "\"added\":");
+            wants |= output_adds(&g->jobs[i].outputs[k]);
         if (!wants || must_not_load(l, &g->jobs[i]))
             continue;
         int rc = prepared_make(&p, &l->spool, &g->jobs[i], &why) < 0 ? 0 : t->target->add_columns(t->conn, &p.job, err); /* load_one() tells why not */
@@ -353,6 +354,23 @@ static int keep_rejects(struct loader *l, const struct staged_job *job, struct e
     return 0;
 }
 
+/* Columns that the tables of the job got stay columns of its pipeline. */
+static int keep_added(struct loader *l, const struct staged_job *job, struct err *err)
+{
+    for (int i = 0; i < job->noutputs; i++) {
+        struct output_spec s;
+        if (job->outputs[i].kind != OUTPUT_ROWS || !output_adds(&job->outputs[i]))
+            continue;
+        if (output_spec_get(&s, &job->outputs[i], err) < 0)
+            return -1;
+        int rc = s.added_of ? job_added_loaded(l->queue, s.added_of, s.added, job->id, err) : 0;
+        output_spec_clear(&s);
+        if (rc < 0)
+            return err_in(err, "columns that job %s added", job->uid);
+    }
+    return 0;
+}
+
 static void log_load(const struct load_finish *f)
 {
     if (f->lost)
@@ -378,7 +396,7 @@ static int64_t last_folder(const struct staged_job *job)
 static int record_group(struct loader *l, struct group *g, struct err *err)
 {
     for (int i = 0; i < g->n; i++)
-        if (g->finishes[i].outcome == LOAD_LOADED && keep_rejects(l, &g->jobs[i], err) < 0)
+        if (g->finishes[i].outcome == LOAD_LOADED && (keep_rejects(l, &g->jobs[i], err) < 0 || keep_added(l, &g->jobs[i], err) < 0))
             return -1;
     if (sys_fault("loader-before-record"))
         return err_sys(err, "record what was loaded");

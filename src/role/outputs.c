@@ -7,10 +7,11 @@
 /* Only a member of the object itself can be written so: in texts quotes are escaped. */
 #define EVENT_MARK ",\"event_time\":true"
 
+bool output_adds(const struct output *out) { return out->spec && strstr(out->spec, ",\"added\":"); }
 bool output_has_event_time(const struct output *out) { return out->spec && strstr(out->spec, EVENT_MARK); }
 bool output_has_window(const struct output *out) { return output_has_event_time(out) && strstr(out->spec, ",\"after_load\":"); }
 
-int output_spec_set(struct output *out, const struct recipe *recipe, const char *added, struct err *err)
+int output_spec_set(struct output *out, const struct recipe *recipe, const char *added, const char *added_of, struct err *err)
 {
     AUTO(buf_clear) struct buf text = { 0 };
     struct json_out o;
@@ -24,8 +25,10 @@ int output_spec_set(struct output *out, const struct recipe *recipe, const char 
     for (int i = 0; i < recipe->nkey; i++)
         json_text(&o, str_of(recipe->key[i]));
     json_array_end(&o);
-    if (added)
+    if (added) {
         json_put_text(&o, "added", added);
+        json_put_text(&o, "added_of", added_of);
+    }
     if (recipe->only_if_changed)
         json_put_bool(&o, "only_if_changed", true);
     if (recipe->version)
@@ -77,8 +80,9 @@ static int spec_added(struct output_spec *s, const struct json_value *object)
 {
     AUTO(columns_clear) struct columns added = { 0 };
     struct err ignored; /* the caller says what it was */
-    const char *text = text_member(s, object, "added");
-    if (text && columns_parse(&added, text, &ignored) < 0)
+    s->added = text_member(s, object, "added");
+    s->added_of = text_member(s, object, "added_of");
+    if (s->added && columns_parse(&added, s->added, &ignored) < 0)
         return -1;
     for (int i = 0; i < added.n; i++) {
         int at = columns_find(&s->columns, str_of(added.v[i].name));
