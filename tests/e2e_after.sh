@@ -81,7 +81,7 @@ for place in ftp 'ftp by LIST' ftps sftp; do
     QETL_FAULT=after-renamed:1:kill start_role scanner
     killed=$role_pid
     ok "$place: a scanner that is killed between its steps goes on" wait_for 60 done_with
-    ok "$place: it was killed" grep -q 'signal=Killed' "$site/scanner.log"
+    ok "$place: it was killed" grep -q 'error=.*died: Killed' "$site/scanner.log"
     kill "$killed"
     wait "$killed" 2>/dev/null
     put "$root/in/m.csv" 2

@@ -167,7 +167,7 @@ TEST(scanner, what_was_left_of_another_job_is_in_nobodys_way)
 static bool came_for(struct watch *w, int owner)
 {
     enum { GENEROUS_MS = 30000 };
-    return watch_wait(w, GENEROUS_MS) >> owner & 1;
+    return watch_wait(w, -1, GENEROUS_MS) >> owner & 1;
 }
 
 TEST(scanner, watched_folders_tell_what_came)
@@ -179,8 +179,8 @@ TEST(scanner, watched_folders_tell_what_came)
     watch_folder(w, 3, test_file("in/"), true);
     watch_folder(w, 5, test_file("in/"), true);
     put("in/a.csv", "x");
-    CHECK_EQ(watch_wait(w, 30000), 1 << 3 | 1 << 5);
-    CHECK_EQ(watch_wait(w, 0), 0); /* told once */
+    CHECK_EQ(watch_wait(w, -1, 30000), 1 << 3 | 1 << 5);
+    CHECK_EQ(watch_wait(w, -1, 0), 0); /* told once */
     CHECK(!watch_renamed(w, str_of(test_file("in/a.csv")))); /* it was written there */
     put("b.part", "x");
     CHECK_EQ(rename(test_file("b.part"), test_file("in/b.csv")), 0);
@@ -199,7 +199,7 @@ TEST(scanner, a_folder_that_is_not_there_yet_is_seen_when_it_comes)
     CHECK_EQ(mkdir(test_file("days"), 0700), 0);
     watch_folder(w, 1, test_file("days/2026/11/"), false);
     put("days/noise.csv", "x"); /* a file above it is nothing */
-    CHECK_EQ(watch_wait(w, 0), 0);
+    CHECK_EQ(watch_wait(w, -1, 0), 0);
     CHECK_EQ(mkdir(test_file("days/2026"), 0700), 0);
     CHECK(came_for(w, 1));
     watch_free(w);
@@ -213,7 +213,7 @@ TEST(scanner, a_watched_folder_may_go)
     CHECK_EQ(mkdir(test_file("goes"), 0700), 0);
     watch_folder(w, 0, test_file("goes/"), true);
     CHECK_EQ(rmdir(test_file("goes")), 0);
-    (void)watch_wait(w, 0);
+    (void)watch_wait(w, -1, 0);
     CHECK_EQ(mkdir(test_file("goes"), 0700), 0);
     watch_folder(w, 0, test_file("goes/"), true);
     put("goes/x.csv", "x");

@@ -1060,6 +1060,13 @@ int scan_after(struct queue *q, const struct scan_lease *l, const struct scan_ro
     return rc;
 }
 
+int scan_after_waits(struct queue *q, const struct scan_row *s, struct err *err)
+{
+    AUTO(arena_clear) struct arena arena = { 0 };
+    struct scan_after a;
+    return after_next(q, s->id, "", &arena, &a, err);
+}
+
 /* ---- slots ---- */
 
 static int slot_job(struct queue *q, const struct scan_row *s, const struct scan_slot *slot, struct job_new *job, struct err *err)

@@ -187,6 +187,8 @@ struct scan_after {
 enum { SCAN_AFTER_LATER, SCAN_AFTER_DONE, SCAN_AFTER_GONE };
 int scan_after(struct queue *q, const struct scan_lease *l, const struct scan_row *s,
                int (*act)(void *arg, const struct scan_after *a, struct err *err), void *arg, struct err *err);
+/* Is there any? 1, 0, -1. */
+int scan_after_waits(struct queue *q, const struct scan_row *s, struct err *err);
 
 /* ---- slots ---- */
 struct scan_slot {

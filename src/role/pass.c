@@ -111,6 +111,31 @@ int pass_check(const struct pipeline *p, struct err *err)
     return rc;
 }
 
+uint64_t pass_place(const struct config *config, const struct pipeline *p)
+{
+    AUTO(buf_clear) struct buf uri = { 0 };
+    struct pattern *pattern = NULL;
+    struct zone *zone;
+    struct err err;
+    struct hash h;
+    char text[300];
+    int rc = pattern_of(p, &pattern, &zone, &err);
+    const struct lister *lister = rc == 0 ? lister_of(p, pattern_base(pattern), &err) : NULL;
+    bool far = lister && lister != &list_stream && !lister->local;
+    if (far)
+        rc = uri_of(pattern, zone, sys_now_ms(), &uri, &err);
+    pattern_free(pattern);
+    zone_close(zone);
+    if (rc < 0 || !far)
+        return 0;
+    const char *name = config_remote_name(config, uri.p, text, sizeof text);
+    if (!name) /* a list that lies here, of what lies elsewhere */
+        name = p->name;
+    hash_init(&h);
+    hash_add(&h, name, strlen(name));
+    return hash_end(&h);
+}
+
 static int objects_of(struct str uri, struct buf *out, struct err *err)
 {
     struct json_out o;

@@ -11,6 +11,7 @@
 #include "queue/gate.h"
 #include "queue/registry.h"
 #include "role/after.h"
+#include "role/far.h"
 #include "role/inbox.h"
 #include "role/pass.h"
 #include "source/list.h"
@@ -22,6 +23,7 @@ enum {
     WATCHED_MAX = 63, /* pipelines whose folders are watched */
     INBOX_OWNER = 63,
     INBOX_LOOK_MS = 10000, /* where inotify tells nothing */
+    DIED_PAUSE_MS = 10000, /* a place whose listing killed its process is left alone for so long */
 };
 
 struct scanner {
@@ -31,6 +33,8 @@ struct scanner {
     int64_t id;
     struct scan_lease lease;
     bool leads, drains; /* drains: once everything, and what has to settle; not again and again */
+    bool is_task;       /* a process of far.h: it does one thing, by the lease of the scanner that it belongs to */
+    struct far *far;    /* NULL: there is no other place to ask, or this process does it itself */
     struct list_links *links;
     struct watch *watch;
     uint64_t came; /* watched folders of these pipelines */
@@ -41,7 +45,11 @@ struct scanner {
         int64_t pruned_era;
         int64_t not_before_mono_ms; /* a busy folder gets half of our time at most */
         int64_t after_mono_ms, after_pause_ms; /* after= failed, and is tried again then */
-        bool watched, met;
+        bool watched;
+        /* where far processes do it */
+        uint64_t place;
+        bool to_list, to_finish, runs; /* what is to be begun; what it began */
+        int64_t begun_mono_ms;
     } *due; /* one a pipeline of the config */
 };
 
@@ -70,7 +78,8 @@ void scanner_close(struct scanner *s)
     struct err err;
     if (!s)
         return;
-    if (s->leads && scan_lease_drop(s->queue, &s->lease, &err) < 0)
+    far_close(s->far);
+    if (s->leads && !s->is_task && scan_lease_drop(s->queue, &s->lease, &err) < 0)
         log_error("the right to scan was not given back; it runs out", &err, NULL, NULL);
     if (s->id && registry_leave(s->queue, s->id, &err) < 0)
         log_error("the scanner could not leave the registry", &err, NULL, NULL);
@@ -209,6 +218,20 @@ static int64_t time_left(const struct scanner *s, const struct pipeline *p, cons
     return left;
 }
 
+/* What came of a listing, as pass_run() says it. */
+static void looked(const struct pipeline *p, struct due *d, const struct scan_count *count, const struct err *why)
+{
+    bool was_held = d->held_mono_ms;
+    d->held_mono_ms = count->held_ms ? sys_mono_ms() + count->held_ms : 0;
+    if (count->held_ms && !was_held)
+        log_error("a scan waits", why, "pipeline", p->name);
+    else if (!count->held_ms && why->code != ERR_NONE)
+        log_error("a scan failed; it is tried again", why, "pipeline", p->name);
+    else if (count->taken)
+        log_event(LOG_INFO, "new objects became jobs", "pipeline", p->name, "jobs", log_num(count->taken), "listed",
+                  log_num(count->listed), NULL);
+}
+
 static int look_through(struct scanner *s, const struct pipeline *p, struct due *d, bool now_all, struct err *err)
 {
     int owner = (int)(p - s->config->pipelines);
@@ -223,17 +246,16 @@ static int look_through(struct scanner *s, const struct pipeline *p, struct due 
     if (pass_run(&pass, &count, &why, err) < 0)
         return -1;
     int64_t now = sys_mono_ms();
-    bool was_held = d->held_mono_ms;
     d->not_before_mono_ms = now + (now - began);
-    d->held_mono_ms = count.held_ms ? now + count.held_ms : 0;
-    if (count.held_ms && !was_held)
-        log_error("a scan waits", &why, "pipeline", p->name);
-    else if (!count.held_ms && why.code != ERR_NONE)
-        log_error("a scan failed; it is tried again", &why, "pipeline", p->name);
-    else if (count.taken)
-        log_event(LOG_INFO, "new objects became jobs", "pipeline", p->name, "jobs", log_num(count.taken), "listed",
-                  log_num(count.listed), NULL);
+    looked(p, d, &count, &why);
     return 0;
+}
+
+static bool is_far(const struct scanner *s, const struct pipeline *p, struct due *d)
+{
+    if (s->far && !d->place)
+        d->place = pass_place(s->config, p);
+    return d->place != 0;
 }
 
 static int step_one(struct scanner *s, const struct pipeline *p, bool force, int64_t *next_ms, struct err *err)
@@ -244,10 +266,17 @@ static int step_one(struct scanner *s, const struct pipeline *p, bool force, int
     if (scan_get(s->queue, &s->lease, p->name, pipeline_source(p), !p->scan.cron_text, &row, err) < 0 ||
         (p->scan.cron_text && slots_settle(s, p, &row, err) < 0))
         return -1;
+    if (d->runs) /* what is due when it has ended is seen then */
+        return 0;
     int64_t left = per_slot ? INT64_MAX : time_left(s, p, &row, d);
     /* what came while nobody watched: each process looks once when it begins to */
     bool first = !d->watched && p->scan.every_ms && (p->source[0] == '/' || !strncmp(p->source, "file:", 5));
-    if (!per_slot && (force || first || left == 0)) {
+    bool due = !per_slot && (force || first || left == 0);
+    if (due && is_far(s, p, d)) {
+        d->to_list = true;
+        return 0;
+    }
+    if (due) {
         if (look_through(s, p, d, force || row.wanted, err) < 0 || scan_get(s->queue, &s->lease, p->name, p->source, false, &row, err) < 0)
             return -1;
         left = time_left(s, p, &row, d);
@@ -320,14 +349,26 @@ struct finishing {
     struct err why;        /* the last failure */
 };
 
-/* While another host is waited for. */
-static bool after_goes_on(void *arg)
+/* The lease, and the registry, while something takes its time. */
+static bool still_leads(struct scanner *s)
 {
     char holder[64];
     struct err err;
+    int64_t mono = sys_mono_ms();
+    if (!s->is_task)
+        return scanner_lead(s, holder, &err) == 1;
+    if (mono - s->kept_mono_ms < s->lease.ms / 3)
+        return true;
+    s->kept_mono_ms = mono;
+    return scan_lease_keep(s->queue, &s->lease, &err) == 0;
+}
+
+/* While another host is waited for. */
+static bool after_goes_on(void *arg)
+{
     struct scanner *s = arg;
     role_alive(s->role);
-    return role_grace(s->role) < 0 && scanner_lead(s, holder, &err) == 1;
+    return role_grace(s->role) < 0 && still_leads(s);
 }
 
 /* Will the place say the same of the next object? */
@@ -408,7 +449,8 @@ static int finish_file(void *arg, const struct scan_after *a, struct err *err)
     return kept ? SCAN_AFTER_DONE : SCAN_AFTER_GONE;
 }
 
-static int after_one(struct scanner *s, const struct pipeline *p, struct due *d, struct err *err)
+/* *failed, *held_ms: some of them could not be done; the place is not to be asked for so long. */
+static int after_one(struct scanner *s, const struct pipeline *p, bool *failed, int64_t *held_ms, struct err *err)
 {
     struct scan_row row;
     struct pattern *pattern;
@@ -427,10 +469,29 @@ static int after_one(struct scanner *s, const struct pipeline *p, struct due *d,
     if (after_over(&f, rc < 0 ? &over : err) < 0)
         rc = -1;
     pattern_free(pattern);
-    d->after_pause_ms = !f.failed ? 0 : d->after_pause_ms ? d->after_pause_ms * 2 : AFTER_PAUSE_MS;
-    d->after_pause_ms = at_least(d->after_pause_ms, AFTER_PAUSE_MAX_MS);
-    d->after_mono_ms = sys_mono_ms() + (f.held_ms > d->after_pause_ms ? f.held_ms : d->after_pause_ms);
+    *failed = f.failed;
+    *held_ms = f.held_ms;
     return rc;
+}
+
+static void after_tried(struct due *d, bool failed, int64_t held_ms)
+{
+    d->after_pause_ms = !failed ? 0 : d->after_pause_ms ? d->after_pause_ms * 2 : AFTER_PAUSE_MS;
+    d->after_pause_ms = at_least(d->after_pause_ms, AFTER_PAUSE_MAX_MS);
+    d->after_mono_ms = sys_mono_ms() + (held_ms > d->after_pause_ms ? held_ms : d->after_pause_ms);
+}
+
+/* 1: it is left to a process of its own. */
+static int after_far(struct scanner *s, const struct pipeline *p, struct due *d, struct err *err)
+{
+    struct scan_row row;
+    if (!is_far(s, p, d))
+        return 0;
+    int waits = d->runs ? 0 : scan_find(s->queue, p->name, &row, err);
+    if (waits == 1)
+        waits = scan_after_waits(s->queue, &row, err);
+    d->to_finish |= waits == 1;
+    return waits < 0 ? -1 : 1;
 }
 
 int scanner_after(struct scanner *s, struct err *err)
@@ -438,9 +499,130 @@ int scanner_after(struct scanner *s, struct err *err)
     for (int i = 0; i < s->config->npipelines; i++) {
         const struct pipeline *p = &s->config->pipelines[i];
         struct due *d = &s->due[i];
-        if (pipeline_is_scanned(p) && p->scan.after.what != AFTER_KEEP && sys_mono_ms() >= d->after_mono_ms && after_one(s, p, d, err) < 0)
+        bool failed;
+        int64_t held_ms;
+        if (!pipeline_is_scanned(p) || p->scan.after.what == AFTER_KEEP || sys_mono_ms() < d->after_mono_ms)
+            continue;
+        int far = after_far(s, p, d, err);
+        if (far < 0 || (far == 0 && after_one(s, p, &failed, &held_ms, err) < 0))
             return -1;
+        if (far == 0)
+            after_tried(d, failed, held_ms);
     }
+    return 0;
+}
+
+/* ---- other places ---- */
+
+/* In a process of its own: what the scanner would do itself if it had the time to wait. */
+static int task_run(struct scanner *s, const struct pipeline *p, struct far_report *r)
+{
+    struct pass pass = { .role = s->role, .queue = s->queue, .lease = &s->lease, .pipeline = p, .links = s->links };
+    if (r->task.lists && pass_run(&pass, &r->count, &r->why, &r->err) < 0)
+        return -1;
+    return r->task.after ? after_one(s, p, &r->after_failed, &r->after_held_ms, &r->err) : 0;
+}
+
+static void task_serve(const void *arg, struct far_report *r)
+{
+    struct role role = *(const struct role *)arg;
+    struct scanner s = { .role = &role, .config = role.config, .lease = r->task.lease, .is_task = true, .kept_mono_ms = sys_mono_ms() };
+    role.beat = NULL; /* the scanner's */
+    int rc = list_links_open(&s.links, &r->err) < 0 ? -1 : queue_open(&s.queue, s.config->database, QUEUE_CREATE, &r->err);
+    if (rc == 0)
+        rc = task_run(&s, &s.config->pipelines[r->task.pipeline], r);
+    r->how = rc < 0 ? FAR_FAILED : FAR_DONE;
+    list_links_close(s.links);
+    queue_close(s.queue);
+}
+
+/* The one that has waited longest of those whose place is free. */
+static struct due *far_next(struct scanner *s)
+{
+    struct due *next = NULL;
+    for (int i = 0; i < s->config->npipelines; i++) {
+        struct due *d = &s->due[i];
+        if ((d->to_list || d->to_finish) && !d->runs && (!next || d->begun_mono_ms < next->begun_mono_ms) && far_has_room(s->far, d->place))
+            next = d;
+    }
+    return next;
+}
+
+static int far_begin(struct scanner *s, struct err *err)
+{
+    struct due *d;
+    while (s->far && (d = far_next(s))) {
+        const struct far_task task = { .pipeline = (int)(d - s->due), .place = d->place, .lease = s->lease, .lists = d->to_list, .after = d->to_finish };
+        if (far_start(s->far, &task, err) < 0)
+            return -1;
+        d->runs = true;
+        d->to_list = d->to_finish = false;
+        d->begun_mono_ms = sys_mono_ms();
+        d->place = 0; /* one with dates in it may be another one by then */
+    }
+    return 0;
+}
+
+/* A listing that killed its process: nothing was written of how it ended. */
+static int far_died(struct scanner *s, const struct pipeline *p, struct due *d, const struct err *why, struct err *err)
+{
+    struct scan_row row;
+    d->held_mono_ms = d->after_mono_ms = sys_mono_ms() + DIED_PAUSE_MS;
+    log_error("a process that asked another place died; it is tried again", why, "pipeline", p->name);
+    if (!s->leads)
+        return 0;
+    return scan_get(s->queue, &s->lease, p->name, p->source, true, &row, err) < 0
+               ? -1
+               : scan_held(s->queue, &s->lease, &row, sys_now_ms() + DIED_PAUSE_MS, why, err);
+}
+
+static int far_over(struct scanner *s, const struct far_report *r, struct err *err)
+{
+    const struct pipeline *p = &s->config->pipelines[r->task.pipeline];
+    struct due *d = &s->due[r->task.pipeline];
+    d->runs = false;
+    if (r->how == FAR_DIED)
+        return far_died(s, p, d, &r->err, err);
+    if (r->how == FAR_FAILED && r->err.code == ERR_LEASE_LOST) { /* perhaps it was an older one: see */
+        s->kept_mono_ms = 0;
+        return 0;
+    }
+    if (r->how == FAR_FAILED) {
+        *err = r->err;
+        return -1;
+    }
+    if (r->task.lists)
+        looked(p, d, &r->count, &r->why);
+    if (r->task.after)
+        after_tried(d, r->after_failed, r->after_held_ms);
+    return 0;
+}
+
+/* Hear of all that have ended. */
+static int far_look(struct scanner *s, struct err *err)
+{
+    struct far_report r;
+    int rc;
+    while (s->far && (rc = far_ended(s->far, &r, err)) != 0)
+        if (rc < 0 || far_over(s, &r, err) < 0)
+            return -1;
+    return 0;
+}
+
+/* The scanner, with processes for other places where the ini has any. */
+static int open_with_far(struct scanner **out, const struct role *role, struct err *err)
+{
+    const struct config *c = role->config;
+    struct far *far = NULL;
+    for (int i = 0; i < c->npipelines && !far; i++)
+        if (pipeline_is_scanned(&c->pipelines[i]) && c->pipelines[i].scan.job_per == JOB_PER_OBJECT && pass_place(c, &c->pipelines[i]) &&
+            far_open(&far, task_serve, role, err) < 0) /* while no queue is open here */
+            return -1;
+    if (scanner_open(out, role, err) < 0) {
+        far_close(far);
+        return -1;
+    }
+    (*out)->far = far;
     return 0;
 }
 
@@ -481,7 +663,7 @@ static int turn(struct scanner *s, bool *told, int64_t *wait_ms, struct err *err
     char holder[64];
     int leads = scanner_lead(s, holder, err);
     *wait_ms = WAIT_MAX_MS;
-    if (leads < 0)
+    if (leads < 0 || far_look(s, err) < 0)
         return -1;
     if (!leads && !*told)
         log_event(LOG_INFO, "another scanner works; waiting until it ends", "scanner", holder, NULL);
@@ -489,7 +671,7 @@ static int turn(struct scanner *s, bool *told, int64_t *wait_ms, struct err *err
     if (!leads)
         return 0;
     int64_t next_ms;
-    if (scanner_step(s, NULL, false, &next_ms, err) < 0 || scanner_after(s, err) < 0 || sweep(s, err) < 0)
+    if (scanner_step(s, NULL, false, &next_ms, err) < 0 || scanner_after(s, err) < 0 || sweep(s, err) < 0 || far_begin(s, err) < 0)
         return -1;
     *wait_ms = at_least(next_ms, WAIT_MAX_MS);
     return 0;
@@ -508,7 +690,7 @@ static uint64_t watched(const struct scanner *s)
 int scanner_run(const struct role *role, struct err *err)
 {
     struct scanner *s;
-    if (scanner_open(&s, role, err) < 0)
+    if (open_with_far(&s, role, err) < 0)
         return -1;
     sys_signals_init(NULL);
     int rc = 0;
@@ -523,7 +705,7 @@ int scanner_run(const struct role *role, struct err *err)
             continue;
         }
         if (rc == 0)
-            s->came |= watch_wait(s->watch, wait_ms) & watched(s);
+            s->came |= watch_wait(s->watch, far_fd(s->far), wait_ms) & watched(s);
     }
     scanner_close(s);
     return rc;
@@ -548,14 +730,27 @@ static int ask_all(struct scanner *s, struct err *err)
     return 0;
 }
 
+/* What is left to do with files, in their places, too. */
+static int drain_after(struct scanner *s, struct err *err)
+{
+    int rc = scanner_after(s, err);
+    while (rc == 0 && (rc = far_begin(s, err)) == 0 && far_running(s->far) && role_grace(s->role) < 0) {
+        (void)watch_wait(s->watch, far_fd(s->far), WAIT_MAX_MS);
+        role_alive(s->role);
+        rc = still_leads(s) ? far_look(s, err) : err_set(err, ERR_LEASE_LOST, "another scanner has the right to scan");
+    }
+    return rc;
+}
+
 static int drain(struct scanner *s, int64_t wait_ms, struct err *err)
 {
     char holder[64];
     int64_t give_up = sys_mono_ms() + wait_ms, next_ms;
     bool asked = false, force = true;
     while (role_grace(s->role) < 0) {
+        role_alive(s->role);
         int leads = scanner_lead(s, holder, err);
-        if (leads < 0 || (!leads && !asked && ask_all(s, err) < 0))
+        if (leads < 0 || far_look(s, err) < 0 || (!leads && !asked && ask_all(s, err) < 0))
             return -1;
         asked |= !leads;
         bool wanted = false;
@@ -563,13 +758,13 @@ static int drain(struct scanner *s, int64_t wait_ms, struct err *err)
             return -1;
         if (!leads && !wanted)
             return 0;
-        if (leads && scanner_step(s, NULL, force, &next_ms, err) < 0)
+        if (leads && (scanner_step(s, NULL, force, &next_ms, err) < 0 || far_begin(s, err) < 0))
             return -1;
         force = false;
         int64_t left = give_up - sys_mono_ms();
-        if (leads && (next_ms > left || left <= 0))
-            return scanner_after(s, err);
-        (void)watch_wait(s->watch, leads ? next_ms : 100);
+        if (leads && !far_running(s->far) && (next_ms > left || left <= 0))
+            return drain_after(s, err);
+        (void)watch_wait(s->watch, far_fd(s->far), leads ? at_least(next_ms, WAIT_MAX_MS) : 100);
     }
     return 0;
 }
@@ -577,7 +772,7 @@ static int drain(struct scanner *s, int64_t wait_ms, struct err *err)
 int scanner_drain(const struct role *role, int64_t wait_ms, struct err *err)
 {
     struct scanner *s;
-    if (scanner_open(&s, role, err) < 0)
+    if (open_with_far(&s, role, err) < 0)
         return -1;
     s->drains = true;
     int rc = drain(s, wait_ms, err);

@@ -143,12 +143,12 @@ static void read_events(struct watch *w)
         }
 }
 
-uint64_t watch_wait(struct watch *w, int64_t timeout_ms)
+uint64_t watch_wait(struct watch *w, int also, int64_t timeout_ms)
 {
-    struct pollfd p = { w ? w->fd : -1, POLLIN, 0 };
+    struct pollfd p[] = { { w ? w->fd : -1, POLLIN, 0 }, { also, POLLIN, 0 } };
     if (timeout_ms > INT32_MAX)
         timeout_ms = INT32_MAX;
-    (void)poll(&p, 1, timeout_ms < 0 ? 0 : (int)timeout_ms);
+    (void)poll(p, COUNT_OF(p), timeout_ms < 0 ? 0 : (int)timeout_ms);
     if (!w)
         return 0;
     read_events(w);

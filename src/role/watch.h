@@ -18,8 +18,9 @@ struct watch *watch_new(void); /* NULL: this kernel has no inotify, or no memory
 void watch_free(struct watch *w);
 /* Watch the folder for `owner` (a number below 64); where it is not there, the nearest one above it that is. */
 void watch_folder(struct watch *w, int owner, const char *path, bool there);
-/* Sleep up to timeout_ms, or until something comes, or a signal; bit n of the result: something came for owner n. */
-uint64_t watch_wait(struct watch *w, int64_t timeout_ms);
+/* Sleep up to timeout_ms, or until something comes, or a signal, or `also` (-1: none) is readable; bit n of the result: something came for
+ * owner n. */
+uint64_t watch_wait(struct watch *w, int also, int64_t timeout_ms);
 /* Was the file renamed into its place since watch_forget()? Then it is whole. */
 bool watch_renamed(const struct watch *w, struct str path);
 void watch_forget(struct watch *w);
