@@ -346,6 +346,46 @@ TEST(gate, jobs_that_ask_what_may_not_be_asked_are_not_begun_and_write_nothing)
     stop();
 }
 
+/* Somebody else, whose ini has no [enrich], is started on the database. */
+static void nobody_asks(void) { CHECK_OK(job_enriched_set(q, NULL, 0, &err), err); }
+
+static void promote(void)
+{
+    int64_t promoted, next;
+    CHECK_OK(job_promote(q, &promoted, &next, &err), err);
+}
+
+TEST(gate, a_job_that_no_gate_keeps_waits_by_itself_and_says_why_once)
+{
+    struct lease l[8];
+    start();
+    asks_by(1);
+    submit("a", NULL, 0);
+    CHECK_EQ(claim(l, 1), 1);
+    meets(&l[0], 60000);
+    CHECK_EQ(claim(l, 1), 0);
+    nobody_asks(); /* it stands there to be claimed */
+    CHECK_EQ(claim(l, 1), 1);
+    meets(&l[0], 7200000);
+    CHECK_EQ(claim(l, 1), 0);
+    sys_clock_advance(7199000);
+    promote();
+    CHECK_EQ(claim(l, 1), 0);
+    sys_clock_advance(1000);
+    promote();
+    CHECK_EQ(claim(l, 1), 1);
+    asks_by(1);
+    meets(&l[0], -1); /* which is over by now: it waits as after a failure */
+    CHECK_EQ(claim(l, 1), 0);
+    sys_clock_advance(3600000);
+    promote();
+    CHECK_EQ(claim(l, 1), 1);
+    CHECK_EQ(l[0].attempt, 1);
+    job_lease_clear(&l[0]);
+    CHECK_EQ(count_of("SELECT count(*) FROM error"), 1);
+    stop();
+}
+
 TEST(gate, one_goes_first_behind_a_hold_and_the_others_when_it_is_staged)
 {
     struct lease l[8];

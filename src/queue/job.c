@@ -319,6 +319,24 @@ static int write_found(struct queue *q, const struct finish *f, struct err *err)
     return write_drift(q, f, err);
 }
 
+/* What the job met with holds all that ask the same; and what it went first for is known now. */
+static int finish_hold(struct queue *q, const struct finish *f, struct settled *s, struct err *err)
+{
+    if (f->hold.name) {
+        sqlite3_stmt *st = queue_stmt(q, SQL_ENRICH_HOLD_PUT);
+        db_bind(st, ":enrich", f->hold.name);
+        db_bind(st, ":now", s->now);
+        db_bind(st, ":until", f->hold.until);
+        db_bind(st, ":why", f->hold.why);
+        if (db_run(st, err) < 0)
+            return -1;
+    }
+    if (!f->lease->probes)
+        return 0;
+    s->opened = true;
+    return run_probed(q, f->lease->pipeline, f->outcome == OUT_STAGED, f->hold.name, s->now, err);
+}
+
 static int finish_staged(struct queue *q, struct finish *f, struct settled *s, struct err *err)
 {
     const struct lease *l = f->lease;
@@ -355,7 +373,7 @@ static int finish_staged(struct queue *q, struct finish *f, struct settled *s, s
             return err_in(err, "output %d", f->outputs[i].number);
     if (write_objects(q, f, err) < 0 || write_contents(q, f, err) < 0 || learn_need(q, f, err) < 0 || write_found(q, f, err) < 0 ||
         (f->event && event_staged(q, l->id, f->event, err) < 0) ||
-        change_attempt(q, &c, "work", "staged", f->signal, f->peak_rss, err) < 0)
+        change_attempt(q, &c, "work", "staged", f->signal, f->peak_rss, err) < 0 || finish_hold(q, f, s, err) < 0)
         return -1;
     change_tally(q, &c, JOB_STAGED, 0);
     s->staged++;
@@ -481,6 +499,43 @@ static int wait_for_listing(struct queue *q, const struct finish *f, const struc
     return back_to_ready(q, c, c->attempts - 1, JOB_SETTLES_MS, s, err) < 0 ? -1 : 1;
 }
 
+/* What it waits for is in the error log, once, however often it comes to it. */
+static int tell_wait(struct queue *q, const struct finish *f, const struct change *c, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_ERROR_TOLD);
+    db_bind(st, ":job", c->id);
+    db_bind(st, ":code", err_name(f->err.code));
+    db_bind(st, ":message", (const char *)f->err.msg);
+    int told = db_step(st, err);
+    sqlite3_reset(st);
+    return told ? told : change_error(q, c, f->stage, &f->err, NULL, err);
+}
+
+/* How long the job itself stays away, where no gate keeps it: what held it is over by now, or somebody with another ini says what its
+ * pipeline asks. -1. */
+static int64_t wait_ms(struct queue *q, const struct finish *f, const struct settled *s, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_ENRICH_HOLD_OF);
+    db_bind(st, ":pipeline", (const char *)f->lease->pipeline);
+    db_bind(st, ":now", s->now);
+    int rc = db_step(st, err);
+    bool gate = rc == 1 && sqlite3_column_int64(st, 1) > s->now;
+    sqlite3_reset(st);
+    int64_t left = f->hold.until - s->now;
+    return rc < 0 ? -1 : gate ? 0 : left > f->backoff_ms ? left : f->backoff_ms;
+}
+
+/* It counts as no attempt. */
+static int goes_back(struct queue *q, const struct finish *f, const struct change *c, struct settled *s, struct err *err)
+{
+    int64_t wait = f->held_by_twin ? f->backoff_ms : 0;
+    if (f->outcome == OUT_WAITS && (tell_wait(q, f, c, err) < 0 || (wait = wait_ms(q, f, s, err)) < 0))
+        return -1;
+    return change_attempt(q, c, "work", "handed-back", f->signal, f->peak_rss, err) < 0
+               ? -1
+               : back_to_ready(q, c, c->attempts - 1, wait, s, err);
+}
+
 static int finish_unstaged(struct queue *q, struct finish *f, int64_t crashes_max,
                            struct settled *s, struct err *err)
 {
@@ -492,12 +547,10 @@ static int finish_unstaged(struct queue *q, struct finish *f, int64_t crashes_ma
         f->lost = 1;
         return 0;
     }
-    if (f->outcome == OUT_WAITS && change_error(q, &c, f->stage, &f->err, NULL, err) < 0)
+    if (finish_hold(q, f, s, err) < 0)
         return -1;
     if (f->outcome != OUT_FAILED)
-        return change_attempt(q, &c, "work", "handed-back", f->signal, f->peak_rss, err) < 0
-                   ? -1
-                   : back_to_ready(q, &c, c.attempts - 1, f->held_by_twin ? f->backoff_ms : 0, s, err);
+        return goes_back(q, f, &c, s, err);
     bool crashed = f->err.code == ERR_READER_CRASHED;
     c.crashes += crashed;
     s->count.processed++;
@@ -524,24 +577,6 @@ static int hold_of(struct queue *q, const struct lease *l, struct err *err)
     return rc < 0 ? -1 : hold;
 }
 
-/* What the job met with holds all that ask the same; and what it went first for is known now. */
-static int finish_hold(struct queue *q, const struct finish *f, struct settled *s, struct err *err)
-{
-    if (f->hold.name) {
-        sqlite3_stmt *st = queue_stmt(q, SQL_ENRICH_HOLD_PUT);
-        db_bind(st, ":enrich", f->hold.name);
-        db_bind(st, ":now", s->now);
-        db_bind(st, ":until", f->hold.until);
-        db_bind(st, ":why", f->hold.why);
-        if (db_run(st, err) < 0)
-            return -1;
-    }
-    if (!f->lease->probes)
-        return 0;
-    s->opened = true;
-    return run_probed(q, f->lease->pipeline, f->outcome == OUT_STAGED, f->hold.name, s->now, err);
-}
-
 static int finish_one(struct queue *q, struct finish *f, int64_t crashes_max, struct settled *s,
                       struct err *err)
 {
@@ -552,8 +587,6 @@ static int finish_one(struct queue *q, struct finish *f, int64_t crashes_max, st
         f->outcome = OUT_HANDED_BACK;
     int rc = holds < 0 ? -1 : f->outcome == OUT_STAGED ? finish_staged(q, f, s, err)
                                       : finish_unstaged(q, f, crashes_max, s, err);
-    if (rc == 0 && !f->lost)
-        rc = finish_hold(q, f, s, err);
     int hold = rc == 0 && f->lost ? hold_of(q, f->lease, err) : HOLD_OURS;
     f->cancelled = hold == HOLD_CANCELLED;
     return rc < 0 || hold < 0 ? err_in(err, "finish job %s", f->lease->uid) : 0;

@@ -63,7 +63,9 @@ void job_lease_clear(struct lease *l);
 enum { JOB_SETTLES_MS = 86400000 };
 
 /* The outcome of an attempt, for job_finish_claim(). */
-/* OUT_WAITS: it goes back until what `hold` says is over, which counts as no attempt, and err, in the error log, says why. */
+/* OUT_WAITS: it goes back until what `hold` says is over, which counts as no attempt, and err, in the error log, says why. Where no gate
+ * keeps it from being claimed at once (it is over already, or somebody with another ini said what pipelines ask) it stays away until
+ * hold.until itself, and for backoff_ms at least. */
 enum outcome { OUT_STAGED, OUT_FAILED, OUT_HANDED_BACK, OUT_WAITS };
 /* No job that asks the [enrich] of that name is to begin before `until` (ms since 1970). */
 struct job_hold {
@@ -81,7 +83,7 @@ struct finish {
     const char *detail;           /* the same: what a program wrote to standard error, or NULL */
     struct job_hold hold;         /* failed, waits: what it met with; name NULL: nothing */
     const struct job_event *event; /* staged, of a pipeline with event_time; else NULL */
-    int64_t backoff_ms;           /* failed, transient: pause before the next try */
+    int64_t backoff_ms;           /* failed, transient; waits: pause before the next try */
     int64_t whole_wait_ms;        /* failed, truncated, and of a scan: the object may not be whole yet. The job waits until so long after it
                                    * was made, or until a listing shows a change (scan.h), and that counts as no try; 0: it is dead */
     const char *changed;          /* failed, changed: this object, if a scan gave it, is another one than it listed. The job waits until the scanner saw it

@@ -284,6 +284,10 @@ VALUES (:job, :token, :number, :kind, :worker, :started, :now, :outcome, :signal
 INSERT INTO error (job, attempt, stage, class, code, message, detail, at)
 VALUES (:job, :attempt, :stage, :class, :code, :message, :detail, :now);
 
+-- name: error_told
+-- Does the last one of the job say just that?
+SELECT 1 FROM error WHERE id = (SELECT max(id) FROM error WHERE job = :job) AND code = :code AND message = :message;
+
 -- name: objects_forget
 DELETE FROM object WHERE job = :job;
 
