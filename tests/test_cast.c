@@ -148,6 +148,41 @@ TEST(cast, a_null_in_a_required_column_is_refused)
     fixture_free(f);
 }
 
+/* Rules of clean= see no null, whatever the format; a CSV field that they made one is null, in quotes and in JSON it is text. */
+TEST(cast, a_null_is_a_null_before_and_behind_the_rules)
+{
+    static const struct {
+        const char *clean;
+        struct field field;
+        bool quoted_null;
+        const char *want; /* NULL: a null */
+    } table[] = {
+        { "*: map(x = y, * = other)", FIELD(BARE, ""), false, NULL },
+        { "*: map(x = y, * = other)", FIELD(BARE, "NA"), false, NULL },
+        { "*: map(x = y, * = other)", FIELD(NULL, "null"), false, NULL },
+        { "*: map(x = y, * = other)", FIELD(ABSENT, ""), false, NULL },
+        { "*: map(x = y, * = other)", FIELD(QUOTED, "NA"), false, "other" },
+        { "*: map(x = y, * = other)", FIELD(QUOTED, "NA"), true, NULL },
+        { "*: map(x = y, * = other), default(d)", FIELD(BARE, "NA"), false, "d" },
+        { "*: upper", FIELD(BARE, "na"), false, NULL },
+        { "*: upper", FIELD(QUOTED, "na"), false, "NA" },
+        { "*: upper", FIELD(QUOTED, "na"), true, NULL },
+        { "*: trim", FIELD(BARE, "  "), false, NULL },
+        { "*: map(12 = \"\")", FIELD(NUMBER, "12"), false, "" },
+        { "*: map(12 = \"\")", FIELD(NUMBER, "12"), true, NULL },
+    };
+    static char empty[] = "", na[] = "NA", *nulls[] = { empty, na };
+    for (size_t i = 0; i < COUNT_OF(table); i++) {
+        struct value v;
+        struct fixture *f = fixture_new("t", (struct recipe){ .nulls = nulls, .nnulls = 2, .quoted_null = table[i].quoted_null,
+                                                              .clean = (char *)(uintptr_t)table[i].clean });
+        CHECK_EQ(cast_one(f, table[i].field, &v), REJECT_REASONS);
+        if (v.null != !table[i].want || (!v.null && !str_eq((struct str){ v.p, v.n }, str_of(table[i].want))))
+            fail_msg("case %zu: null is %d, '%.*s'", i, v.null, v.null ? 0 : (int)v.n, v.null ? "" : v.p);
+        fixture_free(f);
+    }
+}
+
 TEST(cast, long_null_tokens_count_too)
 {
     char token[101];

@@ -80,7 +80,13 @@ TEST(clean, rules_change_text)
         { "map(A = active, * = unknown)", "*", "unknown" },
         { "map(\"*\" = star, * = unknown)", "*", "star" },
         { "map(\"a,b\" = \"c=d\", \"\" = none)", "a,b", "c=d" },
-        { "map(\"a,b\" = \"c=d\", \"\" = none)", "", "none" },
+        { "map(\"a,b\" = \"c=d\", \"\" = none)", "", "" }, /* a null, here and below */
+        { "map(x = y, * = other)", "", "" },
+        { "map(x = y, * = other), default(z)", "", "z" },
+        { "trim, map(* = other)", " ", "" },
+        { "map(* = \"\"), upper, map(* = other)", "x", "" },
+        { "null(x), map(* = other)", "x", "NULL" },
+        { "default(x), map(x = y)", "", "y" },
         { "map(a = \"say \"\"hi\"\"\")", "a", "say \"hi\"" },
         { "map(a = b), map(b = c)", "a", "c" },
         { "null(-, \"n/a\")", "n/a", "NULL" },
@@ -125,6 +131,7 @@ TEST(clean, expressions_replace_and_match)
     becomes("replace(/[^0-9+]/, \"\")", "+49 (30) 12-34", "+49301234");
     becomes("replace(/(\\d+)-(\\d+)/, \"$2.$1\")", "1-2 33-44", "2.1 44.33");
     becomes("replace(/a\\/b/, x)", "a/b", "x");
+    becomes("replace(/^$/, EMPTY)", "", "");
     becomes("replace(/STRASSE/i, str.)", "Hauptstrasse", "Hauptstr.");
     becomes("replace(/./, \"0123456789012345678901234567890123456789\")", "\xc3\xa4\xc3\xb6", /* grows beyond the first guess */
             "01234567890123456789012345678901234567890123456789012345678901234567890123456789");
@@ -187,7 +194,7 @@ TEST(clean, json_values_that_are_no_text_stay_as_they_are)
     CHECK_EQ(run(c, 0, &yes), REJECT_REASONS);
     CHECK_EQ(run(c, 0, &number), REJECT_REASONS);
     CHECK(str_eq((struct str){ number.p, number.n }, STR("y")));
-    CHECK_EQ(number.kind, FIELD_BARE); /* no JSON number any more */
+    CHECK_EQ(number.kind, FIELD_QUOTED); /* no JSON number any more */
     struct field none = { NULL, 0, FIELD_ABSENT };
     CHECK_EQ(run(c, 6, &none), REJECT_REASONS);
     CHECK(str_eq((struct str){ none.p, none.n }, STR("{}")));

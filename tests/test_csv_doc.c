@@ -144,7 +144,7 @@ TEST(csv_doc, every_example_of_the_page_gives_what_it_says)
         }
     }
     fclose(f);
-    CHECK_EQ(examples, 19);
+    CHECK_EQ(examples, 20);
     buf_clear(&e.ini);
     buf_clear(&e.csv);
     buf_clear(&e.rows);

@@ -734,7 +734,7 @@ static enum reject_reason change(const struct clean_column *col, const struct ru
         break;
     }
     if (f->kind == FIELD_NUMBER && (f->n != n || memcmp(f->p, before, n)))
-        f->kind = FIELD_BARE; /* it is no JSON number any more */
+        f->kind = FIELD_QUOTED; /* it is no JSON number any more, but a JSON text */
     return why;
 }
 
@@ -764,20 +764,23 @@ static void put_default(const struct clean_column *col, const struct rule *r, st
 enum reject_reason clean_field(struct clean_column *c, struct field *f, bool (*null)(const void *arg, const struct field *f),
                                const void *arg, struct arena *arena)
 {
+    bool none = null(arg, f);
     for (int i = 0; i < c->n; i++) {
         const struct rule *r = &c->rules[i];
         enum reject_reason why = FITS;
         if (r->kind == DEFAULT) {
-            if (null(arg, f))
+            if (none)
                 put_default(c, r, f);
-        } else if (!is_written(f)) {
+            none = false;
+        } else if (none || !is_written(f)) {
             continue;
         } else if (r->kind == TO_NULL) {
-            if (find_text(r, text_of(f)))
+            if ((none = find_text(r, text_of(f)) != NULL))
                 f->kind = FIELD_NULL;
         } else if (r->kind < TO_NULL) {
             why = change(c, r, f, arena);
-        } else if (!null(arg, f)) {
+            none = null(arg, f);
+        } else {
             why = check(c, r, f);
         }
         if (why != FITS)

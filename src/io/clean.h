@@ -8,10 +8,11 @@
  *             mail:   lower, match(/^.+@.+$/)
  *             *:      trim
  *
- * Rules run from left to right; `*` stands for all columns that have no line of their own. A rule
- * that changes text sees fields that are text: CSV fields, JSON strings and numbers. Checks
- * (length, match, one_of, range) see what is left when it is not null; what does not pass refuses
- * the row. range compares typed values and is therefore looked at last.
+ * Rules run from left to right; `*` stands for all columns that have no line of their own. Rules
+ * see fields that are text: CSV fields, JSON strings and numbers; of them no null, of whatever
+ * format, but for default(). What is null is decided before the first rule, and again behind each
+ * that changed the text. What does not pass a check (length, match, one_of, range) refuses the
+ * row. range compares typed values and is therefore looked at last.
  *
  * Regular expressions are those of PCRE2 (pcre2pattern(3)), on UTF-8; what takes too long refuses
  * the row. Texts may stand in double quotes ("" is a quote), expressions between slashes (\/ is
@@ -37,7 +38,8 @@ void clean_free(struct clean *c);
 struct clean_column *clean_of(const struct clean *c, int column);
 /*
  * Clean one field in place; new text lies in the arena. null: the field is a null by the recipe's
- * tokens; a rule may change that, so that it is asked again behind. REJECT_REASONS: it passed.
+ * tokens; rules change that, so that the caller asks again, too. A JSON number whose text a rule changed is a JSON
+ * text (FIELD_QUOTED) then. REJECT_REASONS: it passed.
  */
 enum reject_reason clean_field(struct clean_column *c, struct field *f,
                                bool (*null)(const void *arg, const struct field *f),
