@@ -290,4 +290,51 @@ message=$(qetlctl scan move 2>&1)
 is 'a scan by hand asks the scanner that works' $? 0
 like 'and says so' "$message" "the scanner '.*' does it"
 stop_roles
+# ---- after=move never feeds its own source; names of ours are never taken ----
+
+moves() { # SOURCE FOLDER
+    new_site <<INI
+[pipeline p]
+source  = $1
+every   = 1h
+settle  = 0
+ignore  =
+after   = move:$2
+columns = id:integer!
+table   = warehouse.p
+INI
+    qetlctl check 2>&1
+}
+while read -r source folder; do
+    message=$(moves "$source" "$folder")
+    is "$source moved to $folder: check refuses it" $? 3
+    like "$source moved to $folder: and says why" "$message" '\[pipeline p\] after: expected a folder where source= does not find what is moved there'
+done <<'CASES'
+in/**/*.csv in/done
+same/* same
+same/* same/
+in/{shop}/[0-9]?-*.csv in/old
+in/** in/a/b
+in/a.csv in
+ftp://h/in/**/*.csv ftp://h/in/done
+ftp://h/in/%41/*.csv ftp://h/in/A
+CASES
+while read -r source folder; do
+    message=$(moves "$source" "$folder")
+    is "$source moved to $folder: is good" "$?" 0
+done <<'CASES'
+in/*.csv in/done
+in/*/x/*.csv in/done
+in/**/*.csv done
+in/{%Y}/*.csv in/done
+ftp://h/in/*.csv ftp://h/in/done
+CASES
+
+moves 'in/*' out >"$work/out"
+mkdir "$site/in"
+for name in .a.csv.qetl-1 ..a.csv.qetl-1.qetl-2; do put "$site/in/$name" 1; done
+for name in a.qetl-1 .qetl-1 .b.qetl-; do put "$site/in/$name" 1; done
+qetlctl scan p --dry-run --all >"$work/out" 2>&1
+is 'of names of the form of ours none is taken, whatever ignore says' "$(qetlctl --json scan p | jq -r '.scans[0].jobs')" 3
+like 'and it is said why' "$(cat "$work/out")" 'a.csv.qetl-1 .*what after= is about to finish'
 done_testing

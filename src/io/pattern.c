@@ -548,6 +548,24 @@ int glob_leads(const struct glob *g, struct glob_work *w, struct str folder)
     return match(g, w, folder, true, NULL);
 }
 
+void glob_name(const struct glob *g, struct buf *out)
+{
+    int from = g->n;
+    while (from > 0 && g->signs[from - 1].kind != SIGN_FOLDERS && (g->signs[from - 1].kind != SIGN_BYTE || g->signs[from - 1].byte != '/'))
+        from--;
+    for (int i = from; i < g->n; i++) {
+        const struct glob_sign *s = &g->signs[i];
+        unsigned char c = 'x';
+        if (s->kind == SIGN_BEGIN || s->kind == SIGN_END)
+            continue;
+        if (s->kind == SIGN_BYTE)
+            c = s->byte;
+        for (int k = '!'; s->kind == SIGN_SET && !in_set(s, c) && k < 127; k++)
+            c = (unsigned char)(k == '/' ? c : k);
+        buf_addc(out, (char)c);
+    }
+}
+
 int64_t glob_id(const struct glob *g)
 {
     struct hash h;

@@ -66,6 +66,8 @@ struct glob_work {
 void glob_work_clear(struct glob_work *w);
 /* Does the glob match the whole path? 1 and captures (slices of path, may be NULL); 0; -1 no memory. */
 int glob_match(const struct glob *g, struct glob_work *w, struct str path, struct str captures[PATTERN_CAPTURES]);
+/* A name that the glob may match in the last folder of a path, behind out. */
+void glob_name(const struct glob *g, struct buf *out);
 /* Can the name of something below that folder (it ends in a slash) match? 1, 0, -1 no memory. */
 int glob_leads(const struct glob *g, struct glob_work *w, struct str folder);
 

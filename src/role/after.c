@@ -12,6 +12,15 @@
 #include "base/sys.h"
 #include "source/source.h"
 
+bool after_is_ours(struct str name)
+{
+    static const char word[] = ".qetl-";
+    size_t digits = 0, n = sizeof word - 1;
+    while (digits < name.n && name.p[name.n - digits - 1] >= '0' && name.p[name.n - digits - 1] <= '9')
+        digits++;
+    return digits && name.n > digits + n + 1 && name.p[0] == '.' && !memcmp(name.p + name.n - digits - n, word, n);
+}
+
 struct names {
     char path[PATH_MAX], ours[PATH_MAX + 32];
     const char *name; /* the last part of path */

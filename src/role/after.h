@@ -18,6 +18,9 @@
 #include "io/config.h"
 #include "source/list.h"
 
+/* Is it of the form of those names of ours? Whoever lists passes over them, whatever the ini ignores. */
+bool after_is_ours(struct str name);
+
 /* mtime_ms: 0 where the place tells no times. 1: done, or nothing to do any more (the file is gone, or another one: *kept); -1: not yet, and why. job: number for the name
  * where the folder has one of that name. */
 int after_do(const struct after *after, const char *uri, int64_t size, int64_t mtime_ms, int64_t job, bool *kept, struct err *err);

@@ -63,6 +63,8 @@ static void check_pipeline(const struct config *config, const struct pipeline *p
     struct err err;
     if (pipeline_is_scanned(p) && pass_check(p, &err) < 0)
         buf_addf(faults, "%s: [pipeline %s] source: %s\n", config->path, p->name, err.msg);
+    else if (pipeline_is_scanned(p) && pass_check_after(p, &err) < 0)
+        buf_addf(faults, "%s: [pipeline %s] after: %s\n", config->path, p->name, err.msg);
     pipeline_order(p, order);
     for (int k = 0; k < p->nparts; k++) {
         const struct recipe *r = &p->parts[order[k]];

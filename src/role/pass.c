@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "io/fetch.h"
 #include "queue/gate.h"
+#include "role/after.h"
 #include "source/list.h"
 
 enum {
@@ -134,6 +135,46 @@ uint64_t pass_place(const struct config *config, const struct pipeline *p)
     hash_init(&h);
     hash_add(&h, name, strlen(name));
     return hash_end(&h);
+}
+
+/* Would the pattern find an object of its own in that folder? 1, 0, -1. */
+static int finds_in(const struct pattern *pattern, const struct zone *zone, const char *folder, struct err *err)
+{
+    AUTO(buf_clear) struct buf path = { 0 };
+    struct glob_work work = { 0 };
+    struct globs globs;
+    int64_t now = sys_now_ms(), covered;
+    const char *base = pattern_base(pattern);
+    if (pattern_globs(pattern, zone, now, now, &globs, &covered, err) < 0)
+        return -1;
+    if (*base)
+        list_path(str_of(folder + strlen(base)), &path);
+    else
+        buf_adds(&path, folder);
+    while (path.n && path.p[path.n - 1] == '/')
+        path.n--;
+    buf_addc(&path, '/');
+    glob_name(&globs.v[0], &path);
+    int rc = path.failed ? -1 : glob_match(&globs.v[0], &work, buf_str(&path), NULL);
+    glob_work_clear(&work);
+    globs_clear(&globs);
+    return rc < 0 ? err_nomem(err) : rc;
+}
+
+int pass_check_after(const struct pipeline *p, struct err *err)
+{
+    struct pattern *pattern = NULL;
+    struct zone *zone;
+    if (p->scan.after.what != AFTER_MOVE || p->scan.job_per == JOB_PER_SLOT || p->scan.stream)
+        return 0;
+    int rc = pattern_of(p, &pattern, &zone, err);
+    if (rc == 0)
+        rc = finds_in(pattern, zone, p->scan.after.folder, err);
+    if (rc > 0)
+        rc = err_set(err, ERR_CONFIG, "expected a folder where source= does not find what is moved there: it would be taken again and again");
+    pattern_free(pattern);
+    zone_close(zone);
+    return rc;
 }
 
 static int objects_of(struct str uri, struct buf *out, struct err *err)
@@ -290,11 +331,11 @@ static int know_pages(struct looking *l, struct err *err)
     return open < 0 ? -1 : 0;
 }
 
-/* Is the name among the globs that are not taken, or a marker? */
+/* Is the name among the globs that are not taken, a marker, or one of ours? */
 static bool is_ignored(const struct scan_config *c, struct str name)
 {
     char glob[256];
-    if (c->done_marker && text_glob(c->done_marker, name))
+    if (after_is_ours(name) || (c->done_marker && text_glob(c->done_marker, name)))
         return true;
     for (const char *p = c->ignore; p && *p; p += strcspn(p, ","), p += *p == ',') {
         struct str one = str_trim((struct str){ p, strcspn(p, ",\n") });
@@ -392,7 +433,7 @@ static int on_peek(void *arg, const struct listed *o, struct err *err)
 {
     struct looking *l = arg;
     AUTO(buf_clear) struct buf marker = { 0 };
-    char why[SCAN_WHY] = "ignore: it has one of those names, or is a marker";
+    char why[SCAN_WHY] = "ignore: it has one of those names, is a marker, or what after= is about to finish";
     bool ignored = is_ignored(&l->pass->pipeline->scan, o->name);
     if (marker_uri(l, o->path, &marker, err) < 0)
         return -1;

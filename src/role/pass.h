@@ -39,6 +39,8 @@ int pass_run(const struct pass *pass, struct scan_count *count, struct err *why,
 uint64_t pass_place(const struct config *config, const struct pipeline *p);
 /* Can somebody list the source of a scanned pipeline? 0, or -1: uri. */
 int pass_check(const struct pipeline *p, struct err *err);
+/* Does after=move lead to where the source would find the objects again? 0 no, or -1: config. */
+int pass_check_after(const struct pipeline *p, struct err *err);
 struct pass_found {
     const char *uri, *why; /* why: the one reason for what becomes of it */
     int64_t size, mtime_ms;
