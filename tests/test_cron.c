@@ -57,10 +57,20 @@ static const struct next {
     { "30 2 * * *", "Europe/Berlin", "2026-03-28T02:00:00Z", { "2026-03-29T01:00:00Z", "2026-03-30T00:30:00Z" } },
     { "*/20 * * * *", "Europe/Berlin", "2026-03-29T00:30:00Z", { "2026-03-29T00:40:00Z", "2026-03-29T01:00:00Z", "2026-03-29T01:20:00Z" } },
     { "@hourly", "Europe/Berlin", "2026-03-29T00:00:00Z", { "2026-03-29T01:00:00Z", "2026-03-29T02:00:00Z" } },
-    /* 02:00 to 02:59 come twice on October 25: the first one counts */
+    { "30 * * * *", "Europe/Berlin", "2026-03-29T00:00:00Z", { "2026-03-29T00:30:00Z", "2026-03-29T01:30:00Z" } }, /* no 02:30: the distance stays */
+    /* 02:00 to 02:59 come twice on October 25: of a time of the day the first one counts */
     { "30 2 * * *", "Europe/Berlin", "2026-10-24T23:00:00Z", { "2026-10-25T00:30:00Z", "2026-10-26T01:30:00Z" } },
     { "30 2 * * *", "Europe/Berlin", "2026-10-25T01:10:00Z", { "2026-10-26T01:30:00Z" } }, /* asked in the second of the hours */
-    { "@hourly", "Europe/Berlin", "2026-10-25T00:00:00Z", { "2026-10-25T02:00:00Z" } },
+    /* and of a distance both: the day has 25 hours */
+    { "@hourly", "Europe/Berlin", "2026-10-24T23:00:00Z", { "2026-10-25T00:00:00Z", "2026-10-25T01:00:00Z", "2026-10-25T02:00:00Z" } },
+    { "*/10 * * * *", "Europe/Berlin", "2026-10-25T00:40:00Z", { "2026-10-25T00:50:00Z", "2026-10-25T01:00:00Z", "2026-10-25T01:10:00Z" } },
+    { "*/30 2 * * *", "Europe/Berlin", "2026-10-25T00:10:00Z",
+      { "2026-10-25T00:30:00Z", "2026-10-25T01:00:00Z", "2026-10-25T01:30:00Z", "2026-10-26T01:00:00Z" } },
+    { "0 * * * sun", "America/Sao_Paulo", "2018-02-18T01:30:00Z", { "2018-02-18T03:00:00Z", "2018-02-18T04:00:00Z" } }, /* Saturday's 23:00 comes twice */
+    { "0 * * * sat", "America/Sao_Paulo", "2018-02-18T00:30:00Z", { "2018-02-18T01:00:00Z", "2018-02-18T02:00:00Z", "2018-02-24T03:00:00Z" } },
+    { "*/30 * * * *", "Australia/Lord_Howe", "2026-04-04T14:00:00Z", { "2026-04-04T14:30:00Z", "2026-04-04T15:00:00Z", "2026-04-04T15:30:00Z" } },
+    { "0 * * * *", "Pacific/Apia", "2011-12-30T09:00:00Z", { "2011-12-30T10:00:00Z", "2011-12-30T11:00:00Z" } },
+    { "*/5 9 29 2 *", "Europe/Berlin", "2096-03-01T00:00:00Z", { "2104-02-29T08:00:00Z", "2104-02-29T08:05:00Z" } },
     { "0 2 * * *", "Australia/Lord_Howe", "2026-10-02T00:00:00Z", { "2026-10-02T15:30:00Z", "2026-10-03T15:30:00Z", "2026-10-04T15:00:00Z" } }, /* jumps by half an hour at 2 */
     { "0 12 * * *", "Pacific/Apia", "2011-12-29T12:00:00Z", { "2011-12-29T22:00:00Z", "2011-12-30T10:00:00Z", "2011-12-30T22:00:00Z" } }, /* a day that was not */
     { "0 9 * * *", "Europe/Berlin", "2826-07-01T00:00:00Z", { "2826-07-01T07:00:00Z" } },
@@ -94,10 +104,9 @@ TEST(cron, does_not_depend_on_when_it_is_asked)
     static const char *const zones[] = { "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Africa/Casablanca", "+05:30" };
     struct cron c;
     const char *why;
-    CHECK(cron_parse(&c, "*/7 1-3 * * *", &why));
-    for (size_t i = 0; i < COUNT_OF(zones); i++) {
-        struct zone *z = zone_open(zones[i]);
-        CHECK(z);
+    for (size_t i = 0; i < 2 * COUNT_OF(zones); i++) {
+        struct zone *z = zone_open(zones[i / 2]);
+        CHECK(z && cron_parse(&c, i % 2 ? "*/7 1-3 * * *" : "0,7,14,21,30,59 1-3 * * *", &why));
         int64_t slot = ms_of("2026-01-01T00:00:00Z"), end = ms_of("2027-01-01T00:00:00Z"), next, again;
         while (slot < end) {
             CHECK(cron_next(&c, z, slot, &next));
@@ -107,6 +116,25 @@ TEST(cron, does_not_depend_on_when_it_is_asked)
             CHECK(cron_next(&c, z, slot + (next - slot) / 2, &again));
             CHECK_EQ(again, next);
             slot = next;
+        }
+        zone_close(z);
+    }
+}
+
+/* By distance: each hour of the year is one slot, whatever the clock does. */
+TEST(cron, loses_no_hour)
+{
+    static const char *const zones[] = { "Europe/Berlin", "America/New_York", "Africa/Casablanca", "America/Sao_Paulo" };
+    struct cron c;
+    const char *why;
+    CHECK(cron_parse(&c, "@hourly", &why));
+    for (size_t i = 0; i < COUNT_OF(zones); i++) {
+        struct zone *z = zone_open(zones[i]);
+        CHECK(z);
+        int64_t slot = ms_of("2018-01-01T00:00:00Z"), end = ms_of("2019-01-01T00:00:00Z"), next;
+        for (; slot < end; slot = next) {
+            CHECK(cron_next(&c, z, slot, &next));
+            CHECK_EQ(next, slot + 3600000);
         }
         zone_close(z);
     }

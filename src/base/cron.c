@@ -1,6 +1,7 @@
 /*
- * Cron fields as sets of bits; the next slot is looked for day by day in local time, and each local minute has one moment
- * in UTC (zone_to_utc_at_once), which never runs backwards: that is what makes slots safe over changes of the clock.
+ * Cron fields as sets of bits; the next slot is looked for day by day in local time. For times of a day each local minute has one moment
+ * in UTC (zone_to_utc_at_once), which never runs backwards; for distances each minute of UTC has one of the clock. So over changes of the
+ * clock no slot is lost and none comes that was before.
  */
 #include "base/cron.h"
 
@@ -109,7 +110,7 @@ bool cron_parse(struct cron *c, const char *text, const char **why)
     if (text[strspn(text, " \t")])
         return false;
     *c = (struct cron){ sets[0], (uint32_t)sets[1], (uint32_t)sets[2], (uint32_t)sets[3],
-                        (uint32_t)((sets[4] | sets[4] >> 7) & 0x7f), star[2], star[4] };
+                        (uint32_t)((sets[4] | sets[4] >> 7) & 0x7f), star[2], star[4], star[0] || star[1] };
     int64_t slot;
     *why = "no month has such a day";
     return cron_next(c, NULL, 0, &slot);
@@ -144,15 +145,41 @@ static bool day_slot(const struct cron *c, const struct zone *z, int64_t day, in
     return false;
 }
 
+static int64_t day_of(int64_t local) { return local / DAY - (local % DAY < 0); }
+
+/*
+ * The first minute after `after` whose time on the clock matches, of those from the first moment of that local day up to that of the
+ * next. A clock that is put back over midnight shows times of the day before there.
+ */
+static bool span_slot(const struct cron *c, const struct zone *z, int64_t day, int64_t after, int64_t *slot)
+{
+    int64_t at = zone_to_utc_at_once(z, day * DAY), end = zone_to_utc_at_once(z, (day + 1) * DAY);
+    if (!day_matches(c, day - 1) && !day_matches(c, day))
+        return false;
+    for (at = at > after ? at : after + 1; at < end;) {
+        int64_t local = zone_to_local(z, at), shown = day_of(local);
+        int second = (int)(local - shown * DAY), m = second / 60;
+        if (second % 60 == 0 && c->hours >> m / 60 & 1 && c->minutes >> m % 60 & 1 && day_matches(c, shown)) {
+            *slot = at;
+            return true;
+        }
+        at += 60 - second % 60;
+    }
+    return false;
+}
+
 bool cron_next(const struct cron *c, const struct zone *zone, int64_t after_ms, int64_t *slot_ms)
 {
     int64_t last_day = text_days(9999, 12, 31), slot;
     int64_t after = after_ms / 1000 - (after_ms % 1000 < 0);
     int64_t local = zone ? zone_to_local(zone, after) : after;
-    int64_t first = local / DAY - (local % DAY < 0);
+    int64_t first = day_of(local);
     int minute = (int)((local - first * DAY) / 60);
+    if (zone && c->distance)
+        first--; /* a clock that is put back over midnight */
     for (int64_t day = first; day <= first + SEARCH_DAYS && day <= last_day; day++, minute = 0)
-        if (day_matches(c, day) && day_slot(c, zone, day, minute, after, &slot)) {
+        if (zone && c->distance ? span_slot(c, zone, day, after, &slot)
+                                : day_matches(c, day) && day_slot(c, zone, day, minute, after, &slot)) {
             *slot_ms = slot * 1000;
             return true;
         }

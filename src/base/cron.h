@@ -1,9 +1,11 @@
 /*
  * When something is due by the clock on the wall: the five fields of crontab(5), in UTC or a named zone.
  *
- * A slot is a minute that the fields name. One that the zone skips (the clock is put forward) comes once, at the end of the
- * jump, together with all others of that jump; one that comes twice (the clock is put back) is the first of the two. So
- * every slot of the calendar comes exactly once, whatever the zone does.
+ * A slot is a minute that the fields name. What that is where the zone puts the clock forward or back depends on the fields, as for cron(8)
+ * of Vixie: one whose minute or hour begins with * (every hour, every ten minutes) means a distance in time, so it goes by what the clock
+ * shows: in an hour that comes twice its slots come twice, in one that is skipped there are none. Any other names times of a day, each
+ * of which comes once: one that comes twice is the first of the two, and one that is skipped comes at the end of the jump, together with
+ * all others of that jump.
  */
 #ifndef QETL_BASE_CRON_H
 #define QETL_BASE_CRON_H
@@ -17,6 +19,7 @@ struct cron {
     uint64_t minutes;
     uint32_t hours, days, months, weekdays; /* bit n is value n; weekdays: Sunday is 0 */
     bool any_day, any_weekday;              /* that field begins with *: the other one alone decides */
+    bool distance;                          /* the minute or the hour begins with * */
 };
 
 /*
