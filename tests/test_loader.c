@@ -276,12 +276,66 @@ TEST(loader, a_window_begins_where_the_one_before_ended_that_was_loaded)
     work();
     CHECK_EQ(load(), 1);
     int64_t bad = submit_event("e2.csv", "2024-01-01 12:00:00");
-    submit_event("e3.csv", "2024-01-01 11:00:00");
+    int64_t behind = submit_event("e3.csv", "2024-01-01 11:00:00");
     work();
     CHECK_EQ(load(), 2); /* a group */
     CHECK_STR(site_state(bad), "dead");
-    CHECK_EQ(seen("before = '2024-01-01 09:00:00' AND at = '2024-01-01 10:00:00'"), 1);
+    CHECK_STR(site_state(behind), "staged"); /* it waits until that is written down */
+    CHECK_EQ(load(), 1);
+    CHECK_STR(site_state(behind), "loaded");
+    CHECK_EQ(seen("before = '2024-01-01 09:00:00' AND at IS NOT NULL"), 1);
     CHECK_EQ(seen("1"), 2);
+    stop();
+}
+
+TEST(loader, what_is_taken_over_goes_behind_those_before_it)
+{
+    start();
+    int64_t first = submit_event("e1.csv", "2024-01-01 10:00:00"), second = submit_event("e2.csv", "2024-01-01 12:00:00");
+    work();
+    site_fault("loader-before-record:1:error");
+    int did;
+    CHECK_EQ(loader_step(l, &did, &err), -1); /* committed; its loader died */
+    site_fault(NULL);
+    sys_clock_advance(60001);
+    struct staged_job job;
+    CHECK_EQ(job_load_expired(site_queue, "w", 0, 1000, &job, &err), 1);
+    CHECK_EQ(job.id, first);
+    struct load_finish put_off = { .job = &job, .outcome = LOAD_AWAY, .backoff_ms = 1000000, .unsure = true };
+    CHECK_OK(job_load_finish(site_queue, &put_off, 1, &err), err);
+    job_staged_clear(&job);
+    CHECK_EQ(job_cancel(site_queue, first, &err), -1);
+    CHECK_EQ(err.code, ERR_STATE);
+    CHECK_EQ(job_load_expired(site_queue, "w", 0, 1000, &job, &err), 1);
+    CHECK_EQ(job.id, second);
+    CHECK(job.behind);
+    job_staged_clear(&job);
+    sys_clock_advance(1000001);
+    while (load())
+        ;
+    CHECK_STR(site_state(first), "loaded");
+    CHECK_STR(site_state(second), "loaded");
+    CHECK_EQ(seen("1"), 2);
+    stop();
+}
+
+TEST(loader, a_job_without_rows_holds_no_window)
+{
+    start();
+    int64_t watermark;
+    struct lease lease;
+    int64_t empty = submit_event("e1.csv", "2024-01-01 09:00:00");
+    CHECK_EQ(job_claim_one(site_queue, empty, 0, 1000, &lease, &err), 1);
+    CHECK_OK(event_begin(site_queue, lease.id, lease.token, "events", &watermark, &err), err);
+    struct finish nothing = { .lease = &lease, .outcome = OUT_STAGED };
+    CHECK_EQ(job_finish_claim(site_queue, &nothing, 1, 0, 1000, 5, NULL, 0, &err), 0);
+    job_lease_clear(&lease);
+    CHECK_EQ(load(), 1);
+    CHECK_STR(site_state(empty), "loaded");
+    submit_event("e2.csv", "2024-01-01 10:00:00");
+    work();
+    CHECK_EQ(load(), 1);
+    CHECK_EQ(seen("before IS NULL AND at = '2024-01-01 09:00:00'"), 1);
     stop();
 }
 

@@ -34,6 +34,7 @@ int change_read(struct queue *q, int64_t id, struct change *c, struct err *err)
         .crashes = sqlite3_column_int64(st, 6),
         .seq = sqlite3_column_int64(st, 7),
         .replace = sqlite3_column_int(st, 8),
+        .unsure = sqlite3_column_int(st, 11),
     };
     bool ok = column_dup(st, 9, &c->lanes) && column_dup(st, 10, &c->pipeline);
     sqlite3_reset(st);

@@ -15,7 +15,7 @@ enum {
 struct change {
     int64_t id, token, worker, claimed, attempts, attempts_max, crashes, seq;
     enum job_state state;
-    bool replace;
+    bool replace, unsure;
     char *lanes, *pipeline; /* owned; lanes is NULL for a job without order */
 };
 int change_read(struct queue *q, int64_t id, struct change *c,

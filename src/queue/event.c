@@ -91,9 +91,11 @@ static int run(struct queue *q, enum queue_sql sql, int64_t job, const char *pip
 
 int event_loaded(struct queue *q, int64_t job, const char *pipeline, struct err *err)
 {
-    if (run(q, SQL_EVENT_LOADED, job, pipeline, err) < 0 || run(q, SQL_EVENT_JOINED, job, pipeline, err) < 0)
+    if (run(q, SQL_EVENT_CLOSED, job, NULL, err) < 0)
         return -1;
-    return run(q, SQL_EVENT_CLOSED, job, NULL, err);
+    if (!sqlite3_changes(queue_db(q)))
+        return 0;
+    return run(q, SQL_EVENT_LOADED, job, pipeline, err) < 0 || run(q, SQL_EVENT_JOINED, job, pipeline, err) < 0 ? -1 : 0;
 }
 
 int event_forget(struct queue *q, int64_t job, struct err *err) { return run(q, SQL_EVENT_FORGET, job, NULL, err); }
@@ -103,12 +105,12 @@ int event_forget(struct queue *q, int64_t job, struct err *err) { return run(q, 
 /* EVENT_NONE is the least of all times. */
 static int64_t later(int64_t a, int64_t b) { return a > b ? a : b; }
 
-/* Down to where may jobs that were begun, and come behind this one, bring rows that are not late? INT64_MAX: there is none. */
-static int bound(struct queue *q, const struct event_window *w, int64_t *at, struct err *err)
+/* Down to where may jobs that were begun, and are not loaded with it from `first` on, bring rows that are not late? INT64_MAX: there is none. */
+static int bound(struct queue *q, const struct event_window *w, int64_t first, int64_t *at, struct err *err)
 {
     sqlite3_stmt *st = queue_stmt(q, SQL_EVENT_BOUND);
     db_bind(st, ":pipeline", w->pipeline);
-    db_bind(st, ":job", w->job);
+    db_bind(st, ":first", first);
     db_bind(st, ":seq", w->seq);
     int rc = db_step(st, err);
     *at = rc == 1 ? time_of(st, 0) : INT64_MAX;
@@ -126,7 +128,7 @@ static int window_write(struct queue *q, const struct event_window *w, struct er
 }
 
 /* before: the job of its pipeline that is loaded right before it, or NULL when that one is recorded. */
-static int window_fix(struct queue *q, struct event_window *w, const struct event_window *before, struct err *err)
+static int window_fix(struct queue *q, struct event_window *w, const struct event_window *before, int64_t first, struct err *err)
 {
     sqlite3_stmt *st = queue_stmt(q, SQL_EVENT_WINDOW);
     db_bind(st, ":job", w->job);
@@ -140,9 +142,9 @@ static int window_fix(struct queue *q, struct event_window *w, const struct even
     w->since = before ? before->upto : time_of(st, 5);
     w->upto = upto;
     sqlite3_reset(st);
-    if (fixed && !w->anew && since == w->since) /* else a job before it died since, so that no target can have this one */
+    if (fixed && since == w->since) /* else one before it died since, without which it was not committed */
         return 0;
-    if (bound(q, w, &most, err) < 0)
+    if (bound(q, w, first, &most, err) < 0)
         return -1;
     w->upto = later(w->since, most < w->reached ? most : w->reached);
     return window_write(q, w, err);
@@ -152,9 +154,13 @@ static int windows_fix(struct queue *q, struct event_window *v, int n, struct er
 {
     for (int i = 0; i < n; i++) {
         const struct event_window *before = NULL;
-        for (int k = i - 1; k >= 0 && !before; k--)
-            before = strcmp(v[k].pipeline, v[i].pipeline) == 0 ? &v[k] : NULL;
-        if (window_fix(q, &v[i], before, err) < 0)
+        int64_t first = v[i].seq;
+        for (int k = i - 1; k >= 0; k--)
+            if (strcmp(v[k].pipeline, v[i].pipeline) == 0) {
+                before = before ? before : &v[k];
+                first = v[k].seq;
+            }
+        if (window_fix(q, &v[i], before, first, err) < 0)
             return -1;
     }
     return 0;

@@ -2,7 +2,7 @@
  * Event time: how far the events of a pipeline are complete, by what its loaded jobs say.
  *
  * The watermark of a pipeline is the greatest event time of its loaded jobs less allowed_lateness. A job has the watermark of its
- * first claim for good, so that each attempt of it finds the same rows late; what it moves the watermark to stands beside it
+ * first claim, or the end of a window that is under way, until it dies, so that each attempt of it finds the same rows late; what it moves the watermark to stands beside it
  * when it is staged, and the watermark moves in the transaction that records it as loaded. It never goes back.
  *
  * after_load gets a window of it, so that by windows each row that is not late is taken once. Lateness is decided when a job is begun,
@@ -36,7 +36,7 @@ int event_begin(struct queue *q, int64_t job, int64_t token, const char *pipelin
 int event_of_job(struct queue *q, int64_t job, struct job_event *out, struct err *err);
 /* upto: where the last window ended. */
 int event_watermark(struct queue *q, const char *pipeline, int64_t *at, int64_t *upto, struct err *err);
-/* Inside a transaction: the job is staged, with these rows; is loaded; ended otherwise. */
+/* Inside a transaction: the job is staged, with these rows; is loaded (one without event time, too); ended otherwise. */
 int event_staged(struct queue *q, int64_t job, const struct job_event *e, struct err *err);
 int event_loaded(struct queue *q, int64_t job, const char *pipeline, struct err *err);
 int event_forget(struct queue *q, int64_t job, struct err *err);
@@ -45,12 +45,13 @@ int event_forget(struct queue *q, int64_t job, struct err *err);
 struct event_window {
     int64_t job, seq;
     const char *pipeline;
-    bool anew;           /* one before it was refused: what was fixed with that does not hold */
     int64_t since, upto; /* out; since EVENT_NONE: from the beginning; upto EVENT_NONE: nothing is complete yet */
     int64_t reached;     /* out: the watermark with it */
 };
-/* Of jobs that are to be loaded next, in the order in which they will be, each pipeline's one behind the other: written down, and on
- * disk, so that a load that is repeated, because nobody knows whether it was committed, has the same ones. */
+/* Of jobs that are to be loaded in one commit, in the order of seq, with nothing of their lanes between them; the pipelines are borrowed.
+ * Written down, and on disk, so that a load that is repeated, because nobody knows whether it was committed, has the same ones. That
+ * holds because a job is never committed unless those before it in v are: when one is refused, those of its pipeline behind it
+ * wait until that is recorded. */
 int event_windows(struct queue *q, struct event_window *v, int n, struct err *err);
 
 struct watermark_row {

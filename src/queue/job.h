@@ -145,6 +145,8 @@ struct staged_job {
     char *pipeline, *objects;
     struct output *outputs; /* inline bytes loaded; rejects among them */
     int noutputs;
+    bool event_lane; /* the jobs with event time of its pipeline are loaded one behind the other */
+    bool behind;     /* taken over; an older one of its lanes is to come: if its target has not got it, it waits for that one */
     bool overtaken; /* a newer job of one of its lanes was loaded already */
     bool overtaken_by_replace; /* each of its lanes was replaced by a newer job */
     int64_t crashes; /* processes that it took down, loaders too */
@@ -161,15 +163,21 @@ int job_load_claim(struct queue *q, const char *target, int64_t worker, int64_t 
 /* The same for this job and no other, staged or of a loader whose lease ran out: 1, 0 it is not to be had now, -1. */
 int job_load_claim_one(struct queue *q, int64_t id, const char *target, int64_t worker, int64_t lease_ms, struct staged_job *job,
                        struct err *err);
-enum load_outcome { LOAD_LOADED, LOAD_SUPERSEDED, LOAD_AWAY, LOAD_REFUSED };
+enum load_outcome {
+    LOAD_LOADED,
+    LOAD_SUPERSEDED,
+    LOAD_AWAY,  /* its target cannot take it now */
+    LOAD_WAITS, /* for the end of one before it */
+    LOAD_REFUSED,
+};
 struct load_finish {
     const struct staged_job *job;
     enum load_outcome outcome;
-    bool event_time;    /* of a pipeline that has it: the watermark moves when it is loaded */
     int64_t rows;       /* loaded: of its outputs, and what became of them: */
     struct load_counts counts;
     struct err err;
     int64_t backoff_ms; /* away */
+    bool unsure;        /* away: its target may have committed it, and cannot be asked */
     int lost;           /* out */
 };
 /* One transaction for all. Outputs of loaded jobs are forgotten (their inline bytes too), but for rejects; those of superseded and

@@ -237,6 +237,7 @@ static int take(struct queue *q, sqlite3_stmt *st, int64_t id, struct staged_job
                               .token = sqlite3_column_int64(st, 0),
                               .seq = sqlite3_column_int64(st, 3),
                               .crashes = sqlite3_column_int64(st, 6) };
+    j->event_lane = strstr(db_text(st, 4), "\"events of ");
     memcpy(j->uid, db_text(st, 1), sizeof j->uid);
     bool ok = column_dup(st, 2, &j->pipeline) && column_dup(st, 4, &lanes) &&
               column_dup(st, 5, &j->objects);
@@ -362,6 +363,21 @@ int job_load_claim(struct queue *q, const char *target, int64_t worker, int64_t 
 
 /* ---- a loader that died ---- */
 
+/* Was an older one of its lanes put back, while it was being loaded? */
+static int behind(struct queue *q, const struct change *c, bool *is, struct err *err)
+{
+    *is = false;
+    if (!c->lanes || c->replace)
+        return 0;
+    sqlite3_stmt *st = queue_stmt(q, SQL_LANE_BEHIND);
+    db_bind(st, ":lanes", (const char *)c->lanes);
+    db_bind(st, ":seq", c->seq);
+    int rc = db_step(st, err);
+    *is = rc == 1 && sqlite3_column_int(st, 0);
+    sqlite3_reset(st);
+    return rc < 0 ? -1 : 0;
+}
+
 static int take_over_one(struct queue *q, int64_t id, int64_t worker, int64_t until,
                          struct staged_job *j, struct err *err)
 {
@@ -378,7 +394,12 @@ static int take_over_one(struct queue *q, int64_t id, int64_t worker, int64_t un
     db_bind(st, ":worker", worker);
     db_bind(st, ":until", until);
     db_bind(st, ":now", sys_now_ms());
-    return take(q, st, id, j, err);
+    rc = take(q, st, id, j, err);
+    if (rc == 1 && behind(q, &c, &j->behind, err) < 0) {
+        job_staged_clear(j);
+        return -1;
+    }
+    return rc;
 }
 
 static int take_expired(struct queue *q, int64_t only, const char *target, int64_t worker,
@@ -450,6 +471,7 @@ static const struct {
     [LOAD_LOADED] = { "loaded", JOB_LOADED, false },
     [LOAD_SUPERSEDED] = { "superseded", JOB_SUPERSEDED, false },
     [LOAD_AWAY] = { "away", JOB_STAGED, true },
+    [LOAD_WAITS] = { "waits", JOB_STAGED, false },
     [LOAD_REFUSED] = { "refused", JOB_DEAD, true },
 };
 
@@ -485,12 +507,13 @@ static int end_final(struct queue *q, const struct change *c, const struct load_
         if (db_run(st, err) < 0)
             return -1;
     }
-    if (loaded ? f->event_time && event_loaded(q, c->id, c->pipeline, err) < 0 : event_forget(q, c->id, err) < 0)
+    if ((loaded ? event_loaded(q, c->id, c->pipeline, err) : event_forget(q, c->id, err)) < 0)
         return -1;
     change_tally(q, c, load_ends[f->outcome].to, loaded ? f->rows : 0);
     return 0;
 }
 
+/* It stays staged. */
 static int end_away(struct queue *q, const struct change *c, const struct load_finish *f,
                     int64_t now, struct err *err)
 {
@@ -498,6 +521,7 @@ static int end_away(struct queue *q, const struct change *c, const struct load_f
     db_bind(st, ":id", c->id);
     db_bind(st, ":token", c->token);
     db_bind(st, ":run_at", now + f->backoff_ms);
+    db_bind(st, ":unsure", f->unsure);
     if (db_run(st, err) < 0)
         return -1;
     change_tally(q, c, JOB_STAGED, 0);
@@ -520,7 +544,7 @@ static int load_finish_one(struct queue *q, struct load_finish *f, struct loaded
     f->lost = rc == 0 || c.state != JOB_LOADING || c.token != f->job->token;
     if (f->lost)
         return 0;
-    bool failed = load_ends[f->outcome].failed, away = f->outcome == LOAD_AWAY;
+    bool failed = load_ends[f->outcome].failed, away = load_ends[f->outcome].to == JOB_STAGED;
     if (change_attempt(q, &c, "load", load_ends[f->outcome].outcome, 0, 0, err) < 0 ||
         (failed && change_error(q, &c, "load", &f->err, NULL, err) < 0))
         return -1;

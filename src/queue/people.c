@@ -100,6 +100,8 @@ static int cancel_inside(struct queue *q, int64_t id, struct err *err)
     if (c.state == JOB_LOADING)
         return err_set(err, ERR_STATE,
                        "job %" PRId64 " is being loaded: it is too late to cancel it", id);
+    if (c.state == JOB_STAGED && c.unsure)
+        return err_set(err, ERR_STATE, "job %" PRId64 " may be in its target already, which could not be asked: cancel it when that is back", id);
     if (!job_may(c.state, JOB_CANCELLED))
         return err_set(err, ERR_STATE, "job %" PRId64 " is %s: there is nothing to cancel", id,
                        job_state_name(c.state));

@@ -78,6 +78,11 @@ WHERE lane.lane = :lane AND lane.seq < :seq
     AND lane.seq > coalesce((SELECT replaced_seq FROM lane_done WHERE lane_done.lane = :lane), 0)
 ORDER BY lane.seq DESC LIMIT 1;
 
+-- name: lane_behind
+-- Is an older job to come in one of these lanes?
+SELECT EXISTS (SELECT 1 FROM json_each(:lanes) AS ours CROSS JOIN lane ON lane.lane = ours.value AND lane.seq < :seq
+    LEFT JOIN lane_done AS d ON d.lane = ours.value WHERE lane.seq > coalesce(d.replaced_seq, 0));
+
 -- name: lanes_loading
 -- The lanes that somebody is loading into now.
 SELECT DISTINCT l.value FROM job AS j INDEXED BY job_loading, json_each(j.lanes) AS l
@@ -87,7 +92,7 @@ WHERE j.state = 'loading' AND j.target = :target;
 
 -- name: change_read
 -- What the next state of a job depends on.
-SELECT token, state, worker, claimed, attempts, attempts_max, crashes, seq, lane_replace, lanes, pipeline FROM job WHERE id = :id;
+SELECT token, state, worker, claimed, attempts, attempts_max, crashes, seq, lane_replace, lanes, pipeline, unsure FROM job WHERE id = :id;
 
 -- ---- claim ----
 
@@ -269,7 +274,7 @@ UPDATE seen SET state = 'waiting', looks = 0, boot = 0, after = 0, looked = (SEL
 WHERE scan = (SELECT id FROM scan WHERE pipeline = :pipeline) AND uri = :uri AND job = :job AND state = 'taken';
 
 -- name: finish_dead
-UPDATE job SET state = 'dead', lease_until = NULL, finished = :now, crashes = :crashes, spool = 0
+UPDATE job SET state = 'dead', lease_until = NULL, finished = :now, crashes = :crashes, spool = 0, unsure = 0
 WHERE id = :id AND token = :token AND state IN ('running', 'loading');
 
 -- name: dead_rejects
@@ -349,6 +354,7 @@ SELECT watermark, greatest, reaches, late, late_told FROM job_event WHERE job = 
 -- The watermark of a job's first claim stays its own. What an after_load that is under way works on is complete, too.
 INSERT INTO job_event (job, pipeline, watermark) SELECT id, :pipeline,
     (SELECT max(at) FROM (SELECT at FROM watermark WHERE pipeline = :pipeline
+                          UNION ALL SELECT upto FROM watermark WHERE pipeline = :pipeline
                           UNION ALL SELECT max(upto) FROM job_event WHERE pipeline = :pipeline AND upto IS NOT NULL))
 FROM job WHERE id = :job AND token = :token AND state = 'running'
 ON CONFLICT (job) DO NOTHING;
@@ -363,10 +369,11 @@ ON CONFLICT (pipeline) DO UPDATE SET at = max(at, excluded.at), late = late + ex
     job = CASE WHEN excluded.at > at THEN excluded.job ELSE job END;
 
 -- name: event_joined
-UPDATE watermark SET upto = e.upto FROM job_event AS e WHERE e.job = :job AND e.upto IS NOT NULL AND watermark.pipeline = :pipeline;
+UPDATE watermark SET upto = max(e.upto, coalesce(watermark.upto, e.upto)) FROM job_event AS e
+WHERE e.job = :job AND e.upto IS NOT NULL AND watermark.pipeline = :pipeline;
 
 -- name: event_closed
-UPDATE job_event SET pipeline = NULL WHERE job = :job;
+UPDATE job_event SET pipeline = NULL WHERE job = :job AND pipeline IS NOT NULL;
 
 -- name: event_forget
 -- A job that died or was cancelled begins anew when it is tried again.
@@ -377,10 +384,10 @@ SELECT e.fixed, e.since, e.upto, e.reaches, w.at, w.upto
 FROM job_event AS e LEFT JOIN watermark AS w ON w.pipeline = :pipeline WHERE e.job = :job;
 
 -- name: event_bound
--- The least watermark of jobs that were begun and come behind this one (those before it have their windows): they may bring rows from
--- there on. NULL: from the beginning.
+-- The least watermark of jobs that were begun and are to come: they may bring rows from there on. NULL: from the beginning. Those from
+-- :first to this one are loaded with it, each in its place.
 SELECT e.watermark FROM job_event AS e JOIN job AS j ON j.id = e.job
-WHERE e.pipeline = :pipeline AND e.job <> :job AND (j.seq > :seq OR e.fixed = 0) ORDER BY e.watermark LIMIT 1;
+WHERE e.pipeline = :pipeline AND (j.seq < :first OR j.seq > :seq) ORDER BY e.watermark LIMIT 1;
 
 -- name: event_fix
 UPDATE job_event SET fixed = 1, since = :since, upto = :upto WHERE job = :job;
@@ -439,7 +446,7 @@ UPDATE job SET state = :state, lease_until = NULL, finished = :now, rows_loaded 
 WHERE id = :id AND token = :token AND state = 'loading';
 
 -- name: load_away
-UPDATE job SET state = 'staged', lease_until = NULL, run_at = :run_at
+UPDATE job SET state = 'staged', lease_until = NULL, run_at = :run_at, unsure = max(unsure, :unsure)
 WHERE id = :id AND token = :token AND state = 'loading';
 
 -- name: outputs

@@ -23,6 +23,7 @@ CREATE TABLE job (
     created      INTEGER NOT NULL,
     started      INTEGER,                             -- last claim by a worker
     finished     INTEGER,                             -- loaded, superseded, cancelled, dead
+    unsure       INTEGER NOT NULL DEFAULT 0,          -- staged: 1 when its target may have committed it, and could not be asked
     undone       INTEGER,                             -- loaded, and taken out of the target again by a person
     unique_key   TEXT,                                -- --unique: one open job a pipeline and key
     lanes        TEXT,                                -- JSON array: tables where order counts ("target.table")
@@ -117,7 +118,7 @@ CREATE TABLE attempt (
     worker   INTEGER,
     started  INTEGER NOT NULL,
     finished INTEGER NOT NULL,
-    outcome  TEXT NOT NULL,      -- staged, failed, handed-back, crashed, cancelled; loaded, superseded, away, refused
+    outcome  TEXT NOT NULL,      -- staged, failed, handed-back, crashed, cancelled; loaded, superseded, away, waits, refused
     signal   INTEGER NOT NULL DEFAULT 0,
     peak_rss INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (job, token)

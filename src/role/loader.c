@@ -65,9 +65,9 @@ struct group {
     struct staged_job *jobs;
     struct load_finish *finishes;
     int n;
-    enum { WINDOWS_NONE, WINDOWS_FIXED, WINDOWS_STALE } fixed; /* stale: a job that has one was refused */
-    struct event_window *windows; /* of its jobs with after_load and event_time, in their order, but for those that were refused */
-    int nwindows;
+    struct event_window *windows; /* of its jobs with after_load and event_time, in their order */
+    int nwindows;                 /* -1: they are not fixed yet */
+    bool unsure;                  /* nobody knows whether the target committed it */
 };
 
 /* ---- a group ---- */
@@ -80,30 +80,28 @@ static int files_of(const struct staged_job *job)
     return n;
 }
 
-static bool has_output(const struct staged_job *job, bool (*such)(const struct output *out))
+/* Overtaken, out of its turn, or poison. */
+static bool must_not_load(struct loader *l, const struct staged_job *job)
 {
-    for (int i = 0; i < job->noutputs; i++)
-        if (such(&job->outputs[i]))
+    return job->overtaken || job->behind || job->crashes >= l->config->limits.crashes;
+}
+
+/* One that was submitted before its pipeline had both keys takes no turns, and has no window: the next one begins where it would have. */
+static bool has_window(struct loader *l, const struct staged_job *job)
+{
+    for (int i = 0; job->event_lane && !must_not_load(l, job) && i < job->noutputs; i++)
+        if (output_has_window(&job->outputs[i]))
             return true;
     return false;
 }
 
-/* Overtaken, or poison. */
-static bool must_not_load(struct loader *l, const struct staged_job *job)
-{
-    return job->overtaken || job->crashes >= l->config->limits.crashes;
-}
-
-static int fix_windows(struct loader *l, struct group *g, int at, struct err *err)
+static int fix_windows(struct loader *l, struct group *g, struct err *err)
 {
     g->nwindows = 0;
     for (int i = 0; i < g->n; i++)
-        if (has_output(&g->jobs[i], output_has_window) && !must_not_load(l, &g->jobs[i]) &&
-            (i >= at || g->finishes[i].outcome == LOAD_LOADED))
+        if (has_window(l, &g->jobs[i]))
             g->windows[g->nwindows++] =
-                (struct event_window){ .job = g->jobs[i].id, .seq = g->jobs[i].seq, .pipeline = g->jobs[i].pipeline,
-                                       .anew = g->fixed == WINDOWS_STALE && i >= at };
-    g->fixed = WINDOWS_FIXED;
+                (struct event_window){ .job = g->jobs[i].id, .seq = g->jobs[i].seq, .pipeline = g->jobs[i].pipeline };
     return event_windows(l->queue, g->windows, g->nwindows, err);
 }
 
@@ -111,14 +109,23 @@ static int fix_windows(struct loader *l, struct group *g, int at, struct err *er
  * before it are as good as recorded. */
 static int give_window(struct loader *l, struct prepared *p, struct group *g, int at, struct err *err)
 {
-    if (!has_output(&g->jobs[at], output_has_window))
+    if (!has_window(l, &g->jobs[at]))
         return 0;
-    if (g->fixed != WINDOWS_FIXED && fix_windows(l, g, at, err) < 0)
+    if (g->nwindows < 0 && fix_windows(l, g, err) < 0)
         return -1;
     for (int i = 0; i < g->nwindows; i++)
         if (g->windows[i].job == g->jobs[at].id)
             prepared_watermarks(p, g->windows[i].since, g->windows[i].upto);
     return 0;
+}
+
+/* Was one before it in the group refused, where its window would begin? Then it waits until that is recorded. */
+static bool must_wait(struct loader *l, const struct group *g, int at)
+{
+    for (int i = at - 1; i >= 0 && has_window(l, &g->jobs[at]); i--)
+        if (g->finishes[i].outcome != LOAD_LOADED && has_window(l, &g->jobs[i]) && !strcmp(g->jobs[i].pipeline, g->jobs[at].pipeline))
+            return true;
+    return false;
 }
 
 static void outcome(struct load_finish *f, enum load_outcome o, const struct err *err)
@@ -154,6 +161,8 @@ static int settle_unloaded(struct loader *l, struct served *t, const struct stag
         for (int i = 0; i < job->noutputs; i++)
             f->rows += job->outputs[i].kind == OUTPUT_ROWS ? job->outputs[i].rows : 0;
         outcome(f, LOAD_LOADED, NULL);
+    } else if (job->behind) {
+        outcome(f, LOAD_WAITS, NULL);
     } else if (job->overtaken_by_replace && !drops_rows(l, job)) {
         outcome(f, LOAD_SUPERSEDED, NULL);
     } else if (job->overtaken) {
@@ -172,6 +181,10 @@ static int load_one(struct loader *l, struct served *t, struct group *g, int at,
     struct load_finish *f = &g->finishes[at];
     if (must_not_load(l, job))
         return settle_unloaded(l, t, job, f, err);
+    if (must_wait(l, g, at)) {
+        outcome(f, LOAD_WAITS, NULL);
+        return 0;
+    }
     struct prepared p;
     struct err e = { 0 };
     int rc = prepared_make(&p, &l->spool, job, &e);
@@ -186,11 +199,9 @@ static int load_one(struct loader *l, struct served *t, struct group *g, int at,
     prepared_clear(&p);
     if (rc == 0)
         outcome(f, LOAD_LOADED, NULL);
-    else if (err_class(e.code) != ERR_TRANSIENT) {
+    else if (err_class(e.code) != ERR_TRANSIENT)
         outcome(f, LOAD_REFUSED, &e);
-        if (g->fixed == WINDOWS_FIXED)
-            g->fixed = WINDOWS_STALE; /* those behind it begin where it would have */
-    } else {
+    else {
         *err = e;
         return -1;
     }
@@ -230,6 +241,7 @@ static void put_off(struct group *g, int64_t backoff_ms, const struct err *why)
     for (int i = 0; i < g->n; i++) {
         outcome(&g->finishes[i], LOAD_AWAY, why);
         g->finishes[i].backoff_ms = backoff_ms;
+        g->finishes[i].unsure = g->unsure;
     }
 }
 
@@ -253,6 +265,7 @@ static int ask_ledger(struct loader *l, struct served *t, struct group *g, const
     int missing = 0;
     t->target->close(t->conn);
     t->conn = NULL;
+    g->unsure = true;
     if (t->target->open(&t->conn, l->config, t->config, true, &err) < 0)
         return -1;
     for (int i = 0; i < g->n; i++) {
@@ -264,6 +277,7 @@ static int ask_ledger(struct loader *l, struct served *t, struct group *g, const
         lacks[i] = !there;
         missing += !there;
     }
+    g->unsure = false;
     if (!missing)
         return 0;
     if (!t->target->one_by_one)
@@ -442,9 +456,9 @@ static int target_round(struct loader *l, struct served *t, struct err *err)
         int files = 0;
         for (to = from; to < n && (to == from || files + files_of(&jobs[to]) <= t->target->max_files); to++)
             files += files_of(&jobs[to]);
-        struct group g = { .jobs = jobs + from, .finishes = finishes + from, .n = to - from, .windows = windows };
+        struct group g = { .jobs = jobs + from, .finishes = finishes + from, .n = to - from, .windows = windows, .nwindows = -1 };
         for (int i = 0; i < g.n; i++)
-            g.finishes[i] = (struct load_finish){ .job = &g.jobs[i], .event_time = has_output(&g.jobs[i], output_has_event_time) };
+            g.finishes[i] = (struct load_finish){ .job = &g.jobs[i] };
         load_group(l, t, &g);
         rc = record_group(l, &g, err);
     }

@@ -8,8 +8,10 @@
 #define EVENT_MARK ",\"event_time\":true"
 
 bool output_adds(const struct output *out) { return out->spec && strstr(out->spec, ",\"added\":"); }
-bool output_has_event_time(const struct output *out) { return out->spec && strstr(out->spec, EVENT_MARK); }
-bool output_has_window(const struct output *out) { return output_has_event_time(out) && strstr(out->spec, ",\"after_load\":"); }
+bool output_has_window(const struct output *out)
+{
+    return out->kind == OUTPUT_ROWS && out->spec && strstr(out->spec, EVENT_MARK) && strstr(out->spec, ",\"after_load\":");
+}
 
 int output_spec_set(struct output *out, const struct recipe *recipe, const char *added, const char *added_of, struct err *err)
 {

@@ -17,8 +17,6 @@ int output_spec_set(struct output *out, const struct recipe *recipe, const char 
 
 /* Are there columns that the table may lack? */
 bool output_adds(const struct output *out);
-/* Was it staged by a part with event_time=? */
-bool output_has_event_time(const struct output *out);
 /* Does after_load of it work by event time, on a window of it? */
 bool output_has_window(const struct output *out);
 
