@@ -146,6 +146,29 @@ after_load_takes_the_job
 
 ddl_is_run 1
 
+# ---- two inits at once: one is held at the gate in the file, the other waits for it ----
+mkdir "$work/seeds"
+echo "CREATE TABLE IF NOT EXISTS seeded (id integer); DO GET_LOCK('gate', 60); INSERT INTO seeded VALUES (1)" >"$work/seeds/1.sql"
+sed -i "/^\[target $t\]/a ddl = $work/seeds/*.sql" "$site/qetl.ini"
+holder_of() { my "SELECT coalesce(IS_USED_LOCK('$1'), '')"; }
+is_held() { [ -n "$(holder_of "$1")" ]; }
+waiting_are() { [ "$(my "SELECT count(*) FROM information_schema.processlist WHERE state = 'User lock'")" = "$1" ]; }
+my "SELECT GET_LOCK('gate', 60), SLEEP(600)" >/dev/null &
+gate=$!
+ok 'the gate is shut' wait_for 60 is_held gate
+qetlctl init >"$work/first" 2>&1 &
+first=$!
+qetlctl init >"$work/second" 2>&1 &
+second=$!
+ok 'two inits at once: both wait' wait_for 60 waiting_are 2
+my "KILL $(holder_of gate)" >/dev/null
+wait "$gate"
+wait "$first"
+ends=$?
+wait "$second"
+is '... SQL files are run once' "$ends $? $(my 'SELECT count(*) FROM seeded')" '0 0 1'
+sed -i '/^ddl = /d' "$site/qetl.ini"
+
 # ---- undo ----
 appends_are_undone
 cat >>"$site/qetl.ini" <<INI

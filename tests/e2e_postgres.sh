@@ -103,6 +103,12 @@ is 'rows that are kept as they came are merged by SQL' "$end $(ask 'SELECT id, n
 is '... and again, without a fetch' "$(ask "$(sed -n 's/^`\(SELECT DISTINCT ON (r.*\)`\.$/\1/p' "$srcdir/doc/postgresql.md")")" '1|1 2|20 3|30'
 
 ddl_is_run 0
+mkdir "$work/late"
+echo 'CREATE TABLE parent (id integer PRIMARY KEY); CREATE TABLE child (id integer REFERENCES parent DEFERRABLE INITIALLY DEFERRED);
+    INSERT INTO child VALUES (1)' >"$work/late/1.sql"
+sed -i "/^\[target $t\]/a ddl = $work/late/*.sql" "$site/qetl.ini"
+like '... one that is refused at its end is named, too' "$(qetlctl init 2>&1)" "'$work/late/1.sql': target '$t': commit: .*child_id_fkey"
+sed -i '/^ddl = /d' "$site/qetl.ini"
 
 # ---- undo ----
 cat >>"$site/qetl.ini" <<INI

@@ -79,14 +79,25 @@ static int apply(const struct target *t, struct target_conn *c, const char *targ
     AUTO(file_clear) struct file f = { 0 };
     if (read_file(&f, path, err) < 0)
         return err_in(err, "target '%s': '%s'", target, path);
-    if (!t->ddl_commits && t->begin(c, err) < 0)
+    if (!t->ddl_alone && t->begin(c, err) < 0)
         return -1;
     int rc = run_file(t, c, &f, err);
     if (rc < 0) {
         t->rollback(c);
         return err_in(err, "target '%s': '%s'", target, path);
     }
-    return !t->ddl_commits && t->commit(c, err) < 0 ? -1 : rc;
+    return !t->ddl_alone && t->commit(c, err) < 0 ? err_in(err, "'%s'", path) : rc;
+}
+
+/* Of two that have read that a file was not run, where no transaction holds what they do, both would run it. */
+static int be_alone(const struct target *t, struct target_conn *c, const char *target, struct err *err)
+{
+    AUTO(buf_clear) struct buf got = { 0 };
+    if (!t->ddl_alone)
+        return 0;
+    if (t->run(c, t->ddl_alone, &got, err) < 0)
+        return err_in(err, "target '%s': wait for others that run ddl =", target);
+    return got.n && !strcmp(got.p, "1") ? 0 : err_set(err, ERR_STATE, "target '%s': somebody else is running its ddl =: wait until that is done", target);
 }
 
 int ddl_apply(const struct target *t, struct target_conn *c, const struct target_config *cfg, int *run, struct err *err)
@@ -98,6 +109,7 @@ int ddl_apply(const struct target *t, struct target_conn *c, const struct target
         return err_set(err, ERR_CONFIG, "target '%s': ddl = %s: there is no such file", cfg->name, cfg->ddl);
     if (rc != 0)
         return rc == GLOB_NOSPACE ? err_nomem(err) : err_sys(err, "target '%s': look for '%s'", cfg->name, cfg->ddl);
+    rc = be_alone(t, c, cfg->name, err);
     for (size_t i = 0; i < found.gl_pathc && rc >= 0; i++) {
         rc = apply(t, c, cfg->name, found.gl_pathv[i], err);
         *run += rc > 0;

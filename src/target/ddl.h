@@ -3,7 +3,7 @@
  * names.
  *
  * Table qetl_ddl of the target has the name and the SHA-256 of each file that was run, written in the transaction of what is in it. Where
- * DDL ends a transaction (MariaDB, MySQL) a file that fails half-way, or a power cut, leaves what stands before: such files are written so
+ * DDL ends a transaction (MariaDB, MySQL) one init at a time runs them, and a file that fails half-way, or a power cut, leaves what stands before: such files are written so
  * that they can be run again (IF NOT EXISTS).
  */
 #ifndef QETL_TARGET_DDL_H
@@ -11,8 +11,8 @@
 
 #include "target/target.h"
 
-/* Run what was not run yet. c: opened with `create`, outside of a transaction. *run counts the files. Errors: config (there is no file, or
- * a name that is none), state (a file is not what it was when it was run), io, and those of the target. */
+/* Run what was not run yet. c: opened with `create`, outside of a transaction, and closed soon: others wait for that. *run counts the files. Errors: config (there is no file, or
+ * a name that is none), state (a file is not what it was when it was run; somebody else runs them), io, and those of the target. */
 int ddl_apply(const struct target *t, struct target_conn *c, const struct target_config *cfg, int *run, struct err *err);
 
 #endif

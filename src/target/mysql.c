@@ -331,6 +331,6 @@ const struct target target_mysql = {
     .undoes = 1 << MODE_APPEND | 1 << MODE_INSERT_IGNORE,
     .undoes_not = "rows that a job changes or removes would be kept in a table, and making one ends a transaction",
     .run = mysql_target_run,
-    .ddl_commits = true,
+    .ddl_alone = "SELECT GET_LOCK(CONCAT('qetl_ddl ', SHA1(DATABASE())), 60)", /* the server's, of 64 characters */
     .query = mysql_target_query,
 };

@@ -130,9 +130,11 @@ struct target {
     unsigned undoes;        /* modes whose jobs it takes out, as 1 << MODE_… */
     const char *undoes_not; /* why not those of others; NULL: there are none */
     /* SQL of an administrator, one statement or several, inside of begin() and commit(), which it must not end; or, where DDL does
-     * that (ddl_commits), outside. Behind *first, which may be NULL: the first value of the first row. NULL: no SQL here. */
+     * that (ddl_alone), outside. Behind *first, which may be NULL: the first value of the first row. NULL: no SQL here. */
     int (*run)(struct target_conn *c, const char *sql, struct buf *first, struct err *err);
-    bool ddl_commits;
+    /* SQL that gives 1 when this connection, until it is closed, is the only one of its database that had a 1: for files of DDL, which ends
+     * transactions here. Something else: another one has had it for a minute. NULL: DDL is inside of a transaction. */
+    const char *ddl_alone;
     /* Run one statement that cannot write, on a connection of its own. Its errors name the target. NULL: no SQL here. */
     int (*query)(const struct config *config, const struct target_config *cfg, const char *sql, const struct query_sink *sink,
                  struct err *err);
