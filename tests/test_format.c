@@ -37,6 +37,8 @@ TEST(format, auto_finds_csv_and_json_apart)
         { { "{\"a\":1,\"b\":2}\n{\"a\":1,\"b\":2}\n", 28 }, &format_jsonl },
         { { " \n[{\"a\":1}, {\"a\":2}]", 20 }, &format_jsonl },
         { { "", 0 }, &format_csv },
+        { { "id,name\n1,a\0b\n2,c\n", 18 }, &format_csv }, /* a row is damaged */
+        { { "\n\0\n4567890123456", 16 }, &format_csv },
     };
     for (size_t i = 0; i < COUNT_OF(heads); i++) {
         struct err err;
@@ -48,6 +50,12 @@ TEST(format, auto_finds_csv_and_json_apart)
 TEST(format, what_is_no_text_is_refused)
 {
     struct err err;
-    CHECK(!pick("auto", STR("\x7F" "ELF\0\0\0,,,\n"), &err));
-    CHECK_EQ(err.code, ERR_FORMAT);
+    static const struct str heads[] = { STR("\x7F" "ELF\0\0\0,,,\n"), STR("i\0d\0\n\0001\0\n\0"), STR("\0i\0d\0\n\0001\0\n"),
+                                        STR("a,b\n1,2\n3,\0\0\0\n"), STR("a text, and then\n\001\002 bytes of a program, of which one is \0\n"),
+                                        STR("no line ends in what was seen of it, and there is one\0") };
+    for (size_t i = 0; i < COUNT_OF(heads); i++) {
+        err.code = ERR_NONE;
+        CHECK(!pick("auto", heads[i], &err));
+        CHECK_EQ(err.code, ERR_FORMAT);
+    }
 }

@@ -1057,16 +1057,31 @@ static void csv_about(const struct reader *r, struct reject_context *c)
     c->header = r->header;
 }
 
-/* Text that divides evenly is ours; other text only where nobody bids more; what has NUL bytes is
- * no text. */
+/* Text has no NUL byte; one that is damaged has few of them, none in its first line, and no other byte that no text has. So UTF-16
+ * is none here, and neither are files of programs. */
+static bool is_text(struct str head)
+{
+    size_t nuls = 0;
+    if (!memchr(head.p, '\0', head.n))
+        return true;
+    const char *line = memchr(head.p, '\n', head.n);
+    for (size_t i = 0; i < head.n; i++) {
+        nuls += !head.p[i];
+        if ((unsigned char)head.p[i] < ' ' && head.p[i] && !strchr("\t\n\v\f\r", head.p[i]))
+            return false;
+    }
+    return line && !memchr(head.p, '\0', (size_t)(line - head.p)) && nuls * 8 <= head.n;
+}
+
+/* Text that divides evenly is ours; other text only where nobody bids more. */
 static int csv_bid(struct str head)
 {
     static const struct recipe plain = { .quote = '"' };
     double share;
-    if (!head.n || memchr(head.p, '\0', head.n))
+    if (!head.n || !is_text(head))
         return 0;
     size_t at = 0;
-    while (at < head.n && strchr(" \t\r\n", head.p[at]))
+    while (at < head.n && head.p[at] && strchr(" \t\r\n", head.p[at]))
         at++;
     if (at < head.n && (head.p[at] == '{' || head.p[at] == '['))
         return 5;
