@@ -159,6 +159,14 @@ dry=$(pgrep -P $! -x qetlctl || echo $!)
 kill -9 "$(pgrep -P "$dry" | head -n 1)"
 wait $!
 is '... and the job would' "$? $(death)" '1 ["reader-crashed","poison","read",null]'
+rm "$work/begun"
+rehearse slow &
+ok 'somebody stops it ...' wait_for 60 test -e "$work/begun"
+dry=$(pgrep -P $! -x qetlctl || echo $!)
+kill -TERM "$dry"
+wait $!
+is '... it says so, and speaks of no worker' "$? $(jq -c '[.error_code, .hint]' "$work/out")" '1 ["cancelled",null]'
+like '...' "$(jq -r .error "$work/out")" 'the rehearsal was stopped'
 is 'each is one document, and nothing else is said' "$(jq -sc length "$work/out")$(cat "$work/err")" 1
 rehearse nothing "$work/one.csv"
 is 'no such pipeline: no rehearsal' "$? $(death)" '5 ["not-found","permanent",null,null]'

@@ -40,7 +40,7 @@ struct run {
 static int tick(void *arg, struct err *err)
 {
     (void)arg;
-    return sys_stop_requested() ? err_set(err, ERR_SHUTDOWN, "stopped") : 0;
+    return sys_stop_requested() ? err_set(err, ERR_CANCELLED, "the rehearsal was stopped; nothing of it is left") : 0;
 }
 
 static int make_folder(struct rehearsal *r, struct err *err)
@@ -199,6 +199,7 @@ static bool is_of_job(enum err_code code)
 {
     switch (code) {
     case ERR_SHUTDOWN:
+    case ERR_CANCELLED:
     case ERR_DISK_FULL:
     case ERR_NO_MEMORY:
     case ERR_INTERNAL:
