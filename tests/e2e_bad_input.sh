@@ -39,8 +39,11 @@ fails 'no such path' fetch-missing '/nowhere.csv' "$work/nowhere.csv"
 mkdir "$work/folder"
 fails 'a folder where a file should be' not-a-file "'[^']*/folder' is a folder" "$work/folder"
 like '... and what to do' "$(qetlctl run orders "$work/folder" 2>&1)" 'hint: .* by a glob in source= .* with every='
-printf 'id,t\n1,a\0b\n' >"$work/nul.csv"
-fails 'a NUL byte near the start' format 'byte 8 is a NUL, .*encoding' "$work/nul.csv"
+printf 'i\0d\0\n\0001\0\n\0' >"$work/utf16.csv"
+fails 'UTF-16 that nobody told of' format 'byte 1 is a NUL, .*encoding' "$work/utf16.csv"
+printf 'id,amount\n1,2\n2,\0\n3,4\n' >"$work/nul.csv"
+fails 'a NUL byte in a row near the start' rejects 'line 3' "$work/nul.csv"
+like '... and what show does not know of it is not to come' "$(qetlctl show "$(qetlctl --json jobs --limit 1 | jq '.jobs[0].id')")" 'objects are noted when a job is staged'
 "$srcdir/tests/rows.sh" 50000 | gzip >"$work/cut.csv.gz"
 truncate -s 100000 "$work/cut.csv.gz"
 fails 'a gz that ends too early' truncated 'cut.csv.gz' "$work/cut.csv.gz"

@@ -75,6 +75,7 @@ is 'where leaves rows out, compute adds columns' "$(sql 'SELECT * FROM orders')"
 3|2026-11-20 11:00:00|B7|0.1|3|0.3|2026-11-20
 5|2026-11-21 10:00:00|A1|99.99|1|99.99|2026-11-21'
 is '... and are counted' "$(counts 1)" '[5,0,3,0,2]'
+like '... and told' "$(cat "$work/out")" '^job 1 loaded: 5 rows read, 3 loaded, 0 rejected, 2 filtered$'
 qetlctl run orders "$work/b.csv" >"$work/out"
 is '... beside rejects' "$(counts 2)" '[2,0,1,1,0]'
 

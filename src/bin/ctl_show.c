@@ -686,6 +686,8 @@ static int say_nothing(void *arg, const struct job_row *r)
     int state = job_state_by_name(r->state);
     bool over = state >= 0 && job_is_over((enum job_state)state);
     *n = (struct nothing){ over ? "no attempt" : "no attempt yet", over ? "nothing fetched" : "nothing fetched yet", "nothing staged" };
+    if (state == JOB_DEAD)
+        n->objects = "not known: objects are noted when a job is staged";
     if (over && r->rows_staged)
         n->outputs = state == JOB_LOADED ? "what was staged is loaded, and removed from the spool" : "what was staged is removed";
     return 0;
@@ -837,6 +839,10 @@ static int print_outcome(void *arg, const struct job_row *r)
     if (!dead)
         printf(": %" PRId64 " row%s read, %" PRId64 " loaded, %" PRId64 " rejected", r->rows_read, ctl_s(r->rows_read),
                r->rows_loaded, r->rows_rejected);
+    if (!dead && r->rows_filtered)
+        printf(", %" PRId64 " filtered", r->rows_filtered);
+    if (!dead && r->rows_added)
+        printf(", %" PRId64 " added", r->rows_added);
     putchar('\n');
     if (dead) {
         fprintf(stderr, "qetlctl: %s [%s]\n", r->error ? r->error : "", r->error_code ? r->error_code : "");
