@@ -7,6 +7,7 @@ need sqlite3 sqlite3
 need jq jq
 need python3 python3
 
+told() { qetlctl --json "${2-show}" "$1" | jq -c '.enriched[] | [.enrich, .pipeline, .keys, .cached, .missed, .failed]'; } # of a job
 submit() { qetlctl --json submit "$@" | jq .id; }
 drain() { timeout 120 qetl drain 2>>"$site/drain.log"; }
 serve() {
@@ -170,10 +171,20 @@ INI
     job=$(submit p "$work/few.csv")
     drain
     case $what in
-    null) is 'on_error = null: the rows are there without' "$(state "$job"),$(sql 'SELECT count(*), count(title) FROM p')" 'loaded,6|0' ;;
+    null)
+        is 'on_error = null: the rows are there without' "$(state "$job"),$(sql 'SELECT count(*), count(title) FROM p')" 'loaded,6|0'
+        is '... the job says how many keys failed' "$(told "$job")" '["facts","p",3,0,0,3]'
+        like '... and why' "$(qetlctl show "$job" | grep '^facts')" "3 .*$url/down/null/k[0-2]: the server answered 500"
+        is '... report, too, of one job and of all' "$(told "$job" report) $(told --since=1h report)" '["facts","p",3,0,0,3] ["facts","p",3,0,0,3]'
+        like '... and the log' "$(cat "$site/drain.log")" 'enrichments failed.*enrich=facts keys=3 failed=3 error=.*answered 500'
+        dry=$(qetlctl --json submit p "$work/few.csv" --dry-run)
+        is '... and a rehearsal' "$(jq -c '.enriched[] | [.enrich, .keys, .cached, .missed, .failed]' <<<"$dry")" '["facts",3,0,0,3]'
+        like '... in words' "$(qetlctl submit p "$work/few.csv" --dry-run)" 'facts +p +3 +0 +0 +3 .*/down/null/k[0-2].*answered 500'
+        like '... and run' "$(qetlctl run p "$work/few.csv")" 'facts +p +3 +0 +0 +3 .*/down/null/k[0-2].*answered 500'
+        ;;
     reject)
         is 'on_error = reject: they are rejects' "$(state "$job"),$(field "$job" rows_rejected)" 'loaded,6'
-        like '... with the key and the reason' "$(queue_sql "SELECT inlined FROM output WHERE kind = 'rejects'")" '"reason":"enrich-error".*"column":"k","value":"k1"'
+        like '... with the key and the reason' "$(queue_sql "SELECT inlined FROM output WHERE kind = 'rejects'")" '"reason":"enrich-error","message":"\[enrich facts\]: [^"]*/down/reject/k1: the server answered 500","column":"k","value":"k1"'
         ;;
     fail)
         is 'on_error = fail: the job fails' "$(state "$job"),$(field "$job" error_code)" 'dead,enrich'
@@ -181,7 +192,7 @@ INI
         ;;
     esac
 done
-is '... each key was tried twice, and no more than that' "$(asked /down/null/)" 6
+is '... each key was tried twice, and no more than that' "$(asked /down/reject/)" 6
 
 for what in null reject fail; do
     for how in none empty; do
@@ -199,6 +210,7 @@ INI
             job=$(submit p "$work/few.csv")
             drain
             is '... that there is none is kept, too' "$(field "$job" rows_rejected),$(asked "/$how/$what/")" '6,3'
+            is '... and the job says so' "$(told "$job")" '["facts","p",3,3,3,0]'
             submit p "$work/few.csv" >/dev/null
             QETL_CLOCK_OFFSET_MS=172800000 drain
             is '... but not as long as an answer' "$(asked "/$how/$what/")" 6
@@ -228,6 +240,11 @@ INI
     like "$how: the job says so, and waits" "$(state "$job"),$(field "$job" error_code): $(field "$job" error)" "^ready,enrich[a-z-]*: .*$want"
     ok '... nothing is loaded' test "$(sql 'SELECT count(*) FROM p' 2>/dev/null || echo 0)" = 0
     eval "${how}_site=\$site ${how}_job=\$job"
+    sed -i 's/^\[enrich facts\]/&\non_error = reject/; s/^\[pipeline p\]/&\nmax_rejects = 10/' "$site/qetl.ini"
+    next=$(submit p "$work/few.csv")
+    drain
+    like '... and so do rejects' "$(qetlctl --json rejects "$next" | jq -r '.rejects[0].message')" "^\\[enrich facts\\]: .*$want"
+    sed -i '/^on_error = reject/d' "$site/qetl.ini"
 done
 curl -s "$url/mend" >/dev/null || python3 -c "import urllib.request as u; u.urlopen('$url/mend')"
 for how in html half type long; do
@@ -270,6 +287,17 @@ INI
 job=$(submit p "$work/few.csv")
 drain
 like 'a server that is not there' "$(state "$job") $(field "$job" error)" '^dead .*127.0.0.1.*[Cc]onnect'
+
+site_with 'max_rejects = 10' <<INI
+url = $url/hang/reject/{k}
+$facts
+timeout = 300ms
+retries = 0
+on_error = reject
+INI
+job=$(submit p "$work/few.csv")
+drain
+like 'a reject says what went wrong' "$(qetlctl --json rejects "$job" | jq -r '.rejects[0].message')" '^\[enrich facts\]: .*/hang/reject/k.*timed out'
 
 # ---- limits ----
 site_with '' <<INI

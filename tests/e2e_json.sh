@@ -39,6 +39,15 @@ event_time = at
 columns  = id:integer!
 table    = warehouse.wider
 on_new_column = add
+[enrich away]
+url      = http://127.0.0.1:1/{id}
+columns  = fact:text
+retries  = 0
+on_error = null
+[pipeline asked]
+columns  = id:integer!
+enrich   = away
+table    = warehouse.asked
 [pipeline hourly]
 source   = $work/good.csv
 cron     = * * * * *
@@ -55,7 +64,7 @@ awk -F '|' '
     END {
         for (s in known)
             for (i = 1; i <= n[s]; i++) {
-                of = type[s, i] ~ /#a-job/ ? "A job" : type[s, i] ~ /#a-finding/ ? "A finding of drift" : type[s, i] ~ /#an-error/ ? "An error" : type[s, i] ~ /#a-scan/ ? "A scan" : ""
+                of = type[s, i] ~ /#a-job/ ? "A job" : type[s, i] ~ /#a-finding/ ? "A finding of drift" : type[s, i] ~ /#an-error/ ? "An error" : type[s, i] ~ /#an-enrichment/ ? "An enrichment" : type[s, i] ~ /#a-scan/ ? "A scan" : ""
                 if (!of) tell(s, keys[s, i], type[s, i])
                 for (k = 1; of && k <= n[of]; k++) tell(s, keys[s, i] "." keys[of, k], type[of, k])
             }
@@ -63,7 +72,7 @@ awk -F '|' '
     function tell(s, key, type) {
         gsub(/ /, "", type)
         print s "\t" key "\t" (type ~ /^(number|size)$/ ? "number" : type ~ /^(boolean|true)$/ ? "boolean" : type ~ /^(text|time)$/ ? "string" : type)
-    }' "$page" | grep -v '^A job\|^A finding\|^An error\|^A scan' | sort >"$work/types"
+    }' "$page" | grep -v '^A job\|^A finding\|^An error\|^An enrichment\|^A scan' | sort >"$work/types"
 cut -f1,2 "$work/types" | sort -u >"$work/documented"
 
 # What a call prints, as such lines.
@@ -102,6 +111,7 @@ away() { qetlctl --json status | jq -e '.targets_away | length == 1'; }
 ok 'a target is away' wait_for 60 away
 prints status status
 prints workers workers
+prints 'submit --wait' submit asked "$work/good.csv" --wait
 prints 'submit --wait' submit p "$work/some.csv" --wait
 prints 'submit -' submit - --wait <<<'{"pipeline":"p","objects":["'"$work"'/good.csv"]}'
 stop_roles
@@ -126,6 +136,11 @@ prints 'submit --dry-run' submit p "$work/some.csv" --dry-run
 prints 'submit --dry-run' submit l "$work/good.csv" --dry-run
 printf 'id\n%s' "$(seq -f 'x%.0f' 20)" >"$work/bad.csv"
 prints 'submit --dry-run' submit p "$work/bad.csv" --dry-run
+prints 'submit --dry-run' submit asked "$work/good.csv" --dry-run
+prints 'submit --dry-run' submit wider "$work/alike.csv" --dry-run
+prints run run asked "$work/good.csv"
+prints show show "$(qetlctl --json jobs --limit 1 | jq '.jobs[0].id')"
+prints report report "$(qetlctl --json jobs --limit 1 | jq '.jobs[0].id')"
 prints query query warehouse 'SELECT 1 AS a'
 prints infer infer "$work/good.csv"
 printf 'id;price\n1;1,5\n2\n' >"$work/odd.csv"

@@ -79,7 +79,7 @@ is '... and the findings of drift, the newest first' "$(jq -c '.drift[] | [.job,
 is 'one pipeline' "$(qetlctl --json report --pipeline plain | jq -c '[.pipelines[].pipeline]')" '["plain"]'
 like 'people get a table' "$(qetlctl report --pipeline plain)" '^plain +2 +1 +1 +1 +1 +0 +0 '
 is 'since an age' "$(qetlctl --json report --since 1h | jq '[.pipelines[].jobs] | add')" 4
-is 'since a time' "$(qetlctl --json report --since 2100-01-01T00:00:00Z | jq -c '.')" '{"pipelines":[],"drift":[]}'
+is 'since a time' "$(qetlctl --json report --since 2100-01-01T00:00:00Z | jq -c '.')" '{"pipelines":[],"enriched":[],"drift":[]}'
 third=$(queue_sql 'SELECT created FROM job WHERE id = 3')
 since=$(date -u -d "@$((third / 1000)).$(printf %03d $((third % 1000)))" +%Y-%m-%dT%H:%M:%S.%3NZ)
 is 'since the time that a job was made' "$(qetlctl --json report --since "$since" | jq '[.pipelines[].jobs] | add')" 2

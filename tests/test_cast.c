@@ -461,9 +461,9 @@ TEST(cast, rows_that_fit_stay_in_order_and_the_others_are_all_in_the_rejects)
         buf_reset(&f->rejects.out.inlined);
         for (size_t i = 0; i < COUNT_OF(rows); i++)
             put_row(f, rows[i]);
-        f->batch.bad[0] = (struct bad_row){ { 9, 150, STR("bad1") }, REJECT_CSV_QUOTE, -1, { 0 }, 0, 0 };
+        f->batch.bad[0] = (struct bad_row){ { 9, 150, STR("bad1") }, REJECT_CSV_QUOTE, -1, { 0 }, NULL, 0, 0 };
         f->batch.bad[1] =
-            (struct bad_row){ { 99, 9999, STR("bad2") }, REJECT_ENCODING, 1, STR("\xff"), 0, 0 };
+            (struct bad_row){ { 99, 9999, STR("bad2") }, REJECT_ENCODING, 1, STR("\xff"), NULL, 0, 0 };
         f->batch.nbad = 2;
         CHECK_OK(cast_batch(f->cast, &f->batch, &f->rows, &f->rejects, &f->err), f->err);
         CHECK_EQ(f->rows.n, 3);

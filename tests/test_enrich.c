@@ -12,6 +12,7 @@
 #include "io/config.h"
 #include "io/template.h"
 #include "pipeline/enrich.h"
+#include "pipeline/enrich_tally.h"
 #include "role/enrich.h"
 
 static struct err err;
@@ -494,6 +495,7 @@ static int no_file(void *arg, int number, const char *ext, struct err *e)
 }
 
 static struct pipeline_counts counts;
+static struct buf tally; /* what became of the keys */
 
 /* Three keys in five rows, and one row without. */
 static int enriched(void (*answer)(struct worker *, uint64_t, struct buf *), const char *more)
@@ -516,6 +518,10 @@ static int enriched(void (*answer)(struct worker *, uint64_t, struct buf *), con
     int rc = pipeline_object(r, &in.in, "file:///a.csv", &err);
     rc = rc == 0 ? pipeline_finish(r, outputs, &n, &err) : rc;
     counts = *pipeline_counts(r);
+    struct err trouble;
+    buf_renew(&tally);
+    CHECK_OK(pipeline_tally(r, &tally, &trouble), trouble);
+    CHECK(!tally.n || enrich_tally_is(tally.p, &c->pipelines[0]));
     for (int i = 0; i < n; i++)
         output_clear(&outputs[i]);
     pipeline_end(r);
@@ -630,6 +636,69 @@ static void all_null(struct worker *w, uint64_t items, struct buf *out)
     (void)w;
     for (uint64_t i = 0; i < items; i++)
         say(out, i, KIND_BODY, true, "{\"name\": null, \"other\": 1}");
+}
+
+/* One is there, fresh; one has nothing in it, of the cache; one failed. */
+static void one_of_each(struct worker *w, uint64_t items, struct buf *out)
+{
+    (void)w, (void)items;
+    say(out, 0, KIND_BODY, true, "{\"name\": \"x\", \"n\": 1}");
+    say(out, 1, KIND_BODY, false, "{\"nmae\": \"x\"}");
+    say(out, 2, KIND_FAILED, true, "http://h/c: the server answered 500");
+}
+
+static void nothing_in_two(struct worker *w, uint64_t items, struct buf *out)
+{
+    (void)w, (void)items;
+    say(out, 0, KIND_BODY, true, "{\"nmae\": \"x\"}");
+    say(out, 1, KIND_BODY, true, "{}");
+    say(out, 2, KIND_NONE, true, "");
+}
+
+TEST(step, counts_what_became_of_the_keys)
+{
+    CHECK_OK(enriched(one_of_each, "on_error = null\n"), err);
+    CHECK_STR(tally.p, "[{\"pipeline\":\"p\",\"enrich\":\"e\",\"keys\":3,\"cached\":1,\"missed\":1,\"failed\":1,"
+                       "\"error\":\"http://h/c: the server answered 500\",\"note\":null}]");
+    CHECK_OK(enriched(nothing_in_two, ""), err);
+    CHECK_STR(tally.p, "[{\"pipeline\":\"p\",\"enrich\":\"e\",\"keys\":3,\"cached\":0,\"missed\":3,\"failed\":0,"
+                       "\"error\":null,\"note\":\"all 2 answers of [enrich e] lack the paths of its columns: name, n\"}]");
+    buf_clear(&tally);
+}
+
+#define ONE(part, name, numbers) "{\"pipeline\":\"" part "\",\"enrich\":\"" name "\"," numbers ",\"error\":null,\"note\":null}"
+#define GOOD "\"keys\":3,\"cached\":3,\"missed\":1,\"failed\":2"
+
+TEST(tally, of_a_child_is_taken_only_when_it_adds_up)
+{
+    static const char *const good[] = { "[]", "[" ONE("p.a", "e", GOOD) "]", "[" ONE("p.b", "f", GOOD) "]",
+                                        "[" ONE("p.a", "e", GOOD) "," ONE("p.b", "e", GOOD) "," ONE("p.b", "f", GOOD) "]" };
+    static const char *const bad[] = {
+        "", "{}", "[1]", "[{}]", "[" ONE("p.a", "f", GOOD) "]", "[" ONE("q", "e", GOOD) "]",
+        "[" ONE("p.a", "e", GOOD) "," ONE("p.a", "e", GOOD) "]", "[" ONE("p.b", "f", GOOD) "," ONE("p.b", "e", GOOD) "]",
+        "[" ONE("p.a", "e", "\"keys\":3,\"cached\":4,\"missed\":1,\"failed\":2") "]",
+        "[" ONE("p.a", "e", "\"keys\":3,\"cached\":0,\"missed\":2,\"failed\":2") "]",
+        "[" ONE("p.a", "e", "\"keys\":3,\"cached\":0,\"missed\":9223372036854775807,\"failed\":9223372036854775807") "]",
+        "[" ONE("p.a", "e", "\"keys\":-3,\"cached\":-3,\"missed\":-3,\"failed\":0") "]",
+        "[" ONE("p.a", "e", "\"keys\":1e3,\"cached\":0,\"missed\":0,\"failed\":0") "]",
+        "[" ONE("p.a", "e", "\"keys\":\"3\",\"cached\":0,\"missed\":0,\"failed\":0") "]",
+        "[{\"pipeline\":\"p.a\",\"enrich\":\"e\"," GOOD ",\"error\":7,\"note\":null}]",
+        "[{\"pipeline\":\"p.a\",\"enrich\":\"e\"," GOOD ",\"error\":null}]",
+    };
+    struct config *c;
+    FILE *f = fopen(test_file("tally.ini"), "w");
+    fputs("[target w]\nurl = sqlite:w.db\n[enrich e]\nurl = http://h/{k}\ncolumns = name:text\n[enrich f]\nurl = http://h/{k}\ncolumns = more:text\n"
+          "[pipeline p]\nsource = x\n[pipeline p.a]\ncolumns = k:text\nenrich = e\ntable = w.a\nmember = a*\n"
+          "[pipeline p.b]\ncolumns = k:text\nenrich = e, f\ntable = w.b\nmember = b*\n", f);
+    fclose(f);
+    CHECK_OK(config_load(&c, test_file("tally.ini"), NULL, &err), err);
+    for (size_t i = 0; i < COUNT_OF(good); i++)
+        if (!enrich_tally_is(good[i], &c->pipelines[0]))
+            fail_msg("%s is refused", good[i]);
+    for (size_t i = 0; i < COUNT_OF(bad); i++)
+        if (enrich_tally_is(bad[i], &c->pipelines[0]))
+            fail_msg("%s is taken", bad[i]);
+    config_free(c);
 }
 
 TEST(step, tells_which_answers_were_none)

@@ -80,6 +80,10 @@ struct table;
 int ctl_job_json(struct ctl *c, int64_t id, struct buf *doc);
 int ctl_job_lines(struct ctl *c, int64_t id);
 int ctl_drift(struct ctl *c, int64_t id, struct table *t); /* its findings, a row each; t is made here */
+int ctl_tally(struct ctl *c, int64_t id, struct table *t); /* what became of its enrichments; the same */
+/* Findings, and what became of enrichments, of a job that is in no queue: lists as in struct reader_result, or NULL. */
+void ctl_drift_of(struct ctl *c, const char *findings, struct table *t);
+void ctl_tally_of(struct ctl *c, const char *tally, struct table *t);
 /* One row a pipeline that is scanned; t is made here. *waiting: objects that they do not take yet, which ctl_say_waiting() tells. */
 int ctl_scans(struct ctl *c, struct table *t, int64_t *waiting);
 void ctl_say_waiting(int64_t objects);

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/sys.h"
+#include "bin/table.h"
 #include "io/rejects.h"
 #include "role/rehearsal.h"
 #include "role/submission.h"
@@ -127,6 +128,7 @@ static int print_json(struct ctl *c, const struct rehearsal *r, const char *pipe
     struct json_out o;
     json_start(&o, &doc);
     json_object(&o);
+    struct table drift, tally;
     json_put_text(&o, "pipeline", pipeline);
     json_put_bool(&o, "ok", err->code == ERR_NONE);
     error_json(&o, r, err);
@@ -135,6 +137,12 @@ static int print_json(struct ctl *c, const struct rehearsal *r, const char *pipe
     r->counted ? would_json(&o, &r->counts) : json_null(&o);
     json_put_text(&o, "why_not", *r->why ? r->why : NULL);
     tables_json(&o, &r->result);
+    ctl_tally_of(c, r->result.tally, &tally);
+    buf_adds(&doc, ",\"enriched\":");
+    table_json(&tally, &doc);
+    ctl_drift_of(c, r->result.drift, &drift);
+    buf_adds(&doc, ",\"drift\":");
+    table_json(&drift, &doc);
     if (doc.failed)
         return err_nomem(&c->err);
     printf("%s,\"rejects\":[%s]}\n", doc.p, rejects);
@@ -185,6 +193,21 @@ static void print_death(const struct rehearsal *r)
         printf("%-10s the last that the program wrote to standard error:\n%s\n", "", r->talk);
 }
 
+static void print_found(struct ctl *c, const struct reader_result *result)
+{
+    struct table drift, tally;
+    ctl_drift_of(c, result->drift, &drift);
+    ctl_tally_of(c, result->tally, &tally);
+    if (drift.rows) {
+        puts("");
+        table_print(&drift, "drift", "");
+    }
+    if (tally.rows) {
+        puts("");
+        table_print(&tally, "enriched", "");
+    }
+}
+
 static int rehearsal_words(struct ctl *c, const struct rehearsal *r)
 {
     const struct pipeline_counts *n = &r->result.counts;
@@ -208,6 +231,7 @@ static int rehearsal_words(struct ctl *c, const struct rehearsal *r)
             print_sample(out->sample);
         }
     }
+    print_found(c, &r->result);
     if (n->rejected)
         printf("\n%" PRIu64 " reject%s; the first:\n", n->rejected, ctl_s((int64_t)n->rejected));
     c->status = r->died.code != ERR_NONE;

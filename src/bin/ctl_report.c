@@ -24,10 +24,12 @@ static const struct table_col drift_of_many[] = {
     { "column", "COLUMN", CELL_TEXT }, { "member", "MEMBER", CELL_TEXT }, { "detail", "WHAT", CELL_TEXT },
 };
 
+/* Without the first column of a job that has no number. */
 static int drift_cells(void *arg, const struct drift_row *r)
 {
     struct table *t = arg;
-    table_int(t, r->job);
+    if (r->job)
+        table_int(t, r->job);
     table_text(t, r->kind);
     table_text(t, r->pipeline);
     table_text(t, r->column);
@@ -40,6 +42,34 @@ int ctl_drift(struct ctl *c, int64_t id, struct table *t)
 {
     table_init(t, c->json, drift_cols, COUNT_OF(drift_cols));
     return job_drift(c->queue, id, drift_cells, t, &c->err);
+}
+
+/* ---- enrichments ---- */
+
+static const struct table_col tally_cols[] = {
+    { "enrich", "ENRICH", CELL_TEXT },     { "pipeline", "PIPELINE", CELL_TEXT },     { "keys", "KEYS", CELL_NUMBER },
+    { "cached", "CACHED", CELL_NUMBER },   { "missed", "MISSED", CELL_NUMBER },       { "failed", "FAILED", CELL_NUMBER },
+    { "error", "NEWEST FAILURE", CELL_TEXT }, { "note", "NOTE", CELL_TEXT },
+};
+
+static int tally_cells(void *arg, const struct tally_row *r)
+{
+    struct table *t = arg;
+    table_text(t, r->enrich);
+    table_text(t, r->pipeline);
+    table_int(t, r->keys);
+    table_int(t, r->cached);
+    table_int(t, r->missed);
+    table_int(t, r->failed);
+    table_text(t, r->error);
+    table_text(t, r->note);
+    return 0;
+}
+
+int ctl_tally(struct ctl *c, int64_t id, struct table *t)
+{
+    table_init(t, c->json, tally_cols, COUNT_OF(tally_cols));
+    return job_tally(c->queue, id, tally_cells, t, &c->err);
 }
 
 /* ---- profile ---- */
@@ -119,11 +149,57 @@ static int profile_json(void *arg, const struct profile_row *r)
     return 0;
 }
 
+/* ---- of jobs in no queue ---- */
+
+/* A number of a list that was checked. */
+static int64_t count(const struct json_value *object, const char *name)
+{
+    struct json_value v;
+    int64_t n = 0;
+    return json_member(object, name, &v) == 1 && text_int(v.raw, &n) ? n : 0;
+}
+
+void ctl_drift_of(struct ctl *c, const char *findings, struct table *t)
+{
+    AUTO(arena_clear) struct arena arena = { 0 };
+    struct json_value list, v;
+    struct json_fault fault;
+    struct str none;
+    table_init(t, c->json, drift_cols + 1, COUNT_OF(drift_cols) - 1);
+    if (!findings || !json_check(str_of(findings), &list, &fault))
+        return;
+    for (size_t at = 0; json_next(&list, &at, &none, &v);)
+        (void)drift_cells(t, &(struct drift_row){ 0, shown(&v, "kind", &arena), shown(&v, "pipeline", &arena), shown(&v, "column", &arena),
+                                                  shown(&v, "member", &arena), shown(&v, "detail", &arena) });
+}
+
+void ctl_tally_of(struct ctl *c, const char *tally, struct table *t)
+{
+    AUTO(arena_clear) struct arena arena = { 0 };
+    struct json_value list, v;
+    struct json_fault fault;
+    struct str none;
+    table_init(t, c->json, tally_cols, COUNT_OF(tally_cols));
+    if (!tally || !json_check(str_of(tally), &list, &fault))
+        return;
+    for (size_t at = 0; json_next(&list, &at, &none, &v);)
+        (void)tally_cells(t, &(struct tally_row){ .pipeline = shown(&v, "pipeline", &arena),
+                                                     .enrich = shown(&v, "enrich", &arena),
+                                                     .keys = count(&v, "keys"),
+                                                     .cached = count(&v, "cached"),
+                                                     .missed = count(&v, "missed"),
+                                                     .failed = count(&v, "failed"),
+                                                     .error = shown(&v, "error", &arena),
+                                                     .note = shown(&v, "note", &arena) });
+}
+
+/* ---- of one job ---- */
+
 static int report_job(struct ctl *c, const char *name)
 {
-    struct table drift, profile;
+    struct table drift, tally, profile;
     int64_t id;
-    if (ctl_job(c, name, &id) < 0 || ctl_drift(c, id, &drift) < 0)
+    if (ctl_job(c, name, &id) < 0 || ctl_drift(c, id, &drift) < 0 || ctl_tally(c, id, &tally) < 0)
         return -1;
     if (!c->json) {
         table_init(&profile, false, profile_cols, COUNT_OF(profile_cols));
@@ -131,6 +207,10 @@ static int report_job(struct ctl *c, const char *name)
             return -1;
         puts("");
         table_print(&drift, "drift", "no drift");
+        if (tally.rows) {
+            puts("");
+            table_print(&tally, "enriched", "");
+        }
         puts("");
         table_print(&profile, "profile", "no profile: set profile = yes in its pipeline");
         return 0;
@@ -141,6 +221,8 @@ static int report_job(struct ctl *c, const char *name)
         return -1;
     buf_adds(&doc, ",\"drift\":");
     table_json(&drift, &doc);
+    buf_adds(&doc, ",\"enriched\":");
+    table_json(&tally, &doc);
     buf_adds(&doc, ",\"profile\":[");
     if (job_profiles(c->queue, id, profile_json, &doc, &c->err) < 0)
         return -1;
@@ -204,23 +286,30 @@ static int report_cells(void *arg, const struct report_row *r)
 
 static int report_many(struct ctl *c, const struct report_of *of)
 {
-    struct table pipelines, drift;
+    struct table pipelines, tally, drift;
     table_init(&pipelines, c->json, report_cols, COUNT_OF(report_cols));
+    table_init(&tally, c->json, tally_cols, COUNT_OF(tally_cols));
     table_init(&drift, c->json, drift_of_many, COUNT_OF(drift_of_many));
-    if (job_report(c->queue, of, report_cells, &pipelines, &c->err) < 0 ||
+    if (job_report(c->queue, of, report_cells, &pipelines, &c->err) < 0 || job_report_tally(c->queue, of, tally_cells, &tally, &c->err) < 0 ||
         job_report_drift(c->queue, of, FINDINGS_SHOWN, drift_cells, &drift, &c->err) < 0)
         return -1;
     if (!c->json) {
         table_print(&pipelines, "pipelines", "no jobs");
-        if (!drift.rows)
-            return 0;
-        puts("");
-        table_print(&drift, "drift", "");
+        if (tally.rows) {
+            puts("");
+            table_print(&tally, "enriched", "");
+        }
+        if (drift.rows) {
+            puts("");
+            table_print(&drift, "drift", "");
+        }
         return 0;
     }
     AUTO(buf_clear) struct buf doc = { 0 };
     buf_adds(&doc, "{\"pipelines\":");
     table_json(&pipelines, &doc);
+    buf_adds(&doc, ",\"enriched\":");
+    table_json(&tally, &doc);
     buf_adds(&doc, ",\"drift\":");
     table_json(&drift, &doc);
     if (doc.failed)

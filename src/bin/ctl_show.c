@@ -700,7 +700,7 @@ int ctl_show(struct ctl *c, int argc, char **argv)
         return ctl_usage(c, "%s wants one job", argv[0]);
     if (ctl_queue(c, 0) < 0 || ctl_job(c, argv[1], &id) < 0)
         return -1;
-    struct table attempts, objects, outputs, drift, errors;
+    struct table attempts, objects, outputs, drift, tally, errors;
     struct error_filter ef = { .job = id, .limit = 20 };
     table_init(&attempts, c->json, attempt_cols, COUNT_OF(attempt_cols));
     table_init(&objects, c->json, object_cols, COUNT_OF(object_cols));
@@ -708,7 +708,7 @@ int ctl_show(struct ctl *c, int argc, char **argv)
     table_init(&errors, c->json, error_cols, COUNT_OF(error_cols));
     if (job_attempts(c->queue, id, attempt_cells, &attempts, &c->err) < 0 ||
         job_objects(c->queue, id, object_cells, &objects, &c->err) < 0 ||
-        job_outputs(c->queue, id, output_cells, &outputs, &c->err) < 0 || ctl_drift(c, id, &drift) < 0 ||
+        job_outputs(c->queue, id, output_cells, &outputs, &c->err) < 0 || ctl_drift(c, id, &drift) < 0 || ctl_tally(c, id, &tally) < 0 ||
         job_errors(c->queue, &ef, error_cells, &errors, &c->err) < 0)
         return -1;
     if (!c->json) {
@@ -725,6 +725,10 @@ int ctl_show(struct ctl *c, int argc, char **argv)
         table_print(&outputs, "outputs", none.outputs);
         puts("");
         table_print(&drift, "drift", "no drift");
+        if (tally.rows) {
+            puts("");
+            table_print(&tally, "enriched", "");
+        }
         puts("");
         table_print(&errors, "errors", "no errors");
         ef.limit = 1;
@@ -742,6 +746,8 @@ int ctl_show(struct ctl *c, int argc, char **argv)
     table_json(&outputs, &doc);
     buf_adds(&doc, ",\"drift\":");
     table_json(&drift, &doc);
+    buf_adds(&doc, ",\"enriched\":");
+    table_json(&tally, &doc);
     buf_adds(&doc, ",\"errors\":");
     table_json(&errors, &doc);
     if (show_event(c, id, &doc) < 0)
@@ -857,13 +863,23 @@ static int print_outcome(void *arg, const struct job_row *r)
 int ctl_outcome(struct ctl *c, int64_t id)
 {
     struct job_filter f = { .id = id, .limit = 1 };
-    if (!c->json)
-        return job_list(c->queue, &f, print_outcome, c, &c->err);
+    struct table tally;
+    if (ctl_tally(c, id, &tally) < 0)
+        return -1;
+    if (!c->json) {
+        if (job_list(c->queue, &f, print_outcome, c, &c->err) < 0)
+            return -1;
+        if (tally.rows)
+            table_print(&tally, "enriched", "");
+        return 0;
+    }
     AUTO(buf_clear) struct buf doc = { 0 };
     struct of_job j = { 0 };
     buf_adds(&doc, "{\"job\":");
     if (ctl_job_json(c, id, &doc) < 0 || job_of(c, id, &j) < 0)
         return -1;
+    buf_adds(&doc, ",\"enriched\":");
+    table_json(&tally, &doc);
     printf("%s}\n", doc.p);
     int s = job_state_by_name(j.state);
     c->status = s == JOB_LOADED || s == JOB_SUPERSEDED ? 0 : 1;

@@ -18,7 +18,7 @@ enum {
     ROW_SHOWN = 2000,
     PENDING_MAX = 64 * 1024,
     ARENA_KEPT = 1 << 20,
-    MESSAGE_MAX = 160,
+    MESSAGE_MAX = 160, /* of one that is put together here */
     LINE_MIN = 64 * 1024, /* of a line: all but its row */
     LINE_TIMES = 9,       /* bytes of a line for one of its row: 6 of an escape in "row", 2 in "hex", and 1 to spare */
 };
@@ -118,12 +118,12 @@ static bool take_hex(struct str hex, struct arena *arena, struct str *out)
 
 /* ---- lines ---- */
 
-/* The reason in words; of a wrong number of fields also which: "...: 3 found, 5 expected". */
+/* What went wrong in words; of a wrong number of fields also which: "...: 3 found, 5 expected". */
 static const char *message_of(const struct bad_row *bad, char *buf, size_t cap)
 {
     const char *text = reject_text(bad->reason);
-    if (bad->reason != REJECT_FIELD_COUNT)
-        return text;
+    if (bad->detail || bad->reason != REJECT_FIELD_COUNT)
+        return bad->detail ? bad->detail : text;
     snprintf(buf, cap, "%s: %d found, %d expected", text, bad->found, bad->expected);
     return buf;
 }

@@ -69,7 +69,7 @@ void rejects_forget(struct rejects *r);
  * or disk trouble. */
 int rejects_add(struct rejects *r, enum reject_reason reason, const char *column, struct str value,
                 const struct place *place, struct err *err);
-/* The same for a row that the format refused; its message tells of `found` and `expected`. */
+/* The same for a row that the format refused; its message tells of `found` and `expected`, or is `detail`. */
 int rejects_add_bad(struct rejects *r, const struct bad_row *bad, const char *column,
                     struct err *err);
 struct reject_line;

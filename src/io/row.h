@@ -150,6 +150,7 @@ struct bad_row {
     enum reject_reason reason;
     int column;       /* index into the columns, or -1 */
     struct str value; /* the offending bytes, may be empty */
+    const char *detail;  /* in words what went wrong with this one, for its message; NULL: the reason says it all */
     int found, expected; /* REJECT_FIELD_COUNT: fields in the row, and the nearest number that would
                             have been taken */
 };

@@ -21,6 +21,7 @@
 #include "base/sys.h"
 #include "base/text.h"
 #include "io/row_text.h"
+#include "pipeline/enrich_tally.h"
 #include "read/cast.h"
 #include "read/json_row.h"
 
@@ -28,7 +29,6 @@ enum {
     KNOWN_MAX = 1 << 15,    /* keys that are remembered, */
     KNOWN_BYTES = 16 << 20, /* and bytes of them and of their values; behind that nothing is asked for before they are forgotten */
     TABLE = 2 * KNOWN_MAX,  /* places of the hash table of keys */
-    WHY_MAX = 300,
     SHOWN = 60,   /* bytes of a value in a message */
     TAIL = 16,    /* readable bytes that the JSON scanner wants behind an answer */
     NO_KEY = -1,  /* of a row: a null is among its inputs */
@@ -61,6 +61,7 @@ struct one {
     int32_t *table;            /* key by hash, from 1; 0: none */
     uint64_t secret[2];        /* of the hash, so that no file can be made whose keys all meet in one place */
     size_t bytes;              /* in the arena */
+    struct enrich_tally *counts;
 };
 
 struct enrich_step {
@@ -165,6 +166,7 @@ static int step_fill(struct enrich_step *s, const struct step_part *part, const 
     for (int i = 0; i < r->nenrich; i++) {
         struct one *o = &s->v[s->n++];
         o->config = config_enrich(part->config, r->enrich[i]);
+        o->counts = part->tallies ? &part->tallies[i] : NULL;
         o->number = (int)(o->config - part->config->enriches);
         o->first = first;
         first += o->config->columns.n;
@@ -186,6 +188,27 @@ static int step_open(struct step **out, const struct step_part *part, const stru
     }
     step_close(&s->step);
     return -1;
+}
+
+/* ---- what becomes of keys ---- */
+
+static void settle(struct one *o, struct known *k, enum known_state state, bool fresh)
+{
+    struct enrich_tally *n = o->counts;
+    k->state = state;
+    n->keys++;
+    n->cached += !fresh;
+    n->missed += state == MISSED;
+    n->failed += state == FAILED;
+}
+
+/* fresh: that it failed is not from the cache. */
+static int failed(struct one *o, struct known *k, const char *why, bool fresh, struct err *err)
+{
+    settle(o, k, FAILED, fresh);
+    snprintf(o->counts->why, sizeof o->counts->why, "%s", why);
+    k->why = arena_dup(&o->arena, str_of(why));
+    return k->why ? 0 : err_nomem(err);
 }
 
 /* ---- keys ---- */
@@ -241,11 +264,11 @@ static int32_t key_of(struct one *o, struct str name, struct str item)
         return -1;
     o->bytes += item.n + name.n;
     o->known[o->nknown] = (struct known){ .name = { own, name.n }, .item = { copy, item.n } };
-    if (item.n > ENRICH_ITEM_MAX) {
-        o->known[o->nknown].state = FAILED;
-        o->known[o->nknown].why = "its values are longer than a request may be";
-    }
-    o->table[at] = (int32_t)++o->nknown;
+    struct known *k = &o->known[o->nknown++];
+    o->table[at] = (int32_t)o->nknown;
+    struct err no_memory;
+    if (item.n > ENRICH_ITEM_MAX && failed(o, k, "its values are longer than a request may be", true, &no_memory) < 0)
+        return -1;
     return (int32_t)o->nknown - 1;
 }
 
@@ -286,13 +309,6 @@ static int collect_keys(struct enrich_step *s, struct one *o, struct rows *rows,
 
 /* ---- answers ---- */
 
-static int failed(struct one *o, struct known *k, const char *why, struct err *err)
-{
-    k->state = FAILED;
-    k->why = arena_dup(&o->arena, str_of(why));
-    return k->why ? 0 : err_nomem(err);
-}
-
 /* Bytes for a message: a few of them, without control characters. */
 static void show(struct str s, char out[SHOWN + 4])
 {
@@ -308,7 +324,7 @@ static int wrong(struct enrich_step *s, struct one *o, uint32_t item, bool fresh
                  struct err *err)
 {
     struct known *k = &o->known[s->asked[item]];
-    char why[WHY_MAX], shown[SHOWN + 4];
+    char why[TALLY_WHY], shown[SHOWN + 4];
     pack_u64(&s->verdicts, item);
     pack_u64(&s->verdicts, VERDICT_WRONG);
     s->nverdicts++;
@@ -320,12 +336,14 @@ static int wrong(struct enrich_step *s, struct one *o, uint32_t item, bool fresh
     snprintf(why, sizeof why, "its answer cannot be read: %s%.60s%s%s at '%s'", column >= 0 ? "column '" : "",
              column >= 0 ? o->config->columns.v[column].name : "", column >= 0 ? "': " : "",
              reason == REJECT_JSON_SYNTAX ? "it is not valid JSON" : reject_text(reason), shown);
-    return failed(o, k, why, err);
+    return failed(o, k, why, fresh, err);
 }
 
-static int missed(struct enrich_step *s, struct one *o, uint32_t item, bool fresh)
+/* bare: there is an answer, and nothing in it. */
+static int missed(struct enrich_step *s, struct one *o, uint32_t item, bool fresh, bool bare)
 {
-    o->known[s->asked[item]].state = MISSED;
+    settle(o, &o->known[s->asked[item]], MISSED, fresh);
+    o->counts->bare += bare;
     if (fresh) {
         pack_u64(&s->verdicts, item);
         pack_u64(&s->verdicts, VERDICT_MISS);
@@ -343,7 +361,7 @@ static bool all_null(const struct batch *b)
 }
 
 /* The values of the row that was cast, for as long as the key lives. */
-static int keep_values(struct one *o, struct known *k, const struct value *values, struct err *err)
+static int keep_values(struct one *o, struct known *k, const struct value *values, bool fresh, struct err *err)
 {
     size_t n = (size_t)o->batch.cols;
     if (!(k->values = arena_alloc(&o->arena, n * sizeof *k->values)))
@@ -359,7 +377,7 @@ static int keep_values(struct one *o, struct known *k, const struct value *value
             return err_nomem(err);
         o->bytes += v->n;
     }
-    k->state = KNOWN;
+    settle(o, k, KNOWN, fresh);
     return 0;
 }
 
@@ -376,15 +394,15 @@ static int read_body(struct enrich_step *s, struct one *o, uint32_t item, bool f
     if (rc == 0)
         return wrong(s, o, item, fresh, no.reason, no.column, no.value, err);
     if (all_null(&o->batch))
-        return missed(s, o, item, fresh);
+        return missed(s, o, item, fresh, true);
     struct value *values = arena_alloc(&s->scratch, (size_t)o->batch.cols * sizeof *values);
     if (!values)
         return err_nomem(err);
     o->batch.rows = 1;
     if (cast_row(o->cast, &o->batch, values, &why, &column))
-        return keep_values(o, k, values, err);
+        return keep_values(o, k, values, fresh, err);
     const struct field *f = &o->batch.fields[column];
-    return why == REJECT_NULL ? missed(s, o, item, fresh) : wrong(s, o, item, fresh, why, column, (struct str){ f->p, f->n }, err);
+    return why == REJECT_NULL ? missed(s, o, item, fresh, false) : wrong(s, o, item, fresh, why, column, (struct str){ f->p, f->n }, err);
 }
 
 static int read_item(struct enrich_step *s, struct one *o, struct unpacker *u, struct err *err)
@@ -394,16 +412,16 @@ static int read_item(struct enrich_step *s, struct one *o, struct unpacker *u, s
     if (u->bad || item >= s->nasked || kind >= KINDS)
         return err_set(err, ERR_INTERNAL, "the worker's answer is none");
     struct known *k = &o->known[s->asked[item]];
-    char why[WHY_MAX];
+    char why[TALLY_WHY];
     switch ((enum enrich_kind)kind) {
     case KIND_BODY:
         return read_body(s, o, (uint32_t)item, fresh, bytes, err);
     case KIND_NONE:
-        k->state = MISSED;
+        settle(o, k, MISSED, fresh);
         return 0;
     default:
-        snprintf(why, sizeof why, "%.*s", (int)(bytes.n < WHY_MAX ? bytes.n : WHY_MAX - 1), bytes.p);
-        return failed(o, k, why, err);
+        snprintf(why, sizeof why, "%.*s", (int)(bytes.n < TALLY_WHY ? bytes.n : TALLY_WHY - 1), bytes.p);
+        return failed(o, k, why, fresh, err);
     }
 }
 
@@ -490,6 +508,20 @@ static int ask_all(struct enrich_step *s, struct one *o, struct rows *rows, stru
 
 /* ---- rows ---- */
 
+/* why: NULL: there is no answer. */
+static int refuse(struct enrich_step *s, const struct one *o, const char *why, const char *column, struct str value, const struct place *place,
+                  struct err *err)
+{
+    char detail[TALLY_WHY + 100];
+    snprintf(detail, sizeof detail, why ? "[enrich %.80s]: %s" : "[enrich %.80s] has no answer%s", o->config->name, why ? why : "");
+    const struct bad_row bad = { .place = *place,
+                                 .reason = why ? REJECT_ENRICH_ERROR : REJECT_ENRICH_MISS,
+                                 .column = -1,
+                                 .value = value,
+                                 .detail = detail };
+    return rejects_add_bad(s->step.part->rejects, &bad, column, err);
+}
+
 /* What a row without values is to be: ELSE_NULL, or it is dropped, or the job fails. */
 static int without(struct enrich_step *s, const struct one *o, const struct known *k, const struct value *row, const struct place *place,
                    bool *drop, struct err *err)
@@ -510,7 +542,7 @@ static int without(struct enrich_step *s, const struct one *o, const struct know
         value = (struct str){ s->item.p + 2 * sizeof(uint64_t), s->item.n - 2 * sizeof(uint64_t) };
     *drop = what == ELSE_REJECT;
     if (*drop)
-        return rejects_add(s->step.part->rejects, miss ? REJECT_ENRICH_MISS : REJECT_ENRICH_ERROR, c->name, value, place, err);
+        return refuse(s, o, miss ? NULL : k->why, c->name, value, place, err);
     show(value, shown);
     if (miss)
         return err_set(err, ERR_ENRICH_MISS, "[enrich %s]: line %" PRIu64 ": there is no answer for %s '%s'", e->name, place->line, c->name, shown);

@@ -17,6 +17,7 @@
 #include "io/rejects.h"
 #include "io/row_text.h"
 #include "pipeline/drift.h"
+#include "pipeline/enrich_tally.h"
 #include "pipeline/hold.h"
 #include "pipeline/replay.h"
 #include "pipeline/step.h"
@@ -54,6 +55,7 @@ struct part {
     struct arena arena;            /* of the parameters' texts */
     struct drift *drift;
     struct buf profile;            /* made by its step */
+    struct enrich_tally *tallies;      /* of each [enrich] */
     struct buf sample;             /* on_new_column = add: the beginning of the member at hand */
     int64_t members;
     uint64_t read, staged;         /* rows */
@@ -267,11 +269,12 @@ static int part_open(struct pipeline_run *r, struct part *part, const struct rec
         return err_set(err, ERR_CONFIG, "pipeline '%s' names no target", recipe->name);
     if (!(part->target = target_by_url(tc->url, err)))
         return -1;
-    if (recipe->nkey && !(part->key = calloc((size_t)recipe->nkey, sizeof *part->key)))
+    if ((recipe->nkey && !(part->key = calloc((size_t)recipe->nkey, sizeof *part->key))) ||
+        (recipe->nenrich && !(part->tallies = calloc((size_t)recipe->nenrich, sizeof *part->tallies))))
         return err_nomem(err);
     const struct columns *staged = part->columns;
     part->view = (struct step_part){ r->config, r->pipeline, recipe, r->uid, r->params, &r->rejects, &r->counts, &r->asker, stage, NULL, &part->profile,
-                                     EVENT_NONE, NULL, r->tables };
+                                     EVENT_NONE, NULL, part->tallies, r->tables };
     part->stager = (struct step){ .kind = &stager_kind, .part = &part->view };
     part->steps = &part->stager;
     part->view.aside = recipe->event_time && recipe->late == LATE_ASIDE ? &r->parts[recipe->late_part].stager : NULL;
@@ -321,6 +324,7 @@ static void part_close(struct part *part)
     arena_clear(&part->arena);
     buf_clear(&part->shown);
     free(part->builtins);
+    free(part->tallies);
     free(part->copied);
     free(part->copied_places);
     free(part->marked_values);
@@ -605,6 +609,22 @@ int pipeline_found(struct pipeline_run *r, struct buf *drift, struct part_found 
     if (!drift->failed && drift->n == 2) /* [] */
         buf_reset(drift);
     return drift->failed ? err_nomem(err) : 0;
+}
+
+int pipeline_tally(const struct pipeline_run *r, struct buf *out, struct err *err)
+{
+    struct json_out o;
+    json_start(&o, out);
+    json_array(&o);
+    for (int i = 0; i < r->nparts; i++) {
+        const struct part *p = &r->parts[i];
+        for (int k = 0; p->tallies && k < p->recipe->nenrich; k++)
+            enrich_tally_json(&p->tallies[k], config_enrich(r->config, p->recipe->enrich[k]), p->recipe->name, &o);
+    }
+    json_array_end(&o);
+    if (!out->failed && out->n == 2) /* [] */
+        buf_reset(out);
+    return out->failed ? err_nomem(err) : 0;
 }
 
 /* Does one of the globs match the member's whole name or its last part? */

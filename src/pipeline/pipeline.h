@@ -73,6 +73,8 @@ void pipeline_refused(struct pipeline_run *r, struct output *outputs, int *noutp
 /* Of a run that is over, well or not: findings of drift as a JSON array (an empty text: none), and those of each part; room for
  * PIPELINE_PARTS_MAX. -1: no-memory. */
 int pipeline_found(struct pipeline_run *r, struct buf *drift, struct part_found *parts, struct err *err);
+/* The same of its enrichments: a JSON array (pipeline/enrich_tally.h); an empty text: nothing was asked for. -1: no-memory. */
+int pipeline_tally(const struct pipeline_run *r, struct buf *out, struct err *err);
 const struct pipeline_counts *pipeline_counts(const struct pipeline_run *r); /* so far */
 void pipeline_end(struct pipeline_run *r);
 

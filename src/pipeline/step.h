@@ -49,6 +49,7 @@ struct step_part {
     struct buf *profile;      /* for the document of the step of that name */
     int64_t watermark;        /* see pipeline_watermark() */
     struct step *aside;       /* where late rows go that have a table of their own; NULL: they have none */
+    struct enrich_tally *tallies; /* counts of each [enrich] of the recipe, in its order; as stage */
     struct part_table *tables; /* of the pipeline's parts, by their places; those that the recipe reads are filled. NULL: it reads none */
 };
 

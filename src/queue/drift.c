@@ -153,6 +153,36 @@ int job_drift(struct queue *q, int64_t id, int (*row)(void *arg, const struct dr
     return drift_walk(st, &(struct drift_sink){ row, arg }, err);
 }
 
+struct tally_sink {
+    int (*row)(void *arg, const struct tally_row *r);
+    void *arg;
+};
+
+static int tally_walk(sqlite3_stmt *st, const struct tally_sink *sink, struct err *err)
+{
+    int rc, stop = 0;
+    while (!stop && (rc = db_step(st, err)) == 1) {
+        struct tally_row r = { .enrich = text_or_null(st, 0),
+                               .pipeline = text_or_null(st, 1),
+                               .keys = sqlite3_column_int64(st, 2),
+                               .cached = sqlite3_column_int64(st, 3),
+                               .missed = sqlite3_column_int64(st, 4),
+                               .failed = sqlite3_column_int64(st, 5),
+                               .error = text_or_null(st, 6),
+                               .note = text_or_null(st, 7) };
+        stop = sink->row(sink->arg, &r);
+    }
+    sqlite3_reset(st);
+    return stop ? 0 : rc;
+}
+
+int job_tally(struct queue *q, int64_t id, int (*row)(void *arg, const struct tally_row *r), void *arg, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_TALLY_OF);
+    db_bind(st, ":job", id);
+    return tally_walk(st, &(struct tally_sink){ row, arg }, err);
+}
+
 int job_profiles(struct queue *q, int64_t id, int (*row)(void *arg, const struct profile_row *r), void *arg, struct err *err)
 {
     sqlite3_stmt *st = queue_stmt(q, SQL_PROFILE_OF);
@@ -273,4 +303,11 @@ int job_report_drift(struct queue *q, const struct report_of *of, int64_t max, i
         return -1;
     db_bind(st, ":max", max);
     return drift_walk(st, &(struct drift_sink){ row, arg }, err);
+}
+
+int job_report_tally(struct queue *q, const struct report_of *of, int (*row)(void *arg, const struct tally_row *r), void *arg,
+                        struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_TALLY_SINCE);
+    return choose(q, st, of, err) < 0 ? -1 : tally_walk(st, &(struct tally_sink){ row, arg }, err);
 }

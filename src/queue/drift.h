@@ -1,6 +1,6 @@
 /*
  * What the queue knows of the columns of recipes and jobs: the header that a recipe's last job had, columns that were added, findings
- * of drift, profiles, and the report of it all by pipeline. They are written with the outcome of a job (job_finish_claim()) and go
+ * of drift, profiles, what became of enrichments, and the report of it all by pipeline. They are written with the outcome of a job (job_finish_claim()) and go
  * with it; only headers and added columns stay. Times are ms since 1970 UTC.
  */
 #ifndef QETL_QUEUE_DRIFT_H
@@ -29,6 +29,9 @@ struct added_row { const char *recipe, *name, *column; int64_t job, at; }; /* co
 int job_added_list(struct queue *q, const char *recipe, int (*row)(void *arg, const struct added_row *r), void *arg, struct err *err);
 struct drift_row { int64_t job; const char *kind, *pipeline, *column, *member, *detail; };
 int job_drift(struct queue *q, int64_t id, int (*row)(void *arg, const struct drift_row *r), void *arg, struct err *err);
+/* error: the newest failure; note: what is strange about the answers of one job; or NULL */
+struct tally_row { const char *pipeline, *enrich; int64_t keys, cached, missed, failed; const char *error, *note; };
+int job_tally(struct queue *q, int64_t id, int (*row)(void *arg, const struct tally_row *r), void *arg, struct err *err);
 struct profile_row { const char *pipeline, *document; };
 int job_profiles(struct queue *q, int64_t id, int (*row)(void *arg, const struct profile_row *r), void *arg, struct err *err);
 
@@ -49,6 +52,9 @@ int job_report(struct queue *q, const struct report_of *of, int (*row)(void *arg
 /* Findings of those jobs, the newest first, at most max. */
 int job_report_drift(struct queue *q, const struct report_of *of, int64_t max, int (*row)(void *arg, const struct drift_row *r),
                      void *arg, struct err *err);
+/* What became of their enrichments, by part and [enrich]. */
+int job_report_tally(struct queue *q, const struct report_of *of, int (*row)(void *arg, const struct tally_row *r), void *arg,
+                        struct err *err);
 /* The oldest job that is not over, or is dead; where there is none the number that the next one will have at least. Who asks before it
  * works finds all that it did by this and the time. */
 int job_report_open(struct queue *q, int64_t *first, struct err *err);

@@ -275,21 +275,29 @@ static int learn_need(struct queue *q, const struct finish *f, struct err *err)
     return db_run(st, err);
 }
 
-/* What a run, also one that failed, found of its columns. */
-static int write_drift(struct queue *q, const struct finish *f, struct err *err)
+/* A list about the job in the place of what an earlier claim told, if there was one. NULL: nothing. */
+static int write_list(struct queue *q, const struct lease *l, enum queue_sql forget, enum queue_sql put, const char *name, const char *list,
+                      struct err *err)
 {
-    if (!f->drift && f->lease->attempt <= 1)
+    if (!list && l->token <= 1)
         return 0;
-    sqlite3_stmt *st = queue_stmt(q, SQL_DRIFT_FORGET);
-    db_bind(st, ":job", f->lease->id);
-    if (db_run(st, err) < 0)
-        return -1;
-    if (!f->drift)
-        return 0;
-    st = queue_stmt(q, SQL_DRIFT_PUT);
-    db_bind(st, ":job", f->lease->id);
-    db_bind(st, ":findings", f->drift);
+    sqlite3_stmt *st = queue_stmt(q, forget);
+    db_bind(st, ":job", l->id);
+    int rc = db_run(st, err);
+    if (rc < 0 || !list)
+        return rc;
+    st = queue_stmt(q, put);
+    db_bind(st, ":job", l->id);
+    db_bind(st, name, list);
     return db_run(st, err);
+}
+
+/* What a run, also one that failed, found of its columns, and what became of its enrichments. */
+static int write_told(struct queue *q, const struct finish *f, struct err *err)
+{
+    return write_list(q, f->lease, SQL_DRIFT_FORGET, SQL_DRIFT_PUT, ":findings", f->drift, err) < 0
+               ? -1
+               : write_list(q, f->lease, SQL_TALLY_FORGET, SQL_TALLY_PUT, ":report", f->tally, err);
 }
 
 static int write_part(struct queue *q, const struct lease *l, const struct job_part *p, struct err *err)
@@ -316,7 +324,7 @@ static int write_found(struct queue *q, const struct finish *f, struct err *err)
     for (int i = 0; i < f->nparts; i++)
         if (write_part(q, f->lease, &f->parts[i], err) < 0)
             return err_in(err, "columns of '%s'", f->parts[i].recipe);
-    return write_drift(q, f, err);
+    return write_told(q, f, err);
 }
 
 /* What the job met with holds all that ask the same; and what it went first for is known now. */
@@ -562,7 +570,7 @@ static int finish_unstaged(struct queue *q, struct finish *f, int64_t crashes_ma
         return waits < 0 ? -1 : 0;
     if (attempt_failed(q, &c, crashed, crashes_max, &f->err, f->stage, f->detail, f->signal, f->peak_rss,
                        f->backoff_ms, s, err) < 0 ||
-        hold_remote(q, f, s, err) < 0 || write_drift(q, f, err) < 0)
+        hold_remote(q, f, s, err) < 0 || write_told(q, f, err) < 0)
         return -1;
     return f->noutputs ? keep_rejects(q, f, err) : 0;
 }

@@ -623,6 +623,28 @@ FROM job AS j JOIN drift AS d ON d.job = j.id
 WHERE j.id >= :first AND (:pipeline IS NULL OR j.pipeline = :pipeline) AND (:ended IS NULL OR j.finished >= :ended)
 ORDER BY j.id DESC, d.number LIMIT :max;
 
+-- name: tally_forget
+-- Those of an earlier attempt.
+DELETE FROM enrich_tally WHERE job = :job;
+
+-- name: tally_put
+INSERT INTO enrich_tally (job, number, recipe, enrich, keys, cached, missed, failed, error, note)
+SELECT :job, key, json_extract(value, '$.pipeline'), json_extract(value, '$.enrich'), json_extract(value, '$.keys'),
+       json_extract(value, '$.cached'), json_extract(value, '$.missed'), json_extract(value, '$.failed'),
+       json_extract(value, '$.error'), json_extract(value, '$.note')
+FROM json_each(:report);
+
+-- name: tally_of
+SELECT enrich, recipe, keys, cached, missed, failed, error, note FROM enrich_tally WHERE job = :job ORDER BY number;
+
+-- name: tally_since
+-- By [enrich]; the error is that of the row with the greatest number in the last column: of the newest job that has one.
+SELECT e.enrich, e.recipe, sum(e.keys), sum(e.cached), sum(e.missed), sum(e.failed), e.error, NULL,
+       max(CASE WHEN e.error IS NOT NULL THEN e.job END)
+FROM job AS j JOIN enrich_tally AS e ON e.job = j.id
+WHERE j.id >= :first AND (:pipeline IS NULL OR j.pipeline = :pipeline) AND (:ended IS NULL OR j.finished >= :ended)
+GROUP BY e.recipe, e.enrich ORDER BY e.recipe, e.enrich;
+
 -- name: profile_put
 INSERT INTO profile (job, recipe, document) VALUES (:job, :recipe, :document)
 ON CONFLICT (job, recipe) DO UPDATE SET document = excluded.document;
@@ -659,6 +681,9 @@ SELECT min(id) FROM (SELECT id FROM job INDEXED BY job_claim WHERE state = 'read
 
 -- name: prune_drift
 DELETE FROM drift WHERE job = :id;
+
+-- name: prune_tally
+DELETE FROM enrich_tally WHERE job = :id;
 
 -- name: prune_profile
 DELETE FROM profile WHERE job = :id;

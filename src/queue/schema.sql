@@ -332,6 +332,22 @@ CREATE TABLE drift (
     PRIMARY KEY (job, number)
 ) WITHOUT ROWID;
 
+-- What became of the keys that a job asked an [enrich] for (pipeline/enrich_tally.h): of the last attempt that told. Rows go together with
+-- their job.
+CREATE TABLE enrich_tally (
+    job    INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    recipe TEXT NOT NULL,
+    enrich TEXT NOT NULL,
+    keys   INTEGER NOT NULL,                 -- = found + missed + failed
+    cached INTEGER NOT NULL,                 -- of them: answered from the cache
+    missed INTEGER NOT NULL,                 -- there is no answer
+    failed INTEGER NOT NULL,                 -- could not be asked for, or the answer cannot be read
+    error  TEXT,                             -- the newest failure
+    note   TEXT,                             -- what is strange about the answers
+    PRIMARY KEY (job, number)
+) WITHOUT ROWID;
+
 -- What the rows of a job are like, where profile = yes: a JSON document a recipe (pipeline/profile.h). Rows go together with their job.
 CREATE TABLE profile (
     job      INTEGER NOT NULL,

@@ -31,6 +31,7 @@
 #include "base/text.h"
 #include "io/ring.h"
 #include "pipeline/drift.h"
+#include "pipeline/enrich_tally.h"
 #include "role/channel.h"
 #include "role/reader_child.h"
 
@@ -255,6 +256,7 @@ void reader_result_clear(struct reader_result *r)
         part_found_clear(&r->found[i]);
     }
     free(r->drift);
+    free(r->tally);
     infer_notes_clear(&r->notes);
     *r = (struct reader_result){ 0 };
 }
@@ -338,6 +340,8 @@ static bool result_take(struct reader_child *c, struct str body, struct reader_r
         take_found(&u, &r->found[i]);
     if (!u.bad && (r->drift = take_text(&u)))
         u.bad |= !drift_is_findings(r->drift);
+    if (!u.bad && (r->tally = take_text(&u)))
+        u.bad |= !enrich_tally_is(r->tally, c->pipeline);
     if (!u.bad)
         take_notes(&u, &r->notes);
     c->wrong = u.bad ? "it sent a result that cannot be read" : reader_result_fault(r, c->pipeline);

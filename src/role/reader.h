@@ -34,6 +34,7 @@ struct reader_result {
     int signal;                                /* the child died of it, or 0 */
     int64_t peak_rss;                          /* of the child, bytes */
     char *drift;                               /* findings, a JSON array that was checked; or NULL */
+    char *tally;                               /* what became of the enrichments, a JSON array that was checked; or NULL */
     struct part_found found[PIPELINE_PARTS_MAX]; /* of each part; header and profile are JSON that was checked */
     char *inferred[PIPELINE_PARTS_MAX];        /* of reader_infer: columns text a part; malloc'ed */
     struct infer_notes notes;                  /* of reader_infer: of part 0 */

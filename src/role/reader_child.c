@@ -55,7 +55,7 @@ struct child {
     bool sample;                        /* the first rows are asked for */
     struct part_known known[PIPELINE_PARTS_MAX]; /* given */
     struct part_found found[PIPELINE_PARTS_MAX]; /* by the run */
-    struct buf drift;                   /* its findings */
+    struct buf drift, tally;            /* its findings, and what became of its enrichments */
     char *inferred[PIPELINE_PARTS_MAX]; /* found */
     struct infer_notes notes;          /* found beside those of part 0 */
 };
@@ -454,7 +454,8 @@ static int job_pipeline(struct child *c, struct output *outputs, int *noutputs,
         pipeline_refused(c->run, outputs, noutputs);
     *counts = *pipeline_counts(c->run);
     struct err later; /* the first error is the one to tell */
-    if (pipeline_found(c->run, &c->drift, c->found, rc < 0 ? &later : err) < 0)
+    if (pipeline_found(c->run, &c->drift, c->found, rc < 0 ? &later : err) < 0 ||
+        pipeline_tally(c->run, &c->tally, rc < 0 ? &later : err) < 0)
         rc = -1;
     pipeline_end(c->run);
     c->run = NULL;
@@ -499,6 +500,7 @@ static void found_clear(struct child *c)
         free_charp(&c->inferred[i]);
     }
     buf_clear(&c->drift);
+    buf_clear(&c->tally);
     infer_notes_clear(&c->notes);
 }
 
@@ -513,6 +515,7 @@ static void pack_found(struct buf *b, const struct child *c)
         pack_text(b, c->found[i].profile);
     }
     pack_text(b, c->drift.n ? c->drift.p : NULL);
+    pack_text(b, c->tally.n ? c->tally.p : NULL);
     pack_text(b, c->notes.records);
     pack_u64(b, (uint64_t)c->notes.unread);
     pack_text(b, c->notes.first_unread);

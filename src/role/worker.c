@@ -347,6 +347,7 @@ static void finish_fill(struct finish *f, struct done *d, const struct work *k, 
         .objects = d->feed.objects,
         .nobjects = d->feed.nobjects,
         .drift = r->drift,
+        .tally = r->tally,
         .parts = d->parts,
         .nparts = rc == 0 ? d->nparts : 0,
     };
@@ -399,24 +400,51 @@ static void log_outcome(const struct done *d, const struct finish *f, int64_t ms
         log_error("job failed", &f->err, "job", d->lease.uid);
 }
 
+/* A member as it may be shown: a text without its quotes; "": it is not there, or null. */
+static const char *shown(const struct json_value *object, const char *name, struct arena *arena)
+{
+    struct json_value v;
+    struct str text;
+    if (object->kind != JSON_OBJECT || json_member(object, name, &v) != 1 || v.kind == JSON_NULL)
+        return "";
+    text = v.raw;
+    const char *copy = v.kind == JSON_TEXT && !json_unescape(&v, arena, &text) ? NULL : arena_dup(arena, text);
+    return copy ? copy : "";
+}
+
 /* A line for each finding. What the first job has that the ini does not want is no surprise. */
 static void log_drift(const struct done *d)
 {
-    struct json_value list, finding, v;
+    struct json_value list, finding;
     struct json_fault fault;
-    struct str none, text;
+    struct str none;
     struct arena arena = { 0 };
-    static const char *const keys[] = { "kind", "pipeline", "column", "member", "detail" };
     if (!d->feed.result.drift || !json_check(str_of(d->feed.result.drift), &list, &fault))
         return;
     for (size_t at = 0, lines = 0; json_next(&list, &at, &none, &finding) && lines < DRIFT_LINES; lines++) {
-        const char *said[COUNT_OF(keys)] = { "", "", "", "", "" };
-        for (size_t i = 0; i < COUNT_OF(keys); i++)
-            if (finding.kind == JSON_OBJECT && json_member(&finding, keys[i], &v) == 1 && v.kind == JSON_TEXT &&
-                json_unescape(&v, &arena, &text) && (text.p = arena_dup(&arena, text)))
-                said[i] = text.p;
-        log_event(d->first ? LOG_INFO : LOG_WARN, "columns drift", "job", d->lease.uid, "pipeline", said[1], "kind", said[0], "column",
-                  said[2], "member", said[3], "detail", said[4], NULL);
+        log_event(d->first ? LOG_INFO : LOG_WARN, "columns drift", "job", d->lease.uid, "pipeline", shown(&finding, "pipeline", &arena), "kind",
+                  shown(&finding, "kind", &arena), "column", shown(&finding, "column", &arena), "member", shown(&finding, "member", &arena),
+                  "detail", shown(&finding, "detail", &arena), NULL);
+    }
+    arena_clear(&arena);
+}
+
+/* What somebody has to look at: failures that the rows do without, and answers that nothing is found in. */
+static void log_tally(const struct done *d)
+{
+    struct json_value list, one;
+    struct json_fault fault;
+    struct str none;
+    struct arena arena = { 0 };
+    if (!d->feed.result.tally || !json_check(str_of(d->feed.result.tally), &list, &fault))
+        return;
+    for (size_t at = 0; json_next(&list, &at, &none, &one);) {
+        const char *enrich = shown(&one, "enrich", &arena), *why = shown(&one, "error", &arena), *note = shown(&one, "note", &arena);
+        if (*why)
+            log_event(LOG_WARN, "enrichments failed", "job", d->lease.uid, "enrich", enrich, "keys", shown(&one, "keys", &arena), "failed",
+                      shown(&one, "failed", &arena), "error", why, NULL);
+        if (*note)
+            log_event(LOG_WARN, "enrichments find nothing", "job", d->lease.uid, "enrich", enrich, "note", note, NULL);
     }
     arena_clear(&arena);
 }
@@ -467,6 +495,7 @@ static void work_one(struct worker *w, int i)
     w->job_ms = (w->job_ms * 7 + ms) / 8;
     log_outcome(d, &w->finishes[i], ms);
     log_drift(d);
+    log_tally(d);
     if (sys_fault("worker-after-job"))
         log_event(LOG_WARN, "a fault was injected", "point", "worker-after-job", NULL);
 }
