@@ -1006,13 +1006,13 @@ TEST(lookup_parts, an_error_on_a_row_that_waited_names_object_and_member)
 }
 
 /* Orders, more than stay in memory, in front of more customers. */
-static struct outcome many(const char *scratch)
+static struct outcome many_where(const char *scratch, const char *where)
 {
     AUTO(buf_clear) struct buf ini = { 0 }, left = { 0 }, right = { 0 };
     enum { MANY = 60000 };
     buf_addf(&ini, "[limits]\nmemory = 64M\nscratch = %s\n[pipeline p]\nmax_rejects = 1\n[pipeline p.o]\nmember = o*\ntable = w.o\ncolumns = id:integer, k\n"
-             "lookup_parts = c\noutput = n:integer, sum:integer\ntransform = SELECT count(*) AS n, sum(c.v - id) AS sum FROM input JOIN c ON c.k = input.k\n"
-             "[pipeline p.c]\nmember = c*\ntable = w.c\ncolumns = k, v:integer\nkey = k\n", scratch);
+             "lookup_parts = c\noutput = n:integer, sum:integer\n%stransform = SELECT count(*) AS n, sum(c.v - id) AS sum FROM input JOIN c ON c.k = input.k%s\n"
+             "[pipeline p.c]\nmember = c*\ntable = w.c\ncolumns = k, v:integer\nkey = k\n", scratch, where, *where ? " WHERE cached(id)" : "");
     buf_adds(&left, "id,k\n");
     buf_adds(&right, "k,v\n");
     for (int i = 0; i < MANY; i++) {
@@ -1023,6 +1023,8 @@ static struct outcome many(const char *scratch)
     return RUN(ini.p, "file:///in/o.csv", left.p, "file:///in/c.csv", right.p);
 }
 
+static struct outcome many(const char *scratch) { return many_where(scratch, ""); }
+
 TEST(lookup_parts, what_no_memory_holds_goes_to_scratch_files)
 {
     scratches = 0;
@@ -1030,6 +1032,41 @@ TEST(lookup_parts, what_no_memory_holds_goes_to_scratch_files)
     CHECK_OK(o.rc, o.err);
     CHECK_STR(o.rows, "n,sum\n7500,7500\n");
     CHECK(scratches >= 2);
+    outcome_clear(&o);
+}
+
+/* The most that each database had of pages. */
+static struct {
+    sqlite3 *db;
+    int most;
+} caches[2];
+
+static void cached(sqlite3_context *ctx, int argc, sqlite3_value **argv)
+{
+    (void)argc, (void)argv;
+    sqlite3 *db = sqlite3_context_db_handle(ctx);
+    int at = caches[0].db && caches[0].db != db, bytes, most;
+    CHECK_EQ(sqlite3_db_status(db, SQLITE_DBSTATUS_CACHE_USED, &bytes, &most, 0), SQLITE_OK);
+    caches[at].db = db;
+    caches[at].most = bytes > caches[at].most ? bytes : caches[at].most;
+    sqlite3_result_int(ctx, 1);
+}
+
+static int cached_declare(sqlite3 *db, char **message, const struct sqlite3_api_routines *api)
+{
+    (void)message, (void)api;
+    return sqlite3_create_function(db, "cached", 1, SQLITE_UTF8, NULL, cached, NULL, NULL);
+}
+
+TEST(lookup_parts, the_steps_that_read_share_what_memory_there_is_for_pages)
+{
+    CHECK_EQ(sqlite3_auto_extension((void (*)(void))cached_declare), SQLITE_OK);
+    struct outcome o = many_where("1G", "where = cached(id) AND EXISTS (SELECT 1 FROM c WHERE c.k = input.k)\n");
+    CHECK_EQ(sqlite3_cancel_auto_extension((void (*)(void))cached_declare), 1);
+    CHECK_OK(o.rc, o.err);
+    CHECK_STR(o.rows, "n,sum\n7500,7500\n");
+    CHECK(caches[0].most > 2 << 20 && caches[1].most > 2 << 20);
+    CHECK(caches[0].most + caches[1].most < 9 << 20); /* an eighth of 64 MiB, and little beside */
     outcome_clear(&o);
 }
 

@@ -15,7 +15,7 @@
 #include "io/db.h"
 #include "pipeline/sql_value.h"
 
-enum { CACHE_SHARE = 8 }; /* of [limits] memory, for the pages of the temporary tables of a step */
+enum { CACHE_SHARE = 8 }; /* of [limits] memory, for the pages of the temporary tables of all steps of a job */
 
 /* ("a", "b") */
 static void put_key(struct buf *sql, const struct recipe *r)
@@ -88,6 +88,17 @@ void sql_parts_note(struct sql_copy *c, const char *column)
         c->asked[at] = true;
 }
 
+/* What one step may take. */
+static int64_t cache_bytes(const struct sql *s)
+{
+    const struct pipeline *p = s->part->pipeline;
+    int steps = 0;
+    for (int i = 0; i < p->nparts; i++)
+        if (p->parts[i].reads)
+            steps += step_where.wanted(&p->parts[i]) + step_transform.wanted(&p->parts[i]);
+    return s->config->limits.memory / CACHE_SHARE / steps;
+}
+
 int sql_parts_make(struct sql *s, struct err *err)
 {
     char text[64];
@@ -96,7 +107,7 @@ int sql_parts_make(struct sql *s, struct err *err)
             return -1;
     if (!s->ncopies)
         return 0;
-    snprintf(text, sizeof text, "PRAGMA temp.cache_size = -%lld", (long long)(s->config->limits.memory / CACHE_SHARE / 1024));
+    snprintf(text, sizeof text, "PRAGMA temp.cache_size = -%lld", (long long)(cache_bytes(s) / 1024));
     return sqlite3_exec(s->db, text, NULL, NULL, NULL) == SQLITE_OK ? 0 : sql_failed(s, err);
 }
 
