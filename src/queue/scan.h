@@ -94,6 +94,8 @@ struct scan_count {
     int64_t gone;     /* waited, and the listing did not have them any more */
     int64_t held_ms;  /* so long until the place may be asked: nothing was listed; 0: it was */
     int64_t again_ms; /* so long until the next of those that wait can be whole; 0: none waits for time */
+    int64_t odd;      /* folders, or names, of which something was left out: odd_what is the first */
+    char odd_what[200];
     char changed_uri[160]; /* the first of them with on_change = fail, cut */
 };
 /* Up to SCAN_BATCH objects: what is not known is written down, all in one transaction; those that are known cost a look-up each

@@ -1,6 +1,7 @@
 /* One listing of one source. See pass.h. */
 #include "role/pass.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -289,7 +290,7 @@ static int known_put(void *arg, const char *uri, const struct fetch_head *head, 
 {
     struct looking *l = arg;
     const char *const texts[] = { uri, head->etag, head->modified };
-    if (!*head->etag && !*head->modified)
+    if ((!*head->etag && !*head->modified) || l->count->odd) /* what is left out is told again each time */
         return 0;
     l->read[l->nread++] = (struct page_read){ l->reads.n, given(l) - l->page_began };
     for (size_t i = 0; i < COUNT_OF(texts); i++)
@@ -454,6 +455,13 @@ static void on_folder(void *arg, const char *path, bool there)
     watch_folder(l->pass->watch, l->pass->owner, path, there);
 }
 
+static void on_odd(void *arg, const char *what)
+{
+    struct scan_count *count = ((struct looking *)arg)->count;
+    if (!count->odd++)
+        snprintf(count->odd_what, sizeof count->odd_what, "%s", what);
+}
+
 static void on_again(void *arg, int64_t ms)
 {
     struct scan_count *count = ((struct looking *)arg)->count;
@@ -560,7 +568,7 @@ static void looking_close(struct looking *l)
 
 static int list_glob(struct looking *l, const struct glob *g, struct err *err)
 {
-    struct list_sink sink = { .object = l->found ? on_peek : on_object, .page = l->found ? NULL : on_page, .folder = on_folder,
+    struct list_sink sink = { .object = l->found ? on_peek : on_object, .page = l->found ? NULL : on_page, .folder = on_folder, .odd = on_odd,
                               .again = l->found ? NULL : on_again, .arg = l };
     bool here = l->cursor && !l->reached && glob_id(g) == l->scan.cursor_glob;
     l->ask.glob = g;
@@ -706,6 +714,8 @@ static int run(struct looking *l, struct err *why, struct err *err)
     if (listed && *l->count->changed_uri)
         err_set(why, ERR_CHANGED, "%lld objects are not what they were when they were taken, such as %s",
                 (long long)l->count->changed, l->count->changed_uri);
+    else if (listed && l->count->odd)
+        err_set(why, ERR_FETCH_REFUSED, "%lld names were left out: %s", (long long)l->count->odd, l->count->odd_what);
     return finish(l, now, from, listed, why->code != ERR_NONE ? why : NULL, err);
 }
 

@@ -495,7 +495,7 @@ static int start(struct index_page *p, char c, struct err *err)
     if (c == '\xff' || c == '\xfe' || c == '\0')
         return err_set(err, ERR_ENCODING, "the page is UTF-16, or no text at all: pages of folders are read in UTF-8, latin1 and the like");
     p->state = c == '[' || c == '{' ? JSON : TEXT;
-    p->json = (struct json_split){ .element = on_element, .arg = p };
+    p->json = (struct json_split){ .element = on_element, .arg = p, .skips = true };
     return 0;
 }
 
@@ -525,3 +525,5 @@ int index_page_end(struct index_page *p, struct err *err)
         return err_set(err, ERR_TRUNCATED, "the page ends within a tag");
     return flush(p, (struct str){ 0 }, err);
 }
+
+int64_t index_page_skipped(const struct index_page *p) { return p->json.skipped; }

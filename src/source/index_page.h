@@ -35,5 +35,6 @@ void index_page_free(struct index_page *p); /* NULL is fine */
 /* 0; what `each` gave; -1: format (no page of a folder), limit. */
 int index_page_add(struct index_page *p, struct str bytes, struct err *err);
 int index_page_end(struct index_page *p, struct err *err);
+int64_t index_page_skipped(const struct index_page *p); /* entries of a page of JSON that are not UTF-8 */
 
 #endif

@@ -19,11 +19,13 @@ static int give(struct json_split *s, struct err *err)
     struct json_fault fault;
     if (s->one.failed)
         return err_nomem(err);
-    if (!json_check(buf_str(&s->one), &v, &fault))
+    bool good = json_check(buf_str(&s->one), &v, &fault), skip = !good && fault.kind == JSON_ENCODING && s->skips;
+    if (!good && !skip)
         return refuse(s, fault.what, err);
     s->n++;
+    s->skipped += skip;
     s->state = s->state == IN_VALUE ? BETWEEN : IN_ARRAY;
-    return s->element(s->arg, &v, err);
+    return skip ? 0 : s->element(s->arg, &v, err);
 }
 
 /* A value begins. */

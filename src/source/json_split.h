@@ -16,7 +16,9 @@ struct json_split {
     const char *const *keys; /* NULL at the end; NULL: only arrays and lines */
     int (*element)(void *arg, const struct json_value *v, struct err *err); /* 0, or the split ends with what it gave */
     void *arg;
+    bool skips; /* elements that are not UTF-8 are left out, and counted; else they are errors */
     /* its own; 0 at the start */
+    int64_t skipped;
     int state, depth;
     bool text, escaped;
     int64_t n; /* elements */

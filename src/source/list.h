@@ -74,6 +74,8 @@ struct list_sink {
     int (*page)(void *arg, const char *cursor, struct err *err); /* the same; NULL: nobody asks */
     /* Folders of this machine that were entered, or (there = false) looked for in vain: for who watches them. NULL: nobody. */
     void (*folder)(void *arg, const char *path, bool there);
+    /* An entry is left out, because its name cannot be read, or told the place: `what` says which. NULL: nobody asks. */
+    void (*odd)(void *arg, const char *what);
     void (*again)(void *arg, int64_t ms); /* something is no object yet, and will be in so many ms; NULL: nobody asks */
     void *arg;
 };

@@ -21,6 +21,8 @@ struct look {
     struct list_tree *tree;
     struct buf line; /* the begin of one */
     bool mlsd, enough;
+    int64_t understood; /* lines of the folder */
+    struct err odd;     /* the first line that was not */
     int64_t now_ms, asked_mono_ms;
 };
 
@@ -34,7 +36,22 @@ static int tick(void *arg, struct err *err)
     return l->ask->go_on(l->sink ? l->sink->arg : l->ask->go_arg) ? 0 : err_set(err, ERR_SHUTDOWN, "the listing was stopped");
 }
 
-/* 0, 1 enough, -1 */
+static void leave_out(struct look *l, const char *what)
+{
+    if (l->sink->odd)
+        l->sink->odd(l->sink->arg, what);
+}
+
+/* No command can have it: a line ends there, and curl sends no other such sign. */
+static bool is_tellable(struct str name)
+{
+    for (size_t i = 0; i < name.n; i++)
+        if ((uint8_t)name.p[i] < 0x20)
+            return false;
+    return true;
+}
+
+/* A name may have the end of a line in it: what it makes of the lines is left out, while others are understood. 0, 1 enough, -1 */
 static int take_line(struct look *l, struct str line, struct err *err)
 {
     struct ftp_entry f;
@@ -43,6 +60,16 @@ static int take_line(struct look *l, struct str line, struct err *err)
     int rc = list_tree_count(l->tree, err);
     if (rc == 0)
         rc = l->mlsd ? ftp_mlsd_line(line, &f, err) : ftp_list_line(line, l->now_ms, &f, err);
+    if (rc < 0 && err->code == ERR_FETCH_REFUSED) {
+        if (l->odd.code == ERR_NONE)
+            l->odd = *err;
+        return 0;
+    }
+    l->understood += rc >= 0;
+    if (rc > 0 && !is_tellable(f.name)) {
+        leave_out(l, "a name has control characters, which cannot be told an FTP server");
+        return 0;
+    }
     if (rc <= 0 || f.kind == FTP_OTHER)
         return rc < 0 ? -1 : 0;
     struct list_entry e = { f.kind == FTP_FOLDER, f.name, f.size, f.mtime_ms, f.step_ms };
@@ -92,11 +119,19 @@ static int list_by(struct look *l, struct fetch *f, const char *uri, bool mlsd, 
     l->mlsd = mlsd;
     l->now_ms = sys_now_ms();
     buf_reset(&l->line);
+    l->understood = 0;
+    l->odd = (struct err){ 0 };
     list_under_way(l->ask->links, true);
     int rc = fetch_list(f, uri, config_remote(l->ask->config, uri), mlsd ? "MLSD" : "LIST", &sink, err);
     list_under_way(l->ask->links, false);
     if (rc == 1 && l->line.n)
         return err_set(err, ERR_FETCH, "%s: the listing ends in the middle of a line", l->ask->base);
+    if (rc == 1 && l->odd.code != ERR_NONE && !l->understood) {
+        *err = l->odd;
+        return -1;
+    }
+    if (l->odd.code != ERR_NONE)
+        leave_out(l, l->odd.msg);
     return rc;
 }
 

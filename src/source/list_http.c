@@ -198,6 +198,8 @@ static int read_page(struct walk *w, struct str folder, struct err *err)
     int came = get_page(w, uri.p, &sink, err);
     bool own = came >= 0 || w->rc; /* the page is at fault, and not the way to it */
     int rc = w->rc ? w->rc : came < 0 ? -1 : came ? index_page_end(w->page, err) : 0;
+    if (rc == 0 && index_page_skipped(w->page) && w->sink->odd)
+        w->sink->odd(w->sink->arg, "the server shows a name that is not UTF-8 in JSON, which cannot say it");
     index_page_free(w->page);
     w->page = NULL;
     if (rc < 0)
