@@ -13,9 +13,7 @@ chmod 755 "$SFTPROOT"
 done_with() { queue_is 'SELECT count(*) FROM seen WHERE after > 0' "${1:-0}"; }
 scanned() { # URL-OF-FOLDER REMOTE-LINES AFTER
     new_site <<INI
-[remote r]
-url = ${1%"$SFTPROOT"}
-$2
+$([ -z "$2" ] || printf '[remote r]\nurl = %s\n%s\n' "${1%"$SFTPROOT"}" "$2")
 [pipeline p]
 source  = $1/in/*.csv
 every   = 1h
@@ -31,6 +29,7 @@ told() { grep -q "after= could not be done.*$1" "$site"/*.log; }
 
 places() { # NAME: $url, $root, $lines
     case $1 in
+    local) url=$work/local root=$work/local lines='' ;;
     ftp) url=$FTP root=$FTPROOT lines=$'user = user\npassword = password' ;;
     'ftp by LIST') url=$FTP root=$FTPROOT lines=$'user = plain\npassword = password' ;;
     ftps) url=$FTPS root=$FTPSROOT lines="ca_file = $FTPSCA" ;;
@@ -41,8 +40,36 @@ places() { # NAME: $url, $root, $lines
     [ "$1" != ftps ] || chmod 777 "$root" "$root/in"
 }
 
+marked() { # of $place: objects with a marker of their own
+    local after told
+    places "$place"
+    for after in delete "move:$url/done"; do
+        places "$place"
+        scanned "$url" "$lines" "$after"
+        echo 'done_marker = *.done' >>"$QETL_CONFIG"
+        put "$root/in/a.csv" 1
+        touch "$root/in/a.csv.done"
+        drain
+        is "$place, $after: a marker of its own goes with its object" "$(has "$root/in")|$([ "$after" = delete ] || has "$root/done")" \
+            "|$([ "$after" = delete ] || echo './a.csv ./a.csv.done ')"
+    done
+    touch -d '1 hour ago' "$root/in/a.csv.done" # of yesterday's object, say
+    put "$root/in/a.csv" 2
+    told=1
+    case $place in 'ftp by LIST' | ftps) told=2 ;; esac # whose times have no seconds, and no zone
+    drain
+    is "$place: one that is older than its object does not count" "$(sql 'SELECT count(*) FROM p')" $told
+    touch "$root/in/a.csv.done"
+    drain
+    is "$place: until it is written anew" "$(sql 'SELECT count(*) FROM p') $(has "$root/in" | grep -c 'a.csv ')" '2 0'
+}
+place=local
+marked
+
 for place in ftp 'ftp by LIST' ftps sftp; do
-    [ "$place$has_ftps" != ftpsno ] || { skip "$no_ftps" 12; continue; }
+    [ "$place$has_ftps" != ftpsno ] || { skip "$no_ftps" 16; continue; }
+    marked
+
     # ---- delete ----
     places "$place"
     scanned "$url" "$lines" delete
@@ -145,7 +172,7 @@ INI
         timeout 120 qetl drain --scan --max-wait 1s
     is "$place: with its rows" "$(sql 'SELECT group_concat(id) FROM (SELECT id FROM p ORDER BY id)')" 1,2
     timeout 120 qetl drain --scan --max-wait 1s >"$work/drain" 2>&1
-    is "$place: and moved" "$(has "$root/in/done")" './1.csv ./2.csv '
+    is "$place: and moved" "$(has "$root/in/done")" './1.csv ./1.csv.ok ./2.csv ./2.csv.ok '
     is "$place: the limits of that section bind its jobs" "$(queue_sql "SELECT DISTINCT remote FROM job WHERE pipeline = 'p'")" one
     put "$root/in/a b/3.csv" 3
     touch "$root/in/a b/3.csv.ok"
@@ -198,11 +225,10 @@ is 'and no connection is left taken' "$(queue_sql "SELECT listing FROM remote WH
 places ftp
 scanned "$FTP" $'user = one\npassword = password\nconnections = 1' keep
 sed -i 's/^every .*/every = 1s/; s/^slots = .*/slots = 2/; /^settle/a done_marker = *.ok' "$site/qetl.ini"
-for i in 1 2 3 4 5 6; do touch "$root/in/$i.csv.ok"; done
-for i in 1 2 3; do put "$root/in/$i.csv" "$i"; done
+for i in 1 2 3; do put "$root/in/$i.csv" "$i" && touch "$root/in/$i.csv.ok"; done
 start_role all
 ok 'a server with one connection for us is scanned and fetched from' wait_for 60 rows_are 'SELECT count(*), sum(id) FROM p' '3|6'
-for i in 4 5 6; do put "$root/in/$i.csv" "$i"; done
+for i in 4 5 6; do put "$root/in/$i.csv" "$i" && touch "$root/in/$i.csv.ok"; done
 ok 'again and again' wait_for 60 rows_are 'SELECT count(*), sum(id) FROM p' '6|21'
 is 'and was never asked for a second one' "$(queue_sql 'SELECT count(*) FROM error') $(grep -c 421 "$site/all.log")" '0 0'
 stop_roles

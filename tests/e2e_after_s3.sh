@@ -39,6 +39,18 @@ load() { # what is there is loaded, and no scanner is there
     wait_for 60 queue_is 'SELECT count(*) FROM seen WHERE after = 2' "$1"
 }
 
+# ---- a marker of its own goes with its object ----
+
+for after in delete move:s3://bucket/done; do
+    scanned $after
+    echo 'done_marker = *.done' >>"$QETL_CONFIG"
+    s3_put in/a.csv 1
+    s3_put in/a.csv.done 1
+    drain
+    is "$after: the object and its marker go together" "$(sql 'SELECT count(*) FROM p') $(keys)" \
+        "1 $([ $after = delete ] || echo 'done/a.csv done/a.csv.done ')"
+done
+
 # ---- delete ----
 
 scanned delete

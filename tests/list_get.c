@@ -48,7 +48,8 @@ int main(int argc, char **argv)
     if (argc == 4)
         (void)text_int(str_of(argv[3]), &times);
     if (argc == 5 && rc == 0) {
-        rc = l->exists(&ask, str_of(argv[4]), &err);
+        int64_t mtime_ms;
+        rc = l->exists(&ask, str_of(argv[4]), &mtime_ms, &err);
         printf("exists=%d\n", rc);
     }
     for (int64_t i = 0; argc < 5 && i < times && rc >= 0; i++) {

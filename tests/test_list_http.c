@@ -193,9 +193,10 @@ TEST(list_http, a_marker_is_there_or_not)
     CHECK_OK(pattern_parse(&p, at("/p/*.csv"), 0, &err), err);
     CHECK_OK(pattern_globs(p, NULL, 0, 0, &globs, &covered, &err), err);
     struct list_ask ask = { .config = &config, .base = pattern_base(p), .glob = &globs.v[0], .cursor = "" };
-    CHECK_EQ(list_http.exists(&ask, STR("/p/a.csv"), &err), 1);
-    CHECK_EQ(list_http.exists(&ask, STR("/p/a.csv.done"), &err), 0);
-    CHECK_EQ(list_http.exists(&ask, STR("/secret/"), &err), -1);
+    int64_t mtime_ms;
+    CHECK_EQ(list_http.exists(&ask, STR("/p/a.csv"), &mtime_ms, &err), 1);
+    CHECK_EQ(list_http.exists(&ask, STR("/p/a.csv.done"), &mtime_ms, &err), 0);
+    CHECK_EQ(list_http.exists(&ask, STR("/secret/"), &mtime_ms, &err), -1);
     CHECK_EQ(err.code, ERR_FETCH_DENIED);
     globs_clear(&globs);
     pattern_free(p);

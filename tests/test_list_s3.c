@@ -236,8 +236,9 @@ TEST(list_s3, a_marker_is_there_or_not)
     struct list_links *links;
     CHECK_OK(list_links_open(&links, &err), err);
     struct list_ask ask = { .links = links, .config = &config, .base = pattern_base(p), .glob = &globs.v[0], .cursor = "" };
-    CHECK_EQ(l->exists(&ask, STR("/mark/_SUCCESS"), &err), 1);
-    CHECK_EQ(l->exists(&ask, STR("/mark/_FAILURE"), &err), 0);
+    int64_t mtime_ms;
+    CHECK_EQ(l->exists(&ask, STR("/mark/_SUCCESS"), &mtime_ms, &err), 1);
+    CHECK_EQ(l->exists(&ask, STR("/mark/_FAILURE"), &mtime_ms, &err), 0);
     list_links_close(links);
     globs_clear(&globs);
     pattern_free(p);

@@ -71,3 +71,10 @@ TEST(version, a_checksum_is_a_word_of_what_a_manifest_said)
     CHECK(str_eq(buf_str(&word), str_of(md5)));
     CHECK(!version_put_sum(&word, STR("D41D8CD98F00B204E9800998ECF8427")) && !version_put_sum(&word, STR("x")));
 }
+
+TEST(version, older_is_what_is_older_for_sure)
+{
+    CHECK(version_older(1234, 1235) && !version_older(1235, 1235) && !version_older(1236, 1235));
+    CHECK(!version_older(1000, 1999) && version_older(1000, 2000)); /* one of them has whole seconds */
+    CHECK(!version_older(0, 5) && !version_older(5, 0));
+}

@@ -312,7 +312,7 @@ static const struct key keys[] = {
     { AT_PIPELINE, "ignore", KEY_GLOBS, IN(pipeline, scan.ignore), "*.part, *.tmp, .*", 0, 0, NULL, LINES | EMPTY,
       "names that are not taken, as globs with commas between; nothing behind =: all are taken" },
     { AT_PIPELINE, "done_marker", KEY_TEXT, IN(pipeline, scan.done_marker), NULL, 0, 0, NULL, 0,
-      "an object is taken when this one lies beside it: _SUCCESS, or *.done with * for the object's name" },
+      "an object is taken when this one lies beside it and is not older: _SUCCESS, or *.done with * for the object's name (after= takes that along)" },
     { AT_PIPELINE, "after", KEY_AFTER, IN(pipeline, scan.after), "keep", 0, 0, NULL, 0,
       "objects whose rows are committed: keep, delete, or move:FOLDER (a URI of the same host, where the source is one), see SCANNING" },
 

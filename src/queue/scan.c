@@ -447,7 +447,7 @@ static int peek_open(const struct scan_rules *rules, const struct scan_object *o
     else if (age < r->min_age_ms)
         snprintf(why, SCAN_WHY, "min_age: it is %.0f of %.0f s old", (double)age / 1000, (double)r->min_age_ms / 1000);
     else if (!marked)
-        snprintf(why, SCAN_WHY, "done_marker: '%s' is not there", o->marker);
+        snprintf(why, SCAN_WHY, "done_marker: '%s' is not there, or older than the object", o->marker);
     else if (b->reads != READS_OVER)
         snprintf(why, SCAN_WHY, "the next scan gives it to job %lld, which has not read it yet", (long long)b->job);
     else if (r->group_files)

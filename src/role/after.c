@@ -91,6 +91,20 @@ int after_do(const struct after *after, const char *uri, int64_t size, int64_t m
     return unlink(n.ours) < 0 && errno != ENOENT ? err_sys(err, "delete '%s'", n.path) : 1;
 }
 
+int after_marker(const struct after *after, const char *marker, int64_t job, struct err *err)
+{
+    AUTO(buf_clear) struct buf uri = { 0 };
+    struct stat st;
+    bool kept;
+    if (lstat(marker, &st) < 0)
+        return errno == ENOENT ? 0 : err_sys(err, "look at '%s'", marker);
+    list_uri("", str_of(marker), &uri);
+    if (uri.failed)
+        return err_nomem(err);
+    int rc = after_do(after, uri.p, st.st_size, (int64_t)st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000, job, &kept, err);
+    return rc < 0 ? -1 : 0;
+}
+
 /* ---- on other hosts ---- */
 
 struct far {
@@ -255,4 +269,39 @@ int after_do_far(const struct after *after, const struct lister *lister, const s
     buf_clear(&f.ours);
     buf_clear(&f.to);
     return rc;
+}
+
+static int move_marker(const struct after *after, const struct lister *lister, const struct list_ask *ask, struct str marker, struct err *err)
+{
+    AUTO(buf_clear) struct buf to = { 0 };
+    const char *slash = memrchr(marker.p, '/', marker.n);
+    int64_t mtime_ms;
+    bool made;
+    if (path_of(ask, after->folder, &to, err) < 0)
+        return -1;
+    while (to.n && to.p[to.n - 1] == '/')
+        to.n--;
+    buf_add(&to, slash, marker.n - (size_t)(slash - marker.p));
+    if (to.failed)
+        return err_nomem(err);
+    int there = lister->acts->rename ? lister->exists(ask, buf_str(&to), &mtime_ms, err) : 0;
+    if (there < 0 || (there && lister->acts->remove(ask, buf_str(&to), NULL, err) < 0))
+        return -1;
+    if (lister->acts->rename)
+        return lister->acts->rename(ask, marker, buf_str(&to), err);
+    if (lister->acts->copy(ask, marker, buf_str(&to), &made, err) < 0)
+        return -1;
+    return lister->acts->remove(ask, marker, NULL, err) < 0 ? -1 : 0;
+}
+
+int after_marker_far(const struct after *after, const struct lister *lister, const struct list_ask *ask, struct str marker, struct err *err)
+{
+    struct list_ask own = *ask;
+    int64_t mtime_ms;
+    own.login = marker;
+    int there = lister->exists(&own, marker, &mtime_ms, err);
+    if (there <= 0)
+        return there;
+    int rc = after->what == AFTER_MOVE ? move_marker(after, lister, &own, marker, err) : lister->acts->remove(&own, marker, NULL, err) < 0 ? -1 : 0;
+    return rc < 0 ? err_in(err, "%s%.*s", ask->base, (int)marker.n, marker.p) : 0;
 }

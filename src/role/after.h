@@ -25,9 +25,14 @@ bool after_is_ours(struct str name);
  * where the folder has one of that name. */
 int after_do(const struct after *after, const char *uri, int64_t size, int64_t mtime_ms, int64_t job, bool *kept, struct err *err);
 
+/* After that: with its own done-marker (marker: its path, of this machine) the same is done, unless it is not there. 0, -1. */
+int after_marker(const struct after *after, const char *marker, int64_t job, struct err *err);
+
 /* The same on the place of ask->base (links, config, go_on and go_arg are used, too). A no of the place to what is done is
  * fetch-refused, whatever it calls it, so that one object does not stand for the whole place. */
 int after_do_far(const struct after *after, const struct lister *lister, const struct list_ask *ask, const char *uri,
                  const struct list_version *version, int64_t job, bool *kept, struct err *err);
+/* The same with a marker there. It has no content: one that is in the folder already makes room for it. */
+int after_marker_far(const struct after *after, const struct lister *lister, const struct list_ask *ask, struct str marker, struct err *err);
 
 #endif

@@ -14,7 +14,7 @@
 #include "io/fetch.h"
 #include "queue/gate.h"
 #include "role/after.h"
-#include "source/list.h"
+#include "source/version.h"
 
 enum {
     AGAIN_MS = 30000, /* cron: what waits for its marker, or came before the page that a listing went on from, is looked at so soon */
@@ -403,13 +403,12 @@ static int on_object(void *arg, const struct listed *o, struct err *err)
     return ++l->n == SCAN_BATCH ? flush(l, err) : 0;
 }
 
-/* Where the marker of an object has to lie. */
-static int marker_path(const struct looking *l, struct str own, struct buf *out, struct err *err)
+int pass_marker(const char *done_marker, struct str own, struct buf *out, struct err *err)
 {
     const char *slash = memrchr(own.p, '/', own.n);
     size_t folder = slash ? (size_t)(slash + 1 - own.p) : 0;
     buf_add(out, own.p, folder);
-    for (const char *m = l->pass->pipeline->scan.done_marker; *m; m++)
+    for (const char *m = done_marker; *m; m++)
         if (*m == '*')
             buf_add(out, own.p + folder, own.n - folder);
         else
@@ -422,7 +421,7 @@ static int marker_uri(const struct looking *l, struct str own, struct buf *out, 
 {
     AUTO(buf_clear) struct buf path = { 0 };
     if (l->pass->pipeline->scan.done_marker) {
-        if (marker_path(l, own, &path, err) < 0)
+        if (pass_marker(l->pass->pipeline->scan.done_marker, own, &path, err) < 0)
             return -1;
         list_uri(l->ask.base, buf_str(&path), out);
     }
@@ -440,7 +439,7 @@ static int on_peek(void *arg, const struct listed *o, struct err *err)
         return -1;
     const char *slash = strrchr(marker.p, '/');
     l->objects[0] = (struct scan_object){ .uri = o->uri, .etag = o->etag, .size = o->size, .mtime_ms = o->mtime_ms,
-                                           .marker = slash ? slash + 1 : marker.p };
+                                           .mtime_step_ms = o->mtime_step_ms, .marker = slash ? slash + 1 : marker.p };
     l->paths[0] = o->path;
     int open = ignored ? 0 : scan_peek(l->pass->queue, &l->scan, &l->rules, &l->objects[0], why, l->count, err);
     l->own |= open < 0 && !l->place_failed;
@@ -469,16 +468,17 @@ static void on_again(void *arg, int64_t ms)
         count->again_ms = ms;
 }
 
-/* Does its marker lie beside it? */
+/* Does its marker lie beside it? One that is older than the object was of another one; where times have no seconds nobody knows. */
 static int is_marked(void *arg, const struct scan_object *o, struct err *err)
 {
     struct looking *l = arg;
     AUTO(buf_clear) struct buf path = { 0 };
-    if (marker_path(l, l->paths[o - l->objects], &path, err) < 0)
+    int64_t mtime_ms = 0;
+    if (pass_marker(l->pass->pipeline->scan.done_marker, l->paths[o - l->objects], &path, err) < 0)
         return -1;
-    int there = l->lister->exists(&l->ask, buf_str(&path), err);
+    int there = l->lister->exists(&l->ask, buf_str(&path), &mtime_ms, err);
     l->place_failed |= there < 0;
-    return there;
+    return there == 1 && o->mtime_step_ms <= 1000 && version_older(mtime_ms, o->mtime_ms) ? 0 : there;
 }
 
 /* May the place be asked now, by the limits that bind all who do? 0 yes, 1 later (*opens, and err says why), -1. */

@@ -39,6 +39,8 @@ int pass_run(const struct pass *pass, struct scan_count *count, struct err *why,
 uint64_t pass_place(const struct config *config, const struct pipeline *p);
 /* Can somebody list the source of a scanned pipeline? 0, or -1: uri. */
 int pass_check(const struct pipeline *p, struct err *err);
+/* Where the done-marker of the object of that path has to lie, behind out. 0, -1. */
+int pass_marker(const char *done_marker, struct str own, struct buf *out, struct err *err);
 /* Does after=move lead to where the source would find the objects again? 0 no, or -1: config. */
 int pass_check_after(const struct pipeline *p, struct err *err);
 struct pass_found {

@@ -1,6 +1,7 @@
 /* When sources are looked through. See scanner.h. */
 #include "role/scanner.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,7 @@
 #include "role/inbox.h"
 #include "role/pass.h"
 #include "source/list.h"
+#include "source/source.h"
 
 enum {
     SLOTS = 1000,       /* accounted for in one transaction */
@@ -418,6 +420,30 @@ static int after_asks(struct finishing *f, struct err *err)
     return opens == 0;
 }
 
+/* A marker of the object alone goes with it: else it would say of the next one of its name that it is whole. */
+static int finish_marker(struct finishing *f, const struct scan_after *a, struct err *err)
+{
+    AUTO(buf_clear) struct buf own = { 0 };
+    AUTO(buf_clear) struct buf marker = { 0 };
+    const char *done_marker = f->p->scan.done_marker;
+    char path[PATH_MAX];
+    if (!done_marker || !strchr(done_marker, '*'))
+        return 0;
+    if (f->far)
+        list_path(str_of(a->uri + strlen(f->ask.base)), &own);
+    else if (source_local_path(a->uri, path, err) < 0)
+        return -1;
+    else
+        buf_adds(&own, path);
+    if (own.failed || pass_marker(done_marker, buf_str(&own), &marker, err) < 0)
+        return own.failed ? err_nomem(err) : -1;
+    buf_adds(&marker, "");
+    if (marker.failed)
+        return err_nomem(err);
+    return f->far ? after_marker_far(&f->p->scan.after, f->far, &f->ask, buf_str(&marker), err)
+                  : after_marker(&f->p->scan.after, marker.p, a->job, err);
+}
+
 static int finish_file(void *arg, const struct scan_after *a, struct err *err)
 {
     struct finishing *f = arg;
@@ -437,6 +463,8 @@ static int finish_file(void *arg, const struct scan_after *a, struct err *err)
     const struct list_version version = { a->size, a->mtime_ms, a->etag };
     int rc = f->far ? after_do_far(after, f->far, &f->ask, a->uri, &version, a->job, &kept, &why)
                     : after_do(after, a->uri, a->size, a->mtime_ms, a->job, &kept, &why);
+    if (rc >= 0 && !kept)
+        rc = finish_marker(f, a, &why);
     if (rc < 0) {
         f->failed = true;
         f->why = why;

@@ -104,8 +104,8 @@ struct lister {
     /* 0: all was given, or the sink had enough; -1. Errors: fetch-missing (the folder is not there, where the place tells that
      * from an empty one), fetch-denied, limit, shutdown (go_on said no), and what the network gives. */
     int (*list)(const struct list_ask *ask, const struct list_sink *sink, struct err *err);
-    /* Is there an object (a done-marker) of that path? 1, 0, -1. */
-    int (*exists)(const struct list_ask *ask, struct str path, struct err *err);
+    /* Is there an object (a done-marker) of that path, and of what time (0: nobody says)? 1, 0, -1. */
+    int (*exists)(const struct list_ask *ask, struct str path, int64_t *mtime_ms, struct err *err);
     const struct list_acts *acts; /* NULL: none, or it is local */
 };
 

@@ -152,7 +152,7 @@ static int list(const struct list_ask *ask, const struct list_sink *sink, struct
     return rc < 0 ? -1 : 0;
 }
 
-static int exists(const struct list_ask *ask, struct str path, struct err *err)
+static int exists(const struct list_ask *ask, struct str path, int64_t *mtime_ms, struct err *err)
 {
     AUTO(buf_clear) struct buf name = { 0 };
     struct stat st;
@@ -160,8 +160,10 @@ static int exists(const struct list_ask *ask, struct str path, struct err *err)
     buf_add(&name, path.p, path.n);
     if (name.failed)
         return err_nomem(err);
-    if (lstat(name.p, &st) == 0)
+    if (lstat(name.p, &st) == 0) {
+        *mtime_ms = (int64_t)st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000;
         return 1;
+    }
     return errno == ENOENT || errno == ENOTDIR ? 0 : err_sys(err, "look at '%s'", name.p);
 }
 

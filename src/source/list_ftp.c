@@ -183,11 +183,12 @@ static int list(const struct list_ask *ask, const struct list_sink *sink, struct
     return rc < 0 ? -1 : 0;
 }
 
-static int exists(const struct list_ask *ask, struct str path, struct err *err)
+static int exists(const struct list_ask *ask, struct str path, int64_t *mtime_ms, struct err *err)
 {
     struct look l = { .ask = ask };
-    int64_t size, mtime_ms;
-    return look_at(&l, path, LINK_ASK, &size, &mtime_ms, err);
+    int64_t size;
+    enum list_link which = ask->glob ? LINK_ASK : LINK_LIST; /* no listing is under way whose connection we would break off */
+    return look_at(&l, path, which, &size, mtime_ms, err);
 }
 
 /* ---- single objects ---- */

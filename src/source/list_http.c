@@ -277,13 +277,14 @@ static int list(const struct list_ask *ask, const struct list_sink *sink, struct
     return rc < 0 ? -1 : 0;
 }
 
-static int exists(const struct list_ask *ask, struct str path, struct err *err)
+static int exists(const struct list_ask *ask, struct str path, int64_t *mtime_ms, struct err *err)
 {
     const struct list_sink none = { .arg = ask->go_arg };
     struct walk w;
     if (walk_open(&w, ask, &none, err) < 0)
         return -1;
     int rc = set_uri(&w, path, err) < 0 ? -1 : look(&w, err);
+    *mtime_ms = rc == 1 ? text_shown_ms(str_of(w.head.modified)) : 0;
     walk_close(&w);
     return rc;
 }

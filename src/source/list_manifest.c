@@ -351,10 +351,11 @@ static int list(const struct list_ask *ask, const struct list_sink *sink, struct
     return rc < 0 ? -1 : 0;
 }
 
-static int exists(const struct list_ask *ask, struct str path, struct err *err)
+static int exists(const struct list_ask *ask, struct str path, int64_t *mtime_ms, struct err *err)
 {
     (void)ask;
     (void)path;
+    (void)mtime_ms;
     return err_set(err, ERR_CONFIG, "done_marker is not for manifests: they name what is whole");
 }
 

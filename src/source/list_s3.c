@@ -232,7 +232,7 @@ static int look(const struct list_ask *ask, struct str path, const struct list_v
     return look_at(ask, path, v, &o, err);
 }
 
-static int exists(const struct list_ask *ask, struct str path, struct err *err)
+static int exists(const struct list_ask *ask, struct str path, int64_t *mtime_ms, struct err *err)
 {
     AUTO(buf_clear) struct buf own = { 0 };
     struct s3_object o;
@@ -240,6 +240,7 @@ static int exists(const struct list_ask *ask, struct str path, struct err *err)
     if (own.failed)
         return err_nomem(err);
     int there = look_at(ask, buf_str(&own), NULL, &o, err);
+    *mtime_ms = there > LIST_NONE ? text_shown_ms(str_of(o.modified)) : 0;
     return there < 0 ? -1 : there != LIST_NONE;
 }
 

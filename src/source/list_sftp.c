@@ -46,11 +46,13 @@ static int list(const struct list_ask *ask, const struct list_sink *sink, struct
     return ask->glob->literal ? list_literal(ask, sink, err) : list_tree_walk(ask, sink, list_folder, sink->arg, err);
 }
 
-static int exists(const struct list_ask *ask, struct str path, struct err *err)
+static int exists(const struct list_ask *ask, struct str path, int64_t *mtime_ms, struct err *err)
 {
     struct sftp_entry e;
     struct sftp *s = list_sftp_session(ask, path, LINK_ASK, ask->go_arg, err);
-    return s ? sftp_look(s, path, &e, err) : -1;
+    int rc = s ? sftp_look(s, path, &e, err) : -1;
+    *mtime_ms = rc == 1 ? e.mtime_ms : 0;
+    return rc;
 }
 
 /* ---- single objects ---- */

@@ -70,9 +70,9 @@ static int list(const struct list_ask *ask, const struct list_sink *sink, struct
     return rc < 0 ? -1 : 0;
 }
 
-static int exists(const struct list_ask *ask, struct str path, struct err *err)
+static int exists(const struct list_ask *ask, struct str path, int64_t *mtime_ms, struct err *err)
 {
-    return list_dir.exists(ask, path, err);
+    return list_dir.exists(ask, path, mtime_ms, err);
 }
 
 static const char *const schemes[] = { NULL };

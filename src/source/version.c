@@ -20,10 +20,18 @@ bool version_shown_as(int64_t now_ms, int64_t listed_ms)
     return listed_ms % day == 0 && off >= -zone && off < day + zone;
 }
 
+static bool in_seconds(int64_t a_ms, int64_t b_ms) { return a_ms % 1000 == 0 || b_ms % 1000 == 0; }
+
+bool version_older(int64_t one_ms, int64_t other_ms)
+{
+    if (!one_ms || !other_ms)
+        return false;
+    return in_seconds(one_ms, other_ms) ? one_ms / 1000 < other_ms / 1000 : one_ms < other_ms;
+}
+
 static bool same_time(int64_t listed_ms, int64_t now_ms)
 {
-    bool seconds = listed_ms % 1000 == 0 || now_ms % 1000 == 0;
-    if (seconds ? listed_ms / 1000 == now_ms / 1000 : listed_ms == now_ms)
+    if (in_seconds(listed_ms, now_ms) ? listed_ms / 1000 == now_ms / 1000 : listed_ms == now_ms)
         return true;
     return version_shown_as(now_ms, listed_ms);
 }

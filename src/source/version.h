@@ -17,6 +17,9 @@
  */
 int version_check(const struct list_version *listed, const struct list_version *now, struct err *err);
 
+/* Is the one of these times before the other for sure? Both of one place, 0: not known; to the second where one has no fraction. */
+bool version_older(int64_t one_ms, int64_t other_ms);
+
 /* Can a listing without seconds (LIST of FTP, say) have shown this moment as that time: cut to the minute or, of an old one, to the day, in the
  * zone of the server? */
 bool version_shown_as(int64_t now_ms, int64_t listed_ms);
