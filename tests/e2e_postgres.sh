@@ -120,6 +120,25 @@ undo = 1d
 [pipeline swapped2]
 columns = id:integer!, name:text
 table = pg.swapped
+[pipeline stood]
+columns = id:integer!, name:text!
+table = pg.stood
+mode = upsert
+key = id
+update_only_if_changed = yes
+undo = 1d
+[pipeline stood2]
+columns = id:integer!, name:text!
+table = pg.stood
+mode = upsert
+key = id
+undo = 1d
+[pipeline stood3]
+columns = id:integer!, name:text!
+table = pg.stood
+mode = upsert
+key = name
+undo = 1d
 [pipeline merged]
 columns = id:integer!, day:date!, name:text, price:decimal(2), at:timestamp, weight:real, extra:json
 table = pg.merged
@@ -155,11 +174,30 @@ load merged
 second=$job
 csv id,day,name,price,at,weight,extra 3,2020-01-01,C,,,,
 load merged
-like 'undo of an upsert is refused when its rows were changed since' "$(undo "$second")" '1 rows that the job wrote were changed'
+like 'undo of an upsert is refused behind one that changed its rows' "$(undo "$second")" "job $job was loaded into table '.*merged.*' later, and changed the same"
 ok '... but the last one' undo "$job"
 is '... and then that one' "$(undo "$second")" "job $second undone: 2 rows removed, 1 put back"
 is '... and every value is what it was' "$(pg 'SELECT md5(string_agg(t::text, $$,$$ ORDER BY id)) FROM merged t')" "$was"
 is '... nothing is kept of what was undone' "$(pg "SELECT count(*) FROM qetl_undo_row r JOIN qetl_load l USING (uid) WHERE undone_at IS NOT NULL")" 0
+pg 'CREATE TABLE stood (id bigint PRIMARY KEY, name text NOT NULL UNIQUE)' >/dev/null
+csv id,name 1,a 5,e
+load stood
+second=$job
+csv id,name 1,a
+load stood
+like 'undo of an upsert is refused behind one that has the same row as it is' "$(undo "$second")" "job $job was loaded into table '.*stood.*' later, and changed"
+ok '... but the last one' undo "$job"
+is '... leaves it' "$(pg 'SELECT id, name FROM stood ORDER BY id' | xargs)" '1|a 5|e'
+csv id,name 5,f 7,g
+load stood2
+like '... and behind one that changed others, too' "$(undo "$second")" "job $job was loaded into table '.*stood.*' later, and changed"
+undo "$job" >/dev/null
+csv id,name 8,e
+load stood3
+like '... also where that took the row from its key' "$(undo "$second")" "job $job was loaded into table '.*stood.*' later, and changed"
+undo "$job" >/dev/null
+pg "UPDATE stood SET name = 'x' WHERE id = 5" >/dev/null
+like '... or when people changed a row' "$(undo "$second")" '1 rows that the job wrote were changed since'
 csv id,name 1,a
 load now
 like 'undo of what was not kept says so' "$(undo "$job")" 'had no undo='

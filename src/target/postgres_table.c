@@ -534,8 +534,8 @@ static void key_json(struct buf *out, const struct draft *f, const char *before)
     buf_addc(out, ')');
 }
 
-/* What the job will change is kept before, with its key; after it, what it left. A second output of the job for the same table
- * adds only keys that are not kept yet. */
+/* The rows of the job's keys are kept before, with the key; after it, what it left, also where that is the same: a job whose row is there
+ * already stands on it. A second output of the job for the same table adds only keys that are not kept yet. */
 static void undo_upsert_sql(const struct draft *f)
 {
     static const char into[] = "INSERT INTO qetl_undo_row (uid, table_name, key, before) SELECT :job, :name, ";
@@ -552,7 +552,12 @@ static void undo_upsert_sql(const struct draft *f)
         key_json(out, f, "t.");
         buf_addf(out, ", to_jsonb(t) FROM %s t WHERE NOT EXISTS (SELECT 1 FROM %s s WHERE ", f->t->name.p, f->stage);
         same_key(out, f, "t", "s");
-        buf_adds(out, ") ON CONFLICT DO NOTHING");
+        buf_addc(out, ')');
+        if (f->spec->deleted >= 0) { /* what is marked already stays as it is */
+            named(out, f, " AND t.", f->spec->deleted);
+            buf_adds(out, " IS NOT TRUE");
+        }
+        buf_adds(out, " ON CONFLICT DO NOTHING");
     }
     out = &f->t->undo_after;
     buf_addf(out, "UPDATE qetl_undo_row u SET after = to_jsonb(t) FROM %s t WHERE u.uid = :job AND u.table_name = :name", f->t->name.p);
@@ -560,9 +565,7 @@ static void undo_upsert_sql(const struct draft *f)
         int column = f->spec->key[k];
         named(out, f, " AND t.", column);
         buf_addf(out, " = (u.key->>%d)::%s", k, f->d->v[f->at[column]].cast);
-    }
-    buf_adds(out, "; DELETE FROM qetl_undo_row WHERE uid = :job AND table_name = :name AND before IS NOT DISTINCT FROM after;");
-}
+    }}
 
 static void undo_sql(const struct draft *f)
 {

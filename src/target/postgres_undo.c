@@ -253,7 +253,7 @@ static int put_back(PGconn *pg, const struct kept *k, const char *columns, int64
 {
     AUTO(buf_clear) struct buf sql = { 0 };
     buf_addf(&sql, "INSERT INTO :table (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM (SELECT (jsonb_populate_record(NULL::%s, before)).*"
-                   " FROM qetl_undo_row WHERE uid = :job AND table_name = :name AND before IS NOT NULL) kept",
+                   " FROM qetl_undo_row WHERE uid = :job AND table_name = :name AND before IS NOT NULL AND before IS DISTINCT FROM after) kept",
              columns, columns, k->p.table.p);
     if (sql.failed)
         return err_nomem(err);
@@ -276,12 +276,16 @@ static int undo_replace(PGconn *pg, const struct kept *k, struct load_counts *co
     return put_back(pg, k, columns.p, &counts->inserted, err);
 }
 
-/* t.key = (u.key->>0)::type AND ..., from the names that were noted and the types that the table has. */
-static int key_condition(PGconn *pg, const struct kept *k, struct buf *out, struct err *err)
+/* How a column of the key is reached, for format(): %1$I is its name, %2$s its place in the key, %3$s its type, %4$L its name as text. */
+static const char key_in_table[] = "t.%1$I = CAST(u.key->>%2$s AS %3$s)",
+                  key_in_image[] = "CAST(i.image->>%4$L AS %3$s) = CAST(u.key->>%2$s AS %3$s)";
+
+/* One such condition a column, with AND between, from the names that were noted and the types that the table has. */
+static int key_condition(PGconn *pg, const struct kept *k, const char *how, struct buf *out, struct err *err)
 {
     AUTO(buf_clear) struct buf sql = { 0 };
-    buf_adds(&sql, "SELECT string_agg(format('t.%I = (u.key->>%s)::%s', n.name, n.ord - 1, format_type(a.atttypid, -1)), ' AND ')"
-                   " FROM jsonb_array_elements_text(");
+    buf_addf(&sql, "SELECT string_agg(format('%s', n.name, n.ord - 1, format_type(a.atttypid, -1), n.name), ' AND ')"
+                   " FROM jsonb_array_elements_text(", how);
     pg_literal(&sql, pg, k->keys);
     buf_adds(&sql, ") WITH ORDINALITY AS n(name, ord) JOIN pg_attribute a ON a.attrelid = to_regclass(:name) AND a.attname = n.name");
     if (sql.failed)
@@ -295,14 +299,30 @@ static int key_condition(PGconn *pg, const struct kept *k, struct buf *out, stru
     return out->failed ? err_nomem(err) : 0;
 }
 
+/* Later jobs that met a key of this one, whether they changed its row or found it as they wanted it: without the row their own would be
+ * lost. */
+static int refuse_touched(PGconn *pg, const struct kept *k, struct err *err)
+{
+    AUTO(buf_clear) struct buf which = { 0 };
+    buf_adds(&which, "n.mode = 'upsert' AND EXISTS (SELECT 1 FROM qetl_undo_row AS u CROSS JOIN qetl_undo_row AS r CROSS JOIN LATERAL"
+                     " (VALUES (r.before), (r.after)) AS i(image) WHERE u.uid = :job AND u.table_name = :name AND r.uid = n.uid"
+                     " AND r.table_name = :name AND ");
+    if (key_condition(pg, k, key_in_image, &which, err) < 0)
+        return -1;
+    buf_addc(&which, ')');
+    return which.failed ? err_nomem(err) : refuse_later(pg, k, which.p, undo_touched, err);
+}
+
 static int undo_upsert(PGconn *pg, const struct kept *k, struct load_counts *counts, struct err *err)
 {
     AUTO(buf_clear) struct buf key = { 0 }, columns = { 0 }, check = { 0 }, take = { 0 };
-    if (key_condition(pg, k, &key, err) < 0 || written_columns(pg, k, &columns, err) < 0)
+    if (refuse_touched(pg, k, err) < 0 || key_condition(pg, k, key_in_table, &key, err) < 0 ||
+        written_columns(pg, k, &columns, err) < 0)
         return -1;
     buf_addf(&check, "SELECT count(*) FROM qetl_undo_row u LEFT JOIN :table t ON %s WHERE u.uid = :job AND u.table_name = :name AND"
                      " to_jsonb(t) IS DISTINCT FROM u.after", key.p);
-    buf_addf(&take, "DELETE FROM :table t USING qetl_undo_row u WHERE u.uid = :job AND u.table_name = :name AND %s", key.p);
+    buf_addf(&take, "DELETE FROM :table t USING qetl_undo_row u WHERE u.uid = :job AND u.table_name = :name AND"
+                    " u.before IS DISTINCT FROM u.after AND %s", key.p);
     if (check.failed || take.failed)
         return err_nomem(err);
     AUTO(result_clearp) PGresult *other = step(pg, check.p, &k->p, "compare the rows", err);
