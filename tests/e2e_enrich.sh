@@ -220,6 +220,18 @@ INI
     done
 done
 
+site_with '' <<INI
+url = $url/ok/typo/{k}
+columns = title:text from nmae
+INI
+qetlctl run p "$work/few.csv" >"$work/run.out"
+like 'a path with a typo: the job says that nothing was found' "$(cat "$work/run.out")" 'all 3 answers of \[enrich facts\] lack the paths of its columns: nmae'
+sed -i 's/from nmae/from name/' "$site/qetl.ini"
+job=$(submit p "$work/few.csv")
+drain
+is '... mended, it is found in the answers that were kept' "$(told "$job"),$(asked /ok/typo/)" '["facts","p",3,3,0,0],3'
+is '... by each row' "$(sql 'SELECT count(*), count(title) FROM p')" '12|6'
+
 # ---- answers that are none ----
 for how in html half type long; do
     site_with 'attempts = 3

@@ -181,6 +181,18 @@ TEST(answers, are_kept_until_they_expire)
     answers_close(cache);
 }
 
+TEST(answers, in_which_nothing_was_found_are_kept_for_less_long)
+{
+    cache_open();
+    keep(ANSWER_IS, 1, NOW + 100, "one", &wide);
+    keep(ANSWER_EMPTY, 1, NOW + 10, "", &wide);
+    CHECK_STR(get(1, NOW + 9), "one");
+    keep(ANSWER_EMPTY, 1, NOW + 50, "", &wide);
+    keep(ANSWER_EMPTY, 2, NOW + 50, "", &wide);
+    CHECK(!get(1, NOW + 10) && !get(2, NOW));
+    answers_close(cache);
+}
+
 TEST(answers, the_oldest_go_when_there_are_too_many)
 {
     const struct answer_limits three = { 3, 1 << 20 }, small = { 1000, 1000 };
@@ -859,7 +871,7 @@ TEST(worker, goes_on_after_memory_ran_out_once)
     CHECK(!fail_realloc);
     CHECK_EQ(err.code, ERR_NO_MEMORY);
     CHECK_EQ(asked(e, -1, "a"), KIND_FAILED); /* nothing was kept */
-    CHECK_EQ(asked(e, VERDICT_MISS, "a"), KIND_NONE);
+    CHECK_EQ(asked(e, VERDICT_MISS, "a"), KIND_FAILED); /* nor is what was never there */
     enrich_close(e);
     config_free(c);
 }

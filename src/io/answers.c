@@ -53,7 +53,7 @@ static const char schema[] =
     "    UPDATE place SET rows = rows - 1, bytes = bytes - " BYTES_OF("OLD") " WHERE name = OLD.place;\n"
     "END;\n";
 
-enum sql { BEGIN, LOOK, COMMIT, ROLLBACK, GET, PLACE_MAKE, FORGET, PUT, OLDEST, DROP, PLACE_READ, TAKE, GIVE_BACK, FAILED, WELL, SQLS };
+enum sql { BEGIN, LOOK, COMMIT, ROLLBACK, GET, PLACE_MAKE, FORGET, SHORTEN, PUT, OLDEST, DROP, PLACE_READ, TAKE, GIVE_BACK, FAILED, WELL, SQLS };
 static const char *const statements[SQLS] = {
     [BEGIN] = "BEGIN IMMEDIATE",
     [LOOK] = "BEGIN",
@@ -62,6 +62,7 @@ static const char *const statements[SQLS] = {
     [GET] = "SELECT body IS NULL, body FROM answer WHERE key = :key AND expires > :now",
     [PLACE_MAKE] = "INSERT INTO place (name) VALUES (:place) ON CONFLICT (name) DO NOTHING",
     [FORGET] = "DELETE FROM answer WHERE key = :key",
+    [SHORTEN] = "UPDATE answer SET expires = :expires WHERE key = :key AND expires > :expires",
     [PUT] = "INSERT INTO answer (place, key, expires, body) VALUES (:place, :key, :expires, :body)",
     /* the oldest one, if it has to go */
     [OLDEST] = "SELECT a.id FROM answer AS a JOIN place AS p ON p.name = a.place "
@@ -224,8 +225,18 @@ int answers_get(struct answers *a, const char key[ANSWER_KEY + 1], int64_t now, 
     return body->failed ? err_nomem(err) : rc;
 }
 
+static int shorten(struct answers *a, const struct answer_new *v, struct err *err)
+{
+    sqlite3_stmt *st = stmt(a, SHORTEN);
+    db_bind(st, ":key", (const char *)v->key);
+    db_bind(st, ":expires", v->expires);
+    return db_run(st, err);
+}
+
 static int put_one(struct answers *a, const char *place, const struct answer_new *v, struct err *err)
 {
+    if (v->what == ANSWER_EMPTY)
+        return shorten(a, v, err);
     sqlite3_stmt *st = stmt(a, FORGET);
     db_bind(st, ":key", (const char *)v->key);
     if (db_run(st, err) < 0 || v->what == ANSWER_FORGET)

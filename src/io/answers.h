@@ -39,7 +39,8 @@ int answers_get(struct answers *a, const char key[ANSWER_KEY + 1], int64_t now, 
 /* What to write down of a key. */
 enum answer_news {
     ANSWER_IS,     /* body is the answer */
-    ANSWER_NONE,   /* there is none; also of an answer that turned out to be none */
+    ANSWER_NONE,   /* there is none */
+    ANSWER_EMPTY,  /* nothing was found in what is kept: it stays, to be looked into again, but goes when this expires */
     ANSWER_FORGET, /* what is kept is of no use */
 };
 struct answer_new {

@@ -21,7 +21,7 @@ enum {
 };
 
 enum enrich_verdict {
-    VERDICT_MISS,  /* the answer says that there is none */
+    VERDICT_MISS,  /* there is nothing in it where the columns look; with other columns there may be */
     VERDICT_WRONG, /* ... cannot be read: it is of no use in the cache */
     VERDICTS
 };

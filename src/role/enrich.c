@@ -302,7 +302,7 @@ static int take_verdicts(struct enrich *e, struct unpacker *u, bool same, struct
         uint64_t item = take_u64(u), verdict = take_u64(u);
         if (u->bad || !same || item >= (uint64_t)e->nitems || verdict >= VERDICTS)
             return err_set(err, ERR_INTERNAL, "the reader's verdict is none");
-        news_add(e, verdict == VERDICT_MISS ? ANSWER_NONE : ANSWER_FORGET, e->items[item].key, (struct str){ 0 });
+        news_add(e, verdict == VERDICT_MISS ? ANSWER_EMPTY : ANSWER_FORGET, e->items[item].key, (struct str){ 0 });
     }
     return e->why.code != ERR_NONE || news_write(e, err) < 0 ? -1 : 0;
 }
