@@ -98,7 +98,7 @@ load 1
 QETL_FAULT=after-copied:1:kill start_role scanner
 killed=$role_pid
 ok 'a scanner that is killed behind the copy goes on' wait_for 60 done_with
-ok 'it was killed' grep -q 'signal=Killed' "$site/scanner.log"
+ok 'it was killed' grep -q 'error=.*died: Killed' "$site/scanner.log"
 kill "$killed"
 wait "$killed" 2>/dev/null
 is 'the object was moved' "$(keys)" 'done/deep/m x.csv '
