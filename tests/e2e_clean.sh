@@ -55,6 +55,8 @@ is 'columns that were inferred are cleaned, too' "$(sql 'SELECT * FROM guess')" 
 like 'a rule for a column that was not found is an error of the job' "$(qetlctl run wrong "$work/g.csv" 2>&1)" "clean: column 'nome': there is no such column"
 sed -i 's/phone: replace.*/fone: trim/' "$site/qetl.ini"
 like '... and one for a column that is not given a fault of the ini' "$(qetlctl check 2>&1)" "qetl.ini:[0-9]+: .*clean: column 'fone': there is no such column"
+sed -i -e 's/fone: trim/phone: trim/' -e 's/default(0)/default(none)/' "$site/qetl.ini"
+like '... and a default that its column cannot hold' "$(qetlctl check 2>&1)" "qetl.ini:[0-9]+: .*clean: .*column 'amount': default\(none\): not a decimal number"
 
 # ---- columns that no field fills ----
 new_site <<INI

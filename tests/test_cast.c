@@ -183,6 +183,34 @@ TEST(cast, a_null_is_a_null_before_and_behind_the_rules)
     }
 }
 
+TEST(cast, a_default_that_its_column_cannot_hold_is_told)
+{
+    static const struct {
+        const char *clean, *says; /* NULL: it is fine */
+    } table[] = {
+        { "d: default(1.234)", "column 'd': default(1.234): more digits behind the point" },
+        { "i: null(x), default(abc)", "column 'i': default(abc): not an integer" },
+        { "t: default(2026-13-01)", "not a date" },
+        { "j: default({)", "not valid JSON" },
+        { "d: default(-1.50), range(-2..2)\ni: default(0)\nt: default(2026-01-01)\nj: default({})", NULL },
+        { "i: default(none), map(none = 0)", NULL }, /* a rule behind it may mend it */
+        { "*: default(none)", NULL },                /* of other columns, too */
+    };
+    for (size_t i = 0; i < COUNT_OF(table); i++) {
+        struct recipe recipe = { .nnulls = -1, .decimal_point = ',', .clean = (char *)(uintptr_t)table[i].clean };
+        struct columns columns = { 0 };
+        struct cast *cast = NULL;
+        struct err err = { 0 };
+        CHECK_OK(columns_parse(&columns, "d:decimal(2), i:integer, t:date, j:json", &err), err);
+        CHECK_EQ(cast_open(&cast, &recipe, &columns, &err), table[i].says ? -1 : 0);
+        if (table[i].says)
+            CHECK_HAS(err.msg, table[i].says);
+        else
+            cast_close(cast);
+        columns_clear(&columns);
+    }
+}
+
 TEST(cast, long_null_tokens_count_too)
 {
     char token[101];

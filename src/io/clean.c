@@ -761,6 +761,18 @@ static void put_default(const struct clean_column *col, const struct rule *r, st
     f->kind = col->type == TYPE_JSON ? FIELD_BARE : FIELD_NUMBER; /* with a point as the ini has it, and no null token */
 }
 
+bool clean_default(const struct clean_column *c, struct field *f)
+{
+    const struct rule *last = NULL;
+    for (int i = 0; i < c->n; i++)
+        if (c->rules[i].kind <= DEFAULT)
+            last = &c->rules[i];
+    if (c->column < 0 || !last || last->kind != DEFAULT)
+        return false;
+    put_default(c, last, f);
+    return true;
+}
+
 enum reject_reason clean_field(struct clean_column *c, struct field *f, bool (*null)(const void *arg, const struct field *f),
                                const void *arg, struct arena *arena)
 {

@@ -44,6 +44,8 @@ struct clean_column *clean_of(const struct clean *c, int column);
 enum reject_reason clean_field(struct clean_column *c, struct field *f,
                                bool (*null)(const void *arg, const struct field *f),
                                const void *arg, struct arena *arena);
+/* The field that default() makes of a null, where the column has a line of its own, and no rule behind it changes the text. false: none. */
+bool clean_default(const struct clean_column *c, struct field *f);
 /* Is the typed value, which is not null, within range? REJECT_REASONS, or REJECT_OUTSIDE. */
 enum reject_reason clean_value(const struct clean_column *c, const struct value *v);
 

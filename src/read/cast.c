@@ -49,6 +49,22 @@ static uint64_t length_bit(size_t n)
     return 1ull << (n < 63 ? n : 63);
 }
 
+/* A default that its column cannot hold would refuse each null. */
+static int defaults_check(const struct cast *c, struct err *err)
+{
+    for (uint32_t col = 0; col < c->cols; col++) {
+        const struct clean_column *rules = clean_of(c->clean, (int)col);
+        struct field f;
+        struct value v;
+        if (!rules || !clean_default(rules, &f))
+            continue;
+        enum reject_reason why = cast_value(c, col, &f, &v);
+        if (why != FITS)
+            return err_set(err, ERR_CONFIG, "column '%s': default(%.*s): %s", c->columns->v[col].name, (int)f.n, f.p, reject_text(why));
+    }
+    return 0;
+}
+
 int cast_open(struct cast **out, const struct recipe *recipe, const struct columns *columns,
               struct err *err)
 {
@@ -84,7 +100,7 @@ int cast_open(struct cast **out, const struct recipe *recipe, const struct colum
         cast_close(c);
         return err_set(err, ERR_CONFIG, "zone '%s' is not known here", recipe->zone);
     }
-    if (recipe->clean && clean_parse(&c->clean, recipe->clean, columns, c->zone, c->point, err) < 0) {
+    if (recipe->clean && (clean_parse(&c->clean, recipe->clean, columns, c->zone, c->point, err) < 0 || defaults_check(c, err) < 0)) {
         cast_close(c);
         return -1;
     }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "pipeline/step.h"
+#include "read/cast.h"
 #include "role/pass.h"
 #include "target/target.h"
 
@@ -23,6 +24,17 @@ static bool reads_known(const struct checked *c, const struct recipe *r)
     return true;
 }
 
+/* Are they of the types of their columns? */
+static int check_defaults(const struct recipe *r, struct step_fault *fault, struct err *err)
+{
+    struct cast *cast;
+    *fault = (struct step_fault){ r->place, "clean" };
+    if (cast_open(&cast, r, &r->columns, err) < 0)
+        return -1;
+    cast_close(cast);
+    return 0;
+}
+
 /* Can its steps and its target do what the recipe asks? Of columns that are found out from the data nothing is known yet. *fault: the
  * key that is wrong. *columns, of the rows that it stages, are the caller's in every case. */
 static int check_recipe(const struct config *config, const struct pipeline *p, const struct recipe *r, struct checked *c,
@@ -37,6 +49,8 @@ static int check_recipe(const struct config *config, const struct pipeline *p, c
     if (!t || !r->columns.n || !reads_known(c, r))
         return 0; /* check_targets() has said what is wrong with the target */
     AUTO(columns_clear) struct columns marked = { 0 };
+    if (r->clean && check_defaults(r, fault, err) < 0)
+        return -1;
     const struct step_part part = { .config = config, .pipeline = p, .recipe = r, .fault = fault, .tables = c->tables };
     if (steps_check(columns, &part, &r->columns, err) < 0)
         return -1;
