@@ -184,6 +184,25 @@ is 'prune says that no object went' "$(qetlctl --json prune | jq -c .)" '{"forgo
 sqlite3 "$site/queue.db" "UPDATE scan SET era = 9"
 is 'and how many went' "$(qetlctl --json prune | jq .objects)" 1
 
+# ---- the scanner forgets by itself ----
+
+new_site <<INI
+[pipeline p]
+source  = in/*.csv
+every   = 1s
+settle  = 0
+forget  = 1s
+columns = id:integer!
+table   = warehouse.p
+INI
+mkdir "$site/in"
+put "$site/in/1.csv" 1
+start_role scanner
+ok 'an object is seen' wait_for 60 queue_is 'SELECT count(*) FROM seen' 1
+rm "$site/in/1.csv"
+ok 'and forgotten when it is long gone, though nobody prunes' wait_for 150 queue_is 'SELECT count(*) FROM seen' 0
+stop_roles
+
 # ---- by the clock: each slot once ----
 
 new_site <<INI

@@ -974,6 +974,9 @@ TEST(config, a_scan_that_makes_no_sense_is_refused)
                      "after: expected move:ftp://h/FOLDER: an object is moved within its host or bucket");
     check_scan_fault("source = /in/*\nevery = 1m\nafter = move:", "after: 'move:': expected keep, delete or move:FOLDER");
     check_scan_fault("source = /in/*\nevery = 1m\ndone_marker = a/b", "done_marker: expected a name without a slash");
+    check_scan_fault("source = manifest+file:///x/{a}.txt\nevery = 1m", "source: expected no globs and no names: a manifest is one file");
+    check_scan_fault("source = manifest+https://h/*.json\nevery = 1m", "source: expected no globs and no names: a manifest is one file");
+    check_scan_fault("source = manifest+file:///x/a.txt\nevery = 1m\ndone_marker = *.done", "done_marker: expected none: what a manifest");
     check_scan_fault("source = /in/*\nevery = 1m\ntimezone = Mars/Base", "timezone: 'Mars/Base': expected a zone");
 }
 

@@ -52,6 +52,16 @@ static void check_after(struct build *b, int i, const struct scan_config *s, con
 /* A look at a stream that inotify told nothing of. */
 enum { STREAM_EVERY_MS = 10000 };
 
+static void check_manifest(struct build *b, int i, const struct scan_config *s, const struct pattern *pattern)
+{
+    if (strncasecmp(pattern_base(pattern), "manifest+", 9))
+        return;
+    if (!pattern_is_literal(pattern))
+        build_fault(b, i, "source", "expected no globs and no names: a manifest is one file, but for dates in its path");
+    if (s->done_marker)
+        build_fault(b, i, "done_marker", "expected none: what a manifest names lies anywhere");
+}
+
 static void check_pattern(struct build *b, int i, struct pipeline *p)
 {
     const struct scan_config *s = &p->scan;
@@ -66,6 +76,7 @@ static void check_pattern(struct build *b, int i, struct pipeline *p)
     if (s->lookback_ms && !pattern_is_dated(pattern))
         build_fault(b, i, "lookback", "expected a date such as {%%Y/%%m/%%d} in the source: it says which of them are listed");
     check_after(b, i, s, pattern_base(pattern));
+    check_manifest(b, i, s, pattern);
     if (build_entry(b, i, "whole_wait", NULL) && s->whole != WHOLE_TRAILER)
         build_fault(b, i, "whole_wait", "expected whole = trailer beside it");
     if (s->whole == WHOLE_TRAILER && s->job_per == JOB_PER_SLOT)

@@ -294,8 +294,8 @@ static const struct key keys[] = {
     { AT_PIPELINE, "lookback", KEY_DURATION, IN(pipeline, scan.lookback_ms), "0", 0, 3660 * (int64_t)DAYS, NULL, 0,
       "dates in the source are listed from so long before the last scan on" },
     { AT_PIPELINE, "forget", KEY_DURATION, IN(pipeline, scan.forget_ms), "90d", 0, 3660 * (int64_t)DAYS, NULL, 0,
-      "an object that no listing showed for so long is forgotten: one of that name would be new; 0: never. Dates in the source: it is "
-      "shown for as long as lookback says" },
+      "an object that no listing showed for so long is forgotten, by the scanner within a minute more, or by qetlctl prune: one of that "
+      "name would be new; 0: never. Dates in the source: it is shown for as long as lookback says" },
     { AT_PIPELINE, "on_change", KEY_WORD, IN(pipeline, scan.on_change), "ignore", 0, 0, on_change_words, 0,
       "an object that is not what it was when it was taken: leave it, make another job of it (an append table keeps the rows of the one "
       "before, until qetlctl undo), or fail the scan" },

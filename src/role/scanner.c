@@ -21,7 +21,7 @@
 enum {
     SLOTS = 1000,       /* accounted for in one transaction */
     WAIT_MAX_MS = 1000, /* between two looks at what people ask for, and at files whose rows are committed */
-    SWEEP_MS = 3600000,
+    SWEEP_MS = 60000,
     WATCHED_MAX = 63, /* pipelines whose folders are watched */
     INBOX_OWNER = 63,
     INBOX_LOOK_MS = 10000, /* where inotify tells nothing */
