@@ -232,6 +232,7 @@ back
 drain
 is 'a clock that was set back runs none of them again' "$(queue_sql 'SELECT count(*) = count(DISTINCT objects) FROM job_text')" 1
 like 'they can be listed' "$(qetlctl scan --slots slot)" 'SLOT .*OUTCOME'
+like 'and not beside a dry run' "$(qetlctl scan --slots --dry-run slot 2>&1)" 'two questions'
 
 # ---- a program by the clock: one job a slot, and a row that says so ----
 

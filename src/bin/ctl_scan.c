@@ -257,6 +257,8 @@ int ctl_scan(struct ctl *c, int argc, char **argv)
     const char *only = optind < argc ? argv[optind] : NULL;
     if (argc - optind > 1 || (slots && !only))
         return ctl_usage(c, slots ? "--slots wants one pipeline" : "scan wants one pipeline, or none for all");
+    if (slots && dry)
+        return ctl_usage(c, "--slots and --dry-run are two questions: ask one");
     if (all && !dry)
         return ctl_usage(c, "--all goes with --dry-run");
     if (ctl_checked(c) < 0 || ctl_queue(c, QUEUE_CREATE) < 0)
