@@ -50,6 +50,12 @@ is 'new rows are inserted' "$(counts "$job")" '3 0 0 0 0'
 job=$(load customers "1,Anna,$b,0;2,Rob,$a,0;3,,$b,1;3,Cy,$a,0")
 is 'a newer version updates, an older does not, a deleted one marks' "$(counts "$job")" '0 1 2 1 0'
 is '... and leaves what else the row has' "$(sql 'SELECT id, name, gone FROM customers' | tr '\n' ' ')" '1|Anna|0 2|Bob|0 3|Cy|1 '
+job=$(load customers "3,,$c,1")
+is '... a later delete of a deleted row sets the version' "$(counts "$job") $(sql 'SELECT v FROM customers WHERE id = 3')" '0 0 0 1 0 2026-01-03 00:00:00'
+job=$(load customers "3,,$c,1")
+is '... the same delete changes nothing' "$(counts "$job")" '0 0 1 0 0'
+job=$(load customers "3,Old,$b,0")
+is '... and an older row does not come back' "$(counts "$job") $(sql 'SELECT name, gone FROM customers WHERE id = 3')" '0 0 1 0 0 Cy|1'
 job=$(load whole "1,Anna,$b,0;9,Zoe,$c,0")
 is 'a whole delivery removes the rest' "$(counts "$job") $(sql 'SELECT group_concat(id) FROM customers')" '1 1 0 0 2 1,9'
 load past "1,Ann,$a,0" >/dev/null

@@ -121,8 +121,15 @@ modes_are_right() {
         "1|a|7|$yes 2|b|5| 3|new|6| 4|d|1|"
     csv id,name,version,gone 2,b,5, 3,NEW,6, 1,,8,true
     load changed
-    is '... the same again is no change, other letters are' "$end $(ask 'SELECT id, name, version FROM changed ORDER BY id')" \
-        'loaded 0 1 2 0 0 1|a|7 2|b|5 3|NEW|6 4|d|1'
+    is '... the same again is no change, other letters are, and so is a later delete of a deleted row' \
+        "$end $(ask 'SELECT id, name, version FROM changed ORDER BY id')" 'loaded 0 1 1 1 0 1|a|8 2|b|5 3|NEW|6 4|d|1'
+    csv id,name,version,gone 1,,8,true
+    load changed
+    is '... which the same delete again is not' "$end" 'loaded 0 0 1 0 0'
+    csv id,name,version,gone 1,old,7,
+    load changed
+    is '... and what is older than the last delete does not bring it back' "$end $(ask 'SELECT name, version, gone FROM changed WHERE id = 1')" \
+        "loaded 0 0 1 0 0 a|8|$yes"
     csv id,name 1,a 2,b 3,c
     load whole
     csv id,name 2,b 4,d

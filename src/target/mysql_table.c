@@ -413,7 +413,15 @@ static void may_update(struct buf *out, const struct draft *f)
     if (s->deleted >= 0) {
         named(out, f, "IF(s.", s->deleted);
         named(out, f, ", t.", s->deleted);
-        buf_adds(out, " IS NOT TRUE, ");
+        buf_adds(out, " IS NOT TRUE");
+        if (s->version >= 0) { /* a later delete of a deleted row is newer than what came between */
+            buf_adds(out, " OR NOT (");
+            exact(out, f, "s.", s->version);
+            buf_adds(out, " <=> ");
+            exact(out, f, "t.", s->version);
+            buf_addc(out, ')');
+        }
+        buf_adds(out, ", ");
     }
     buf_adds(out, "NOT (TRUE");
     for (int i = 0; i < s->columns->n; i++) {

@@ -380,7 +380,12 @@ static void update_condition(struct buf *out, const struct draft *f)
     if (s->deleted >= 0) {
         named(out, f, "CASE WHEN EXCLUDED.", s->deleted);
         named(out, f, " THEN t.", s->deleted);
-        buf_adds(out, " IS NOT TRUE ELSE ");
+        buf_adds(out, " IS NOT TRUE");
+        if (s->version >= 0) { /* a later delete of a deleted row is newer than what came between */
+            named(out, f, " OR t.", s->version);
+            named(out, f, " IS DISTINCT FROM EXCLUDED.", s->version);
+        }
+        buf_adds(out, " ELSE ");
     }
     comparable(out, f, "t.");
     buf_adds(out, " IS DISTINCT FROM ");

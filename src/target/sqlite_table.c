@@ -181,7 +181,12 @@ static void may_update(struct buf *out, const struct table_spec *spec)
     if (spec->deleted >= 0) {
         named(out, " AND CASE WHEN excluded.", spec, spec->deleted);
         named(out, " THEN qetl_t.", spec, spec->deleted);
-        buf_adds(out, " IS NOT TRUE ELSE");
+        buf_adds(out, " IS NOT TRUE");
+        if (spec->version >= 0) { /* a later delete of a deleted row is newer than what came between */
+            named(out, " OR qetl_t.", spec, spec->version);
+            named(out, " IS NOT excluded.", spec, spec->version);
+        }
+        buf_adds(out, " ELSE");
         word = " NOT (";
     }
     for (int i = 0; i < spec->columns->n; i++) {
