@@ -366,13 +366,13 @@ TEST(job, a_worker_that_lost_its_lease_changes_nothing)
     sys_clock_advance(LEASE + 1);
     CHECK_OK(job_rescue(q, CRASHES, &rescued, &err), err);
     CHECK_EQ(rescued, 1);
-    CHECK_EQ(job_hold(q, &old, &err), HOLD_LOST);
+    CHECK_EQ(job_lease_state(q, &old, &err), LEASE_LOST);
     struct lease now = claim_one();
     CHECK_EQ(now.id, id);
     CHECK_EQ(now.token, old.token + 1);
     CHECK_EQ(now.attempt, 2);
     CHECK_EQ(job_renew(q, &old, sys_now_ms() + LEASE, &err), 0);
-    CHECK_EQ(job_hold(q, &old, &err), HOLD_LOST);
+    CHECK_EQ(job_lease_state(q, &old, &err), LEASE_LOST);
     struct output out = { .table = "t.a", .rows = 1 };
     struct finish f[] = { { .lease = &old, .outcome = OUT_STAGED, .outputs = &out, .noutputs = 1 },
                           { .lease = &old, .outcome = OUT_FAILED },
@@ -388,7 +388,7 @@ TEST(job, a_worker_that_lost_its_lease_changes_nothing)
     CHECK_STR(state_of(id), "running");
     CHECK_EQ(one_int("SELECT count(*) FROM output"), 0);
     CHECK_EQ(one_int("SELECT count(*) FROM attempt"), attempts);
-    CHECK_EQ(job_hold(q, &now, &err), HOLD_OURS);
+    CHECK_EQ(job_lease_state(q, &now, &err), LEASE_OURS);
     CHECK(stage(&now));
     job_lease_clear(&old);
     stop();
@@ -403,7 +403,7 @@ TEST(job, a_lost_finish_does_not_keep_the_others_from_theirs)
     int64_t id = submit_plain();
     l[1] = claim_one();
     CHECK_OK(job_cancel(q, l[0].id, &err), err);
-    CHECK_EQ(job_hold(q, &l[0], &err), HOLD_CANCELLED);
+    CHECK_EQ(job_lease_state(q, &l[0], &err), LEASE_CANCELLED);
     struct finish f[] = { { .lease = &l[0], .outcome = OUT_STAGED },
                           { .lease = &l[1], .outcome = OUT_STAGED } };
     CHECK_OK(job_finish_claim(q, f, 2, worker, LEASE, CRASHES, NULL, 0, &err), err);
@@ -1205,7 +1205,7 @@ TEST(job, can_be_cancelled_in_every_state_but_while_it_is_loaded)
     int64_t running = submit_plain();
     struct lease l = claim_one();
     CHECK_OK(job_cancel(q, running, &err), err);
-    CHECK_EQ(job_hold(q, &l, &err), HOLD_CANCELLED);
+    CHECK_EQ(job_lease_state(q, &l, &err), LEASE_CANCELLED);
     CHECK(!stage(&l));
     CHECK_STR(state_of(running), "cancelled");
 

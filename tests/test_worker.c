@@ -217,7 +217,7 @@ TEST(worker, that_cannot_tell_whether_it_holds_the_job_publishes_nothing)
     for (int i = 0; i < 100000; i++)
         buf_addf(&text, "%d\n", i);
     int64_t id = site_submit("p", site_file("large.csv", text.p));
-    site_fault("queue-hold:1:error");
+    site_fault("queue-lease:1:error");
     CHECK_EQ(step(w), 1);
     site_fault(NULL);
     site_state(id);

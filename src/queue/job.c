@@ -575,14 +575,14 @@ static int finish_unstaged(struct queue *q, struct finish *f, int64_t crashes_ma
     return f->noutputs ? keep_rejects(q, f, err) : 0;
 }
 
-static int hold_of(struct queue *q, const struct lease *l, struct err *err)
+static int lease_state(struct queue *q, const struct lease *l, struct err *err)
 {
-    sqlite3_stmt *st = queue_stmt(q, SQL_HOLD);
+    sqlite3_stmt *st = queue_stmt(q, SQL_LEASE_STATE);
     db_bind(st, ":id", l->id);
     db_bind(st, ":token", l->token);
-    int rc = db_step(st, err), hold = rc == 0 ? HOLD_LOST : sqlite3_column_int(st, 0) ? HOLD_OURS : HOLD_CANCELLED;
+    int rc = db_step(st, err), state = rc == 0 ? LEASE_LOST : sqlite3_column_int(st, 0) ? LEASE_OURS : LEASE_CANCELLED;
     sqlite3_reset(st);
-    return rc < 0 ? -1 : hold;
+    return rc < 0 ? -1 : state;
 }
 
 static int finish_one(struct queue *q, struct finish *f, int64_t crashes_max, struct settled *s,
@@ -595,9 +595,9 @@ static int finish_one(struct queue *q, struct finish *f, int64_t crashes_max, st
         f->outcome = OUT_HANDED_BACK;
     int rc = holds < 0 ? -1 : f->outcome == OUT_STAGED ? finish_staged(q, f, s, err)
                                       : finish_unstaged(q, f, crashes_max, s, err);
-    int hold = rc == 0 && f->lost ? hold_of(q, f->lease, err) : HOLD_OURS;
-    f->cancelled = hold == HOLD_CANCELLED;
-    return rc < 0 || hold < 0 ? err_in(err, "finish job %s", f->lease->uid) : 0;
+    int state = rc == 0 && f->lost ? lease_state(q, f->lease, err) : LEASE_OURS;
+    f->cancelled = state == LEASE_CANCELLED;
+    return rc < 0 || state < 0 ? err_in(err, "finish job %s", f->lease->uid) : 0;
 }
 
 /* ---- finish and claim ---- */
@@ -701,11 +701,11 @@ int job_renew(struct queue *q, const struct lease *l, int64_t until, struct err 
     return queue_commit(q, QUEUE_LATER, err) < 0 ? -1 : n;
 }
 
-int job_hold(struct queue *q, const struct lease *l, struct err *err)
+int job_lease_state(struct queue *q, const struct lease *l, struct err *err)
 {
-    if (sys_fault("queue-hold"))
+    if (sys_fault("queue-lease"))
         return err_sys(err, "look at the lease");
-    return hold_of(q, l, err);
+    return lease_state(q, l, err);
 }
 
 /* ---- housekeeping ---- */

@@ -135,9 +135,9 @@ int job_claim_one(struct queue *q, int64_t id, int64_t worker, int64_t lease_ms,
 int job_claimable(struct queue *q, int64_t *opens, struct err *err);
 /* 1 renewed, 0 lost, -1 database. */
 int job_renew(struct queue *q, const struct lease *l, int64_t until, struct err *err);
-/* Does the lease hold? But for HOLD_OURS: stop working. -1: database. Reader; cheap. */
-enum hold { HOLD_LOST, HOLD_OURS, HOLD_CANCELLED };
-int job_hold(struct queue *q, const struct lease *l, struct err *err);
+/* Does the lease hold? But for LEASE_OURS: stop working. -1: database. Reader; cheap. */
+enum lease_state { LEASE_LOST, LEASE_OURS, LEASE_CANCELLED };
+int job_lease_state(struct queue *q, const struct lease *l, struct err *err);
 
 /* ---- load ---- */
 struct staged_job {
@@ -191,7 +191,7 @@ int job_load_expired(struct queue *q, const char *target, int64_t worker, int64_
 
 /* ---- by people ---- */
 int job_find(struct queue *q, const char *id_or_uid, int64_t *id, struct err *err); /* number, uid or a unique prefix of one (>= 4); 0 or -1 not-found */
-/* At once, also of a running job: its worker has lost the lease and learns by job_hold(). -1: state, with the reason. */
+/* At once, also of a running job: its worker has lost the lease and learns by job_lease_state(). -1: state, with the reason. */
 int job_cancel(struct queue *q, int64_t id, struct err *err);
 /* May the rows of a loaded job be taken out of the target? -1: state: its rejects were loaded, or may be, by another job (job_replay()). */
 int job_may_undo(struct queue *q, int64_t id, struct err *err);

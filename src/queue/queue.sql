@@ -239,7 +239,7 @@ WHERE id = :id AND state = 'ready';
 -- Keep a lease that is still ours. 0 rows: the token moved on, another worker may hold the job.
 UPDATE job SET lease_until = :until WHERE id = :id AND token = :token AND state = 'running';
 
--- name: hold
+-- name: lease_state
 -- Does the lease hold (1), or was the job cancelled under it (0)? No row: another has the job, or had it.
 SELECT state = 'running' FROM job WHERE id = :id AND token = :token AND state IN ('running', 'cancelled');
 

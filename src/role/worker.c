@@ -88,9 +88,9 @@ static void beat(struct worker *w, int64_t now)
 }
 
 /* Why we have it no more. */
-static int not_ours(const struct lease *l, int hold, struct err *err)
+static int not_ours(const struct lease *l, int state, struct err *err)
 {
-    return hold == HOLD_CANCELLED ? err_set(err, ERR_CANCELLED, "job %" PRId64 " was cancelled", l->id)
+    return state == LEASE_CANCELLED ? err_set(err, ERR_CANCELLED, "job %" PRId64 " was cancelled", l->id)
                                   : err_set(err, ERR_LEASE_LOST, "the lease of job %" PRId64 " was lost", l->id);
 }
 
@@ -110,9 +110,9 @@ static int keep_lease(struct work *k, int64_t now, struct err *err)
     }
     if (now >= k->look_mono_ms) {
         k->look_mono_ms = now + STILL_OURS_MS;
-        int hold = job_hold(w->queue, l, err);
-        if (hold == HOLD_LOST || hold == HOLD_CANCELLED)
-            return not_ours(l, hold, err);
+        int state = job_lease_state(w->queue, l, err);
+        if (state == LEASE_LOST || state == LEASE_CANCELLED)
+            return not_ours(l, state, err);
     }
     return 0;
 }
@@ -156,9 +156,9 @@ static int publish(struct work *k, struct attempt *a, struct err *err)
     if (n <= 0)
         return n;
     /* saves the syncs of an overtaken attempt; what keeps its files apart from the next owner's is the token in their folder */
-    int hold = job_hold(k->w->queue, l, err);
-    if (hold != HOLD_OURS)
-        return hold < 0 ? -1 : not_ours(l, hold, err);
+    int state = job_lease_state(k->w->queue, l, err);
+    if (state != LEASE_OURS)
+        return state < 0 ? -1 : not_ours(l, state, err);
     return spool_publish(&k->w->spool, l->uid, l->token, files, n, err);
 }
 
