@@ -741,8 +741,8 @@ TEST(sqlite, a_row_that_says_deleted_marks_and_leaves_the_rest)
         CHECK_STR(load_text(c, &how, "1,back,3,0", w->inline_max), "0 1 0 0 0");
         CHECK_STR(ask(all_rows), "1,back,3,0;2,b,5,0;9,-,1,1");
         how.only_if_changed = true;
-        CHECK_STR(load_text(c, &how, "9,-,2,1;1,back,3,0;2,-,6,1", w->inline_max), "0 0 2 1 0");
-        CHECK_STR(ask(all_rows), "1,back,3,0;2,b,6,1;9,-,1,1");
+        CHECK_STR(load_text(c, &how, "9,-,2,1;1,back,3,0;2,-,6,1", w->inline_max), "0 0 1 2 0");
+        CHECK_STR(ask(all_rows), "1,back,3,0;2,b,6,1;9,-,2,1");
         how.only_if_changed = false;
     }
 }
