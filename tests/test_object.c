@@ -1,11 +1,15 @@
-/* Names of objects and the index of staged ones: what a row may make of a name, and what the loader believes. */
+/* Names of objects, the index of staged ones, and the store: what a row may make of a name, what the loader believes, what is left. */
 #include "target/object.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 
 #include "target/object_name.h"
 #include "target/object_pack.h"
+#include "target/object_store.h"
 #include "test.h"
 
 static struct err err;
@@ -168,4 +172,40 @@ TEST(object_pack, blocks_that_do_not_compress_have_room)
         pack_close(p);
         buf_clear(&out);
     }
+}
+
+/* ---- a directory as a store ---- */
+
+static int zeros(void *arg, char *p, size_t n, struct err *e)
+{
+    (void)arg, (void)e;
+    memset(p, 0, n);
+    return 0;
+}
+
+/* A limit on the size of files stands for the disk that is full. */
+TEST(object_store, what_could_not_be_written_leaves_no_bytes)
+{
+    struct store *store;
+    char url[600], sha256[SHA256_HEX + 1];
+    const struct store_source large = { zeros, NULL, 4 << 20 }, small = { zeros, NULL, 1 };
+    struct rlimit was, limit;
+    struct stat st;
+    snprintf(url, sizeof url, "file://%s", test_file("full"));
+    CHECK_OK(store_directory_open(&store, url, true, &err), err);
+    CHECK_EQ(getrlimit(RLIMIT_FSIZE, &was), 0);
+    limit = (struct rlimit){ 1 << 20, was.rlim_max };
+    void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
+    CHECK_EQ(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    int rc = store_put(store, "a/large.csv", &large, sha256, &err);
+    CHECK_EQ(setrlimit(RLIMIT_FSIZE, &was), 0);
+    (void)signal(SIGXFSZ, handler);
+    CHECK_EQ(rc, -1);
+    CHECK_EQ(err_class(err.code), ERR_TRANSIENT);
+    CHECK_HAS(err.msg, "/full/a/large.csv'");
+    CHECK_EQ(stat(test_file("full/a/.large.csv.part"), &st), -1);
+    CHECK_EQ(stat(test_file("full/a/large.csv"), &st), -1);
+    CHECK_OK(store_put(store, "a/large.csv", &small, sha256, &err), err);
+    CHECK_EQ(stat(test_file("full/a/large.csv"), &st), 0);
+    store_close(store);
 }

@@ -3,7 +3,8 @@
  *
  * An object is written beside its place as ".NAME.part", synced, and renamed (or, where none may be
  * there, linked); then its folder is synced. Who writes a part has it locked until it has its name; what a
- * killed writer left of one is written over by the next put of that name.
+ * killed writer left of one is written over by the next put of that name, and one that could not be written is
+ * removed.
  */
 #include "target/object_store.h"
 
@@ -108,21 +109,26 @@ static void directory_unlock(struct store *s)
 
 /* ---- put ---- */
 
-static int write_part(int file, const struct store_source *source, char sha256[SHA256_HEX + 1], struct err *err)
+static int write_part(const struct directory *d, int file, const char *name, const struct store_source *source,
+                      char sha256[SHA256_HEX + 1], struct err *err)
 {
+    AUTO(buf_clear) struct buf path = { 0 };
     struct sha256 *sum = sha256_new(err);
     char *block = malloc(BLOCK);
-    int rc = !sum ? -1 : !block ? err_nomem(err) : 0;
+    buf_addf(&path, "%s/%s", d->path, name);
+    int rc = !sum ? -1 : !block || path.failed ? err_nomem(err) : 0;
     for (int64_t left = source->bytes; rc == 0 && left > 0;) {
         size_t n = left < BLOCK ? (size_t)left : BLOCK;
         if ((rc = source->read(source->arg, block, n, err)) == 0 &&
             (rc = sha256_add(sum, (struct str){ block, n }, err)) == 0 &&
-            (rc = sys_write_all(file, block, n, "an object", err)) < 0)
+            (rc = sys_write_all(file, block, n, path.p, err)) < 0)
             rc = away(err);
         left -= (int64_t)n;
     }
     if (rc == 0)
         rc = sha256_end(sum, sha256, err);
+    if (rc == 0 && fsync(file) < 0)
+        rc = fault(err, "sync", d->path, name);
     free(block);
     sha256_free(sum);
     return rc;
@@ -179,10 +185,10 @@ static int put_file(struct directory *d, const char *name, const struct store_so
     AUTO(fd_closep) int file = -1;
     if (open_part(d, folder, part, name, &file, err) < 0)
         return -1;
-    if (write_part(file, source, sha256, err) < 0)
+    if (write_part(d, file, name, source, sha256, err) < 0) {
+        (void)unlinkat(folder, part, 0); /* a disk that is full has room for the jobs behind this one; still locked, so ours */
         return -1;
-    if (fsync(file) < 0)
-        return fault(err, "sync", d->path, name);
+    }
     return publish(folder, part, base, only_new, err);
 }
 
