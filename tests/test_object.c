@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include "target/object_ledger.h"
 #include "target/object_name.h"
 #include "target/object_pack.h"
 #include "target/object_store.h"
@@ -207,5 +208,54 @@ TEST(object_store, what_could_not_be_written_leaves_no_bytes)
     CHECK_EQ(stat(test_file("full/a/large.csv"), &st), -1);
     CHECK_OK(store_put(store, "a/large.csv", &small, sha256, &err), err);
     CHECK_EQ(stat(test_file("full/a/large.csv"), &st), 0);
+    store_close(store);
+}
+
+/* ---- manifests ---- */
+
+static struct store *ledger_store(const char *folder)
+{
+    struct store *store;
+    char url[600];
+    snprintf(url, sizeof url, "file://%s", test_file(folder));
+    CHECK_OK(store_directory_open(&store, url, true, &err), err);
+    return store;
+}
+
+static struct manifest sample_manifest(void)
+{
+    static char uid[] = "u1", pipeline[] = "p", source[] = "[]";
+    return (struct manifest){ .uid = uid, .pipeline = pipeline, .source = source, .job = 1, .seq = 1 };
+}
+
+TEST(object_ledger, an_undone_job_keeps_the_time_it_was_loaded_at)
+{
+    static const char put[] = "\"loaded_at\":\"2020-01-02T03:04:05.678Z\"";
+    struct store *store = ledger_store("undone");
+    struct manifest m = sample_manifest(), there;
+    struct buf text = { 0 };
+    m.loaded_at = (char[]){ "2020-01-02T03:04:05.678Z" };
+    CHECK_OK(manifest_put(store, &m, &err), err);
+    CHECK_EQ(manifest_get(&there, store, "u1", &err), 1);
+    there.undone_at = (char[]){ "2020-01-03T00:00:00.000Z" };
+    CHECK_OK(manifest_put(store, &there, &err), err);
+    CHECK_EQ(store_get(store, "_manifest/u1.json", &text, NULL, &err), 1);
+    CHECK_HAS(text.p, put);
+    CHECK_HAS(text.p, "\"undone_at\":\"2020-01-03T00:00:00.000Z\"");
+    manifest_clear(&there);
+    buf_clear(&text);
+    store_close(store);
+}
+
+TEST(object_ledger, only_its_own_manifest_says_that_a_job_is_loaded)
+{
+    struct store *store = ledger_store("other");
+    struct manifest m = sample_manifest();
+    CHECK_OK(manifest_put(store, &m, &err), err);
+    CHECK_OK(manifest_put(store, &m, &err), err); /* its own, whose answer was lost */
+    CHECK_EQ(store_put_small(store, "_manifest/u1.json", STR("id\n777\n"), NULL, &err), 1);
+    CHECK_EQ(manifest_put(store, &m, &err), -1);
+    CHECK_EQ(err.code, ERR_TARGET);
+    CHECK_HAS(err.msg, "_manifest/u1.json");
     store_close(store);
 }

@@ -115,7 +115,8 @@ static bool read_manifest(struct manifest *m, struct str text)
     int n;
     if (!json_check(text, &root, &fault) || root.kind != JSON_OBJECT ||
         !(m->uid = get_text(&root, "uid", &m->arena)) || !(m->pipeline = get_text(&root, "pipeline", &m->arena)) ||
-        !get_int(&root, "job", &m->job) || !get_int(&root, "seq", &m->seq) || !get_array(&root, "source", &list, &n) ||
+        !(m->loaded_at = get_text(&root, "loaded_at", &m->arena)) || !get_int(&root, "job", &m->job) ||
+        !get_int(&root, "seq", &m->seq) || !get_array(&root, "source", &list, &n) ||
         !(m->source = arena_dup(&m->arena, list.raw)) || json_member(&root, "counts", &counts) != 1 ||
         counts.kind != JSON_OBJECT || !get_int(&counts, "inserted", &m->counts.inserted) ||
         !get_int(&counts, "removed", &m->counts.removed))
@@ -170,7 +171,10 @@ static void put_manifest(struct buf *out, const struct manifest *m)
     json_put_text(&o, "pipeline", m->pipeline);
     json_put_int(&o, "job", m->job);
     json_put_int(&o, "seq", m->seq);
-    json_put_time(&o, "loaded_at", sys_now_ms());
+    if (m->loaded_at)
+        json_put_text(&o, "loaded_at", m->loaded_at);
+    else
+        json_put_time(&o, "loaded_at", sys_now_ms());
     json_key(&o, "source");
     json_raw(&o, str_of(m->source));
     json_key(&o, "counts");
@@ -193,6 +197,16 @@ static void put_manifest(struct buf *out, const struct manifest *m)
     buf_addc(out, '\n');
 }
 
+/* There is something at the name already: the job is loaded if it is its manifest. */
+static int see_own(struct store *store, const char *uid, const char *name, struct err *err)
+{
+    struct manifest there;
+    int rc = manifest_get(&there, store, uid, err);
+    if (rc == 1)
+        manifest_clear(&there);
+    return rc == 1 ? 0 : rc < 0 ? -1 : err_set(err, ERR_TARGET, "'%s': the store says of it that it is there, and that it is not", name);
+}
+
 int manifest_put(struct store *store, const struct manifest *m, struct err *err)
 {
     char name[80];
@@ -201,7 +215,8 @@ int manifest_put(struct store *store, const struct manifest *m, struct err *err)
     put_manifest(&text, m);
     if (text.failed)
         return err_nomem(err);
-    return store_put_small(store, name, buf_str(&text), m->undone_at ? NULL : "", err) < 0 ? -1 : 0;
+    int rc = store_put_small(store, name, buf_str(&text), m->undone_at ? NULL : "", err);
+    return rc == 0 ? see_own(store, m->uid, name, err) : rc < 0 ? -1 : 0;
 }
 
 /* ---- lists of uids ---- */

@@ -34,6 +34,7 @@ struct manifest_table {
 };
 struct manifest {
     char *uid, *pipeline, *source; /* source: JSON array of URIs */
+    char *loaded_at;               /* as it stands in the store; NULL: it is put now */
     char *undone_at;               /* NULL: it was not undone; else tables are those it had */
     int64_t job, seq;
     struct load_counts counts;
@@ -43,7 +44,8 @@ struct manifest {
 };
 /* 1: *out is read (manifest_clear); 0: there is none; -1: target (damaged, or trouble). */
 int manifest_get(struct manifest *out, struct store *store, const char *uid, struct err *err);
-/* Put it, if there is none yet; one that is there already is the same job's. */
+/* Put it, if there is none yet; one that is there already is the same job's, which is looked at. -1: target (something else lies
+ * there, or trouble). */
 int manifest_put(struct store *store, const struct manifest *m, struct err *err);
 void manifest_clear(struct manifest *m);
 
