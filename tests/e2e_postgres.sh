@@ -244,10 +244,19 @@ printf '[here]\nhost=127.0.0.1\nport=%s\nuser=%s\npassword=%s\ndbname=%s\n' "$PG
 printf '[qetl]\ndatabase = %s/q2.db\nspool = %s/spool2\n[target s]\nurl = postgresql:///?service=here\n' "$work" "$work" >"$work/service.ini"
 is 'PGSERVICE: the url names a service' \
     "$(PGSERVICEFILE=$work/services PGPASSWORD='' qetlctl -c "$work/service.ini" query s 'SELECT count(*) FROM people' --csv)" "$(printf 'count\n5')"
-like 'a query cannot write, and that is a wrong call' "$({ qetlctl query pg 'DELETE FROM people'; echo $?; } 2>&1 | paste -sd ' ')" "^qetlctl: target 'pg': a query may only read .usage. 2$"
-like '... nor by a second statement' "$(qetlctl query pg 'COMMIT; DELETE FROM people' 2>&1)" 'multiple commands'
+like 'a query cannot write, and that is a wrong call' "$({ qetlctl query pg 'WITH a AS (DELETE FROM people RETURNING id) SELECT * FROM a'; echo $?; } 2>&1 | paste -sd ' ')" \
+    "^qetlctl: target 'pg': a query may only read .usage. 2$"
+like '... nor by a second statement' "$(qetlctl query pg 'SELECT 1; DELETE FROM people' 2>&1)" 'multiple commands'
+for sql in "copy (SELECT 1) TO PROGRAM 'cat >$work/ran'" " -- SELECT
+/* SELECT /* 1 */ */ COPY (SELECT 1) TO PROGRAM 'cat >$work/ran'" 'DO $$BEGIN END$$' '; SELECT 1' 'COPY people TO STDOUT' 'DELETE FROM people' 'SET a.b = 1'; do
+    like "... nor by ${sql:0:14}" "$({ qetlctl query pg "$sql"; echo $?; } 2>&1 | paste -sd ' ')" "^qetlctl: target 'pg': '.*' is no query: it may write .usage. 2$"
+done
+ok '... and no program ran' test ! -e "$work/ran"
+like '... and nothing is no question' "$(qetlctl query pg ' -- ' 2>&1)" "^qetlctl: target 'pg': there is no statement .usage.$"
+is '... what reads is taken, behind comments too' "$(for sql in '/* a /* b */ c */ -- d
+(SELECT 7)' 'VALUES (7)' 'SHOW extra_float_digits' 'explain (costs off) SELECT 7' 'WITH a AS (SELECT 7) TABLE a'; do qetlctl query pg "$sql" --csv | wc -l; done | xargs)" '2 2 2 2 2'
 is '... and the rows are there' "$(pg 'SELECT count(*) FROM people')" 5
-like '... and a wrong question names the target once' "$(qetlctl query pg 'SELEC' 2>&1)" "^qetlctl: target 'pg': query: syntax error"
+like '... and a wrong question names the target once' "$(qetlctl query pg 'SELECT 1 1' 2>&1)" "^qetlctl: target 'pg': query: syntax error"
 printf 'wrong\n' >"$work/password"
 like 'a wrong password is said, not shown' "$(verdict)" 'authentication failed'
 is '... by a question too, and the target is named once' "$(qetlctl query pg 'SELECT 1' 2>&1 | grep -o "target 'pg'" | wc -l)" 1

@@ -6,7 +6,10 @@
  */
 #include "target/postgres.h"
 
+#include <ctype.h>
 #include <endian.h>
+#include <string.h>
+#include <strings.h>
 
 #include "target/staged.h"
 
@@ -137,6 +140,43 @@ static int check(const struct target_config *cfg, const struct table_spec *spec,
     if (spec->undo_ms && target_may_undo(&target_postgres, spec->mode, err) < 0)
         return err_in(err, "target '%s': remove undo= of table '%s'", cfg->name, spec->name);
     return 0;
+}
+
+/* ---- SQL of people ---- */
+
+/* Behind white space and comments, which nest (https://www.postgresql.org/docs/15/sql-syntax-lexical.html, 4.1.5). */
+static const char *skip_comments(const char *p)
+{
+    for (;;) {
+        p += strspn(p, " \t\r\n\f\v");
+        if (p[0] == '-' && p[1] == '-') {
+            p += strcspn(p, "\r\n");
+            continue;
+        }
+        if (p[0] != '/' || p[1] != '*')
+            return p;
+        int depth = 0;
+        do {
+            bool opens = p[0] == '/' && p[1] == '*', closes = p[0] == '*' && p[1] == '/';
+            depth += opens - closes;
+            p += opens || closes ? 2 : 1;
+        } while (*p && depth);
+    }
+}
+
+int postgres_only_reads(const char *sql, struct err *err)
+{
+    static const char *const words[] = { "select", "with", "show", "explain", "values", "table" };
+    const char *p = skip_comments(sql);
+    size_t n = 0;
+    while (isalpha((unsigned char)p[n]) || p[n] == '_')
+        n++;
+    if (!*p)
+        return err_set(err, ERR_USAGE, "there is no statement");
+    for (size_t i = 0; i < COUNT_OF(words); i++)
+        if (*p == '(' || (strlen(words[i]) == n && !strncasecmp(p, words[i], n)))
+            return 0;
+    return err_set(err, ERR_USAGE, "'%.*s' is no query: it may write", (int)(n ? n : 1), p);
 }
 
 static int encode_open(struct encoder **out, const struct target_config *cfg, const struct table_spec *spec,

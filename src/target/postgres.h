@@ -25,6 +25,10 @@
 /* The SQL type of a column in a table that qetl makes, behind out. */
 void postgres_type(struct buf *out, const struct column *c);
 
+/* A question begins as one: a read-only transaction alone lets a superuser's COPY ... TO PROGRAM or DO by. That it is one
+ * statement only, and changes no table, is the server's to see. -1: usage. */
+int postgres_only_reads(const char *sql, struct err *err);
+
 /* ---- the load half, postgres_load.c; see target.h ---- */
 int postgres_open(struct target_conn **out, const struct config *config, const struct target_config *cfg, bool create,
                   struct err *err);

@@ -509,6 +509,8 @@ int postgres_query(const struct config *config, const struct target_config *cfg,
                    struct err *err)
 {
     PGconn *pg;
+    if (postgres_only_reads(sql, err) < 0)
+        return err_in(err, "target '%s'", cfg->name);
     if (pg_connect(&pg, config, cfg, err) < 0)
         return -1;
     bool told = false;
