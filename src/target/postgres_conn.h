@@ -22,12 +22,13 @@ static inline void result_clearp(PGresult **r)
 
 /*
  * What holds in a transaction of ours, for the head of its statements: a commit that was reported must last, a loader that hangs must not
- * hold its locks for ever, and times are UTC. A session keeps nothing: behind a pooler (pgbouncer, pool_mode = transaction) the next
- * transaction is on another connection of the server.
+ * hold its locks for ever, times are UTC, and values as text are exact and in one form. A session keeps nothing: behind a pooler
+ * (pgbouncer, pool_mode = transaction) the next transaction is on another connection of the server.
  */
 #define PG_SETTINGS                                                                                                                         \
     "SET LOCAL synchronous_commit = on; SET LOCAL lock_timeout = '30s'; SET LOCAL idle_in_transaction_session_timeout = '10min';"           \
-    " SET LOCAL standard_conforming_strings = on; SET LOCAL timezone = 'UTC'; "
+    " SET LOCAL standard_conforming_strings = on; SET LOCAL timezone = 'UTC'; SET LOCAL extra_float_digits = 3;"                            \
+    " SET LOCAL datestyle = 'ISO, YMD'; SET LOCAL intervalstyle = 'postgres'; SET LOCAL bytea_output = 'hex'; "
 
 /* Errors: target (also of a server that is too old), config. */
 int pg_connect(PGconn **out, const struct config *config, const struct target_config *cfg, struct err *err);

@@ -482,23 +482,24 @@ static void history_sql(const struct draft *f)
     columns(out, f, "t.");
     buf_addf(out, ", 0 FROM %s t WHERE " IS_CURRENT " AND EXISTS (SELECT 1 FROM %s s WHERE ", f->t->name.p, f->stage);
     same_key(out, f, "t", "s");
-    buf_addf(out, ")), marked AS (SELECT *, bool_or(" STAGED_ORDER " = 0) OVER (PARTITION BY %s) AS has_current,"
-                  " bool_or(" STAGED_ORDER " = 0) OVER (PARTITION BY %s ORDER BY %s ROWS UNBOUNDED PRECEDING) AS is_later FROM known),",
+    buf_addf(out, ")), marked AS (SELECT *, bool_or(" STAGED_ORDER " = 0) OVER (PARTITION BY %s) AS qetl_has_current,"
+                  " bool_or(" STAGED_ORDER " = 0) OVER (PARTITION BY %s ORDER BY %s ROWS UNBOUNDED PRECEDING) AS qetl_is_later FROM known),",
              key.p, key.p, order.p);
     buf_adds(out, " kept AS (SELECT *, lag(");
     comparable(out, f, "");
-    buf_addf(out, ") OVER w AS was, row_number() OVER w AS place FROM marked WHERE is_later OR NOT has_current"
-                  " WINDOW w AS (PARTITION BY %s ORDER BY %s)), changed AS (SELECT *, %s AS since FROM kept WHERE " STAGED_ORDER
-                  " > 0 AND (place = 1 OR ", key.p, order.p, from.p);
+    buf_addf(out, ") OVER w AS qetl_was, row_number() OVER w AS qetl_place FROM marked WHERE qetl_is_later OR NOT qetl_has_current"
+                  " WINDOW w AS (PARTITION BY %s ORDER BY %s)), changed AS (SELECT *, %s AS qetl_since FROM kept WHERE " STAGED_ORDER
+                  " > 0 AND (qetl_place = 1 OR ", key.p, order.p, from.p);
     comparable(out, f, "");
-    buf_addf(out, " IS DISTINCT FROM was)) SELECT %s, since, lead(since) OVER w AS until, row_number() OVER w = 1 AS is_first,"
-                  " has_current FROM changed WINDOW w AS (PARTITION BY %s ORDER BY %s);", all.p, key.p, order.p);
-    buf_addf(out, "UPDATE %s t SET " VALID_TO " = s.since, " IS_CURRENT " = false FROM %s_changed s WHERE s.is_first AND t." IS_CURRENT
-                  " AND ", f->t->name.p, f->stage);
+    buf_addf(out, " IS DISTINCT FROM qetl_was)) SELECT %s, qetl_since, lead(qetl_since) OVER w AS qetl_until, row_number() OVER w = 1"
+                  " AS qetl_is_first, qetl_has_current FROM changed WINDOW w AS (PARTITION BY %s ORDER BY %s);", all.p, key.p, order.p);
+    buf_addf(out, "UPDATE %s t SET " VALID_TO " = s.qetl_since, " IS_CURRENT " = false FROM %s_changed s WHERE s.qetl_is_first"
+                  " AND t." IS_CURRENT " AND ", f->t->name.p, f->stage);
     same_key(out, f, "t", "s");
-    buf_addf(out, ";INSERT INTO %s (%s, " VALID_FROM ", " VALID_TO ", " IS_CURRENT ") SELECT %s, since, until, until IS NULL FROM %s_changed;",
+    buf_addf(out, ";INSERT INTO %s (%s, " VALID_FROM ", " VALID_TO ", " IS_CURRENT ") SELECT %s, qetl_since, qetl_until, qetl_until"
+                  " IS NULL FROM %s_changed;",
              f->t->name.p, all.p, all.p, f->stage);
-    buf_adds(out, "WITH counted AS (SELECT is_first AND NOT has_current AS fresh, ");
+    buf_adds(out, "WITH counted AS (SELECT qetl_is_first AND NOT qetl_has_current AS fresh, ");
     if (f->spec->deleted >= 0)
         named(out, f, "", f->spec->deleted);
     buf_addf(out, "%s AS gone FROM %s_changed) SELECT count(*) FILTER (WHERE fresh AND NOT gone),"
@@ -547,7 +548,7 @@ static void undo_upsert_sql(const struct draft *f)
     struct buf *out = &f->t->undo_before;
     buf_adds(out, into);
     key_json(out, f, "s.");
-    buf_adds(out, ", to_jsonb(t) FROM ");
+    buf_adds(out, ", CASE WHEN t.tableoid IS NOT NULL THEN :image END FROM ");
     one_a_key(out, f);
     buf_addf(out, " s LEFT JOIN %s t ON ", f->t->name.p);
     same_key(out, f, "t", "s");
@@ -555,7 +556,7 @@ static void undo_upsert_sql(const struct draft *f)
     if (f->spec->missing == MISSING_DELETE) {
         buf_adds(out, into);
         key_json(out, f, "t.");
-        buf_addf(out, ", to_jsonb(t) FROM %s t WHERE NOT EXISTS (SELECT 1 FROM %s s WHERE ", f->t->name.p, f->stage);
+        buf_addf(out, ", :image FROM %s t WHERE NOT EXISTS (SELECT 1 FROM %s s WHERE ", f->t->name.p, f->stage);
         same_key(out, f, "t", "s");
         buf_addc(out, ')');
         if (f->spec->deleted >= 0) { /* what is marked already stays as it is */
@@ -565,7 +566,7 @@ static void undo_upsert_sql(const struct draft *f)
         buf_adds(out, " ON CONFLICT DO NOTHING");
     }
     out = &f->t->undo_after;
-    buf_addf(out, "UPDATE qetl_undo_row u SET after = to_jsonb(t) FROM %s t WHERE u.uid = :job AND u.table_name = :name", f->t->name.p);
+    buf_addf(out, "UPDATE qetl_undo_row u SET after = :image FROM %s t WHERE u.uid = :job AND u.table_name = :name", f->t->name.p);
     for (int k = 0; k < f->spec->nkey; k++) {
         int column = f->spec->key[k];
         named(out, f, " AND t.", column);
@@ -577,7 +578,7 @@ static void undo_sql(const struct draft *f)
     if (f->spec->mode == MODE_UPSERT)
         undo_upsert_sql(f);
     else if (f->spec->mode == MODE_REPLACE)
-        buf_addf(&f->t->undo_before, "INSERT INTO qetl_undo_row (uid, table_name, before) SELECT :job, :name, to_jsonb(t) FROM %s t",
+        buf_addf(&f->t->undo_before, "INSERT INTO qetl_undo_row (uid, table_name, before) SELECT :job, :name, :image FROM %s t",
                  f->t->name.p);
 }
 

@@ -10,9 +10,9 @@
 #include "target/undo.h"
 
 /* What stands for the words of a step of SQL: :job (its uid), :name (the table's name) and :note (the id of its note) as literals,
- * :table the table. */
+ * :table the table, :image a row t of it as it is kept. */
 struct places {
-    struct buf job, name, table;
+    struct buf job, name, table, image;
     const char *note;
 };
 
@@ -21,6 +21,7 @@ static void places_clear(struct places *p)
     buf_clear(&p->job);
     buf_clear(&p->name);
     buf_clear(&p->table);
+    buf_clear(&p->image);
 }
 
 static int places_init(struct places *p, PGconn *pg, const char *uid, const char *table, struct err *err)
@@ -38,7 +39,8 @@ static int places_init(struct places *p, PGconn *pg, const char *uid, const char
 static void fill(struct buf *out, const char *sql, const struct places *p)
 {
     const char *const words[][2] = {
-        { ":job", p->job.p }, { ":name", p->name.p }, { ":note", p->note ? p->note : "0" }, { ":table", p->table.p }
+        { ":job", p->job.p }, { ":name", p->name.p }, { ":note", p->note ? p->note : "0" }, { ":table", p->table.p },
+        { ":image", p->image.n ? p->image.p : "NULL" }
     };
     AUTO(buf_clear) struct buf last = { 0 };
     buf_adds(out, sql);
@@ -66,6 +68,24 @@ static int run_step(PGconn *pg, const char *sql, const struct places *p, const c
 {
     AUTO(result_clearp) PGresult *r = step(pg, sql, p, what, err);
     return r ? 0 : -1;
+}
+
+/*
+ * :image, of the columns that the table has now: each by its name with its value as text, which every type reads back as it was (as
+ * JSON, a null of json would be none, and -0 would be 0). No name of a column can stand for another thing in it.
+ */
+static int find_image(PGconn *pg, struct places *p, struct err *err)
+{
+    AUTO(result_clearp) PGresult *r =
+        step(pg, "SELECT 1 FROM :table LIMIT 0;" /* nobody adds a column from here on */
+                 "SELECT format('jsonb_object(ARRAY[%s], ARRAY[%s])', string_agg(quote_literal(attname), ', ' ORDER BY attnum),"
+                 " string_agg(format('t.%I::text', attname), ', ' ORDER BY attnum)) FROM pg_attribute"
+                 " WHERE attrelid = to_regclass(:name) AND attnum > 0 AND NOT attisdropped",
+             p, "look at the table", err);
+    if (!r)
+        return -1;
+    buf_adds(&p->image, PQgetvalue(r, 0, 0));
+    return p->image.failed ? err_nomem(err) : 0;
 }
 
 /* ---- keeping ---- */
@@ -128,7 +148,9 @@ int pg_undo_before(PGconn *pg, const char *uid, const struct pg_table *t, struct
     AUTO(places_clear) struct places p = { 0 };
     if (!t->undo_before.n)
         return 0;
-    return places_init(&p, pg, uid, t->name.p, err) < 0 ? -1 : run_step(pg, t->undo_before.p, &p, "keep rows for undo", err);
+    return places_init(&p, pg, uid, t->name.p, err) < 0 || find_image(pg, &p, err) < 0
+               ? -1
+               : run_step(pg, t->undo_before.p, &p, "keep rows for undo", err);
 }
 
 /* ["id", "day"] */
@@ -157,7 +179,9 @@ int pg_undo_after(PGconn *pg, const char *uid, const struct pg_table *t, const s
     buf_add(&sql, t->undo_after.p, t->undo_after.n);
     if (sql.failed)
         return err_nomem(err);
-    return places_init(&p, pg, uid, t->name.p, err) < 0 ? -1 : run_step(pg, sql.p, &p, "keep rows for undo", err);
+    return places_init(&p, pg, uid, t->name.p, err) < 0 || (t->undo_after.n && find_image(pg, &p, err) < 0)
+               ? -1
+               : run_step(pg, sql.p, &p, "keep rows for undo", err);
 }
 
 int pg_undo_prune(PGconn *pg, struct err *err)
@@ -190,6 +214,8 @@ struct kept {
     const char *mode, *keys; /* keys: JSON array */
     int64_t inserted;
 };
+
+static void kept_clear(struct kept *k) { places_clear(&k->p); }
 
 static bool is_mode(const struct kept *k, enum load_mode mode)
 {
@@ -234,27 +260,23 @@ static int undo_append(PGconn *pg, const struct kept *k, struct load_counts *cou
     return 0;
 }
 
-/* The columns that can be written, as "a", "b". */
-static int written_columns(PGconn *pg, const struct kept *k, struct buf *out, struct err *err)
-{
-    AUTO(result_clearp) PGresult *r = step(pg,
-                                           "SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute WHERE"
-                                           " attrelid = to_regclass(:name) AND attnum > 0 AND NOT attisdropped AND attgenerated = ''",
-                                           &k->p, "look at the table", err);
-    if (!r)
-        return -1;
-    if (PQgetisnull(r, 0, 0))
-        return undo_refuse_gone(err, k->p.table.p);
-    buf_adds(out, PQgetvalue(r, 0, 0));
-    return out->failed ? err_nomem(err) : 0;
-}
-
-static int put_back(PGconn *pg, const struct kept *k, const char *columns, int64_t *rows, struct err *err)
+/* Puts back what was there. Columns that are generated come by themselves; values become the type that the column has. */
+static int put_back(PGconn *pg, const struct kept *k, int64_t *rows, struct err *err)
 {
     AUTO(buf_clear) struct buf sql = { 0 };
-    buf_addf(&sql, "INSERT INTO :table (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM (SELECT (jsonb_populate_record(NULL::%s, before)).*"
-                   " FROM qetl_undo_row WHERE uid = :job AND table_name = :name AND before IS NOT NULL AND before IS DISTINCT FROM after) kept",
-             columns, columns, k->p.table.p);
+    AUTO(result_clearp) PGresult *columns = step(pg,
+                                                 "SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum),"
+                                                 " string_agg(format('CAST(before->>%L AS %s)', attname, format_type(atttypid, -1)), ', '"
+                                                 " ORDER BY attnum) FROM pg_attribute"
+                                                 " WHERE attrelid = to_regclass(:name) AND attnum > 0 AND NOT attisdropped AND attgenerated = ''",
+                                                 &k->p, "look at the table", err);
+    if (!columns)
+        return -1;
+    if (PQgetisnull(columns, 0, 0))
+        return undo_refuse_gone(err, k->p.table.p);
+    buf_addf(&sql, "INSERT INTO :table (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM qetl_undo_row WHERE uid = :job AND table_name = :name"
+                   " AND before IS NOT NULL AND before IS DISTINCT FROM after",
+             PQgetvalue(columns, 0, 0), PQgetvalue(columns, 0, 1));
     if (sql.failed)
         return err_nomem(err);
     AUTO(result_clearp) PGresult *r = step(pg, sql.p, &k->p, "put the rows back", err);
@@ -266,14 +288,13 @@ static int put_back(PGconn *pg, const struct kept *k, const char *columns, int64
 
 static int undo_replace(PGconn *pg, const struct kept *k, struct load_counts *counts, struct err *err)
 {
-    AUTO(buf_clear) struct buf columns = { 0 };
     AUTO(result_clearp) PGresult *r = step(pg, "DELETE FROM :table", &k->p, "take the rows out", err);
-    if (!r || written_columns(pg, k, &columns, err) < 0)
+    if (!r)
         return -1;
     if (pg_changed(r) != k->inserted)
         return refuse(k, err, "has not the rows that the job left: it was changed since");
     counts->removed += pg_changed(r);
-    return put_back(pg, k, columns.p, &counts->inserted, err);
+    return put_back(pg, k, &counts->inserted, err);
 }
 
 /* How a column of the key is reached, for format(): %1$I is its name, %2$s its place in the key, %3$s its type, %4$L its name as text. */
@@ -315,12 +336,11 @@ static int refuse_touched(PGconn *pg, const struct kept *k, struct err *err)
 
 static int undo_upsert(PGconn *pg, const struct kept *k, struct load_counts *counts, struct err *err)
 {
-    AUTO(buf_clear) struct buf key = { 0 }, columns = { 0 }, check = { 0 }, take = { 0 };
-    if (refuse_touched(pg, k, err) < 0 || key_condition(pg, k, key_in_table, &key, err) < 0 ||
-        written_columns(pg, k, &columns, err) < 0)
+    AUTO(buf_clear) struct buf key = { 0 }, check = { 0 }, take = { 0 };
+    if (refuse_touched(pg, k, err) < 0 || key_condition(pg, k, key_in_table, &key, err) < 0)
         return -1;
     buf_addf(&check, "SELECT count(*) FROM qetl_undo_row u LEFT JOIN :table t ON %s WHERE u.uid = :job AND u.table_name = :name AND"
-                     " to_jsonb(t) IS DISTINCT FROM u.after", key.p);
+                     " CASE WHEN t.tableoid IS NOT NULL THEN :image END IS DISTINCT FROM u.after", key.p);
     buf_addf(&take, "DELETE FROM :table t USING qetl_undo_row u WHERE u.uid = :job AND u.table_name = :name AND"
                     " u.before IS DISTINCT FROM u.after AND %s", key.p);
     if (check.failed || take.failed)
@@ -334,21 +354,22 @@ static int undo_upsert(PGconn *pg, const struct kept *k, struct load_counts *cou
     if (!r)
         return -1;
     int64_t back = 0;
-    if (put_back(pg, k, columns.p, &back, err) < 0)
+    if (put_back(pg, k, &back, err) < 0)
         return -1;
     counts->inserted += back;
     counts->removed += pg_changed(r);
     return 0;
 }
 
-static int undo_table(PGconn *pg, const struct kept *k, struct load_counts *counts, struct err *err)
+static int undo_table(PGconn *pg, struct kept *k, struct load_counts *counts, struct err *err)
 {
     AUTO(result_clearp) PGresult *there = step(pg, "SELECT to_regclass(:name) IS NOT NULL", &k->p, "look for the table", err);
     if (!there)
         return -1;
     if (*PQgetvalue(there, 0, 0) != 't')
         return undo_refuse_gone(err, k->p.table.p);
-    if (run_step(pg, "LOCK TABLE :table IN SHARE ROW EXCLUSIVE MODE", &k->p, "lock the table", err) < 0 || check_later(pg, k, err) < 0)
+    if (run_step(pg, "LOCK TABLE :table IN SHARE ROW EXCLUSIVE MODE", &k->p, "lock the table", err) < 0 || check_later(pg, k, err) < 0 ||
+        find_image(pg, &k->p, err) < 0)
         return -1;
     if (is_mode(k, MODE_REPLACE))
         return undo_replace(pg, k, counts, err);
@@ -359,16 +380,16 @@ static int undo_table(PGconn *pg, const struct kept *k, struct load_counts *coun
 
 static int undo_noted(PGconn *pg, const char *uid, const PGresult *notes, int i, struct load_counts *counts, struct err *err)
 {
-    AUTO(places_clear) struct places p = { 0 };
+    AUTO(kept_clear) struct kept k = { .mode = PQgetvalue(notes, i, 1), .keys = PQgetvalue(notes, i, 2),
+                                       .inserted = strtoll(PQgetvalue(notes, i, 3), NULL, 10) };
     const char *table = PQgetvalue(notes, i, 0), *state = PQgetvalue(notes, i, 4);
     if (!strcmp(state, "none"))
         return undo_refuse_unkept(err, table);
     if (!strcmp(state, "expired"))
         return undo_refuse_late(err, table, PQgetvalue(notes, i, 5));
-    if (places_init(&p, pg, uid, table, err) < 0)
+    if (places_init(&k.p, pg, uid, table, err) < 0)
         return -1;
-    p.note = PQgetvalue(notes, i, 6);
-    const struct kept k = { p, PQgetvalue(notes, i, 1), PQgetvalue(notes, i, 2), strtoll(PQgetvalue(notes, i, 3), NULL, 10) };
+    k.p.note = PQgetvalue(notes, i, 6);
     return undo_table(pg, &k, counts, err);
 }
 

@@ -1,9 +1,9 @@
 /*
  * Taking a job out of PostgreSQL again, for pipelines with undo=.
  *
- * Two tables beside the ledger: the notes in qetl_undo (target/undo.h), and in qetl_undo_row the rows that a job changed or removed, as
- * JSON, before and after. Appended rows need no more than their column JOB_COLUMN. What a job left is compared with what is there
- * before anything is taken back, so a change by anybody in between is seen.
+ * Two tables beside the ledger: the notes in qetl_undo (target/undo.h), and in qetl_undo_row the rows that a job changed or removed,
+ * before and after, as JSON of texts. Appended rows need no more than their column JOB_COLUMN. What a job left is compared with
+ * what is there before anything is taken back, so a change by anybody in between is seen.
  */
 #ifndef QETL_TARGET_POSTGRES_UNDO_H
 #define QETL_TARGET_POSTGRES_UNDO_H
