@@ -352,6 +352,7 @@ is 'csv' "$(qetlctl query warehouse 'SELECT * FROM q' --csv | tr '\n' ' ')" 'id,
 is 'json' "$(qetlctl --json query warehouse 'SELECT * FROM q' | jq -c '[.columns, .rows[1:]]')" \
     '[["id","name","x"],[{"id":22,"name":"","x":null},{"id":null,"name":"é","x":-1e+300}]]'
 is '... of nothing' "$(qetlctl --json query warehouse 'SELECT * FROM q WHERE 0')" '{"columns":["id","name","x"],"rows":[]}'
+like '... not of two columns of one name, of which readers would keep one' "$(qetlctl --json query warehouse 'SELECT 1 AS a, 2 AS b, 3 AS a' 2>&1)" "columns are called 'a': .*usage"
 many='WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 5000) SELECT i, i * 1000000 AS more FROM n'
 is 'what comes later than the widths is there too' "$(qetlctl query warehouse "$many" | awk '{ s += $1 } END { print NR, s }')" '5001 12502500'
 is 'a program that stops reading stops it' "$(qetlctl query warehouse "${many/5000/100000000}" --csv | head -n 2 | tail -n 1)" '1,1000000'
@@ -385,5 +386,5 @@ qetlctl check 2>"$work/err"
 is 'check: what a target cannot do is a fault' "$?" 3
 is '... with its line and what to do' "$(cat "$work/err")" \
     "$(printf '%s\n' "$site/qetl.ini:17: [pipeline a] mode: column 'valid_from' is what mode = history itself keeps; rename it" \
-        "$site/qetl.ini:18: [pipeline b] mode: a SQLite warehouse has no schemas; name the table warehouse.b")"
+        "$site/qetl.ini:18: [pipeline b] table: a SQLite warehouse has no schemas; name the table warehouse.b")"
 done_testing

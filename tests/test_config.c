@@ -422,6 +422,14 @@ TEST(config, headings_are_checked)
     CHECK_HAS(load_bad("[pipeline w]\n"), "bad.ini:1: [pipeline w] table: missing: TARGET.TABLE\n");
 }
 
+TEST(config, the_name_of_a_table_is_no_sql)
+{
+    CHECK_HAS(load_bad("[target w]\nurl = postgresql:///\n[pipeline p]\ntable = w.\"S\".\"T\"\n"),
+              "bad.ini:4: [pipeline p] table: 'w.\"S\".\"T\"': expected a name without quotes: it is taken as it is written\n");
+    CHECK_HAS(load_bad("[target w]\nurl = mysql://u@h/d\n[pipeline p]\ntable = w.s.`t`\n"), "expected a name without quotes");
+    CHECK(!strstr(load_bad("[target w]\nurl = mysql://u@h/d\n[pipeline p]\ntable = w.5\"disk\nattempts = 0\n"), "without quotes"));
+}
+
 TEST(config, all_faults_are_told_in_one_pass_in_the_order_of_lines)
 {
     const char *got = load_bad(

@@ -242,3 +242,24 @@ TEST(server_texts, names_and_times)
     CHECK_EQ(now[0], '\'');
     CHECK(strlen(now) < sizeof now - 1);
 }
+
+/* ---- what holds for all targets ---- */
+
+TEST(table_spec, a_column_that_history_itself_keeps_is_refused)
+{
+    struct columns own, taken;
+    struct table_spec spec;
+    int key[1];
+    char *id = (char[]){ "id" };
+    struct recipe recipe = { .name = (char[]){ "p" }, .table = (char[]){ "pg.t" }, .table_name = (char[]){ "t" }, .mode = MODE_HISTORY, .nkey = 1, .key = &id };
+    CHECK_OK(columns_parse(&own, "id:integer!, v:text", &err), err);
+    CHECK_OK(columns_parse(&taken, "id:integer!, valid_to:date", &err), err);
+    CHECK_OK(table_spec_of(&spec, &recipe, &own, key, &err), err);
+    CHECK_EQ(table_spec_of(&spec, &recipe, &taken, key, &err), -1);
+    CHECK_EQ(err.code, ERR_CONFIG);
+    CHECK_HAS(err.msg, "'valid_to'");
+    recipe.mode = MODE_UPSERT;
+    CHECK_OK(table_spec_of(&spec, &recipe, &taken, key, &err), err);
+    columns_clear(&own);
+    columns_clear(&taken);
+}

@@ -99,6 +99,10 @@ static int json_columns(void *arg, int n, const char *const *names, struct err *
 {
     struct answer *a = arg;
     struct json_out o;
+    for (int i = 0; i < n; i++)
+        for (int k = 0; k < i; k++)
+            if (!strcmp(names[i], names[k])) /* readers keep one of them, and say nothing */
+                return err_set(err, ERR_USAGE, "two columns are called '%s': name one of them with AS, or ask for --csv", names[i]);
     buf_adds(&a->line, "{\"columns\":");
     json_start(&o, &a->line);
     json_array(&o);

@@ -177,7 +177,7 @@ static const struct key keys[] = {
     { AT_TARGET, "ddl", KEY_PATH, IN(target_config, ddl), NULL, 0, 0, NULL, FOR_SQL,
       "SQL files that make tables, such as ddl/*.sql (from the folder of the main file): qetlctl init runs each once, in the order of "
       "their names, in a transaction where the server can; table qetl_ddl has those that were run. One that was run is not changed: "
-      "what is new goes into another file" },
+      "what is new goes into another file. Statements end with ';': what only a client knows, such as DELIMITER of mysql, is not in them" },
     { AT_TARGET, "format", KEY_NAME, IN(target_config, format), "csv", 0, 0, object_format_words, FOR_OBJECTS,
       "object stores and directories: form of the objects; csv has a header" },
     { AT_TARGET, "compress", KEY_NAME, IN(target_config, compress), "gz", 0, 0, compress_words, FOR_OBJECTS,
@@ -835,6 +835,18 @@ static bool parse_zone(struct key_reader *kr, const struct key *k, const char *t
     return parse_text(kr, k, text, base);
 }
 
+/* Is a part between two dots in quotes, as SQL would have it? */
+static bool has_quoted_part(const char *text)
+{
+    for (const char *p = text; *p; p += *p == '.') {
+        size_t n = strcspn(p, ".");
+        if (n > 1 && (*p == '"' || *p == '`') && p[n - 1] == *p)
+            return true;
+        p += n;
+    }
+    return false;
+}
+
 static bool parse_table(struct key_reader *kr, const struct key *k, const char *text, void *base)
 {
     struct recipe *r = base;
@@ -843,6 +855,8 @@ static bool parse_table(struct key_reader *kr, const struct key *k, const char *
         return want(kr, "TARGET.TABLE, with TARGET the name of a [target NAME] section");
     if (strncasecmp(last + 1, "qetl_", 5) == 0)
         return want(kr, "another name: qetl keeps its ledger in tables that begin with qetl_");
+    if (has_quoted_part(dot + 1))
+        return want(kr, "a name without quotes: it is taken as it is written");
     r->target = keep(kr, (struct str){ text, (size_t)(dot - text) });
     r->table_name = keep(kr, str_of(dot + 1));
     return parse_text(kr, k, text, base);

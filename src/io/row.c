@@ -62,14 +62,14 @@ static const struct {
     [REJECT_NOT_BOOLEAN] = { "not-boolean",
                              "not a boolean: true, t, yes, y, 1, false, f, no, n and 0 are" },
     [REJECT_NOT_DATE] = { "not-date", "not a date in the column's format" },
-    [REJECT_NOT_TIMESTAMP] = { "not-timestamp", "not a timestamp in the column's format, or a "
-                                                "local time that its zone skipped" },
+    [REJECT_NOT_TIMESTAMP] = { "not-timestamp", "not a timestamp in the column's format, finer than "
+                                                "microseconds, or a local time that its zone skipped" },
     [REJECT_NOT_JSON] = { "not-json", "not valid JSON" },
     [REJECT_NOT_TEXT] = { "not-text", "an object or array where text was expected" },
     [REJECT_RANGE] = { "range", "the number does not fit the column's type" },
     [REJECT_SCALE] = { "scale", "more digits behind the point than the column keeps" },
     [REJECT_NUL] = { "nul", "the text holds a NUL byte" },
-    [REJECT_TARGET_RANGE] = { "target-range", "the target cannot hold this value" },
+    [REJECT_TARGET_RANGE] = { "target-range", "the target cannot hold this value, or path= cannot name an object by it" },
     [REJECT_OUTSIDE] = { "outside", "less or more than range() in clean= allows" },
     [REJECT_LENGTH] = { "length", "shorter or longer than length() in clean= allows" },
     [REJECT_PATTERN] = { "pattern", "not what match() in clean= asks for, or its expression could not be tried to the end" },

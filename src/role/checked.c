@@ -59,6 +59,7 @@ static int check_recipe(const struct config *config, const struct pipeline *p, c
         return -1;
     if (table_spec_of(&spec, r, marked.n ? &marked : columns, (int *)(void *)key, err) < 0)
         return -1;
+    fault->key = "table"; /* what of it its target cannot do, says the target */
     return t->check(tc, &spec, err);
 }
 

@@ -118,14 +118,8 @@ static void encode_close(struct encoder *e)
 
 static int check_columns(const struct table_spec *spec, struct err *err)
 {
-    static const char *const history[] = { VALID_FROM, VALID_TO, IS_CURRENT };
     static const char *const rowid[] = { "rowid", "_rowid_", "oid" };
     size_t used = 0;
-    for (size_t i = 0; i < COUNT_OF(history) && spec->mode == MODE_HISTORY; i++)
-        if (columns_find(spec->columns, str_of(history[i])) >= 0)
-            return err_set(err, ERR_CONFIG,
-                           "column '%s' is what mode = history itself keeps; rename it",
-                           history[i]);
     for (size_t i = 0; i < COUNT_OF(rowid); i++)
         used += columns_find(spec->columns, str_of(rowid[i])) >= 0;
     return used < COUNT_OF(rowid)

@@ -70,6 +70,15 @@ static int column_of(const struct recipe *recipe, const struct columns *columns,
     return 0;
 }
 
+static int check_history(const struct columns *columns, struct err *err)
+{
+    static const char *const own[] = { VALID_FROM, VALID_TO, IS_CURRENT };
+    for (size_t i = 0; i < COUNT_OF(own); i++)
+        if (columns_find(columns, str_of(own[i])) >= 0)
+            return err_set(err, ERR_CONFIG, "column '%s' is what mode = history itself keeps; rename it", own[i]);
+    return 0;
+}
+
 int table_spec_of(struct table_spec *spec, const struct recipe *recipe, const struct columns *columns, int *key, struct err *err)
 {
     *spec = (struct table_spec){
@@ -83,6 +92,8 @@ int table_spec_of(struct table_spec *spec, const struct recipe *recipe, const st
         .missing = recipe->missing,
         .undo_ms = recipe->undo_ms,
     };
+    if (recipe->mode == MODE_HISTORY && check_history(columns, err) < 0)
+        return -1;
     for (int i = 0; i < recipe->nkey; i++)
         if (column_of(recipe, columns, "key", recipe->key[i], &key[i], err) < 0)
             return -1;
