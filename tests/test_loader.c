@@ -81,6 +81,37 @@ TEST(loader, waits_after_a_commit_that_failed_and_loads_then)
     stop();
 }
 
+TEST(loader, a_locked_table_holds_back_its_own_jobs_only)
+{
+    struct buf why = { 0 };
+    start();
+    int64_t locked = site_submit("p", site_file("two.csv", "id\n1\n2\n"));
+    int64_t other = site_submit("keyed", site_file("one.csv", "id,v\n1,a\n"));
+    int64_t behind = site_submit("p", site_file("two.csv", "id\n1\n2\n"));
+    work();
+    site_fault("loader-locked:1:error");
+    CHECK_EQ(load(), 3);
+    CHECK_STR(site_state(locked), "staged");
+    CHECK_STR(site_job.code, "target-locked");
+    CHECK_OK(job_explain(site_queue, locked, &why, &err), err);
+    CHECK_HAS(why.p, "could not take it; the loader tries again in ");
+    CHECK_HAS(why.p, " s: load: fault injected.");
+    buf_clear(&why);
+    CHECK_STR(site_state(behind), "staged"); /* not before the older one */
+    CHECK_STR(site_state(other), "loaded");
+    int64_t later = site_submit("keyed", site_file("one.csv", "id,v\n1,a\n"));
+    work();
+    CHECK_EQ(load(), 1); /* the target is not away */
+    CHECK_STR(site_state(later), "loaded");
+    CHECK_EQ(load(), 0);
+    sys_clock_advance(30000);
+    CHECK_EQ(load(), 2);
+    CHECK_STR(site_state(locked), "loaded");
+    CHECK_STR(site_state(behind), "loaded");
+    CHECK_EQ(site_count("SELECT count(*) FROM t"), 4);
+    stop();
+}
+
 TEST(loader, believes_the_ledger_when_a_commits_answer_is_lost)
 {
     start();

@@ -164,6 +164,10 @@ TEST(server, a_missing_right_is_the_jobs_at_its_tables_and_the_targets_at_the_le
     c.fails = "'U', 7";
     CHECK_STR(load(&c, &job, 2, &rc), "'U', 7, 'p', '[]', 10, 10, 0, 0, 0, 0;");
     CHECK_EQ(err.code, ERR_TARGET);
+    c.code = ERR_TARGET_LOCKED; /* nobody else could load either */
+    (void)load(&c, &job, 2, &rc);
+    CHECK_EQ(err.code, ERR_TARGET);
+    c.code = ERR_TARGET_DENIED;
     c.fails = "UPDATE qetl_load", c.changes = 1;
     outputs[0].spec.mode = MODE_REPLACE;
     (void)load(&c, &job, 1, &rc);

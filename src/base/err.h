@@ -84,6 +84,7 @@ enum err_code {
     ERR_CRASHED,
     /* target */
     ERR_TARGET,
+    ERR_TARGET_LOCKED,
     ERR_TARGET_REFUSED,
     ERR_TARGET_DENIED,
     ERR_OVERTAKEN,

@@ -568,9 +568,13 @@ static int explain_staged(struct queue *q, const struct explain *e, struct buf *
         return 0;
     }
     if (e->run_at > now) {
-        buf_addf(out, "Its target '%s' is away; the loader tries again in ", e->target);
+        bool own = !e->away && *e->why; /* what only this job met there, such as a lock */
+        if (own)
+            buf_addf(out, "Target '%s' could not take it; the loader tries again in ", e->target);
+        else
+            buf_addf(out, "Its target '%s' is away; the loader tries again in ", e->target);
         seconds(out, e->run_at - now);
-        buf_addf(out, e->away ? ": %s." : ".", e->away);
+        buf_addf(out, own || e->away ? ": %s." : ".", own ? e->why : e->away);
         return 0;
     }
     int rc = e->lanes && !e->replace ? explain_lane(q, e, out, err) : 0;

@@ -28,6 +28,7 @@ enum {
     GROUP_MAX = 256,
     AWAY_MS = 1000,          /* first pause when a target is away; doubles up to: */
     AWAY_MAX_MS = 60000,
+    LOCKED_MS = 30000,       /* pause of the jobs of a table that somebody has locked */
     SWEEP_MS = 3600000,
     PRUNE_MS = 600000,
     PRUNE_MAX = 200,         /* in one round; more than that are left: the next one a second later */
@@ -191,7 +192,7 @@ static int load_one(struct loader *l, struct served *t, struct group *g, int at,
     if (rc == 0)
         rc = give_window(l, &p, g, at, &e);
     if (rc == 0)
-        rc = t->target->load_job(t->conn, &p.job, &e);
+        rc = sys_fault("loader-locked") ? err_set(&e, ERR_TARGET_LOCKED, "load: fault injected") : t->target->load_job(t->conn, &p.job, &e);
     f->rows = rc == 0 ? load_rows(&p.job) : 0;
     f->counts = rc == 0 ? p.job.counts : (struct load_counts){ 0 };
     if (rc == 0 && p.job.slow_rows)
@@ -318,19 +319,64 @@ static int add_columns(struct loader *l, struct served *t, const struct group *g
     return 0;
 }
 
-/* The jobs of the group in one transaction of the target. 0: every finish has its outcome; -1 *err holds for all of them. */
-static int load_together(struct loader *l, struct served *t, struct group *g, struct err *err)
+/* Jobs of a table keep their order: is one before it put off that shares a table with it? */
+static bool behind_locked(const struct group *g, int at)
 {
-    if ((!t->conn && t->target->open(&t->conn, l->config, t->config, true, err) < 0) || add_columns(l, t, g, err) < 0 ||
-        t->target->begin(t->conn, err) < 0)
+    const struct staged_job *job = &g->jobs[at];
+    for (int i = 0; i < at; i++)
+        for (int k = 0; g->finishes[i].outcome == LOAD_AWAY && k < g->jobs[i].noutputs; k++)
+            for (int n = 0; n < job->noutputs; n++)
+                if (g->jobs[i].outputs[k].kind == OUTPUT_ROWS && job->outputs[n].kind == OUTPUT_ROWS &&
+                    !strcmp(g->jobs[i].outputs[k].table, job->outputs[n].table))
+                    return true;
+    return false;
+}
+
+/* Somebody else has locked a table of the job: it waits with those behind it, and the others of the group go on. */
+static void put_off_locked(struct group *g, int at, const struct err *why)
+{
+    log_error("a table of the job is locked; the jobs of that table wait", why, "job", g->jobs[at].uid);
+    for (int i = at; i < g->n; i++)
+        if (i == at || behind_locked(g, i)) {
+            outcome(&g->finishes[i], LOAD_AWAY, why);
+            g->finishes[i].backoff_ms = LOCKED_MS;
+        }
+}
+
+/* The next job of the group in the transaction; see load_together(). */
+static int load_next(struct loader *l, struct served *t, struct group *g, int at, struct err *err)
+{
+    if (role_grace(&l->role) == 0)
+        return err_set(err, ERR_SHUTDOWN, "the loader was told to stop");
+    if (g->finishes[at].outcome == LOAD_AWAY) /* its table is locked */
+        return 0;
+    return load_one(l, t, g, at, err);
+}
+
+/* All jobs of the group that are not put off. 0; -1: *err, and *at is the job that it is about, or g->n. */
+static int load_jobs(struct loader *l, struct served *t, struct group *g, int *at, struct err *err)
+{
+    *at = g->n;
+    if (t->target->begin(t->conn, err) < 0)
         return -1;
-    for (int i = 0; i < g->n; i++) {
-        int rc = role_grace(&l->role) == 0 ? err_set(err, ERR_SHUTDOWN, "the loader was told to stop")
-                                           : load_one(l, t, g, i, err);
-        if (rc < 0) {
+    for (*at = 0; *at < g->n; ++*at)
+        if (load_next(l, t, g, *at, err) < 0) {
             t->target->rollback(t->conn);
             return -1;
         }
+    return 0;
+}
+
+/* The jobs of the group in one transaction of the target. 0: every finish has its outcome; -1 *err holds for all of them. */
+static int load_together(struct loader *l, struct served *t, struct group *g, struct err *err)
+{
+    int at;
+    if ((!t->conn && t->target->open(&t->conn, l->config, t->config, true, err) < 0) || add_columns(l, t, g, err) < 0)
+        return -1;
+    while (load_jobs(l, t, g, &at, err) < 0) {
+        if (err->code != ERR_TARGET_LOCKED || at == g->n)
+            return -1;
+        put_off_locked(g, at, err);
     }
     if (still_held(l, g, err) < 0) {
         t->target->rollback(t->conn);

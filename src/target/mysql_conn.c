@@ -66,7 +66,7 @@ static const char *own_words(unsigned code)
 int my_error(MYSQL *my, const char *what, struct err *err)
 {
     unsigned code = mysql_errno(my);
-    enum err_code kind = passing(code) ? ERR_TARGET : denied(code) ? ERR_TARGET_DENIED : ERR_TARGET_REFUSED;
+    enum err_code kind = code == ER_LOCK_WAIT_TIMEOUT ? ERR_TARGET_LOCKED : passing(code) ? ERR_TARGET : denied(code) ? ERR_TARGET_DENIED : ERR_TARGET_REFUSED;
     const char *words = own_words(code) ? own_words(code) : code ? mysql_error(my) : "no answer";
     return err_set(err, kind, "%s: %.*s (%u)", what, (int)strcspn(words, "\n"), words, code);
 }

@@ -43,7 +43,8 @@ int pg_error(PGconn *pg, const PGresult *r, const char *what, struct err *err)
         message = own;
     }
     bool pass = !*state || PQstatus(pg) != CONNECTION_OK || passing(state);
-    enum err_code code = pass ? ERR_TARGET : !strcmp(state, "42501") ? ERR_TARGET_DENIED : ERR_TARGET_REFUSED;
+    bool locked = !strcmp(state, "55P03");
+    enum err_code code = locked ? ERR_TARGET_LOCKED : pass ? ERR_TARGET : !strcmp(state, "42501") ? ERR_TARGET_DENIED : ERR_TARGET_REFUSED;
     return err_set(err, code, "%s: %s%s%s%.*s%s%.*s%s", what, reason(state), message, *detail ? ": " : "", 200,
                    detail, *context ? "; " : "", (int)strcspn(context, "\n"), context, *state ? "" : " (no answer)");
 }

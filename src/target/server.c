@@ -86,7 +86,7 @@ void server_ledger_values(const struct server *s, struct target_conn *c, struct 
 
 int server_held(struct err *err)
 {
-    if (err->code == ERR_TARGET_DENIED)
+    if (err->code == ERR_TARGET_DENIED || err->code == ERR_TARGET_LOCKED)
         err->code = ERR_TARGET;
     return -1;
 }

@@ -35,7 +35,7 @@ struct server {
 
 /* probe of struct target, once it is known whether the ledger is there. */
 int server_probe(const struct server *s, struct target_conn *c, bool there, struct err *err);
-/* A right that every job needs (to the ledger, to what is kept for undo) is missing: the target is held, not the job refused. Gives -1. */
+/* A right that every job needs (to the ledger, to what is kept for undo) is missing, or it is locked: the target is held, not the job refused. Gives -1. */
 int server_held(struct err *err);
 /* load_job of struct target. */
 int server_load_job(const struct server *s, struct target_conn *c, struct load_job *job, struct err *err);
