@@ -357,4 +357,26 @@ for name in a.qetl-1 .qetl-1 .b.qetl-; do put "$site/in/$name" 1; done
 qetlctl scan p --dry-run --all >"$work/out" 2>&1
 is 'of names of the form of ours none is taken, whatever ignore says' "$(qetlctl --json scan p | jq -r '.scans[0].jobs')" 3
 like 'and it is said why' "$(cat "$work/out")" 'a.csv.qetl-1 .*what after= is about to finish'
+
+# ---- a drain tells what it could not look through ----
+
+new_site <<INI
+[pipeline here]
+source = $work/drained/*.csv
+every = 1h
+settle = 0
+columns = id:integer!
+table = warehouse.here
+[pipeline there]
+source = http://127.0.0.1:1/*.csv
+every = 1h
+columns = id:integer!
+table = warehouse.there
+INI
+mkdir "$work/drained"
+put "$work/drained/a.csv" 1
+drain 1s
+is 'a source that cannot be looked through is a failure of the drain' $? 1
+like '... which says so' "$(cat "$work/drain")" 'qetl: 1 source could not be looked through'
+is '... and loads the others' "$(sql 'SELECT count(*) FROM here')" 1
 done_testing

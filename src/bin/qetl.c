@@ -15,6 +15,7 @@
 #include "queue/drift.h"
 #include "queue/job.h"
 #include "queue/queue.h"
+#include "queue/scan.h"
 #include "role/checked.h"
 #include "role/scanner.h"
 #include "role/supervisor.h"
@@ -103,6 +104,44 @@ static int64_t first_to_drain(const char *database)
     (void)job_report_open(q, &first, &ignored);
     queue_close(q);
     return first;
+}
+
+/* Of the sources that it looked through. */
+struct scans {
+    struct queue *queue;
+    int64_t since; /* those of pipelines that the ini has no more were looked through before */
+    int failed, untidy;
+    int rc;
+    struct err *err;
+};
+
+static int count_scan(void *arg, const struct scan_row *r)
+{
+    struct scans *s = arg;
+    if (r->finished < s->since)
+        return 0;
+    s->failed += *r->code != '\0';
+    int waits = scan_after_waits(s->queue, r, s->err);
+    s->untidy += waits > 0;
+    s->rc = waits < 0 ? -1 : 0;
+    return s->rc;
+}
+
+/* 0 all were looked through and what after= says is done, 1, -1. */
+static int scan_verdict(const char *database, int64_t since, struct err *err)
+{
+    struct scans s = { .since = since, .err = err };
+    if (queue_open(&s.queue, database, 0, err) < 0)
+        return -1;
+    int rc = scan_rows(s.queue, count_scan, &s, err);
+    queue_close(s.queue);
+    if (rc < 0 || s.rc < 0)
+        return -1;
+    if (s.failed)
+        fprintf(stderr, "qetl: %d source%s could not be looked through (qetlctl status says why)\n", s.failed, s.failed == 1 ? "" : "s");
+    if (s.untidy)
+        fprintf(stderr, "qetl: what after= says is still to be done at %d source%s (the log says why)\n", s.untidy, s.untidy == 1 ? "" : "s");
+    return s.failed || s.untidy;
 }
 
 /* What a drain did, and leaves behind: 0 all loaded, 1 some died or wait. */
@@ -262,5 +301,6 @@ int main(int argc, char **argv)
     if (supervisor_run(&s, config, &err) < 0 || (scan && scan_last(s.config_file, &err) < 0))
         return complain(&err);
     int rc = s.drain ? drain_verdict(database, first, since, &err) : 0;
-    return rc < 0 ? complain(&err) : rc;
+    int scanned = rc >= 0 && scan ? scan_verdict(database, since, &err) : 0;
+    return rc < 0 || scanned < 0 ? complain(&err) : rc | scanned;
 }
