@@ -80,6 +80,7 @@ drain
 is 'what was listed is loaded, whatever its name' "$(sql 'SELECT group_concat(id) FROM (SELECT id FROM html ORDER BY id)')" 1,2,3
 is 'of JSON what has its marker' "$(sql 'SELECT group_concat(id) FROM (SELECT id FROM json ORDER BY id)')" 1,5
 put 'in/north-1.csv' 10
+touch "$WWW/in/north-1.csv.done" # an older one is of the file before
 is 'a changed file is another object' "$(scan json)" '5 0 1 3 1'
 drain
 is 'nothing is loaded twice' "$(sql 'SELECT count(*) FROM html') $(sql 'SELECT count(*) FROM json')" '3 3'
