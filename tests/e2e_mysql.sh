@@ -144,6 +144,51 @@ load hidden
 is '... a COMMIT that hides in a procedure loads no row twice' "${end%% *} $(my 'SELECT count(*) FROM after')" 'loaded 4'
 after_load_takes_the_job
 
+
+# ---- what a job does to its session ----
+my 'CREATE DATABASE other; CREATE TABLE other.plain (id bigint, n bigint, at timestamp NULL); CREATE TABLE plain (id bigint, n bigint, at timestamp NULL);
+    CREATE TABLE odd (id bigint, n bigint)' >/dev/null
+while IFS='|' read -r name sql; do
+    printf '[pipeline %s]\ncolumns = id:integer!, n:integer\ntable = my.odd\nafter_load = %s\n' "$name" "$sql"
+done >>"$site/qetl.ini" <<'END'
+zone|SET time_zone = '+05:00', sql_mode = '', sql_select_limit = 1; SET SESSION TRANSACTION READ ONLY
+other|USE other
+shadow|CREATE TEMPORARY TABLE qetl_shadow (id bigint)
+kills|KILL CONNECTION_ID()
+END
+cat >>"$site/qetl.ini" <<INI
+[pipeline plain]
+columns = id:integer!, n:integer, at:timestamp
+table = my.plain
+INI
+sed -i 's/^crashes = 1000/crashes = 3/' "$site/qetl.ini"
+csv id,n,at 1,10,2026-01-01T00:00:00Z
+together() { # PIPELINE: two in one transaction and one in the next; gives $odd, and $ends: the states of all
+    start_role worker
+    odd=$(qetlctl --json submit "$1" "$work/in.csv" | jq .id)
+    job=$(qetlctl --json submit plain "$work/in.csv" | jq .id)
+    wait_for 60 job_is "$odd" staged
+    wait_for 60 job_is "$job" staged
+    stop_roles
+    timeout 100 qetl drain --max-wait 60s 2>"$work/drain"
+    load plain
+    ends="$(state "$odd") $(state $((job - 1))) $(state "$job")"
+}
+for p in zone other shadow shadow; do
+    together $p
+    is "after_load that changes its session, $p: all are loaded" "$ends" 'loaded loaded loaded'
+done
+is '... each where it belongs, and as it is' "$(ask "SET time_zone = '+00:00'; SELECT count(*), min(at), max(at) FROM plain") $(ask 'SELECT count(*) FROM other.plain')" \
+    '8|2026-01-01 00:00:00|2026-01-01 00:00:00 0'
+together kills
+is 'a job that ends its connection again and again is dead by itself' "$ends" 'dead loaded loaded'
+like '... with the reason' "$(qetlctl --json errors "$odd" | jq -r '.errors[0].message')" 'given up: 3 .*connections to its target died'
+sed -i 's/^crashes = 3/crashes = 1000/' "$site/qetl.ini"
+my 'SET GLOBAL sql_select_limit = 1' >/dev/null
+load plain
+is "the server's sql_select_limit is not that of qetl" "$end" 'loaded 1 0 0 0 0'
+my 'SET GLOBAL sql_select_limit = DEFAULT' >/dev/null
+
 ddl_is_run 1
 
 # ---- two inits at once: one is held at the gate in the file, the other waits for it ----

@@ -102,7 +102,81 @@ load readings
 is 'rows that are kept as they came are merged by SQL' "$end $(ask 'SELECT id, n FROM readings ORDER BY id')" 'loaded 2 0 0 0 0 1|1 2|20 3|30'
 is '... and again, without a fetch' "$(ask "$(sed -n 's/^`\(SELECT DISTINCT ON (r.*\)`\.$/\1/p' "$srcdir/doc/postgresql.md")")" '1|1 2|20 3|30'
 
+
+# ---- what a job does to its session, and what the commit would find ----
+# four jobs in one transaction, the second of which is odd
+together() { # PIPELINE: gives $odd, and $ends: the states of all four
+    start_role worker
+    odd=''
+    for p in plain "$1" plain plain; do
+        job=$(qetlctl --json submit "$p" "$work/in.csv" | jq .id)
+        [ "$p" = plain ] || odd=$job
+    done
+    for i in 0 1 2 3; do wait_for 60 job_is $((job - i)) staged; done
+    stop_roles
+    timeout 100 qetl drain --max-wait 60s 2>"$work/drain"
+    ends="$(state $((job - 3))) $(state $((job - 2))) $(state $((job - 1))) $(state "$job")"
+}
+pg 'CREATE SCHEMA other; CREATE TABLE other.plain (id bigint, n bigint); CREATE TABLE plain (id bigint, n bigint, day text);
+    CREATE TABLE lateuniq (id bigint PRIMARY KEY, n bigint, UNIQUE (n) DEFERRABLE INITIALLY DEFERRED);
+    CREATE TABLE parent (id bigint PRIMARY KEY); CREATE TABLE child (id bigint REFERENCES parent DEFERRABLE INITIALLY DEFERRED, n bigint);
+    CREATE PROCEDURE commits() LANGUAGE plpgsql AS $$BEGIN COMMIT; END$$' >/dev/null
+while IFS='|' read -r name sql; do
+    printf '[pipeline %s]\ncolumns = id:integer!, n:integer\ntable = pg.%s\nafter_load = %s\n' "$name" odd "$sql"
+done >>"$site/qetl.ini" <<'END'
+path|SET search_path = other
+limits|SET search_path = pg_catalog; SET statement_timeout = 1; SET datestyle = 'SQL, DMY'; SET ROLE pg_monitor
+shadow|CREATE TEMPORARY TABLE plain (id bigint, n bigint); SELECT pg_advisory_lock(7)
+commits|COMMIT
+begins|INSERT INTO odd VALUES (7, 7); COMMIT; INSERT INTO odd VALUES (8, 8); BEGIN
+rolls|ROLLBACK
+calls|CALL commits()
+files|COPY odd FROM '/nowhere/at/all'
+reads|SET TRANSACTION READ ONLY
+kills|SELECT pg_terminate_backend(pg_backend_pid())
+into|SELECT 1 AS a INTO odd_into
+END
+cat >>"$site/qetl.ini" <<INI
+[pipeline plain]
+columns = id:integer!, n:integer
+table = pg.plain
+[pipeline lateuniq]
+columns = id:integer!, n:integer
+table = pg.lateuniq
+[pipeline child]
+columns = id:integer!, n:integer
+table = pg.child
+[pipeline child2]
+columns = id:integer!, n:integer
+table = pg.child
+after_load = INSERT INTO parent SELECT id FROM child WHERE n = 10 ON CONFLICT DO NOTHING
+INI
+sed -i 's/^crashes = 1000/crashes = 3/' "$site/qetl.ini"
+csv id,n 1,10 2,10
+for one in path limits shadow into; do
+    together $one
+    is "after_load that changes its session, $one: all are loaded" "$ends" 'loaded loaded loaded loaded'
+done
+is '... each where it belongs' "$(ask 'SELECT count(*) FROM plain') $(ask 'SELECT count(*) FROM other.plain')" '24 0'
+pg 'DELETE FROM odd' >/dev/null
+for one in commits begins rolls calls \
+    'files|could not open file' 'reads|read only' 'kills|connections to its target died' lateuniq\|lateuniq_n_key child\|violates; do
+    together "${one%|*}"
+    is "a job that cannot be committed, ${one%|*}, is dead by itself" "$ends" 'loaded dead loaded loaded'
+    case $one in *\|*) why=${one#*|} ;; *) why=transaction ;; esac
+    like '... with the reason' "$(qetlctl --json errors "$odd" | jq -r '.errors[].message')" "$why"
+done
+is '... and nothing of it in a table' "$(ask 'SELECT count(*) FROM odd') $(ask 'SELECT count(*) FROM child') $(ask 'SELECT count(*) FROM plain')" '0 0 78'
+together child2
+is 'what holds at the end of the job is good' "$ends" 'loaded loaded loaded loaded'
+sed -i 's/^crashes = 3/crashes = 1000/' "$site/qetl.ini"
+
 ddl_is_run 0
+mkdir "$work/dumped"
+echo "SELECT pg_catalog.set_config('search_path', '', false); CREATE TABLE public.dumped (id bigint)" >"$work/dumped/dumped.sql"
+sed -i "/^\[target pg\]/a ddl = $work/dumped/*.sql" "$site/qetl.ini"
+ok '... also one that changes its session, as a dump does' qetlctl init
+sed -i '/^ddl = /d' "$site/qetl.ini"
 mkdir "$work/late"
 echo 'CREATE TABLE parent (id integer PRIMARY KEY); CREATE TABLE child (id integer REFERENCES parent DEFERRABLE INITIALLY DEFERRED);
     INSERT INTO child VALUES (1)' >"$work/late/1.sql"

@@ -234,7 +234,7 @@ INI
     rehearse empties "$work/two.csv"
     is '... with after_load' "$(said)" '[true,4,4,0,[2,2,0,0,0]]'
     rehearse ends "$work/two.csv"
-    like '... also one that would commit' "$? $(said) $(jq -r .why_not "$work/out")" '^0 \[true,4,4,0,null\] .*after_load ended the transaction'
+    is '... also one that would commit: it would die of it' "$? $(said) $(jq -r .error_code "$work/out")" '1 [false,4,4,0,null] target-refused'
     is '... and cannot' "$(pg 'SELECT * FROM orders ORDER BY id; SELECT uid FROM qetl_load')" "$was"
 else
     skip "PostgreSQL: ${why:-built without it}" 8

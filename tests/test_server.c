@@ -13,6 +13,7 @@ struct target_conn {
     const char *fails; /* at the statement that has this in it */
     enum err_code code;
     int64_t changes;
+    bool gone;
 };
 
 static int ask(struct target_conn *c, const char *what, struct err *e)
@@ -67,6 +68,8 @@ static int set_params(struct target_conn *c, const struct load_job *job, struct 
     return ask(c, said.p, e);
 }
 static int after_load(struct target_conn *c, const char *sql, struct err *e) { return ask(c, sql, e); }
+static int settle(struct target_conn *c, const struct load_job *job, struct err *e) { return job->after_load ? ask(c, "settle", e) : 0; }
+static bool lost(struct target_conn *c) { return c->gone; }
 static void forget(struct target_conn *c) { buf_adds(&c->said, "forget;"); }
 
 static const struct server fake = { .rollback = "BACK",
@@ -78,6 +81,8 @@ static const struct server fake = { .rollback = "BACK",
                                     .param_reads = reads,
                                     .set_params = set_params,
                                     .after_load = after_load,
+                                    .settle = settle,
+                                    .lost = lost,
                                     .forget = forget };
 
 static const struct output five = { .rows = 5 };
@@ -100,7 +105,7 @@ TEST(server, the_ledger_comes_first_and_the_counts_last)
     struct target_conn c = { 0 };
     struct load_job job = { .after_load = "x :job :watermark" };
     int rc;
-    CHECK_STR(load(&c, &job, 2, &rc), "'U', 7, 'p', '[]', 10, 10, 0, 0, 0, 0;a;b;of U;x <job> <now>;");
+    CHECK_STR(load(&c, &job, 2, &rc), "'U', 7, 'p', '[]', 10, 10, 0, 0, 0, 0;a;b;of U;x <job> <now>;settle;");
     CHECK_EQ(rc, 0);
     CHECK_EQ(job.counts.inserted, 10);
     buf_clear(&c.said);
@@ -185,6 +190,13 @@ TEST(server, a_savepoint_that_is_gone_takes_the_whole_transaction)
     (void)load(&c, &job, 1, &rc);
     CHECK_EQ(rc, -1);
     CHECK_EQ(err.code, ERR_TARGET); /* a passing one: the group is rolled back */
+    CHECK(!job.took_down);
+    c.gone = true;
+    (void)load(&c, &job, 1, &rc);
+    CHECK(job.took_down);
+    job.after_load = NULL;
+    (void)load(&c, &job, 1, &rc);
+    CHECK(!job.took_down);
     buf_clear(&c.said);
 }
 

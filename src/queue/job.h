@@ -178,6 +178,7 @@ struct load_finish {
     struct load_counts counts;
     struct err err;
     int64_t backoff_ms; /* away */
+    bool crashed;       /* away: it took its connection to the target down, which counts as a crash */
     bool unsure;        /* away: its target may have committed it, and cannot be asked */
     int lost;           /* out */
 };

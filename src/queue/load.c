@@ -522,6 +522,7 @@ static int end_away(struct queue *q, const struct change *c, const struct load_f
     db_bind(st, ":token", c->token);
     db_bind(st, ":run_at", now + f->backoff_ms);
     db_bind(st, ":unsure", f->unsure);
+    db_bind(st, ":crashed", f->crashed);
     if (db_run(st, err) < 0)
         return -1;
     change_tally(q, c, JOB_STAGED, 0);

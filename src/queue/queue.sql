@@ -446,7 +446,7 @@ UPDATE job SET state = :state, lease_until = NULL, finished = :now, rows_loaded 
 WHERE id = :id AND token = :token AND state = 'loading';
 
 -- name: load_away
-UPDATE job SET state = 'staged', lease_until = NULL, run_at = :run_at, unsure = max(unsure, :unsure)
+UPDATE job SET state = 'staged', lease_until = NULL, run_at = :run_at, unsure = max(unsure, :unsure), crashes = crashes + :crashed
 WHERE id = :id AND token = :token AND state = 'loading';
 
 -- name: outputs

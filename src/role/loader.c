@@ -170,7 +170,7 @@ static int settle_unloaded(struct loader *l, struct served *t, const struct stag
         err_set(&e, ERR_OVERTAKEN, "a newer job has been loaded into the same table");
         outcome(f, LOAD_REFUSED, &e);
     } else {
-        err_set(&e, ERR_CRASHED, "given up: %" PRId64 " processes died with this job, a loader last", job->crashes);
+        err_set(&e, ERR_CRASHED, "given up: %" PRId64 " processes or connections to its target died with this job", job->crashes);
         outcome(f, LOAD_REFUSED, &e);
     }
     return 0;
@@ -193,6 +193,7 @@ static int load_one(struct loader *l, struct served *t, struct group *g, int at,
         rc = give_window(l, &p, g, at, &e);
     if (rc == 0)
         rc = sys_fault("loader-locked") ? err_set(&e, ERR_TARGET_LOCKED, "load: fault injected") : t->target->load_job(t->conn, &p.job, &e);
+    f->crashed = p.job.took_down;
     f->rows = rc == 0 ? load_rows(&p.job) : 0;
     f->counts = rc == 0 ? p.job.counts : (struct load_counts){ 0 };
     if (rc == 0 && p.job.slow_rows)

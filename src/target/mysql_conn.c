@@ -167,16 +167,17 @@ static void keep_alive(MYSQL *my)
         (void)setsockopt(fd, IPPROTO_TCP, set[i].option, &set[i].value, sizeof set[i].value);
 }
 
-static int set_session(MYSQL *my, struct err *err)
+int my_set_session(MYSQL *my, struct err *err)
 {
     /* a loader that hangs must not hold its locks for ever */
     static const char both[] =
         "SET SESSION sql_mode = 'STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION,"
         "NO_ZERO_DATE,NO_ZERO_IN_DATE', time_zone = '+00:00', innodb_lock_wait_timeout = 30, lock_wait_timeout = 30, autocommit = 1,"
-        " sql_notes = 1, sql_safe_updates = 0, foreign_key_checks = 1, unique_checks = 1,"
-        " wait_timeout = 28800";
+        " sql_notes = 1, sql_safe_updates = 0, foreign_key_checks = 1, unique_checks = 1, sql_select_limit = 18446744073709551615,"
+        " sql_big_selects = 1, sql_auto_is_null = 0, timestamp = DEFAULT, wait_timeout = 28800";
     if (my_run(my, both, "set up the session", err) < 0 ||
-        my_run(my, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED", "set up the session", err) < 0)
+        my_run(my, "SET NAMES utf8mb4 COLLATE utf8mb4_general_ci", "set up the session", err) < 0 ||
+        my_run(my, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE", "set up the session", err) < 0)
         return -1;
     return my_run(my,
                   strstr(mysql_get_server_info(my), "MariaDB")
@@ -237,7 +238,7 @@ static int connect_to(MYSQL *my, const struct mysql_url *url, const struct confi
         return -1;
     my_serve(my, NULL);
     keep_alive(my);
-    return set_session(my, err) < 0 ? err_in(err, "target '%s'", cfg->name) : 0;
+    return my_set_session(my, err) < 0 ? err_in(err, "target '%s'", cfg->name) : 0;
 }
 
 int my_connect(MYSQL **out, const struct config *config, const struct target_config *cfg, bool loads, struct err *err)

@@ -24,6 +24,9 @@ static inline void result_clearp(MYSQL_RES **r)
  * nothing until my_serve() says what. Errors: target, config. */
 int my_connect(MYSQL **out, const struct config *config, const struct target_config *cfg, bool loads, struct err *err);
 
+/* What my_connect() sets, once more: also inside of a transaction, which goes on. */
+int my_set_session(MYSQL *my, struct err *err);
+
 /* What to do about a server that takes no LOAD DATA LOCAL, which is how MySQL comes. */
 #define MY_LOCAL_INFILE "run SET GLOBAL local_infile = ON there, and put local_infile = ON under [mysqld] in its my.cnf"
 

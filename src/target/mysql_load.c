@@ -5,6 +5,7 @@
  *   - Nothing inside of the transaction ends it: no DDL but of temporary tables, no TRUNCATE.
  *   - LOAD DATA LOCAL changes what does not fit and goes on, whatever sql_mode says, for it cannot stop the client. It tells by
  *     warnings; a single one undoes the job.
+ *   - What after_load sets in the session is set back behind it as far as jobs depend on it, the rest before the next transaction.
  *
  * If the server or the network dies in the middle, the server rolls everything back (but tables that were made stay, empty). If
  * that happens while COMMIT is under way, nobody knows: the loader asks the ledger, and a commit that is still in the server's
@@ -29,6 +30,7 @@ struct target_conn {
     MYSQL *my;
     struct my_tables tables;
     struct my_undo undo;
+    bool strange; /* SQL of people ran in the session since it was as new */
 };
 
 static const struct server my_server; /* at the end of the load */
@@ -112,11 +114,34 @@ static int connect_again(struct target_conn *c, struct err *err)
         return -1;
     mysql_close(c->my);
     c->my = my;
+    c->strange = false;
     return 0;
+}
+
+/* What SQL of people may have changed: settings, and the database that names are of. */
+static int session_back(struct target_conn *c, struct err *err)
+{
+    struct mysql_url url;
+    if (mysql_url_parse(&url, c->tables.cfg, err) < 0)
+        return -1;
+    int rc = mysql_select_db(c->my, url.database) == 0 ? 0 : my_error(c->my, "put the session back", err);
+    mysql_url_clear(&url);
+    return rc < 0 ? -1 : my_set_session(c->my, err);
+}
+
+/* Temporary tables, variables and locks too, outside of a transaction, which it would roll back. */
+static int session_anew(struct target_conn *c, struct err *err)
+{
+    if (mysql_reset_connection(c->my) != 0)
+        return my_error(c->my, "reset the session", err);
+    c->strange = false;
+    return session_back(c, err);
 }
 
 static int begin(struct target_conn *c, struct err *err)
 {
+    if (c->strange && session_anew(c, err) < 0)
+        return -1;
     return my_undo_begin(c->my, &c->undo, err) < 0 ? -1 : my_run(c->my, "START TRANSACTION", "begin", err);
 }
 
@@ -392,6 +417,8 @@ static int run_text(struct target_conn *c, const char *sql, const char *what, bo
 int mysql_target_run(struct target_conn *c, const char *sql, struct buf *first, struct err *err)
 {
     int rc = run_text(c, sql, "SQL", false, first, err);
+    if (rc == 0)
+        rc = session_back(c, err);
     return rc == 0 && first && first->failed ? err_nomem(err) : rc;
 }
 
@@ -427,8 +454,16 @@ static int set_params(struct target_conn *c, const struct load_job *job, struct 
 
 static int after_load(struct target_conn *c, const char *sql, struct err *err)
 {
+    c->strange = true;
     return mysql_stays_inside(sql, err) < 0 ? -1 : run_text(c, sql, "after_load", true, NULL, err);
 }
+
+static int settle(struct target_conn *c, const struct load_job *job, struct err *err)
+{
+    return job->after_load ? session_back(c, err) : 0;
+}
+
+static bool lost(struct target_conn *c) { return my_lost(c->my) || mysql_ping(c->my) != 0; }
 
 /* ---- jobs ---- */
 
@@ -460,6 +495,8 @@ static const struct server my_server = {
     .param_reads = param_reads,
     .set_params = set_params,
     .after_load = after_load,
+    .settle = settle,
+    .lost = lost,
     .forget = forget,
 };
 

@@ -4,6 +4,8 @@
  * Invariants
  *   - A savepoint is released together with the statement that comes next, which saves a round trip a job.
  *   - Nothing is cached across a rollback.
+ *   - What would be found at COMMIT is found behind each job (settle), so that no job is held against another one.
+ *   - What after_load makes of the session ends with it.
  *   - Nothing that a transaction needs is kept in the session: settings, temporary tables and locks are those of the transaction, so that
  *     a pooler may give each one another connection of the server.
  *
@@ -34,10 +36,11 @@ struct target_conn {
     PGconn *pg;
     char *name;
     bool job_open; /* a savepoint waits for its release */
-    bool rehearses; /* the transaction is taken back */
     struct pg_tables tables;
     struct pg_watch watch;
     int64_t prune_mono_ms;
+    struct buf deferred; /* SQL: looks at constraints that wait for COMMIT, which wait again then; empty: there are none */
+    bool deferred_known;
 };
 
 static const char ledger_sql[] =
@@ -104,6 +107,7 @@ void postgres_close(struct target_conn *c)
         return;
     pg_tables_forget(&c->tables);
     pg_watch_clear(&c->watch);
+    buf_clear(&c->deferred);
     PQfinish(c->pg);
     free(c->name);
     free(c);
@@ -111,10 +115,38 @@ void postgres_close(struct target_conn *c)
 
 /* ---- transactions ---- */
 
+/*
+ * Asked once a connection: one that is made later fails a COMMIT, which ends the connection. A name that somebody gave to a constraint
+ * of another kind too, or in a schema that the role may not use, cannot be deferred again by its name: it is looked at right away from
+ * the first job of a transaction on.
+ */
+static int find_deferred(struct target_conn *c, struct err *err)
+{
+    if (c->deferred_known)
+        return 0;
+    AUTO(result_clearp) PGresult *r =
+        pg_exec(c->pg,
+                "SELECT count(*), string_agg(DISTINCT format('%I.%I', n.nspname, c.conname), ', ') FILTER (WHERE"
+                " has_schema_privilege(n.oid, 'USAGE') AND NOT EXISTS (SELECT 1 FROM pg_constraint o WHERE o.conname = c.conname"
+                " AND o.connamespace = c.connamespace AND NOT o.condeferrable))"
+                " FROM pg_constraint c JOIN pg_namespace n ON n.oid = c.connamespace WHERE c.condeferred AND n.nspname !~ '^pg_'",
+                "look for deferred constraints", err);
+    if (!r)
+        return -1;
+    buf_reset(&c->deferred);
+    if (pg_number(r, 0))
+        buf_adds(&c->deferred, "SET CONSTRAINTS ALL IMMEDIATE; ");
+    if (pg_number(r, 0) && !PQgetisnull(r, 0, 1))
+        buf_addf(&c->deferred, "SET CONSTRAINTS %s DEFERRED; ", PQgetvalue(r, 0, 1));
+    c->deferred_known = !c->deferred.failed;
+    return c->deferred_known ? 0 : err_nomem(err);
+}
+
 int postgres_begin(struct target_conn *c, struct err *err)
 {
     if (PQstatus(c->pg) != CONNECTION_OK) { /* the server was started again since */
         pg_tables_forget(&c->tables);
+        c->deferred_known = false;
         PQreset(c->pg);
     }
     c->job_open = false;
@@ -122,7 +154,7 @@ int postgres_begin(struct target_conn *c, struct err *err)
     int64_t now = sys_mono_ms();
     bool prune = now >= c->prune_mono_ms;
     c->prune_mono_ms = prune ? now + PRUNE_MS : c->prune_mono_ms;
-    if ((prune && pg_undo_prune(c->pg, err) < 0) || pg_undo_begin(c->pg, &c->watch, err) < 0) {
+    if ((prune && pg_undo_prune(c->pg, err) < 0) || pg_undo_begin(c->pg, &c->watch, err) < 0 || find_deferred(c, err) < 0) {
         (void)server_held(err);
         return err_in(err, "target '%s'", c->name);
     }
@@ -134,8 +166,7 @@ int postgres_rehearse(struct target_conn *c, struct err *err)
 {
     c->job_open = false;
     c->tables.transaction++;
-    c->rehearses = true;
-    if (pg_undo_begin(c->pg, &c->watch, err) < 0 || make_ledger(c->pg, err) < 0)
+    if (pg_undo_begin(c->pg, &c->watch, err) < 0 || make_ledger(c->pg, err) < 0 || find_deferred(c, err) < 0)
         return err_in(err, "target '%s'", c->name);
     return 0;
 }
@@ -356,11 +387,60 @@ static int set_params(struct target_conn *c, const struct load_job *job, struct 
     return PQresultStatus(r) == PGRES_TUPLES_OK ? 0 : pg_error(c->pg, r, "parameters of after_load", err);
 }
 
+/* What a job brings with it is at fault where the server gave an answer, but for locks, deadlocks and room that it lacks. */
+static int their_error(struct target_conn *c, const PGresult *r, const char *what, struct err *err)
+{
+    const char *state = PQresultErrorField(r, PG_DIAG_SQLSTATE);
+    (void)pg_error(c->pg, r, what, err);
+    bool answered = state && PQstatus(c->pg) == CONNECTION_OK;
+    if (err->code == ERR_TARGET && answered && strncmp(state, "40", 2) != 0 && strncmp(state, "53", 2) != 0 && strcmp(state, "55P03") != 0)
+        err->code = ERR_TARGET_REFUSED;
+    return -1;
+}
+
+/* By EXECUTE of PL/pgSQL, which refuses whatever would end the transaction, also in a procedure: looked at afterwards it would be too
+ * late. The statement at the end: it does not take SELECT ... INTO as the last one. */
 static int after_load(struct target_conn *c, const char *sql, struct err *err)
 {
-    int rc = pg_run(c->pg, sql, "after_load", err);
-    return PQtransactionStatus(c->pg) == PQTRANS_IDLE ? err_set(err, ERR_TARGET_REFUSED, "after_load ended the transaction") : rc;
+    AUTO(buf_clear) struct buf text = { 0 }, body = { 0 }, all = { 0 };
+    buf_addf(&text, "%s\n; SELECT 1", sql);
+    buf_adds(&body, "BEGIN EXECUTE ");
+    if (!text.failed)
+        pg_literal(&body, c->pg, text.p);
+    buf_adds(&body, "; END");
+    buf_adds(&all, "DO ");
+    if (!body.failed)
+        pg_literal(&all, c->pg, body.p);
+    if (text.failed || body.failed || all.failed)
+        return err_nomem(err);
+    AUTO(result_clearp) PGresult *r = PQexec(c->pg, all.p);
+    return PQresultStatus(r) == PGRES_COMMAND_OK ? 0 : their_error(c, r, "after_load", err);
 }
+
+/* The session as it was when it was opened, with the settings of our transaction. RESET ALL leaves roles alone. */
+#define PG_SESSION_BACK                                                                                                                     \
+    "CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ROLE; RESET ALL; UNLISTEN *; SELECT pg_advisory_unlock_all(); DISCARD TEMP; " PG_SETTINGS
+
+/* Behind the rows and after_load: what would be found at COMMIT is found now, and the next job finds the session as this one did. */
+static int settle(struct target_conn *c, const struct load_job *job, struct err *err)
+{
+    AUTO(buf_clear) struct buf sql = { 0 };
+    if (!job->after_load && !c->deferred.n)
+        return 0;
+    buf_adds(&sql, c->deferred.n ? c->deferred.p : "SET CONSTRAINTS ALL IMMEDIATE; ");
+    if (job->after_load)
+        buf_adds(&sql, PG_SESSION_BACK);
+    buf_adds(&sql, "SELECT current_setting('transaction_read_only')");
+    if (sql.failed)
+        return err_nomem(err);
+    c->tables.transaction += job->after_load != NULL; /* temporary tables are gone */
+    AUTO(result_clearp) PGresult *r = PQexec(c->pg, sql.p);
+    if (PQresultStatus(r) != PGRES_TUPLES_OK)
+        return their_error(c, r, "what waits for the commit", err);
+    return strcmp(PQgetvalue(r, 0, 0), "on") ? 0 : err_set(err, ERR_TARGET_REFUSED, "after_load made the transaction read only");
+}
+
+static bool lost(struct target_conn *c) { return PQstatus(c->pg) != CONNECTION_OK; }
 
 /* ---- jobs ---- */
 
@@ -396,24 +476,13 @@ static const struct server pg_server = {
     .param_reads = param_reads,
     .set_params = set_params,
     .after_load = after_load,
+    .settle = settle,
+    .lost = lost,
     .forget = forget,
 };
 
-/* From now on the transaction cannot be committed, whatever after_load says: a constraint that is looked at then does not hold. */
-static int bar_commit(struct target_conn *c, struct err *err)
-{
-    static const char sql[] = "CREATE TEMPORARY TABLE qetl_rehearsal (n integer UNIQUE DEFERRABLE INITIALLY DEFERRED);"
-                              " INSERT INTO pg_temp.qetl_rehearsal VALUES (1), (1)";
-    if (pg_run(c->pg, sql, "keep after_load from committing", err) == 0)
-        return 0;
-    err->code = ERR_TARGET; /* no fault of the job */
-    return -1;
-}
-
 int postgres_load_job(struct target_conn *c, struct load_job *job, struct err *err)
 {
-    if (c->rehearses && job->after_load && bar_commit(c, err) < 0)
-        return -1;
     c->watch.made = false;
     return server_load_job(&pg_server, c, job, err);
 }
@@ -434,7 +503,9 @@ int postgres_run(struct target_conn *c, const char *sql, struct buf *first, stru
         return err_set(err, ERR_TARGET_REFUSED, "it ended the transaction");
     if (first && PQntuples(r))
         buf_adds(first, PQgetvalue(r, 0, 0));
-    return first && first->failed ? err_nomem(err) : 0;
+    if (first && first->failed)
+        return err_nomem(err);
+    return pg_run(c->pg, PG_SESSION_BACK, "put the session back", err); /* a dump sets search_path */
 }
 
 int postgres_undo(struct target_conn *c, const char *uid, struct load_counts *counts, struct err *err)

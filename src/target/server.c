@@ -151,7 +151,11 @@ static int load_all(const struct server *s, struct target_conn *c, struct load_j
     for (int i = 0; i < job->noutputs; i++)
         if (s->load_output(c, job, i, err) < 0)
             return -1;
-    return after_load(s, c, job, err) < 0 ? -1 : correct_counts(s, c, job, err);
+    if (after_load(s, c, job, err) < 0 || s->settle(c, job, err) < 0) {
+        job->took_down = job->after_load && s->lost(c);
+        return -1;
+    }
+    return correct_counts(s, c, job, err);
 }
 
 static int found(const struct server *s, struct target_conn *c, struct load_job *job, struct err *err)
@@ -164,6 +168,7 @@ int server_load_job(const struct server *s, struct target_conn *c, struct load_j
 {
     job->counts = (struct load_counts){ 0 };
     job->slow_rows = 0;
+    job->took_down = false;
     int there = s->enter(c, job, err);
     job->was_there = there == 1;
     if (there == 1)

@@ -30,6 +30,9 @@ struct server {
     const char *const *param_reads; /* SQL that reads each of load_params, where it stands in after_load */
     int (*set_params)(struct target_conn *c, const struct load_job *job, struct err *err); /* what that SQL reads */
     int (*after_load)(struct target_conn *c, const char *sql, struct err *err); /* with param_reads filled in */
+    /* Behind rows and after_load, inside the savepoint: the session is again as before after_load, and what the commit would find is found. */
+    int (*settle)(struct target_conn *c, const struct load_job *job, struct err *err);
+    bool (*lost)(struct target_conn *c); /* is the connection gone? */
     void (*forget)(struct target_conn *c); /* what the job made is gone */
 };
 
