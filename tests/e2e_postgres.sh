@@ -102,6 +102,23 @@ load readings
 is 'rows that are kept as they came are merged by SQL' "$end $(ask 'SELECT id, n FROM readings ORDER BY id')" 'loaded 2 0 0 0 0 1|1 2|20 3|30'
 is '... and again, without a fetch' "$(ask "$(sed -n 's/^`\(SELECT DISTINCT ON (r.*\)`\.$/\1/p' "$srcdir/doc/postgresql.md")")" '1|1 2|20 3|30'
 
+long=$(printf 'x%.0s' $(seq 62))
+cp "$site/qetl.ini" "$work/before.ini"
+cat >>"$site/qetl.ini" <<INI
+[pipeline long]
+columns = id:integer!, ${long}y:integer
+table = pg.shop.${long}z
+[pipeline longer]
+columns = id:integer!
+table = pg.${long}ä
+[pipeline wide]
+columns = id:integer!, ${long}äy:integer
+table = pg.wide
+INI
+like 'a name that the server would cut is refused' "$(qetlctl check 2>&1)" "the name of table '${long}ä' has 64 bytes"
+like '... of a column, too' "$(qetlctl check 2>&1)" "the name of column '${long}äy' has 65 bytes"
+unlike '... and one that it takes is not' "$(qetlctl check 2>&1)" "${long}z"
+cp "$work/before.ini" "$site/qetl.ini"
 
 # ---- what a job does to its session, and what the commit would find ----
 # four jobs in one transaction, the second of which is odd

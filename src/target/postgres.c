@@ -132,11 +132,33 @@ static const struct row_form tuples = { .ext = "pgc", .begin_row = begin_row, .p
 
 enum { COLUMNS_MAX = 1600 }; /* MaxHeapAttributeNumber */
 
+/* Names longer than that the server cuts, in silence: two tables would become one. NAMEDATALEN - 1, as servers are built. */
+static int name_fits(const char *what, const char *name, size_t n, struct err *err)
+{
+    enum { NAME_MAX_BYTES = 63 };
+    return n <= NAME_MAX_BYTES ? 0
+                               : err_set(err, ERR_CONFIG, "the name of %s '%.*s' has %zu bytes, and PostgreSQL would cut it behind %d", what,
+                                         (int)n, name, n, NAME_MAX_BYTES);
+}
+
+int postgres_names_fit(const struct table_spec *spec, struct err *err)
+{
+    const char *dot = strchr(spec->name, '.'), *table = dot ? dot + 1 : spec->name;
+    if ((dot && name_fits("schema", spec->name, (size_t)(dot - spec->name), err) < 0) || name_fits("table", table, strlen(table), err) < 0)
+        return -1;
+    for (int i = 0; i < spec->columns->n; i++)
+        if (name_fits("column", spec->columns->v[i].name, strlen(spec->columns->v[i].name), err) < 0)
+            return -1;
+    return 0;
+}
+
 static int check(const struct target_config *cfg, const struct table_spec *spec, struct err *err)
 {
     if (spec->columns->n > COLUMNS_MAX - 3)
         return err_set(err, ERR_CONFIG, "target '%s': table '%s' has %d columns, and PostgreSQL takes at most %d", cfg->name,
                        spec->name, spec->columns->n, COLUMNS_MAX - 3);
+    if (postgres_names_fit(spec, err) < 0)
+        return err_in(err, "target '%s'", cfg->name);
     if (spec->undo_ms && target_may_undo(&target_postgres, spec->mode, err) < 0)
         return err_in(err, "target '%s': remove undo= of table '%s'", cfg->name, spec->name);
     return 0;

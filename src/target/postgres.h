@@ -29,6 +29,9 @@ void postgres_type(struct buf *out, const struct column *c);
  * statement only, and changes no table, is the server's to see. -1: usage. */
 int postgres_only_reads(const char *sql, struct err *err);
 
+/* Would the server keep the names of table and columns as they are? -1: config, with the first that it would cut. */
+int postgres_names_fit(const struct table_spec *spec, struct err *err);
+
 /* ---- the load half, postgres_load.c; see target.h ---- */
 int postgres_open(struct target_conn **out, const struct config *config, const struct target_config *cfg, bool create,
                   struct err *err);

@@ -692,7 +692,7 @@ static int look(void *arg, void *table, const struct table_spec *spec, struct er
     struct description d = { 0 };
     struct draft f = { .pg = l->pg, .spec = spec, .t = table, .d = &d, .at = calloc((size_t)spec->columns->n, sizeof(int)) };
     snprintf(f.stage, sizeof f.stage, "pg_temp.qetl_stage_%d", ++l->tables->made);
-    int rc = f.at ? draft_table(&f, err) : err_nomem(err);
+    int rc = !f.at ? err_nomem(err) : postgres_names_fit(spec, err) < 0 ? -1 : draft_table(&f, err);
     free(f.at);
     description_clear(&d);
     return rc;
