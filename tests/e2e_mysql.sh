@@ -146,7 +146,7 @@ after_load_takes_the_job
 
 
 # ---- what a job does to its session ----
-my 'CREATE DATABASE other; CREATE TABLE other.plain (id bigint, n bigint, at timestamp NULL); CREATE TABLE plain (id bigint, n bigint, at timestamp NULL);
+my 'CREATE DATABASE other; CREATE TABLE other.calm (id bigint, n bigint, at timestamp NULL); CREATE TABLE calm (id bigint, n bigint, at timestamp NULL);
     CREATE TABLE odd (id bigint, n bigint)' >/dev/null
 while IFS='|' read -r name sql; do
     printf '[pipeline %s]\ncolumns = id:integer!, n:integer\ntable = my.odd\nafter_load = %s\n' "$name" "$sql"
@@ -157,35 +157,35 @@ shadow|CREATE TEMPORARY TABLE qetl_shadow (id bigint)
 kills|KILL CONNECTION_ID()
 END
 cat >>"$site/qetl.ini" <<INI
-[pipeline plain]
+[pipeline calm]
 columns = id:integer!, n:integer, at:timestamp
-table = my.plain
+table = my.calm
 INI
 sed -i 's/^crashes = 1000/crashes = 3/' "$site/qetl.ini"
 csv id,n,at 1,10,2026-01-01T00:00:00Z
 together() { # PIPELINE: two in one transaction and one in the next; gives $odd, and $ends: the states of all
     start_role worker
     odd=$(qetlctl --json submit "$1" "$work/in.csv" | jq .id)
-    job=$(qetlctl --json submit plain "$work/in.csv" | jq .id)
+    job=$(qetlctl --json submit calm "$work/in.csv" | jq .id)
     wait_for 60 job_is "$odd" staged
     wait_for 60 job_is "$job" staged
     stop_roles
     timeout 100 qetl drain --max-wait 60s 2>"$work/drain"
-    load plain
+    load calm
     ends="$(state "$odd") $(state $((job - 1))) $(state "$job")"
 }
 for p in zone other shadow shadow; do
     together $p
     is "after_load that changes its session, $p: all are loaded" "$ends" 'loaded loaded loaded'
 done
-is '... each where it belongs, and as it is' "$(ask "SET time_zone = '+00:00'; SELECT count(*), min(at), max(at) FROM plain") $(ask 'SELECT count(*) FROM other.plain')" \
+is '... each where it belongs, and as it is' "$(ask "SET time_zone = '+00:00'; SELECT count(*), min(at), max(at) FROM calm") $(ask 'SELECT count(*) FROM other.calm')" \
     '8|2026-01-01 00:00:00|2026-01-01 00:00:00 0'
 together kills
 is 'a job that ends its connection again and again is dead by itself' "$ends" 'dead loaded loaded'
 like '... with the reason' "$(qetlctl --json errors "$odd" | jq -r '.errors[0].message')" 'given up: 3 .*connections to its target died'
 sed -i 's/^crashes = 3/crashes = 1000/' "$site/qetl.ini"
 my 'SET GLOBAL sql_select_limit = 1' >/dev/null
-load plain
+load calm
 is "the server's sql_select_limit is not that of qetl" "$end" 'loaded 1 0 0 0 0'
 my 'SET GLOBAL sql_select_limit = DEFAULT' >/dev/null
 
@@ -291,4 +291,14 @@ like 'a question that is wrong is a wrong call, and names the target once' "$({ 
 denied_are_held "CREATE USER low@'%' IDENTIFIED BY 'secret'; GRANT SELECT ON test.people TO low@'%'" \
     "GRANT SELECT, INSERT, UPDATE ON test.qetl_load TO low@'%'; GRANT SELECT, INSERT ON test.allowed TO low@'%'; GRANT SELECT ON test.denied TO low@'%'" \
     "GRANT INSERT ON test.denied TO low@'%'" "mysql://low@127.0.0.1:$MYPORT/test" "mysql://127.0.0.1:$MYPORT/"
+
+# ---- a server without TLS ----
+if [ $service = mariadb ]; then
+    stop_service $service
+    MYNOTLS=1 start_service $service
+    new_site <<<"$(my_remote)"
+    like 'a server without TLS' "$(verdict)" 'can be opened'
+    sed -i 's|/test$|/test?ssl=required|' "$site/qetl.ini"
+    like '... is refused where it is asked for' "$(verdict)" 'no .*speaks no TLS'
+fi
 done_testing

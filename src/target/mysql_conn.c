@@ -188,10 +188,7 @@ int my_set_session(MYSQL *my, struct err *err)
 
 static void set_tls(MYSQL *my, enum mysql_ssl ssl, const char *ca_file)
 {
-    my_bool on = 1, verify;
-    if (ssl == SSL_BY_CA)
-        ssl = ca_file ? SSL_VERIFY : SSL_OFF;
-    verify = ssl == SSL_VERIFY;
+    my_bool on = 1, verify = ssl == SSL_VERIFY;
     if (ssl == SSL_OFF) { /* nobody gets the password in plain text */
         mysql_optionsv(my, MARIADB_OPT_RESTRICTED_AUTH, "mysql_native_password,client_ed25519,caching_sha2_password");
         return;
@@ -218,6 +215,8 @@ static int connect_to(MYSQL *my, const struct mysql_url *url, const struct confi
 {
     const struct remote *remote = config ? config_remote(config, cfg->url) : NULL;
     unsigned timeout = (unsigned)(config ? (config->limits.connect_timeout_ms + 999) / 1000 : 20), local = loads;
+    const char *ca_file = remote ? remote->ca_file : NULL;
+    enum mysql_ssl ssl = url->ssl != SSL_BY_CA ? url->ssl : ca_file ? SSL_VERIFY : SSL_OFF;
     my_bool off = 0;
     char *password = NULL, *user = NULL;
     mysql_optionsv(my, MYSQL_OPT_CONNECT_TIMEOUT, &timeout);
@@ -225,7 +224,7 @@ static int connect_to(MYSQL *my, const struct mysql_url *url, const struct confi
     mysql_optionsv(my, MYSQL_OPT_LOCAL_INFILE, &local);
     mysql_optionsv(my, MYSQL_SET_CHARSET_NAME, "utf8mb4");
     mysql_optionsv(my, MYSQL_OPT_CONNECT_ATTR_ADD, "program_name", "qetl");
-    set_tls(my, url->ssl, remote ? remote->ca_file : NULL);
+    set_tls(my, ssl, ca_file);
     int rc = 0;
     if (remote && ((remote->password && config_secret(remote->password, &password, err) < 0) ||
                    (!url->user && remote->user && config_secret(remote->user, &user, err) < 0)))
@@ -236,6 +235,8 @@ static int connect_to(MYSQL *my, const struct mysql_url *url, const struct confi
     secret_clear(&user);
     if (rc < 0)
         return -1;
+    if (ssl != SSL_OFF && !mysql_get_ssl_cipher(my)) /* the library goes on without it */
+        return err_set(err, ERR_TARGET, "target '%s': the server speaks no TLS, and its url or ca_file asks for it", cfg->name);
     my_serve(my, NULL);
     keep_alive(my);
     return my_set_session(my, err) < 0 ? err_in(err, "target '%s'", cfg->name) : 0;
