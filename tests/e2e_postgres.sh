@@ -195,10 +195,10 @@ sed -i "/^\[target pg\]/a ddl = $work/dumped/*.sql" "$site/qetl.ini"
 ok '... also one that changes its session, as a dump does' qetlctl init
 sed -i '/^ddl = /d' "$site/qetl.ini"
 mkdir "$work/late"
-echo 'CREATE TABLE parent (id integer PRIMARY KEY); CREATE TABLE child (id integer REFERENCES parent DEFERRABLE INITIALLY DEFERRED);
-    INSERT INTO child VALUES (1)' >"$work/late/1.sql"
+echo 'CREATE TABLE ddl_parents (id integer PRIMARY KEY); CREATE TABLE ddl_orphans (id integer REFERENCES ddl_parents DEFERRABLE INITIALLY DEFERRED);
+    INSERT INTO ddl_orphans VALUES (1)' >"$work/late/1.sql"
 sed -i "/^\[target $t\]/a ddl = $work/late/*.sql" "$site/qetl.ini"
-like '... one that is refused at its end is named, too' "$(qetlctl init 2>&1)" "'$work/late/1.sql': target '$t': commit: .*child_id_fkey"
+like '... one that is refused at its end is named, too' "$(qetlctl init 2>&1)" "'$work/late/1.sql': target '$t': commit: .*ddl_orphans_id_fkey"
 sed -i '/^ddl = /d' "$site/qetl.ini"
 
 # ---- undo ----
