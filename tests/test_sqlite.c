@@ -839,10 +839,6 @@ TEST(sqlite, what_no_recipe_can_ask_is_found_by_check)
     struct target_config cfg = { .name = target_name };
     staged_init(&s, "t", "id:integer!, valid_to:date", MODE_UPSERT, 0);
     CHECK_OK(target_sqlite.check(&cfg, &s.spec, &err), err);
-    s.spec.mode = MODE_HISTORY;
-    CHECK_EQ(target_sqlite.check(&cfg, &s.spec, &err), -1);
-    CHECK_HAS(err.msg, "'valid_to' is what mode = history itself keeps");
-    s.spec.mode = MODE_UPSERT;
     s.spec.version = 0;
     CHECK_EQ(target_sqlite.check(&cfg, &s.spec, &err), -1);
     CHECK_HAS(err.msg, "'id' is in the key");

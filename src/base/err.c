@@ -12,7 +12,6 @@ static const struct err_def {
     enum err_class class;
     int exit_status;
     const char *meaning, *hint;
-    const char *without_job; /* the hint where no job is at hand, if that is another one */
 } err_defs[ERR_CODES] = {
     [ERR_NONE] = { "none", ERR_TRANSIENT, 0,
         "no error",
@@ -67,8 +66,7 @@ static const struct err_def {
         "" },
     [ERR_SHUTDOWN] = { "shutdown", ERR_TRANSIENT, 1,
         "the worker was stopped before the job was done",
-        "the job was handed back; another worker takes it",
-        "" },
+        "the job was handed back; another worker takes it" },
     [ERR_FETCH] = { "fetch", ERR_TRANSIENT, 1,
         "the transfer failed on its way",
         "check the network and the server" },
@@ -80,8 +78,7 @@ static const struct err_def {
         "check user, password or header of the [remote] section; of a local file, its owner and mode" },
     [ERR_FETCH_MISSING] = { "fetch-missing", ERR_PERMANENT, 1,
         "there is no such object",
-        "check the URI; a job that died of it can be tried again by qetlctl retry",
-        "check the URI" },
+        "check the URI; a job that died of it can be tried again by qetlctl retry" },
     [ERR_FETCH_REFUSED] = { "fetch-refused", ERR_PERMANENT, 1,
         "the server refused the request itself",
         "the server will not serve this; check the URI" },
@@ -123,8 +120,7 @@ static const struct err_def {
         "check columns=, header= and delimiter= of the pipeline against the file" },
     [ERR_DRIFT] = { "drift", ERR_PERMANENT, 1,
         "the data has a column that the pipeline has not, and on_new_column = fail; or it cannot be added",
-        "give it in columns= of the pipeline, or set on_new_column = ignore or add; then qetlctl retry",
-        "give it in columns= of the pipeline, or set on_new_column = ignore or add" },
+        "give it in columns= of the pipeline, or set on_new_column = ignore or add; then qetlctl retry" },
     [ERR_ENCODING] = { "encoding", ERR_PERMANENT, 1,
         "the member is not in the encoding that was said",
         "set encoding= of the pipeline" },
@@ -133,8 +129,7 @@ static const struct err_def {
         "check format= of the pipeline against the file" },
     [ERR_REJECTS] = { "rejects", ERR_PERMANENT, 1,
         "more rows were refused than max_rejects allows; nothing was loaded",
-        "mend the file or columns=, or raise max_rejects= of the pipeline; qetlctl rejects JOB shows the rows",
-        "mend the file or columns=, or raise max_rejects= of the pipeline" },
+        "mend the file or columns=, or raise max_rejects= of the pipeline; qetlctl rejects JOB shows the rows" },
     [ERR_COUNTS] = { "counts", ERR_PERMANENT, 1,
         "rows read are not rows staged and rejected; nothing was loaded",
         "this is a fault in qetl: please report it with this line" },
@@ -146,12 +141,10 @@ static const struct err_def {
         "mend it in the ini: qetlctl check tells what is wrong with the SQL itself" },
     [ERR_PROGRAM] = { "program", ERR_PERMANENT, 1,
         "a program of the pipeline failed, and said so",
-        "qetlctl show JOB has what it wrote to standard error; mend it, then qetlctl retry. Status 75 asks to be tried again",
-        "mend it; what it wrote to standard error says more. Status 75 asks to be tried again" },
+        "qetlctl show JOB has what it wrote to standard error; mend it, then qetlctl retry. Status 75 asks to be tried again" },
     [ERR_PROGRAM_AGAIN] = { "program-again", ERR_TRANSIENT, 1,
         "a program of the pipeline asked to be tried again (status 75), or was ended by a signal",
-        "qetlctl show JOB has what it wrote to standard error",
-        "what it wrote to standard error says more" },
+        "qetlctl show JOB has what it wrote to standard error" },
     [ERR_PROGRAM_START] = { "program-start", ERR_PERMANENT, 1,
         "a program of the pipeline could not be started",
         "check command= or filter=: a path is taken from the folder of the ini, a name without a slash from PATH" },
@@ -196,12 +189,10 @@ static const struct err_def {
         "end that session of the target; the job is tried again by itself" },
     [ERR_TARGET_REFUSED] = { "target-refused", ERR_PERMANENT, 1,
         "the target did not take the table or the rows",
-        "mend the table or the data, then qetlctl retry",
-        "mend the table or the data" },
+        "mend the table or the data, then qetlctl retry" },
     [ERR_TARGET_DENIED] = { "target-denied", ERR_PERMANENT, 1,
         "the user of the target has no right to what the job does with its tables",
-        "GRANT it, then qetlctl retry; the target's page under doc/ lists what is needed",
-        "GRANT it; the target's page under doc/ lists what is needed" },
+        "GRANT it, then qetlctl retry; the target's page under doc/ lists what is needed" },
     [ERR_OVERTAKEN] = { "overtaken", ERR_PERMANENT, 1,
         "a newer job has been loaded into the same table",
         "submit it again to load it as the newest" },
@@ -210,8 +201,20 @@ static const struct err_def {
         "submit it again to load it anew" },
     [ERR_STAGED_DAMAGED] = { "staged-damaged", ERR_PERMANENT, 1,
         "the staged rows are not what was written",
-        "the staged file is gone or changed; qetlctl retry stages it again",
-        "" },
+        "the staged file is gone or changed; qetlctl retry stages it again" },
+};
+
+/* Hints where no job is at hand, if they are others. */
+static const char *const hints_without_job[ERR_CODES] = {
+    [ERR_SHUTDOWN] = "",
+    [ERR_FETCH_MISSING] = "check the URI",
+    [ERR_DRIFT] = "give it in columns= of the pipeline, or set on_new_column = ignore or add",
+    [ERR_REJECTS] = "mend the file or columns=, or raise max_rejects= of the pipeline",
+    [ERR_PROGRAM] = "mend it; what it wrote to standard error says more. Status 75 asks to be tried again",
+    [ERR_PROGRAM_AGAIN] = "what it wrote to standard error says more",
+    [ERR_TARGET_REFUSED] = "mend the table or the data",
+    [ERR_TARGET_DENIED] = "GRANT it; the target's page under doc/ lists what is needed",
+    [ERR_STAGED_DAMAGED] = "",
 };
 
 static void err_fill(struct err *err, enum err_code code, int sys, const char *fmt, va_list ap)
@@ -289,7 +292,7 @@ const char *err_hint(enum err_code code) { return err_def(code)->hint; }
 const char *err_hint_without_job(enum err_code code)
 {
     const struct err_def *def = err_def(code);
-    return def->without_job ? def->without_job : def->hint;
+    return hints_without_job[code] ? hints_without_job[code] : def->hint;
 }
 
 enum err_class err_class(enum err_code code) { return err_def(code)->class; }
