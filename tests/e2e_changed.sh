@@ -88,7 +88,15 @@ sed -i 's/^every.*/every = 1s/' "$QETL_CONFIG"
 write 3
 start_role scanner
 ok 'a file settles' wait_for 60 queue_is 'SELECT count(*) FROM job' 1
-(rows 50 && sleep 1 && seq 51 70 && sleep 1 && seq 71 90 && sleep 1 && seq 91 100) >"$root/in/a.csv" &
+looks() { queue_sql 'SELECT number FROM scan'; }
+grows() { # FROM TO: more rows, when the scanner has looked again at what is there
+    local before
+    before=$(looks)
+    seq "$1" "$2"
+    wait_for 60 test_more "$before"
+}
+test_more() { [ "$(looks)" -gt "$1" ]; }
+(rows 50 && grows 51 70 && grows 71 90 && grows 91 100) >"$root/in/a.csv" &
 writer=$!
 start_role worker
 start_role loader

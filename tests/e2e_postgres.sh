@@ -413,7 +413,7 @@ import os, socket, struct, sys
 def message(kind, body): return kind + struct.pack('!I', len(body) + 4) + body
 ready = message(b'Z', b'I')
 hello = message(b'R', struct.pack('!I', 0)) + message(b'S', b'server_version\0' + sys.argv[1].encode() + b'\0') + ready
-refusal = message(b'E', b'SERROR\0C0A000\0Mcaravans are not implemented\0\0') + ready
+refusal = message(b'E', b'SERROR\0C0A000\0Mcaravans are unknown here\0\0') + ready
 listening = socket.create_server(('127.0.0.1', 0))
 with open(sys.argv[2] + '.part', 'w') as f: f.write(str(listening.getsockname()[1]))
 os.rename(sys.argv[2] + '.part', sys.argv[2])
@@ -437,5 +437,5 @@ PY
 speaks 11.4
 like 'one that is too old says so' "$said" "target 'odd': the server is PostgreSQL 11.4, and qetl needs 12 or later"
 speaks 15.0
-like 'one that lacks a feature says which' "$said" "target 'odd': look for the ledger: the server cannot do this: caravans are not implemented"
+like 'one that lacks a feature says which' "$said" "target 'odd': look for the ledger: the server cannot do this: caravans are unknown here"
 done_testing

@@ -113,6 +113,9 @@ const struct key *key_at(const struct section_def *def, int n);
 const char *key_name_at(const void *def, int n);
 /* Put the value into the struct at base. false: kr->want, and nothing has changed. */
 bool key_read(struct key_reader *kr, const struct key *k, const char *text, void *base);
+/* What its type is called in the manual, and its range or words: "1 to 256", "text or json", or nothing. */
+const char *key_type_name(const struct key *k);
+void key_print_range(const struct key *k, struct buf *out);
 /* All keys of a scope as they are when they are not given. */
 void key_defaults(struct key_reader *kr, enum scope scope, void *base);
 /* May the value stand in a message? */
