@@ -17,7 +17,7 @@ enum { PATIENCE_MS = 60000 };
 static struct {
     struct message request; /* before the result, which has the error that answered it; type READER_RESULT: none */
     struct pipeline_counts counts;
-    const char *drift;
+    const char *drift, *tally;
 } says = { .request = { .type = READER_RESULT } };
 
 static void say(struct channel *control, uint32_t type, struct buf *body)
@@ -58,6 +58,7 @@ static void say_result(struct channel *control, const struct err *e)
     for (int i = 0; i < PIPELINE_PARTS_MAX * 4; i++)
         pack_text(&b, NULL); /* inferred, found */
     pack_text(&b, says.drift);
+    pack_text(&b, says.tally);
     pack_text(&b, NULL); /* notes */
     pack_u64(&b, 0);
     pack_text(&b, NULL);
@@ -139,6 +140,8 @@ static void job(const char *pipeline, struct reader_result *r)
     config_free(config);
 }
 
+#define UNREAD "the reader was stopped: it sent a result that cannot be read"
+
 static void check_drift(const char *findings, bool good)
 {
     struct reader_result r;
@@ -148,7 +151,7 @@ static void check_drift(const char *findings, bool good)
     if (good)
         CHECK_STR(r.drift ? r.drift : "", findings ? findings : "");
     else
-        CHECK_HAS(r.err.msg, "it sent a message that cannot be");
+        CHECK_STR(r.err.msg, UNREAD);
     reader_result_clear(&r);
     says.drift = NULL;
 }
@@ -184,6 +187,25 @@ TEST(served, a_text_of_a_finding_is_bounded)
         buf_addc(&b, 'x');
     buf_adds(&b, "\"}]");
     check_drift(b.p, false);
+}
+
+static void check_tally(const char *pipeline, const char *tally, const char *want)
+{
+    struct reader_result r;
+    says.tally = tally;
+    job(pipeline, &r);
+    CHECK_STR(r.rc ? r.err.msg : r.tally ? r.tally : "", want);
+    reader_result_clear(&r);
+    says.tally = NULL;
+}
+
+#define TALLY "[{\"pipeline\":\"q\",\"enrich\":\"near\",\"keys\":2,\"cached\":0,\"missed\":1,\"failed\":0,\"error\":null,\"note\":null}]"
+
+TEST(served, tallies_are_of_the_enrichments_that_the_pipeline_names)
+{
+    check_tally("q", TALLY, TALLY);
+    check_tally("p", TALLY, UNREAD);
+    check_tally("q", "{}", UNREAD);
 }
 
 /* What it is told when it asks for that. */
