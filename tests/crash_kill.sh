@@ -53,7 +53,6 @@ start_both() {
     start_role worker && supervisors[0]=$role_pid
     start_role loader && supervisors[1]=$role_pid
 }
-descendants() { local p; for p in $(pgrep -P "$1"); do echo "$p"; descendants "$p"; done; }
 start_both
 open_jobs() { queue_sql "SELECT count(*) FROM job WHERE state IN ('ready', 'running', 'staged', 'loading')"; }
 kills=0

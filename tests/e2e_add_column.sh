@@ -6,14 +6,6 @@
 need sqlite3 sqlite3
 need jq jq
 need zip zip
-csv() { printf '%b' "$2" >"$work/$1"; }
-run_files() { # PIPELINE FILES...: one job
-    local p=$1
-    shift
-    timeout 120 qetlctl run "$p" "${@/#/$work/}" >"$work/out" 2>&1
-    job=$(queue_sql 'SELECT max(id) FROM job')
-}
-drift() { qetlctl --json show "$job" | jq -r '.drift[] | [.kind, .column, .member, .detail] | join("|")'; }
 new_site <<INI
 [target files]
 url = file://$work/files
@@ -62,10 +54,10 @@ event_time = at
 late    = warehouse.too_late
 on_new_column = add
 INI
-csv a.csv 'id,name\n1,ann\n2,bob\n'
-csv b.csv 'id,price,name,since,Net Amount\n3,1.50,eve,2026-11-21,7\n4,20.25,kim,2026-11-22,\n'
-csv c.csv 'name,id\nlee,5\n'
-csv d.csv 'id,name,price,colour\n6,max,3.10,red\n'
+text a.csv 'id,name\n1,ann\n2,bob\n'
+text b.csv 'id,price,name,since,Net Amount\n3,1.50,eve,2026-11-21,7\n4,20.25,kim,2026-11-22,\n'
+text c.csv 'name,id\nlee,5\n'
+text d.csv 'id,name,price,colour\n6,max,3.10,red\n'
 run_files p a.csv
 run_files p b.csv
 is 'new columns are told with what they became' "$(drift)" 'new|price|b.csv|added as price real
@@ -82,7 +74,7 @@ is 'rows before and files without them have null' "$(sql 'SELECT * FROM p ORDER 
 is 'the types are those of the sample' "$(sql "SELECT group_concat(name || ' ' || type, ', ') FROM pragma_table_info('p')")" \
     'id INTEGER, name TEXT, price REAL, since DATE, Net_Amount INTEGER, colour TEXT'
 is 'the books are closed' "$(field "$job" rows_read) $(field "$job" rows_loaded)" '1 1'
-csv e.csv 'id,name,price\n7,x,cheap\n'
+text e.csv 'id,name,price\n7,x,cheap\n'
 run_files p e.csv
 is 'a value that does not fit the type it got is a reject' "$(field "$job" error_code)" rejects
 
@@ -92,7 +84,7 @@ staged() { [ "$(queue_sql "SELECT count(*) FROM job WHERE state = 'staged'")" = 
 start_role worker
 wait_for 60 staged
 stop_roles
-csv f.csv 'id,name,late\n8,zoe,1\n'
+text f.csv 'id,name,late\n8,zoe,1\n'
 run_files p f.csv
 qetl drain 2>"$work/log"
 is 'what was staged before a column came is loaded after it' "$(sql 'SELECT count(*), count(late) FROM p')" '9|1'
@@ -113,7 +105,7 @@ for p in up marked versions; do
 3|eve|1.5
 4|kim|20.25'
 done
-csv g.csv 'id,name,price\n1,ann,9.99\n'
+text g.csv 'id,name,price\n1,ann,9.99\n'
 run_files up g.csv
 is 'an upsert fills the column of a row that was there' "$(sql 'SELECT * FROM up WHERE id = 1')" '1|ann|9.99||'
 qetlctl undo "$job" >"$work/out" 2>&1
@@ -121,7 +113,7 @@ is '... and its undo takes it back' "$(sql 'SELECT * FROM up WHERE id = 1')" '1|
 run_files guess a.csv
 run_files guess b.csv
 is 'inferred columns are added to, too' "$(sql "SELECT count(*), count(price) FROM guess")" '4|2'
-csv a.jsonl '{"id":1,"at":{"day":"2026-11-21"},"n":1.5}\n{"id":2,"at":{"day":"2026-11-22","hour":7},"tags":[1,2]}\n'
+text a.jsonl '{"id":1,"at":{"day":"2026-11-21"},"n":1.5}\n{"id":2,"at":{"day":"2026-11-22","hour":7},"tags":[1,2]}\n'
 run_files json a.jsonl
 is 'JSON: keys behind keys, arrays as json' "$(sql 'SELECT id, n, tags, at_day, at_hour FROM json ORDER BY id')" '1|1.5||2026-11-21|
 2||[1,2]|2026-11-22|7'
@@ -129,18 +121,18 @@ run_files store a.csv
 run_files store b.csv
 is 'an object store: objects that have the column' "$(find "$work/files" -name '*.csv' -exec head -n 1 {} + | grep -c '^id,name,price,since,Net_Amount$')" 1
 for day in 2 1; do
-    csv t.csv "id,at\\n$day,2026-01-0$day 00:00:00\\n"
+    text t.csv "id,at\\n$day,2026-01-0$day 00:00:00\\n"
     run_files timely t.csv
 done
-csv t.csv 'id,at,n\n3,2026-01-01 00:00:00,7\n4,2026-01-03 00:00:00,8\n'
+text t.csv 'id,at,n\n3,2026-01-01 00:00:00,7\n4,2026-01-03 00:00:00,8\n'
 run_files timely t.csv
 is 'the table of late rows gets it, too' "$(sql "SELECT id, '', n FROM timely WHERE n UNION ALL SELECT '', id, n FROM too_late")" '4||8
 |1|
 |3|7'
 
 # ---- two at the same time ----
-csv h.csv 'id,x,y\n1,1,a\n'
-csv i.csv 'id,y,x\n2,b,2\n'
+text h.csv 'id,x,y\n1,1,a\n'
+text i.csv 'id,y,x\n2,b,2\n'
 qetlctl submit json "$work/h.csv" >"$work/out"
 qetlctl submit json "$work/i.csv" >>"$work/out"
 sed -i 's/^slots = .*/slots = 2/' "$site/qetl.ini"
@@ -153,7 +145,7 @@ before=$(sql 'SELECT count(*) FROM p')
 n=0
 for point in worker-before-discard worker-after-job target-before-commit target-after-commit loader-before-record; do
     n=$((n + 1))
-    csv k.csv "id,name,k$n\\n10$n,a,1\\n"
+    text k.csv "id,name,k$n\\n10$n,a,1\\n"
     cp "$work/k.csv" "$work/k$n.csv"
     { (QETL_FAULT=$point:1:kill qetlctl run p "$work/k$n.csv") >"$work/out" 2>&1; } 2>/dev/null
 done
@@ -180,7 +172,7 @@ qetlctl columns p --forget none >"$work/out" 2>&1
 is 'what is not kept cannot be forgotten' $? 5
 
 # ---- bad input ----
-csv k.csv 'id,"a\nb"\n1,2\n'
+text k.csv 'id,"a\nb"\n1,2\n'
 run_files many k.csv
 is 'a name that is none fails the job' "$(field "$job" error_code)" drift
 printf '[pipeline x]\ncolumns = a\noutput = b\ntable = warehouse.x\non_new_column = add\n' >>"$site/qetl.ini"
@@ -201,8 +193,8 @@ server() { # NAME, SQL of a command
 3|eve|1.5|2026-11-21
 4|kim|20.25|2026-11-22
 5|lee||'
-    csv l.csv 'id,name,price,one\n10,x,1.5,1\n'
-    csv m.csv 'id,name,one,price\n11,y,2,1.5\n'
+    text l.csv 'id,name,price,one\n10,x,1.5,1\n'
+    text m.csv 'id,name,one,price\n11,y,2,1.5\n'
     for f in a l m; do qetlctl submit "$1" "$work/$f.csv" >"$work/out"; done
     timeout 120 qetl drain --max-wait 60s 2>"$work/log"
     is "$1: an old form and two new ones in one group" "$("$2" "SELECT count(*), count(one) FROM t_$1" | tr '\t' '|')" '9|2'

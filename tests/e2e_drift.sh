@@ -30,27 +30,25 @@ columns = id:integer!, name
 table   = warehouse.bare
 header  = no
 INI
-csv() { printf '%b' "$2" >"$work/$1"; }
 load() { # PIPELINE FILE: gives $job
     QETL_LOG_LEVEL=info qetlctl --json run "$1" "$work/$2" >"$work/out" 2>"$work/log"
     job=$(queue_sql 'SELECT max(id) FROM job')
 }
-drift() { qetlctl --json show "$job" | jq -r '.drift[] | [.kind, .column, .member, .detail] | join("|")'; }
 
 # ---- ignore ----
-csv a.csv 'id,name,extra\n1,ann,x\n'
+text a.csv 'id,name,extra\n1,ann,x\n'
 load p a.csv
 is 'a column that nobody wants is told of' "$(drift)" 'new|extra|a.csv|ignored'
 is '... and the rows are loaded without it' "$(sql 'SELECT * FROM p')" '1|ann|'
-csv b.csv 'id,name,extra\n2,bob,x\n'
+text b.csv 'id,name,extra\n2,bob,x\n'
 load p b.csv
 is 'a header like that of the last job is no news' "$(drift)" ''
-csv c.csv 'name,note,id,other\neve,n,3,x\n'
+text c.csv 'name,note,id,other\neve,n,3,x\n'
 load p c.csv
 is 'columns that moved, and a new one' "$(drift)" 'new|other|c.csv|ignored
 moved|name|c.csv|field 1, was 2'
 is '... are loaded by their names' "$(sql 'SELECT * FROM p WHERE id = 3')" '3|eve|n'
-csv d.csv 'name,id,other\nkim,4,x\n'
+text d.csv 'name,id,other\nkim,4,x\n'
 load p d.csv
 is 'an optional column is missing when the last job had it' "$(drift)" 'missing|note|d.csv|null'
 like 'people see it' "$(qetlctl show "$job")" '^missing +p +note +d.csv +null'
@@ -67,21 +65,21 @@ qetl drain 2>"$work/log"
 is '... after the ini is changed it can be retried' "$(state "$job") $(drift)" 'loaded new|extra|a.csv|ignored'
 
 # ---- missing ----
-csv e.csv 'id,name\n1,ann\n'
+text e.csv 'id,name\n1,ann\n'
 load lenient e.csv
 is 'on_missing_column = null: null in every row' "$(sql 'SELECT id, name, city IS NULL FROM lenient')" '1|ann|1'
 is '... which is told' "$(drift)" 'missing|city|e.csv|null'
-csv f.csv 'name,city\nann,x\n'
+text f.csv 'name,city\nann,x\n'
 load lenient f.csv
 is '... but a column with ! cannot be' "$(state "$job") $(field "$job" error_code)" 'dead header'
 like '... the error lists what there is' "$(field "$job" error)" "the header lacks 'id'; it has: 'name', 'city'"
-csv g.csv 'id,surplus\n1,x\n'
+text g.csv 'id,surplus\n1,x\n'
 load p g.csv
 is 'without it the job fails' "$(state "$job") $(field "$job" error_code) $(drift | head -n 1)" 'dead header new|surplus|g.csv|ignored'
 is '... and the column is told of' "$(drift | tail -n 1)" 'missing|name|g.csv|the job fails'
 
 # ---- retyped ----
-csv h.csv 'id,name,city\n1,a,x\nb,b,x\nc,c,x\n4,d,x\n'
+text h.csv 'id,name,city\n1,a,x\nb,b,x\nc,c,x\n4,d,x\n'
 load lenient h.csv
 is 'a type that many rows do not fit' "$(drift)" 'retyped|id|h.csv|2 of 4 rows refused as integer: not-integer'
 is '... is told beside the rejects' "$(field "$job" rows_loaded) $(field "$job" rows_rejected)" '2 2'
@@ -95,17 +93,17 @@ load p z.zip
 is 'each member is compared with the one before' "$(drift)" 'moved|id|1.csv|field 1, was 2
 new|new|2.csv|ignored
 moved|name|2.csv|field 1, was 2'
-csv i.csv 'name,note,id,others\neve,n,3,x\n'
+text i.csv 'name,note,id,others\neve,n,3,x\n'
 qetlctl submit p "$work/i.csv" >"$work/out"
 like 'findings are in the log, with the member' "$(qetl drain 2>&1)" 'columns drift.*kind=new column=others member=i.csv'
 
 # ---- JSON ----
-csv a.jsonl '{"id":1,"name":"ann","at":{"day":"2026-11-21","zone":"UTC"},"fax":1}\n{"id":2,"name":"bob","phone":"x"}\n'
+text a.jsonl '{"id":1,"name":"ann","at":{"day":"2026-11-21","zone":"UTC"},"fax":1}\n{"id":2,"name":"bob","phone":"x"}\n'
 load json a.jsonl
 is 'JSON: keys that no column takes, with their paths' "$(drift)" 'new|at.zone|a.jsonl|ignored
 new|fax|a.jsonl|ignored
 new|phone|a.jsonl|ignored'
-csv b.jsonl '{"id":3,"fax":1,"Fax":2}\n'
+text b.jsonl '{"id":3,"fax":1,"Fax":2}\n'
 load json b.jsonl
 is '... a key that no row has any more' "$(drift)" 'new|Fax|b.jsonl|ignored
 missing|name|b.jsonl|null
@@ -115,7 +113,7 @@ is '... fails where it is said' "$(state "$job") $(field "$job" error_code)" 'de
 like '... with the key' "$(field "$job" error)" "no row has the key 'name'"
 
 # ---- no names ----
-csv i.csv '1,ann\n'
+text i.csv '1,ann\n'
 load bare i.csv
 is 'a file without a header has no drift' "$(drift)" ''
 

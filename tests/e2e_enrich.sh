@@ -8,7 +8,6 @@ need jq jq
 need python3 python3
 
 told() { qetlctl --json "${2-show}" "$1" | jq -c '.enriched[] | [.enrich, .pipeline, .keys, .cached, .missed, .failed]'; } # of a job
-submit() { qetlctl --json submit "$@" | jq .id; }
 drain() { timeout 120 qetl drain 2>>"$site/drain.log"; }
 serve() {
     log=$work/log.$1

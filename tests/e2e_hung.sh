@@ -110,25 +110,20 @@ ok 'and the clock runs' wait_for 60 queue_is "SELECT count(*) >= 1 FROM slot WHE
 is 'and misses nothing' "$(queue_sql "SELECT count(*) FROM slot WHERE outcome <> 'ran' OR reason <> ''")" 0
 is 'a place is asked by one at a time' "$(wc -l <"$work/one.taken")" 1
 
-tree() { # PID: it, and what it began
-    local p
-    echo "$1"
-    for p in $(pgrep -P "$1"); do tree "$p"; done
-}
 ended() { # PID...
     local p
     for p in "$@"; do grep -qsv '^State:.*[ZX]' <(grep '^State:' "/proc/$p/status" 2>/dev/null) && return 1; done
     return 0
 }
 role=$(pgrep -P "$scanner")
-mapfile -t all < <(tree "$role")
+mapfile -t all < <(echo "$role"; descendants "$role")
 ok 'the scanner has processes for them' test ${#all[@]} -ge 5
 kill -9 "$role"
 ok 'none outlives it' wait_for 60 ended "${all[@]}"
 put "$site/in/2.csv" 4
 ok 'another one goes on' wait_for 60 rows_are 'SELECT max(id) FROM here' 4
 role=$(pgrep -P "$scanner")
-mapfile -t all < <(tree "$role")
+mapfile -t all < <(echo "$role"; descendants "$role")
 stop_roles
 ok 'nor does any outlive a stop' wait_for 60 ended "${all[@]}"
 done_testing

@@ -107,7 +107,6 @@ prints scan scan hourly
 QETL_CLOCK_OFFSET_MS=120000 prints scan scan hourly
 prints scan scan hourly --slots
 start_role all
-away() { qetlctl --json status | jq -e '.targets_away | length == 1'; }
 ok 'a target is away' wait_for 60 away
 prints status status
 prints workers workers

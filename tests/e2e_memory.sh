@@ -5,7 +5,6 @@
 . "$srcdir/tests/qetl.sh"
 need sqlite3 sqlite3
 need jq jq
-kid() { pgrep -P "$1" | head -n1; }
 new_site <<INI
 [pipeline t]
 columns = id:integer!, amount:decimal(2), filler:text!

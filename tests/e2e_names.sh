@@ -4,14 +4,6 @@
 . "$srcdir/tests/qetl.sh"
 need sqlite3 sqlite3
 need jq jq
-csv() { printf '%b' "$2" >"$work/$1"; }
-run_files() { # PIPELINE FILES...: one job
-    local p=$1
-    shift
-    timeout 120 qetlctl run "$p" "${@/#/$work/}" >"$work/out" 2>&1
-    job=$(queue_sql 'SELECT max(id) FROM job')
-}
-drift() { qetlctl --json show "$job" | jq -r '.drift[] | [.kind, .column, .member, .detail] | join("|")'; }
 new_site <<INI
 [pipeline plain]
 columns = id:integer!, theirs from "_source", "_job":integer, ours from _source, n:integer from _line
@@ -44,7 +36,7 @@ on_new_column = add
 INI
 
 # ---- names that qetl has values of its own for ----
-csv a.csv 'id,_source,_job\n1,web,7\n2,shop,8\n'
+text a.csv 'id,_source,_job\n1,web,7\n2,shop,8\n'
 run_files plain a.csv
 is 'in quotes a name of the file, without them what qetl knows' "$(sql 'SELECT * FROM plain')" "1|web|7|$work/a.csv|2
 2|shop|8|$work/a.csv|3"
@@ -57,16 +49,16 @@ run_files add a.csv
 is 'they can be added' "$(field "$job" state) $(sql 'SELECT group_concat(source), sum(job) FROM added')" 'loaded web,shop|15'
 is '... and drift says as what' "$(drift)" 'new|_source|a.csv|added as source text
 new|_job|a.csv|added as job integer'
-csv b.csv 'id\n3\n'
+text b.csv 'id\n3\n'
 run_files add b.csv
 is '... once' "$(sql "SELECT group_concat(name) FROM pragma_table_info('added')")" 'id,source,job'
-csv a.jsonl '{"id":1,"_source":"web","_line":77,"_param":{"x":true},"_member":{"a":1}}\n'
+text a.jsonl '{"id":1,"_source":"web","_line":77,"_param":{"x":true},"_member":{"a":1}}\n'
 run_files json a.jsonl
 is 'JSON: the same' "$(sql 'SELECT id, source, line, param_x, _member_a FROM json')" '1|web|77|1|1'
 
 # ---- a field without a name ----
-csv c.csv 'id,_source,\n1,a,\n2,b,\n'
-csv d.csv 'id,_source,\n3,a,\n4,b,zz\n'
+text c.csv 'id,_source,\n1,a,\n2,b,\n'
+text d.csv 'id,_source,\n3,a,\n4,b,zz\n'
 for p in ignore fail add2; do
     run_files $p c.csv
     is "$p: one without values is none" "$(field "$job" state) $(drift)" "loaded $(drift | grep _source)"
@@ -83,13 +75,13 @@ done
 like '... which says what to do' "$(qetlctl show "$job")" 'field 3 has no name in the header, and rows have values in it'
 
 # ---- what a job brings that is not loaded ----
-csv e.csv 'id,u,x,x\n5,1,a,b\n'
-csv f.csv 'id\n6\n'
+text e.csv 'id,u,x,x\n5,1,a,b\n'
+text f.csv 'id\n6\n'
 run_files dying e.csv
 is 'a header that has a new name twice: the job is dead' "$(field "$job" state) $(field "$job" error_code)" 'dead header'
 run_files dying f.csv
 is '... and leaves no column behind' "$(sql "SELECT group_concat(name) FROM pragma_table_info('dying')") $(qetlctl --json columns dying | jq -c .columns)" 'id []'
-csv e.csv 'id,u\n5,x\n'
+text e.csv 'id,u\n5,x\n'
 qetlctl submit dying "$work/e.csv" >"$work/out"
 staged() { [ "$(queue_sql "SELECT count(*) FROM job WHERE state = 'staged'")" = 1 ]; }
 start_role worker
@@ -104,7 +96,7 @@ start_role worker
 wait_for 60 staged
 stop_roles
 first=$(queue_sql 'SELECT max(id) FROM job')
-csv g.csv 'id,u\n7,y\n'
+text g.csv 'id,u\n7,y\n'
 qetlctl submit dying "$work/g.csv" >"$work/out"
 start_role worker
 both() { [ "$(queue_sql "SELECT count(*) FROM job WHERE state = 'staged'")" = 2 ]; }

@@ -6,7 +6,6 @@ need sqlite3 sqlite3
 need jq jq
 need python3 python3
 
-submit() { qetlctl --json submit "$@" | jq .id; }
 all_loaded() { [ "$(qetlctl --json jobs --state loaded | jq '.jobs | length')" = "$1" ]; }
 
 # /slow answers after 0.3 s; /busy says once that it is (Retry-After: 4). A line a request: ms, how many are under way.

@@ -8,7 +8,6 @@ need jq jq
 need bsdtar libarchive-tools
 export QETL_TEST_LOG=info
 loaded() { [ "$(state "$1")" = loaded ]; }
-kid() { pgrep -P "$1" | head -n1; }
 
 # ---- 1: a submit that returned success is on disk ----
 new_site <<INI

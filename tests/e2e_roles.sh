@@ -8,7 +8,6 @@ need python3 python3
 start_service http
 
 csv() { printf '%s\n' "$@"; }                                    # a file from its lines
-submit() { qetlctl --json submit "$@" | jq .id; }
 ended() { ! kill -0 "$1" 2>/dev/null; }
 now_ms() { date +%s%3N; }
 children() { pgrep -P "$1"; }
@@ -247,7 +246,6 @@ ln -s /nowhere/at/all "$work/drained"
 there=$(submit l "$work/three.csv")
 drain 50s &
 drained=$!
-away() { qetlctl --json status | jq -e '.targets_away | length == 1'; }
 ok 'a drain waits for a target that is away' wait_for 60 away
 late=$(submit p "$work/three.csv")
 ok '... and works on what is submitted meanwhile, though its workers had nothing left' wait_for 60 job_is "$late" loaded
@@ -391,7 +389,6 @@ start_role all
 here=$(submit p "$work/three.csv")
 there=$(submit l "$work/three.csv")
 ok 'a target that is away holds back only its own jobs' wait_for 60 job_is "$here" loaded
-away() { qetlctl --json status | jq -e '.targets_away | length == 1'; }
 ok '... which wait' wait_for 60 away
 is '... staged, with no try lost' "$(state "$there") $(field "$there" attempts)" 'staged 1'
 like '... status says which, since when and why' "$(qetlctl status)" '^lake +20.* 1 +target +.*lake'

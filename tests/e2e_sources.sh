@@ -243,7 +243,6 @@ is '... never glued together' "$(attempts "$(last)"), $(bodies)" 'failed staged,
 
 # ---- a worker killed in mid-fetch ----
 part() { [ "$(find "$site/spool/fetch" -name '*.part' -size +1400k | wc -l)" = 1 ]; }
-descendants() { local p; for p in $(pgrep -P "$1"); do echo "$p"; descendants "$p"; done; }
 killed() { # NAME URI: the job of the URI, whose first answer stalls behind 1.5 MB; then the worker dies
     local pids
     job=$(qetlctl --json submit body "$2" | jq .id)

@@ -12,7 +12,6 @@ version() {
     awk -v v="$1" 'BEGIN { print "id,version"
         for (i = 1; i <= 20000; i++) print (i % 10 ? i : "bad" i) "," v }' >"$work/source.csv"
 }
-kid() { pgrep -P "$1" | head -n1; }
 stopped() { grep -q '^State:.T' "/proc/$(kid "$1")/status"; }
 loaded() { [ "$(state 1)" = loaded ]; }
 staged_names() { (cd "$site/spool/staged" && find . -type f) | sort | sed "s/$(field 1 uid)/UID/" | tr '\n' ' '; }

@@ -18,7 +18,6 @@ csv() { printf '%s\n' "$@" >"$work/in.csv"; }
 place=''  # what read_back reads: a directory, or FOLDER//PREFIX of the server's
 read_back() { python3 "$srcdir/tests/object_read.py" "$1" "$place" "${2-}"; }
 rows() { read_back rows "$1"; }
-submit() { qetlctl --json submit "$@" | jq .id; }
 drain() { timeout 120 qetl drain --max-wait 20s 2>>"$site/drain.log"; }
 # shellcheck disable=SC2034 # for the caller
 load() { job=$(submit "$1" "$work/in.csv"); drain; }

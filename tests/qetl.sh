@@ -5,13 +5,19 @@
 #   sql 'select …'            on the warehouse
 #   queue_sql 'select …'      on the queue
 #   state JOB; field JOB NAME
+#   text FILE TEXT            a file in $work, with \n and the like in its text
 #   put FILE N                a file with the only row N, whole from its first moment
+#   submit …                  prints the number of the job
+#   run_files PIPELINE FILE…  files in $work as one job: gives $job; what is said is in $work/out
+#   drift                     what of the columns $job reported: kind|column|member|detail
 #   drain [MAX-WAIT]          look through the sources and work until nothing is left; what it says is in $work/drain
 #   rows_are, queue_is SQL WANT; job_is JOB STATE     for wait_for
 #   pg, my 'select …'         on the service postgres, mariadb, also what it complains of
 #   pg_remote, my_remote, s3_remote      lines for new_site: how to talk to that service (s3: [remote store], bucket `bucket`)
 #   s3_put KEY VALUE          an object of one column into the bucket of the service s3; the key as it is in a URI
 #   start_role worker …       in the background; stopped at the end of the test
+#   kid PID, descendants PID  of a role's processes
+#   away                      for wait_for: a target is away
 
 sites=0 roles=''
 new_site() {
@@ -42,7 +48,16 @@ sql() { sqlite3 -readonly "$site/warehouse.db" "$1"; }
 queue_sql() { sqlite3 -readonly "$site/queue.db" "$1"; }
 field() { qetlctl --json show "$1" | jq -r ".job.$2"; }
 state() { field "$1" state; }
+text() { printf '%b' "$2" >"$work/$1"; }
 put() { printf 'id\n%s\n' "$2" >"$1.part" && mv "$1.part" "$1"; }
+submit() { qetlctl --json submit "$@" | jq .id; }
+run_files() { # PIPELINE FILES...: one job
+    local p=$1
+    shift
+    timeout 120 qetlctl run "$p" "${@/#/$work/}" >"$work/out" 2>&1
+    job=$(queue_sql 'SELECT max(id) FROM job')
+}
+drift() { qetlctl --json show "$job" | jq -r '.drift[] | [.kind, .column, .member, .detail] | join("|")'; }
 drain() { timeout 300 qetl drain --scan --max-wait "${1:-30s}" 2>"$work/drain"; }
 rows_are() { [ "$(sql "$1" 2>/dev/null)" = "$2" ]; }
 queue_is() { [ "$(queue_sql "$1" 2>/dev/null)" = "$2" ]; }
@@ -90,4 +105,7 @@ stop_roles() {
     for pid in $roles; do wait "$pid" 2>/dev/null; done
     roles=''
 }
+kid() { pgrep -P "$1" | head -n1; }
+descendants() { local p; for p in $(pgrep -P "$1"); do echo "$p"; descendants "$p"; done; }
+away() { qetlctl --json status | jq -e '.targets_away | length == 1'; }
 trap 'stop_roles; cleanup' EXIT

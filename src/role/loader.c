@@ -123,7 +123,9 @@ static int give_window(struct loader *l, struct prepared *p, struct group *g, in
 /* Was one before it in the group refused, where its window would begin? Then it waits until that is recorded. */
 static bool must_wait(struct loader *l, const struct group *g, int at)
 {
-    for (int i = at - 1; i >= 0 && has_window(l, &g->jobs[at]); i--)
+    if (!has_window(l, &g->jobs[at]))
+        return false;
+    for (int i = at - 1; i >= 0; i--)
         if (g->finishes[i].outcome != LOAD_LOADED && has_window(l, &g->jobs[i]) && !strcmp(g->jobs[i].pipeline, g->jobs[at].pipeline))
             return true;
     return false;
