@@ -16,25 +16,6 @@
 
 const char *const load_mode_names[MODES] = { "append", "replace", "upsert", "insert_ignore", "history" };
 
-char *build_keep(struct build *b, struct str s)
-{
-    char *p = arena_dup(&b->c->arena, s);
-    if (!p)
-        b->ini.failed = true;
-    return p;
-}
-
-void *build_zeroed(struct build *b, size_t n, size_t size)
-{
-    size_t bytes = mem_product(n ? n : 1, size);
-    void *p = bytes == SIZE_MAX ? NULL : arena_alloc(&b->c->arena, bytes);
-    if (p)
-        memset(p, 0, bytes);
-    else
-        b->ini.failed = true;
-    return p;
-}
-
 /* ---- keys into structs ---- */
 
 static const char *label(const struct build *b, int section)
@@ -52,21 +33,6 @@ static void fault(struct build *b, const struct ini_entry *e, const char *fmt, .
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
     ini_fault(&b->ini, e->file, e->line, "[%s] %s: %s", label(b, e->section), e->name, text);
-}
-
-/* The entry of the key in this section, in front of `before` (or anywhere: NULL). Sections without
- * a name may stand in pieces. */
-const struct ini_entry *build_entry(const struct build *b, int section, const char *name,
-                                          const struct ini_entry *before)
-{
-    const struct bound *own = &b->bound[section];
-    for (int i = 0; i < b->ini.nentries && &b->ini.entries[i] != before; i++) {
-        const struct ini_entry *e = &b->ini.entries[i];
-        if ((e->section == section || (b->bound[e->section].def == own->def && !own->def->named)) &&
-            strcmp(e->name, name) == 0)
-            return e;
-    }
-    return NULL;
 }
 
 static void unknown_key(struct build *b, const struct ini_entry *e)
@@ -330,29 +296,6 @@ static void fill(struct build *b)
         if (b->bound[b->ini.entries[i].section].part)
             entry_apply(b, &b->ini.entries[i]);
     environment(b);
-}
-
-/* ---- for the checks ---- */
-
-void build_fault(struct build *b, int section, const char *key, const char *fmt, ...)
-{
-    char text[700];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(text, sizeof text, fmt, ap);
-    va_end(ap);
-    const struct ini_entry *e = build_entry(b, section, key, NULL);
-    if (!e && b->bound[section].parent >= 0)
-        e = build_entry(b, b->bound[section].parent, key, NULL);
-    const struct ini_section *s = &b->ini.sections[e ? e->section : section];
-    ini_fault(&b->ini, e ? e->file : s->file, e ? e->line : s->line, "[%s] %s: %s", s->text, key,
-              text);
-}
-
-bool build_given(const struct build *b, int section, const char *key)
-{
-    return build_entry(b, section, key, NULL) ||
-           (b->bound[section].parent >= 0 && build_entry(b, b->bound[section].parent, key, NULL));
 }
 
 /* ---- files ---- */

@@ -1,6 +1,7 @@
 /*
- * The ini on its way into struct config, as the files of io/config see it: config.c fills the structs key by key, the others check what
+ * The ini on its way into struct config, as the files of io/config see it: config.c fills the structs key by key, and the others check what
  * concerns more than one key: config_recipe.c a recipe, [enrich] and [lookup], config_pipeline.c a pipeline, config_check.c the rest.
+ * config_build.c is what they share.
  */
 #ifndef QETL_IO_CONFIG_BUILD_H
 #define QETL_IO_CONFIG_BUILD_H

@@ -21,35 +21,6 @@ static void check_remote(struct build *b, int i)
             build_fault(b, i, "url", "[remote %s] has the same url", o->name);
 }
 
-unsigned build_target_kind(const struct target_config *t)
-{
-    static const struct {
-        const char *scheme;
-        unsigned kind;
-    } kinds[] = { { "sqlite", FOR_SQLITE | FOR_SQL }, { "postgresql", FOR_SQL }, { "mysql", FOR_SQL },
-                  { "s3", FOR_OBJECTS },              { "file", FOR_OBJECTS } };
-    size_t n = t->url ? strcspn(t->url, ":") : 0;
-    for (size_t k = 0; k < COUNT_OF(kinds); k++)
-        if (strlen(kinds[k].scheme) == n && !strncmp(kinds[k].scheme, t->url, n))
-            return kinds[k].kind;
-    return FOR_SQLITE | FOR_SQL | FOR_OBJECTS;
-}
-
-void build_check_fit(struct build *b, int i, const struct target_config *t)
-{
-    static const struct {
-        unsigned kind;
-        const char *name;
-    } names[] = { { FOR_SQLITE, "SQLite" }, { FOR_SQL, "databases" }, { FOR_OBJECTS, "object stores and directories" } };
-    unsigned kind = build_target_kind(t);
-    const struct key *k;
-    for (int n = 0; (k = key_at(b->bound[i].def, n)); n++)
-        for (size_t f = 0; f < COUNT_OF(names); f++)
-            if ((k->flags & names[f].kind) && !(kind & names[f].kind) && build_entry(b, i, k->name, NULL))
-                build_fault(b, i, k->name, "is for %s only, and target '%s' is a '%.*s:'", names[f].name, t->name,
-                            (int)strcspn(t->url, ":"), t->url);
-}
-
 static void check_target(struct build *b, int i)
 {
     build_check_fit(b, i, b->bound[i].object);

@@ -17,7 +17,6 @@
 #include <config.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,16 +47,6 @@ static const struct transport transports[] = {
 };
 
 enum verdict { V_DONE, V_AGAIN, V_BROKEN, V_FAILED };
-
-int transfer_fail(struct transfer *t, enum err_code code, const char *fmt, ...)
-{
-    va_list ap;
-    va_start(ap, fmt);
-    err_vset_foreign(t->err, code, t->shown, fmt, ap);
-    va_end(ap);
-    t->failed = true;
-    return -1;
-}
 
 /* ---- callbacks ---- */
 

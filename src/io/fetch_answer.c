@@ -4,11 +4,24 @@
 
 #include <config.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/sys.h"
 #include "base/text.h"
+
+/* ---- faults ---- */
+
+int transfer_fail(struct transfer *t, enum err_code code, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    err_vset_foreign(t->err, code, t->shown, fmt, ap);
+    va_end(ap);
+    t->failed = true;
+    return -1;
+}
 
 /* ---- versions ---- */
 
