@@ -33,6 +33,66 @@ faulty() { # NAME URL PIPELINE-LINE REGEX
 faulty 'a target of no known kind' oracle://h/db 'table = w.t' "faulty.ini: \[target w\] url: 'oracle://h/db' is no target"
 faulty 'a table that the target cannot have' sqlite:w.db 'table = w.a.b' 'faulty.ini:[0-9]+: \[pipeline x\] .*a SQLite warehouse has no schemas'
 
+cat >"$work/faulty.ini" <<INI
+[worker]
+slots = none
+[target w]
+url = sqlite:w.db
+[target o]
+url = oracle://h/db
+[target d]
+url = file://$work/d
+path = {table}/{day}/{uid}
+[target half]
+url = file://$work/h
+path = {table}
+compress = rar
+[pipeline keys]
+columns = id:integer!
+colums = id:integer!
+table = w.a.b
+[pipeline rows]
+columns = id:integr
+table = w.a.b
+[pipeline path]
+columns = id:integer!
+table = d.t
+[pipeline half]
+columns = id:integer!
+table = half.t
+[pipeline scanned]
+source = gopher://h/*.csv
+every = 1m
+columns = id:integer!
+table = w.t
+[pipeline often]
+source = $work/*.csv
+every = sometimes
+columns = id:integer!
+table = w.a.b
+[pipeline round]
+[pipeline round.a]
+columns = id:integer!
+lookup_parts = b
+transform = SELECT id FROM input WHERE id NOT IN (SELECT id FROM b)
+table = w.a.b
+[pipeline round.b]
+columns = id:integer!
+lookup_parts = a
+transform = SELECT id FROM input WHERE id NOT IN (SELECT id FROM a)
+table = w.b
+INI
+qetlctl -c "$work/faulty.ini" check >"$work/out" 2>"$work/err"
+is 'check: many faults: exit 3' "$? $(cat "$work/out")" '3 '
+told() { grep -cE "$1" "$work/err"; }
+is '... of the ini' "$(told '\[worker\] slots') $(told 'colums: unknown') $(told 'integr') $(told 'rar') $(told 'sometimes') $(told 'wait for each other')" \
+    '1 1 1 1 1 1'
+is '... and in the same run those of targets, of tables in them and of sources' \
+    "$(told '\[target o\] url') $(told '\[pipeline path\] table: .*day') $(told '\[pipeline scanned\] source: .*gopher')" '1 1 1'
+is '... also where another key of the pipeline is faulty on which that does not stand' \
+    "$(told '\[pipeline keys\] table: .*no schemas') $(told '\[pipeline often\] table: .*no schemas')" '1 1'
+is '... and no more: what stands on a faulty key is not looked at' "$(wc -l <"$work/err")" 11
+
 # ---- empty ----
 one_document 'check' qetlctl --json check
 printf 'id\n7\n' >"$work/first.csv"

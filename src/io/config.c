@@ -32,6 +32,7 @@ static void fault(struct build *b, const struct ini_entry *e, const char *fmt, .
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
+    build_mark(b, e->section, e->name);
     ini_fault(&b->ini, e->file, e->line, "[%s] %s: %s", label(b, e->section), e->name, text);
 }
 
@@ -57,6 +58,8 @@ static void bad_value(struct build *b, const struct key *k, const struct ini_ent
 static void entry_apply(struct build *b, const struct ini_entry *e)
 {
     const struct bound *s = &b->bound[e->section];
+    if (!e->value)
+        build_mark(b, e->section, e->name); /* told of already */
     if (!s->def || !e->value)
         return;
     const struct key *k = key_find(s->def, e->name);
@@ -366,7 +369,8 @@ static int faults_out(struct build *b, struct buf *faults, struct err *err)
     return b->ini.nfaults ? -1 : 0;
 }
 
-static int load(struct build *b, const char *file, struct buf *faults, struct err *err)
+/* 0: all of it was read, and may have faults. */
+static int read_all(struct build *b, const char *file, struct err *err)
 {
     if (ini_read(&b->ini, file, err) < 0)
         return -1;
@@ -384,26 +388,38 @@ static int load(struct build *b, const char *file, struct buf *faults, struct er
         fill(b);
     if (!build_failed(b))
         build_check(b);
-    if (build_failed(b))
-        return err_nomem(err);
-    return faults_out(b, faults, err);
+    return build_failed(b) ? err_nomem(err) : 0;
 }
 
-int config_load(struct config **out, const char *file, struct buf *faults, struct err *err)
+int config_read(struct config **out, const char *file, struct buf *faults, struct err *err)
 {
     const char *env = getenv("QETL_CONFIG");
     struct build b = { .c = calloc(1, sizeof *b.c), .ini = { .verbatim = key_is_verbatim } };
+    *out = NULL;
     if (!b.c)
         return err_nomem(err);
-    int rc = load(&b, file ? file : env && *env ? env : QETL_CONFIG_FILE, faults, err);
-    if (rc < 0 && faults && faults->n == 0)
-        buf_addf(faults, "%s\n", err->msg);
-    ini_clear(&b.ini);
-    free(b.folder);
+    int rc = read_all(&b, file ? file : env && *env ? env : QETL_CONFIG_FILE, err);
     if (rc < 0)
         config_free(b.c);
     else
         *out = b.c;
+    if (rc < 0 && faults)
+        buf_addf(faults, "%s\n", err->msg);
+    if (rc == 0)
+        rc = faults_out(&b, faults, err);
+    ini_clear(&b.ini);
+    free(b.folder);
+    return rc;
+}
+
+int config_load(struct config **out, const char *file, struct buf *faults, struct err *err)
+{
+    struct config *c;
+    int rc = config_read(&c, file, faults, err);
+    if (rc < 0)
+        config_free(c);
+    else
+        *out = c;
     return rc;
 }
 

@@ -48,6 +48,7 @@ struct target_config {
     char *format;      /* "csv" or "jsonl" */
     char *compress;    /* "none", "gz" or "zst" */
     char *path;        /* template of an object's name, see target/object_name.h */
+    bool faulty;       /* as that of a recipe */
 };
 
 /* So many requests in each period; n 0: any number. */
@@ -191,6 +192,7 @@ struct recipe {
     bool by_program; /* what is read was written by a program of the ini */
     char **enrich;   /* names of [enrich] sections, in their order */
     int nenrich;
+    bool faulty;     /* a key of it has a fault: only config_read() gives such a one */
 };
 
 enum { CONFIG_PARTS_MAX = 10 }; /* SQLite attaches 10 files at most: a job is one transaction */
@@ -250,6 +252,7 @@ struct pipeline {
     char *archive; /* "TARGET" or "TARGET/FOLDER" for its raw objects, or NULL */
     struct scan_config scan;
     bool dedupe; /* by content */
+    bool faulty; /* a key has a fault that is no recipe's, as that of a recipe */
     struct recipe *parts; /* one, or one for each [pipeline NAME.PART] */
     int nparts;
 };
@@ -288,6 +291,7 @@ struct config {
     int npipelines;
     struct lookup *lookups;
     int nlookups;
+    bool faulty; /* a key of an [enrich] or [lookup] has a fault, as that of a recipe */
     struct arena arena; /* owns all strings */
 };
 
@@ -298,6 +302,9 @@ struct config {
  * References between sections are checked too (a table's target, keys among columns, formats).
  */
 int config_load(struct config **out, const char *file, struct buf *faults, struct err *err);
+/* The same, but on -1 *out is what could be read, for those who look for more faults, and NULL where that is nothing; what has
+ * a fault is marked so. */
+int config_read(struct config **out, const char *file, struct buf *faults, struct err *err);
 void config_free(struct config *c);
 
 const struct pipeline *config_pipeline(const struct config *c,

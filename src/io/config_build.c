@@ -38,6 +38,25 @@ const struct ini_entry *build_entry(const struct build *b, int section, const ch
     return NULL;
 }
 
+void build_mark(struct build *b, int section, const char *key)
+{
+    const struct bound *s = &b->bound[section];
+    const struct key *k = s->def ? key_find(s->def, key) : NULL;
+    struct pipeline *p = s->pipeline;
+    if (!k)
+        return;
+    if (k->scope == AT_TARGET)
+        ((struct target_config *)s->object)->faulty = true;
+    else if (k->scope == AT_ENRICH || k->scope == AT_LOOKUP)
+        b->c->faulty = true;
+    else if (k->scope == AT_PIPELINE)
+        p->faulty = true;
+    else if (k->scope == AT_RECIPE)
+        s->recipe->faulty = true;
+    for (int i = 0; k->scope == AT_RECIPE && !s->part && i < p->nparts; i++)
+        p->parts[i].faulty = true;
+}
+
 void build_fault(struct build *b, int section, const char *key, const char *fmt, ...)
 {
     char text[700];
@@ -46,6 +65,7 @@ void build_fault(struct build *b, int section, const char *key, const char *fmt,
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
     const struct ini_entry *e = build_entry(b, section, key, NULL);
+    build_mark(b, section, key);
     if (!e && b->bound[section].parent >= 0)
         e = build_entry(b, b->bound[section].parent, key, NULL);
     const struct ini_section *s = &b->ini.sections[e ? e->section : section];

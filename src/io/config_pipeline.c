@@ -302,6 +302,11 @@ void build_check_order(struct build *b, int i)
         section++;
     build_fault(b, section, "lookup_parts", "parts '%s' and '%s' would wait for each other: one of them has to be there first", p->parts[at].name,
                 p->parts[next].name);
+    for (int k = 0; k < p->nparts; k++) /* so that pipeline_order() gives one */
+        if (left >> k & 1) {
+            p->parts[k].reads = 0;
+            p->parts[k].faulty = true;
+        }
 }
 
 /* The late rows of a part, where they have a table of their own, are those of a part behind all others that has no members. */
@@ -337,6 +342,7 @@ void build_bind_late(struct build *b, int i)
         l->allowed_lateness_ms = r->allowed_lateness_ms;
         l->late_part = k;
         l->takes_late = true;
+        l->faulty = r->faulty;
         b->ini.failed |= name.failed;
         buf_clear(&name);
         if (l->columns_text && columns_parse(&l->columns, l->columns_text, &err) < 0)

@@ -41,7 +41,9 @@ static int check_recipe(const struct config *config, const struct pipeline *p, c
                         struct columns *columns, struct step_fault *fault, struct err *err)
 {
     struct table_spec spec;
-    const struct target_config *tc = config_target(config, r->target);
+    const struct target_config *tc = config->faulty || r->faulty ? NULL : config_target(config, r->target);
+    if (tc && tc->faulty)
+        tc = NULL; /* what is known to be faulty was told of */
     const struct target *t = tc ? target_by_url(tc->url, err) : NULL;
     AUTO(free_charp) char *key = calloc((size_t)r->nkey + 1, sizeof(int));
     if (!key)
@@ -67,7 +69,7 @@ static void check_targets(const struct config *config, struct buf *faults)
 {
     struct err err;
     for (int i = 0; i < config->ntargets; i++)
-        if (!target_by_url(config->targets[i].url, &err))
+        if (!config->targets[i].faulty && !target_by_url(config->targets[i].url, &err))
             buf_addf(faults, "%s: [target %s] url: %s\n", config->path, config->targets[i].name, err.msg);
 }
 
@@ -76,9 +78,12 @@ static void check_pipeline(const struct config *config, const struct pipeline *p
     struct checked c = { 0 };
     int order[CONFIG_PARTS_MAX];
     struct err err;
-    if (pipeline_is_scanned(p) && pass_check(p, &err) < 0)
+    if (p->nparts > CONFIG_PARTS_MAX)
+        return; /* told of */
+    bool scanned = pipeline_is_scanned(p) && !p->faulty;
+    if (scanned && pass_check(p, &err) < 0)
         buf_addf(faults, "%s: [pipeline %s] source: %s\n", config->path, p->name, err.msg);
-    else if (pipeline_is_scanned(p) && pass_check_after(p, &err) < 0)
+    else if (scanned && pass_check_after(p, &err) < 0)
         buf_addf(faults, "%s: [pipeline %s] after: %s\n", config->path, p->name, err.msg);
     pipeline_order(p, order);
     for (int k = 0; k < p->nparts; k++) {
@@ -114,12 +119,13 @@ static int check(const struct config *config, struct buf *faults, struct err *er
 int checked_load(struct config **out, const char *file, struct buf *faults, struct err *err)
 {
     struct config *config;
-    if (config_load(&config, file, faults, err) < 0)
-        return -1;
-    if (check(config, faults, err) < 0) {
+    struct err more;
+    int rc = config_read(&config, file, faults, err);
+    if (config && (rc == 0 || faults) && check(config, faults, rc < 0 ? &more : err) < 0)
+        rc = -1;
+    if (rc < 0)
         config_free(config);
-        return -1;
-    }
-    *out = config;
-    return 0;
+    else
+        *out = config;
+    return rc;
 }

@@ -10,7 +10,8 @@
 
 #include "io/config.h"
 
-/* As config_load(): every fault is a line of *faults (may be NULL), the first is *err. */
+/* As config_load(): every fault is a line of *faults (may be NULL), the first is *err. Those of the ini alone come first; what stands on
+ * a key with such a fault is looked at no further. */
 int checked_load(struct config **out, const char *file, struct buf *faults, struct err *err);
 
 #endif
