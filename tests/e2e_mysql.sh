@@ -22,6 +22,9 @@ $(server_pipelines)
 [pipeline foreign]
 columns = id:integer!, code:text, amount:decimal(2), at:timestamp, "odd ""\`name":text from odd
 table = my.shop.Orders
+[pipeline exact]
+columns = id:integer!, amount:text
+table = my.exact
 [pipeline texts]
 columns = name:text!, n:integer
 table = my.texts
@@ -92,6 +95,20 @@ like '... also what does not fit its number' "$end $(error_of)" '^dead .*[Oo]ut 
 csv id,code,amount,at,odd 5,あ,1,,x
 load foreign
 like '... and what its characters cannot say' "$end $(error_of)" "^dead .*Incorrect string value.*row 1"
+my 'CREATE TABLE exact (id bigint, amount decimal(38,10))'
+csv id,amount 1,-1234567890123456789012345678.0123456789 2,
+load exact
+is 'numbers of more digits than those of columns= come in as text, to the last one' "$end $(ask 'SELECT * FROM exact ORDER BY id')" \
+    'loaded 2 0 0 0 0 1|-1234567890123456789012345678.0123456789 2|'
+csv id,amount 3,12345678901234567890123456789.1
+load exact
+like '... one that does not fit is refused' "$end $(error_of)" '^dead .*Out of range'
+csv id,amount 3,0.12345678901
+load exact
+like '... and so is one that would be rounded' "$end $(error_of)" '^dead .*truncated'
+csv id,amount 3,NaN
+load exact
+like '... and what is none' "$end $(error_of)" '^dead .*Incorrect'
 is '... with nothing of it in the table' "$(my 'SELECT count(*) FROM shop.Orders') $(my "SELECT count(*) FROM qetl_load WHERE job = $job")" '2 0'
 my "CREATE TABLE ci (nr int AUTO_INCREMENT PRIMARY KEY, name varchar(20) CHARACTER SET latin1 COLLATE latin1_general_ci UNIQUE, n int) ENGINE=InnoDB;
     INSERT INTO ci (name, n) VALUES ('ann', 1)" >/dev/null

@@ -21,6 +21,9 @@ $(server_pipelines)
 [pipeline foreign]
 columns = id:integer!, code:text, amount:decimal(2), at:timestamp, "odd ""name":text from odd
 table = pg.shop.Orders
+[pipeline exact]
+columns = id:integer!, amount:text, free:text, weight:text
+table = pg.exact
 [pipeline parts]
 columns = id:integer!, day:date!, n:integer
 table = pg.parts
@@ -75,6 +78,17 @@ csv id,code,amount,at,odd 99999999999,a,1,,x
 load foreign
 like '... also what does not fit its number' "$end $(error_of)" '^dead .*out of range'
 is '... with nothing of it in the table' "$(pg 'SELECT count(*) FROM shop."Orders"') $(pg "SELECT count(*) FROM qetl_load WHERE job = $job")" '2 0'
+pg 'CREATE TABLE exact (id bigint, amount numeric(38,10), free numeric, weight double precision)' >/dev/null
+csv id,amount,free,weight 1,-1234567890123456789012345678.0123456789,12345678901234567890.12345678901234567890,-Infinity 2,NaN,NaN,NaN 3,,0.5,Infinity
+load exact
+is 'numbers that no type of columns= has come in as text, to the last digit' "$end $(pg 'SELECT * FROM exact ORDER BY id' | xargs)" \
+    'loaded 3 0 0 0 0 1|-1234567890123456789012345678.0123456789|12345678901234567890.12345678901234567890|-Infinity 2|NaN|NaN|NaN 3||0.5|Infinity'
+csv id,amount,free,weight 4,12345678901234567890123456789.1,0,0
+load exact
+like '... one that does not fit is refused' "$end $(error_of)" '^dead .*numeric field overflow'
+csv id,amount,free,weight 4,0,twelve,0
+load exact
+like '... and so is what is none' "$end $(error_of)" '^dead .*invalid input syntax'
 pg 'CREATE TABLE parts (id bigint, day date, n bigint, PRIMARY KEY (id, day)) PARTITION BY RANGE (day);
     CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (MINVALUE) TO (DATE $$2020-01-01$$);
     CREATE TABLE parts_2 PARTITION OF parts FOR VALUES FROM (DATE $$2020-01-01$$) TO (MAXVALUE)' >/dev/null
