@@ -310,6 +310,100 @@ job=$(submit p "$work/few.csv")
 drain
 like 'a reject says what went wrong' "$(qetlctl --json rejects "$job" | jq -r '.rejects[0].message')" '^\[enrich facts\]: .*/hang/reject/k.*timed out'
 
+# ---- answers with a good status that are errors ----
+for what in null reject fail; do
+    site_with "attempts = 1
+max_rejects = 10" <<INI
+url = $url/over/$what/{k}
+$facts
+error = error
+retries = 1
+on_error = $what
+INI
+    job=$(submit p "$work/few.csv")
+    drain
+    said="/over/$what/k[0-2]: the server answered 200 with error 'over limit:'"
+    case $what in
+    null)
+        is 'error =, on_error = null: the rows are there without' "$(state "$job"),$(sql 'SELECT count(*), count(title) FROM p')" 'loaded,6|0'
+        is '... they failed, and are no misses' "$(told "$job")" '["facts","p",3,0,0,3]'
+        like '... show says what the server said' "$(qetlctl show "$job" | grep '^facts')" "$said"
+        like '... and the log' "$(cat "$site/drain.log")" "enrichments failed.*enrich=facts keys=3 failed=3 error=.*over limit:"
+        ;;
+    reject)
+        is 'error =, on_error = reject: they are rejects' "$(state "$job"),$(field "$job" rows_rejected)" 'loaded,6'
+        like '... that say it' "$(qetlctl --json rejects "$job" | jq -r '.rejects[0] | .reason + " " + .message')" "^enrich-error \\[enrich facts\\]: .*$said"
+        ;;
+    fail)
+        is 'error =, on_error = fail: the job fails' "$(state "$job"),$(field "$job" error_code)" 'dead,enrich'
+        like '... and says it' "$(field "$job" error)" "\[enrich facts\].*$said"
+        ;;
+    esac
+done
+is '... each key was tried twice, and nothing was kept' "$(asked /over/reject/),$(sqlite3 "$site/queue.db-enrich" 'SELECT count(*) FROM answer')" 6,0
+site_with '' <<INI
+url = $url/sulky/{k}
+$facts
+error = status not OK, ZERO_RESULTS
+INI
+job=$(submit p "$work/few.csv")
+ok 'an error in an answer may pass' drain
+is '... the request is sent again, within the attempt' "$(field "$job" attempts),$(asked /sulky/),$(sql 'SELECT count(title) FROM p')" 1,6,6
+site_with '' <<INI
+url = $url/zero/{k}
+$facts
+error = status not OK, ZERO_RESULTS
+INI
+job=$(submit p "$work/few.csv")
+drain
+is 'a status that is good, and nothing else, is a miss' "$(told "$job"),$(asked /zero/)" '["facts","p",3,0,3,0],3'
+
+site_with 'attempts = 2' <<INI
+url = $url/over/held/{k}
+$facts
+error = error
+connections = 1
+retries = 0
+quota = 1000/300d
+INI
+keys 40 40 >"$work/forty.csv"
+sed -i 's/^error = error/&\non_error = null/' "$site/qetl.ini"
+job=$(submit p "$work/forty.csv")
+drain
+ok "a server that says so again and again is left alone ($(asked /over/held/) requests)" test "$(asked /over/held/)" -lt 25
+is '... what was not asked does not count' "$(sqlite3 "$site/queue.db-enrich" 'SELECT quota_used FROM place')" "$(asked /over/held/)"
+like '... the job says why' "$(qetlctl show "$job" | grep '^facts')" "left alone until .*: the server answered 200 with error 'over limit:'"
+sed -i '/^on_error = null/d' "$site/qetl.ini"
+job=$(submit p "$work/few.csv")
+drain
+is '... where rows need it their job waits' "$(state "$job"),$(field "$job" error_code)" ready,enrich-down
+site_with '' <<INI
+url = $url/over/mended/{k}
+$facts
+INI
+job=$(submit p "$work/few.csv")
+drain
+is 'without error = such an answer is a miss, and is kept' "$(told "$job")" '["facts","p",3,0,3,0]'
+like '... and the job says that this is strange' "$(qetlctl show "$job")" 'all 3 answers of \[enrich facts\] lack the paths'
+sed -i 's/^\[enrich facts\]/&\nerror = error/' "$site/qetl.ini"
+curl -s "$url/lift" >/dev/null || python3 -c "import urllib.request as u; u.urlopen('$url/lift')"
+job=$(submit p "$work/few.csv")
+drain
+is '... until the ini says that it is none' "$(told "$job"),$(asked /over/mended/)" '["facts","p",3,0,0,0],6'
+job=$(submit p "$work/few.csv")
+drain
+is '... the good ones are kept' "$(told "$job"),$(asked /over/mended/)" '["facts","p",3,3,0,0],6'
+
+site_with 'attempts = 1' <<INI
+url = $url/refused/{k}
+$facts
+error = error
+INI
+job=$(submit p "$work/few.csv")
+drain
+like 'a bad status with an error in its answer says that, too' "$(field "$job" error_code) $(field "$job" error)" "^enrich-refused .*answered 403 with error 'over limit:'"
+is '... and is not asked again' "$(asked /refused/)" 3
+
 # ---- limits ----
 site_with '' <<INI
 url = $url/limited/{k}
@@ -503,17 +597,19 @@ ok "... what was in the cache is not asked for again ($(asked /slower/crash/) re
 
 # ---- secrets ----
 (umask 077 && echo s3cr3t-url >"$work/url.key" && echo s3cr3t-head >"$work/head.key")
-for how in secret down/secret; do
+for how in secret down/secret refused/secret; do
     site_with 'attempts = 1' <<INI
 url = $url/$how/{k}?key={@file:$work/url.key}
 header = X-Key: @file:$work/head.key
 $facts
 retries = 0
+error = error
 INI
     job=$(submit p "$work/few.csv")
     QETL_TEST_LOG=debug drain
     case $how in
     secret) is 'secrets by reference arrive' "$(sql 'SELECT count(title) FROM p')" 6 ;;
+    refused/*) like '... nor where the server says them back' "$(field "$job" error)" "answered 403 with error 'over limit: \*\*\* \*\*\*'" ;;
     *) like '... and are not shown' "$(field "$job" error)" '\?key=\.\.\.: the server answered 500' ;;
     esac
     is "... nor kept anywhere ($how)" "$(grep -l s3cr3t -r "$site" | head -n 3)" ''
@@ -550,4 +646,8 @@ like '... and a name that is none' "$out" 'enrich: there is no \[enrich f\]'
 like '... and columns that would be found out' "$out" 'columns: missing: with enrich'
 printf '[target w]\nurl = sqlite:w.db\n[enrich e]\nurl = http://h/{c}\ncolumns = a\n[pipeline p]\ncolumns = a, b\nenrich = e\ntable = w.p\n' >"$work/bad.ini"
 like 'a value that the rows do not have is refused' "$(bad)" "\[enrich e\] takes 'c', which is not among the columns"
+printf '[target w]\nurl = sqlite:w.db\n[enrich e]\nurl = http://h/{b}\ncolumns = a\nerror = status OK\n[pipeline p]\ncolumns = b\nenrich = e\ntable = w.p\n' >"$work/bad.ini"
+like '... and an error without its not' "$(bad)" "bad.ini:6: \[enrich e\] error: 'status OK': expected .* such as error.message or status not OK"
+sed -i 's/^error = .*/error = a..b/' "$work/bad.ini"
+like '... and one at a path that is none' "$(bad)" "enrich: \[enrich e\]: error: path 'a..b': a key was expected"
 done_testing

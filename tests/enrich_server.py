@@ -13,9 +13,14 @@ enrich_server.py FILE   listens on 127.0.0.1, writes its port into FILE; a line 
   moved     301 to /ok/KEY
   login     only with user u and password s3cr3t-pass and the header X-More: 1, else 401
   sick      500 until /heal was asked for     outage   500 to the first 11 requests
+  over      200 with an error in it until /lift was asked for, whose text says the key and header X-Key back
+  sulky     the same, but only the first time that KEY is asked for
+  zero      200 and {"status": "ZERO_RESULTS"}
+  refused   403 with an error in it
 POST /echo   the name is the text at `q` in the body, length the number at `n`
 /mend        sets `mended`
 /heal        ends sick
+/lift        ends over
 """
 import base64
 import http.server
@@ -26,7 +31,7 @@ import threading
 import time
 from urllib.parse import parse_qs, unquote, urlsplit
 
-lock, under_way, seen, mended, healed, recent, total, outage = threading.Lock(), 0, set(), [], [], [], 0, 0
+lock, under_way, seen, mended, healed, lifted, recent, total, outage = threading.Lock(), 0, set(), [], [], [], [], 0, 0
 
 
 class H(http.server.BaseHTTPRequestHandler):
@@ -69,11 +74,18 @@ class H(http.server.BaseHTTPRequestHandler):
             mended.append(1)
         if how == "heal":
             healed.append(1)
+        if how == "lift":
+            lifted.append(1)
         with lock:
             first = self.path not in seen
             seen.add(self.path)
         if how == "down" or (how == "flaky" and first) or (how == "sick" and not healed) or (how == "outage" and self.is_out()):
             return self.send(500, {})
+        if (how == "over" and not lifted) or (how == "sulky" and first) or how == "refused":
+            said = "over limit: " + " ".join(parse_qs(url.query).get("key", [])) + " " + (self.headers.get("X-Key") or "")
+            return self.send(403 if how == "refused" else 200, {"error": said.strip(), "status": "OVER_QUERY_LIMIT"})
+        if how == "zero":
+            return self.send(200, {"status": "ZERO_RESULTS"})
         if how == "none":
             return self.send(404, {})
         if how == "empty":
@@ -94,7 +106,7 @@ class H(http.server.BaseHTTPRequestHandler):
                 return self.send(401, {})
         if how in ("html", "half", "type", "long") and not mended:
             return self.wrong(how)
-        return self.send(200, {"name": "name of " + key, "length": len(key), "at": {"n": total}})
+        return self.send(200, {"status": "OK", "error": None, "name": "name of " + key, "length": len(key), "at": {"n": total}})
 
     def is_out(self):
         global outage

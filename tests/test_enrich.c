@@ -12,6 +12,7 @@
 #include "io/config.h"
 #include "io/template.h"
 #include "pipeline/enrich.h"
+#include "pipeline/enrich_judge.h"
 #include "pipeline/enrich_tally.h"
 #include "role/enrich.h"
 
@@ -457,6 +458,100 @@ TEST(enrich, the_ini_says_what_is_asked_and_what_the_table_gets)
     CHECK_STR(all->v[3].name, "address");
     CHECK_EQ(all->v[4].type, TYPE_REAL);
     config_free(c);
+}
+
+/* ---- answers that are errors ---- */
+
+/* An ini with that line; NULL: it is refused. */
+static struct config *with_error(const char *line)
+{
+    struct config *c = NULL;
+    FILE *f = fopen(test_file("error.ini"), "w");
+    fprintf(f, "[target w]\nurl = sqlite:w.db\n[enrich e]\nurl = http://h/{k}\ncolumns = a\n%s\n", line);
+    fclose(f);
+    return config_load(&c, test_file("error.ini"), NULL, &err) < 0 ? NULL : c;
+}
+
+/* What the body says by that error=; "": nothing; NULL: the path is none. */
+static const char *said(const char *line, const char *body)
+{
+    static struct buf out;
+    struct enrich_judge *j;
+    struct config *c = with_error(line);
+    AUTO(free_charp) char *exact = strndup(body, strlen(body)); /* nothing can be read behind it */
+    CHECK(c != NULL);
+    buf_clear(&out);
+    if (enrich_judge_open(&j, &c->enriches[0], &err) < 0) {
+        config_free(c);
+        return NULL;
+    }
+    int rc = enrich_judge(j, (struct str){ exact, strlen(body) }, &out, &err);
+    CHECK(rc >= 0);
+    enrich_judge_close(j);
+    config_free(c);
+    buf_addc(&out, '\0');
+    return rc ? out.p : "";
+}
+
+TEST(judge, an_error_is_more_than_nothing_at_the_path)
+{
+    static const char *const fine[] = { "{}", "{\"error\":null}", "{\"error\":false}", "{\"error\":\"\"}", "{\"error\":0}", "{\"error\":-0.0e3}",
+                                        "{\"error\":[]}", "{\"error\":{ }}", "{\"e\":{\"error\":\"x\"}}", "[1]", "7", "", "{\"error\":\"x\"", "<html>" };
+    for (size_t i = 0; i < COUNT_OF(fine); i++)
+        CHECK_STR(said("error = error", fine[i]), "");
+    CHECK_STR(said("error = error", "{\"error\":\"over \\u0022limit\\u0022\"}"), "over \"limit\"");
+    CHECK_STR(said("error = error", " {\"a\":1,\"error\":true}"), "true");
+    CHECK_STR(said("error = error", "{\"error\":429}"), "429");
+    CHECK_STR(said("error = error", "{\"error\":\"0\"}"), "0");
+    CHECK_STR(said("error = error", "{\"error\":\" \"}"), " ");
+    CHECK_STR(said("error = error", "{\"error\":{\"code\": 1}}"), "{\"code\": 1}");
+    CHECK_STR(said("error = errors", "{\"errors\":[null]}"), "[null]");
+    CHECK_STR(said("error = error.\"odd key\"[1]", "{\"error\":{\"odd key\":[null,\"x\"]}}"), "x");
+}
+
+TEST(judge, or_what_is_not_among_the_good_values)
+{
+    static const char google[] = "error = status not OK, ZERO_RESULTS";
+    CHECK_STR(said(google, "{\"status\":\"OK\"}"), "");
+    CHECK_STR(said(google, "{\"status\":\"ZERO_RESULTS\"}"), "");
+    CHECK_STR(said(google, "{\"status\":null}"), "");
+    CHECK_STR(said(google, "{}"), "");
+    CHECK_STR(said(google, "{\"status\":\"OVER_QUERY_LIMIT\"}"), "OVER_QUERY_LIMIT");
+    CHECK_STR(said(google, "{\"status\":\"ok\"}"), "ok");
+    CHECK_STR(said(google, "{\"status\":0}"), "0");
+    CHECK_STR(said("error = success not true", "{\"success\":true}"), "");
+    CHECK_STR(said("error = success not true", "{\"success\":false}"), "false");
+    CHECK_STR(said("error = code not 0, 200", "{\"code\":200}"), "");
+    CHECK_STR(said("error = code not 0, 200", "{\"code\":\"200\"}"), "");
+    CHECK_STR(said("error = code not 0, 200", "{\"code\":13}"), "13");
+    CHECK_STR(said("error = error not \"Unable to geocode\"", "{\"error\":\"Unable to geocode\"}"), "");
+    CHECK_STR(said("error = error not \"\"", "{\"error\":\"\"}"), "");
+}
+
+TEST(judge, what_is_no_such_line_is_refused)
+{
+    static const char *const bad[] = { "error = status OK", "error = status not", "error = status not a b\" c", "error = not OK" };
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+        if (with_error(bad[i]))
+            fail_msg("%s is taken", bad[i]);
+        CHECK_EQ(err.code, ERR_CONFIG);
+        CHECK_HAS(err.msg, "[enrich e] error: ");
+        CHECK_HAS(err.msg, "expected ");
+    }
+    CHECK(!said("error = a..b", "{}"));
+    CHECK_HAS(err.msg, "a key was expected");
+}
+
+TEST(judge, a_message_gets_whole_and_harmless_characters)
+{
+    char out[ENRICH_SAID + 4], text[200];
+    enrich_said(STR("a\x1b[31m\nb\x7f"), out);
+    CHECK_STR(out, "a [31m b ");
+    memset(text, 'x', sizeof text);
+    memcpy(text + ENRICH_SAID - 1, "\xc3\xbc", 2);
+    enrich_said((struct str){ text, sizeof text }, out);
+    CHECK_EQ(strlen(out), ENRICH_SAID - 1 + 3);
+    CHECK_STR(out + ENRICH_SAID - 1, "...");
 }
 
 /* ---- the step, with a worker of ours ---- */

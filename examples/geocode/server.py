@@ -43,7 +43,7 @@ class Geocoder(http.server.BaseHTTPRequestHandler):
         Geocoder.requests += 1
         time.sleep(0.02)
         if query.get("key") != ["demo"]:
-            return self.answer(403, {"status": "REQUEST_DENIED"})
+            return self.answer(200, {"results": [], "status": "REQUEST_DENIED"})
         return self.answer(200, nearest([float(x) for x in query["latlng"][0].split(",")]))
 
     def answer(self, status, document):

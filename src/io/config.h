@@ -77,6 +77,9 @@ struct enrich_config {
     int64_t connections, interval_ms, timeout_ms, retries;
     struct quota quota;
     int64_t ttl_ms, negative_ttl_ms, cache_rows, cache_bytes, answer_bytes;
+    char *error_path;       /* where an answer with a good status tells of an error; NULL: nowhere */
+    char **good;            /* values there that are none; */
+    int ngood;              /* 0: null, false, 0, "", [] and {} are none */
     enum enrich_else on_miss, on_error;
 };
 
@@ -368,6 +371,8 @@ const char *config_remote_name(const struct config *c, const char *uri, char *bu
  */
 int config_secret(const char *value, char **out, struct err *err);
 void secret_clear(char **secret); /* overwrites, then frees */
+/* Put *** wherever the secret stands in the *n bytes of text; one of less than three bytes is left there. */
+void secret_hide(char *text, size_t *n, const char *secret);
 
 /* The sections and keys for the manual page (`qetl --print-keys`, build-aux/gen-docs.awk): lines of
  * fields with a tab between: "section NAME help" and "key SECTION NAME kind default range help". */

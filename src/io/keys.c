@@ -191,6 +191,9 @@ static const struct key keys[] = {
       "HTTP headers to send, one a line, as Name: value; the value can be a reference. Those of a [remote] of the url are sent, too" },
     { AT_ENRICH, "columns", KEY_COLUMNS, IN(enrich_config, columns_text), NULL, 0, 0, NULL, NEEDED | LINES,
       "names, types and JSON paths of what is taken from the answer, such as address:text from results[0].formatted_address" },
+    { AT_ENRICH, "error", KEY_SAYS, IN(enrich_config, error_path), NULL, 0, 0, NULL, LINES,
+      "JSON path at which an answer with a good status tells of an error: there is more than null, false, 0, \"\", [] or {}. With not and "
+      "values behind it (status not OK, ZERO_RESULTS): anything but those and null is one. An error is the same as a status of 500" },
     { AT_ENRICH, "key", KEY_LIST, IN(enrich_config, key), NULL, 0, 0, NULL, LINES,
       "columns whose values name an answer: rows with the same ones share it; those of url and body when not given" },
     { AT_ENRICH, "round", KEY_NUMBER, IN(enrich_config, round), NULL, 0, 15, NULL, 0,

@@ -67,6 +67,7 @@ enum key_type {
     KEY_QUOTA,
     KEY_TEMPLATE,
     KEY_LATE,
+    KEY_SAYS,
     KEY_TYPES
 };
 

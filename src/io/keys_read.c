@@ -362,7 +362,8 @@ static bool parse_list(struct key_reader *kr, const struct key *k, const char *t
             offsetof(struct recipe, nkey) == offsetof(struct recipe, key) + sizeof(char **) &&
             offsetof(struct recipe, ndistinct) == offsetof(struct recipe, distinct) + sizeof(char **) &&
             offsetof(struct recipe, nenrich) == offsetof(struct recipe, enrich) + sizeof(char **) &&
-            offsetof(struct enrich_config, nkey) == offsetof(struct enrich_config, key) + sizeof(char **),
+            offsetof(struct enrich_config, nkey) == offsetof(struct enrich_config, key) + sizeof(char **) &&
+            offsetof(struct enrich_config, ngood) == offsetof(struct enrich_config, good) + sizeof(char **),
         "lists are pointer and count");
     int n = 0, room = 1;
     for (const char *p = text; *p; p++)
@@ -639,6 +640,27 @@ static bool parse_quota(struct key_reader *kr, const struct key *k, const char *
     return true;
 }
 
+/* PATH, or PATH not VALUE, ...: a path ends where white space stands outside of quotes. */
+static bool parse_says(struct key_reader *kr, const struct key *k, const char *text, void *base)
+{
+    struct key list = *k;
+    size_t n = 0;
+    for (bool quoted = false; text[n] && (quoted || !isspace((unsigned char)text[n])); n++) {
+        quoted ^= text[n] == '"';
+        n += quoted && text[n] == '\\' && text[n + 1];
+    }
+    const char *values = text + n + strspn(text + n, " \t\n");
+    if (*values) {
+        list.at = offsetof(struct enrich_config, good);
+        if (strncmp(values, "not", 3) || !isspace((unsigned char)values[3]))
+            return want(kr, "a JSON path, or one with not and values behind it, such as error.message or status not OK, ZERO_RESULTS");
+        if (!parse_list(kr, &list, values + 3, base))
+            return false;
+    }
+    *PLACE(char *) = keep(kr, (struct str){ text, n });
+    return true;
+}
+
 static const struct type_def {
     const char *name; /* in the manual */
     bool (*parse)(struct key_reader *, const struct key *, const char *text, void *base);
@@ -671,6 +693,7 @@ static const struct type_def {
     [KEY_QUOTA] = { "requests", parse_quota },
     [KEY_TEMPLATE] = { "template", parse_text },
     [KEY_LATE] = { "word, table", parse_late },
+    [KEY_SAYS] = { "path, list", parse_says },
 };
 
 bool key_read(struct key_reader *kr, const struct key *k, const char *text, void *base)

@@ -122,7 +122,7 @@ static int header_line(struct request_place *p, struct str line, struct err *err
     buf_add(&text, name.p, name.n);
     buf_adds(&text, *value ? ": " : ";"); /* libcurl's way to send an empty header */
     buf_adds(&text, value);
-    bool added = !text.failed && add_header(&p->headers, text.p);
+    bool added = !text.failed && add_header(&p->headers, text.p) && (v.p[0] != '@' || add_header(&p->secrets, value));
     if (text.p)
         explicit_bzero(text.p, text.n);
     return added ? 0 : err_nomem(err);
@@ -148,7 +148,7 @@ static int secret(const char *what, const char *reference, char **out, struct er
 int request_place_open(struct request_place *p, const char *header, struct err *err)
 {
     const struct remote *r = p->remote;
-    p->headers = NULL;
+    p->headers = p->secrets = NULL;
     p->user = p->password = p->proxy = NULL;
     if (header_lines(p, r ? r->header : NULL, err) == 0 && header_lines(p, header, err) == 0 &&
         (!r || (secret("user", r->user, &p->user, err) == 0 && secret("password", r->password, &p->password, err) == 0 &&
@@ -164,15 +164,34 @@ int request_place_open(struct request_place *p, const char *header, struct err *
     return -1;
 }
 
+static void list_wipe(struct curl_slist **list)
+{
+    for (struct curl_slist *h = *list; h; h = h->next)
+        explicit_bzero(h->data, strlen(h->data));
+    curl_slist_free_all(*list);
+    *list = NULL;
+}
+
 void request_place_close(struct request_place *p)
 {
-    for (struct curl_slist *h = p->headers; h; h = h->next)
-        explicit_bzero(h->data, strlen(h->data));
-    curl_slist_free_all(p->headers);
-    p->headers = NULL;
+    list_wipe(&p->headers);
+    list_wipe(&p->secrets);
     secret_clear(&p->user);
     secret_clear(&p->password);
     secret_clear(&p->proxy);
+}
+
+/* Of a value such as "Bearer TOKEN" the last word is one by itself, too. */
+void request_place_hide(const struct request_place *p, char *text, size_t *n)
+{
+    for (const struct curl_slist *h = p->secrets; h; h = h->next) {
+        const char *word = strrchr(h->data, ' ');
+        secret_hide(text, n, h->data);
+        if (word)
+            secret_hide(text, n, word + 1);
+    }
+    if (p->password)
+        secret_hide(text, n, p->password);
 }
 
 /* ---- a request ---- */

@@ -26,11 +26,14 @@ struct request_place {
     int64_t connect_timeout_ms;
     size_t answer_max;           /* bytes of a body; a longer one is an error */
     struct curl_slist *headers;  /* secrets, as request_place_open() read them, all of these: */
+    struct curl_slist *secrets;  /* values of headers that are references */
     char *user, *password, *proxy;
 };
 /* Reads the secrets. header: lines "Name: value", as the ini has them, or NULL. Fills what stands behind answer_max. Errors: config. */
 int request_place_open(struct request_place *p, const char *header, struct err *err);
 void request_place_close(struct request_place *p);
+/* Put *** into the *n bytes of text, which a server said, wherever a secret of the place stands. */
+void request_place_hide(const struct request_place *p, char *text, size_t *n);
 
 struct requests;
 int requests_open(struct requests **out, struct err *err);

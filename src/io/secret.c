@@ -17,6 +17,16 @@ void secret_clear(char **secret)
     *secret = NULL;
 }
 
+void secret_hide(char *text, size_t *n, const char *secret)
+{
+    size_t len = strlen(secret);
+    for (char *at = text; len >= 3 && (at = memmem(at, *n - (size_t)(at - text), secret, len)); at += 3) {
+        memcpy(at, "***", 3);
+        memmove(at + 3, at + len, *n - (size_t)(at + len - text));
+        *n -= len - 3;
+    }
+}
+
 /* The whole of a small file without the newline at its end. */
 static int secret_read(const char *path, bool must_be_private, char **out, struct err *err)
 {

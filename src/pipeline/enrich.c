@@ -21,6 +21,7 @@
 #include "base/sys.h"
 #include "base/text.h"
 #include "io/row_text.h"
+#include "pipeline/enrich_judge.h"
 #include "pipeline/enrich_tally.h"
 #include "read/cast.h"
 #include "read/json_row.h"
@@ -94,12 +95,21 @@ static int inputs_open(struct one *o, const struct columns *columns, struct err 
     return 0;
 }
 
+/* It is for the worker to use; here it is seen whether it can be. */
+static int error_check(const struct enrich_config *e, struct err *err)
+{
+    struct enrich_judge *j = NULL;
+    int rc = e->error_path ? enrich_judge_open(&j, e, err) : 0;
+    enrich_judge_close(j);
+    return rc;
+}
+
 /* Answers are typed by the rules of JSON; of the recipe only the zone counts. */
 static int one_open(struct one *o, const struct step_part *part, const struct columns *columns, struct err *err)
 {
     const struct enrich_config *e = o->config;
     struct recipe recipe = { .nnulls = -1, .decimal_point = '.', .zone = part->recipe->zone };
-    if (inputs_open(o, columns, err) < 0 || json_row_open(&o->paths, &e->columns, GRAMMAR_STRICT, err) < 0 ||
+    if (error_check(e, err) < 0 || inputs_open(o, columns, err) < 0 || json_row_open(&o->paths, &e->columns, GRAMMAR_STRICT, err) < 0 ||
         cast_open(&o->cast, &recipe, &e->columns, err) < 0 || batch_init(&o->batch, (uint32_t)e->columns.n, err) < 0)
         return err_in(err, "[enrich %s]", e->name);
     o->secret[0] = sys_random();

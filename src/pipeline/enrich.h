@@ -1,6 +1,7 @@
 /*
  * What the enrichment of rows asks the worker, and what it is told. The step (enrich.c) knows rows and reads answers, which are foreign
- * bytes; the worker (role/enrich.h) has cache, limits and network, and looks into no answer. Both forms are packed (base/pack.h):
+ * bytes; the worker (role/enrich.h) has cache, limits and network, and looks into an answer for error= alone. Both forms are packed
+ * (base/pack.h):
  *
  *   question  verdicts on the last answers of this [enrich]: their number, then for each: item, enum enrich_verdict
  *             items: their number, then for each and each input of the [enrich], in its order: may it stand in JSON as it is?, its text

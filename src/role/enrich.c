@@ -19,6 +19,7 @@
 #include "io/requests.h"
 #include "io/sha256.h"
 #include "pipeline/enrich.h"
+#include "pipeline/enrich_judge.h"
 
 enum {
     ANSWER_TOTAL_MAX = 8 << 20, /* bytes after which a question gets a part of its answer */
@@ -61,12 +62,13 @@ struct enrich {
     struct arena arena; /* of the question and its items; kept until the next one, for verdicts */
     struct item *items;
     int nitems, ndone, first; /* first: no item before it waits */
+    struct enrich_judge *judge; /* of answers with a good status; NULL: all of them are */
     bool open;                /* place and secrets are */
     struct request_place place;
     struct secrets url_secrets, body_secrets;
     int fd; /* the answer so far */
     uint64_t bytes;
-    struct buf packed, prefix, url, body, kept;
+    struct buf packed, prefix, url, body, kept, said;
     struct answer_new news[NEWS_MAX]; /* body.p is set when they are written */
     struct buf bodies;                /* of the news, one behind the other */
     int nnews;
@@ -140,6 +142,7 @@ static void place_close(struct enrich *e)
     secrets_clear(&e->body_secrets);
     wipe(&e->url);
     wipe(&e->body);
+    wipe(&e->said);
     e->open = false;
 }
 
@@ -307,6 +310,13 @@ static int take_verdicts(struct enrich *e, struct unpacker *u, bool same, struct
     return e->why.code != ERR_NONE || news_write(e, err) < 0 ? -1 : 0;
 }
 
+/* Is what is kept no error? It may be from a time when error= was another one. 1, 0, -1. */
+static int is_answer(struct enrich *e, struct err *err)
+{
+    int rc = e->judge ? enrich_judge(e->judge, buf_str(&e->kept), &e->said, err) : 0;
+    return rc < 0 ? -1 : !rc;
+}
+
 static int look_up_all(struct enrich *e, struct err *err)
 {
     int64_t now = sys_now_ms();
@@ -314,6 +324,8 @@ static int look_up_all(struct enrich *e, struct err *err)
         bool none;
         int rc = answers_get(e->cache, e->items[i].key, now, &none, &e->kept, err);
         if (rc < 0)
+            return -1;
+        if (rc == 1 && !none && (rc = is_answer(e, err)) < 0)
             return -1;
         if (rc == 1)
             answer_add(e, i, none ? KIND_NONE : KIND_BODY, false, none ? (struct str){ 0 } : buf_str(&e->kept));
@@ -364,6 +376,8 @@ static int question_take(struct enrich *e, const struct enrich_config *about, st
 static void question_close(struct enrich *e)
 {
     place_close(e);
+    enrich_judge_close(e->judge);
+    e->judge = NULL;
     fd_closep(&e->fd);
     e->asked = false;
 }
@@ -386,6 +400,8 @@ int enrich_ask(struct enrich *e, uint64_t number, struct str question, struct er
         e->nitems = 0;
     if (rc == 0 && (e->fd = memfd_create("answer", MFD_CLOEXEC)) < 0)
         rc = err_sys(err, "make a memory file");
+    if (rc == 0 && e->about->error_path)
+        rc = enrich_judge_open(&e->judge, e->about, err);
     if (rc == 0)
         rc = look_up(e, err);
     if (rc == 0 && e->ndone < e->nitems)
@@ -498,13 +514,11 @@ static void well(struct enrich *e)
 }
 
 /* The server asked to be left alone. */
-static void on_busy(struct enrich *e, int i, const struct response *r)
+static void on_busy(struct enrich *e, int i, int64_t retry_after_ms, const char *what)
 {
-    char what[100];
     e->items[i].tries--; /* this was none of its own */
     again(e, i, 0);
-    snprintf(what, sizeof what, "the server answered %d", r->status);
-    (void)failed(e, &(struct ask_failure){ true, r->retry_after_ms, what });
+    (void)failed(e, &(struct ask_failure){ true, retry_after_ms, what });
 }
 
 /* It failed: once more, or for good. */
@@ -526,40 +540,59 @@ static const struct status_def {
     { 503, 503, S_BUSY }, { 408, 408, S_AGAIN }, { 425, 425, S_AGAIN }, { 500, 599, S_AGAIN }, { 100, 599, S_REFUSED },
 };
 
-static void on_response(struct enrich *e, const struct response *r)
+/* What the answer says at error=, without secrets, which a server may say back; nothing is put into what when it is no error. 1, 0, -1. */
+static int said_error(struct enrich *e, const struct response *r, char what[ASK_WHY], struct err *err)
 {
-    int i = (int)r->tag;
-    struct item *item = &e->items[i];
-    char what[100];
+    char said[ENRICH_SAID + 4];
+    int rc = e->judge ? enrich_judge(e->judge, r->body, &e->said, err) : 0;
+    if (rc <= 0)
+        return rc;
+    for (int i = 0; i < e->url_secrets.n; i++)
+        secret_hide(e->said.p, &e->said.n, e->url_secrets.v[i]);
+    for (int i = 0; i < e->body_secrets.n; i++)
+        secret_hide(e->said.p, &e->said.n, e->body_secrets.v[i]);
+    request_place_hide(&e->place, e->said.p, &e->said.n);
+    enrich_said(buf_str(&e->said), said);
+    snprintf(what, ASK_WHY, "the server answered %d with %.60s '%s'", r->status, e->about->error_path, said);
+    return 1;
+}
+
+static void on_answer(struct enrich *e, const struct response *r)
+{
+    int i = (int)r->tag, error;
+    char what[ASK_WHY];
+    struct err err;
     size_t s = 0;
-    if (!r->status) {
-        if (r->why.code == ERR_LIMIT)
-            item_failed(e, i, ERR_ENRICH_ANSWER, r->why.msg);
-        else
-            on_failure(e, i, err_class(r->why.code) == ERR_TRANSIENT, r->why.msg);
-        return;
-    }
     while (s < COUNT_OF(statuses) - 1 && (r->status < statuses[s].from || r->status > statuses[s].to))
         s++;
     snprintf(what, sizeof what, "the server answered %d%s", r->status,
              r->status >= 300 && r->status < 400 ? ", and redirects are not followed" : "");
-    if (statuses[s].means != S_BUSY && statuses[s].means != S_AGAIN)
-        well(e);
-    switch (statuses[s].means) {
-    case S_BODY:
-        news_add(e, ANSWER_IS, item->key, r->body);
-        answer_add(e, i, KIND_BODY, true, r->body);
+    if ((error = said_error(e, r, what, &err)) < 0) {
+        give_up(e, &err);
         return;
-    case S_NONE:
-        news_add(e, ANSWER_NONE, item->key, (struct str){ 0 });
-        answer_add(e, i, KIND_NONE, true, (struct str){ 0 });
-        return;
-    case S_BUSY:
-        on_busy(e, i, r);
-        return;
-    default:
-        on_failure(e, i, statuses[s].means == S_AGAIN, what);
     }
+    bool body = statuses[s].means == S_BODY && !error, none = statuses[s].means == S_NONE;
+    if (body || none || statuses[s].means == S_REFUSED)
+        well(e);
+    if (body || none) {
+        news_add(e, body ? ANSWER_IS : ANSWER_NONE, e->items[i].key, body ? r->body : (struct str){ 0 });
+        answer_add(e, i, body ? KIND_BODY : KIND_NONE, true, body ? r->body : (struct str){ 0 });
+    } else if (statuses[s].means == S_BUSY) {
+        on_busy(e, i, r->retry_after_ms, what);
+    } else {
+        on_failure(e, i, statuses[s].means != S_REFUSED, what);
+    }
+}
+
+static void on_response(struct enrich *e, const struct response *r)
+{
+    int i = (int)r->tag;
+    if (r->status)
+        on_answer(e, r);
+    else if (r->why.code == ERR_LIMIT)
+        item_failed(e, i, ERR_ENRICH_ANSWER, r->why.msg);
+    else
+        on_failure(e, i, err_class(r->why.code) == ERR_TRANSIENT, r->why.msg);
 }
 
 static int send_item(struct enrich *e, int i, struct err *err)
@@ -786,6 +819,7 @@ void enrich_close(struct enrich *e)
     buf_clear(&e->url);
     buf_clear(&e->body);
     buf_clear(&e->kept);
+    buf_clear(&e->said);
     buf_clear(&e->bodies);
     free(e);
 }

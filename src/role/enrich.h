@@ -3,8 +3,8 @@
  * (io/requests.h), many at once, within what interval=, quota= and the server allow to all workers together.
  *
  * One question at a time; nothing here waits: enrich_fd() is polled beside the child's own descriptors, and enrich_tick() does what can
- * be done. Bodies go to the child as they came, in a memory file; nobody looks into them here. What an answer brought is in the cache
- * before the child has it, all but the last second's.
+ * be done. Bodies go to the child as they came, in a memory file; nobody looks into them here but for error= (pipeline/enrich_judge.h).
+ * What an answer brought is in the cache before the child has it, all but the last second's.
  *
  * A request that fails for a reason that may pass is sent again, `retries` times. A server that asks to be left alone, or fails again and
  * again, is left alone by all workers (io/answers.h): that is waited for here for half a minute at most, else the question fails with

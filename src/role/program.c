@@ -319,16 +319,6 @@ bool program_hung_up(const struct program *p)
 
 /* ---- what it said ---- */
 
-static void redact_word(char *text, size_t *n, const char *secret)
-{
-    size_t len = strlen(secret);
-    for (char *at = text; len >= 3 && (at = memmem(at, *n - (size_t)(at - text), secret, len)); at += 3) {
-        memcpy(at, "***", 3);
-        memmove(at + 3, at + len, *n - (size_t)(at + len - text));
-        *n -= len - 3;
-    }
-}
-
 /* The passwords of URLs: what stands between the colon and the @ in front of a host. */
 static void redact_urls(char *text, size_t n)
 {
@@ -359,7 +349,7 @@ static char *talk_of(const struct program *p, struct guard_report *r)
     size_t longest = 0, n = r->ntalk < sizeof r->talk ? r->ntalk : sizeof r->talk;
     char *at = r->talk;
     for (int i = 0; i < p->nsecrets; i++) {
-        redact_word(r->talk, &n, p->secrets[i]);
+        secret_hide(r->talk, &n, p->secrets[i]);
         longest = strlen(p->secrets[i]) > longest ? strlen(p->secrets[i]) : longest;
     }
     redact_urls(at, n);
