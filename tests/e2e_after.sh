@@ -201,6 +201,32 @@ is 'and nothing is left there' "$(has "$root/in")" ''
 is 'each was loaded once' "$(sql 'SELECT count(*) FROM p')" 2
 stop_roles
 
+# ---- what is left to do is told: by status and show, and in the log once and not for each object at each try ----
+
+work_left() { qetlctl --json status | jq -e ".after | length == $1" >/dev/null; }
+left() { qetlctl --json status | jq -c '.after[0] | [.pipeline, .after, .objects, .failures >= 2, .code]'; }
+places local
+touch "$work/file"
+scanned "$url" '' "move:$work/file/done"
+for i in 1 2 3; do put "$root/in/$i.csv" $i; done
+drain
+is 'a drain that leaves work for after= says who tells' "$? $(grep -c 'still to be done at 1 source (qetlctl status says why)' "$work/drain")" '1 1'
+start_role scanner
+twice() { [ "$(qetlctl --json status | jq '.after[0].failures')" -ge 4 ]; }
+ok 'it is tried again' wait_for 60 twice
+is 'status says of how many objects, and why' "$(left)" '["p","move",3,true,"io"]'
+is 'and since when' "$(qetlctl --json status | jq -r '.after[0].since')" "$(qetlctl --json show 1 | jq -r '.job.finished')"
+like 'for people, too' "$(qetlctl status)" "p +move +3 +20[0-9-]+ [0-9:]+Z +[0-9]+ +io +make the folder '$work/file/done'"
+is 'show says so of its object' "$(qetlctl --json show 2 | jq -c '[.objects[0].after, (.after | length)]')" '["to do",1]'
+is 'the log says it once' "$(grep -c 'after= could not be done' "$site/scanner.log")" 1
+rm "$work/file"
+ok 'when it can be done it is' wait_for 60 done_with
+ok 'and status says nothing of it' wait_for 60 work_left 0
+is 'nor does show' "$(qetlctl --json show 2 | jq -c '[.objects[0].after, .after]')" '[null,[]]'
+ok 'the log says that it is over' wait_for 60 grep -q 'after= that could not be done is done pipeline=p failures=' "$site/scanner.log"
+stop_roles
+rm -r "$work/file"
+
 # ---- a place that wants to be left alone, which binds after=, too ----
 
 places ftp

@@ -30,6 +30,13 @@ every    = 1h
 settle   = 0s
 columns  = id:integer!
 table    = warehouse.found
+[pipeline left]
+source   = $work/left/*.csv
+every    = 1h
+settle   = 0s
+after    = move:$work/good.csv/done
+columns  = id:integer!
+table    = warehouse.found
 [pipeline events]
 source   = stream:events
 columns  = id:integer!, at:timestamp
@@ -103,11 +110,17 @@ prints scan scan found --dry-run
 prints scan scan found
 mv "$work/found" "$work/gone"
 prints scan scan found # fails
+mkdir "$work/left"
+cp "$work/good.csv" "$work/left/one.csv"
+qetlctl scan left >>"$work/said" 2>&1
 prints scan scan hourly
 QETL_CLOCK_OFFSET_MS=120000 prints scan scan hourly
 prints scan scan hourly --slots
 start_role all
 ok 'a target is away' wait_for 60 away
+left() { qetlctl --json status | jq -e '.after[0].code'; }
+ok 'and after= cannot be done' wait_for 60 left
+prints show show "$(queue_sql "SELECT id FROM job WHERE pipeline = 'left'")"
 prints status status
 prints workers workers
 prints 'submit --wait' submit asked "$work/good.csv" --wait

@@ -140,6 +140,27 @@ ok 'files that grow while they are listed are loaded whole' wait_for 90 rows_are
 is 'by one job each' "$(queue_sql 'SELECT count(*), min(state) FROM job')" '20|loaded'
 stop_roles
 
+# ---- a place that is not there, again and again ----
+
+site "in/*.csv" ''
+sed -i 's/^every .*/every = 1s/' "$site/qetl.ini"
+start_role scanner
+often() { queue_is "SELECT failures > $1 FROM scan" 1; }
+ok 'a place that is not there is looked for again and again' wait_for 60 often 3
+is 'the log says so once' "$(grep -c 'a scan failed' "$site/scanner.log")" 1
+mkdir "$site/in.new" && touch "$site/x" && mv "$site/x" "$site/in"
+ok 'when it fails in another way' wait_for 60 grep -q 'a scan failed.*Not a directory' "$site/scanner.log"
+ok 'it is told again' test "$(grep -c 'a scan failed' "$site/scanner.log")" = 2
+since=$(queue_sql 'SELECT failed_since FROM scan')
+often_again() { queue_is "SELECT failures > 6 AND failed_since = $since AND failed_since < started FROM scan" 1; }
+ok 'the count goes on, and since when' wait_for 60 often_again
+like 'status tells both' "$(qetlctl status)" " [0-9]+ times since 20[0-9-]+ [0-9:]+Z: "
+is 'as it does programs' "$(qetlctl --json status | jq '.scans[0] | .failures > 6 and .failed_since < .started')" true
+rm "$site/in" && mv "$site/in.new" "$site/in"
+ok 'when it goes well again that is told' wait_for 60 grep -q 'a scan that failed is well again pipeline=p failures=' "$site/scanner.log"
+is 'and there are no failures any more' "$(qetlctl --json status | jq -c '.scans[0] | [.failures, .failed_since, .code]')" '[0,null,null]'
+stop_roles
+
 # ---- a listing that fails in the middle, and a server that is started again ----
 
 if [ $has_http = yes ]; then

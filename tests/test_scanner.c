@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "base/log.h"
 #include "base/text.h"
 #include "role/after.h"
 #include "role/watch.h"
@@ -55,6 +56,41 @@ TEST(scanner, slots_that_were_missed_go_by_the_policy)
         }
         if (strcmp(got, cases[i].want))
             fail_msg("'%s' from %s at %s: '%s', not '%s'", cases[i].cron, cases[i].last, cases[i].now, got, cases[i].want);
+    }
+}
+
+/* ---- the log ---- */
+
+TEST(scanner, what_fails_again_and_again_is_told_when_it_begins_changes_and_once_an_hour)
+{
+    static const struct {
+        enum err_code code;
+        const char *message; /* NULL: it went well */
+        int64_t minute;
+        bool told;
+    } cases[] = {
+        { ERR_IO, "no answer after 10 s", 0, true },
+        { ERR_IO, "no answer after 11 s", 1, false }, /* but for numbers */
+        { ERR_IO, "no answer after 1 s", 59, false },
+        { ERR_IO, "no answer after 1 s", 60, true },
+        { ERR_IO, "no answer after 1 s", 61, false },
+        { ERR_IO, "no route", 62, true },
+        { ERR_TIMEOUT, "no route", 63, true },
+        { ERR_TIMEOUT, "no route", 122, false },
+        { ERR_NONE, NULL, 0, false },
+        { ERR_TIMEOUT, "no route", 122, true },
+    };
+    struct log_again again = { 0 };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct err why = { 0 };
+        if (!cases[i].message) {
+            CHECK_EQ(log_again_well(&again), 8);
+            CHECK_EQ(log_again_well(&again), 0);
+            continue;
+        }
+        err_set(&why, cases[i].code, "%s", cases[i].message);
+        if (log_again_fails(&again, &why, cases[i].minute * 60000) != cases[i].told)
+            fail_msg("'%s' at minute %lld", cases[i].message, (long long)cases[i].minute);
     }
 }
 

@@ -13,6 +13,8 @@
 #include "base/sys.h"
 #include "base/text.h"
 
+enum { TOLD_AGAIN_MS = 3600000 };
+
 static struct {
     enum log_level level;
     enum log_form form;
@@ -124,4 +126,23 @@ void log_error(const char *sentence, const struct err *err, const char *key, con
         key = "job", value = NULL;
     log_event(LOG_ERROR, sentence, key, value, "code", err_name(err->code), "error", err->msg, "hint",
               *hint ? hint : NULL, NULL);
+}
+
+bool log_again_fails(struct log_again *a, const struct err *why, int64_t mono_ms)
+{
+    bool tell = !a->failures || a->code != why->code || !text_same_but_numbers(a->message, why->msg) || mono_ms - a->told_mono_ms >= TOLD_AGAIN_MS;
+    a->failures++;
+    if (!tell)
+        return false;
+    a->told_mono_ms = mono_ms;
+    a->code = why->code;
+    memcpy(a->message, why->msg, sizeof a->message);
+    return true;
+}
+
+int64_t log_again_well(struct log_again *a)
+{
+    int64_t failures = a->failures;
+    a->failures = 0;
+    return failures;
 }

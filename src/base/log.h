@@ -6,6 +6,9 @@
 #ifndef QETL_BASE_LOG_H
 #define QETL_BASE_LOG_H
 
+#include <stdbool.h>
+#include <stdint.h>
+
 #include "base/err.h"
 
 enum log_level { LOG_NOTHING = -1, LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
@@ -24,5 +27,18 @@ const char *log_num(long long n); /* text of n in one of 16 rotating buffers */
 
 /* An error event of a failed thing: message, code and hint of *err. */
 void log_error(const char *sentence, const struct err *err, const char *key, const char *value);
+
+/* How something fails that is tried again and again: it is told when it begins, when it becomes another failure (but for numbers in its
+ * message), and once an hour; not each time. All 0: it does not fail. */
+struct log_again {
+    int64_t failures; /* in a row */
+    int64_t told_mono_ms;
+    enum err_code code;
+    char message[sizeof(((struct err *)0)->msg)];
+};
+/* It failed once more: is that to be told? */
+bool log_again_fails(struct log_again *a, const struct err *why, int64_t mono_ms);
+/* It did not fail: the number of failures that are over; 0: there were none. */
+int64_t log_again_well(struct log_again *a);
 
 #endif

@@ -819,6 +819,16 @@ bool text_glob(const char *glob, struct str name)
     return now->in[length];
 }
 
+bool text_same_but_numbers(const char *a, const char *b)
+{
+    for (;; a++, b++) {
+        a += strspn(a, "0123456789");
+        b += strspn(b, "0123456789");
+        if (*a != *b || !*a)
+            return *a == *b;
+    }
+}
+
 bool text_globs_next(const char **list, struct str *glob)
 {
     int depth = 0; /* commas inside {a,b} belong to the glob */

@@ -118,6 +118,8 @@ size_t text_utf8_one(const unsigned char *p, size_t n);
  * TEXT_GLOB_MAX bytes or more matches nothing. */
 enum { TEXT_GLOB_MAX = 4096 };
 bool text_glob(const char *glob, struct str name);
+/* Are they the same, whatever the numbers in them? */
+bool text_same_but_numbers(const char *a, const char *b);
 /* The next glob of a list with commas between, maybe an empty one; *list moves behind it. */
 bool text_globs_next(const char **list, struct str *glob);
 

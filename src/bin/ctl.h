@@ -86,6 +86,8 @@ void ctl_drift_of(struct ctl *c, const char *findings, struct table *t);
 void ctl_tally_of(struct ctl *c, const char *tally, struct table *t);
 /* One row a pipeline that is scanned; t is made here. *waiting: objects that they do not take yet, which ctl_say_waiting() tells. */
 int ctl_scans(struct ctl *c, struct table *t, int64_t *waiting);
+/* One row a pipeline (`only`, or NULL: any) whose after= is still to be done with objects; the same. */
+int ctl_unfinished(struct ctl *c, const char *only, struct table *t);
 void ctl_say_waiting(int64_t objects);
 int ctl_query(struct ctl *c, int argc, char **argv);
 int ctl_check(struct ctl *c, int argc, char **argv);

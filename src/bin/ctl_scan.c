@@ -16,7 +16,8 @@ static const struct table_col scan_cols[] = {
     { "pipeline", "SCAN", CELL_TEXT },      { "started", NULL, CELL_TIME },       { "finished", "LAST", CELL_TIME },
     { "next", "NEXT", CELL_TIME },          { "listed", "LISTED", CELL_NUMBER },  { "found", "NEW", CELL_NUMBER },
     { "changed", "CHANGED", CELL_NUMBER },  { "waiting", "WAITING", CELL_NUMBER }, { "jobs", "JOBS", CELL_NUMBER },
-    { "failures", NULL, CELL_NUMBER },      { "code", "ERROR", CELL_TEXT },       { "message", "WHY", CELL_TEXT },
+    { "failures", NULL, CELL_NUMBER },      { "failed_since", NULL, CELL_TIME },  { "code", "ERROR", CELL_TEXT },
+    { "message", "WHY", CELL_TEXT },
 };
 
 struct scans {
@@ -44,6 +45,19 @@ static int64_t scan_next(const struct pipeline *p, const struct scan_row *r)
     return next;
 }
 
+/* For people, with how long that has been going on. */
+static void why_cell(struct table *t, const struct scan_row *r)
+{
+    AUTO(buf_clear) struct buf text = { 0 };
+    char since[32];
+    if (r->failures > 1) {
+        text_put_rfc3339(since, r->failed_since);
+        buf_addf(&text, "%" PRId64 " times since %.10s %.8sZ: ", r->failures, since, since + 11);
+    }
+    buf_adds(&text, r->message);
+    table_text(t, text.failed ? r->message : text.p);
+}
+
 static int scan_cells(void *arg, const struct scan_row *r)
 {
     struct scans *s = arg;
@@ -62,8 +76,12 @@ static int scan_cells(void *arg, const struct scan_row *r)
     table_int(s->t, r->waiting);
     table_int(s->t, r->taken);
     table_int(s->t, r->failures);
+    table_int(s->t, r->failed_since);
     table_text(s->t, *r->code || !s->t->json ? r->code : NULL);
-    table_text(s->t, *r->code || !s->t->json ? r->message : NULL);
+    if (s->t->json)
+        table_text(s->t, *r->code ? r->message : NULL);
+    else
+        why_cell(s->t, r);
     return 0;
 }
 
@@ -85,6 +103,42 @@ void ctl_say_waiting(int64_t objects)
 {
     if (objects)
         printf("\n%" PRId64 " object%s not taken yet: qetlctl scan --dry-run says why\n", objects, objects == 1 ? " is" : "s are");
+}
+
+/* ---- after the load ---- */
+
+static const struct table_col after_cols[] = {
+    { "pipeline", "TO FINISH", CELL_TEXT }, { "after", "AFTER", CELL_TEXT },         { "objects", "OBJECTS", CELL_NUMBER },
+    { "since", "SINCE", CELL_TIME },        { "failures", "FAILED", CELL_NUMBER },   { "code", "ERROR", CELL_TEXT },
+    { "message", "WHY", CELL_TEXT },
+};
+
+static int after_cells(void *arg, const struct scan_row *r)
+{
+    struct scans *s = arg;
+    struct ctl *c = s->c;
+    const struct pipeline *p = config_pipeline(c->config, r->pipeline);
+    int64_t objects, since;
+    if ((s->only && strcmp(s->only, r->pipeline)) || !p || !pipeline_is_scanned(p) || p->scan.after.what == AFTER_KEEP)
+        return 0;
+    s->failed |= scan_after_left(c->queue, r, &objects, &since, &c->err) < 0;
+    if (s->failed || !objects)
+        return s->failed;
+    table_text(s->t, r->pipeline);
+    table_text(s->t, p->scan.after.what == AFTER_DELETE ? "delete" : "move");
+    table_int(s->t, objects);
+    table_int(s->t, since);
+    table_int(s->t, r->after_failures);
+    table_text(s->t, r->after_failures || !s->t->json ? r->after_code : NULL);
+    table_text(s->t, r->after_failures || !s->t->json ? r->after_message : NULL);
+    return 0;
+}
+
+int ctl_unfinished(struct ctl *c, const char *only, struct table *t)
+{
+    struct scans s = { .c = c, .t = t, .only = only };
+    table_init(t, c->json, after_cols, COUNT_OF(after_cols));
+    return scan_rows(c->queue, after_cells, &s, &c->err) < 0 || s.failed ? -1 : 0;
 }
 
 /* ---- dry run ---- */

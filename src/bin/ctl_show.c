@@ -398,7 +398,7 @@ static int whole_status(struct ctl *c)
     double per_s;
     int64_t waiting;
     struct spool_row spool;
-    struct table pipelines, away, remotes, held, scans, watermarks;
+    struct table pipelines, away, remotes, held, scans, after, watermarks;
     int alive[3] = { 0 };
     table_init(&pipelines, c->json, status_cols, COUNT_OF(status_cols));
     table_init(&away, c->json, away_cols, COUNT_OF(away_cols));
@@ -410,7 +410,8 @@ static int whole_status(struct ctl *c)
         registry_list(c->queue, false, count_alive, alive, &c->err) < 0 ||
         registry_targets_away(c->queue, away_cells, &away, &c->err) < 0 ||
         job_remotes(c->queue, remote_cells, &remotes, &c->err) < 0 || job_spool(c->queue, &spool, &c->err) < 0 ||
-        job_enrich_holds(c->queue, held_cells, &held, &c->err) < 0 || ctl_scans(c, &scans, &waiting) < 0)
+        job_enrich_holds(c->queue, held_cells, &held, &c->err) < 0 || ctl_scans(c, &scans, &waiting) < 0 ||
+        ctl_unfinished(c, NULL, &after) < 0)
         return -1;
     if (!c->json) {
         table_print(&pipelines, "pipelines", "no jobs yet");
@@ -439,6 +440,10 @@ static int whole_status(struct ctl *c)
             table_print(&scans, "scans", "");
             ctl_say_waiting(waiting);
         }
+        if (after.rows) {
+            puts("");
+            table_print(&after, "after", "");
+        }
         printf("\n%d worker%s, %d loader%s", alive[0], ctl_s(alive[0]), alive[1], ctl_s(alive[1]));
         if (scanned)
             printf(", %d scanner%s", alive[2], ctl_s(alive[2]));
@@ -459,6 +464,8 @@ static int whole_status(struct ctl *c)
     table_json(&held, &doc);
     buf_adds(&doc, ",\"scans\":");
     table_json(&scans, &doc);
+    buf_adds(&doc, ",\"after\":");
+    table_json(&after, &doc);
     buf_adds(&doc, ",\"watermarks\":");
     table_json(&watermarks, &doc);
     buf_adds(&doc, ",\"backlog\":");
@@ -525,16 +532,27 @@ static const struct table_col object_cols[] = {
     { "etag", "ETAG", CELL_TEXT },
     { "modified", "MODIFIED", CELL_TEXT },
     { "same_as", "SAME AS JOB", CELL_JOB },
+    { "after", "AFTER", CELL_TEXT },
+};
+
+struct objects {
+    struct table table;
+    const struct pipeline *pipeline; /* of the ini; NULL: it has none of that name */
+    bool to_finish;                  /* after= is still to be done with one of them */
 };
 
 static int object_cells(void *arg, const struct object_row *r)
 {
-    struct table *t = arg;
+    struct objects *o = arg;
+    struct table *t = &o->table;
+    bool to_finish = r->to_finish && o->pipeline && o->pipeline->scan.after.what != AFTER_KEEP;
+    o->to_finish |= to_finish;
     table_text(t, r->uri);
     table_int(t, r->size);
     table_text(t, r->etag);
     table_text(t, r->modified);
     table_int(t, r->same_as);
+    table_text(t, to_finish ? "to do" : NULL);
     return 0;
 }
 
@@ -693,6 +711,32 @@ static int say_nothing(void *arg, const struct job_row *r)
     return 0;
 }
 
+struct in_ini {
+    const struct config *config;
+    const struct pipeline *pipeline;
+};
+
+static int find_pipeline(void *arg, const struct job_row *r)
+{
+    struct in_ini *in = arg;
+    in->pipeline = config_pipeline(in->config, r->pipeline);
+    return 0;
+}
+
+/* Its objects, and what is left to do with those of its pipeline if there are any of its own. */
+static int show_objects(struct ctl *c, int64_t id, struct table *objects, struct table *after)
+{
+    struct job_filter of = { .id = id, .limit = 1 };
+    struct in_ini in = { .config = c->config };
+    if (job_list(c->queue, &of, find_pipeline, &in, &c->err) < 0)
+        return -1;
+    struct objects o = { .pipeline = in.pipeline };
+    table_init(&o.table, c->json, object_cols, COUNT_OF(object_cols));
+    int rc = job_objects(c->queue, id, object_cells, &o, &c->err);
+    *objects = o.table;
+    return rc < 0 ? -1 : ctl_unfinished(c, o.to_finish ? o.pipeline->name : "", after);
+}
+
 int ctl_show(struct ctl *c, int argc, char **argv)
 {
     int64_t id;
@@ -700,14 +744,13 @@ int ctl_show(struct ctl *c, int argc, char **argv)
         return ctl_usage(c, "%s wants one job", argv[0]);
     if (ctl_queue(c, 0) < 0 || ctl_job(c, argv[1], &id) < 0)
         return -1;
-    struct table attempts, objects, outputs, drift, tally, errors;
+    struct table attempts, objects, after, outputs, drift, tally, errors;
     struct error_filter ef = { .job = id, .limit = 20 };
     table_init(&attempts, c->json, attempt_cols, COUNT_OF(attempt_cols));
-    table_init(&objects, c->json, object_cols, COUNT_OF(object_cols));
     table_init(&outputs, c->json, output_cols, COUNT_OF(output_cols));
     table_init(&errors, c->json, error_cols, COUNT_OF(error_cols));
     if (job_attempts(c->queue, id, attempt_cells, &attempts, &c->err) < 0 ||
-        job_objects(c->queue, id, object_cells, &objects, &c->err) < 0 ||
+        show_objects(c, id, &objects, &after) < 0 ||
         job_outputs(c->queue, id, output_cells, &outputs, &c->err) < 0 || ctl_drift(c, id, &drift) < 0 || ctl_tally(c, id, &tally) < 0 ||
         job_errors(c->queue, &ef, error_cells, &errors, &c->err) < 0)
         return -1;
@@ -721,6 +764,10 @@ int ctl_show(struct ctl *c, int argc, char **argv)
         table_print(&attempts, "attempts", none.attempts);
         puts("");
         table_print(&objects, "objects", none.objects);
+        if (after.rows) {
+            puts("");
+            table_print(&after, "after", "");
+        }
         puts("");
         table_print(&outputs, "outputs", none.outputs);
         puts("");
@@ -742,6 +789,8 @@ int ctl_show(struct ctl *c, int argc, char **argv)
     table_json(&attempts, &doc);
     buf_adds(&doc, ",\"objects\":");
     table_json(&objects, &doc);
+    buf_adds(&doc, ",\"after\":");
+    table_json(&after, &doc);
     buf_adds(&doc, ",\"outputs\":");
     table_json(&outputs, &doc);
     buf_adds(&doc, ",\"drift\":");
@@ -807,17 +856,6 @@ int ctl_over(struct ctl *c, int64_t id)
     return s >= 0 && job_is_over((enum job_state)s);
 }
 
-/* The same gate, whatever the seconds that are left? */
-static bool same_reason(const char *a, const char *b)
-{
-    for (;; a++, b++) {
-        a += strspn(a, "0123456789");
-        b += strspn(b, "0123456789");
-        if (*a != *b || !*a)
-            return *a == *b;
-    }
-}
-
 int ctl_waits(struct ctl *c, struct ctl_patience *p, int64_t id)
 {
     AUTO(buf_clear) struct buf why = { 0 };
@@ -830,7 +868,7 @@ int ctl_waits(struct ctl *c, struct ctl_patience *p, int64_t id)
         return -1;
     char reason[sizeof p->said];
     snprintf(reason, sizeof reason, "%s", why.p);
-    if (same_reason(reason, p->said))
+    if (text_same_but_numbers(reason, p->said)) /* the same gate, whatever the seconds that are left */
         return 0;
     memcpy(p->said, reason, sizeof reason);
     fprintf(stderr, "qetlctl: job %" PRId64 " waits: %s\n", id, p->said);

@@ -108,6 +108,7 @@ static int64_t first_to_drain(const char *database)
 
 /* Of the sources that it looked through. */
 struct scans {
+    const struct config *config;
     struct queue *queue;
     int64_t since; /* those of pipelines that the ini has no more were looked through before */
     int failed, untidy;
@@ -121,26 +122,31 @@ static int count_scan(void *arg, const struct scan_row *r)
     if (r->finished < s->since)
         return 0;
     s->failed += *r->code != '\0';
-    int waits = scan_after_waits(s->queue, r, s->err);
+    const struct pipeline *p = config_pipeline(s->config, r->pipeline);
+    int waits = p && p->scan.after.what != AFTER_KEEP ? scan_after_waits(s->queue, r, s->err) : 0;
     s->untidy += waits > 0;
     s->rc = waits < 0 ? -1 : 0;
     return s->rc;
 }
 
 /* 0 all were looked through and what after= says is done, 1, -1. */
-static int scan_verdict(const char *database, int64_t since, struct err *err)
+static int scan_verdict(const char *file, int64_t since, struct err *err)
 {
-    struct scans s = { .since = since, .err = err };
-    if (queue_open(&s.queue, database, 0, err) < 0)
+    struct config *config;
+    if (checked_load(&config, file, NULL, err) < 0)
         return -1;
-    int rc = scan_rows(s.queue, count_scan, &s, err);
+    struct scans s = { .config = config, .since = since, .err = err };
+    int rc = queue_open(&s.queue, config->database, 0, err);
+    if (rc == 0)
+        rc = scan_rows(s.queue, count_scan, &s, err);
     queue_close(s.queue);
+    config_free(config);
     if (rc < 0 || s.rc < 0)
         return -1;
     if (s.failed)
         fprintf(stderr, "qetl: %d source%s could not be looked through (qetlctl status says why)\n", s.failed, s.failed == 1 ? "" : "s");
     if (s.untidy)
-        fprintf(stderr, "qetl: what after= says is still to be done at %d source%s (the log says why)\n", s.untidy, s.untidy == 1 ? "" : "s");
+        fprintf(stderr, "qetl: what after= says is still to be done at %d source%s (qetlctl status says why)\n", s.untidy, s.untidy == 1 ? "" : "s");
     return s.failed || s.untidy;
 }
 
@@ -301,6 +307,6 @@ int main(int argc, char **argv)
     if (supervisor_run(&s, config, &err) < 0 || (scan && scan_last(s.config_file, &err) < 0))
         return complain(&err);
     int rc = s.drain ? drain_verdict(database, first, since, &err) : 0;
-    int scanned = rc >= 0 && scan ? scan_verdict(database, since, &err) : 0;
+    int scanned = rc >= 0 && scan ? scan_verdict(s.config_file, since, &err) : 0;
     return rc < 0 || scanned < 0 ? complain(&err) : rc | scanned;
 }

@@ -253,7 +253,7 @@ int job_attempts(struct queue *q, int64_t id, int (*row)(void *arg, const struct
 struct error_row { int64_t id, at, job, attempt; const char *uid, *pipeline, *stage, *class, *code, *message, *detail; };
 struct error_filter { int64_t job, since, before_id, limit; const char *code, *pipeline; };
 int job_errors(struct queue *q, const struct error_filter *f, int (*row)(void *arg, const struct error_row *r), void *arg, struct err *err);
-struct object_row { const char *uri, *etag, *modified; int64_t size, same_as; };
+struct object_row { const char *uri, *etag, *modified; int64_t size, same_as; bool to_finish; }; /* after= is still to be done with it */
 int job_objects(struct queue *q, int64_t id, int (*row)(void *arg, const struct object_row *r), void *arg, struct err *err);
 int job_outputs(struct queue *q, int64_t id, int (*row)(void *arg, const struct output *o), void *arg, struct err *err);
 /* Rejects that can be looked at: of loaded jobs, and the first of those that a job died of. */

@@ -504,6 +504,7 @@ static int end_final(struct queue *q, const struct change *c, const struct load_
     if (loaded) { /* after= of its object is due */
         st = queue_stmt(q, SQL_SEEN_LOADED);
         db_bind(st, ":job", c->id);
+        db_bind(st, ":now", now);
         if (db_run(st, err) < 0)
             return -1;
     }

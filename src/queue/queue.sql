@@ -706,7 +706,8 @@ UPDATE scan_lease SET worker = NULL, until = 0 WHERE one = 1 AND token = :token;
 
 -- name: scan_rows
 SELECT id, pipeline, source, number, wanted, next_at, again_at, slot, covered, started, finished, listed, found, changed, waiting, taken,
-       failures, coalesce(code, ''), coalesce(message, ''), era, cursor_glob, cursor
+       failures, coalesce(code, ''), coalesce(message, ''), era, cursor_glob, cursor, coalesce(failed_since, 0),
+       after_failures, coalesce(after_code, ''), coalesce(after_message, '')
 FROM scan WHERE (:pipeline IS NULL OR pipeline = :pipeline) ORDER BY pipeline;
 
 -- name: scan_make
@@ -737,7 +738,8 @@ UPDATE scan SET cursor = CASE WHEN :resumes THEN cursor ELSE '' END, number = nu
                 again_at = :again_at, covered = :covered, started = :started, finished = :now, listed = :listed, found = :found,
                 changed = :changed, waiting = (SELECT count(*) FROM seen INDEXED BY seen_open
                                                WHERE scan = :id AND (state = 'waiting' OR state = 'ready') AND state <> 'taken'),
-                taken = :taken, failures = CASE WHEN :code IS NULL THEN 0 ELSE failures + 1 END, code = :code, message = :message
+                taken = :taken, failures = CASE WHEN :code IS NULL THEN 0 ELSE failures + 1 END,
+                failed_since = CASE WHEN :code IS NULL THEN NULL WHEN failures THEN failed_since ELSE :now END, code = :code, message = :message
 WHERE id = :id;
 
 -- name: page_get
@@ -837,13 +839,20 @@ SELECT count(*) FROM seen WHERE scan = :scan AND uri > :after AND uri <= :last A
 DELETE FROM seen WHERE scan = :scan AND uri > :after AND uri <= :last AND state = 'taken' AND after = 0 AND era < :era;
 
 -- name: seen_loaded
-UPDATE seen SET after = 2 WHERE job = :job AND after = 1;
+UPDATE seen SET after = 2, loaded = :now WHERE job = :job AND after = 1;
 
 -- name: seen_after
 SELECT uri, size, mtime, etag, job FROM seen INDEXED BY seen_after WHERE scan = :scan AND after = 2 AND uri > :uri ORDER BY uri LIMIT :max;
 
 -- name: seen_after_done
 UPDATE seen SET after = 0 WHERE scan = :scan AND uri = :uri AND after = 2;
+
+-- name: seen_after_left
+SELECT count(*), coalesce(min(loaded), 0) FROM seen INDEXED BY seen_after WHERE scan = :scan AND after = 2;
+
+-- name: scan_after_tried
+UPDATE scan SET after_failures = CASE WHEN :code IS NULL THEN 0 ELSE after_failures + 1 END, after_code = :code, after_message = :message
+WHERE id = :id;
 
 -- name: seen_forget
 -- It went: another one of that name is a new one.
@@ -938,7 +947,11 @@ WHERE e.job = :job AND e.id < :before AND e.at >= :since AND (:code IS NULL OR e
 ORDER BY e.id DESC LIMIT :max;
 
 -- name: objects
-SELECT uri, size, etag, modified, same_as FROM object WHERE job = :job ORDER BY number;
+-- And is after= still to be done with it?
+SELECT uri, size, etag, modified, same_as,
+       EXISTS (SELECT 1 FROM job AS j JOIN scan AS s ON s.pipeline = j.pipeline JOIN seen ON seen.scan = s.id AND seen.uri = object.uri
+               WHERE j.id = :job AND seen.job = :job AND seen.after = 2)
+FROM object WHERE job = :job ORDER BY number;
 
 -- name: status_tally
 SELECT n.name, coalesce(p.paused, 0), t.state, t.jobs, t.rows

@@ -225,6 +225,7 @@ static int object_one(sqlite3_stmt *st, void *to)
         .etag = text_or_null(st, 2),
         .modified = text_or_null(st, 3),
         .same_as = sqlite3_column_int64(st, 4),
+        .to_finish = sqlite3_column_int(st, 5),
     };
     return sink->row(sink->arg, &r);
 }

@@ -129,6 +129,10 @@ static struct scan_row row_read(sqlite3_stmt *st)
         .era = sqlite3_column_int64(st, 19),
         .cursor_glob = sqlite3_column_int64(st, 20),
         .cursor = db_text(st, 21),
+        .failed_since = sqlite3_column_int64(st, 22),
+        .after_failures = sqlite3_column_int64(st, 23),
+        .after_code = db_text(st, 24),
+        .after_message = db_text(st, 25),
     };
 }
 
@@ -153,7 +157,7 @@ static int row_of(struct queue *q, const char *pipeline, const char *source, str
     if (rc == 1) {
         *out = row_read(st);
         *same = !strcmp(out->source, source);
-        out->pipeline = out->source = out->code = out->message = out->cursor = NULL;
+        out->pipeline = out->source = out->code = out->message = out->cursor = out->after_code = out->after_message = NULL;
         sqlite3_reset(st);
     }
     return rc;
@@ -1058,6 +1062,30 @@ int scan_after(struct queue *q, const struct scan_lease *l, const struct scan_ro
             return -1;
     }
     return rc;
+}
+
+int scan_after_left(struct queue *q, const struct scan_row *s, int64_t *objects, int64_t *since, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_SEEN_AFTER_LEFT);
+    db_bind(st, ":scan", s->id);
+    int rc = db_step(st, err);
+    *objects = rc == 1 ? sqlite3_column_int64(st, 0) : 0;
+    *since = rc == 1 ? sqlite3_column_int64(st, 1) : 0;
+    sqlite3_reset(st);
+    return rc < 0 ? -1 : 0;
+}
+
+int scan_after_tried(struct queue *q, const struct scan_lease *l, const struct scan_row *s, const struct err *why, struct err *err)
+{
+    if (!why && !s->after_failures)
+        return 0;
+    if (begin(q, l, err) < 0)
+        return -1;
+    sqlite3_stmt *st = queue_stmt(q, SQL_SCAN_AFTER_TRIED);
+    db_bind(st, ":id", s->id);
+    db_bind(st, ":code", why ? err_name(why->code) : NULL);
+    db_bind(st, ":message", why ? why->msg : NULL);
+    return end(q, db_run(st, err), err);
 }
 
 int scan_after_waits(struct queue *q, const struct scan_row *s, struct err *err)

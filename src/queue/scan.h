@@ -52,8 +52,8 @@ int scan_lease_drop(struct queue *q, const struct scan_lease *l, struct err *err
 /* ---- the state of a scan ---- */
 struct scan_row {
     int64_t era, cursor_glob, id, number, wanted, next_at, again_at, slot, covered, started, finished;
-    int64_t listed, found, changed, waiting, taken, failures;
-    const char *pipeline, *source, *code, *message; /* in scan_rows() only */
+    int64_t listed, found, changed, waiting, taken, failures, failed_since, after_failures;
+    const char *pipeline, *source, *code, *message, *after_code, *after_message; /* in scan_rows() only */
     const char *cursor; /* there, and malloc'ed for who asks scan_cursor() */
 };
 int scan_rows(struct queue *q, int (*row)(void *arg, const struct scan_row *r), void *arg, struct err *err);
@@ -189,6 +189,10 @@ struct scan_after {
 enum { SCAN_AFTER_LATER, SCAN_AFTER_DONE, SCAN_AFTER_GONE };
 int scan_after(struct queue *q, const struct scan_lease *l, const struct scan_row *s,
                int (*act)(void *arg, const struct scan_after *a, struct err *err), void *arg, struct err *err);
+/* How many there are, and when the job of the first of them was loaded (0: there is none). 0, -1. */
+int scan_after_left(struct queue *q, const struct scan_row *s, int64_t *objects, int64_t *since, struct err *err);
+/* All of them were tried; `why`: what became of the first that failed, or NULL. */
+int scan_after_tried(struct queue *q, const struct scan_lease *l, const struct scan_row *s, const struct err *why, struct err *err);
 /* Is there any? 1, 0, -1. */
 int scan_after_waits(struct queue *q, const struct scan_row *s, struct err *err);
 

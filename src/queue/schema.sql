@@ -388,8 +388,12 @@ CREATE TABLE scan (
     waiting  INTEGER NOT NULL DEFAULT 0,   -- that are not taken yet
     taken    INTEGER NOT NULL DEFAULT 0,   -- that became jobs
     failures INTEGER NOT NULL DEFAULT 0,   -- listings in a row that failed
+    failed_since INTEGER,                  -- when the first of them did
     code     TEXT,
-    message  TEXT
+    message  TEXT,
+    after_failures INTEGER NOT NULL DEFAULT 0, -- tries in a row of what after= says of which something failed
+    after_code TEXT,                       -- the last one
+    after_message TEXT
 );
 
 -- Every object that was ever seen at a source, at the version that was seen last.
@@ -409,6 +413,7 @@ CREATE TABLE seen (
     job    INTEGER,                        -- the last one that was made of it
     era    INTEGER NOT NULL DEFAULT 0,     -- of the scan when a listing had it last
     after  INTEGER NOT NULL DEFAULT 0,     -- after=: 0 nothing to do, 1 when its job is loaded, 2 now
+    loaded INTEGER,                        -- while that is 2: when its job was
     PRIMARY KEY (scan, uri)
 ) WITHOUT ROWID;
 CREATE INDEX seen_open ON seen (scan, state, mtime, uri) WHERE state <> 'taken';
@@ -417,7 +422,7 @@ CREATE INDEX seen_group ON seen (scan, coalesce(params, '{}'), mtime, uri) WHERE
 -- Objects that a job was made of, and that are to be whole again before it reads them, or before they become another job.
 CREATE INDEX seen_again ON seen (job) WHERE job IS NOT NULL AND state <> 'taken';
 CREATE INDEX seen_loading ON seen (job) WHERE after = 1;
-CREATE INDEX seen_after ON seen (scan) WHERE after = 2;
+CREATE INDEX seen_after ON seen (scan, uri, loaded) WHERE after = 2;
 
 -- Pages of a place (an index, a manifest) that are not read again while they are what they were.
 CREATE TABLE page (

@@ -36,7 +36,7 @@ struct far_report {
     struct scan_count count;
     struct err why;
     /* of after= */
-    bool after_failed;
+    struct err after_why; /* ERR_NONE: nothing of it failed */
     int64_t after_held_ms;
 };
 

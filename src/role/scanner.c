@@ -42,12 +42,14 @@ struct scanner {
     uint64_t came; /* watched folders of these pipelines */
     int64_t kept_mono_ms, beat_mono_ms, sweep_mono_ms;
     int64_t inbox_mono_ms; /* look at the inbox then */
+    struct log_again inbox_trouble;
     struct due {
         int64_t held_mono_ms;       /* its place is not to be asked before; 0: it may */
         int64_t pruned_era;
         int64_t not_before_mono_ms; /* a busy folder gets half of our time at most */
         int64_t after_mono_ms, after_pause_ms; /* after= failed, and is tried again then */
         bool watched;
+        struct log_again scan_trouble, hold_trouble, after_trouble;
         /* where far processes do it */
         uint64_t place;
         bool to_list, to_finish, runs; /* what is to be begun; what it began */
@@ -220,16 +222,26 @@ static int64_t time_left(const struct scanner *s, const struct pipeline *p, cons
     return left;
 }
 
+/* Something did not fail that did before. */
+static void is_well(struct log_again *trouble, const char *sentence, const char *key, const char *value)
+{
+    int64_t failures = log_again_well(trouble);
+    if (failures)
+        log_event(LOG_WARN, sentence, key, value, "failures", log_num(failures), NULL);
+}
+
 /* What came of a listing, as pass_run() says it. */
 static void looked(const struct pipeline *p, struct due *d, const struct scan_count *count, const struct err *why)
 {
-    bool was_held = d->held_mono_ms;
     d->held_mono_ms = count->held_ms ? sys_mono_ms() + count->held_ms : 0;
-    if (count->held_ms && !was_held)
+    if (count->held_ms && log_again_fails(&d->hold_trouble, why, sys_mono_ms()))
         log_error("a scan waits", why, "pipeline", p->name);
-    else if (!count->held_ms && why->code != ERR_NONE)
+    if (!count->held_ms && why->code == ERR_NONE) {
+        is_well(&d->scan_trouble, "a scan that failed is well again", "pipeline", p->name);
+        (void)log_again_well(&d->hold_trouble);
+    } else if (!count->held_ms && log_again_fails(&d->scan_trouble, why, sys_mono_ms()))
         log_error("a scan failed; it is tried again", why, "pipeline", p->name);
-    else if (count->taken)
+    if (count->taken)
         log_event(LOG_INFO, "new objects became jobs", "pipeline", p->name, "jobs", log_num(count->taken), "listed",
                   log_num(count->listed), NULL);
 }
@@ -304,9 +316,11 @@ static int inbox_look(struct scanner *s, bool force, int64_t *next_ms, struct er
     int rc = inbox_take(&in, &again_ms, &why, err);
     if (rc < 0)
         return -1;
-    if (why.code != ERR_NONE)
+    if (why.code == ERR_NONE)
+        is_well(&s->inbox_trouble, "the inbox can be used again", "inbox", s->config->inbox);
+    else if (log_again_fails(&s->inbox_trouble, &why, sys_mono_ms()))
         log_error("the inbox cannot be used; it is tried again", &why, NULL, NULL);
-    else if (rc)
+    if (rc)
         log_event(LOG_INFO, "messages became jobs", "jobs", log_num(rc), NULL);
     if (again_ms < INBOX_LOOK_MS)
         *next_ms = at_least(*next_ms, again_ms);
@@ -349,6 +363,7 @@ struct finishing {
     int64_t held_ms;       /* it is not to be asked for so long */
     int64_t done;          /* objects that it was asked about */
     struct err why;        /* the last failure */
+    struct err first;      /* of all that was tried */
 };
 
 /* The lease, and the registry, while something takes its time. */
@@ -466,10 +481,11 @@ static int finish_file(void *arg, const struct scan_after *a, struct err *err)
     if (rc >= 0 && !kept)
         rc = finish_marker(f, a, &why);
     if (rc < 0) {
+        if (!f->failed)
+            f->first = why;
         f->failed = true;
         f->why = why;
         f->away = f->far && is_away(why.code);
-        log_error("after= could not be done; it is tried again", &why, "pipeline", f->p->name);
         return SCAN_AFTER_LATER;
     }
     if (kept)
@@ -477,8 +493,8 @@ static int finish_file(void *arg, const struct scan_after *a, struct err *err)
     return kept ? SCAN_AFTER_DONE : SCAN_AFTER_GONE;
 }
 
-/* *failed, *held_ms: some of them could not be done; the place is not to be asked for so long. */
-static int after_one(struct scanner *s, const struct pipeline *p, bool *failed, int64_t *held_ms, struct err *err)
+/* *why: what became of the first of them that could not be done, or ERR_NONE. *held_ms: the place is not to be asked for so long. */
+static int after_one(struct scanner *s, const struct pipeline *p, struct err *why, int64_t *held_ms, struct err *err)
 {
     struct scan_row row;
     struct pattern *pattern;
@@ -493,17 +509,24 @@ static int after_one(struct scanner *s, const struct pipeline *p, bool *failed, 
         rc = scan_get(s->queue, &s->lease, p->name, p->source, !p->scan.cron_text, &row, err);
     if (rc == 0)
         rc = scan_after(s->queue, &s->lease, &row, finish_file, &f, err);
+    if (rc == 0 && (f.failed || !f.away)) /* else nobody tried */
+        rc = scan_after_tried(s->queue, &s->lease, &row, f.failed ? &f.first : NULL, err);
     struct err over;
     if (after_over(&f, rc < 0 ? &over : err) < 0)
         rc = -1;
     pattern_free(pattern);
-    *failed = f.failed;
+    *why = f.first;
     *held_ms = f.held_ms;
     return rc;
 }
 
-static void after_tried(struct due *d, bool failed, int64_t held_ms)
+static void after_tried(const struct pipeline *p, struct due *d, const struct err *why, int64_t held_ms)
 {
+    bool failed = why->code != ERR_NONE;
+    if (failed && log_again_fails(&d->after_trouble, why, sys_mono_ms()))
+        log_error("after= could not be done; it is tried again", why, "pipeline", p->name);
+    if (!failed && !held_ms)
+        is_well(&d->after_trouble, "after= that could not be done is done", "pipeline", p->name);
     d->after_pause_ms = !failed ? 0 : d->after_pause_ms ? d->after_pause_ms * 2 : AFTER_PAUSE_MS;
     d->after_pause_ms = at_least(d->after_pause_ms, AFTER_PAUSE_MAX_MS);
     d->after_mono_ms = sys_mono_ms() + (held_ms > d->after_pause_ms ? held_ms : d->after_pause_ms);
@@ -527,15 +550,15 @@ int scanner_after(struct scanner *s, struct err *err)
     for (int i = 0; i < s->config->npipelines; i++) {
         const struct pipeline *p = &s->config->pipelines[i];
         struct due *d = &s->due[i];
-        bool failed;
+        struct err why;
         int64_t held_ms;
         if (!pipeline_is_scanned(p) || p->scan.after.what == AFTER_KEEP || sys_mono_ms() < d->after_mono_ms)
             continue;
         int far = after_far(s, p, d, err);
-        if (far < 0 || (far == 0 && after_one(s, p, &failed, &held_ms, err) < 0))
+        if (far < 0 || (far == 0 && after_one(s, p, &why, &held_ms, err) < 0))
             return -1;
         if (far == 0)
-            after_tried(d, failed, held_ms);
+            after_tried(p, d, &why, held_ms);
     }
     return 0;
 }
@@ -548,7 +571,7 @@ static int task_run(struct scanner *s, const struct pipeline *p, struct far_repo
     struct pass pass = { .role = s->role, .queue = s->queue, .lease = &s->lease, .pipeline = p, .links = s->links };
     if (r->task.lists && pass_run(&pass, &r->count, &r->why, &r->err) < 0)
         return -1;
-    return r->task.after ? after_one(s, p, &r->after_failed, &r->after_held_ms, &r->err) : 0;
+    return r->task.after ? after_one(s, p, &r->after_why, &r->after_held_ms, &r->err) : 0;
 }
 
 static void task_serve(const void *arg, struct far_report *r)
@@ -596,7 +619,8 @@ static int far_died(struct scanner *s, const struct pipeline *p, struct due *d, 
 {
     struct scan_row row;
     d->held_mono_ms = d->after_mono_ms = sys_mono_ms() + DIED_PAUSE_MS;
-    log_error("a process that asked another place died; it is tried again", why, "pipeline", p->name);
+    if (log_again_fails(&d->scan_trouble, why, sys_mono_ms()))
+        log_error("a process that asked another place died; it is tried again", why, "pipeline", p->name);
     if (!s->leads)
         return 0;
     return scan_get(s->queue, &s->lease, p->name, p->source, true, &row, err) < 0
@@ -622,7 +646,7 @@ static int far_over(struct scanner *s, const struct far_report *r, struct err *e
     if (r->task.lists)
         looked(p, d, &r->count, &r->why);
     if (r->task.after)
-        after_tried(d, r->after_failed, r->after_held_ms);
+        after_tried(p, d, &r->after_why, r->after_held_ms);
     return 0;
 }
 
