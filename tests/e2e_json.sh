@@ -24,6 +24,17 @@ profile = yes
 [pipeline l]
 columns = id:integer!
 table   = lake.l
+[target objects]
+url = file://$work/objects
+[pipeline o]
+columns = id:integer!
+table   = objects.o
+[pipeline empty]
+columns = id:integer!
+table   = elsewhere.t
+undo    = 1d
+[target elsewhere]
+url = sqlite://$work/elsewhere.db
 [pipeline found]
 source   = $work/found/*.csv
 every    = 1h
@@ -146,6 +157,10 @@ prints rejects rejects "$((last - 3))"
 prints 'rejects replay' rejects replay "$((last - 3))"
 prints 'submit --dry-run' submit p "$work/some.csv" --dry-run
 prints 'submit --dry-run' submit l "$work/good.csv" --dry-run
+prints 'submit --dry-run' submit o "$work/good.csv" --dry-run
+prints 'submit --dry-run' submit empty "$work/good.csv" --dry-run
+sqlite3 "$work/elsewhere.db" 'CREATE VIEW t AS SELECT 1'
+prints 'submit --dry-run' submit empty "$work/good.csv" --dry-run
 printf 'id\n%s' "$(seq -f 'x%.0f' 20)" >"$work/bad.csv"
 prints 'submit --dry-run' submit p "$work/bad.csv" --dry-run
 prints 'submit --dry-run' submit asked "$work/good.csv" --dry-run

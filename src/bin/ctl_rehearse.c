@@ -64,6 +64,9 @@ static int put_rejects(struct ctl *c, const struct rehearsal *r, FILE *to)
     return rc;
 }
 
+/* What becomes of the table of an output, by its place among those of rows; NULL: nobody asked. */
+static const struct schema_table *schema_of(const struct rehearsal *r, int at) { return at < r->schema.n ? &r->schema.tables[at] : NULL; }
+
 /* ---- JSON ---- */
 
 /* Why it would not be loaded, or why there was no rehearsal; nulls without. */
@@ -103,8 +106,75 @@ static void would_json(struct json_out *o, const struct load_counts *n)
     json_object_end(o);
 }
 
-static void tables_json(struct json_out *o, const struct reader_result *result)
+static void columns_json(struct json_out *o, const struct schema_table *t)
 {
+    json_key(o, "columns");
+    json_array(o);
+    for (int i = 0; i < t->ncolumns; i++) {
+        json_object(o);
+        json_put_text(o, "column", t->columns[i].name);
+        json_put_text(o, "type", t->columns[i].type);
+        json_put_bool(o, "not_null", t->columns[i].not_null);
+        json_put_bool(o, "key", t->columns[i].key);
+        json_object_end(o);
+    }
+    json_array_end(o);
+}
+
+static void objects_json(struct json_out *o, const struct schema_table *t)
+{
+    json_key(o, "objects");
+    json_array(o);
+    for (int i = 0; i < t->nobjects; i++) {
+        json_object(o);
+        json_put_text(o, "object", t->objects[i].name);
+        json_put_int(o, "rows", t->objects[i].rows);
+        json_put_int(o, "bytes", t->objects[i].bytes);
+        json_object_end(o);
+    }
+    json_array_end(o);
+}
+
+/* What becomes of the table of an output; null: nobody asked. */
+static void schema_json(struct json_out *o, const struct schema_table *t)
+{
+    json_key(o, "schema");
+    if (!t) {
+        json_null(o);
+        return;
+    }
+    bool refused = t->state == SCHEMA_REFUSED;
+    json_object(o);
+    json_put_text(o, "state", schema_state_names[t->state]);
+    columns_json(o, t);
+    json_key(o, "sql");
+    json_array(o);
+    for (int i = 0; i < t->nsql; i++)
+        json_text(o, str_of(t->sql[i]));
+    json_array_end(o);
+    objects_json(o, t);
+    json_put_text(o, "error_code", refused ? err_name(t->refused.code) : NULL);
+    json_put_text(o, "error", refused ? t->refused.msg : NULL);
+    json_object_end(o);
+}
+
+static void own_json(struct json_out *o, const struct schema_diff *d)
+{
+    json_key(o, "own_tables");
+    json_array(o);
+    for (int i = 0; i < d->nown; i++) {
+        json_object(o);
+        json_put_text(o, "table", d->own[i].name);
+        json_put_text(o, "sql", d->own[i].sql);
+        json_object_end(o);
+    }
+    json_array_end(o);
+}
+
+static void tables_json(struct json_out *o, const struct rehearsal *r)
+{
+    const struct reader_result *result = &r->result;
+    int at = 0;
     json_key(o, "tables");
     json_array(o);
     for (int i = 0; i < result->noutputs; i++) {
@@ -116,6 +186,7 @@ static void tables_json(struct json_out *o, const struct reader_result *result)
         json_put_int(o, "rows", out->rows);
         json_key(o, "sample");
         json_raw(o, out->sample ? str_of(out->sample) : STR("[]"));
+        schema_json(o, schema_of(r, at++));
         json_object_end(o);
     }
     json_array_end(o);
@@ -136,7 +207,8 @@ static int print_json(struct ctl *c, const struct rehearsal *r, const char *pipe
     json_key(&o, "would");
     r->counted ? would_json(&o, &r->counts) : json_null(&o);
     json_put_text(&o, "why_not", *r->why ? r->why : NULL);
-    tables_json(&o, &r->result);
+    tables_json(&o, r);
+    own_json(&o, &r->schema);
     ctl_tally_of(c, r->result.tally, &tally);
     buf_adds(&doc, ",\"enriched\":");
     table_json(&tally, &doc);
@@ -177,7 +249,44 @@ static void print_sample(const char *sample)
     if (!sample || !json_check(str_of(sample), &list, &fault))
         return;
     for (size_t at = 0; json_next(&list, &at, &none, &row);)
-        printf("  %.*s\n", (int)row.raw.n, row.raw.p);
+        printf("    %.*s\n", (int)row.raw.n, row.raw.p);
+}
+
+static void print_schema(const struct schema_table *t)
+{
+    static const char *const said[SCHEMA_STATES] = { [SCHEMA_FITS] = "the table is there, and fits",
+                                                     [SCHEMA_NEW] = "the table is not there; it would be made:",
+                                                     [SCHEMA_ALTERED] = "the table would be altered:",
+                                                     [SCHEMA_REFUSED] = "the table does not fit:",
+                                                     [SCHEMA_OBJECTS] = "would be written:" };
+    printf("  %s%s%s\n", said[t->state], t->state == SCHEMA_REFUSED ? " " : "", t->state == SCHEMA_REFUSED ? t->refused.msg : "");
+    for (int i = 0; i < t->nsql; i++)
+        printf("    %s\n", t->sql[i]);
+    for (int i = 0; i < t->nobjects; i++)
+        printf("    %s: %" PRId64 " row%s, %" PRId64 " bytes\n", t->objects[i].name, t->objects[i].rows, ctl_s(t->objects[i].rows),
+               t->objects[i].bytes);
+}
+
+static void print_table(const struct output *out, const struct schema_table *t)
+{
+    printf("\n%s: %" PRId64 " row%s\n", out->table, out->rows, ctl_s(out->rows));
+    if (t)
+        print_schema(t);
+    if (out->rows)
+        puts("  the first rows:");
+    print_sample(out->sample);
+}
+
+static void print_tables(const struct rehearsal *r)
+{
+    int at = 0;
+    for (int i = 0; i < r->result.noutputs; i++)
+        if (r->result.outputs[i].kind == OUTPUT_ROWS)
+            print_table(&r->result.outputs[i], schema_of(r, at++));
+    if (r->schema.nown)
+        puts("\nof its own qetl would make in the target:");
+    for (int i = 0; i < r->schema.nown; i++)
+        printf("  %s\n", r->schema.own[i].name);
 }
 
 static void print_death(const struct rehearsal *r)
@@ -224,13 +333,7 @@ static int rehearsal_words(struct ctl *c, const struct rehearsal *r)
                "would be", w->inserted, w->updated, w->unchanged, w->deleted, w->removed);
     else
         printf("%-10s nobody knows what the target would do: %s\n", "would be", r->why);
-    for (int i = 0; i < r->result.noutputs; i++) {
-        const struct output *out = &r->result.outputs[i];
-        if (out->kind == OUTPUT_ROWS) {
-            printf("\n%s: %" PRId64 " row%s%s\n", out->table, out->rows, ctl_s(out->rows), out->rows ? "; the first:" : "");
-            print_sample(out->sample);
-        }
-    }
+    print_tables(r);
     print_found(c, &r->result);
     if (n->rejected)
         printf("\n%" PRIu64 " reject%s; the first:\n", n->rejected, ctl_s((int64_t)n->rejected));

@@ -34,6 +34,7 @@ struct run {
     struct arena arena;
     struct feed feed;
     struct attempt attempt;
+    struct staged_job staged; /* what a struct prepared borrows from */
     int64_t since; /* where the last window of after_load ended (queue/event.h) */
 };
 
@@ -141,24 +142,46 @@ static struct staged_job staged_job(struct run *k)
     return job;
 }
 
+/* What look() and load_job() get; prepared_clear() in either case. */
+static int prepare_job(struct run *k, struct prepared *p, struct err *err)
+{
+    struct rehearsal *r = k->r;
+    k->staged = staged_job(k);
+    if (prepared_make(p, &r->spool, &k->staged, err) < 0)
+        return -1;
+    if (pipeline_has_events(r->pipeline)) {
+        struct job_event e = attempt_event(&k->feed);
+        prepared_watermarks(p, k->since, e.reaches > e.watermark ? e.reaches : e.watermark);
+    }
+    return 0;
+}
+
 static int load(struct run *k, const struct target *t, struct target_conn *conn, struct err *err)
 {
     struct rehearsal *r = k->r;
-    struct staged_job job = staged_job(k);
     struct prepared p;
-    if (t->rehearse(conn, err) < 0)
+    if (t->rehearse(conn, &r->schema, err) < 0)
         return -1;
-    int rc = prepared_make(&p, &r->spool, &job, err);
-    if (rc == 0 && pipeline_has_events(r->pipeline)) {
-        struct job_event e = attempt_event(&k->feed);
-        prepared_watermarks(&p, k->since, e.reaches > e.watermark ? e.reaches : e.watermark);
-    }
+    int rc = prepare_job(k, &p, err);
+    if (rc == 0)
+        rc = t->look(conn, &p.job, &r->schema, err);
     if (rc == 0)
         rc = t->load_job(conn, &p.job, err);
     (void)sys_fault("load-rollback");
     t->rollback(conn);
     r->counts = p.job.counts;
     r->counted = rc == 0;
+    prepared_clear(&p);
+    return rc == 0 && r->schema.failed ? err_nomem(err) : rc;
+}
+
+/* Of a target that cannot take a load back. */
+static int look(struct run *k, const struct target *t, struct err *err)
+{
+    struct prepared p;
+    int rc = prepare_job(k, &p, err);
+    if (rc == 0)
+        rc = t->look(NULL, &p.job, &k->r->schema, err);
     prepared_clear(&p);
     return rc;
 }
@@ -175,7 +198,7 @@ static int ask_target(struct run *k, struct err *err)
         return -1;
     if (!t->rehearse) {
         snprintf(r->why, sizeof r->why, "a target of the kind %s:// has no transaction that could be taken back", t->scheme);
-        return 0;
+        return look(k, t, err);
     }
     int rc = t->open(&conn, k->config, tc, false, err);
     if (rc < 0 && err->code == ERR_TARGET && err->sys == ENOENT)
@@ -267,6 +290,7 @@ void rehearsal_clear(struct rehearsal *r)
 {
     struct err ignored; /* what cannot be removed stays in the folder for what is temporary */
     reader_result_clear(&r->result);
+    schema_diff_clear(&r->schema);
     spool_close(&r->spool);
     free_charp(&r->talk);
     if (r->folder)

@@ -15,6 +15,7 @@
 #include "io/spool.h"
 #include "queue/job.h"
 #include "role/reader.h"
+#include "target/schema_diff.h"
 
 struct rehearsal {
     const struct pipeline *pipeline;
@@ -25,6 +26,7 @@ struct rehearsal {
     char *talk;                  /* the last that a program of the pipeline wrote to standard error before it failed; or NULL */
     bool counted;                /* counts tell what the target would do; else why tells why not */
     struct load_counts counts;
+    struct schema_diff schema; /* what the target would make and alter; without tables: it could not be asked */
     char why[sizeof ((struct err *)0)->msg];
     /* inside */
     char *folder;

@@ -30,6 +30,7 @@ struct target_conn {
     MYSQL *my;
     struct my_tables tables;
     struct my_undo undo;
+    bool no_ledger; /* a rehearsal would have to make it */
     bool strange; /* SQL of people ran in the session since it was as new */
 };
 
@@ -41,6 +42,7 @@ static const char ledger_sql[] =
     " unchanged BIGINT NOT NULL, deleted BIGINT NOT NULL, removed BIGINT NOT NULL, loaded_at DATETIME(6) NOT NULL,"
     " undone_at DATETIME(6))"
     " ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4";
+static const char ledger_update_sql[] = "ALTER TABLE qetl_load ADD COLUMN undone_at DATETIME(6)";
 
 /* ---- open ---- */
 
@@ -60,7 +62,7 @@ static int make_ledger(MYSQL *my, struct err *err)
     bool update;
     int there = find_ledger(my, &update, err), rc = there;
     if (there >= 0 && (!there || update))
-        rc = my_run(my, there ? "ALTER TABLE qetl_load ADD COLUMN undone_at DATETIME(6)" : ledger_sql, "make the ledger qetl_load", err);
+        rc = my_run(my, there ? ledger_update_sql : ledger_sql, "make the ledger qetl_load", err);
     if (rc < 0)
         err->code = ERR_TARGET;
     return rc < 0 ? -1 : 0;
@@ -156,17 +158,30 @@ int mysql_target_begin(struct target_conn *c, struct err *err)
     return err_in(err, "target '%s'", c->tables.cfg->name);
 }
 
-/* DDL would end the transaction: only what is there can be rehearsed. */
-int mysql_target_rehearse(struct target_conn *c, struct err *err)
+/* DDL would end the transaction: only what is there can be rehearsed. What load_job() would find missing it tells. */
+int mysql_target_rehearse(struct target_conn *c, struct schema_diff *diff, struct err *err)
 {
-    int64_t there;
-    c->tables.rehearses = true;
+    bool update;
+    c->tables.diff = diff;
     c->undo.prune_mono_ms = INT64_MAX; /* what is expired stays for a loader */
-    int rc = my_numbers(c->my, "SELECT 1 FROM information_schema.columns WHERE table_schema = database() AND table_name = 'qetl_load'"
-                               " AND column_name = 'undone_at'", "look for the ledger", 1, &there, err);
-    if (rc == 0)
-        rc = err_set(err, ERR_TARGET, "it would make the ledger qetl_load, which this server cannot take back");
-    return rc < 0 ? err_in(err, "target '%s'", c->tables.cfg->name) : mysql_target_begin(c, err);
+    int there = find_ledger(c->my, &update, err);
+    if (there < 0)
+        return err_in(err, "target '%s'", c->tables.cfg->name);
+    c->no_ledger = !there || update;
+    if (c->no_ledger)
+        schema_diff_own(diff, "qetl_load", there ? ledger_update_sql : ledger_sql);
+    return mysql_target_begin(c, err);
+}
+
+static int look_at(void *arg, const struct load_output *output, struct err *err)
+{
+    struct target_conn *c = arg;
+    return my_table_get(&c->tables, c->my, &output->spec, err) ? 0 : -1;
+}
+
+int mysql_target_look(struct target_conn *c, const struct load_job *job, struct schema_diff *diff, struct err *err)
+{
+    return schema_diff_look(diff, job, look_at, c, err);
 }
 
 int mysql_target_add_columns(struct target_conn *c, const struct load_job *job, struct err *err)
@@ -500,10 +515,19 @@ static const struct server my_server = {
     .forget = forget,
 };
 
+static int can_rehearse(const struct target_conn *c, const struct load_job *job, struct err *err)
+{
+    if (c->no_ledger)
+        return err_set(err, ERR_TARGET, "it would make the ledger qetl_load, which this server cannot take back");
+    if (job->after_load) /* a procedure in it could end the transaction */
+        return err_set(err, ERR_TARGET, "what after_load does cannot be taken back for sure on this server");
+    return 0;
+}
+
 int mysql_target_load_job(struct target_conn *c, struct load_job *job, struct err *err)
 {
-    if (c->tables.rehearses && job->after_load) /* a procedure in it could end the transaction */
-        return err_set(err, ERR_TARGET, "what after_load does cannot be taken back for sure on this server");
+    if (c->tables.diff && can_rehearse(c, job, err) < 0)
+        return -1;
     return server_load_job(&my_server, c, job, err);
 }
 

@@ -34,7 +34,7 @@ struct draft {
     struct my_table *t;
     struct description d;
     int *at; /* of each staged column: its place in d.v */
-    bool rehearses;
+    struct schema_diff *diff; /* of a rehearsal, or NULL */
 };
 
 static void step_clear(struct my_step *steps)
@@ -111,13 +111,18 @@ static void table_sql(struct buf *sql, const struct table_spec *spec, const char
 int my_make(const struct my_tables *tables, const char *sql, const char *what, struct err *err)
 {
     MYSQL *my;
-    if (tables->rehearses)
+    if (tables->diff)
         return err_set(err, ERR_TARGET, "it would %s, which this server cannot take back", what);
     if (my_connect(&my, tables->config, tables->cfg, false, err) < 0)
         return -1;
     int rc = my_run(my, sql, what, err);
     mysql_close(my);
     return rc;
+}
+
+static void type_of(struct buf *out, const struct table_spec *spec, int column)
+{
+    mysql_type(out, &spec->columns->v[column], in_key(spec, column));
 }
 
 static int make_table(const struct my_tables *tables, const struct draft *f, struct err *err)
@@ -127,6 +132,8 @@ static int make_table(const struct my_tables *tables, const struct draft *f, str
     if (byte_collation(f->my, collation, err) < 0)
         return -1;
     table_sql(&sql, f->spec, f->t->name.p, collation);
+    if (!sql.failed)
+        schema_diff_make(f->diff, f->spec, sql.p, type_of);
     int rc = sql.failed ? err_nomem(err) : my_make(tables, sql.p, "make the table", err);
     return rc < 0 ? err_in(err, "table '%s'", f->spec->name) : 0;
 }
@@ -198,8 +205,8 @@ static int match_column(const struct draft *f, int i, struct err *err)
     const struct column *c = &f->spec->columns->v[i];
     AUTO(buf_clear) struct buf add = { 0 };
     if ((f->at[i] = place_of(&f->d, c->name)) < 0) {
-        if (f->rehearses && c->added)
-            return err_set(err, ERR_TARGET, "table '%s' would get the column '%s', which this server cannot take back", f->spec->name, c->name);
+        if (f->diff && c->added)
+            return 0;
         my_name(&add, c->name);
         buf_addc(&add, ' ');
         mysql_type(&add, c, false);
@@ -692,6 +699,53 @@ static int write_texts(const struct draft *f, struct err *err)
                                                                                                                      : 0;
 }
 
+/* ---- columns that are to be added ---- */
+
+static void added_type_of(struct buf *out, const struct table_spec *spec, int column) { mysql_type(out, &spec->columns->v[column], false); }
+
+static int add_column(const struct draft *f, int i, struct err *err)
+{
+    AUTO(buf_clear) struct buf sql = { 0 };
+    buf_addf(&sql, "ALTER TABLE %s ADD COLUMN ", f->t->name.p);
+    my_name(&sql, f->spec->columns->v[i].name);
+    buf_addc(&sql, ' ');
+    added_type_of(&sql, f->spec, i);
+    buf_adds(&sql, " NULL");
+    if (sql.failed)
+        return err_nomem(err);
+    schema_diff_add(f->diff, f->spec, i, sql.p, added_type_of);
+    if (f->diff || my_run(f->my, sql.p, "add a column", err) == 0 || err_class(err->code) != ERR_TRANSIENT)
+        return 0; /* also when another loader was first */
+    return err_in(err, "table '%s'", f->spec->name);
+}
+
+/* To a table that is described. */
+static int add_columns(const struct draft *f, struct err *err)
+{
+    for (int i = 0; i < f->spec->columns->n; i++)
+        if (f->spec->columns->v[i].added && place_of(&f->d, f->spec->columns->v[i].name) < 0 && add_column(f, i, err) < 0)
+            return -1;
+    return 0;
+}
+
+/* A column without a place, in a rehearsal. */
+static int refuse_unplaced(const struct draft *f, struct err *err)
+{
+    for (int i = 0; i < f->spec->columns->n; i++)
+        if (f->at[i] < 0)
+            return err_set(err, ERR_TARGET, "table '%s' would get the column '%s', which this server cannot take back", f->spec->name,
+                           f->spec->columns->v[i].name);
+    return 0;
+}
+
+static bool key_is_placed(const struct draft *f)
+{
+    for (int k = 0; k < f->spec->nkey; k++)
+        if (f->at[f->spec->key[k]] < 0)
+            return false;
+    return true;
+}
+
 static int draft_table(const struct my_tables *tables, struct draft *f, struct err *err)
 {
     struct my_table *t = f->t;
@@ -702,12 +756,11 @@ static int draft_table(const struct my_tables *tables, struct draft *f, struct e
     t->staged = mode_has_key(t->mode);
     int found = find_table(f, err);
     if (found < 0 || (found == 0 && make_table(tables, f, err) < 0) || describe(f, err) < 0 ||
-        match_columns(f, err) < 0 || (t->staged && t->mode != MODE_HISTORY && check_indexes(f, err) < 0))
+        (f->diff && add_columns(f, err) < 0) || match_columns(f, err) < 0 ||
+        (t->staged && t->mode != MODE_HISTORY && key_is_placed(f) && check_indexes(f, err) < 0) || refuse_unplaced(f, err) < 0)
         return -1;
     return write_texts(f, err);
 }
-
-/* ---- columns that are to be added ---- */
 
 static bool wants_columns(const struct table_spec *spec)
 {
@@ -715,21 +768,6 @@ static bool wants_columns(const struct table_spec *spec)
         if (spec->columns->v[i].added)
             return true;
     return false;
-}
-
-static int add_column(const struct draft *f, const struct column *c, struct err *err)
-{
-    AUTO(buf_clear) struct buf sql = { 0 };
-    buf_addf(&sql, "ALTER TABLE %s ADD COLUMN ", f->t->name.p);
-    my_name(&sql, c->name);
-    buf_addc(&sql, ' ');
-    mysql_type(&sql, c, false);
-    buf_adds(&sql, " NULL");
-    if (sql.failed)
-        return err_nomem(err);
-    if (my_run(f->my, sql.p, "add a column", err) == 0 || err_class(err->code) != ERR_TRANSIENT)
-        return 0; /* also when another loader was first */
-    return err_in(err, "table '%s'", f->spec->name);
 }
 
 int my_table_add_columns(MYSQL *my, const struct table_spec *spec, struct err *err)
@@ -740,9 +778,8 @@ int my_table_add_columns(MYSQL *my, const struct table_spec *spec, struct err *e
         return 0;
     server_table_name(&t.name, spec->name, my_name);
     int rc = t.name.failed ? err_nomem(err) : describe(&f, err);
-    for (int i = 0; rc == 0 && f.d.n && i < spec->columns->n; i++)
-        if (spec->columns->v[i].added && place_of(&f.d, spec->columns->v[i].name) < 0)
-            rc = add_column(&f, &spec->columns->v[i], err);
+    if (rc == 0 && f.d.n)
+        rc = add_columns(&f, err);
     free(f.d.v);
     mysql_free_result(f.d.result);
     buf_clear(&t.name);
@@ -760,7 +797,7 @@ static int look(void *arg, void *table, const struct table_spec *spec, struct er
 {
     struct looking *l = arg;
     struct draft f = { .my = l->my, .spec = spec, .t = table, .at = calloc((size_t)spec->columns->n, sizeof(int)),
-                       .rehearses = l->tables->rehearses };
+                       .diff = l->tables->diff };
     int rc = f.at ? draft_table(l->tables, &f, err) : err_nomem(err);
     free(f.at);
     free(f.d.v);

@@ -12,6 +12,7 @@
 #define QETL_TARGET_MYSQL_TABLE_H
 
 #include "target/mysql_conn.h"
+#include "target/schema_diff.h"
 #include "target/server.h"
 
 /* One statement; :now in it stands for the time of the load. */
@@ -37,7 +38,7 @@ struct my_tables {
     const struct config *config; /* borrowed: for the connection that makes tables */
     const struct target_config *cfg;
     struct server_tables known;
-    bool rehearses; /* nothing is made: what would have to be is trouble (target), and no fault of the job */
+    struct schema_diff *diff; /* of a rehearsal: nothing is made; what would have to be is noted, and trouble (target), no fault of the job. Or NULL */
 };
 
 /* on_new_column = add: the table of the output gets the columns that it lacks. Outside of a transaction, because DDL ends one. What the

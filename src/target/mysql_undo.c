@@ -47,6 +47,7 @@ int my_undo_prepare(const struct my_tables *tables, struct my_undo *u, const str
 {
     if (u->there || !undo_wanted(job))
         return 0;
+    schema_diff_own(tables->diff, "qetl_undo", notes_sql);
     if (my_make(tables, notes_sql, "make the table for undo", err) < 0)
         return -1;
     u->there = true;

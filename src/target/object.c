@@ -439,7 +439,8 @@ static int check(const struct target_config *cfg, const struct table_spec *spec,
         .encode_finish = encode_finish, .encode_close = encode_close, .open = object_open,         \
         .close = object_close, .max_files = 1000, .begin = object_begin,                           \
         .load_job = object_load_job, .commit = object_commit, .one_by_one = true,                  \
-        .rollback = object_rollback, .loaded = object_loaded, .undo = object_undo,                 \
+        .rollback = object_rollback, .look = object_look, .loaded = object_loaded,                 \
+        .undo = object_undo,                                                                       \
         .undoes = 1 << MODE_APPEND, .undoes_not = "the objects that were there are deleted",       \
     }
 const struct target target_directory = OBJECT_TARGET("file");

@@ -58,6 +58,7 @@ int object_commit(struct target_conn *c, struct err *err);
 void object_rollback(struct target_conn *c);
 int object_loaded(struct target_conn *c, const char *uid, struct load_counts *counts,
                   struct err *err);
+int object_look(struct target_conn *c, const struct load_job *job, struct schema_diff *diff, struct err *err);
 int object_undo(struct target_conn *c, const char *uid, struct load_counts *counts, struct err *err);
 
 #endif

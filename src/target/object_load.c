@@ -19,6 +19,7 @@
 #include "target/object.h"
 #include "target/object_ledger.h"
 #include "target/object_store.h"
+#include "target/schema_diff.h"
 #include "target/staged.h"
 #include "target/undo.h"
 
@@ -304,6 +305,27 @@ int object_loaded(struct target_conn *c, const char *uid, struct load_counts *co
     }
     manifest_clear(&m);
     return rc < 0 ? -1 : 1;
+}
+
+/* ---- a rehearsal: the names are known without the store ---- */
+
+static int look_at(void *arg, const struct load_output *output, struct err *err)
+{
+    struct schema_diff *diff = arg;
+    struct staged_bytes from;
+    if (bytes_open(&from, output, err) < 0)
+        return -1;
+    schema_diff_objects(diff, from.index.n);
+    for (int i = 0; i < from.index.n; i++)
+        schema_diff_object(diff, from.index.parts[i].name, from.index.parts[i].rows, from.index.parts[i].bytes);
+    bytes_close(&from);
+    return 0;
+}
+
+int object_look(struct target_conn *c, const struct load_job *job, struct schema_diff *diff, struct err *err)
+{
+    (void)c;
+    return schema_diff_look(diff, job, look_at, diff, err);
 }
 
 /* ---- transactions ---- */

@@ -220,6 +220,7 @@ const struct target target_postgres = {
     .max_files = 1000,
     .begin = postgres_begin,
     .rehearse = postgres_rehearse,
+    .look = postgres_look,
     .load_job = postgres_load_job,
     .commit = postgres_commit,
     .rollback = postgres_rollback,

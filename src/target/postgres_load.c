@@ -65,7 +65,7 @@ static int find_ledger(PGconn *pg, bool *update, struct err *err)
     return pg_number(r, 0) > 0;
 }
 
-static int make_ledger(PGconn *pg, struct err *err)
+static int make_ledger(PGconn *pg, struct schema_diff *diff, struct err *err)
 {
     static const char what[] = "make the ledger qetl_load";
     bool update;
@@ -73,6 +73,7 @@ static int make_ledger(PGconn *pg, struct err *err)
     if (there < 0 || (there && !update))
         return there < 0 ? -1 : 0;
     const char *sql = there ? ledger_update_sql : ledger_sql;
+    schema_diff_own(diff, "qetl_load", sql + strlen(PG_SETTINGS));
     if (pg_run(pg, sql, what, err) == 0)
         return 0;
     struct err again; /* two that make it at the same time: one fails, once */
@@ -91,7 +92,7 @@ int postgres_open(struct target_conn **out, const struct config *config, const s
         return err_nomem(err);
     }
     int rc = pg_connect(&c->pg, config, cfg, err);
-    if (rc == 0 && create && make_ledger(c->pg, err) < 0)
+    if (rc == 0 && create && make_ledger(c->pg, NULL, err) < 0)
         rc = err_in(err, "target '%s'", cfg->name);
     if (rc < 0) {
         postgres_close(c);
@@ -162,11 +163,12 @@ int postgres_begin(struct target_conn *c, struct err *err)
 }
 
 /* The ledger inside of the transaction; what is expired of undo stays for a loader. */
-int postgres_rehearse(struct target_conn *c, struct err *err)
+int postgres_rehearse(struct target_conn *c, struct schema_diff *diff, struct err *err)
 {
+    c->tables.diff = diff;
     c->job_open = false;
     c->tables.transaction++;
-    if (pg_undo_begin(c->pg, &c->watch, err) < 0 || make_ledger(c->pg, err) < 0 || find_deferred(c, err) < 0)
+    if (pg_undo_begin(c->pg, &c->watch, err) < 0 || make_ledger(c->pg, diff, err) < 0 || find_deferred(c, err) < 0)
         return err_in(err, "target '%s'", c->name);
     return 0;
 }
@@ -359,6 +361,46 @@ static int load_output(struct target_conn *c, struct load_job *job, int at, stru
     return pg_undo_after(c->pg, job->uid, t, &o->spec, job->counts.inserted - before, err);
 }
 
+/* ---- a rehearsal ---- */
+
+/* Whether there is a unique index on the key, and a cast to each column, the server tells when it plans the merge. That of history is
+ * several statements. */
+static int plan_merge(struct target_conn *c, struct pg_table *t, struct err *err)
+{
+    AUTO(buf_clear) struct buf sql = { 0 };
+    char now[SERVER_NOW];
+    if (!t->staged || t->mode == MODE_HISTORY)
+        return 0;
+    server_now(now, "+00'::timestamp with time zone");
+    buf_addf(&sql, "EXPLAIN %s", t->merge.p);
+    if (sql.failed)
+        return err_nomem(err);
+    if (ready_stage(c, t, err) < 0)
+        return -1;
+    AUTO(result_clearp) PGresult *r = run_at(c, &sql, now, "merge the rows", err);
+    return r ? 0 : -1;
+}
+
+/* In a savepoint of its own: what the server refuses ends no more than that. */
+static int look_at(void *arg, const struct load_output *output, struct err *err)
+{
+    struct target_conn *c = arg;
+    struct err undo;
+    if (pg_run(c->pg, "SAVEPOINT look", "look at the table", err) < 0)
+        return -1;
+    struct pg_table *t = pg_table_get(&c->tables, c->pg, &output->spec, err);
+    if (t && plan_merge(c, t, err) == 0)
+        return pg_run(c->pg, "RELEASE SAVEPOINT look", "look at the table", err);
+    pg_tables_forget(&c->tables); /* temporary tables are gone with it */
+    (void)pg_run(c->pg, "ROLLBACK TO SAVEPOINT look; RELEASE SAVEPOINT look", "look at the table", &undo);
+    return t ? err_in(err, "table '%s'", output->spec.name) : -1;
+}
+
+int postgres_look(struct target_conn *c, const struct load_job *job, struct schema_diff *diff, struct err *err)
+{
+    return schema_diff_look(diff, job, look_at, c, err);
+}
+
 /*
  * The parameters of after_load are settings of the transaction, bound to it as values; in the SQL, whose statements must go in one call
  * that takes no values, stand expressions that read them.
@@ -456,7 +498,7 @@ static int run(struct target_conn *c, const char *sql, const char *what, int64_t
 
 static int prepare(struct target_conn *c, const struct load_job *job, struct err *err)
 {
-    return pg_undo_prepare(c->pg, &c->watch, undo_wanted(job), err);
+    return pg_undo_prepare(c->pg, &c->watch, undo_wanted(job), c->tables.diff, err);
 }
 
 static void forget(struct target_conn *c)

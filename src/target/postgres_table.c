@@ -48,6 +48,7 @@ struct draft {
     struct description *d;
     int *at;         /* of each staged column: its place in d->v */
     char stage[40];  /* name of the temporary table */
+    struct schema_diff *diff;
 };
 
 static const char *column_name(const struct draft *f, int i) { return f->d->v[f->at[i]].name; }
@@ -81,8 +82,12 @@ static void key_list(struct buf *out, const struct table_spec *spec)
 
 /* ---- a table that is not there is made ---- */
 
-static int make_table(PGconn *pg, const struct table_spec *spec, const char *name, struct err *err)
+static void type_of(struct buf *out, const struct table_spec *spec, int column) { postgres_type(out, &spec->columns->v[column]); }
+
+static int make_table(const struct draft *f, struct err *err)
 {
+    const struct table_spec *spec = f->spec;
+    const char *name = f->t->name.p;
     AUTO(buf_clear) struct buf sql = { 0 };
     bool history = spec->mode == MODE_HISTORY;
     buf_addf(&sql, "CREATE TABLE %s (", name);
@@ -109,7 +114,8 @@ static int make_table(PGconn *pg, const struct table_spec *spec, const char *nam
     }
     if (sql.failed)
         return err_nomem(err);
-    if (pg_run(pg, sql.p, "make the table", err) == 0)
+    schema_diff_make(f->diff, spec, sql.p, type_of);
+    if (pg_run(f->pg, sql.p, "make the table", err) == 0)
         return 0;
     return err_in(err, "table '%s'", spec->name);
 }
@@ -643,6 +649,7 @@ static int add_columns(struct draft *f, struct err *err)
         postgres_type(&sql, c);
         if (sql.failed)
             return err_nomem(err);
+        schema_diff_add(f->diff, f->spec, i, sql.p, type_of);
         if (pg_run(f->pg, sql.p, "add a column", err) < 0)
             return err_in(err, "table '%s'", f->spec->name);
         any = true;
@@ -663,7 +670,7 @@ static int draft_table(struct draft *f, struct err *err)
     if (t->name.failed)
         return err_nomem(err);
     if (find_table(f->pg, f->spec, t->name.p, &found, f->d, err) < 0 ||
-        (!found && make_table(f->pg, f->spec, t->name.p, err) < 0) || describe(f->pg, t->name.p, f->d, err) < 0 ||
+        (!found && make_table(f, err) < 0) || describe(f->pg, t->name.p, f->d, err) < 0 ||
         add_columns(f, err) < 0 || match_columns(f, err) < 0)
         return -1;
     t->mode = f->spec->mode;
@@ -690,7 +697,8 @@ static int look(void *arg, void *table, const struct table_spec *spec, struct er
 {
     struct looking *l = arg;
     struct description d = { 0 };
-    struct draft f = { .pg = l->pg, .spec = spec, .t = table, .d = &d, .at = calloc((size_t)spec->columns->n, sizeof(int)) };
+    struct draft f = { .pg = l->pg, .spec = spec, .t = table, .d = &d, .at = calloc((size_t)spec->columns->n, sizeof(int)),
+                       .diff = l->tables->diff };
     snprintf(f.stage, sizeof f.stage, "pg_temp.qetl_stage_%d", ++l->tables->made);
     int rc = !f.at ? err_nomem(err) : postgres_names_fit(spec, err) < 0 ? -1 : draft_table(&f, err);
     free(f.at);

@@ -9,6 +9,7 @@
 #define QETL_TARGET_POSTGRES_TABLE_H
 
 #include "target/postgres_conn.h"
+#include "target/schema_diff.h"
 #include "target/server.h"
 
 struct pg_table {
@@ -30,6 +31,7 @@ struct pg_tables {
     struct server_tables known;
     int64_t transaction; /* counts them, from 1 */
     int made;            /* temporary tables so far, for their names */
+    struct schema_diff *diff; /* of a rehearsal, or NULL */
 };
 
 #define STAGED_ORDER "qetl_order"

@@ -117,23 +117,28 @@ int pg_undo_begin(PGconn *pg, struct pg_watch *w, struct err *err)
     return w->tables ? 0 : -1;
 }
 
-int pg_undo_prepare(PGconn *pg, struct pg_watch *w, bool wanted, struct err *err)
+static const char notes_sql[] =
+    "CREATE TABLE IF NOT EXISTS qetl_undo (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, uid text NOT NULL,"
+    " table_name text NOT NULL, mode text NOT NULL, key_columns jsonb NOT NULL, inserted bigint NOT NULL,"
+    " state text NOT NULL CHECK (state IN ('kept', 'none', 'expired')), kept_until timestamp with time zone NOT NULL,"
+    " UNIQUE (uid, table_name));"
+    "CREATE INDEX IF NOT EXISTS qetl_undo_table ON qetl_undo (table_name, state)";
+static const char rows_sql[] =
+    "CREATE TABLE IF NOT EXISTS qetl_undo_row (uid text NOT NULL, table_name text NOT NULL, key jsonb, before jsonb, after jsonb);"
+    "CREATE UNIQUE INDEX IF NOT EXISTS qetl_undo_row_key ON qetl_undo_row (uid, table_name, key)";
+
+int pg_undo_prepare(PGconn *pg, struct pg_watch *w, bool wanted, struct schema_diff *diff, struct err *err)
 {
+    static const char what[] = "make the tables for undo";
     w->made = wanted && !w->there;
     w->all |= wanted;
     if (!w->made)
         return 0;
-    w->there = pg_run(pg, /* one after the other: IF NOT EXISTS does not stand two at once */
-                      "SELECT pg_advisory_xact_lock(hashtext('qetl_undo'));"
-                      "CREATE TABLE IF NOT EXISTS qetl_undo (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, uid text NOT NULL,"
-                      " table_name text NOT NULL, mode text NOT NULL, key_columns jsonb NOT NULL, inserted bigint NOT NULL,"
-                      " state text NOT NULL CHECK (state IN ('kept', 'none', 'expired')), kept_until timestamp with time zone NOT NULL,"
-                      " UNIQUE (uid, table_name));"
-                      "CREATE INDEX IF NOT EXISTS qetl_undo_table ON qetl_undo (table_name, state);"
-                      "CREATE TABLE IF NOT EXISTS qetl_undo_row (uid text NOT NULL, table_name text NOT NULL, key jsonb, before jsonb,"
-                      " after jsonb);"
-                      "CREATE UNIQUE INDEX IF NOT EXISTS qetl_undo_row_key ON qetl_undo_row (uid, table_name, key)",
-                      "make the tables for undo", err) == 0;
+    schema_diff_own(diff, "qetl_undo", notes_sql);
+    schema_diff_own(diff, "qetl_undo_row", rows_sql);
+    /* one after the other: IF NOT EXISTS does not stand two at once */
+    w->there = pg_run(pg, "SELECT pg_advisory_xact_lock(hashtext('qetl_undo'))", what, err) == 0 && pg_run(pg, notes_sql, what, err) == 0 &&
+               pg_run(pg, rows_sql, what, err) == 0;
     return w->there ? 0 : -1;
 }
 

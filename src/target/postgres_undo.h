@@ -25,7 +25,7 @@ bool pg_is_watched(const struct pg_watch *w, const char *table);
 /* Begins the transaction, and looks. */
 int pg_undo_begin(PGconn *pg, struct pg_watch *w, struct err *err);
 /* At the begin of a job: makes the two tables when it wants undo and they are missing. */
-int pg_undo_prepare(PGconn *pg, struct pg_watch *w, bool wanted, struct err *err);
+int pg_undo_prepare(PGconn *pg, struct pg_watch *w, bool wanted, struct schema_diff *diff, struct err *err);
 /* The job was taken back to its savepoint. */
 void pg_undo_rolled_back(struct pg_watch *w);
 /* Before the rows of an output go in: keeps what they will change. After them: what came of it, and how many were inserted, and the

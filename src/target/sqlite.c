@@ -29,18 +29,23 @@ bool sqlite_rowid_key(const struct table_spec *spec)
            spec->columns->v[spec->key[0]].type == TYPE_INTEGER;
 }
 
-void sqlite_column_sql(struct buf *out, const struct column *c)
+void sqlite_type(struct buf *out, const struct column *c)
 {
     static const char *const declared[TYPES] = {
         [TYPE_TEXT] = "TEXT",           [TYPE_INTEGER] = "INTEGER", [TYPE_DECIMAL] = "DECIMAL",
         [TYPE_REAL] = "REAL",           [TYPE_BOOLEAN] = "BOOLEAN", [TYPE_DATE] = "DATE",
         [TYPE_TIMESTAMP] = "TIMESTAMP", [TYPE_JSON] = "JSON TEXT",
     };
-    db_quote(out, c->name);
-    buf_addc(out, ' ');
     buf_adds(out, declared[c->type]);
     if (c->type == TYPE_DECIMAL)
         buf_addf(out, "(18,%d)", c->scale);
+}
+
+void sqlite_column_sql(struct buf *out, const struct column *c)
+{
+    db_quote(out, c->name);
+    buf_addc(out, ' ');
+    sqlite_type(out, c);
 }
 
 static void columns_sql(struct buf *out, const struct table_spec *spec, bool rowid_key)
@@ -271,7 +276,8 @@ const struct target target_sqlite = {
     .load_job = sqlite_load_job,
     .commit = sqlite_commit,
     .rollback = sqlite_rollback,
-    .rehearse = sqlite_begin, /* makes the ledger inside of the transaction as it is */
+    .rehearse = sqlite_rehearse,
+    .look = sqlite_look,
     .loaded = sqlite_loaded,
     .undo = sqlite_undo,
     .undoes = (1 << MODES) - 1,

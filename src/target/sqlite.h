@@ -27,6 +27,7 @@ enum { INLINE_HEAD = 12 };
 /* The key is one integer column: it is the table's rowid (INTEGER PRIMARY KEY), which loads 1.3
  * times as fast as any other. */
 bool sqlite_rowid_key(const struct table_spec *spec);
+void sqlite_type(struct buf *out, const struct column *c);
 /* `"name" TYPE`, as in CREATE TABLE and ALTER TABLE ADD COLUMN. */
 void sqlite_column_sql(struct buf *out, const struct column *c);
 /* CREATE TABLE of the table that qetl makes in the warehouse; `name` is quoted already. */
@@ -42,6 +43,8 @@ int sqlite_open(struct target_conn **out, const struct config *config,
                 const struct target_config *cfg, bool create, struct err *err);
 void sqlite_close(struct target_conn *c);
 int sqlite_begin(struct target_conn *c, struct err *err);
+int sqlite_rehearse(struct target_conn *c, struct schema_diff *diff, struct err *err);
+int sqlite_look(struct target_conn *c, const struct load_job *job, struct schema_diff *diff, struct err *err);
 int sqlite_load_job(struct target_conn *c, struct load_job *job, struct err *err);
 int sqlite_commit(struct target_conn *c, struct err *err);
 void sqlite_rollback(struct target_conn *c);

@@ -366,13 +366,14 @@ static int check_moved(struct target_conn *c, struct err *err)
 /* Warehouses of earlier versions have a ledger without undone_at. */
 static int make_ledger(struct target_conn *c, struct err *err)
 {
-    if (run(c, SQL_MAKE, err) < 0)
+    static const char update[] = "ALTER TABLE main.qetl_load ADD COLUMN undone_at TIMESTAMP";
+    if (warehouse_note_own(&c->w, "qetl_load", ledger_sql[SQL_MAKE], err) < 0 || run(c, SQL_MAKE, err) < 0)
         return -1;
     if (sqlite3_table_column_metadata(c->w.db, "main", "qetl_load", "undone_at", NULL, NULL, NULL,
                                       NULL, NULL) == SQLITE_OK)
         return 0;
-    return warehouse_exec(&c->w, "ALTER TABLE main.qetl_load ADD COLUMN undone_at TIMESTAMP",
-                          "bring the ledger up to date", err);
+    schema_diff_own(c->w.diff, "qetl_load", update);
+    return warehouse_exec(&c->w, update, "bring the ledger up to date", err);
 }
 
 int sqlite_begin(struct target_conn *c, struct err *err)
@@ -386,6 +387,24 @@ int sqlite_begin(struct target_conn *c, struct err *err)
     }
     unlock(c);
     return -1;
+}
+
+/* It makes the ledger inside of the transaction as it is. */
+int sqlite_rehearse(struct target_conn *c, struct schema_diff *diff, struct err *err)
+{
+    c->w.diff = diff;
+    return sqlite_begin(c, err);
+}
+
+static int look_at(void *arg, const struct load_output *output, struct err *err)
+{
+    struct target_conn *c = arg;
+    return warehouse_table(&c->w, &output->spec, err) ? 0 : -1;
+}
+
+int sqlite_look(struct target_conn *c, const struct load_job *job, struct schema_diff *diff, struct err *err)
+{
+    return schema_diff_look(diff, job, look_at, c, err);
 }
 
 /* Under our lock, so that no writer of ours can reset the WAL meanwhile. A reader in the way only

@@ -249,6 +249,17 @@ int warehouse_find(struct warehouse *w, const char *name, bool *view, struct err
     return rc;
 }
 
+int warehouse_note_own(struct warehouse *w, const char *name, const char *sql, struct err *err)
+{
+    bool view;
+    int there = w->diff ? warehouse_find(w, name, &view, err) : 1;
+    if (there == 0)
+        schema_diff_own(w->diff, name, sql);
+    return there < 0 ? -1 : 0;
+}
+
+static void type_of(struct buf *out, const struct table_spec *spec, int column) { sqlite_type(out, &spec->columns->v[column]); }
+
 static int lacks_column(struct warehouse *w, const char *name, const struct table *t,
                         const struct column *column, struct err *err)
 {
@@ -273,6 +284,7 @@ static int add_columns(struct warehouse *w, const struct table *t, const struct 
         sqlite_column_sql(&sql, c);
         if (sql.failed)
             return err_nomem(err);
+        schema_diff_add(w->diff, spec, i, sql.p, type_of);
         if (warehouse_exec(w, sql.p, "add a column", err) < 0)
             return err_in(err, "table '%s'", name);
         any = true;
@@ -437,6 +449,7 @@ static int table_open(struct warehouse *w, struct table *t, const struct table_s
                      name, t->quoted.p, t->key.p);
         if (sql.failed)
             return err_nomem(err);
+        schema_diff_make(w->diff, spec, sql.p, type_of);
         if (warehouse_exec(w, sql.p, "make the table", err) < 0 || read_schema_version(w, err) < 0)
             return err_in(err, "table '%s'", name);
     }

@@ -12,6 +12,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "target/schema_diff.h"
 #include "target/target.h"
 
 enum { WAREHOUSE_BUSY_MS = 10000 }; /* so long another program may hold the database */
@@ -56,6 +57,7 @@ struct warehouse {
     int attached; /* staged files: s0, s1, ... */
     int temps;    /* temporary tables so far, for their names */
     struct merge_tally tally;
+    struct schema_diff *diff; /* of a rehearsal, or NULL */
 };
 
 /* The error of the last call as a value: what the data or a table is to blame for is refused for
@@ -75,6 +77,8 @@ static inline bool keeps_rows(const struct table_spec *spec)
 
 /* 1: there is a table or view of that name (ASCII case ignored), *view says which; 0: none. */
 int warehouse_find(struct warehouse *w, const char *name, bool *view, struct err *err);
+/* Before a table of our own is made: notes it, where it is not there. */
+int warehouse_note_own(struct warehouse *w, const char *name, const char *sql, struct err *err);
 /* The table for an output: known already, or looked at (and made when missing) now. Inside a
  * transaction. Valid until the next call, or until warehouse_forget(). NULL: target-refused with
  * what to do, or trouble. */

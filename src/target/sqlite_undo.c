@@ -134,7 +134,7 @@ int undo_note(struct warehouse *w, const struct load_job *job, int at, const str
              "INSERT INTO main.qetl_undo (uid, table_name, mode, key_columns, state, kept_until)"
              " VALUES (?1, ?2, '%s', ?3, '%s', ?4)",
              load_mode_names[spec->mode], spec->undo_ms ? "kept" : "none");
-    if (warehouse_exec(w, notes_sql, "make the table of undo", err) < 0 ||
+    if (warehouse_note_own(w, "qetl_undo", notes_sql, err) < 0 || warehouse_exec(w, notes_sql, "make the table of undo", err) < 0 ||
         expire(w, name, now, err) < 0)
         return -1;
     return ask(w, &sql, WITH(job->uid, name, t->key.n ? t->key.p : "", until),
@@ -170,7 +170,7 @@ enum { IMAGE_COLUMNS = 2 }; /* qetl_job and qetl_was stand in front */
 static int make_images(struct warehouse *w, const char *name, const struct buf *columns,
                        struct err *err)
 {
-    AUTO(buf_clear) struct buf own = { 0 }, images = { 0 }, there = { 0 }, sql = { 0 };
+    AUTO(buf_clear) struct buf own = { 0 }, index = { 0 }, images = { 0 }, there = { 0 }, sql = { 0 };
     buf_addf(&own, "qetl_undo_%s", name);
     images_name(&images, name);
     int n = own.failed || images.failed ? err_nomem(err)
@@ -190,11 +190,12 @@ static int make_images(struct warehouse *w, const char *name, const struct buf *
              images.p, images.p, columns->p);
     db_quote(&sql, name);
     buf_adds(&sql, " WHERE 0; CREATE INDEX main.");
-    buf_addf(&own, "_job");
-    db_quote(&sql, own.failed ? "" : own.p);
+    buf_addf(&index, "%s_job", own.p);
+    db_quote(&sql, index.failed ? "" : index.p);
     buf_addf(&sql, " ON %s (qetl_job)", images.p + strlen("main."));
-    if (sql.failed || own.failed)
+    if (sql.failed || index.failed)
         return err_nomem(err);
+    schema_diff_own(w->diff, own.p, sql.p);
     return warehouse_exec(w, sql.p, "make the table of rows kept for undo", err);
 }
 

@@ -77,6 +77,7 @@ struct query_sink {
 };
 
 struct target_conn; /* each target has its own inside */
+struct schema_diff; /* target/schema_diff.h */
 
 struct target {
     const char *scheme; /* "sqlite" */
@@ -113,8 +114,12 @@ struct target {
     int (*commit)(struct target_conn *c, struct err *err);
     void (*rollback)(struct target_conn *c);
     /* begin(), on a connection that was opened without `create`, for a transaction that ends in rollback() and then leaves nothing
-     * behind, the ledger and tables that load_job() makes in it included. NULL: this target has no such transaction. */
-    int (*rehearse)(struct target_conn *c, struct err *err);
+     * behind, the ledger and tables that load_job() makes in it included; what it makes is noted in *diff (target/schema_diff.h), which
+     * lives as long as the connection. NULL: this target has no such transaction. */
+    int (*rehearse)(struct target_conn *c, struct schema_diff *diff, struct err *err);
+    /* Behind it, and before load_job(): what the job would make of its tables, each looked at whatever is wrong with the others. Of a
+     * target that has no rehearse c is NULL, and it tells what it knows without. */
+    int (*look)(struct target_conn *c, const struct load_job *job, struct schema_diff *diff, struct err *err);
     /* 1: the ledger has uid, and *counts is what the job did; 0: it has not; -1 error
      * (ERR_UNDONE: it had, but a person undid it). */
     int (*loaded)(struct target_conn *c, const char *uid, struct load_counts *counts, struct err *err);

@@ -1,0 +1,187 @@
+#!/bin/bash
+# submit --dry-run says what the load would make of the target's tables: it is what the load then makes, and the rehearsal makes nothing of it.
+. "${srcdir:-.}/tests/lib.sh"
+. "$srcdir/tests/qetl.sh"
+need sqlite3 sqlite3
+need jq jq
+export TMPDIR=$work/tmp
+mkdir "$TMPDIR"
+printf 'id,name,amount\n1,Ann,5\n2,Bob,7.25\n' >"$work/in.csv"
+printf 'id,name,amount,Colour,size\n3,Cy,1,red,L\n' >"$work/more.csv"
+
+recipes() { # TARGET
+    cat <<INI
+[pipeline fresh]
+columns = id:integer!, name, amount:decimal(2)
+table   = $1.fresh
+mode    = upsert
+key     = id
+[pipeline past]
+columns = id:integer!, name, amount:decimal(2)
+table   = $1.past
+mode    = history
+key     = id
+[pipeline grows]
+columns = id:integer!, name, amount:decimal(2)
+table   = $1.grows
+on_new_column = add
+[pipeline lacks]
+columns = id:integer!, name, amount:decimal(2)
+table   = $1.lacks
+[pipeline keyless]
+columns = id:integer!, name, amount:decimal(2)
+table   = $1.keyless
+mode    = upsert
+key     = id
+[pipeline viewed]
+columns = id:integer!, name, amount:decimal(2)
+table   = $1.viewed
+[pipeline kept]
+columns = id:integer!, name, amount:decimal(2)
+table   = $1.kept
+undo    = 1d
+[pipeline both]
+columns = id:integer!, name, amount:decimal(2)
+[pipeline both.main]
+table   = $1.lacks
+[pipeline both.other]
+from      = main
+table     = $1.other
+output    = id:integer!, name
+transform = SELECT id, name FROM input
+INI
+}
+tables() { # RUN-SQL
+    "$1" 'CREATE TABLE grows (id BIGINT, name VARCHAR(40), amount DECIMAL(18,2))'
+    "$1" 'CREATE TABLE lacks (id BIGINT, name VARCHAR(40))'
+    "$1" 'CREATE TABLE keyless (id BIGINT, name VARCHAR(40), amount DECIMAL(18,2))'
+    "$1" 'CREATE VIEW viewed AS SELECT * FROM keyless'
+}
+rehearse() { qetlctl --json submit "$@" --dry-run >"$work/out" 2>"$work/err"; }
+said() { jq -r '.tables[].schema | "\(.state): \([.columns[] | "\(.column) \(.type)\(if .not_null then " !" else "" end)\(if .key then " key" else "" end)"] | join(", "))"' "$work/out"; }
+own() { jq -r '[.own_tables[].table] | join(" ")' "$work/out"; }
+untouched() { # NAME: by the catalog as it was in $was
+    is "$1: the target is as it was" "$(catalog)" "$was"
+}
+
+# what all three do; catalog: prints the schema. $1: of messages, $2: the types that it declares: integer, text, decimal, key
+all_of() {
+    local name=$1 integer=$2 text=$3 decimal=$4 key=$5
+    was=$(catalog)
+    rehearse fresh "$work/in.csv"
+    is "$name: a table that is not there" "$(said)" "new: id $key ! key, name $text, amount $decimal"
+    like "$name: ... as it would be declared" "$(jq -r '.tables[0].schema.sql[0]' "$work/out")" "^CREATE TABLE .*fresh.*PRIMARY KEY"
+    rehearse past "$work/in.csv"
+    is "$name: history" "$(said)" "new: id $key ! key, name $text, amount $decimal"
+    like "$name: ... has columns of its own" "$(jq -r '.tables[0].schema.sql[0]' "$work/out")" "valid_from .*is_current"
+    rehearse grows "$work/in.csv"
+    is "$name: one that fits" "$(said)" 'fits: '
+    rehearse grows "$work/more.csv"
+    is "$name: one that gets columns" "$(said)" "altered: Colour $text, size $text"
+    is "$name: ... each by its statement" "$(jq -r '.tables[0].schema.sql[]' "$work/out" | grep -c '^ALTER TABLE .*grows.* ADD COLUMN')" 2
+    is "$name: ... they are drift" "$(jq -r '[.drift[] | .kind + " " + .column] | join(", ")' "$work/out")" 'new Colour, new size'
+    rehearse lacks "$work/in.csv"
+    is "$name: one that lacks a column" "$(said)" 'refused: '
+    like "$name: ... the job would die of it" "$(jq -r '.tables[0].schema.error_code, .error_code, .tables[0].schema.error' "$work/out" | paste -sd' ')" \
+        "^target-refused target-refused .*lacks.* has no column 'amount'; run: ALTER TABLE"
+    rehearse keyless "$work/in.csv"
+    like "$name: one without a unique key" "$(said) $(jq -r '.tables[0].schema.error' "$work/out")" "refused: .*keyless.* (unique index|unique or exclusion)"
+    rehearse viewed "$work/in.csv"
+    like "$name: a view" "$(said) $(jq -r '.tables[0].schema.error' "$work/out")" 'refused: .*viewed.* a (view|VIEW)'
+    rehearse both "$work/in.csv"
+    is "$name: of two tables, one of which does not fit" "$(said)" "refused: 
+new: id $integer !, name $text"
+    qetlctl submit grows "$work/more.csv" --dry-run >"$work/out"
+    like "$name: in words" "$(tr '\n' ' ' <"$work/out")" 'the table would be altered: +ALTER TABLE .*Colour.*ALTER TABLE .*size.* the first rows:.* DRIFT'
+    qetlctl submit both "$work/in.csv" --dry-run >"$work/out"
+    like "$name: ..." "$(tr '\n' ' ' <"$work/out")" "the table does not fit: .*has no column 'amount'.* the table is not there; it would be made: +CREATE TABLE"
+    untouched "$name"
+}
+# what is said is what a load makes: behind it, the same file finds nothing to make
+then_loaded() { # NAME
+    local p
+    for p in fresh past grows kept; do
+        qetlctl --json run "$p" "$work/more.csv" >/dev/null 2>&1
+        rehearse "$p" "$work/more.csv"
+        is "$1: $p is loaded, and fits then" "$(said)$(own)" 'fits: '
+    done
+}
+
+# ---- SQLite ----
+new_site <<<"$(recipes warehouse)"
+catalog() { sqlite3 -readonly "$site/warehouse.db" .dump; }
+rehearse kept "$work/in.csv"
+is 'SQLite: no warehouse yet' "$(said) | $(own)" 'new: id INTEGER !, name TEXT, amount DECIMAL(18,2), _job TEXT | qetl_load qetl_undo'
+ok 'SQLite: ... nor behind it' test ! -e "$site/warehouse.db"
+run_sql() { sqlite3 "$site/warehouse.db" "$1"; }
+tables run_sql
+all_of SQLite INTEGER TEXT 'DECIMAL(18,2)' INTEGER
+then_loaded SQLite
+
+# ---- PostgreSQL ----
+if grep -q '^#define HAVE_LIBPQ 1' "$builddir/config.h" && try_service postgres; then
+    export PGPASSWORD
+    new_site <<INI
+$(pg_remote)
+$(recipes pg)
+INI
+    catalog() {
+        pg "SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod) FROM pg_class c LEFT JOIN pg_attribute a ON a.attrelid = c.oid
+            WHERE c.relnamespace = 'public'::regnamespace ORDER BY 1, 2"
+    }
+    tables pg
+    was=$(catalog)
+    rehearse kept "$work/in.csv"
+    is 'PostgreSQL: a job with undo' "$(said) | $(own)" \
+        'new: id bigint !, name text, amount numeric(18,2), _job text | qetl_load qetl_undo qetl_undo_row'
+    untouched PostgreSQL
+    all_of PostgreSQL bigint text 'numeric(18,2)' bigint
+    then_loaded PostgreSQL
+else
+    skip "PostgreSQL: ${why:-built without it}" 22
+fi
+
+# ---- MariaDB: what it could not take back is said, too ----
+if grep -q '^#define HAVE_LIBMARIADB 1' "$builddir/config.h" && try_service mariadb; then
+    new_site <<INI
+$(my_remote)
+$(recipes my)
+INI
+    catalog() {
+        my "SELECT table_name, column_name, column_type FROM information_schema.columns WHERE table_schema = database() ORDER BY 1, 2"
+        my "SELECT table_name, index_name, column_name FROM information_schema.statistics WHERE table_schema = database() ORDER BY 1, 2, 3"
+    }
+    tables my
+    was=$(catalog)
+    rehearse kept "$work/in.csv"
+    is 'MariaDB: no ledger yet' "$(said) | $(own)" 'new: id BIGINT !, name LONGTEXT, amount DECIMAL(19,2), _job LONGTEXT | qetl_load'
+    untouched MariaDB
+    qetlctl init >/dev/null
+    all_of MariaDB BIGINT LONGTEXT 'DECIMAL(19,2)' BIGINT
+    rehearse kept "$work/in.csv"
+    is 'MariaDB: a job with undo' "$(own)" qetl_undo
+    then_loaded MariaDB
+else
+    skip "MariaDB: ${why:-built without it}" 23
+fi
+
+# ---- objects ----
+new_site <<INI
+[target lake]
+url  = file://$work/lake
+path = {table}/{name}/{uid}.{ext}
+format = jsonl
+compress = none
+[pipeline lake]
+columns = id:integer!, name, amount:decimal(2)
+table   = lake.t
+INI
+rehearse lake "$work/in.csv"
+is 'objects: each that would be written' "$(jq -c '.tables[0].schema | [.state, .objects]' "$work/out")" \
+    '["objects",[{"object":"t/Ann/{uid}.jsonl","rows":1,"bytes":36},{"object":"t/Bob/{uid}.jsonl","rows":1,"bytes":36}]]'
+ok '... and is not' test ! -e "$work/lake"
+qetlctl submit lake "$work/in.csv" --dry-run >"$work/out"
+like '... in words' "$(cat "$work/out")" 't/Bob/\{uid\}.jsonl: 1 row, 36 bytes'
+qetlctl run lake "$work/in.csv" >/dev/null
+is '... as the load does' "$(cd "$work/lake/t" && find . -name '*.jsonl' ! -path '*_manifest*' | sed 's/[^/]*\.jsonl/{uid}.jsonl/' | sort | paste -sd' ')" './Ann/{uid}.jsonl ./Bob/{uid}.jsonl'
+done_testing
