@@ -107,6 +107,25 @@ modes() { # KIND
     like "$1: ... with its reason" "$(error_of)" 'it was loaded before, and undone at 20'
 }
 
+# ---- a job that is not loaded ----
+
+staged() { start_role worker && wait_for 60 job_is "$1" staged && stop_roles; }
+half_a_job() { # KIND: the objects of one table are put when those of the other turn out to be damaged
+    local held
+    csv id,job 1,whole
+    cp "$work/in.csv" "$work/a.csv"
+    { echo id,job; seq 20000; } | sed '2,$s/$/,half/' >"$work/b.csv"
+    (cd "$work" && rm -f both.zip && python3 -m zipfile -c both.zip a.csv b.csv)
+    held=$(rows a)
+    job=$(submit two "$work/both.zip")
+    staged "$job"
+    printf x | dd of="$(find "$site/spool/staged" -type f)" bs=1 seek=1000 conv=notrunc 2>/dev/null
+    drain
+    is "$1: a job that cannot be loaded is dead" "$(state "$job") $(rows a)" "dead $held"
+    is "$1: ... and what it had put is taken out" "$(read_back extra)" ''
+    is "$1: ... and nothing is said to be left" "$(grep -c 'may lie in its target' "$site/drain.log")" 0
+}
+
 # ---- a directory ----
 
 lake_site "file://$work/lake"
@@ -115,6 +134,38 @@ place=$work/lake/lake
 partitions file
 place=$work/lake/plain
 modes file
+half_a_job file
+
+# a disk that is full
+lake_site "file://$work/small"
+cat >>"$site/qetl.ini" <<INI
+[target small]
+url = file://$work/small/many
+compress = none
+path = {table}/{id}/{uid}.{ext}
+[pipeline small]
+columns = id:integer!, text:text
+table = small.small
+[pipeline large]
+columns = id:integer!, text:text
+table = small.large
+INI
+mkdir "$work/small"
+if ! unshare -rm mount -t tmpfs none "$work/small" 2>/dev/null; then
+    skip 'file systems cannot be mounted here' 4
+else
+    { echo id,text; for i in 1 2 3 4; do printf "$i,%0100000d\n" $i; done; } >"$work/large.csv"
+    job=$(submit large "$work/large.csv")
+    csv id,text 5,fits
+    small=$(submit small "$work/in.csv")
+    unshare -rm sh -c "mount -t tmpfs -o size=300k none '$work/small' && timeout 60 qetl drain --max-wait 1s; cd '$work/small' && find . -type f" \
+        >"$work/files" 2>"$site/drain.log"
+    is 'full: a smaller job is loaded beside it' "$(state "$job") $(state "$small")" 'staged loaded'
+    is 'full: ... and is all that lies there' "$(grep -v '/\.qetl-lock' "$work/files" | LC_ALL=C sort)" \
+        "$(printf './many/%s\n' "_manifest/$(uid_of "$small").json" "small/5/$(uid_of "$small").csv")"
+    like 'full: ... what waits says why' "$(error_of)" 'No space left'
+    unlike 'full: ... and the target is not away' "$(qetlctl status)" 'AWAY'
+fi
 
 # what cannot be done is refused before there is a job
 no_job() { # NAME REASON
@@ -158,6 +209,7 @@ place=$S3_DATA/bucket//lake/lake/
 partitions s3
 place=$S3_DATA/bucket//lake/plain/
 modes s3
+half_a_job s3
 wanted="$(rows t)"
 job=$(submit add "s3://bucket/lake/plain/$(read_back names t)")
 drain

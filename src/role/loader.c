@@ -335,10 +335,13 @@ static bool behind_locked(const struct group *g, int at)
     return false;
 }
 
-/* Somebody else has locked a table of the job: it waits with those behind it, and the others of the group go on. */
-static void put_off_locked(struct group *g, int at, const struct err *why)
+/* Somebody else has locked a table of the job, or its target has no room for it: it waits with those behind it, and the others of the
+ * group go on. */
+static void put_off_one(struct group *g, int at, const struct err *why)
 {
-    log_error("a table of the job is locked; the jobs of that table wait", why, "job", g->jobs[at].uid);
+    log_error(why->code == ERR_TARGET_LOCKED ? "a table of the job is locked; the jobs of that table wait"
+                                             : "the target has no room for the job; the jobs of its tables wait",
+              why, "job", g->jobs[at].uid);
     for (int i = at; i < g->n; i++)
         if (i == at || behind_locked(g, i)) {
             outcome(&g->finishes[i], LOAD_AWAY, why);
@@ -356,18 +359,57 @@ static int load_next(struct loader *l, struct served *t, struct group *g, int at
     return load_one(l, t, g, at, err);
 }
 
+/* The job is not loaded: what its tries left in a target without transactions goes out again. Nothing fences the target: as before a
+ * commit, the leases must be ours. */
+static void forsake(struct loader *l, struct served *t, const struct group *g, int at)
+{
+    struct prepared p;
+    struct err err;
+    if (!t->target->forsake || !t->conn)
+        return;
+    int rc = still_held(l, g, &err);
+    if (rc == 0) {
+        rc = prepared_make(&p, &l->spool, &g->jobs[at], &err);
+        if (rc == 0)
+            rc = t->target->forsake(t->conn, &p.job, &err);
+        prepared_clear(&p);
+    }
+    if (rc < 0)
+        log_error("objects of a job that is not loaded may lie in its target", &err, "job", g->jobs[at].uid);
+}
+
+static bool any_loaded(const struct group *g)
+{
+    for (int i = 0; i < g->n; i++)
+        if (g->finishes[i].outcome == LOAD_LOADED)
+            return true;
+    return false;
+}
+
 /* All jobs of the group that are not put off. 0; -1: *err, and *at is the job that it is about, or g->n. */
 static int load_jobs(struct loader *l, struct served *t, struct group *g, int *at, struct err *err)
 {
+    int rc = 0;
+    struct err full = { 0 };
     *at = g->n;
     if (t->target->begin(t->conn, err) < 0)
         return -1;
-    for (*at = 0; *at < g->n; ++*at)
-        if (load_next(l, t, g, *at, err) < 0) {
-            t->target->rollback(t->conn);
-            return -1;
+    for (*at = 0; rc == 0 && *at < g->n; *at += rc == 0) {
+        rc = load_next(l, t, g, *at, err);
+        if (rc < 0 && err->code == ERR_DISK_FULL && t->target->one_by_one) { /* for a smaller one there may be room */
+            forsake(l, t, g, *at);
+            put_off_one(g, *at, err);
+            full = *err;
+            rc = 0;
         }
-    return 0;
+    }
+    if (rc == 0 && full.code && !any_loaded(g)) {
+        *err = full;
+        rc = -1;
+    }
+    if (rc < 0)
+        t->target->rollback(t->conn);
+    return rc;
 }
 
 /* The jobs of the group in one transaction of the target. 0: every finish has its outcome; -1 *err holds for all of them. */
@@ -379,7 +421,7 @@ static int load_together(struct loader *l, struct served *t, struct group *g, st
     while (load_jobs(l, t, g, &at, err) < 0) {
         if (err->code != ERR_TARGET_LOCKED || at == g->n)
             return -1;
-        put_off_locked(g, at, err);
+        put_off_one(g, at, err);
     }
     if (still_held(l, g, err) < 0) {
         t->target->rollback(t->conn);
@@ -396,6 +438,9 @@ static void load_group(struct loader *l, struct served *t, struct group *g)
     if (away_ms > 0) { /* since the group before this one */
         put_off(g, away_ms, &t->why);
     } else if (load_together(l, t, g, &err) == 0) {
+        for (int i = 0; i < g->n; i++)
+            if (g->finishes[i].outcome == LOAD_REFUSED || g->finishes[i].outcome == LOAD_SUPERSEDED)
+                forsake(l, t, g, i);
         if (t->conn && (t->away_ms || !t->noted)) /* maybe by the loader before this one */
             target_back(l, t);
     } else if (err.code == ERR_SHUTDOWN || err.code == ERR_LEASE_LOST) { /* not the target's fault */

@@ -440,6 +440,7 @@ static int check(const struct target_config *cfg, const struct table_spec *spec,
         .close = object_close, .max_files = 1000, .begin = object_begin,                           \
         .load_job = object_load_job, .commit = object_commit, .one_by_one = true,                  \
         .rollback = object_rollback, .look = object_look, .loaded = object_loaded,                 \
+        .forsake = object_forsake,                                                                 \
         .undo = object_undo,                                                                       \
         .undoes = 1 << MODE_APPEND, .undoes_not = "the objects that were there are deleted",       \
     }

@@ -3,7 +3,7 @@
  *
  * The order that makes it exactly once: objects, manifest (here the job is loaded), _table, deletions,
  * _table without them. Killed anywhere between: what was put before the manifest is overwritten by the
- * same job's next try, what is to follow it is done by whoever finds it.
+ * same job's next try, or taken out when it has none (object_forsake()), what is to follow it is done by whoever finds it.
  */
 #include "target/object_ledger.h"
 

@@ -328,6 +328,51 @@ int object_look(struct target_conn *c, const struct load_job *job, struct schema
     return schema_diff_look(diff, job, look_at, diff, err);
 }
 
+/* ---- a job that is not loaded ---- */
+
+static int remove_output(struct target_conn *c, const char *uid, const struct load_output *o, struct err *err)
+{
+    struct staged_bytes b = { .o = o, .fd = -1 };
+    struct arena arena = { 0 };
+    int rc = 0;
+    if (o->output->in_file && (b.fd = open(o->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)) < 0)
+        rc = err_sys(err, "open '%s'", o->path);
+    if (rc == 0)
+        rc = read_index(&b, err); /* its names are of this job and no other, also where it is damaged */
+    for (int i = 0; rc == 0 && i < b.index.n; i++) {
+        const char *name = full_name(&arena, b.index.parts[i].name, uid);
+        rc = name ? store_remove(c->store, name, err) : err_nomem(err);
+    }
+    bytes_close(&b);
+    arena_clear(&arena);
+    return rc;
+}
+
+static int remove_unloaded(struct target_conn *c, const struct load_job *job, struct err *err)
+{
+    struct manifest m;
+    int rc = manifest_get(&m, c->store, job->uid, err);
+    if (rc == 1)
+        manifest_clear(&m);
+    if (rc != 0)
+        return rc < 0 ? -1 : 0;
+    for (int i = 0; i < job->noutputs; i++)
+        if (remove_output(c, job->uid, &job->outputs[i], err) < 0)
+            rc = -1; /* of the others it is known what they put */
+    return rc;
+}
+
+int object_forsake(struct target_conn *c, const struct load_job *job, struct err *err)
+{
+    bool own_lock = !c->begun;
+    if (own_lock && store_lock(c->store, err) < 0)
+        return -1;
+    int rc = remove_unloaded(c, job, err);
+    if (own_lock)
+        store_unlock(c->store);
+    return rc;
+}
+
 /* ---- transactions ---- */
 
 static void end(struct target_conn *c)

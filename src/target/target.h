@@ -102,7 +102,8 @@ struct target {
                 struct err *err);
     void (*close)(struct target_conn *c);
     int max_files; /* outputs in files that fit into one transaction */
-    bool one_by_one; /* commit() commits job by job: after a -1 the ledger may have some of the group, and not others */
+    bool one_by_one; /* commit() commits job by job: after a -1 the ledger may have some of the group, and not others; after a load_job()
+                      * that failed the group can go on */
     /* Before begin(): give the job's tables columns that they lack and are to get, where that cannot be done inside a transaction.
      * Whatever becomes of the job, such a column does no harm. -1: trouble; what is refused for good load_job() tells. NULL: it can. */
     int (*add_columns)(struct target_conn *c, const struct load_job *job, struct err *err);
@@ -123,6 +124,10 @@ struct target {
     /* 1: the ledger has uid, and *counts is what the job did; 0: it has not; -1 error
      * (ERR_UNDONE: it had, but a person undid it). */
     int (*loaded)(struct target_conn *c, const char *uid, struct load_counts *counts, struct err *err);
+
+    /* Outside of a transaction a failed load_job() can leave something behind: take out what tries of this job did, which the ledger does
+     * not have; one that it has is let be. The caller's lease keeps others from loading it meanwhile. NULL: nothing is ever left. */
+    int (*forsake)(struct target_conn *c, const struct load_job *job, struct err *err);
 
     /* Could a job be committed? Writes nothing. -1: the ledger is not there or cannot be written, or whatever else stands in the way of
      * every job; the error names the target. NULL: open() has told. */
