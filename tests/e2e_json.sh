@@ -41,6 +41,13 @@ every    = 1h
 settle   = 0s
 columns  = id:integer!
 table    = warehouse.found
+[pipeline strict]
+source   = $work/strict/*.csv
+every    = 1h
+settle   = 0s
+on_change = fail
+columns  = id:integer!
+table    = warehouse.found
 [pipeline left]
 source   = $work/left/*.csv
 every    = 1h
@@ -124,6 +131,13 @@ prints scan scan found # fails
 mkdir "$work/left"
 cp "$work/good.csv" "$work/left/one.csv"
 qetlctl scan left >>"$work/said" 2>&1
+mkdir "$work/strict"
+cp "$work/good.csv" "$work/strict/one.csv"
+qetlctl scan strict >>"$work/said" 2>&1
+qetlctl cancel "$(queue_sql "SELECT id FROM job WHERE pipeline = 'strict'")" >>"$work/said"
+cp "$work/some.csv" "$work/strict/one.csv"
+qetlctl scan strict >>"$work/said" 2>&1
+prints scan scan strict --accept "$work/strict/one.csv"
 prints scan scan hourly
 QETL_CLOCK_OFFSET_MS=120000 prints scan scan hourly
 prints scan scan hourly --slots

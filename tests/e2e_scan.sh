@@ -123,6 +123,27 @@ put "$site/strict/1.csv" 23
 message=$(qetlctl scan strict 2>&1)
 is 'on_change = fail: the scan has failed' $? 1
 like 'and names the object' "$message" 'changed .*strict/1.csv'
+like 'status says what a person can do' "$(qetlctl status)" '1 object changed after it was taken \(on_change = fail\): qetlctl scan PIPELINE --reload URI'
+like 'and the dry run of which' "$(qetlctl scan strict --dry-run)" "strict/1.csv .*on_change = fail: it changed since job [0-9]+ took it; qetlctl scan with --reload or --accept"
+decided() { qetlctl --json scan strict "$@" | jq -c '[.changed[] | [(.uri | split("/")[-1]), .decision]]'; }
+is 'nothing is decided about what is not meant' "$(decided --accept "$site/strict/2.csv")" '[]'
+put "$site/strict/1.csv" 456 # behind the back of whoever decides about the one that was listed
+is 'a person takes it as known' "$(decided --accept "$site/strict/*.csv")" '[["1.csv","known"]]'
+is 'which is so from then on' "$(decided --accept "$site/strict/*.csv")" '[]'
+is 'for that version: another one fails the scan' "$(scan strict) $(queue_sql "SELECT code FROM scan WHERE pipeline = 'strict'")" '0 1 0 0 changed'
+is 'and that is known, too' "$(decided --accept "$site/strict/1.csv")" '[["1.csv","known"]]'
+is 'then the scan goes well' "$(scan strict) $(queue_sql "SELECT coalesce(code, 'well') FROM scan WHERE pipeline = 'strict'")" '0 0 0 0 well'
+like 'the dry run says who decided' "$(qetlctl scan strict --dry-run --all)" 'a person took it as known at 20.*, as it changed since job [0-9]+ took it; it is not loaded'
+put "$site/strict/1.csv" 78
+put "$site/strict/2.csv" 9
+is 'again another version, beside a new object' "$(scan strict)" '1 1 0 1'
+is 'a person wants it loaded' "$(decided --reload "$site/strict/?.csv")" '[["1.csv","reload"]]'
+is 'so it becomes another job' "$(scan strict)" '1 0 0 1'
+is 'and no other object does' "$(decided --reload '**') $(scan strict)" '[] 0 0 0 0'
+qetl drain --max-wait 0s 2>"$work/drain"
+is 'each is loaded as often as it was wanted' "$(sql 'SELECT group_concat(id) FROM (SELECT id FROM strict ORDER BY id)')" 1,9,78
+qetlctl scan strict --accept x --reload y 2>"$work/out"
+is 'both at once is wrong usage' $? 2
 message=$(qetlctl scan missing 2>&1)
 is 'a missing folder is a failed scan' $? 1
 like 'which says so' "$message" 'fetch-missing .*nowhere'

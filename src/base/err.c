@@ -93,7 +93,7 @@ static const struct err_def {
         "the server was too slow; raise [limits] stall_timeout if that is normal" },
     [ERR_CHANGED] = { "changed", ERR_TRANSIENT, 1,
         "the object became another one while it was read, or is not the one that was listed",
-        "it is fetched again from the start; what a scan listed, when a listing shows it settled; of a scan with on_change = fail: submit the object by hand" },
+        "it is fetched again from the start; what a scan listed, when a listing shows it settled; of a scan with on_change = fail: qetlctl scan PIPELINE --reload URI loads it, --accept URI takes it as known" },
     [ERR_URI] = { "uri", ERR_PERMANENT, 2,
         "the URI has no form that qetl knows",
         "give http://, https://, ftp://, ftps://, sftp://, s3://, file:// or a path" },

@@ -84,11 +84,15 @@ int ctl_tally(struct ctl *c, int64_t id, struct table *t); /* what became of its
 /* Findings, and what became of enrichments, of a job that is in no queue: lists as in struct reader_result, or NULL. */
 void ctl_drift_of(struct ctl *c, const char *findings, struct table *t);
 void ctl_tally_of(struct ctl *c, const char *tally, struct table *t);
-/* One row a pipeline that is scanned; t is made here. *waiting: objects that they do not take yet, which ctl_say_waiting() tells. */
-int ctl_scans(struct ctl *c, struct table *t, int64_t *waiting);
+/* One row a pipeline that is scanned; t is made here. *open: what ctl_say_open() tells. */
+struct ctl_open {
+    int64_t waiting; /* objects that are not taken yet */
+    int64_t changed; /* objects that a person is to decide about */
+};
+int ctl_scans(struct ctl *c, struct table *t, struct ctl_open *open);
 /* One row a pipeline (`only`, or NULL: any) whose after= is still to be done with objects; the same. */
 int ctl_unfinished(struct ctl *c, const char *only, struct table *t);
-void ctl_say_waiting(int64_t objects);
+void ctl_say_open(const struct ctl_open *o);
 int ctl_query(struct ctl *c, int argc, char **argv);
 int ctl_check(struct ctl *c, int argc, char **argv);
 int ctl_doctor(struct ctl *c, int argc, char **argv);

@@ -25,7 +25,7 @@ struct scans {
     struct table *t;
     const char *only;
     bool failed;
-    int64_t waiting;
+    struct ctl_open open;
 };
 
 /* When it is looked at next by what is known now; 0: by nobody. */
@@ -65,7 +65,8 @@ static int scan_cells(void *arg, const struct scan_row *r)
     if ((s->only && strcmp(s->only, r->pipeline)) || !p || !pipeline_is_scanned(p))
         return 0;
     s->failed |= *r->code != 0;
-    s->waiting += r->waiting;
+    s->open.waiting += r->waiting;
+    s->open.changed += strcmp(r->code, err_name(ERR_CHANGED)) ? 0 : r->changed;
     table_text(s->t, r->pipeline);
     table_int(s->t, r->started);
     table_int(s->t, r->finished);
@@ -91,18 +92,22 @@ static int scans_table(struct scans *s)
     return scan_rows(s->c->queue, scan_cells, s, &s->c->err);
 }
 
-int ctl_scans(struct ctl *c, struct table *t, int64_t *waiting)
+int ctl_scans(struct ctl *c, struct table *t, struct ctl_open *open)
 {
     struct scans s = { .c = c, .t = t };
     int rc = scans_table(&s);
-    *waiting = s.waiting;
+    *open = s.open;
     return rc;
 }
 
-void ctl_say_waiting(int64_t objects)
+void ctl_say_open(const struct ctl_open *o)
 {
-    if (objects)
-        printf("\n%" PRId64 " object%s not taken yet: qetlctl scan --dry-run says why\n", objects, objects == 1 ? " is" : "s are");
+    if (o->waiting)
+        printf("\n%" PRId64 " object%s not taken yet: qetlctl scan --dry-run says why\n", o->waiting, o->waiting == 1 ? " is" : "s are");
+    if (o->changed)
+        printf("\n%" PRId64 " object%s changed after %s taken (on_change = fail): qetlctl scan PIPELINE --reload URI loads what is there now, --accept URI "
+               "takes it as known\n",
+               o->changed, ctl_s(o->changed), o->changed == 1 ? "it was" : "they were");
 }
 
 /* ---- after the load ---- */
@@ -224,6 +229,43 @@ static int dry_run(struct ctl *c, const struct role *role, const char *only, boo
     return 0;
 }
 
+/* ---- objects that changed ---- */
+
+static const struct table_col changed_cols[] = {
+    { "pipeline", "PIPELINE", CELL_TEXT }, { "uri", "OBJECT", CELL_TEXT },     { "size", "SIZE", CELL_SIZE },
+    { "modified", "MODIFIED", CELL_TIME }, { "job", "TAKEN BY", CELL_JOB },    { "decision", "DECISION", CELL_TEXT },
+};
+
+struct deciding {
+    struct table t;
+    const char *pipeline, *decision;
+};
+
+static void changed_cells(void *arg, const struct scan_changed *o)
+{
+    struct deciding *d = arg;
+    table_text(&d->t, d->pipeline);
+    table_text(&d->t, o->uri);
+    table_int(&d->t, o->size);
+    table_int(&d->t, o->mtime_ms);
+    table_int(&d->t, o->job);
+    table_text(&d->t, d->decision);
+}
+
+/* And the scanner looks at once, so that the error of the scan is gone, or one of other objects. */
+static int decide(struct ctl *c, const struct pipeline *p, const char *which, bool known)
+{
+    struct deciding d = { .pipeline = p->name, .decision = known ? "known" : "reload" };
+    struct scan_row row;
+    table_init(&d.t, c->json, changed_cols, COUNT_OF(changed_cols));
+    int rc = scan_find(c->queue, p->name, &row, &c->err);
+    int64_t n = rc == 1 ? scan_accept(c->queue, &row, which, known, changed_cells, &d, &c->err) : rc;
+    if (n < 0 || (n > 0 && scan_want(c->queue, p->name, &c->err) < 0))
+        return -1;
+    table_print(&d.t, "changed", "the last scan found no such object that changed: qetlctl scan --dry-run shows those that did");
+    return 0;
+}
+
 /* ---- slots ---- */
 
 static const struct table_col slot_cols[] = {
@@ -299,14 +341,18 @@ static int scan_now(struct ctl *c, const struct role *role, const char *only)
 int ctl_scan(struct ctl *c, int argc, char **argv)
 {
     static const struct option longs[] = { { "dry-run", no_argument, NULL, 'n' }, { "all", no_argument, NULL, 'a' },
-                                           { "slots", no_argument, NULL, 's' }, { NULL, 0, NULL, 0 } };
+                                           { "slots", no_argument, NULL, 's' }, { "accept", required_argument, NULL, 'k' },
+                                           { "reload", required_argument, NULL, 'r' }, { NULL, 0, NULL, 0 } };
     bool dry = false, slots = false, all = false;
+    const char *known = NULL, *reload = NULL;
     for (int o; (o = ctl_option(c, argc, argv, "", longs, NULL)) != -1;) {
         if (o == '?')
             return -1;
         dry |= o == 'n';
         all |= o == 'a';
         slots |= o == 's';
+        known = o == 'k' ? optarg : known;
+        reload = o == 'r' ? optarg : reload;
     }
     const char *only = optind < argc ? argv[optind] : NULL;
     if (argc - optind > 1 || (slots && !only))
@@ -315,6 +361,10 @@ int ctl_scan(struct ctl *c, int argc, char **argv)
         return ctl_usage(c, "--slots and --dry-run are two questions: ask one");
     if (all && !dry)
         return ctl_usage(c, "--all goes with --dry-run");
+    if ((known || reload) && !only)
+        return ctl_usage(c, "--%s wants one pipeline", known ? "accept" : "reload");
+    if ((known && reload) || ((known || reload) && (dry || slots)))
+        return ctl_usage(c, "--%s decides about objects that changed, and goes with no other option", known ? "accept" : "reload");
     if (ctl_checked(c) < 0 || ctl_queue(c, QUEUE_CREATE) < 0)
         return -1;
     const struct pipeline *p = only ? config_pipeline(c->config, only) : NULL;
@@ -325,6 +375,8 @@ int ctl_scan(struct ctl *c, int argc, char **argv)
     struct role role = { .config = c->config, .name = "qetlctl scan" };
     if (slots)
         return show_slots(c, only);
+    if (known || reload)
+        return decide(c, p, known ? known : reload, known);
     if (dry)
         return dry_run(c, &role, only, all);
     struct table t;
@@ -333,7 +385,7 @@ int ctl_scan(struct ctl *c, int argc, char **argv)
         return -1;
     table_print(&t, "scans", "no pipeline has every= or cron=");
     if (!c->json)
-        ctl_say_waiting(s.waiting);
+        ctl_say_open(&s.open);
     c->status = s.failed;
     return 0;
 }

@@ -396,7 +396,7 @@ static void say_backlog(int64_t open, double per_s)
 static int whole_status(struct ctl *c)
 {
     double per_s;
-    int64_t waiting;
+    struct ctl_open open;
     struct spool_row spool;
     struct table pipelines, away, remotes, held, scans, after, watermarks;
     int alive[3] = { 0 };
@@ -410,7 +410,7 @@ static int whole_status(struct ctl *c)
         registry_list(c->queue, false, count_alive, alive, &c->err) < 0 ||
         registry_targets_away(c->queue, away_cells, &away, &c->err) < 0 ||
         job_remotes(c->queue, remote_cells, &remotes, &c->err) < 0 || job_spool(c->queue, &spool, &c->err) < 0 ||
-        job_enrich_holds(c->queue, held_cells, &held, &c->err) < 0 || ctl_scans(c, &scans, &waiting) < 0 ||
+        job_enrich_holds(c->queue, held_cells, &held, &c->err) < 0 || ctl_scans(c, &scans, &open) < 0 ||
         ctl_unfinished(c, NULL, &after) < 0)
         return -1;
     if (!c->json) {
@@ -438,7 +438,7 @@ static int whole_status(struct ctl *c)
         if (scanned) {
             puts("");
             table_print(&scans, "scans", "");
-            ctl_say_waiting(waiting);
+            ctl_say_open(&open);
         }
         if (after.rows) {
             puts("");

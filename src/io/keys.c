@@ -295,7 +295,7 @@ static const struct key keys[] = {
       "name would be new; 0: never. Dates in the source: it is shown for as long as lookback says" },
     { AT_PIPELINE, "on_change", KEY_WORD, IN(pipeline, scan.on_change), "ignore", 0, 0, on_change_words, 0,
       "an object that is not what it was when it was taken: leave it, make another job of it (an append table keeps the rows of the one "
-      "before, until qetlctl undo), or fail the scan" },
+      "before, until qetlctl undo), or fail the scan until a person decides (qetlctl scan with --reload or --accept)" },
     { AT_PIPELINE, "settle", KEY_DURATION, IN(pipeline, scan.settle_ms), "2s", 0, 30 * (int64_t)DAYS, NULL, 0,
       "an object is taken when size and time are the same at two looks so far apart; 0: at the first look. A file that is "
       "renamed into a watched folder need not wait" },

@@ -758,7 +758,7 @@ DELETE FROM page WHERE scan = :scan AND era < :era;
 SELECT 1 FROM seen INDEXED BY seen_open WHERE scan = :scan AND (state = 'waiting' OR state = 'ready') AND state <> 'taken' LIMIT 1;
 
 -- name: seen_get
-SELECT state, size, mtime, etag, looks, since, boot, era, job FROM seen WHERE scan = :scan AND uri = :uri;
+SELECT state, size, mtime, etag, looks, since, boot, era, job, coalesce(accepted, 0) FROM seen WHERE scan = :scan AND uri = :uri;
 
 -- name: seen_put
 INSERT INTO seen (scan, uri, size, mtime, etag, state, looked, looks, since, first, boot, params, era)
@@ -811,7 +811,7 @@ UPDATE job SET due = 0, run_at = :now WHERE id = :job AND state = 'ready'
 UPDATE object SET size = :size, etag = :etag, modified_at = :modified_at WHERE job = :job AND uri = :uri;
 
 -- name: seen_take
-UPDATE seen SET state = 'taken', job = :job, after = :after, params = NULL WHERE scan = :scan AND uri = :uri AND state = 'ready';
+UPDATE seen SET state = 'taken', job = :job, after = :after, params = NULL, accepted = NULL WHERE scan = :scan AND uri = :uri AND state = 'ready';
 
 -- name: seen_gone_again
 -- The same of what a job reads yet, or reads: it finds that out.
@@ -823,6 +823,33 @@ RETURNING job;
 -- name: seen_gone
 -- What waited, or was in an open group, and is not there any more.
 DELETE FROM seen INDEXED BY seen_open WHERE scan = :scan AND state IN ('waiting', 'ready') AND state <> 'taken' AND looked < :number;
+
+-- name: changed_put
+INSERT INTO changed (scan, uri, size, mtime, etag, looked) VALUES (:scan, :uri, :size, :mtime, :etag, :looked)
+ON CONFLICT (scan, uri) DO UPDATE SET size = excluded.size, mtime = excluded.mtime, etag = excluded.etag, looked = excluded.looked;
+
+-- name: changed_gone
+-- What a whole listing had no more, or found as it was.
+DELETE FROM changed WHERE scan = :scan AND looked < :number;
+
+-- name: changed_read
+-- Those behind that URI that a person may decide about: no job is about to read them.
+SELECT c.uri, c.size, c.mtime, seen.job FROM changed AS c JOIN seen ON seen.scan = c.scan AND seen.uri = c.uri AND seen.state = 'taken'
+WHERE c.scan = :scan AND c.uri > :after
+    AND NOT EXISTS (SELECT 1 FROM job WHERE job.id = seen.job AND (job.state = 'ready' OR job.state = 'running'))
+ORDER BY c.uri LIMIT :max;
+
+-- name: changed_known
+-- The version that was listed is the known one. What was to be done with the other one is not for it.
+UPDATE seen SET size = c.size, mtime = c.mtime, etag = c.etag, after = 0, accepted = :now
+FROM changed AS c WHERE c.scan = :scan AND c.uri = :uri AND seen.scan = :scan AND seen.uri = :uri AND seen.state = 'taken';
+
+-- name: changed_new
+-- The object is a new one for the next listing.
+DELETE FROM seen WHERE scan = :scan AND uri = :uri AND state = 'taken';
+
+-- name: changed_done
+DELETE FROM changed WHERE scan = :scan AND uri = :uri;
 
 -- name: seen_there
 UPDATE seen SET era = :era WHERE scan = :scan AND uri = :uri;

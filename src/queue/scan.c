@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/text.h"
 #include "io/db.h"
 
 /* ---- the right to scan ---- */
@@ -207,7 +208,7 @@ enum reads { READS_OVER, READS_YET, READS_NOW };
 struct before {
     enum what what;
     bool same;         /* the version */
-    int64_t looks, since, boot, era, job;
+    int64_t looks, since, boot, era, job, accepted;
     enum reads reads;  /* of what is not known: the job that was made of it; OVER: none was */
     int64_t others;    /* READS_YET: so often the job found another version than the one that was listed */
 };
@@ -264,6 +265,7 @@ static int before_of(struct queue *q, int64_t scan, const struct scan_object *o,
     b->boot = sqlite3_column_int64(st, 6);
     b->era = sqlite3_column_int64(st, 7);
     b->job = sqlite3_column_int64(st, 8);
+    b->accepted = sqlite3_column_int64(st, 9);
     sqlite3_reset(st);
     return reads_of(q, b, err);
 }
@@ -352,6 +354,21 @@ static struct scan_object object_again(const struct scan_object *o, int64_t othe
     return again;
 }
 
+/* For a person to decide about: the version that was listed. */
+static int note_changed(struct queue *q, const struct scan_row *s, const struct scan_object *o, struct scan_count *count, struct err *err)
+{
+    if (!*count->changed_uri)
+        snprintf(count->changed_uri, sizeof count->changed_uri, "%s", o->uri);
+    sqlite3_stmt *st = queue_stmt(q, SQL_CHANGED_PUT);
+    db_bind(st, ":scan", s->id);
+    db_bind(st, ":uri", o->uri);
+    db_bind(st, ":size", o->size);
+    db_bind(st, ":mtime", o->mtime_ms);
+    db_bind(st, ":etag", o->etag);
+    db_bind(st, ":looked", s->number);
+    return db_run(st, err);
+}
+
 /* Write down what there is to write of an object, by what is known of it now, in the transaction. */
 static int note(struct queue *q, const struct scan_row *s, const struct scan_rules *r, const struct scan_object *o,
                 struct scan_count *count, struct err *err)
@@ -369,8 +386,8 @@ static int note(struct queue *q, const struct scan_row *s, const struct scan_rul
     count->found += b.what == WHAT_NEW;
     count->changed += changed;
     if (changed && r->on_change != ON_CHANGE_RELOAD) {
-        if (r->on_change == ON_CHANGE_FAIL && !*count->changed_uri)
-            snprintf(count->changed_uri, sizeof count->changed_uri, "%s", o->uri);
+        if (r->on_change == ON_CHANGE_FAIL && note_changed(q, s, o, count, err) < 0)
+            return -1;
         return note_there(q, s, o, &b, err);
     }
     int64_t mono = sys_mono_ms(), boot = sys_boot();
@@ -461,6 +478,13 @@ static int peek_open(const struct scan_rules *rules, const struct scan_object *o
     return 1;
 }
 
+static void known_why(const struct before *b, char why[SCAN_WHY])
+{
+    char at[32];
+    text_put_rfc3339(at, b->accepted);
+    snprintf(why, SCAN_WHY, "a person took it as known at %s, as it changed since job %lld took it; it is not loaded", at, (long long)b->job);
+}
+
 int scan_peek(struct queue *q, const struct scan_row *s, const struct scan_rules *rules, const struct scan_object *o, char why[SCAN_WHY],
               struct scan_count *count, struct err *err)
 {
@@ -475,11 +499,99 @@ int scan_peek(struct queue *q, const struct scan_row *s, const struct scan_rules
     if (b.reads == READS_NOW)
         snprintf(why, SCAN_WHY, "job %lld reads it at this moment, and it changed since that was made", (long long)b.job);
     else if (b.what == WHAT_CHANGED)
-        snprintf(why, SCAN_WHY, "on_change = %s: it changed since job %lld took it", rules->on_change == ON_CHANGE_FAIL ? "fail" : "ignore",
-                 (long long)b.job);
+        snprintf(why, SCAN_WHY, "on_change = %s: it changed since job %lld took it%s", rules->on_change == ON_CHANGE_FAIL ? "fail" : "ignore",
+                 (long long)b.job, rules->on_change == ON_CHANGE_FAIL ? "; qetlctl scan with --reload or --accept decides" : "");
+    else if (b.accepted)
+        known_why(&b, why);
     else
         snprintf(why, SCAN_WHY, "job %lld has taken it", (long long)b.job);
     return b.what == WHAT_CHANGED;
+}
+
+/* ---- what a person decides ---- */
+
+/* Up to SCAN_TAKE of them behind `after`, in memory of the arena, whether they match or not. Gives their number. */
+static int changed_read(struct queue *q, int64_t scan, const char *after, struct arena *arena, struct scan_changed out[SCAN_TAKE], struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_CHANGED_READ);
+    db_bind(st, ":scan", scan);
+    db_bind(st, ":after", after);
+    db_bind(st, ":max", SCAN_TAKE);
+    int n = 0, rc;
+    while ((rc = db_step(st, err)) == 1) {
+        struct scan_changed *c = &out[n++];
+        *c = (struct scan_changed){ arena_dup(arena, str_of(db_text(st, 0))), sqlite3_column_int64(st, 1), sqlite3_column_int64(st, 2),
+                                    sqlite3_column_int64(st, 3) };
+        if (!c->uri) {
+            rc = err_nomem(err);
+            break;
+        }
+    }
+    sqlite3_reset(st);
+    return rc < 0 ? -1 : n;
+}
+
+static int decide(struct queue *q, const struct scan_row *s, const char *uri, bool known, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, known ? SQL_CHANGED_KNOWN : SQL_CHANGED_NEW);
+    db_bind(st, ":scan", s->id);
+    db_bind(st, ":uri", uri);
+    if (known)
+        db_bind(st, ":now", sys_now_ms());
+    if (db_run(st, err) < 0)
+        return -1;
+    st = queue_stmt(q, SQL_CHANGED_DONE);
+    db_bind(st, ":scan", s->id);
+    db_bind(st, ":uri", uri);
+    return db_run(st, err);
+}
+
+static bool is_meant(const char *which, const char *uri) { return !strcmp(which, uri) || text_glob(which, str_of(uri)); }
+
+/* The next piece behind *after, which moves, in one transaction. Gives how many of it were decided; *end: it was the last. */
+static int accept_piece(struct queue *q, const struct scan_row *s, const char *which, bool known, struct arena *arena,
+                        struct scan_changed piece[SCAN_TAKE], struct buf *after, bool *end_of, struct err *err)
+{
+    int decided = 0;
+    arena_reset(arena);
+    int n = changed_read(q, s->id, after->p, arena, piece, err), rc = n < 0 ? -1 : 0;
+    *end_of = n < SCAN_TAKE;
+    if (n > 0) {
+        buf_reset(after);
+        buf_adds(after, piece[n - 1].uri);
+    }
+    for (int i = 0; rc >= 0 && i < n; i++)
+        if (is_meant(which, piece[i].uri)) {
+            piece[decided] = piece[i];
+            rc = decide(q, s, piece[decided++].uri, known, err);
+        }
+    return rc < 0 ? -1 : after->failed ? err_nomem(err) : decided;
+}
+
+int64_t scan_accept(struct queue *q, const struct scan_row *s, const char *which, bool known, void (*done)(void *arg, const struct scan_changed *c),
+                    void *arg, struct err *err)
+{
+    AUTO(arena_clear) struct arena arena = { 0 };
+    AUTO(buf_clear) struct buf after = { 0 };
+    struct scan_changed piece[SCAN_TAKE];
+    int64_t decided = 0;
+    bool end_of = false;
+    buf_adds(&after, "");
+    while (!end_of) {
+        if (queue_begin(q, err) < 0)
+            return -1;
+        int n = accept_piece(q, s, which, known, &arena, piece, &after, &end_of, err);
+        if (n < 0) {
+            queue_rollback(q);
+            return err_in(err, "decide about objects that changed");
+        }
+        if (queue_commit(q, QUEUE_NOW, err) < 0)
+            return -1;
+        for (int i = 0; i < n; i++)
+            done(arg, &piece[i]);
+        decided += n;
+    }
+    return decided;
 }
 
 /* ---- pages ---- */
@@ -891,6 +1003,14 @@ int scan_take_groups(struct queue *q, const struct scan_lease *l, const struct s
     return jobs;
 }
 
+static int forget_changed(struct queue *q, const struct scan_row *s, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_CHANGED_GONE);
+    db_bind(st, ":scan", s->id);
+    db_bind(st, ":number", s->number);
+    return db_run(st, err);
+}
+
 static int next_era(struct queue *q, const struct scan_row *s, const struct scan_end *e, struct err *err)
 {
     sqlite3_stmt *st = queue_stmt(q, SQL_SCAN_ERA);
@@ -902,7 +1022,7 @@ static int next_era(struct queue *q, const struct scan_row *s, const struct scan
 
 static int end_write(struct queue *q, const struct scan_row *s, const struct scan_end *e, struct err *err)
 {
-    if (e->whole && (forget_gone(q, s, e->count, err) < 0 || forget_pages(q, s, err) < 0 || next_era(q, s, e, err) < 0))
+    if (e->whole && (forget_gone(q, s, e->count, err) < 0 || forget_pages(q, s, err) < 0 || forget_changed(q, s, err) < 0 || next_era(q, s, e, err) < 0))
         return -1;
     sqlite3_stmt *st = queue_stmt(q, SQL_SCAN_END);
     db_bind(st, ":resumes", e->resumes);

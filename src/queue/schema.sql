@@ -414,6 +414,7 @@ CREATE TABLE seen (
     era    INTEGER NOT NULL DEFAULT 0,     -- of the scan when a listing had it last
     after  INTEGER NOT NULL DEFAULT 0,     -- after=: 0 nothing to do, 1 when its job is loaded, 2 now
     loaded INTEGER,                        -- while that is 2: when its job was
+    accepted INTEGER,                      -- a person took this version as known then: no job was made of it
     PRIMARY KEY (scan, uri)
 ) WITHOUT ROWID;
 CREATE INDEX seen_open ON seen (scan, state, mtime, uri) WHERE state <> 'taken';
@@ -423,6 +424,17 @@ CREATE INDEX seen_group ON seen (scan, coalesce(params, '{}'), mtime, uri) WHERE
 CREATE INDEX seen_again ON seen (job) WHERE job IS NOT NULL AND state <> 'taken';
 CREATE INDEX seen_loading ON seen (job) WHERE after = 1;
 CREATE INDEX seen_after ON seen (scan, uri, loaded) WHERE after = 2;
+
+-- on_change = fail: what the last listing had of objects that are not what they were when they were taken, until a person decides.
+CREATE TABLE changed (
+    scan   INTEGER NOT NULL,
+    uri    TEXT NOT NULL,
+    size   INTEGER NOT NULL,               -- this and the next two as in seen
+    mtime  INTEGER NOT NULL,
+    etag   TEXT NOT NULL,
+    looked INTEGER NOT NULL,               -- number of the listing that had it last
+    PRIMARY KEY (scan, uri)
+) WITHOUT ROWID;
 
 -- Pages of a place (an index, a manifest) that are not read again while they are what they were.
 CREATE TABLE page (

@@ -712,10 +712,11 @@ static int run(struct looking *l, struct err *why, struct err *err)
     if (l->pattern && ((!listed && !l->place_failed && flush(l, err) < 0) || take_all(l, listed && !l->reached, err) < 0))
         return -1;
     if (listed && *l->count->changed_uri)
-        err_set(why, ERR_CHANGED, "%lld objects are not what they were when they were taken, such as %s",
+        err_set(why, ERR_CHANGED, l->count->changed == 1 ? "%lld object is not what it was when it was taken: %s"
+                                                         : "%lld objects are not what they were when they were taken, such as %s",
                 (long long)l->count->changed, l->count->changed_uri);
     else if (listed && l->count->odd)
-        err_set(why, ERR_FETCH_REFUSED, "%lld names were left out: %s", (long long)l->count->odd, l->count->odd_what);
+        err_set(why, ERR_FETCH_REFUSED, "%lld name%s left out: %s", (long long)l->count->odd, l->count->odd == 1 ? " was" : "s were", l->count->odd_what);
     return finish(l, now, from, listed, why->code != ERR_NONE ? why : NULL, err);
 }
 
