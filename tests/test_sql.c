@@ -292,6 +292,40 @@ TEST(where, a_name_that_is_no_column_is_told_with_its_place)
     fails(HEAD "columns = id:integer\nwhere = 'ä' = idd\n", "id\n1\n", ERR_SQL, "line 1, column 7: no such column: idd");
 }
 
+static void told(const char *ini, const char *message)
+{
+    struct outcome o = RUN(ini, "file:///in/a.csv", "id,n\n1,a\n");
+    size_t n = strlen(o.err.msg), end = strlen(message);
+    CHECK_EQ(o.rc, -1);
+    CHECK_STR(n > end ? o.err.msg + n - end : o.err.msg, message);
+}
+#define WHERE(sql, message) told(HEAD "columns = id:integer, n\nwhere = " sql "\n", message)
+#define COMPUTE(sql, message) told(HEAD "columns = id:integer, n\ncompute = a = " sql "\n", message)
+#define TRANSFORM(sql, message) told(HEAD "columns = id:integer, n\ntransform = " sql "\n", message)
+
+/* The whole message: nothing of what stands around the text is in it. */
+TEST(sql, a_fault_is_told_by_the_text_of_the_ini_alone)
+{
+    WHERE("id > 1\n  AND n = 'abc", "line 2, column 9: quotes are never closed: 'abc");
+    WHERE("n = \"abc", "line 1, column 5: quotes are never closed: \"abc");
+    WHERE("n = x'1", "line 1, column 5: quotes are never closed: x'1");
+    WHERE("n = x'1'", "line 1, column 5: unrecognized token: \"x'1'\"");
+    WHERE("id =", "line 1, column 5: incomplete input: something is missing at its end");
+    WHERE("(id = 1\n  OR id = 2", "line 2, column 10: incomplete input: something is missing at its end");
+    WHERE("id = 1)", "line 1, column 7: this ) closes no (");
+    WHERE("id IN (SELECT id\n FROM inputs)", "line 2, column 6: no such table: inputs");
+    WHERE("id = ^ 1", "line 1, column 6: unrecognized token: \"^\"");
+    COMPUTE("id +", "'a': line 1, column 5: incomplete input: something is missing at its end");
+    COMPUTE("n || 'x", "'a': line 1, column 6: quotes are never closed: 'x");
+    COMPUTE("(SELECT max(id) FROM nix)", "'a': line 1, column 22: no such table: nix");
+    TRANSFORM("SELECT id, 'inputs' AS n -- inputs\n  FROM inputs", "line 2, column 6: no such table: inputs");
+    TRANSFORM("SELECT id FROM input\n  WHERE", "line 2, column 6: incomplete input: something is missing at its end");
+    TRANSFORM("SELECT id FROM input WHERE n = 'a\n  ORDER BY id", "line 1, column 32: quotes are never closed: 'a");
+    TRANSFORM("SELECT i.id\n  FROM input i JOIN input j USING (nix)", "line 2, column 34: cannot join using column nix - column not present in both tables");
+    TRANSFORM("SELECT id,\n  j.* FROM input i", "line 2, column 1: no such table: j");
+    TRANSFORM("WITH \"a b\" AS (SELECT 1),\n \"A B\" AS (SELECT 2) SELECT id FROM input", "line 1, column 6: duplicate WITH table name: A B");
+}
+
 TEST(where, a_semicolon_that_was_meant_for_a_comment_is_told)
 {
     fails(HEAD "columns = id:integer\nwhere = id > 1 ; not the first\n", "id\n1\n", ERR_SQL, "line 1, column 8: near \";\": syntax error; a semicolon begins no comment in SQL");
@@ -652,7 +686,7 @@ TEST(transform, only_one_select_that_reads_input_is_taken)
 TEST(transform, a_fault_of_its_sql_has_line_and_column)
 {
     BAD("transform = SELECT id,\n  n FORM input\n", "line 2, column 8: near \"input\": syntax error");
-    BAD("transform = SELECT id FROM inptu\n", "no such table: inptu");
+    BAD("transform = SELECT id FROM inptu\n", "line 1, column 16: no such table: inptu");
     BAD("transform = SELECT id, lenght(n) AS n FROM input\n", "line 1, column 12: no such function: lenght");
     put_file("bad.sql", "SELECT id\nFROM input\nWHERE nn = 1\n");
     fails(HEAD "columns = id:integer\ntransform = @file:bad.sql\n", "id\n1\n", ERR_SQL, "'bad.sql': line 3, column 7: no such column: nn");
@@ -1123,6 +1157,8 @@ TEST(check, it_prepares_what_it_can_without_files_and_names_the_key)
 {
     checked(HEAD "columns = id:integer\nwhere = idd\n", "t.ini:8", "where", "no such column: idd");
     checked(HEAD "columns = id:integer\nwhere = id\ncompute = a = id\n  b = x\n", "t.ini:9", "compute", "'b': line 1, column 1: no such column: x");
+    checked(HEAD "columns = id:integer\nwhere = id =\n", "t.ini:8", "where", "line 1, column 5: incomplete input");
+    checked(HEAD "columns = id:integer\ntransform = SELECT id FROM\n  inptu\n", "t.ini:8", "transform", "line 2, column 1: no such table: inptu");
     checked(HEAD "columns = id:integer\ntransform = SELECT id + 1 FROM input\n", "t.ini:8", "transform", "has no type");
     checked("[lookup gone]\nfile = gone.csv\ncolumns = a\n" HEAD "columns = id:integer\ntransform = SELECT a FROM input JOIN gone ON a = id\n", NULL, NULL, NULL);
 }

@@ -14,6 +14,7 @@
 #include "base/sys.h"
 #include "base/text.h"
 #include "io/db.h"
+#include "io/sql_text.h"
 #include "pipeline/lookup.h"
 #include "pipeline/sql_functions.h"
 
@@ -143,29 +144,6 @@ void sql_close(struct sql *s)
 
 /* ---- statements ---- */
 
-/* Line and column, both from 1, of the byte at `at`; columns are characters. */
-static void place_of(const char *text, size_t at, int *line, int *column)
-{
-    *line = *column = 1;
-    for (size_t i = 0; i < at && text[i]; i++)
-        if (text[i] == '\n') {
-            ++*line;
-            *column = 1;
-        } else if (((unsigned char)text[i] & 0xc0) != 0x80) {
-            ++*column;
-        }
-}
-
-static int error_offset(sqlite3 *db)
-{
-#if SQLITE_VERSION_NUMBER >= 3038000
-    return sqlite3_error_offset(db);
-#else
-    (void)db;
-    return -1;
-#endif
-}
-
 #define NO_COMMENT "; a semicolon begins no comment in SQL, -- does"
 
 /* A table that is not there may be a part of the pipeline; a semicolon at the fault (`at`) was meant for another kind of key. */
@@ -187,15 +165,17 @@ static const char *hint(const struct sql *s, const char *at)
 
 static int not_prepared(struct sql *s, int rc, size_t front, const char *text, struct err *err)
 {
-    int line, column, at = error_offset(s->db) - (int)front;
+    struct sql_fault fault;
+    int line, column;
     if ((rc & 0xff) == SQLITE_AUTH)
         return err_set(err, ERR_SQL, "a SELECT was expected, which reads: nothing can be written, attached or set here");
     if ((rc & 0xff) != SQLITE_ERROR)
         return sql_failed(s, err);
-    if (at < 0 || (size_t)at > strlen(text))
-        return err_set(err, ERR_SQL, "%s%s", sqlite3_errmsg(s->db), hint(s, ""));
-    place_of(text, (size_t)at, &line, &column);
-    return err_set(err, ERR_SQL, "line %d, column %d: %s%s", line, column, sqlite3_errmsg(s->db), hint(s, text + at));
+    sql_fault_of(&fault, s->db, front, text);
+    if (!fault.placed)
+        return err_set(err, ERR_SQL, "%s%s", fault.what, hint(s, ""));
+    sql_text_place(text, fault.at, &line, &column);
+    return err_set(err, ERR_SQL, "line %d, column %d: %s%s", line, column, fault.what, hint(s, text + fault.at));
 }
 
 /* A constant of it that no row can change. */
@@ -206,7 +186,7 @@ static int constants_check(const char *text, struct err *err)
     int line, column;
     if (!sql_regexp_fault(text, &at, why, sizeof why))
         return 0;
-    place_of(text, at, &line, &column);
+    sql_text_place(text, at, &line, &column);
     return err_set(err, ERR_SQL, "line %d, column %d: %s", line, column, why);
 }
 

@@ -8,7 +8,6 @@
 
 #include "pipeline/sql_functions.h"
 
-#include <ctype.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -16,6 +15,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "io/sql_text.h"
 
 #ifdef HAVE_PCRE2
 #define PCRE2_CODE_UNIT_WIDTH 8
@@ -115,46 +115,6 @@ static void regexp(sqlite3_context *ctx, int argc, sqlite3_value **argv)
 
 /* ---- constant expressions, before there is a row ---- */
 
-static bool is_word(char c) { return isalnum((unsigned char)c) || c == '_' || c == '$' || (unsigned char)c >= 0x80; }
-
-/* Behind what is quoted by the sign at p; to its end where the other sign is missing. */
-static const char *behind_quotes(const char *p)
-{
-    char end = *p == '[' ? ']' : *p;
-    for (p++; *p && (*p != end || (end != ']' && p[1] == end)); p++)
-        p += *p == end;
-    return *p ? p + 1 : p;
-}
-
-/* Behind space and comments. */
-static const char *skip_space(const char *p)
-{
-    for (;;) {
-        const char *end = NULL;
-        if (isspace((unsigned char)*p))
-            end = p + 1;
-        else if (p[0] == '-' && p[1] == '-')
-            end = p + strcspn(p, "\n");
-        else if (p[0] == '/' && p[1] == '*')
-            end = strstr(p + 2, "*/") ? strstr(p + 2, "*/") + 2 : p + strlen(p);
-        if (!end)
-            return p;
-        p = end;
-    }
-}
-
-/* Behind the token at p, which is no space. */
-static const char *skip_token(const char *p)
-{
-    if (strchr("'\"`[", *p))
-        return behind_quotes(p);
-    if (!is_word(*p))
-        return p + 1;
-    while (is_word(*p))
-        p++;
-    return p;
-}
-
 /* Does the text behind it make another text of what stands before? */
 static bool goes_on(const char *p)
 {
@@ -164,12 +124,12 @@ static bool goes_on(const char *p)
 /* Of regexp('...', and of REGEXP '...': where the text begins; NULL: the expression is no constant. p: behind the word. */
 static const char *constant_at(const char *p)
 {
-    p = skip_space(p);
+    p = sql_text_space(p);
     bool call = *p == '(';
-    const char *text = call ? skip_space(p + 1) : p;
+    const char *text = call ? sql_text_space(p + 1) : p;
     if (*text != '\'')
         return NULL;
-    const char *behind = skip_space(behind_quotes(text));
+    const char *behind = sql_text_space(sql_text_token(text));
     return (call ? *behind == ',' || *behind == ')' : !goes_on(behind)) ? text : NULL;
 }
 
@@ -177,7 +137,7 @@ static const char *constant_at(const char *p)
 static bool constant_fault(const char *p, char *why, size_t cap)
 {
     AUTO(buf_clear) struct buf text = { 0 };
-    const char *end = behind_quotes(p);
+    const char *end = sql_text_token(p);
     int code = 0;
     buf_adds(&text, "");
     for (p++; p < end - 1; p++) {
@@ -194,15 +154,15 @@ static bool constant_fault(const char *p, char *why, size_t cap)
 
 bool sql_regexp_fault(const char *sql, size_t *at, char *why, size_t cap)
 {
-    for (const char *p = skip_space(sql); *p;) {
-        const char *end = skip_token(p), *text = NULL;
+    for (const char *p = sql_text_space(sql); *p;) {
+        const char *end = sql_text_token(p), *text = NULL;
         if (end - p == 6 && !sqlite3_strnicmp(p, "regexp", 6))
             text = constant_at(end);
         if (text && constant_fault(text, why, cap)) {
             *at = (size_t)(text - sql);
             return true;
         }
-        p = skip_space(end);
+        p = sql_text_space(end);
     }
     return false;
 }
