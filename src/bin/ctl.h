@@ -31,6 +31,11 @@ struct verb {
 };
 
 struct rejects_in;
+struct json_value;
+struct report_of;
+struct table;
+
+enum { CTL_SHOWN = 50 }; /* rows of a list without --limit */
 
 /* Open what a verb needs, at its first use. */
 int ctl_config(struct ctl *c);
@@ -52,6 +57,8 @@ int ctl_known_pipeline(struct ctl *c, const char *name); /* after ctl_queue() */
 int ctl_known_code(struct ctl *c, const char *name);
 int ctl_no_args(struct ctl *c, int argc, char **argv, int most); /* -1 when there are more than `most` */
 
+/* ---- the verbs ---- */
+
 int ctl_submit(struct ctl *c, int argc, char **argv);
 int ctl_emit(struct ctl *c, int argc, char **argv);
 int ctl_status(struct ctl *c, int argc, char **argv);
@@ -60,11 +67,7 @@ int ctl_show(struct ctl *c, int argc, char **argv);
 int ctl_errors(struct ctl *c, int argc, char **argv);
 int ctl_workers(struct ctl *c, int argc, char **argv);
 int ctl_rejects(struct ctl *c, int argc, char **argv);
-/* Rejects as they are kept, from in: the first `limit` (0: all) as a table, or to `to` as the elements of a JSON list. *n: how many. */
-int ctl_rejects_table(struct ctl *c, struct rejects_in *in, int64_t limit, int64_t *n);
-int ctl_rejects_json(struct ctl *c, struct rejects_in *in, FILE *to, int64_t limit, int64_t *n);
-int ctl_rejects_of(struct ctl *c, int64_t id); /* a line about those of a job, if it has any, for `show` */
-void ctl_csv_field(struct buf *line, struct str s); /* behind line, in quotes where it has to be; an empty text is "" */
+int ctl_rejects_list(struct ctl *c, int argc, char **argv); /* argv[0]: list */
 int ctl_explain(struct ctl *c, int argc, char **argv);
 int ctl_init(struct ctl *c, int argc, char **argv);
 int ctl_retry(struct ctl *c, int argc, char **argv);
@@ -75,12 +78,34 @@ int ctl_prune(struct ctl *c, int argc, char **argv);
 int ctl_scan(struct ctl *c, int argc, char **argv);
 int ctl_report(struct ctl *c, int argc, char **argv);
 int ctl_columns(struct ctl *c, int argc, char **argv);
-struct table;
+int ctl_query(struct ctl *c, int argc, char **argv);
+int ctl_check(struct ctl *c, int argc, char **argv);
+int ctl_doctor(struct ctl *c, int argc, char **argv);
+int ctl_infer(struct ctl *c, int argc, char **argv);
+int ctl_run(struct ctl *c, int argc, char **argv);
+
+/* ---- what they have in common ---- */
+
+/* Rejects as they are kept, from in: the first `limit` (0: all) as a table, or to `to` as the elements of a JSON list. *n: how many. */
+int ctl_rejects_table(struct ctl *c, struct rejects_in *in, int64_t limit, int64_t *n);
+int ctl_rejects_json(struct ctl *c, struct rejects_in *in, FILE *to, int64_t limit, int64_t *n);
+int ctl_rejects_of(struct ctl *c, int64_t id); /* a line about those of a job, if it has any, for `show` */
+void ctl_csv_field(struct buf *line, struct str s); /* behind line, in quotes where it has to be; an empty text is "" */
+int ctl_jobs_table(struct ctl *c, const struct job_filter *f, struct table *t); /* a row each; t is made here */
+int ctl_errors_table(struct ctl *c, const struct error_filter *f, struct table *t);
+/* A line of those of a job; none without a value, or where the time is 0. */
+void ctl_line(const char *name, const char *value);
+void ctl_time_line(const char *name, int64_t ms);
+/* A member of a JSON object as people read it, in arena: texts without their quotes; NULL: there is none, or it is null. */
+const char *ctl_member(const struct json_value *object, const char *name, struct arena *arena);
 /* The job as one JSON object behind doc, and as lines on standard output. */
 int ctl_job_json(struct ctl *c, int64_t id, struct buf *doc);
 int ctl_job_lines(struct ctl *c, int64_t id);
 int ctl_drift(struct ctl *c, int64_t id, struct table *t); /* its findings, a row each; t is made here */
 int ctl_tally(struct ctl *c, int64_t id, struct table *t); /* what became of its enrichments; the same */
+/* The same of the jobs of a report; of findings the newest. */
+int ctl_drift_report(struct ctl *c, const struct report_of *of, struct table *t);
+int ctl_tally_report(struct ctl *c, const struct report_of *of, struct table *t);
 /* Findings, and what became of enrichments, of a job that is in no queue: lists as in struct reader_result, or NULL. */
 void ctl_drift_of(struct ctl *c, const char *findings, struct table *t);
 void ctl_tally_of(struct ctl *c, const char *tally, struct table *t);
@@ -93,11 +118,6 @@ int ctl_scans(struct ctl *c, struct table *t, struct ctl_open *open);
 /* One row a pipeline (`only`, or NULL: any) whose after= is still to be done with objects; the same. */
 int ctl_unfinished(struct ctl *c, const char *only, struct table *t);
 void ctl_say_open(const struct ctl_open *o);
-int ctl_query(struct ctl *c, int argc, char **argv);
-int ctl_check(struct ctl *c, int argc, char **argv);
-int ctl_doctor(struct ctl *c, int argc, char **argv);
-int ctl_infer(struct ctl *c, int argc, char **argv);
-int ctl_run(struct ctl *c, int argc, char **argv);
 
 /* One job into the queue from what the command line says; committed and on disk. */
 struct ctl_submission {

@@ -6,71 +6,12 @@
 #include <string.h>
 
 #include "base/json.h"
-#include "base/sys.h"
+#include "base/mem.h"
 #include "base/text.h"
 #include "bin/table.h"
 #include "queue/drift.h"
 
-enum { FINDINGS_SHOWN = 100, EXACT_DISTINCT = 64 };
-
-/* ---- drift ---- */
-
-static const struct table_col drift_cols[] = {
-    { "job", NULL, CELL_JOB },        { "kind", "DRIFT", CELL_TEXT },    { "pipeline", "PIPELINE", CELL_TEXT },
-    { "column", "COLUMN", CELL_TEXT }, { "member", "MEMBER", CELL_TEXT }, { "detail", "WHAT", CELL_TEXT },
-};
-static const struct table_col drift_of_many[] = {
-    { "job", "JOB", CELL_JOB },       { "kind", "DRIFT", CELL_TEXT },    { "pipeline", "PIPELINE", CELL_TEXT },
-    { "column", "COLUMN", CELL_TEXT }, { "member", "MEMBER", CELL_TEXT }, { "detail", "WHAT", CELL_TEXT },
-};
-
-/* Without the first column of a job that has no number. */
-static int drift_cells(void *arg, const struct drift_row *r)
-{
-    struct table *t = arg;
-    if (r->job)
-        table_int(t, r->job);
-    table_text(t, r->kind);
-    table_text(t, r->pipeline);
-    table_text(t, r->column);
-    table_text(t, r->member);
-    table_text(t, r->detail);
-    return 0;
-}
-
-int ctl_drift(struct ctl *c, int64_t id, struct table *t)
-{
-    table_init(t, c->json, drift_cols, COUNT_OF(drift_cols));
-    return job_drift(c->queue, id, drift_cells, t, &c->err);
-}
-
-/* ---- enrichments ---- */
-
-static const struct table_col tally_cols[] = {
-    { "enrich", "ENRICH", CELL_TEXT },     { "pipeline", "PIPELINE", CELL_TEXT },     { "keys", "KEYS", CELL_NUMBER },
-    { "cached", "CACHED", CELL_NUMBER },   { "missed", "MISSED", CELL_NUMBER },       { "failed", "FAILED", CELL_NUMBER },
-    { "error", "NEWEST FAILURE", CELL_TEXT }, { "note", "NOTE", CELL_TEXT },
-};
-
-static int tally_cells(void *arg, const struct tally_row *r)
-{
-    struct table *t = arg;
-    table_text(t, r->enrich);
-    table_text(t, r->pipeline);
-    table_int(t, r->keys);
-    table_int(t, r->cached);
-    table_int(t, r->missed);
-    table_int(t, r->failed);
-    table_text(t, r->error);
-    table_text(t, r->note);
-    return 0;
-}
-
-int ctl_tally(struct ctl *c, int64_t id, struct table *t)
-{
-    table_init(t, c->json, tally_cols, COUNT_OF(tally_cols));
-    return job_tally(c->queue, id, tally_cells, t, &c->err);
-}
+enum { EXACT_DISTINCT = 64 };
 
 /* ---- profile ---- */
 
@@ -80,19 +21,6 @@ static const struct table_col profile_cols[] = {
     { "max", "GREATEST", CELL_TEXT },      { "longest", "LONGEST", CELL_TEXT },   { "top", "MOST FREQUENT", CELL_TEXT },
 };
 
-/* A member as people read it: texts without their quotes, null as a dash. */
-static const char *shown(const struct json_value *object, const char *name, struct arena *arena)
-{
-    struct json_value v;
-    struct str text;
-    if (json_member(object, name, &v) != 1 || v.kind == JSON_NULL)
-        return NULL;
-    text = v.raw;
-    if (v.kind == JSON_TEXT && !json_unescape(&v, arena, &text))
-        return NULL;
-    return arena_dup(arena, text);
-}
-
 static void top_shown(const struct json_value *column, struct arena *arena, struct buf *out)
 {
     struct json_value list, one;
@@ -100,7 +28,7 @@ static void top_shown(const struct json_value *column, struct arena *arena, stru
     if (json_member(column, "top", &list) != 1)
         return;
     for (size_t at = 0; json_next(&list, &at, &none, &one);) {
-        const char *value = shown(&one, "value", arena), *count = shown(&one, "count", arena);
+        const char *value = ctl_member(&one, "value", arena), *count = ctl_member(&one, "count", arena);
         buf_addf(out, "%s%s (%s)", out->n ? ", " : "", value ? value : "", count ? count : "");
     }
 }
@@ -113,7 +41,7 @@ static void column_cells(struct table *t, const char *pipeline, const struct jso
     int64_t n = 0;
     table_text(t, pipeline);
     for (size_t i = 0; i < COUNT_OF(names); i++) {
-        const char *said = shown(column, names[i], &arena);
+        const char *said = ctl_member(column, names[i], &arena);
         if (said && !strcmp(names[i], "distinct") && text_int(str_of(said), &n) && n > EXACT_DISTINCT) {
             buf_addf(&text, "~%s", said);
             said = text.p;
@@ -147,50 +75,6 @@ static int profile_json(void *arg, const struct profile_row *r)
     json_text(&o, str_of(r->pipeline));
     buf_addf(doc, ",%s", r->document + 1);
     return 0;
-}
-
-/* ---- of jobs in no queue ---- */
-
-/* A number of a list that was checked. */
-static int64_t count(const struct json_value *object, const char *name)
-{
-    struct json_value v;
-    int64_t n = 0;
-    return json_member(object, name, &v) == 1 && text_int(v.raw, &n) ? n : 0;
-}
-
-void ctl_drift_of(struct ctl *c, const char *findings, struct table *t)
-{
-    AUTO(arena_clear) struct arena arena = { 0 };
-    struct json_value list, v;
-    struct json_fault fault;
-    struct str none;
-    table_init(t, c->json, drift_cols + 1, COUNT_OF(drift_cols) - 1);
-    if (!findings || !json_check(str_of(findings), &list, &fault))
-        return;
-    for (size_t at = 0; json_next(&list, &at, &none, &v);)
-        (void)drift_cells(t, &(struct drift_row){ 0, shown(&v, "kind", &arena), shown(&v, "pipeline", &arena), shown(&v, "column", &arena),
-                                                  shown(&v, "member", &arena), shown(&v, "detail", &arena) });
-}
-
-void ctl_tally_of(struct ctl *c, const char *tally, struct table *t)
-{
-    AUTO(arena_clear) struct arena arena = { 0 };
-    struct json_value list, v;
-    struct json_fault fault;
-    struct str none;
-    table_init(t, c->json, tally_cols, COUNT_OF(tally_cols));
-    if (!tally || !json_check(str_of(tally), &list, &fault))
-        return;
-    for (size_t at = 0; json_next(&list, &at, &none, &v);)
-        (void)tally_cells(t, &(struct tally_row){ .pipeline = shown(&v, "pipeline", &arena),
-                                                     .enrich = shown(&v, "enrich", &arena),
-                                                     .keys = count(&v, "keys"),
-                                                     .cached = count(&v, "cached"),
-                                                     .missed = count(&v, "missed"),
-                                                     .failed = count(&v, "failed"),
-                                                     .error = shown(&v, "error", &arena),
-                                                     .note = shown(&v, "note", &arena) });
 }
 
 /* ---- of one job ---- */
@@ -288,10 +172,8 @@ static int report_many(struct ctl *c, const struct report_of *of)
 {
     struct table pipelines, tally, drift;
     table_init(&pipelines, c->json, report_cols, COUNT_OF(report_cols));
-    table_init(&tally, c->json, tally_cols, COUNT_OF(tally_cols));
-    table_init(&drift, c->json, drift_of_many, COUNT_OF(drift_of_many));
-    if (job_report(c->queue, of, report_cells, &pipelines, &c->err) < 0 || job_report_tally(c->queue, of, tally_cells, &tally, &c->err) < 0 ||
-        job_report_drift(c->queue, of, FINDINGS_SHOWN, drift_cells, &drift, &c->err) < 0)
+    if (job_report(c->queue, of, report_cells, &pipelines, &c->err) < 0 || ctl_tally_report(c, of, &tally) < 0 ||
+        ctl_drift_report(c, of, &drift) < 0)
         return -1;
     if (!c->json) {
         table_print(&pipelines, "pipelines", "no jobs");

@@ -103,19 +103,6 @@ static int submit_lines(struct stream *s)
 
 /* ---- waiting ---- */
 
-int ctl_until_over(struct ctl *c, int64_t id)
-{
-    struct ctl_patience patience = { 0 };
-    for (int over = 0; !over;) {
-        uint32_t bell = queue_bell(c->queue, BELL_DONE);
-        if ((over = ctl_over(c, id)) < 0 || (!over && ctl_waits(c, &patience, id) < 0))
-            return -1;
-        if (!over)
-            queue_sleep(c->queue, BELL_DONE, bell, 200);
-    }
-    return 0;
-}
-
 struct ends {
     int64_t of[JOB_STATES];
 };
