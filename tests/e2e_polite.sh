@@ -105,6 +105,7 @@ stop_roles
 serve busy
 site_with ''
 sed -i '/^\[remote place\]/,/^url/d' "$site/qetl.ini" # a place without a section is one, too
+echo 'attempts = 1' >>"$site/qetl.ini" # no wait is one
 jobs=$(for i in 1 2 3 4; do submit p "$url/busy$i"; done)
 start_role worker
 # shellcheck disable=SC2016
@@ -112,11 +113,13 @@ ok 'a server that is busy is left alone' wait_for 60 bash -c 'qetlctl --json sta
 is '... under its name' "$(qetlctl --json status | jq -r '.remotes[0].remote')" "$url"
 like '... and status says why' "$(qetlctl status)" "$url +[0-9] +0 +20[0-9-]+ [0-9:]+Z +.*503"
 like '... explain, too' "$(qetlctl explain "$(tail -n 1 <<<"$jobs")")" 'asked to be left alone'
+like '... and of the job that was told so' "$(qetlctl explain "$(qetlctl --json errors | jq -r '.errors[0].job')")" 'asked to be left alone'
 stop_roles
 start_role all
 ok 'it is asked again later, also by a worker that was started meanwhile' wait_for 60 all_loaded 4
 asked=$(awk '{ print $1 }' "$log" | head -n 5 | paste -sd' ')
 gap=$(awk 'NR == 1 { first = $1 } $2 >= 1 && $1 - first > 1500 { print $1 - first; exit }' "$log")
+is '... and no wait was counted as a try' "$(queue_sql 'SELECT group_concat(DISTINCT attempts) FROM job')" 1
 ok "... after the time that it asked for ($gap ms: $asked)" test "$gap" -ge 3500
 stop_roles
 

@@ -255,18 +255,62 @@ TEST(gate, a_server_that_asks_to_be_left_alone_is_by_all)
     busy(&l[0], 30000);
     CHECK_EQ(claim(l, 8), 1); /* that of s */
     job_lease_clear(&l[0]);
+    explains(failed, "'r' asked to be left alone; it will be asked again in ");
     explains(failed + 1, "'r' asked to be left alone; it will be asked again in ");
     CHECK_EQ(opens_in_s(), 30);
     CHECK_OK(job_left(q, sys_now_ms() + 1000, &left, &err), err);
-    CHECK_EQ(left.ready, 1); /* the one that failed, soon */
-    CHECK_EQ(left.later, 2);
+    CHECK_EQ(left.ready, 0);
+    CHECK_EQ(left.later, 3);
     CHECK_OK(job_left(q, sys_now_ms() + 60000, &left, &err), err);
     CHECK_EQ(left.ready, 3);
     sys_clock_advance(30000);
-    CHECK_EQ(claim(l, 8), 2);
-    job_lease_clear(&l[0]);
-    job_lease_clear(&l[1]);
+    CHECK_EQ(claim(l, 8), 3);
+    for (int i = 0; i < 3; i++)
+        job_lease_clear(&l[i]);
     stop();
+}
+
+/* The first job as it is claimed next, from which on the server says for so long each time that it is busy. */
+static int64_t tries(int times, int64_t ms)
+{
+    struct lease l;
+    int64_t attempt = 0;
+    for (int i = 0; i < times; i++) {
+        CHECK_EQ(claim(&l, 1), 1);
+        attempt = l.attempt;
+        busy(&l, ms);
+        sys_clock_advance(ms);
+        int64_t promoted, next;
+        CHECK_OK(job_promote(q, &promoted, &next, &err), err);
+    }
+    return attempt;
+}
+
+TEST(gate, a_wait_that_a_server_asks_for_is_no_try_until_they_come_to_a_day)
+{
+    static const char *const remotes[] = { "r", NULL };
+    for (size_t i = 0; i < COUNT_OF(remotes); i++) {
+        int64_t errors, promoted, next;
+        struct lease l;
+        start();
+        int64_t id = submit("p", remotes[i], 0);
+        CHECK_EQ(tries(24, 3600000), 1);
+        CHECK_OK(db_int(queue_db(q), "SELECT count(*) FROM error", &errors, &err), err);
+        CHECK_EQ(errors, 1); /* which is told once */
+        CHECK_EQ(tries(2, 3600000), 2);
+        CHECK_EQ(claim(&l, 1), 1); /* the last one of three */
+        busy(&l, 1000);
+        explains(id, "It is dead by fetch-busy");
+        CHECK_OK(job_retry(q, id, &err), err);
+        sys_clock_advance(3600000);
+        CHECK_OK(job_promote(q, &promoted, &next, &err), err);
+        CHECK_EQ(tries(3, 3600000), 1); /* from the beginning */
+        CHECK_EQ(claim(&l, 1), 1);
+        busy(&l, 86400001); /* too much at once */
+        CHECK_OK(db_int(queue_db(q), "SELECT attempts FROM job", &errors, &err), err);
+        CHECK_EQ(errors, 1);
+        stop();
+    }
 }
 
 TEST(gate, a_job_without_a_remote_holds_nobody)
@@ -275,9 +319,11 @@ TEST(gate, a_job_without_a_remote_holds_nobody)
     start();
     submit_many("p", NULL, 2);
     CHECK_EQ(claim(l, 1), 1);
+    int64_t waits = l[0].id;
     busy(&l[0], 30000);
-    CHECK_EQ(claim(l, 1), 1);
+    CHECK_EQ(claim(l, 8), 1);
     job_lease_clear(&l[0]);
+    explains(waits, "waits for its time, ");
     stop();
 }
 

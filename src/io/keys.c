@@ -266,7 +266,7 @@ static const struct key keys[] = {
     { AT_PIPELINE, "weight", KEY_NUMBER, IN(pipeline, weight), "1", 1, 1000, NULL, 0,
       "its share of the workers while other pipelines of the same priority have jobs, too" },
     { AT_PIPELINE, "attempts", KEY_NUMBER, IN(pipeline, attempts), "8", 1, 1000, NULL, 0,
-      "tries before an error that may pass makes the job dead" },
+      "tries before an error that may pass makes the job dead. A wait that a server asks for (Retry-After) is none, until they come to a day in all" },
     { AT_PIPELINE, "backoff", KEY_DURATION, IN(pipeline, backoff_ms), "5s", 0, 30 * (int64_t)DAYS,
       NULL, 0, "pause before the second attempt; doubled for each one after it" },
     { AT_PIPELINE, "backoff_max", KEY_DURATION, IN(pipeline, backoff_max_ms), "1h", 0,

@@ -425,18 +425,6 @@ static int attempt_failed(struct queue *q, const struct change *c, bool crashed,
     return change_dead(q, c, err);
 }
 
-/* The server asked to be left alone for a while. */
-static int hold_remote(struct queue *q, const struct finish *f, const struct settled *s, struct err *err)
-{
-    if (f->err.retry_after_ms <= 0 || f->hold.name) /* which is another server's word */
-        return 0;
-    sqlite3_stmt *st = queue_stmt(q, SQL_REMOTE_HOLD);
-    db_bind(st, ":job", f->lease->id);
-    db_bind(st, ":until", s->now + (int64_t)f->err.retry_after_ms);
-    db_bind(st, ":why", (const char *)f->err.msg);
-    return db_run(st, err);
-}
-
 /* A job that died of its rejects: what they are, with the counts. */
 static int keep_rejects(struct queue *q, const struct finish *f, struct err *err)
 {
@@ -519,6 +507,37 @@ static int tell_wait(struct queue *q, const struct finish *f, const struct chang
     return told ? told : change_error(q, c, f->stage, &f->err, NULL, err);
 }
 
+/* The server asked to be left alone for a while. */
+static int hold_remote(struct queue *q, const struct finish *f, const struct settled *s, struct err *err)
+{
+    if (f->err.retry_after_ms <= 0 || f->hold.name) /* which is another server's word */
+        return 0;
+    sqlite3_stmt *st = queue_stmt(q, SQL_REMOTE_HOLD);
+    db_bind(st, ":job", f->lease->id);
+    db_bind(st, ":until", s->now + (int64_t)f->err.retry_after_ms);
+    db_bind(st, ":why", (const char *)f->err.msg);
+    return db_run(st, err);
+}
+
+/* Its server asks it to wait: behind the gate of its remote, or, where it has none, by itself. 1; 0 it asks for no wait, or for too much; -1. */
+static int wait_for_server(struct queue *q, const struct finish *f, const struct change *c, struct settled *s, struct err *err)
+{
+    if (f->err.retry_after_ms <= 0 || f->hold.name || err_class(f->err.code) != ERR_TRANSIENT)
+        return 0;
+    sqlite3_stmt *st = queue_stmt(q, SQL_WAITED);
+    db_bind(st, ":id", c->id);
+    db_bind(st, ":ms", (int64_t)f->err.retry_after_ms);
+    db_bind(st, ":most", JOB_WAITED_MAX_MS);
+    int rc = db_step(st, err);
+    if (rc <= 0)
+        return rc;
+    bool gate = sqlite3_column_int(st, 0);
+    if (db_run(st, err) < 0 || tell_wait(q, f, c, err) < 0 || hold_remote(q, f, s, err) < 0 ||
+        change_attempt(q, c, "work", "handed-back", f->signal, f->peak_rss, err) < 0)
+        return -1;
+    return back_to_ready(q, c, c->attempts - 1, gate ? 0 : f->err.retry_after_ms, s, err) < 0 ? -1 : 1;
+}
+
 /* How long the job itself stays away, where no gate keeps it: what held it is over by now, or somebody with another ini says what its
  * pipeline asks. -1. */
 static int64_t wait_ms(struct queue *q, const struct finish *f, const struct settled *s, struct err *err)
@@ -566,6 +585,8 @@ static int finish_unstaged(struct queue *q, struct finish *f, int64_t crashes_ma
     int waits = wait_for_whole(q, f, &c, s, err);
     if (!waits)
         waits = wait_for_listing(q, f, &c, s, err);
+    if (!waits)
+        waits = wait_for_server(q, f, &c, s, err);
     if (waits)
         return waits < 0 ? -1 : 0;
     if (attempt_failed(q, &c, crashed, crashes_max, &f->err, f->stage, f->detail, f->signal, f->peak_rss,

@@ -263,6 +263,10 @@ WHERE id = :id AND token = :token AND state = 'running';
 SELECT j.created + :wait FROM job AS j JOIN scan AS s ON s.pipeline = j.pipeline JOIN object AS o ON o.job = j.id AND o.number = 0
 JOIN seen ON seen.scan = s.id AND seen.uri = o.uri AND seen.job = j.id WHERE j.id = :id;
 
+-- name: waited
+-- A server asks it to wait, and it has not waited for too long in all. Does a gate keep it meanwhile (remote_hold)?
+UPDATE job SET waited = waited + :ms WHERE id = :id AND waited + :ms <= :most RETURNING remote <> '';
+
 -- name: listed
 -- What a scan gave the job: the version of that object as it was listed, and whether it is whole.
 SELECT seen.size, seen.mtime, seen.etag, seen.state = 'taken' FROM scan JOIN seen ON seen.scan = scan.id AND seen.uri = :uri
@@ -467,7 +471,7 @@ UPDATE job SET state = 'cancelled', lease_until = NULL, finished = :now, spool =
 WHERE id = :id AND state IN ('ready', 'running', 'staged', 'dead');
 
 -- name: retry
-UPDATE job SET state = 'ready', due = 1, run_at = :now, attempts = 0, crashes = 0, finished = NULL,
+UPDATE job SET state = 'ready', due = 1, run_at = :now, attempts = 0, crashes = 0, waited = 0, finished = NULL,
                rows_read = 0, rows_staged = 0, rows_rejected = 0, rows_filtered = 0, rows_added = 0
 WHERE id = :id AND state = 'dead';
 

@@ -19,6 +19,7 @@ CREATE TABLE job (
     claimed      INTEGER,                             -- when the lease began
     attempts     INTEGER NOT NULL DEFAULT 0,          -- tries since it was submitted or retried by a person
     attempts_max INTEGER NOT NULL DEFAULT 5,
+    waited       INTEGER NOT NULL DEFAULT 0,          -- ms that servers asked it to wait (Retry-After), which used up no try
     crashes      INTEGER NOT NULL DEFAULT 0,          -- took the worker, its reader or a loader down
     created      INTEGER NOT NULL,
     started      INTEGER,                             -- last claim by a worker
