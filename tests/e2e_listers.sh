@@ -56,6 +56,15 @@ put 'in/other.csv' 4
 put 'in/sub/deep-1.csv' 5
 touch "$WWW/in/north-1.csv.done" "$WWW/in/sub/deep-1.csv.done"
 is 'a page of HTML is listed' "$(qetlctl --json scan --dry-run html | jq '.objects | length')" 3
+printf '["%s/files/in/north-1.csv"]' "$HTTP" >"$work/sizeless.json"
+printf '[pipeline sizeless]\nsource = manifest+file://%s/sizeless.json\nevery = 1h\nsettle = 0\ncolumns = id:integer!\ntable = warehouse.html\n' "$work" >>"$site/qetl.ini"
+is 'a size that nobody tells is none' "$(qetlctl --json scan --dry-run sizeless | jq -c '.objects[0] | [.size, .modified]')" '[null,null]'
+like 'for people, too' "$(qetlctl scan --dry-run sizeless)" 'north-1.csv +- +- '
+qetlctl scan sizeless >"$work/out"
+sizeless=$(queue_sql "SELECT id FROM job WHERE pipeline = 'sizeless'")
+is 'nor is it one of the job' "$(qetlctl --json show "$sizeless" | jq -c '.objects[0].size') $(queue_sql "SELECT total_size_in_bytes IS NULL FROM scanner WHERE id = $sizeless")" 'null 1'
+qetlctl cancel "$sizeless" >>"$work/out"
+sed -i '/^\[pipeline sizeless\]/,$d' "$site/qetl.ini"
 message=$(qetlctl scan gone 2>&1)
 is 'a folder that is missing is a failed scan' $? 1
 like 'which says so' "$message" 'fetch-missing .*/index/nowhere/'

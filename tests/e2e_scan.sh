@@ -29,6 +29,8 @@ ln -s north-1.csv "$site/in/link-1.csv"
 mkfifo "$site/in/fifo-1.csv"
 
 ok 'a dry run finds what is new' test "$(qetlctl --json scan --dry-run | jq '.objects | length')" = 4
+like 'with --all it names what is no file' "$(qetlctl scan --dry-run --all)" 'in/link-1.csv +- +- +a symbolic link: none is followed'
+like 'of any kind' "$(qetlctl scan --dry-run --all)" 'in/fifo-1.csv +- +- +no file: '
 ok 'and leaves it where it is' queue_is 'SELECT count(*) FROM seen' 0
 ok 'drain --scan loads what lies there' drain
 is 'each object once, whatever its name' "$(sql 'SELECT group_concat(id) FROM (SELECT id FROM p ORDER BY id)')" 1,2,3,4

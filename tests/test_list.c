@@ -90,6 +90,32 @@ TEST(list, names_are_bytes)
     CHECK_EQ(count("odd/*.csv"), COUNT_OF(names));
 }
 
+static void take_no_file(void *arg, const char *uri, const char *why)
+{
+    const char *base = test_file(""), *at = strstr(uri, base);
+    CHECK(at == uri);
+    buf_addf(&((struct got *)arg)->text, "%s (%c) ", uri + strlen(base), *why);
+}
+
+/* What is neither file nor folder, in their order: 'a': a link; 'n': something else. */
+static bool tells(const char *tail, const char *const *want)
+{
+    struct got g = { 0 };
+    struct err err;
+    struct list_ask ask = { .cursor = "" };
+    struct list_sink sink = { .object = take, .no_file = take_no_file, .arg = &g };
+    CHECK_OK(list_source_of(test_file(tail), ask, &sink, &err), err);
+    buf_adds(&g.text, "");
+    size_t n = 0;
+    bool all = true;
+    for (; want[n]; n++)
+        all &= strstr(g.text.p, want[n]) != NULL;
+    for (const char *p = g.text.p; (p = strchr(p, '(')); p++)
+        n--;
+    buf_clear(&g.text);
+    return all && n == 0;
+}
+
 TEST(list, follows_no_link_and_takes_no_fifo)
 {
     put("out/secret.csv", "x");
@@ -103,6 +129,10 @@ TEST(list, follows_no_link_and_takes_no_fifo)
     CHECK_EQ(count("tree/**/*.csv"), 1);
     CHECK_EQ(count("tree/fifo.csv"), 0);
     CHECK_EQ(count("tree/link.csv"), 0);
+    CHECK(tells("tree/*.csv", (const char *const[]){ "tree/link.csv (a)", "tree/fifo.csv (n)", NULL }));
+    CHECK(tells("tree/*/*.csv", (const char *const[]){ "tree/way-out (a)", "tree/link.csv (a)", "tree/fifo.csv (n)", NULL })); /* it would lead there */
+    CHECK(tells("tree/a/*.csv", (const char *const[]){ NULL }));
+    CHECK(tells("tree/link.csv", (const char *const[]){ "tree/link.csv (a)", NULL }));
     CHECK_EQ(symlink(test_file("tree"), test_file("name")), 0); /* what the ini itself names may be a link */
     CHECK_EQ(count("name/a/*.csv"), 1);
 }

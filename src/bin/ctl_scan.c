@@ -169,7 +169,7 @@ static void found(void *arg, const struct pass_found *o)
         return;
     table_text(&f->t, f->pipeline);
     table_text(&f->t, o->uri);
-    table_int(&f->t, o->size < 0 ? 0 : o->size);
+    table_int(&f->t, o->size);
     table_int(&f->t, o->mtime_ms);
     table_text(&f->t, o->why);
 }

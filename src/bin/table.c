@@ -79,7 +79,7 @@ static void json_int_cell(struct table *t, int64_t v)
     enum cell kind = t->cols[t->at].kind;
     if (kind == CELL_BOOL) {
         json_bool(&o, v != 0);
-    } else if (kind == CELL_TIME && v <= 0) {
+    } else if ((kind == CELL_TIME && v <= 0) || (kind == CELL_SIZE && v < 0)) {
         json_null(&o);
     } else if (kind == CELL_TIME) {
         char text[32];
@@ -94,7 +94,7 @@ static void shown_int_cell(struct table *t, int64_t v)
 {
     enum cell kind = t->cols[t->at].kind;
     char text[64];
-    if ((kind == CELL_TIME || kind == CELL_PEAK || kind == CELL_JOB) && v <= 0) {
+    if (((kind == CELL_TIME || kind == CELL_PEAK || kind == CELL_JOB) && v <= 0) || (kind == CELL_SIZE && v < 0)) {
         snprintf(text, sizeof text, "-");
     } else if (kind == CELL_TIME) { /* "2026-11-21 04:30:00Z" */
         text_put_rfc3339(text, v);

@@ -41,7 +41,7 @@ struct table {
 void table_init(struct table *t, bool json, const struct table_col *cols, int ncols);
 /* The cells of a row in the order of the columns. A NULL text and a time of 0 are nothing (null). */
 void table_text(struct table *t, const char *v);
-void table_int(struct table *t, int64_t v); /* NUMBER, JOB, TIME (ms since 1970), SIZE and PEAK (bytes), BOOL */
+void table_int(struct table *t, int64_t v); /* NUMBER, JOB, TIME (ms since 1970), SIZE (bytes; -1: not known) and PEAK (bytes), BOOL */
 /* Print {"<name>": [...]} or the table (`none` when there are no rows), and free. */
 void table_print(struct table *t, const char *name, const char *none);
 /* Append the rows as a JSON array to out, for a document of several lists, and free. */

@@ -741,7 +741,7 @@ static int write_object(sqlite3_stmt *st, const struct ready *r, int64_t job, st
 {
     db_bind(st, ":job", job);
     db_bind(st, ":uri", r->uri);
-    db_bind(st, ":size", r->size < 0 ? 0 : r->size);
+    db_bind(st, ":size", r->size);
     if (*r->etag)
         db_bind(st, ":etag", r->etag);
     if (r->mtime_ms)

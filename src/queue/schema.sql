@@ -144,7 +144,7 @@ CREATE TABLE object (
     job         INTEGER NOT NULL,
     number      INTEGER NOT NULL,
     uri         TEXT NOT NULL,
-    size        INTEGER NOT NULL,
+    size        INTEGER NOT NULL,  -- -1: the place did not say, and nobody has read it yet
     etag        TEXT,
     modified    TEXT,           -- as the source wrote it
     modified_at INTEGER,        -- the same in ms, where it could be read
@@ -492,7 +492,7 @@ SELECT job.id AS id,
                 (SELECT objects FROM job_text WHERE job_text.job = job.id)) AS files,
        (SELECT strftime('%Y-%m-%dT%H:%M:%SZ', max(modified_at) / 1000, 'unixepoch') FROM object
         WHERE object.job = job.id) AS latest_file_modified_time,
-       (SELECT sum(size) FROM object WHERE object.job = job.id) AS total_size_in_bytes,
+       (SELECT sum(nullif(size, -1)) FROM object WHERE object.job = job.id) AS total_size_in_bytes,
        strftime('%Y-%m-%dT%H:%M:%fZ', job.created / 1000.0, 'unixepoch') AS created_time,
        strftime('%Y-%m-%dT%H:%M:%fZ', coalesce(job.finished, job.claimed, job.created) / 1000.0, 'unixepoch') AS modified_time,
        CASE WHEN job.state = 'ready' AND job.due = 0 THEN 'NONE'
@@ -509,7 +509,7 @@ UNION ALL
 SELECT NULL,
        '["' || group_concat(replace(replace(uri, '\', '\\'), '"', '\"'), '","') || '"]',
        strftime('%Y-%m-%dT%H:%M:%SZ', nullif(max(mtime), 0) / 1000, 'unixepoch'),
-       sum(max(size, 0)),
+       sum(nullif(size, -1)),
        strftime('%Y-%m-%dT%H:%M:%fZ', min(first) / 1000.0, 'unixepoch'),
        strftime('%Y-%m-%dT%H:%M:%fZ', max(first) / 1000.0, 'unixepoch'),
        'NONE', NULL

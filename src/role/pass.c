@@ -461,6 +461,12 @@ static void on_odd(void *arg, const char *what)
         snprintf(count->odd_what, sizeof count->odd_what, "%s", what);
 }
 
+static void on_no_file(void *arg, const char *uri, const char *why)
+{
+    struct looking *l = arg;
+    l->found(l->arg, &(struct pass_found){ uri, why, -1, 0, false });
+}
+
 static void on_again(void *arg, int64_t ms)
 {
     struct scan_count *count = ((struct looking *)arg)->count;
@@ -569,7 +575,7 @@ static void looking_close(struct looking *l)
 static int list_glob(struct looking *l, const struct glob *g, struct err *err)
 {
     struct list_sink sink = { .object = l->found ? on_peek : on_object, .page = l->found ? NULL : on_page, .folder = on_folder, .odd = on_odd,
-                              .again = l->found ? NULL : on_again, .arg = l };
+                              .no_file = l->found ? on_no_file : NULL, .again = l->found ? NULL : on_again, .arg = l };
     bool here = l->cursor && !l->reached && glob_id(g) == l->scan.cursor_glob;
     l->ask.glob = g;
     l->rules_id = rules_id(l->pass->pipeline, g);

@@ -45,7 +45,7 @@ int pass_marker(const char *done_marker, struct str own, struct buf *out, struct
 int pass_check_after(const struct pipeline *p, struct err *err);
 struct pass_found {
     const char *uri, *why; /* why: the one reason for what becomes of it */
-    int64_t size, mtime_ms;
+    int64_t size, mtime_ms; /* -1, 0: not known */
     bool open; /* it is not taken, and not ignored */
 };
 /* What a pass would find, without writing: each object that lies there goes to found(). */

@@ -111,7 +111,7 @@ int json_split_end(struct json_split *s, struct err *err)
 {
     if (s->state == BETWEEN || s->state == BEHIND)
         return 0;
-    return err_set(err, ERR_TRUNCATED, "the list ends in the middle, behind %" PRId64 " elements", s->n);
+    return err_set(err, ERR_TRUNCATED, "the list ends in the middle, behind %" PRId64 " element%s", s->n, s->n == 1 ? "" : "s");
 }
 
 void json_split_clear(struct json_split *s)

@@ -47,6 +47,28 @@ const struct lister *list_by_base(const char *base, struct err *err)
     return NULL;
 }
 
+int list_no_file(const struct list_ask *ask, const struct list_sink *sink, struct glob_work *work, struct buf *path, struct buf *uri,
+                 const char *why, struct err *err)
+{
+    size_t n = path->n;
+    if (!sink->no_file)
+        return 0;
+    int asks = glob_match(ask->glob, work, buf_str(path), NULL);
+    if (asks == 0) {
+        buf_addc(path, '/');
+        asks = path->failed ? -1 : glob_leads(ask->glob, work, buf_str(path));
+    }
+    path->n = n;
+    if (asks <= 0)
+        return asks < 0 ? err_nomem(err) : 0;
+    buf_reset(uri);
+    list_uri(ask->base, buf_str(path), uri);
+    if (uri->failed)
+        return err_nomem(err);
+    sink->no_file(sink->arg, uri->p, why);
+    return 0;
+}
+
 int list_offer(const struct list_ask *ask, const struct list_sink *sink, struct glob_work *work, struct str path, struct listed *o,
                struct err *err)
 {

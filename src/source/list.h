@@ -76,6 +76,8 @@ struct list_sink {
     void (*folder)(void *arg, const char *path, bool there);
     /* An entry is left out, because its name cannot be read, or told the place: `what` says which. NULL: nobody asks. */
     void (*odd)(void *arg, const char *what);
+    /* What would match, or lead to what does, if it were a file or a folder: a link, a device; `why` says which. NULL: nobody asks. */
+    void (*no_file)(void *arg, const char *uri, const char *why);
     void (*again)(void *arg, int64_t ms); /* something is no object yet, and will be in so many ms; NULL: nobody asks */
     void *arg;
 };
@@ -146,6 +148,10 @@ bool list_set_plain(struct list_links *l, const char *base);
 /* Give the object to the sink if the glob matches its path. captures, name and path are filled here. As sink->object. */
 int list_offer(const struct list_ask *ask, const struct list_sink *sink, struct glob_work *work, struct str path, struct listed *o,
                struct err *err);
+/* Tell sink->no_file() of something that is neither file nor folder, if the glob asks for it. path is written to, and as it was again; uri is
+ * for the call. 0, -1. */
+int list_no_file(const struct list_ask *ask, const struct list_sink *sink, struct glob_work *work, struct buf *path, struct buf *uri,
+                 const char *why, struct err *err);
 /* The path as a URI: `base` and the path percent-encoded (RFC 3986, 2.3: unreserved characters and the slash stay). A local
  * path (base "") stays as it is where it is UTF-8 without control characters, else it becomes a file: URL. */
 void list_uri(const char *base, struct str path, struct buf *out);

@@ -2,7 +2,7 @@
  * Local folders. Only folders that can lead to a match are entered, each through the descriptor of the one above it, and
  * below the literal beginning of the glob no
  * symbolic link is followed: none leads a scan out of the place that it was given, or round in a circle. Of what is found only
- * regular files count; nothing is opened but folders.
+ * regular files count (sink->no_file() is told of others); nothing is opened but folders.
  *
  * Invariant: one descriptor and one DIR for each level of depth, whatever the number of files. Nothing here writes.
  */
@@ -68,6 +68,12 @@ static int enter(struct walk *w, int parent, const char *name, int depth)
     return walk_folder(w, fd, depth + 1);
 }
 
+static int no_file(struct walk *w, bool link)
+{
+    static const char *const why[] = { "no file: a pipe, socket or device is not read", "a symbolic link: none is followed below the part of source= without signs" };
+    return list_no_file(w->ask, w->sink, &w->work, &w->path, &w->uri, why[link], w->err);
+}
+
 /* One name of a folder; w->path is the folder with its slash, and is that again afterwards. */
 static int visit(struct walk *w, int fd, const struct dirent *d, int depth)
 {
@@ -90,6 +96,8 @@ static int visit(struct walk *w, int fd, const struct dirent *d, int depth)
         rc = offer(w, &st);
     } else if (maybe_folder && (d->d_type == DT_DIR || S_ISDIR(st.st_mode))) {
         rc = enter(w, fd, d->d_name, depth);
+    } else if (d->d_type == DT_UNKNOWN ? !S_ISREG(st.st_mode) : d->d_type != DT_REG) {
+        rc = no_file(w, d->d_type == DT_UNKNOWN ? S_ISLNK(st.st_mode) : d->d_type == DT_LNK);
     }
     w->path.n = folder;
     return rc;
@@ -130,7 +138,7 @@ static int list_literal(struct walk *w)
         return err_nomem(w->err);
     if (lstat(w->path.p, &st) < 0)
         return errno == ENOENT || errno == ENOTDIR ? 0 : fault(w, "look at");
-    return S_ISREG(st.st_mode) ? offer(w, &st) : 0;
+    return S_ISREG(st.st_mode) ? offer(w, &st) : S_ISDIR(st.st_mode) ? 0 : no_file(w, S_ISLNK(st.st_mode));
 }
 
 static int list(const struct list_ask *ask, const struct list_sink *sink, struct err *err)

@@ -70,9 +70,10 @@ static int take_line(struct look *l, struct str line, struct err *err)
         leave_out(l, "a name has control characters, which cannot be told an FTP server");
         return 0;
     }
-    if (rc <= 0 || f.kind == FTP_OTHER)
+    if (rc <= 0)
         return rc < 0 ? -1 : 0;
-    struct list_entry e = { f.kind == FTP_FOLDER, f.name, f.size, f.mtime_ms, f.step_ms };
+    static const enum list_what what[] = { [FTP_FILE] = LIST_FILE, [FTP_FOLDER] = LIST_FOLDER, [FTP_OTHER] = LIST_OTHER_KIND };
+    struct list_entry e = { what[f.kind], f.name, f.size, f.mtime_ms, f.step_ms };
     return list_tree_entry(l->tree, &e, err);
 }
 

@@ -167,8 +167,8 @@ static int add_lines(struct reading *r, struct str bytes, struct err *err)
         const char *end = memchr(bytes.p, '\n', bytes.n);
         size_t n = end ? (size_t)(end - bytes.p) : bytes.n, used = n + (end != NULL);
         if (r->line.n + n > LINE_MAX_BYTES)
-            return err_set(err, ERR_LIMIT, "a line of the manifest, behind %" PRId64 " names, is longer than %d bytes", r->names,
-                           LINE_MAX_BYTES);
+            return err_set(err, ERR_LIMIT, "a line of the manifest, behind %" PRId64 " name%s, is longer than %d bytes", r->names,
+                           r->names == 1 ? "" : "s", LINE_MAX_BYTES);
         buf_add(&r->line, bytes.p, n);
         if (r->line.failed)
             return err_nomem(err);

@@ -1,5 +1,5 @@
 /*
- * Folders of an SFTP server (io/sftp.h), with sizes and times as it keeps them. A link is not followed, and counts as nothing.
+ * Folders of an SFTP server (io/sftp.h), with sizes and times as it keeps them. A link is not followed, and is no object.
  * A folder that is gone when its turn comes is passed over. Listings write nothing.
  */
 #include <string.h>
@@ -10,10 +10,11 @@
 static int on_name(void *arg, struct str name, const struct sftp_entry *s, struct err *err)
 {
     struct list_tree *t = arg;
-    struct list_entry e = { .folder = s->kind == SFTP_FOLDER, .name = name, .size = s->size, .mtime_ms = s->mtime_ms };
+    static const enum list_what what[] = { [SFTP_FILE] = LIST_FILE, [SFTP_FOLDER] = LIST_FOLDER, [SFTP_OTHER] = LIST_OTHER_KIND };
+    struct list_entry e = { .what = what[s->kind], .name = name, .size = s->size, .mtime_ms = s->mtime_ms };
     if (list_tree_count(t, err) < 0)
         return -1;
-    return s->kind == SFTP_OTHER ? 0 : list_tree_entry(t, &e, err);
+    return list_tree_entry(t, &e, err);
 }
 
 static int list_folder(struct list_tree *t, void *arg, struct err *err)

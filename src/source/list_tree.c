@@ -67,8 +67,10 @@ int list_tree_entry(struct list_tree *t, const struct list_entry *e, struct err 
     buf_add(&t->path, e->name.p, e->name.n);
     if (t->path.failed) {
         rc = err_nomem(err);
-    } else if (e->folder) {
+    } else if (e->what == LIST_FOLDER) {
         rc = entry_folder(t, err);
+    } else if (e->what == LIST_OTHER_KIND) {
+        rc = list_no_file(t->ask, t->sink, &t->work, &t->path, &t->uri, "no file: a link is not followed, and a device not read", err);
     } else {
         int match = glob_match(t->ask->glob, &t->work, buf_str(&t->path), NULL);
         rc = match < 0 ? err_nomem(err) : match ? list_tree_offer(t, buf_str(&t->path), e->size, e->mtime_ms, e->step_ms, err) : 0;

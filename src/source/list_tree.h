@@ -24,7 +24,7 @@ struct list_tree {
 };
 
 struct list_entry {
-    bool folder; /* else a regular file; others are not given */
+    enum list_what { LIST_FILE, LIST_FOLDER, LIST_OTHER_KIND } what; /* the last: a link, a device; it is told of, and no more */
     struct str name;
     int64_t size, mtime_ms, step_ms; /* as in struct listed */
 };
