@@ -287,7 +287,8 @@ uri="$FAULTS/busy?n=102000&status=503&after=600&on=1-1"
 job=$(qetlctl --json submit body "$uri" | jq .id)
 qetl drain 2>/dev/null
 is 'a server that asks for a pause: drain says that the job waits' "$?" 1
-is '... it is ready, but not before that' "$(state "$job") $(queue_sql "SELECT run_at - (SELECT max(finished) FROM attempt WHERE job = $job) BETWEEN 599000 AND 601000 FROM job WHERE id = $job")" 'ready 1'
+is '... it is ready, but its server is not asked before that, and no try is counted' "$(state "$job") $(queue_sql "SELECT held_until - (SELECT max(finished) FROM attempt WHERE job = $job) BETWEEN 599000 AND 601000, attempts
+    FROM job JOIN remote ON remote.name = job.remote WHERE id = $job")" 'ready 1|0'
 qetl drain 2>/dev/null
 is '... and nobody asks before' "$(asked "$uri")" '- '
 is '... after it the job is loaded' "$(QETL_CLOCK_OFFSET_MS=700000 qetl drain 2>/dev/null; state "$job") $(bodies)" 'loaded 3000|3000|2999|1'
