@@ -8,6 +8,7 @@ need jq jq
 need python3 python3
 
 told() { qetlctl --json "${2-show}" "$1" | jq -c '.enriched[] | [.enrich, .pipeline, .keys, .cached, .missed, .failed]'; } # of a job
+held() { qetlctl --json enrich | jq -c '.enrich[] | [.enrich, .answers, .misses, .quota, .quota_used, .state]'; }
 drain() { timeout 120 qetl drain 2>>"$site/drain.log"; }
 serve() {
     log=$work/log.$1
@@ -55,6 +56,8 @@ submit p "$work/many.csv" >/dev/null
 ok 'a second job' drain
 is '... asks for none of them' "$(asked /slower/)" 50
 is '... and has them all' "$(sql 'SELECT count(title) FROM p')" 6000
+is 'qetlctl enrich counts what is kept' "$(held)" '["facts",50,0,null,null,"open"]'
+like '... in words' "$(qetlctl enrich facts)" 'facts +50 +0 +[0-9.]+ KiB +- +open +- +0 +-'
 sqlite3 "$site/queue.db-enrich" "UPDATE answer SET body = 'cut' WHERE id % 2"
 job=$(submit p "$work/many.csv")
 ok 'answers of the cache that cannot be read' drain
@@ -114,6 +117,39 @@ job=$(submit p "$work/named.csv")
 ok 'rows with the same key share an answer, whatever else the url has' drain
 is '... also within a job' "$(asked /ok/same),$(asked /ok/other)" '1,1'
 is '... each row has it' "$(sql 'SELECT count(*), count(DISTINCT title), count(title) FROM p')" '4|2|4'
+
+# ---- to forget answers ----
+site_with <<INI
+url = $url/forget/{k}
+$facts
+INI
+is 'before anything was asked there is no cache' "$(held) $(qetlctl --json enrich facts --forget)" '["facts",0,0,null,null,"open"] {"forgotten":0}'
+ok '... and none is made for a look' test ! -e "$site/queue.db-enrich"
+printf 'id,k\n1,a\n2,nobody\n3,b\n4,void\n' >"$work/some.csv"
+submit p "$work/some.csv" >/dev/null
+drain
+is 'of two answers and two misses' "$(held)" '["facts",4,2,null,null,"open"]'
+is '... the misses can be forgotten' "$(qetlctl --json enrich facts --forget --misses)" '{"forgotten":2}'
+submit p "$work/some.csv" >/dev/null
+drain
+is '... then they alone are asked for again' "$(asked /forget/) $(held)" '6 ["facts",4,2,null,null,"open"]'
+start_role worker
+# shellcheck disable=SC2016
+wait_for 60 eval '[ "$(qetlctl --json workers | jq ".workers | length")" = 1 ]'
+is 'while a worker runs all of them can be' "$(qetlctl enrich facts --forget)" "4 answers of 'facts' are forgotten; what is asked for again counts for its quota"
+job=$(submit p "$work/some.csv")
+ok '... it goes on' wait_for 60 job_is "$job" staged
+is '... and asks for all again' "$(asked /forget/) $(held)" '10 ["facts",4,2,null,null,"open"]'
+stop_roles
+sed -i 's/^\[enrich facts\]/[enrich called]/; s/^enrich = facts/enrich = called/' "$site/qetl.ini"
+is 'what is in the ini no more is shown, too' "$(held)" "$(printf '["called",0,0,null,null,"open"]\n["facts",4,2,null,null,"not in the ini"]')"
+is '... and can be forgotten' "$(qetlctl --json enrich facts --forget)" '{"forgotten":4}'
+qetlctl enrich nowhere >"$work/out" 2>&1
+is 'a name that is none is said so' "$?" 5
+qetlctl enrich --forget >"$work/out" 2>&1
+like '... and one that is missing' "$? $(cat "$work/out")" '^2 .*enrich wants the name of one \[enrich\] to forget answers of'
+qetlctl enrich called --misses >"$work/out" 2>&1
+is '... and misses of nothing' "$?" 2
 
 # ---- beside the other steps ----
 new_site <<INI
@@ -210,6 +246,7 @@ INI
             drain
             is '... that there is none is kept, too' "$(field "$job" rows_rejected),$(asked "/$how/$what/")" '6,3'
             is '... and the job says so' "$(told "$job")" '["facts","p",3,3,3,0]'
+            is '... and so does qetlctl enrich' "$(held)" '["facts",3,3,null,null,"open"]'
             submit p "$work/few.csv" >/dev/null
             QETL_CLOCK_OFFSET_MS=172800000 drain
             is '... but not as long as an answer' "$(asked "/$how/$what/")" 6
@@ -368,11 +405,17 @@ quota = 1000/300d
 INI
 keys 40 40 >"$work/forty.csv"
 sed -i 's/^error = error/&\non_error = null/' "$site/qetl.ini"
+submit p "$work/few.csv" >/dev/null
+drain
+is 'errors in a row are counted' "$(sqlite3 "$site/queue.db-enrich" 'SELECT failures, quota_used FROM place'),$(asked /over/held/)" '3|3,3'
+sqlite3 "$site/queue.db-enrich" 'UPDATE place SET failures = 16' # it was so for long
 job=$(submit p "$work/forty.csv")
 drain
-ok "a server that says so again and again is left alone ($(asked /over/held/) requests)" test "$(asked /over/held/)" -lt 25
-is '... what was not asked does not count' "$(sqlite3 "$site/queue.db-enrich" 'SELECT quota_used FROM place')" "$(asked /over/held/)"
-like '... the job says why' "$(qetlctl show "$job" | grep '^facts')" "left alone until .*: the server answered 200 with error 'over limit:'"
+is '... so that a server that says so again and again is left alone' "$(told "$job"),$(asked /over/held/)" '["facts","p",40,0,0,40],4'
+is '... what was not asked does not count' "$(held)" '["facts",0,0,1000,4,"down"]'
+like '... the job says why' "$(qetlctl show "$job" | grep '^facts')" "failed 17 times in a row and is left alone until .*: the server answered 200 with error 'over limit:'"
+like '... and so does qetlctl enrich' "$(qetlctl --json enrich facts | jq -r '.enrich[0] | [.failures, .quota_seconds, .until, .message] | join(" ")')" \
+    '^17 25920000 20[^ ]*Z the server answered 200 with error'
 sed -i '/^on_error = null/d' "$site/qetl.ini"
 job=$(submit p "$work/few.csv")
 drain
@@ -433,6 +476,7 @@ qetlctl init >/dev/null
 submit p "$work/few.csv" >/dev/null
 drain
 is '... another queue of the same folder asks for itself' "$(asked /closed/)" 2
+is '... qetlctl enrich knows that the server asked for it' "$(held)" '["facts",0,0,null,null,"busy"]'
 export QETL_CONFIG=$site/qetl.ini
 is '... the place of its file is not held for that' "$(qetlctl --json status | jq '.remotes | length')" 0
 sed -i "s|^url = .*/closed/.*|url = $url/ok/opened/{k}|" "$site/qetl.ini"
@@ -449,6 +493,8 @@ for i in 1 2 3; do awk -v f="$i" 'NR == 1 || (NR - 2) % 3 == f - 1' "$work/eight
 jobs=$(for i in 1 2 3; do submit p "$work/part$i.csv"; done)
 drain
 is 'a quota binds all jobs' "$(asked /ok/quota/)" 5
+is '... qetlctl enrich says that it is used up' "$(held)" '["facts",5,0,5,5,"quota"]'
+like '... in words' "$(qetlctl enrich)" 'facts +5 +0 .*5 of 5 +quota +20'
 waiting=$(for j in $jobs; do ! job_is "$j" ready || echo "$j"; done)
 ok '... those that need more wait' test -n "$waiting"
 for j in $(head -n 1 <<<"$waiting"); do
@@ -511,7 +557,7 @@ retries = 0
 INI
 job=$(submit p "$work/few.csv")
 drain
-sqlite3 "$site/queue.db-enrich" 'UPDATE place SET failures = 14, held_until = 0' # it was so for long
+sqlite3 "$site/queue.db-enrich" 'UPDATE place SET failures = 16, held_until = 0' # it was so for long
 sed -i 's/^retries = .*/retries = 3/' "$site/qetl.ini"
 job=$(submit p "$work/few.csv")
 drain
@@ -520,8 +566,8 @@ requests=$(asked /sick/)
 next=$(submit p "$work/few.csv")
 drain
 is '... and another one is not begun' "$(queue_sql "SELECT count(*) FROM attempt WHERE job = $next"),$(asked /sick/)" "0,$requests"
-like '... explain says why' "$(qetlctl explain "$next")" 'the server failed 15 times in a row and is left alone until 20.*500; it goes on in'
-QETL_CLOCK_OFFSET_MS=40000 drain
+like '... explain says why' "$(qetlctl explain "$next")" 'the server failed 17 times in a row and is left alone until 20.*500; it goes on in'
+QETL_CLOCK_OFFSET_MS=140000 drain
 is '... later one request is sent, and nobody follows' "$(state "$job"),$(asked /sick/)" "ready,$((requests + 1))"
 python3 -c "import urllib.request as u; u.urlopen('$url/heal')"
 QETL_CLOCK_OFFSET_MS=1000000 drain

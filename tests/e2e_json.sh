@@ -69,6 +69,7 @@ url      = http://127.0.0.1:1/{id}
 columns  = fact:text
 retries  = 0
 on_error = null
+quota    = 1000/300d
 [pipeline asked]
 columns  = id:integer!
 enrich   = away
@@ -182,6 +183,8 @@ prints 'submit --dry-run' submit wider "$work/alike.csv" --dry-run
 prints run run asked "$work/good.csv"
 prints show show "$(qetlctl --json jobs --limit 1 | jq '.jobs[0].id')"
 prints report report "$(qetlctl --json jobs --limit 1 | jq '.jobs[0].id')"
+prints enrich enrich
+prints enrich enrich away --forget
 prints query query warehouse 'SELECT 1 AS a'
 prints infer infer "$work/good.csv"
 printf 'id;price\n1;1,5\n2\n' >"$work/odd.csv"

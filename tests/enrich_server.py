@@ -17,6 +17,7 @@ enrich_server.py FILE   listens on 127.0.0.1, writes its port into FILE; a line 
   sulky     the same, but only the first time that KEY is asked for
   zero      200 and {"status": "ZERO_RESULTS"}
   refused   403 with an error in it
+  forget    404 for the key nobody, {"name": null} for the key void
 POST /echo   the name is the text at `q` in the body, length the number at `n`
 /mend        sets `mended`
 /heal        ends sick
@@ -84,6 +85,8 @@ class H(http.server.BaseHTTPRequestHandler):
         if (how == "over" and not lifted) or (how == "sulky" and first) or how == "refused":
             said = "over limit: " + " ".join(parse_qs(url.query).get("key", [])) + " " + (self.headers.get("X-Key") or "")
             return self.send(403 if how == "refused" else 200, {"error": said.strip(), "status": "OVER_QUERY_LIMIT"})
+        if how == "forget" and key in ("nobody", "void"):
+            return self.send(404 if key == "nobody" else 200, {"name": None})
         if how == "zero":
             return self.send(200, {"status": "ZERO_RESULTS"})
         if how == "none":

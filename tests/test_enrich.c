@@ -240,6 +240,76 @@ TEST(answers, another_process_sees_them)
     answers_close(first);
 }
 
+static struct answers_place place_of(const char *name, const struct ask_limits *limits, int64_t now)
+{
+    struct answers_place p;
+    CHECK_OK(answers_of(cache, name, limits, now, &p, &err), err);
+    return p;
+}
+
+static int names(void *arg, const char *name)
+{
+    buf_addf(arg, "%s ", name);
+    return 0;
+}
+
+TEST(answers, people_see_how_many_there_are)
+{
+    const struct ask_limits none = { 0 };
+    AUTO(buf_clear) struct buf all = { 0 };
+    cache_open();
+    CHECK_EQ(place_of("place", &none, NOW).rows, 0);
+    keep(ANSWER_IS, 1, NOW + 10, "one", &wide);
+    keep(ANSWER_NONE, 2, NOW + 10, "", &wide);
+    keep(ANSWER_IS, 3, NOW + 10, "three", &wide);
+    keep(ANSWER_EMPTY, 3, NOW + 20, "", &wide); /* it goes no later than before */
+    keep(ANSWER_EMPTY, 3, NOW + 5, "", &wide);
+    struct answers_place p = place_of("place", &none, NOW);
+    CHECK_EQ(p.rows, 3);
+    CHECK_EQ(p.misses, 2);
+    CHECK_EQ(p.bytes, 3 * 100 + 8);
+    CHECK_EQ(p.gate.gate, ASK_OPEN);
+    CHECK(!get(3, NOW + 5));
+    keep(ANSWER_IS, 3, NOW + 10, "again", &wide);
+    keep(ANSWER_FORGET, 2, 0, "", &wide);
+    CHECK_EQ(place_of("place", &none, NOW).misses, 0);
+    CHECK_OK(answers_places(cache, names, &all, &err), err);
+    CHECK_STR(all.p, "place ");
+    answers_close(cache);
+}
+
+TEST(answers, of_a_place_are_forgotten_and_no_others)
+{
+    enum { MANY = 2500 };
+    static struct answer_new v[MANY];
+    const struct ask_limits none = { 0 };
+    int64_t n;
+    cache_open();
+    for (int i = 0; i < MANY; i++) {
+        v[i] = news(i % 5 ? ANSWER_IS : ANSWER_NONE, i, NOW + 10, "x");
+        if (i % 5 == 0)
+            v[i].body.n = 0;
+    }
+    CHECK_OK(answers_put(cache, "place", &wide, v, MANY, NOW, &err), err);
+    struct answer_new other = news(ANSWER_NONE, MANY, NOW + 10, "");
+    CHECK_OK(answers_put(cache, "other", &wide, &other, 1, NOW, &err), err);
+    CHECK_OK(answers_forget(cache, "place", true, &n, &err), err);
+    CHECK_EQ(n, MANY / 5);
+    CHECK(!get(0, NOW) && get(1, NOW) && get(MANY - 1, NOW));
+    struct answers_place p = place_of("place", &none, NOW);
+    CHECK_EQ(p.rows, MANY - MANY / 5);
+    CHECK_EQ(p.misses, 0);
+    CHECK_OK(answers_forget(cache, "place", false, &n, &err), err);
+    CHECK_EQ(n, MANY - MANY / 5);
+    p = place_of("place", &none, NOW);
+    CHECK_EQ(p.rows, 0);
+    CHECK_EQ(p.bytes, 0);
+    CHECK_STR(get(MANY, NOW), "none");
+    CHECK_OK(answers_forget(cache, "nowhere", false, &n, &err), err);
+    CHECK_EQ(n, 0);
+    answers_close(cache);
+}
+
 TEST(answers, a_file_that_is_none_is_said_so)
 {
     FILE *f = fopen(test_file("bad.db"), "w");
@@ -430,6 +500,39 @@ TEST(asking, what_one_server_said_holds_for_no_other)
     CHECK_EQ(fails(&plain, true, DAY, NOW), DAY);
     CHECK_EQ(take(&other, 5, NOW).n, 5);
     CHECK_EQ(fails(&other, false, 0, NOW), 0);
+    answers_close(cache);
+}
+
+TEST(asking, who_only_looks_changes_nothing)
+{
+    const struct ask_limits five = { .server = 1, .quota = 5, .quota_ms = DAY, .interval_ms = 1000, .wait_ms = 3000 };
+    cache_open();
+    struct answers_place p = place_of("place", &five, NOW);
+    CHECK_EQ(p.gate.gate, ASK_OPEN);
+    CHECK_EQ(p.quota_used, 0);
+    CHECK_EQ(take(&five, 2, NOW).n, 2);
+    for (int i = 0; i < 9; i++)
+        p = place_of("place", &five, NOW);
+    CHECK_EQ(p.quota_used, 2);
+    CHECK_EQ(p.gate.gate, ASK_OPEN);
+    CHECK_EQ(p.gate.at, NOW + 2000); /* by interval */
+    CHECK_EQ(take(&five, 2, NOW + 2000).n, 2);
+    p = place_of("place", &five, NOW);
+    CHECK_EQ(p.gate.gate, ASK_INTERVAL);
+    CHECK_EQ(p.gate.at, NOW + 4000);
+    CHECK_EQ(take(&five, 2, NOW + 4000).n, 1);
+    p = place_of("place", &five, NOW + 9000);
+    CHECK_EQ(p.gate.gate, ASK_QUOTA);
+    CHECK_EQ(p.quota_used, 5);
+    CHECK_EQ(p.gate.at, NOW - NOW % DAY + DAY);
+    CHECK_EQ(place_of("place", &five, NOW + DAY).quota_used, 0);
+    CHECK(fails(&five, true, 7000, NOW + DAY) > 0);
+    p = place_of("place", &five, NOW + DAY + 10);
+    CHECK_EQ(p.gate.gate, ASK_BUSY);
+    CHECK_EQ(p.gate.failures, ASK_FAILURES);
+    CHECK_STR(p.gate.why, "the server answered 429");
+    const struct ask_limits another = { .server = 2 };
+    CHECK_EQ(place_of("place", &another, NOW + DAY + 10).gate.gate, ASK_OPEN);
     answers_close(cache);
 }
 

@@ -78,6 +78,7 @@ int ctl_prune(struct ctl *c, int argc, char **argv);
 int ctl_scan(struct ctl *c, int argc, char **argv);
 int ctl_report(struct ctl *c, int argc, char **argv);
 int ctl_columns(struct ctl *c, int argc, char **argv);
+int ctl_enrich(struct ctl *c, int argc, char **argv);
 int ctl_query(struct ctl *c, int argc, char **argv);
 int ctl_check(struct ctl *c, int argc, char **argv);
 int ctl_doctor(struct ctl *c, int argc, char **argv);

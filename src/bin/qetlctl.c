@@ -58,6 +58,9 @@ static const struct verb verbs[] = {
       "     --wait, --priority N\n" },
     { "columns", "[PIPELINE]", "columns that on_new_column = add keeps, and whether the tables have them", ctl_columns,
       "  --forget COLUMN  of that PIPELINE (or PIPELINE.PART): it is no column of later jobs; the table is left as it is\n" },
+    { "enrich", "[NAME]", "what is kept of the answers of each [enrich], and whether it may be asked now", ctl_enrich,
+      "  --forget         the answers of that NAME; they are asked for again when rows need them\n"
+      "  --misses         with --forget: only those in which there was nothing\n" },
     { "workers", "", "who works, on what", ctl_workers, "  --all            also those that ended\n" },
     { "retry", "JOB...", "try dead jobs again", ctl_retry,
       "  --dead           all dead jobs, or those that match:\n  --pipeline NAME\n"

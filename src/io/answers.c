@@ -14,6 +14,7 @@ enum {
     SCHEMA_VERSION = 1,
     CHECKPOINT_FRAMES = 1000, /* pages in the WAL before it is copied back */
     EVICT_MAX = 1000,         /* rows that one transaction takes out, beside as many as it puts in */
+    FORGET_MAX = 1000,        /* rows that one transaction looks at, to forget them */
     AHEAD_MS = 1000,          /* requests with an interval between them are given for so long at once */
     HOLD_FIRST_MS = 1000,     /* a server that fails is left alone for so long, then twice as long each time, up to */
     HOLD_LAST_MS = 600000,
@@ -21,11 +22,13 @@ enum {
 
 /* What a row counts for: its body, and about as much as stands beside it. */
 #define BYTES_OF(row) "(coalesce(length(" row ".body), 0) + 100)"
+#define IS_MISS(row) "(" row "body IS NULL OR " row "empty)"
 
 static const char schema[] =
     "CREATE TABLE place (\n" /* one a [enrich]: what it has, and what all workers together may ask of it */
     "    name TEXT PRIMARY KEY,\n"
     "    rows INTEGER NOT NULL DEFAULT 0,\n"
+    "    misses INTEGER NOT NULL DEFAULT 0,\n" /* of rows */
     "    bytes INTEGER NOT NULL DEFAULT 0,\n"
     "    next_at INTEGER NOT NULL DEFAULT 0,\n"    /* interval=: the next request starts then */
     "    quota_from INTEGER NOT NULL DEFAULT 0,\n" /* the period that quota_used is of */
@@ -43,17 +46,22 @@ static const char schema[] =
     "    place TEXT NOT NULL,\n"
     "    key TEXT NOT NULL UNIQUE,\n"
     "    expires INTEGER NOT NULL,\n"
+    "    empty INTEGER NOT NULL DEFAULT 0,\n" /* nothing was found in it when it came */
     "    body BLOB\n" /* NULL: there is no answer */
     ");\n"
     "CREATE INDEX answer_age ON answer (place, id);\n"
     "CREATE TRIGGER answer_comes AFTER INSERT ON answer BEGIN\n"
-    "    UPDATE place SET rows = rows + 1, bytes = bytes + " BYTES_OF("NEW") " WHERE name = NEW.place;\n"
+    "    UPDATE place SET rows = rows + 1, misses = misses + " IS_MISS("NEW.") ", bytes = bytes + " BYTES_OF("NEW") " WHERE name = NEW.place;\n"
     "END;\n"
     "CREATE TRIGGER answer_goes AFTER DELETE ON answer BEGIN\n"
-    "    UPDATE place SET rows = rows - 1, bytes = bytes - " BYTES_OF("OLD") " WHERE name = OLD.place;\n"
+    "    UPDATE place SET rows = rows - 1, misses = misses - " IS_MISS("OLD.") ", bytes = bytes - " BYTES_OF("OLD") " WHERE name = OLD.place;\n"
+    "END;\n"
+    "CREATE TRIGGER answer_is_empty AFTER UPDATE OF empty ON answer WHEN NEW.empty > OLD.empty BEGIN\n"
+    "    UPDATE place SET misses = misses + 1 WHERE name = NEW.place;\n"
     "END;\n";
 
-enum sql { BEGIN, LOOK, COMMIT, ROLLBACK, GET, PLACE_MAKE, FORGET, SHORTEN, PUT, OLDEST, DROP, PLACE_READ, TAKE, GIVE_BACK, FAILED, WELL, SQLS };
+enum sql { BEGIN, LOOK, COMMIT, ROLLBACK, GET, PLACE_MAKE, FORGET, SHORTEN, PUT, OLDEST, DROP, PLACE_READ, TAKE, GIVE_BACK, FAILED, WELL,
+           NEWEST, STEP, FORGET_STEP, PLACE_HAS, PLACES, SQLS };
 static const char *const statements[SQLS] = {
     [BEGIN] = "BEGIN IMMEDIATE",
     [LOOK] = "BEGIN",
@@ -62,7 +70,7 @@ static const char *const statements[SQLS] = {
     [GET] = "SELECT body IS NULL, body FROM answer WHERE key = :key AND expires > :now",
     [PLACE_MAKE] = "INSERT INTO place (name) VALUES (:place) ON CONFLICT (name) DO NOTHING",
     [FORGET] = "DELETE FROM answer WHERE key = :key",
-    [SHORTEN] = "UPDATE answer SET expires = :expires WHERE key = :key AND expires > :expires",
+    [SHORTEN] = "UPDATE answer SET expires = min(expires, :expires), empty = 1 WHERE key = :key AND (expires > :expires OR NOT empty)",
     [PUT] = "INSERT INTO answer (place, key, expires, body) VALUES (:place, :key, :expires, :body)",
     /* the oldest one, if it has to go */
     [OLDEST] = "SELECT a.id FROM answer AS a JOIN place AS p ON p.name = a.place "
@@ -77,6 +85,11 @@ static const char *const statements[SQLS] = {
                "held_why = :why, probe_until = 0 WHERE name = :place",
     [WELL] = "UPDATE place SET failures = 0, held_until = 0, probe_until = 0 "
              "WHERE name = :place AND failures > 0 AND (held_until <= :now OR held_at > :now)",
+    [NEWEST] = "SELECT coalesce(max(id), 0) FROM answer WHERE place = :place",
+    [STEP] = "SELECT max(id) FROM (SELECT id FROM answer WHERE place = :place AND id > :from ORDER BY id LIMIT :n)",
+    [FORGET_STEP] = "DELETE FROM answer WHERE place = :place AND id > :from AND id <= :upto AND (NOT :misses OR " IS_MISS("") ")",
+    [PLACE_HAS] = "SELECT rows, misses, bytes FROM place WHERE name = :place",
+    [PLACES] = "SELECT name FROM place ORDER BY name",
 };
 
 struct answers {
@@ -294,6 +307,53 @@ int answers_put(struct answers *a, const char *place, const struct answer_limits
     return end(a, put_all(a, place, limits, news, n, now, err), err);
 }
 
+/* The number in the first column of a statement's only row, 0 for NULL; bound by the caller. */
+static int one_number(struct answers *a, enum sql which, int64_t *out, struct err *err)
+{
+    int rc = db_step(a->st[which], err);
+    *out = rc == 1 ? sqlite3_column_int64(a->st[which], 0) : 0;
+    sqlite3_reset(a->st[which]);
+    return rc < 0 ? err_in(err, "the cache '%s'", a->path) : 0;
+}
+
+static int forget_step(struct answers *a, const char *place, bool misses, int64_t from, int64_t upto, int64_t *n, struct err *err)
+{
+    sqlite3_stmt *st = stmt(a, FORGET_STEP);
+    db_bind(st, ":place", place);
+    db_bind(st, ":from", from);
+    db_bind(st, ":upto", upto);
+    db_bind(st, ":misses", misses);
+    if (begin(a, err) < 0)
+        return -1;
+    int rc = db_run(st, err);
+    if (rc == 0)
+        *n += sqlite3_changes(a->db);
+    return end(a, rc, err);
+}
+
+int answers_forget(struct answers *a, const char *place, bool misses, int64_t *n, struct err *err)
+{
+    int64_t last, from = 0, upto;
+    sqlite3_stmt *st = stmt(a, NEWEST);
+    db_bind(st, ":place", place);
+    *n = 0;
+    if (one_number(a, NEWEST, &last, err) < 0)
+        return -1;
+    for (; from < last; from = upto) {
+        st = stmt(a, STEP);
+        db_bind(st, ":place", place);
+        db_bind(st, ":from", from);
+        db_bind(st, ":n", FORGET_MAX);
+        if (one_number(a, STEP, &upto, err) < 0)
+            return -1;
+        if (!upto) /* others took what was left */
+            return 0;
+        if (forget_step(a, place, misses, from, upto, n, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 /* ---- what may be asked ---- */
 
 /* A place's row. */
@@ -483,4 +543,39 @@ int answers_well(struct answers *a, const char *place, int64_t now, struct err *
     db_bind(st, ":place", place);
     db_bind(st, ":now", now);
     return end(a, db_run(st, err), err);
+}
+
+/* ---- for people ---- */
+
+int answers_of(struct answers *a, const char *place, const struct ask_limits *limits, int64_t now, struct answers_place *out, struct err *err)
+{
+    struct place p;
+    *out = (struct answers_place){ .gate = { .n = 1, .at = now } };
+    if (place_read(a, place, limits, &p, out->gate.why, err) < 0)
+        return err_in(err, "the cache '%s'", a->path);
+    if (limits->quota && p.quota_from == now - now % limits->quota_ms)
+        out->quota_used = p.quota_used;
+    judge(&p, limits, now, &out->gate);
+    if (out->gate.gate == ASK_OPEN)
+        grant(&p, limits, 1, now, &out->gate);
+    sqlite3_stmt *st = stmt(a, PLACE_HAS);
+    db_bind(st, ":place", place);
+    int rc = db_step(st, err);
+    if (rc == 1) {
+        out->rows = sqlite3_column_int64(st, 0);
+        out->misses = sqlite3_column_int64(st, 1);
+        out->bytes = sqlite3_column_int64(st, 2);
+    }
+    sqlite3_reset(st);
+    return rc < 0 ? err_in(err, "the cache '%s'", a->path) : 0;
+}
+
+int answers_places(struct answers *a, int (*row)(void *arg, const char *place), void *arg, struct err *err)
+{
+    sqlite3_stmt *st = stmt(a, PLACES);
+    int rc, stop = 0;
+    while (!stop && (rc = db_step(st, err)) == 1)
+        stop = row(arg, db_text(st, 0));
+    sqlite3_reset(st);
+    return stop ? 0 : rc < 0 ? err_in(err, "the cache '%s'", a->path) : 0;
 }

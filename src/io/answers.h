@@ -56,6 +56,10 @@ struct answer_limits {
 int answers_put(struct answers *a, const char *place, const struct answer_limits *limits, const struct answer_new *news, int n,
                 int64_t now, struct err *err);
 
+/* Forget the answers of a place, or only those in which there was nothing; *n: how many. In steps, between which others go on; what comes
+ * meanwhile may stay. */
+int answers_forget(struct answers *a, const char *place, bool misses, int64_t *n, struct err *err);
+
 /* ---- what may be asked, by all together ---- */
 
 struct ask_limits {
@@ -98,5 +102,18 @@ int answers_failed(struct answers *a, const char *place, const struct ask_limits
                    int64_t *until, struct err *err);
 /* The server answered, whatever it was: its failures are over, unless it is to be left alone still. */
 int answers_well(struct answers *a, const char *place, int64_t now, struct err *err);
+
+/* ---- for people ---- */
+
+struct answers_place {
+    int64_t rows, misses; /* of rows: there was no answer, or nothing in it */
+    int64_t bytes;
+    int64_t quota_used;   /* in the period that now is in */
+    struct ask_grant gate; /* what one who asks now would be told; it counts for nothing */
+};
+/* Of a place that nobody asked yet it is all 0, and open. */
+int answers_of(struct answers *a, const char *place, const struct ask_limits *limits, int64_t now, struct answers_place *out, struct err *err);
+/* All places there are, by name; a return of other than 0 ends it. */
+int answers_places(struct answers *a, int (*row)(void *arg, const char *place), void *arg, struct err *err);
 
 #endif

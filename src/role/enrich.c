@@ -6,9 +6,11 @@
  */
 #include "role/enrich.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/hash.h"
 #include "base/pack.h"
@@ -343,13 +345,15 @@ static int look_up(struct enrich *e, struct err *err)
     return rc;
 }
 
-static int cache_open(struct enrich *e, struct err *err)
+int enrich_cache(const struct config *config, bool make, struct answers **out, struct err *err)
 {
     AUTO(buf_clear) struct buf path = { 0 };
-    if (e->cache)
+    buf_addf(&path, "%s-enrich", config->database);
+    if (path.failed)
+        return err_nomem(err);
+    if (!make && access(path.p, F_OK) < 0 && errno == ENOENT)
         return 0;
-    buf_addf(&path, "%s-enrich", e->config->database);
-    return path.failed ? err_nomem(err) : answers_open(&e->cache, path.p, err);
+    return answers_open(out, path.p, err) < 0 ? -1 : 1;
 }
 
 /* The verdicts are about the items of the question before; then its memory is taken for the new one. */
@@ -358,7 +362,7 @@ static int question_take(struct enrich *e, const struct enrich_config *about, st
     struct unpacker u = { question, false };
     bool same = e->about == about;
     e->about = about;
-    if (cache_open(e, err) < 0)
+    if (!e->cache && enrich_cache(e->config, true, &e->cache, err) < 0)
         return -1;
     if (take_verdicts(e, &u, same, err) < 0) {
         if (e->why.code != ERR_NONE)
@@ -453,7 +457,7 @@ static void again(struct enrich *e, int i, int64_t wait_ms)
         e->first = i;
 }
 
-static struct ask_limits limits_of(const struct enrich_config *c)
+struct ask_limits enrich_limits(const struct enrich_config *c)
 {
     struct hash server;
     hash_init(&server);
@@ -469,7 +473,7 @@ static struct ask_limits limits_of(const struct enrich_config *c)
 /* Requests that were counted are not sent. */
 static int give_back(struct enrich *e, struct err *err)
 {
-    const struct ask_limits limits = limits_of(e->about);
+    const struct ask_limits limits = enrich_limits(e->about);
     int64_t unused = e->granted;
     e->granted = 0;
     return answers_give_back(e->cache, e->about->name, &limits, unused, sys_now_ms(), err);
@@ -485,7 +489,7 @@ static void hold(struct enrich *e, int64_t until, const char *why)
 static bool failed(struct enrich *e, const struct ask_failure *f)
 {
     struct err err;
-    const struct ask_limits limits = limits_of(e->about);
+    const struct ask_limits limits = enrich_limits(e->about);
     char why[ASK_WHY];
     int64_t until;
     e->unwell = true;
@@ -688,7 +692,7 @@ static void closed(struct enrich *e, const struct ask_grant *g, int64_t wait_ms)
 /* Count the next requests. */
 static int take(struct enrich *e, struct err *err)
 {
-    const struct ask_limits limits = limits_of(e->about);
+    const struct ask_limits limits = enrich_limits(e->about);
     struct ask_grant g;
     int64_t now = sys_now_ms(), want = e->nitems - e->ndone - requests_under_way(e->requests);
     want = want < TAKE_MAX ? want : TAKE_MAX;

@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "io/answers.h"
 #include "io/config.h"
 #include "queue/job.h"
 
@@ -39,6 +40,10 @@ void enrich_abandon(struct enrich *e);
 /* Did a question since the last call meet with something that holds all who ask the same [enrich]? The last that did; what it
  * points to is valid until the next question. */
 bool enrich_held(struct enrich *e, struct job_hold *out);
+/* The cache of all workers of the queue: 1. 0: there is none yet, and make is false. */
+int enrich_cache(const struct config *config, bool make, struct answers **out, struct err *err);
+/* What binds all who ask it together. */
+struct ask_limits enrich_limits(const struct enrich_config *c);
 /* By what it may be held: as long as this is the same, a hold is about it. */
 uint64_t enrich_rule(const struct enrich_config *c);
 
