@@ -139,6 +139,9 @@ loaded 'one that is slow to end' 'cat; exec >&-; python3 -c "import time; time.s
 ok 'each part has its own, once' sh -c "cd '$work' && printf 'id,other\n7,x\n' >b1.csv && cp few.csv a1.csv && cp few.csv a2.csv && zip -q p.zip a1.csv b1.csv a2.csv && timeout 60 qetlctl run parts '$work/p.zip'"
 is '... of those that have rows' "$(wc -l <"$work/marks")" 2
 is '... and each table its rows' "$(sql 'SELECT (SELECT count(*) FROM pa), (SELECT count(*) FROM pb)')" '6|1'
+printf '#!/bin/sh\necho "marks $QETL_PIPELINE" >&2\ncat\n' >"$site/scripts/mark.sh"
+timeout 60 qetlctl run parts "$work/p.zip" >"$work/out" 2>&1
+is '... what they say is kept by part' "$(qetlctl --json show "$(qetlctl --json jobs --limit 1 | jq '.jobs[0].id')" | jq -c .said)" '"parts.a:\nmarks parts\nparts.b:\nmarks parts"'
 ok 'behind a command' timeout 60 qetlctl run twice
 is '... rows are added' "$(sql 'SELECT group_concat(id) FROM twice')" '1,1,2,2,3,3'
 is '... and counted' "$(counts "$(qetlctl --json jobs --limit 1 | jq '.jobs[0].id')")" '[3,3,6,0,0]'

@@ -149,6 +149,22 @@ out=$(run "head -c 50000000 /dev/zero | tr '\\0' e >&2; $row")
 like 'much on standard error holds up nothing' "$out" '1 loaded'
 out=$(run "head -c 50000000 /dev/zero | tr '\\0' e >&2; echo >&2; exit 1")
 is '... and only its end is kept' "$(queue_sql 'SELECT length(detail) BETWEEN 8000 AND 8192 FROM error ORDER BY id DESC LIMIT 1')" 1
+said() { qetlctl --json show "$(qetlctl --json jobs --limit 1 | jq '.jobs[0].id')" | jq -r '.said'; }
+out=$(run "echo first >&2; $row; echo token \$TOKEN at http://u:hidden@host/ >&2" | tr '\n' ' ')
+like 'what one says that ends well is printed' "$out" 'standard error of its programs, which ended well: first token \*\*\* at http://u:\*+@host/'
+is '... kept without secrets' "$(said)" "$(printf 'first\ntoken *** at http://u:******@host/')"
+like '... and shown' "$(qetlctl show "$(qetlctl --json jobs --limit 1 | jq '.jobs[0].id')" | tr '\n' ' ')" 'which ended well: first token \*\*\*'
+rehearsed=$(timeout 120 qetlctl --json submit act -p "do=echo rehearsed >&2; $row" --dry-run)
+is '... by a rehearsal, too' "$(jq -r .said <<<"$rehearsed")" rehearsed
+out=$(run "$row")
+is '... of one that says nothing there is nothing' "$(said) $(queue_sql 'SELECT count(*) FROM said')" 'null 2'
+unlike '... printed' "$out" 'standard error'
+out=$(run "seq 100000 >&2; $row")
+is '... of much the end' "$(said | tail -n 1) $(said | head -n 1 | grep -Ec '^[0-9]{5,6}$') $(queue_sql 'SELECT max(length(text)) BETWEEN 2000 AND 2048 FROM said')" '100000 1 1'
+sed -i 's/^log_level = .*/log_level = info/' "$site/qetl.ini"
+qetlctl submit act -p "do=echo to the log >&2; $row" >/dev/null
+timeout 60 qetl drain 2>"$work/log"
+like '... it is in the log' "$(cat "$work/log")" 'info.*programs wrote to standard error job=[^ ]+ pipeline=act text="to the log"'
 out=$(timeout 60 qetlctl run act -p "do=$row" -p "long=$(head -c 120000 /dev/zero | tr '\0' p)" 2>&1)
 like 'parameters that nobody reads hold up nothing' "$out" '1 loaded'
 out=$(run "(setsid sh -c 'sleep $longer & sleep $longer' >/dev/null 2>&1 &); $row")

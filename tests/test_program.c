@@ -165,3 +165,19 @@ TEST(program, a_status_is_told_at_once)
     CHECK_HAS(err.msg, "ended with status 3");
     desk_close(&d);
 }
+
+TEST(program, what_is_kept_of_one_that_ended_well_is_its_last_lines)
+{
+    char text[PROGRAM_SAID + 100];
+    CHECK_STR(program_said("one\ntwo"), "one\ntwo");
+    memset(text, 'x', sizeof text);
+    text[sizeof text - 1] = '\0';
+    CHECK_EQ(strlen(program_said(text)), PROGRAM_SAID);
+    text[200] = '\n';
+    CHECK(program_said(text) == text + 201);
+    text[98] = '\n'; /* just before what there is room for */
+    CHECK(program_said(text) == text + 99);
+    memset(text, 'x', 250);
+    memcpy(text + 98, "\xc3\xbc", 2);
+    CHECK(program_said(text) == text + 100);
+}

@@ -97,6 +97,46 @@ TEST(queue_drift, a_try_without_any_takes_those_of_the_one_before_away)
     queue_close(q);
 }
 
+/* What the programs of the job said; "": nothing. */
+static const char *said_of(int64_t id)
+{
+    char *text = NULL;
+    buf_clear(&told);
+    buf_adds(&told, "");
+    CHECK_OK(job_said(q, id, &text, &err), err);
+    buf_adds(&told, text ? text : "");
+    free(text);
+    return told.p;
+}
+
+TEST(queue_drift, what_programs_said_is_that_of_the_last_try_and_goes_with_the_job)
+{
+    start();
+    int64_t n, id = submit("p");
+    struct finish failed = { .outcome = OUT_FAILED, .said = "one" }, staged = { .outcome = OUT_STAGED, .said = "two\nlines" };
+    err_set(&failed.err, ERR_IO, "the disk");
+    work(&failed);
+    CHECK_STR(said_of(id), "one");
+    work(&staged);
+    CHECK_STR(said_of(id), "two\nlines");
+    int64_t quiet = submit("p");
+    stage(NULL, NULL, NULL);
+    CHECK_STR(said_of(quiet), "");
+    CHECK_OK(db_int(queue_db(q), "SELECT count(*) FROM said", &n, &err), err);
+    CHECK_EQ(n, 1);
+    CHECK_OK(job_cancel(q, id, &err), err);
+    CHECK_OK(job_prune(q, &(struct prune){ .before = INT64_MAX }, &n, &err), err);
+    CHECK_EQ(n, 1);
+    CHECK_STR(said_of(id), "");
+    id = submit("p");
+    failed.said = "three";
+    work(&failed);
+    failed.said = NULL;
+    work(&failed);
+    CHECK_STR(said_of(id), "");
+    queue_close(q);
+}
+
 static int tell_added(void *arg, const struct added_row *r)
 {
     (void)arg;

@@ -110,6 +110,9 @@ int ctl_tally_report(struct ctl *c, const struct report_of *of, struct table *t)
 /* Findings, and what became of enrichments, of a job that is in no queue: lists as in struct reader_result, or NULL. */
 void ctl_drift_of(struct ctl *c, const char *findings, struct table *t);
 void ctl_tally_of(struct ctl *c, const char *tally, struct table *t);
+/* What the programs of a job that ended well wrote to standard error: a member of an object behind doc, or, where doc is NULL, lines. */
+int ctl_said_of(struct ctl *c, int64_t id, struct buf *doc);
+void ctl_said(const char *said); /* those lines, of a job that is in no queue */
 /* One row a pipeline that is scanned; t is made here. *open: what ctl_say_open() tells. */
 struct ctl_open {
     int64_t waiting; /* objects that are not taken yet */

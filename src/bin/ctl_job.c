@@ -386,6 +386,24 @@ static int print_outcome(void *arg, const struct job_row *r)
     return 0;
 }
 
+void ctl_said(const char *said) { printf("\nstandard error of its programs, which ended well:\n%s\n", said); }
+
+int ctl_said_of(struct ctl *c, int64_t id, struct buf *doc)
+{
+    AUTO(free_charp) char *said = NULL;
+    struct json_out o;
+    if (job_said(c->queue, id, &said, &c->err) < 0)
+        return -1;
+    if (doc) {
+        buf_adds(doc, ",\"said\":");
+        json_start(&o, doc);
+        said ? json_text(&o, str_of(said)) : json_null(&o);
+    } else if (said) {
+        ctl_said(said);
+    }
+    return 0;
+}
+
 int ctl_outcome(struct ctl *c, int64_t id)
 {
     struct job_filter f = { .id = id, .limit = 1 };
@@ -397,7 +415,7 @@ int ctl_outcome(struct ctl *c, int64_t id)
             return -1;
         if (tally.rows)
             table_print(&tally, "enriched", "");
-        return 0;
+        return ctl_said_of(c, id, NULL);
     }
     AUTO(buf_clear) struct buf doc = { 0 };
     struct of_job j = { 0 };
@@ -406,6 +424,8 @@ int ctl_outcome(struct ctl *c, int64_t id)
         return -1;
     buf_adds(&doc, ",\"enriched\":");
     table_json(&tally, &doc);
+    if (ctl_said_of(c, id, &doc) < 0)
+        return -1;
     printf("%s}\n", doc.p);
     int s = job_state_by_name(j.state);
     c->status = s == JOB_LOADED || s == JOB_SUPERSEDED ? 0 : 1;

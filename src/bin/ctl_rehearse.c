@@ -79,6 +79,7 @@ static void error_json(struct json_out *o, const struct rehearsal *r, const stru
     json_put_text(o, "error_class", any ? err_class_name(err_class(err->code)) : NULL);
     json_put_text(o, "stage", any ? r->stage : NULL);
     json_put_text(o, "detail", r->talk);
+    json_put_text(o, "said", r->said);
     json_put_text(o, "hint", *hint ? hint : NULL);
 }
 
@@ -335,6 +336,8 @@ static int rehearsal_words(struct ctl *c, const struct rehearsal *r)
         printf("%-10s nobody knows what the target would do: %s\n", "would be", r->why);
     print_tables(r);
     print_found(c, &r->result);
+    if (r->said)
+        ctl_said(r->said);
     if (n->rejected)
         printf("\n%" PRIu64 " reject%s; the first:\n", n->rejected, ctl_s((int64_t)n->rejected));
     c->status = r->died.code != ERR_NONE;

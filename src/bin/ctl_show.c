@@ -194,6 +194,8 @@ int ctl_show(struct ctl *c, int argc, char **argv)
         }
         puts("");
         table_print(&errors, "errors", "no errors");
+        if (ctl_said_of(c, id, NULL) < 0)
+            return -1;
         ef.limit = 1;
         return job_errors(c->queue, &ef, print_detail, NULL, &c->err);
     }
@@ -215,7 +217,7 @@ int ctl_show(struct ctl *c, int argc, char **argv)
     table_json(&tally, &doc);
     buf_adds(&doc, ",\"errors\":");
     table_json(&errors, &doc);
-    if (show_event(c, id, &doc) < 0)
+    if (ctl_said_of(c, id, &doc) < 0 || show_event(c, id, &doc) < 0)
         return -1;
     printf("%s}\n", doc.p);
     return 0;

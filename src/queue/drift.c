@@ -11,10 +11,8 @@ static const char *text_or_null(sqlite3_stmt *st, int col)
     return (const char *)sqlite3_column_text(st, col);
 }
 
-static int text_get(struct queue *q, enum queue_sql which, const char *recipe, char **out, struct err *err)
+static int one_text(sqlite3_stmt *st, char **out, struct err *err)
 {
-    sqlite3_stmt *st = queue_stmt(q, which);
-    db_bind(st, ":recipe", recipe);
     int rc = db_step(st, err);
     if (rc == 1 && sqlite3_column_type(st, 0) == SQLITE_NULL)
         rc = 0;
@@ -22,6 +20,13 @@ static int text_get(struct queue *q, enum queue_sql which, const char *recipe, c
         rc = err_nomem(err);
     sqlite3_reset(st);
     return rc;
+}
+
+static int text_get(struct queue *q, enum queue_sql which, const char *recipe, char **out, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, which);
+    db_bind(st, ":recipe", recipe);
+    return one_text(st, out, err);
 }
 
 int job_header_get(struct queue *q, const char *recipe, char **names, struct err *err)
@@ -181,6 +186,13 @@ int job_tally(struct queue *q, int64_t id, int (*row)(void *arg, const struct ta
     sqlite3_stmt *st = queue_stmt(q, SQL_TALLY_OF);
     db_bind(st, ":job", id);
     return tally_walk(st, &(struct tally_sink){ row, arg }, err);
+}
+
+int job_said(struct queue *q, int64_t id, char **text, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_SAID_OF);
+    db_bind(st, ":job", id);
+    return one_text(st, text, err);
 }
 
 int job_profiles(struct queue *q, int64_t id, int (*row)(void *arg, const struct profile_row *r), void *arg, struct err *err)

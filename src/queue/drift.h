@@ -32,6 +32,8 @@ int job_drift(struct queue *q, int64_t id, int (*row)(void *arg, const struct dr
 /* error: the newest failure; note: what is strange about the answers of one job; or NULL */
 struct tally_row { const char *pipeline, *enrich; int64_t keys, cached, missed, failed; const char *error, *note; };
 int job_tally(struct queue *q, int64_t id, int (*row)(void *arg, const struct tally_row *r), void *arg, struct err *err);
+/* What programs of the job that ended well wrote to standard error: 1, malloc'ed; 0: nothing; -1. */
+int job_said(struct queue *q, int64_t id, char **text, struct err *err);
 struct profile_row { const char *pipeline, *document; };
 int job_profiles(struct queue *q, int64_t id, int (*row)(void *arg, const struct profile_row *r), void *arg, struct err *err);
 

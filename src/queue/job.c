@@ -275,7 +275,7 @@ static int learn_need(struct queue *q, const struct finish *f, struct err *err)
     return db_run(st, err);
 }
 
-/* A list about the job in the place of what an earlier claim told, if there was one. NULL: nothing. */
+/* A list or a text about the job in the place of what an earlier claim told, if there was one. NULL: nothing. */
 static int write_list(struct queue *q, const struct lease *l, enum queue_sql forget, enum queue_sql put, const char *name, const char *list,
                       struct err *err)
 {
@@ -292,12 +292,13 @@ static int write_list(struct queue *q, const struct lease *l, enum queue_sql for
     return db_run(st, err);
 }
 
-/* What a run, also one that failed, found of its columns, and what became of its enrichments. */
+/* What a run, also one that failed, found of its columns, what became of its enrichments, and what its programs said. */
 static int write_told(struct queue *q, const struct finish *f, struct err *err)
 {
-    return write_list(q, f->lease, SQL_DRIFT_FORGET, SQL_DRIFT_PUT, ":findings", f->drift, err) < 0
+    return write_list(q, f->lease, SQL_DRIFT_FORGET, SQL_DRIFT_PUT, ":findings", f->drift, err) < 0 ||
+                   write_list(q, f->lease, SQL_TALLY_FORGET, SQL_TALLY_PUT, ":report", f->tally, err) < 0
                ? -1
-               : write_list(q, f->lease, SQL_TALLY_FORGET, SQL_TALLY_PUT, ":report", f->tally, err);
+               : write_list(q, f->lease, SQL_SAID_FORGET, SQL_SAID_PUT, ":text", f->said, err);
 }
 
 static int write_part(struct queue *q, const struct lease *l, const struct job_part *p, struct err *err)

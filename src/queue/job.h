@@ -99,6 +99,7 @@ struct finish {
     int nobjects;
     const char *drift;            /* how its columns differ: elements of a JSON array (pipeline/drift.h), checked; or NULL */
     const char *tally;            /* what became of its enrichments: a JSON array (pipeline/enrich_tally.h), checked; or NULL */
+    const char *said;             /* what programs that ended well wrote to standard error, or NULL */
     const struct job_part *parts; /* staged; what is kept of its recipes */
     int nparts;
     int lost;                     /* out: the lease was lost, nothing was written */

@@ -342,6 +342,7 @@ static int prune_one(struct queue *q, int64_t id, struct err *err)
 {
     static const enum queue_sql parts[] = { SQL_PRUNE_CONTENT, SQL_PRUNE_REPLAY, SQL_PRUNE_TEXT, SQL_PRUNE_ATTEMPTS, SQL_PRUNE_ERRORS,
                                             SQL_PRUNE_EVENT,   SQL_PRUNE_DRIFT,   SQL_PRUNE_TALLY, SQL_PRUNE_PROFILE,
+                                            SQL_PRUNE_SAID,
                                             SQL_PRUNE_JOB };
     AUTO(change_clear) struct change c = { 0 };
     int rc = change_read(q, id, &c, err);

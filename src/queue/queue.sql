@@ -649,6 +649,16 @@ FROM job AS j JOIN enrich_tally AS e ON e.job = j.id
 WHERE j.id >= :first AND (:pipeline IS NULL OR j.pipeline = :pipeline) AND (:ended IS NULL OR j.finished >= :ended)
 GROUP BY e.recipe, e.enrich ORDER BY e.recipe, e.enrich;
 
+-- name: said_forget
+-- Of an earlier attempt.
+DELETE FROM said WHERE job = :job;
+
+-- name: said_put
+INSERT INTO said (job, text) VALUES (:job, :text);
+
+-- name: said_of
+SELECT text FROM said WHERE job = :job;
+
 -- name: profile_put
 INSERT INTO profile (job, recipe, document) VALUES (:job, :recipe, :document)
 ON CONFLICT (job, recipe) DO UPDATE SET document = excluded.document;
@@ -688,6 +698,9 @@ DELETE FROM drift WHERE job = :id;
 
 -- name: prune_tally
 DELETE FROM enrich_tally WHERE job = :id;
+
+-- name: prune_said
+DELETE FROM said WHERE job = :id;
 
 -- name: prune_profile
 DELETE FROM profile WHERE job = :id;

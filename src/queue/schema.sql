@@ -349,6 +349,12 @@ CREATE TABLE enrich_tally (
     PRIMARY KEY (job, number)
 ) WITHOUT ROWID;
 
+-- The last that programs of a job which ended well wrote to standard error, in its last attempt. Rows go together with their job.
+CREATE TABLE said (
+    job  INTEGER PRIMARY KEY,
+    text TEXT NOT NULL
+);
+
 -- What the rows of a job are like, where profile = yes: a JSON document a recipe (pipeline/profile.h). Rows go together with their job.
 CREATE TABLE profile (
     job      INTEGER NOT NULL,

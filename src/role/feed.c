@@ -75,7 +75,8 @@ void feed_clear(struct feed *f)
     f->changed = NULL;
     reader_result_clear(&f->result);
     free_charp(&f->talk);
-    f->talk = NULL;
+    free_charp(&f->said);
+    f->talk = f->said = NULL;
 }
 
 /* Which object it was. Without memory for that the job is tried again as after any passing fault. */
@@ -523,10 +524,15 @@ static int program_object(struct hand *k, struct err *err)
     int rc = reader_object_stream(k->reader, k->uri, -1, err);
     if (rc == 0)
         rc = program_through(k, program, err);
-    if (rc < 0)
-        k->f->talk = program_talk(program);
+    AUTO(free_charp) char *talk = program_talk(program);
     program_free(program);
-    return rc < 0 ? -1 : reader_object_end(k->reader, err);
+    if (rc < 0) {
+        k->f->talk = talk;
+        talk = NULL;
+        return -1;
+    }
+    k->f->said = talk ? strdup(program_said(talk)) : NULL;
+    return reader_object_end(k->reader, err);
 }
 
 /* Very many objects are ahead: the reader takes one when it is done with another. */
@@ -629,6 +635,8 @@ static int filters_end(struct hand *k, int rc, struct err *err)
         filters_judge(k, err);
     if (rc < 0 && !k->f->talk)
         k->f->talk = filters_talk(&k->filters);
+    if (rc == 0)
+        filters_said(&k->filters, k->f->pipeline, &k->f->said);
     if (k->filters.failed)
         k->f->stage = "program";
     filters_clear(&k->filters);

@@ -66,6 +66,7 @@ struct feed {
     int nobjects;
     char *changed;                /* the object that the error `changed` is about, as in uris; NULL: there was none */
     char *talk;                   /* the last that a failed program wrote to standard error, or NULL */
+    char *said;                   /* the last that programs which ended well wrote there, or NULL */
 };
 
 void feed_object_clear(struct job_object *o); /* its strings */

@@ -2,6 +2,7 @@
 #include "role/filters.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 int filters_start(struct filters *f, const struct program_call *call, int part, int ends[2], struct err *err)
 {
@@ -83,6 +84,26 @@ char *filters_talk(struct filters *f)
     for (int i = 0; i < PIPELINE_PARTS_MAX && !talk && !f->failed; i++)
         talk = f->of[i] ? program_talk(f->of[i]) : NULL;
     return talk;
+}
+
+void filters_said(struct filters *f, const struct pipeline *p, char **said)
+{
+    AUTO(buf_clear) struct buf all = { 0 };
+    buf_adds(&all, *said ? *said : "");
+    for (int i = 0; i < PIPELINE_PARTS_MAX; i++) {
+        AUTO(free_charp) char *talk = f->of[i] ? program_talk(f->of[i]) : NULL;
+        if (!talk)
+            continue;
+        buf_adds(&all, all.n ? "\n" : "");
+        if (p->nparts > 1)
+            buf_addf(&all, "%s:\n", p->parts[i].name);
+        buf_adds(&all, program_said(talk));
+    }
+    if (!all.n || all.failed)
+        return;
+    free(*said);
+    *said = all.p;
+    all = (struct buf){ 0 };
 }
 
 void filters_clear(struct filters *f)

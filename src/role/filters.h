@@ -32,6 +32,9 @@ int filters_blame(struct filters *f, struct err *err);
 int filters_pollfds(const struct filters *f, struct pollfd *fds);
 /* What one that failed, or else the first that said something, wrote to standard error; malloc'ed, or NULL. */
 char *filters_talk(struct filters *f);
+/* All of them ended well: put the end of what each wrote there behind *said (malloc'ed, or NULL), under the name of its part where there
+ * are several. Without memory for that *said stays: a note is not worth the job. */
+void filters_said(struct filters *f, const struct pipeline *p, char **said);
 void filters_clear(struct filters *f); /* kills those that run */
 
 #endif

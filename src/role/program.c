@@ -383,6 +383,17 @@ char *program_talk(struct program *p)
     return talk;
 }
 
+const char *program_said(const char *talk)
+{
+    size_t n = strlen(talk);
+    const char *from = n > PROGRAM_SAID ? talk + (n - PROGRAM_SAID) : talk, *line = from > talk ? strchr(from - 1, '\n') : NULL;
+    if (line)
+        return line + 1;
+    while (from > talk && (*from & 0xc0) == 0x80) /* in a character */
+        from++;
+    return from;
+}
+
 /* ---- how it ended ---- */
 
 static void end_not_started(struct program *p, const struct guard_report *r)

@@ -52,5 +52,8 @@ int program_left_open(const struct program *p, struct err *err);
 
 /* The last it said on standard error, without secrets, as text; NULL: nothing. malloc'ed; the caller's from now on. */
 char *program_talk(struct program *p);
+/* The end of such a text, from the beginning of a line where there is one: what is kept of a program that ended well. */
+enum { PROGRAM_SAID = 2 * 1024 };
+const char *program_said(const char *talk);
 
 #endif

@@ -257,7 +257,8 @@ static void take_result(struct rehearsal *r, struct feed *f)
     r->result = f->result;
     r->talk = f->talk;
     f->result = (struct reader_result){ 0 };
-    f->talk = NULL;
+    r->said = f->said;
+    f->talk = f->said = NULL;
 }
 
 int rehearse(struct rehearsal *r, const struct config *config, const struct job_new *job, struct err *err)
@@ -293,6 +294,7 @@ void rehearsal_clear(struct rehearsal *r)
     schema_diff_clear(&r->schema);
     spool_close(&r->spool);
     free_charp(&r->talk);
+    free_charp(&r->said);
     if (r->folder)
         (void)sys_remove_tree(AT_FDCWD, r->folder, &ignored);
     free_charp(&r->folder);

@@ -24,6 +24,7 @@ struct rehearsal {
     struct err died;             /* what the job would fail of: for good, or for now by its class; code ERR_NONE: of nothing */
     const char *stage;           /* at which it did, as in the error log */
     char *talk;                  /* the last that a program of the pipeline wrote to standard error before it failed; or NULL */
+    char *said;                  /* the last that programs which ended well wrote there; or NULL */
     bool counted;                /* counts tell what the target would do; else why tells why not */
     struct load_counts counts;
     struct schema_diff schema; /* what the target would make and alter; without tables: it could not be asked */

@@ -341,6 +341,7 @@ static void finish_fill(struct finish *f, struct done *d, const struct work *k, 
         .bytes_out = (int64_t)r->counts.bytes_out,
         .stage = k->stage ? k->stage : d->feed.stage ? d->feed.stage : "read",
         .detail = d->feed.talk,
+        .said = d->feed.said,
         .peak_rss = r->peak_rss,
         .spooled = d->feed.spooled_bytes,
         .signal = r->signal,
@@ -449,6 +450,12 @@ static void log_tally(const struct done *d)
     arena_clear(&arena);
 }
 
+static void log_said(const struct done *d)
+{
+    if (d->feed.said)
+        log_event(LOG_INFO, "programs wrote to standard error", "job", d->lease.uid, "pipeline", d->lease.pipeline, "text", d->feed.said, NULL);
+}
+
 static void done_clear(struct done *d)
 {
     feed_clear(&d->feed);
@@ -496,6 +503,7 @@ static void work_one(struct worker *w, int i)
     log_outcome(d, &w->finishes[i], ms);
     log_drift(d);
     log_tally(d);
+    log_said(d);
     if (sys_fault("worker-after-job"))
         log_event(LOG_WARN, "a fault was injected", "point", "worker-after-job", NULL);
 }
