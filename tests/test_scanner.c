@@ -1,6 +1,7 @@
 /* When slots run and when they are skipped; what is done with files after their commit. */
 #include "role/scanner.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -224,6 +225,31 @@ TEST(scanner, watched_folders_tell_what_came)
     CHECK(watch_renamed(w, str_of(test_file("in/b.csv"))));
     watch_forget(w);
     CHECK(!watch_renamed(w, str_of(test_file("in/b.csv"))));
+    watch_free(w);
+}
+
+TEST(scanner, a_file_that_is_linked_into_a_watched_folder_is_told_and_one_that_is_begun_is_not)
+{
+    CHECK_OK(sys_mkdirs(test_file("links"), &err), err);
+    struct watch *w = watch_new();
+    if (!w)
+        skip();
+    watch_folder(w, 2, test_file("links/"), true);
+    int fd = open(test_file("links/begun.csv"), O_WRONLY | O_CREAT, 0600);
+    CHECK(fd >= 0 && write(fd, "x", 1) == 1);
+    CHECK_EQ(watch_wait(w, -1, 0), 0);
+    close(fd);
+    CHECK(came_for(w, 2));
+    char from[512];
+    snprintf(from, sizeof from, "%s", put("made.csv", "x"));
+    CHECK_EQ(link(from, test_file("links/two-names.csv")), 0);
+    CHECK(came_for(w, 2));
+    CHECK(!watch_renamed(w, str_of(test_file("links/two-names.csv")))); /* settle decides */
+    snprintf(from, sizeof from, "%s", put("moved.csv", "x"));
+    CHECK_EQ(utimensat(AT_FDCWD, from, (struct timespec[]){ { 0, 0 }, { 1700000000, 0 } }, 0), 0);
+    CHECK_EQ(link(from, test_file("links/one-name.csv")), 0);
+    CHECK_EQ(unlink(from), 0); /* before anybody looks */
+    CHECK(came_for(w, 2));
     watch_free(w);
 }
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/inotify.h>
+#include <sys/stat.h>
 
 enum { FOLDERS_MAX = 8192, RENAMED_MAX = 1024, EVENTS = 64 * 1024 };
 
@@ -108,6 +109,28 @@ void watch_folder(struct watch *w, int owner, const char *path, bool there)
     }
 }
 
+/* A file that was made elsewhere and linked here: nobody closes it here. One that is being written has one name, or was not touched since
+ * its last byte; who takes it for another costs a listing. */
+static bool is_linked(const char *folder, const char *name)
+{
+    AUTO(buf_clear) struct buf path = { 0 };
+    struct stat st;
+    buf_adds(&path, folder);
+    buf_adds(&path, name);
+    if (path.failed || lstat(path.p, &st) < 0 || !S_ISREG(st.st_mode))
+        return false;
+    bool touched = st.st_ctim.tv_sec != st.st_mtim.tv_sec ? st.st_ctim.tv_sec > st.st_mtim.tv_sec : st.st_ctim.tv_nsec > st.st_mtim.tv_nsec;
+    return st.st_nlink > 1 || (st.st_size > 0 && touched); /* the other name may be gone by now */
+}
+
+static bool was_linked(const struct watch *w, const struct inotify_event *e)
+{
+    for (int i = 0; e->len && i < w->n; i++)
+        if (w->folders[i].wd == e->wd && !w->folders[i].above)
+            return is_linked(w->folders[i].path, e->name);
+    return false;
+}
+
 static void came(struct watch *w, const struct inotify_event *e)
 {
     const char *folder = NULL;
@@ -119,7 +142,7 @@ static void came(struct watch *w, const struct inotify_event *e)
         gone(w, e->wd);
         return;
     }
-    if ((e->mask & IN_CREATE) && !(e->mask & IN_ISDIR)) /* it is being written: IN_CLOSE_WRITE follows */
+    if ((e->mask & IN_CREATE) && !(e->mask & IN_ISDIR) && !was_linked(w, e)) /* it is being written: IN_CLOSE_WRITE follows */
         return;
     for (int i = 0; i < w->n; i++)
         if (w->folders[i].wd == e->wd && (!w->folders[i].above || e->mask & IN_ISDIR)) {
