@@ -1,6 +1,6 @@
 /*
- * Processes of the scanner that ask other hosts: a place that is slow or mute holds up itself, and neither local folders nor the inbox, the
- * clock, or another place.
+ * Processes of the scanner that ask other hosts, and folders here that those have (base/mount.h): a place that is slow or mute holds up
+ * itself, and neither local folders nor the inbox, the clock, or another place.
  *
  *   scanner ──task──▶ starter ──fork──▶ one process a task ──report──▶ scanner
  *

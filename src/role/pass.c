@@ -1,6 +1,7 @@
 /* One listing of one source. See pass.h. */
 #include "role/pass.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,11 +10,13 @@
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/mount.h"
 #include "base/sys.h"
 #include "base/text.h"
 #include "io/fetch.h"
 #include "queue/gate.h"
 #include "role/after.h"
+#include "source/source.h"
 #include "source/version.h"
 
 enum {
@@ -113,6 +116,21 @@ int pass_check(const struct pipeline *p, struct err *err)
     return rc;
 }
 
+/* A folder here that another machine has: its mount, which several pipelines may have in common. 0: it is of this machine. */
+static uint64_t mounted_place(const char *uri)
+{
+    AUTO(buf_clear) struct buf point = { 0 };
+    char path[PATH_MAX];
+    struct err err;
+    struct hash h;
+    if (source_local_path(uri, path, &err) < 0 || mount_is_far_here(path, &point, &err) <= 0)
+        return 0;
+    hash_init(&h);
+    hash_add(&h, "mount:", 6);
+    hash_add(&h, point.p, point.n);
+    return hash_end(&h);
+}
+
 uint64_t pass_place(const struct config *config, const struct pipeline *p)
 {
     AUTO(buf_clear) struct buf uri = { 0 };
@@ -123,13 +141,15 @@ uint64_t pass_place(const struct config *config, const struct pipeline *p)
     char text[300];
     int rc = pattern_of(p, &pattern, &zone, &err);
     const struct lister *lister = rc == 0 ? lister_of(p, pattern_base(pattern), &err) : NULL;
-    bool far = lister && lister != &list_stream && !lister->local;
-    if (far)
+    bool listed = lister && lister != &list_stream;
+    if (listed)
         rc = uri_of(pattern, zone, sys_now_ms(), &uri, &err);
     pattern_free(pattern);
     zone_close(zone);
-    if (rc < 0 || !far)
+    if (rc < 0 || !listed)
         return 0;
+    if (lister->local)
+        return mounted_place(uri.p);
     const char *name = config_remote_name(config, uri.p, text, sizeof text);
     if (!name) /* a list that lies here, of what lies elsewhere */
         name = p->name;

@@ -35,7 +35,8 @@ struct pass {
  * (count->held_ms, and *why). -1: the queue cannot be used, the lease
  * is lost, or a stop was asked for. */
 int pass_run(const struct pass *pass, struct scan_count *count, struct err *why, struct err *err);
-/* Whose limits bind a listing of it, as a number that no other place has; 0: it is of this machine, or a fault that pass_run() tells. */
+/* Who is asked by a listing of it (whose limits bind that, or a mount), as a number that no other place has; 0: it is of this machine, or a
+ * fault that pass_run() tells. */
 uint64_t pass_place(const struct config *config, const struct pipeline *p);
 /* Can somebody list the source of a scanned pipeline? 0, or -1: uri. */
 int pass_check(const struct pipeline *p, struct err *err);

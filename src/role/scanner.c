@@ -36,7 +36,7 @@ struct scanner {
     struct scan_lease lease;
     bool leads, drains; /* drains: once everything, and what has to settle; not again and again */
     bool is_task;       /* a process of far.h: it does one thing, by the lease of the scanner that it belongs to */
-    struct far *far;    /* NULL: there is no other place to ask, or this process does it itself */
+    struct far *far;    /* NULL: there can be no other place to ask, or this process does it itself */
     struct list_links *links;
     struct watch *watch;
     uint64_t came; /* watched folders of these pipelines */
@@ -287,7 +287,7 @@ static int step_one(struct scanner *s, const struct pipeline *p, bool force, int
     bool first = !d->watched && p->scan.every_ms && (p->source[0] == '/' || !strncmp(p->source, "file:", 5));
     bool due = !per_slot && (force || first || left == 0);
     if (due && is_far(s, p, d)) {
-        d->to_list = true;
+        d->to_list = d->watched = true; /* nobody watches: inotify hears nothing of it */
         return 0;
     }
     if (due) {
@@ -661,13 +661,13 @@ static int far_look(struct scanner *s, struct err *err)
     return 0;
 }
 
-/* The scanner, with processes for other places where the ini has any. */
+/* The scanner, with processes for other places where the ini has any: each folder may become one when it is mounted. */
 static int open_with_far(struct scanner **out, const struct role *role, struct err *err)
 {
     const struct config *c = role->config;
     struct far *far = NULL;
     for (int i = 0; i < c->npipelines && !far; i++)
-        if (pipeline_is_scanned(&c->pipelines[i]) && c->pipelines[i].scan.job_per == JOB_PER_OBJECT && pass_place(c, &c->pipelines[i]) &&
+        if (pipeline_is_scanned(&c->pipelines[i]) && c->pipelines[i].scan.job_per == JOB_PER_OBJECT && !c->pipelines[i].scan.stream &&
             far_open(&far, task_serve, role, err) < 0) /* while no queue is open here */
             return -1;
     if (scanner_open(out, role, err) < 0) {

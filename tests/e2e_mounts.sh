@@ -1,0 +1,88 @@
+#!/bin/bash
+# A folder that another machine or a program has (NFS, CIFS, FUSE) is listed as other places are: when nobody answers there, that holds up
+# nothing but itself. A FUSE mount whose program says nothing stands for all of them.
+. "${srcdir:-.}/tests/lib.sh"
+. "$srcdir/tests/qetl.sh"
+need sqlite3 sqlite3
+need python3 python3
+
+cat >"$work/mute.py" <<'PY'
+import ctypes, os, signal, sys
+fd = os.open("/dev/fuse", os.O_RDWR)
+libc = ctypes.CDLL(None, use_errno=True)
+if libc.mount(b"mute", sys.argv[1].encode(), b"fuse", 6, b"fd=%d,rootmode=40000,user_id=0,group_id=0" % fd):
+    sys.exit(os.strerror(ctypes.get_errno()))
+open(sys.argv[2], "w").close()
+signal.pause()
+PY
+mkdir "$work/mute"
+trap 'stop_roles; kill ${mute-} 2>/dev/null; umount -l "$work/mute" 2>/dev/null; cleanup' EXIT
+mute() {
+    python3 "$work/mute.py" "$work/mute" "$work/mounted" 2>"$work/why" &
+    mute=$!
+    wait_for 30 eval 'test -e "$work/mounted" || test -s "$work/why"'
+    test -e "$work/mounted"
+}
+mute || { skip "FUSE cannot be mounted here: $(cat "$work/why")" 1; done_testing; exit; }
+
+new_site <<INI
+[scanner]
+inbox = inbox
+[pipeline hung]
+source  = $work/link/*.csv
+every   = 1s
+settle  = 0
+after   = delete
+columns = id:integer!
+table   = warehouse.hung
+[pipeline here]
+source  = in/*.csv
+every   = 1s
+settle  = 0
+columns = id:integer!
+table   = warehouse.here
+[pipeline asked]
+columns = id:integer!
+table   = warehouse.asked
+INI
+ln -s mute "$work/link"
+mkdir "$site/in"
+start_role worker
+start_role loader
+start_role scanner
+scanner=$role_pid
+tree() { # PID: it, and what it began
+    local p
+    echo "$1"
+    for p in $(pgrep -P "$1"); do tree "$p"; done
+}
+is_asked() { [ "$(tree "$(pgrep -P "$scanner")" | wc -l)" = 3 ]; } # the role, its starter, and who asks
+ok 'a folder whose program says nothing is asked, by a process of its own' wait_for 60 is_asked
+put "$site/in/1.csv" 1
+ok 'what lies here is loaded meanwhile' wait_for 60 rows_are 'SELECT id FROM here' 1
+put "$site/asked.csv" 2
+printf '{"pipeline":"asked","objects":["%s/asked.csv"]}' "$site" >"$site/inbox/.m" && mv "$site/inbox/.m" "$site/inbox/m.json"
+ok 'and a message of the inbox' wait_for 60 rows_are 'SELECT id FROM asked' 2
+mapfile -t all < <(tree "$(pgrep -P "$scanner")")
+ended() { # PID...
+    local p
+    for p in "$@"; do grep -qsv '^State:.*[ZX]' <(grep '^State:' "/proc/$p/status" 2>/dev/null) && return 1; done
+    return 0
+}
+stop_roles
+ok 'a stop does not wait for it' wait_for 60 ended "${all[@]}"
+
+start_role worker
+start_role loader
+start_role scanner
+scanner=$role_pid
+ok 'it is asked again' wait_for 60 is_asked
+kill "$mute"
+ok 'when its program dies the scan fails, and says so' wait_for 60 queue_is "SELECT code FROM scan WHERE pipeline = 'hung'" io
+umount -l "$work/mute"
+put "$work/mute/1.csv" 3
+ok 'when it is a folder of this machine again, that is scanned' wait_for 60 rows_are 'SELECT id FROM hung' 3
+gone() { [ ! -e "$work/mute/1.csv" ]; }
+ok 'and what after= says is done' wait_for 60 gone
+stop_roles
+done_testing
