@@ -250,6 +250,9 @@ undo_is_whole
 
 # ---- exactly once ----
 committed_once
+sleeper="FROM information_schema.processlist WHERE state = 'User sleep'"
+locked_waits_alone 'LOCK TABLES locked WRITE; SELECT SLEEP(600)' "SELECT count(*) $sleeper" \
+    "SELECT concat('KILL ', id) $sleeper"
 loaders_share
 
 # ---- the connection ----

@@ -365,6 +365,8 @@ undo_is_whole
 
 # ---- exactly once ----
 committed_once
+locked_waits_alone 'BEGIN; LOCK TABLE locked; SELECT pg_sleep(600)' "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'" \
+    "SELECT 'SELECT pg_terminate_backend(' || pid || ')' FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
 loaders_share
 
 # ---- the connection ----

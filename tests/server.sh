@@ -13,7 +13,7 @@
 #   refused_pipelines the same into tables that people made: those that refused_with is about on each server
 #   load PIPELINE     rows in $work/in.csv (written by csv LINE…), drained; gives $job, and $end: its state and counts
 #   modes_are_right, refused_with PIPELINE|REGEX…, after_load_is_inside, after_load_has_watermarks, appends_are_undone, undo_is_whole, committed_once,
-#   loaders_share, denied_are_held
+#   loaders_share, denied_are_held, locked_waits_alone
 need jq jq
 
 csv() { printf '%s\n' "$@" >"$work/in.csv"; }
@@ -397,6 +397,37 @@ INI
     qetlctl retry "$one" >/dev/null
     drained
     is '... and is loaded when it has been given them' "$(state "$one") $(ask 'SELECT count(*) FROM denied')" 'loaded 1'
+}
+
+# A session of somebody else holds the table `locked`.
+locked_waits_alone() { # LOCK HELD UNLOCK: SQL that holds it for long, that prints 1 as long as it does, and that prints SQL to end it
+    local holder held=$2 one later free
+    is_held_now() { [ "$(ask "$held")" = 1 ]; }
+    printf '[pipeline %s]\ncolumns = id:integer!\ntable = %s.%s\n' locked "$t" locked free "$t" free >>"$site/qetl.ini"
+    say 'CREATE TABLE locked (id bigint)' >/dev/null
+    printf 'id\n1\n' >"$work/one.csv"
+    say "$1" >/dev/null &
+    holder=$!
+    ok 'a table is locked' wait_for 60 is_held_now
+    one=$(submit locked "$work/one.csv")
+    free=$(submit free "$work/one.csv")
+    start_role worker
+    start_role loader
+    ok '... jobs of other tables of the target are loaded' wait_for 60 job_is "$free" loaded
+    unlike '... its own wait' "$(state "$one")" loaded
+    like '... and say for what' "$(qetlctl --json errors "$one" | jq -r '.errors[0] | .code + " " + .message')" '^target-locked .*locked'
+    later=$(submit locked "$work/one.csv")
+    free=$(submit free "$work/one.csv")
+    ok '... also of the next group' wait_for 60 job_is "$free" loaded
+    is '... while it is locked' "$(ask "$held")" 1
+    unlike '... and its own wait still' "$(state "$one") $(state "$later")" loaded
+    unlike '... and the target is not away' "$(qetlctl status)" 'AWAY'
+    say "$(say "$3")" >/dev/null
+    wait "$holder"
+    ok '... and they are loaded when it is free' wait_for 120 job_is "$later" loaded
+    ok '... all of them' wait_for 120 job_is "$one" loaded
+    stop_roles
+    is '... each once' "$(ask 'SELECT count(*) FROM locked') $(ask 'SELECT count(*) FROM free')" '2 2'
 }
 
 loaders_share() {

@@ -104,11 +104,20 @@ TEST(loader, a_locked_table_holds_back_its_own_jobs_only)
     CHECK_EQ(load(), 1); /* the target is not away */
     CHECK_STR(site_state(later), "loaded");
     CHECK_EQ(load(), 0);
-    sys_clock_advance(30000);
+    int64_t also = site_submit("p", site_file("two.csv", "id\n1\n2\n"));
+    later = site_submit("keyed", site_file("one.csv", "id,v\n1,a\n"));
+    work();
+    sys_clock_advance(10000);
     CHECK_EQ(load(), 2);
+    CHECK_STR(site_state(also), "staged"); /* it is not tried: nobody waits for the lock again */
+    CHECK_STR(site_job.code, "target-locked");
+    CHECK_STR(site_state(later), "loaded");
+    sys_clock_advance(20000);
+    CHECK_EQ(load(), 3);
     CHECK_STR(site_state(locked), "loaded");
     CHECK_STR(site_state(behind), "loaded");
-    CHECK_EQ(site_count("SELECT count(*) FROM t"), 4);
+    CHECK_STR(site_state(also), "loaded");
+    CHECK_EQ(site_count("SELECT count(*) FROM t"), 6);
     stop();
 }
 

@@ -20,6 +20,7 @@
 #include "queue/queue.h"
 #include "queue/registry.h"
 #include "role/keeper.h"
+#include "role/locked.h"
 #include "role/outputs.h"
 #include "role/prepared.h"
 #include "target/target.h"
@@ -29,6 +30,8 @@ enum {
     AWAY_MS = 1000,          /* first pause when a target is away; doubles up to: */
     AWAY_MAX_MS = 60000,
     LOCKED_MS = 30000,       /* pause of the jobs of a table that somebody has locked */
+    LOCK_WAIT_MS = 10000,    /* a lock is waited for, by the whole group; and where the table was locked before: */
+    LOCK_WAIT_AGAIN_MS = 1000,
     SWEEP_MS = 3600000,
     PRUNE_MS = 600000,
     PRUNE_MAX = 200,         /* in one round; more than that are left: the next one a second later */
@@ -46,6 +49,7 @@ struct served {
     int64_t away_until_mono_ms, away_ms;
     struct err why; /* it is away */
     bool noted;     /* the queue knows that it is not away */
+    struct locked locked;
 };
 
 struct loader {
@@ -178,6 +182,11 @@ static int settle_unloaded(struct loader *l, struct served *t, const struct stag
     return 0;
 }
 
+static int64_t lock_wait_ms(const struct served *t, const struct staged_job *job)
+{
+    return locked_known(&t->locked, job) ? LOCK_WAIT_AGAIN_MS : LOCK_WAIT_MS;
+}
+
 static int load_one(struct loader *l, struct served *t, struct group *g, int at, struct err *err)
 {
     const struct staged_job *job = &g->jobs[at];
@@ -193,6 +202,7 @@ static int load_one(struct loader *l, struct served *t, struct group *g, int at,
     int rc = prepared_make(&p, &l->spool, job, &e);
     if (rc == 0)
         rc = give_window(l, &p, g, at, &e);
+    p.job.lock_wait_ms = lock_wait_ms(t, job);
     if (rc == 0)
         rc = sys_fault("loader-locked") ? err_set(&e, ERR_TARGET_LOCKED, "load: fault injected") : t->target->load_job(t->conn, &p.job, &e);
     f->crashed = p.job.took_down;
@@ -201,11 +211,12 @@ static int load_one(struct loader *l, struct served *t, struct group *g, int at,
     if (rc == 0 && p.job.slow_rows)
         log_event(LOG_WARN, "rows took the slow path into the table", "job", job->uid, "rows", log_num(p.job.slow_rows), NULL);
     prepared_clear(&p);
-    if (rc == 0)
+    if (rc == 0) {
         outcome(f, LOAD_LOADED, NULL);
-    else if (err_class(e.code) != ERR_TRANSIENT)
+        locked_forget(&t->locked, job);
+    } else if (err_class(e.code) != ERR_TRANSIENT) {
         outcome(f, LOAD_REFUSED, &e);
-    else {
+    } else {
         *err = e;
         return -1;
     }
@@ -303,8 +314,8 @@ static int still_held(struct loader *l, const struct group *g, struct err *err)
     return err_set(err, ERR_LEASE_LOST, "the leases could not be renewed before the commit: %s", why.msg);
 }
 
-/* Columns that the tables are to get, of targets that can do it only outside of a transaction. */
-static int add_columns(struct loader *l, struct served *t, const struct group *g, struct err *err)
+/* Columns that the tables are to get, of targets that can do it only outside of a transaction. -1: *at as of load_jobs(). */
+static int add_columns(struct loader *l, struct served *t, const struct group *g, int *at, struct err *err)
 {
     for (int i = 0; t->target->add_columns && i < g->n; i++) {
         struct prepared p;
@@ -312,9 +323,12 @@ static int add_columns(struct loader *l, struct served *t, const struct group *g
         bool wants = false;
         for (int k = 0; k < g->jobs[i].noutputs; k++)
             wants |= output_adds(&g->jobs[i].outputs[k]);
-        if (!wants || must_not_load(l, &g->jobs[i]))
+        if (!wants || g->finishes[i].outcome == LOAD_AWAY || must_not_load(l, &g->jobs[i]))
             continue;
-        int rc = prepared_make(&p, &l->spool, &g->jobs[i], &why) < 0 ? 0 : t->target->add_columns(t->conn, &p.job, err); /* load_one() tells why not */
+        *at = i;
+        int rc = prepared_make(&p, &l->spool, &g->jobs[i], &why);
+        p.job.lock_wait_ms = lock_wait_ms(t, &g->jobs[i]);
+        rc = rc < 0 ? 0 : t->target->add_columns(t->conn, &p.job, err); /* load_one() tells why not */
         prepared_clear(&p);
         if (rc < 0)
             return -1;
@@ -347,6 +361,22 @@ static void put_off_one(struct group *g, int at, const struct err *why)
             outcome(&g->finishes[i], LOAD_AWAY, why);
             g->finishes[i].backoff_ms = LOCKED_MS;
         }
+}
+
+/* Those of tables that were locked a moment ago are not tried. Gives how many are left. */
+static int put_off_known(const struct served *t, struct group *g)
+{
+    int left = g->n;
+    for (int i = 0; i < g->n && t->locked.n; i++) {
+        const struct err *why = NULL;
+        int64_t wait_ms = locked_left_ms(&t->locked, &g->jobs[i], sys_mono_ms(), &why);
+        if (!why)
+            continue;
+        outcome(&g->finishes[i], LOAD_AWAY, why);
+        g->finishes[i].backoff_ms = wait_ms;
+        left--;
+    }
+    return left;
 }
 
 /* The next job of the group in the transaction; see load_together(). */
@@ -416,11 +446,12 @@ static int load_jobs(struct loader *l, struct served *t, struct group *g, int *a
 static int load_together(struct loader *l, struct served *t, struct group *g, struct err *err)
 {
     int at;
-    if ((!t->conn && t->target->open(&t->conn, l->config, t->config, true, err) < 0) || add_columns(l, t, g, err) < 0)
+    if (!t->conn && t->target->open(&t->conn, l->config, t->config, true, err) < 0)
         return -1;
-    while (load_jobs(l, t, g, &at, err) < 0) {
+    while (add_columns(l, t, g, &at, err) < 0 || load_jobs(l, t, g, &at, err) < 0) {
         if (err->code != ERR_TARGET_LOCKED || at == g->n)
             return -1;
+        locked_note(&t->locked, &g->jobs[at], err, sys_mono_ms() + LOCKED_MS);
         put_off_one(g, at, err);
     }
     if (still_held(l, g, err) < 0) {
@@ -437,6 +468,8 @@ static void load_group(struct loader *l, struct served *t, struct group *g)
     int64_t away_ms = t->away_until_mono_ms - sys_mono_ms();
     if (away_ms > 0) { /* since the group before this one */
         put_off(g, away_ms, &t->why);
+    } else if (put_off_known(t, g) == 0) {
+        return;
     } else if (load_together(l, t, g, &err) == 0) {
         for (int i = 0; i < g->n; i++)
             if (g->finishes[i].outcome == LOAD_REFUSED || g->finishes[i].outcome == LOAD_SUPERSEDED)

@@ -31,6 +31,7 @@ struct target_conn {
     struct my_tables tables;
     struct my_undo undo;
     bool no_ledger; /* a rehearsal would have to make it */
+    int64_t lock_wait_ms; /* of the session; 0: as my_set_session() has it */
     bool strange; /* SQL of people ran in the session since it was as new */
 };
 
@@ -116,6 +117,7 @@ static int connect_again(struct target_conn *c, struct err *err)
         return -1;
     mysql_close(c->my);
     c->my = my;
+    c->lock_wait_ms = 0;
     c->strange = false;
     return 0;
 }
@@ -124,6 +126,7 @@ static int connect_again(struct target_conn *c, struct err *err)
 static int session_back(struct target_conn *c, struct err *err)
 {
     struct mysql_url url;
+    c->lock_wait_ms = 0;
     if (mysql_url_parse(&url, c->tables.cfg, err) < 0)
         return -1;
     int rc = mysql_select_db(c->my, url.database) == 0 ? 0 : my_error(c->my, "put the session back", err);
@@ -184,8 +187,22 @@ int mysql_target_look(struct target_conn *c, const struct load_job *job, struct 
     return schema_diff_look(diff, job, look_at, c, err);
 }
 
+/* Whole seconds: that is what the server has. */
+static int wait_for_locks(struct target_conn *c, const struct load_job *job, struct err *err)
+{
+    char sql[120];
+    if (job->lock_wait_ms == c->lock_wait_ms || !job->lock_wait_ms)
+        return 0;
+    int64_t s = (job->lock_wait_ms + 999) / 1000;
+    snprintf(sql, sizeof sql, "SET SESSION innodb_lock_wait_timeout = %" PRId64 ", lock_wait_timeout = %" PRId64, s, s);
+    c->lock_wait_ms = job->lock_wait_ms;
+    return my_run(c->my, sql, "set up the session", err);
+}
+
 int mysql_target_add_columns(struct target_conn *c, const struct load_job *job, struct err *err)
 {
+    if (wait_for_locks(c, job, err) < 0)
+        return err_in(err, "target '%s'", c->tables.cfg->name);
     for (int i = 0; i < job->noutputs; i++)
         if (my_table_add_columns(c->my, &job->outputs[i].spec, err) < 0)
             return err_in(err, "target '%s'", c->tables.cfg->name);
@@ -243,7 +260,8 @@ static int enter(struct target_conn *c, const struct load_job *job, struct err *
     buf_adds(&sql, ", now(6))");
     if (sql.failed)
         return err_nomem(err);
-    if (my_run(c->my, "SAVEPOINT qetl_job", "begin the job", err) < 0 || my_run(c->my, sql.p, "write the ledger", err) < 0)
+    if (wait_for_locks(c, job, err) < 0 || my_run(c->my, "SAVEPOINT qetl_job", "begin the job", err) < 0 ||
+        my_run(c->my, sql.p, "write the ledger", err) < 0)
         return -1;
     return mysql_affected_rows(c->my) == 0;
 }

@@ -36,6 +36,7 @@ struct target_conn {
     PGconn *pg;
     char *name;
     bool job_open; /* a savepoint waits for its release */
+    int64_t lock_wait_ms; /* of this transaction; 0: as PG_SETTINGS has it */
     struct pg_tables tables;
     struct pg_watch watch;
     int64_t prune_mono_ms;
@@ -151,6 +152,7 @@ int postgres_begin(struct target_conn *c, struct err *err)
         PQreset(c->pg);
     }
     c->job_open = false;
+    c->lock_wait_ms = 0;
     c->tables.transaction++;
     int64_t now = sys_mono_ms();
     bool prune = now >= c->prune_mono_ms;
@@ -167,6 +169,7 @@ int postgres_rehearse(struct target_conn *c, struct schema_diff *diff, struct er
 {
     c->tables.diff = diff;
     c->job_open = false;
+    c->lock_wait_ms = 0;
     c->tables.transaction++;
     if (pg_undo_begin(c->pg, &c->watch, err) < 0 || make_ledger(c->pg, diff, err) < 0 || find_deferred(c, err) < 0)
         return err_in(err, "target '%s'", c->name);
@@ -223,7 +226,10 @@ int postgres_loaded(struct target_conn *c, const char *uid, struct load_counts *
 static int enter(struct target_conn *c, const struct load_job *job, struct err *err)
 {
     AUTO(buf_clear) struct buf sql = { 0 };
-    buf_adds(&sql, c->job_open ? "RELEASE SAVEPOINT job; SAVEPOINT job; " : "SAVEPOINT job; ");
+    buf_adds(&sql, c->job_open ? "RELEASE SAVEPOINT job; " : "");
+    if (job->lock_wait_ms != c->lock_wait_ms && job->lock_wait_ms)
+        buf_addf(&sql, "SET LOCAL lock_timeout = %" PRId64 "; ", job->lock_wait_ms);
+    buf_adds(&sql, "SAVEPOINT job; ");
     buf_adds(&sql, "INSERT INTO qetl_load (uid, job, pipeline, objects, rows, inserted, updated, unchanged, deleted, removed, loaded_at)"
                    " VALUES (");
     server_ledger_values(&pg_server, c, &sql, job);
@@ -234,6 +240,7 @@ static int enter(struct target_conn *c, const struct load_job *job, struct err *
     if (!r)
         return -1;
     c->job_open = true;
+    c->lock_wait_ms = job->lock_wait_ms;
     return strcmp(PQcmdTuples(r), "0") == 0;
 }
 
@@ -476,6 +483,7 @@ static int settle(struct target_conn *c, const struct load_job *job, struct err 
     if (sql.failed)
         return err_nomem(err);
     c->tables.transaction += job->after_load != NULL; /* temporary tables are gone */
+    c->lock_wait_ms = job->after_load ? 0 : c->lock_wait_ms;
     AUTO(result_clearp) PGresult *r = PQexec(c->pg, sql.p);
     if (PQresultStatus(r) != PGRES_TUPLES_OK)
         return their_error(c, r, "what waits for the commit", err);

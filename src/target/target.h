@@ -56,6 +56,7 @@ struct load_job {
     const struct load_output *outputs;
     int noutputs;
     const char *after_load;      /* SQL to run after the rows, before the ledger row; or NULL */
+    int64_t lock_wait_ms;        /* so long a lock of somebody else on its tables is waited for; 0: as long as the target does by itself */
     const char *watermark, *previous_watermark; /* for it: UTC as "YYYY-MM-DD HH:MM:SS[.ffffff]"; NULL: there is none */
     /* results */
     struct load_counts counts;   /* also of a job that was there */
