@@ -307,8 +307,12 @@ TEST(gate, a_wait_that_a_server_asks_for_is_no_try_until_they_come_to_a_day)
         CHECK_EQ(tries(3, 3600000), 1); /* from the beginning */
         CHECK_EQ(claim(&l, 1), 1);
         busy(&l, 86400001); /* too much at once */
+        sys_clock_advance(86400001);
+        CHECK_OK(job_promote(q, &promoted, &next, &err), err);
+        CHECK_OK(db_exec(queue_db(q), "UPDATE job SET waited = 86400000 - 15000", &err), err);
+        CHECK_EQ(tries(2, 1), 2); /* one counts as ten seconds */
         CHECK_OK(db_int(queue_db(q), "SELECT attempts FROM job", &errors, &err), err);
-        CHECK_EQ(errors, 1);
+        CHECK_EQ(errors, 2);
         stop();
     }
 }

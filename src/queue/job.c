@@ -527,7 +527,7 @@ static int wait_for_server(struct queue *q, const struct finish *f, const struct
         return 0;
     sqlite3_stmt *st = queue_stmt(q, SQL_WAITED);
     db_bind(st, ":id", c->id);
-    db_bind(st, ":ms", (int64_t)f->err.retry_after_ms);
+    db_bind(st, ":ms", f->err.retry_after_ms > JOB_WAITED_MIN_MS ? (int64_t)f->err.retry_after_ms : (int64_t)JOB_WAITED_MIN_MS);
     db_bind(st, ":most", JOB_WAITED_MAX_MS);
     int rc = db_step(st, err);
     if (rc <= 0)

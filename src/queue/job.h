@@ -63,8 +63,9 @@ void job_lease_clear(struct lease *l);
 enum { JOB_SETTLES_MS = 86400000 };
 
 /* A wait that a server asks for (err.retry_after_ms) is one of all jobs of its remote (gate.h) and counts as no attempt, until they come to so
- * much for one job; behind that each counts as one, so that a server that asks for ever is given up at last. */
-enum { JOB_WAITED_MAX_MS = 86400000 };
+ * much for one job (short ones are summed up as JOB_WAITED_MIN_MS each); behind that each counts as one, so that a server that asks for ever
+ * is given up at last. */
+enum { JOB_WAITED_MAX_MS = 86400000, JOB_WAITED_MIN_MS = 10000 };
 
 /* The outcome of an attempt, for job_finish_claim(). */
 /* OUT_WAITS: it goes back until what `hold` says is over, which counts as no attempt, and err, in the error log, says why. Where no gate
