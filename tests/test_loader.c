@@ -12,6 +12,8 @@ static const char pipelines[] = "[pipeline p]\ncolumns = id:integer!\ntable = w.
                                 "[pipeline events]\ncolumns = id:integer!, at:timestamp\ntable = w.e\nevent_time = at\n"
                                 "allowed_lateness = 1h\nlate = w.late\nafter_load = CREATE TABLE IF NOT EXISTS seen (n INTEGER PRIMARY KEY,"
                                 " job, at, before); INSERT INTO seen (job, at, before) VALUES (:job, :watermark, :previous_watermark)\n"
+                                "[pipeline both]\ncolumns = id:integer!\n[pipeline both.a]\ntable = w.t\n"
+                                "[pipeline both.b]\nfrom = a\ntable = w.k\nmode = upsert\nkey = id\n"
                                 "[pipeline keyed]\ncolumns = id:integer!, v\ntable = w.k\nmode = upsert\nkey = id\n";
 
 static struct worker *w;
@@ -118,6 +120,31 @@ TEST(loader, a_locked_table_holds_back_its_own_jobs_only)
     CHECK_STR(site_state(behind), "loaded");
     CHECK_STR(site_state(also), "loaded");
     CHECK_EQ(site_count("SELECT count(*) FROM t"), 6);
+    stop();
+}
+
+TEST(loader, what_waits_for_a_lock_keeps_its_place_in_its_other_tables)
+{
+    start();
+    site_submit("keyed", site_file("one.csv", "id,v\n1,a\n"));
+    work();
+    CHECK_EQ(load(), 1);
+    int64_t locked = site_submit("p", site_file("two.csv", "id\n1\n2\n"));
+    work();
+    site_fault("loader-locked:1:error");
+    CHECK_EQ(load(), 1);
+    int64_t both = site_submit("both", site_file("two.csv", "id\n1\n2\n"));
+    int64_t behind = site_submit("keyed", site_file("one.csv", "id,v\n1,b\n"));
+    work();
+    CHECK_EQ(load(), 2);
+    CHECK_STR(site_state(both), "staged");
+    CHECK_STR(site_state(behind), "staged");
+    sys_clock_advance(30000);
+    CHECK_EQ(load(), 3);
+    CHECK_STR(site_state(locked), "loaded");
+    CHECK_STR(site_state(both), "loaded");
+    CHECK_STR(site_state(behind), "loaded");
+    CHECK_EQ(site_count("SELECT count(*) FROM k WHERE v = 'b'"), 1);
     stop();
 }
 

@@ -363,15 +363,17 @@ static void put_off_one(struct group *g, int at, const struct err *why)
         }
 }
 
-/* Those of tables that were locked a moment ago are not tried. Gives how many are left. */
+/* Those of tables that were locked a moment ago are not tried, nor those behind them. Gives how many are left. */
 static int put_off_known(const struct served *t, struct group *g)
 {
     int left = g->n;
+    const struct err *why = NULL;
+    int64_t wait_ms = 0, now = sys_mono_ms();
     for (int i = 0; i < g->n && t->locked.n; i++) {
-        const struct err *why = NULL;
-        int64_t wait_ms = locked_left_ms(&t->locked, &g->jobs[i], sys_mono_ms(), &why);
-        if (!why)
+        int64_t own_ms = locked_left_ms(&t->locked, &g->jobs[i], now, &why);
+        if (!own_ms && !behind_locked(g, i))
             continue;
+        wait_ms = own_ms ? own_ms : wait_ms;
         outcome(&g->finishes[i], LOAD_AWAY, why);
         g->finishes[i].backoff_ms = wait_ms;
         left--;
