@@ -76,8 +76,8 @@ static const struct verb verbs[] = {
       "  --dry-run        only list what lies there and is not taken, and why\n"
       "  --all            with it: what is taken or ignored, too\n"
       "  --slots          what became of the times that cron= named, newest first\n"
-      "  --reload URI|GLOB  on_change = fail: load objects that changed, as they are now\n"
-      "  --accept URI|GLOB  the same: take them as known, and load nothing\n" },
+      "  --reload URI     on_change = fail: load the object that changed, as it is now (or all that a glob fits)\n"
+      "  --accept URI     the same, but take it as known and load nothing\n" },
     { "run", "PIPELINE [URI...]", "submit one job, work it here, and print the result", ctl_run,
       "  -p K=V           a parameter (may be repeated)\n" },
     { "infer", "URI [NAME]", "look at a file and print a ready [pipeline] section", ctl_infer,
