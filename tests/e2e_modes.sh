@@ -172,10 +172,6 @@ after_load = @file:../after.sql
 columns = id:integer!
 table   = warehouse.t
 after_load = INSERT INTO audit VALUES (:job, 0, 'bad'); INSERT INTO missing VALUES (1)
-[pipeline ends]
-columns = id:integer!
-table   = warehouse.t
-after_load = COMMIT
 INI
 qetlctl init >/dev/null
 sqlite3 "$site/warehouse.db" 'CREATE TABLE t (id INTEGER, done INTEGER); CREATE TABLE audit (uid TEXT, n INTEGER, t TEXT)'
@@ -185,10 +181,19 @@ is 'after_load runs behind the rows' "$(sql 'SELECT uid, n, t FROM audit')" "$(f
 is '... and may change them' "$(sql 'SELECT sum(done) FROM t')" 2
 qetlctl run bad "$work/ids.csv" >/dev/null
 is 'when it fails the job is refused' "$? $(state 2) $(sql 'SELECT count(*) FROM audit'), $(sql 'SELECT count(*) FROM t')" '1 dead 1, 2'
-like '... with its error' "$(qetlctl errors 2)" 'target-refused.*after_load: no such table: (main\.)?missing'
-qetlctl run ends "$work/ids.csv" >/dev/null
-like 'it cannot end the transaction' "$(qetlctl errors 3)" 'target-refused.*after_load: it may not begin or end transactions'
-is '... nothing of it stays' "$(sql 'SELECT count(*) FROM t')" 2
+like '... with its error' "$(qetlctl errors 2)" 'after-load +after_load: statement 2, line 1, column [0-9]+: no such table: (main\.)?missing'
+like '... and what to do' "$(qetlctl show 2)" 'mend after_load= of the pipeline, or the tables that it works on, then qetlctl retry'
+cp "$site/qetl.ini" "$work/good.ini"
+checked() { # LINES OF after_load; from standard input
+    { cat "$work/good.ini" && printf '[pipeline checked]\ncolumns = id:integer!\ntable = warehouse.nowhere\nafter_load = ' && cat; } >"$site/qetl.ini"
+    qetlctl check 2>&1 | grep after_load
+}
+place="^$site/qetl.ini:[0-9]+: \\[pipeline checked\\] after_load:"
+like 'check knows that it cannot end the transaction' "$(checked <<<'SELECT 1; COMMIT')" "$place statement 2, line 1, column 11: it may not begin or end transactions"
+like '... what is no SQL' "$(checked <<<'SELEC 1')" "$place statement 1, line 1, column 1: near \"SELEC\": syntax error"
+like '... and parameters that are none' "$(printf 'UPDATE t SET done = 1;\n  DELETE FROM audit WHERE uid = :jobb\n' | checked)" "$place line 2, column 31: there is no parameter ':jobb'; there are :job, "
+is '... tables may come later' "$(checked <<<'INSERT INTO later SELECT nix FROM not_yet WHERE job = :job')" ''
+cp "$work/good.ini" "$site/qetl.ini"
 
 # ---- undo ----
 new_site <<INI

@@ -230,7 +230,7 @@ after_load_takes_the_job() {
     before=$(ask 'SELECT count(*) FROM after')
     say 'DROP TABLE sums' >/dev/null
     load after
-    like '... and takes the job with it when it fails' "$end $(error_of)" '^dead .*after_load.*sums'
+    like '... and takes the job with it when it fails' "$end $(error_of)" '^dead .*after_load: statement [0-9]+, line [0-9]+: .*sums'
     is '... rows and all' "$(ask 'SELECT count(*) FROM after')" "$before"
 }
 

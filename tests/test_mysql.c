@@ -301,9 +301,18 @@ TEST(mysql_after_load, what_would_end_the_transaction_is_refused)
     for (size_t i = 0; i < COUNT_OF(ends); i++) {
         if (mysql_stays_inside(ends[i], &err) == 0)
             fail_msg("'%s' was taken", ends[i]);
-        CHECK_EQ(err.code, ERR_TARGET_REFUSED);
+        CHECK_EQ(err.code, ERR_AFTER_LOAD);
         CHECK_HAS(err.msg, "would end the transaction");
     }
+}
+
+TEST(mysql_after_load, a_statement_has_a_line)
+{
+    CHECK_EQ(mysql_line_of("SELECT 1", 1), 1);
+    CHECK_EQ(mysql_line_of("-- a; b\n;;SELECT ';\n';\n\n# it's\n UPDATE t SET a = 1", 1), 2);
+    CHECK_EQ(mysql_line_of("-- a; b\n;;SELECT ';\n';\n\n# it's\n UPDATE t SET a = 1", 2), 6);
+    CHECK_EQ(mysql_line_of("SELECT 1;", 2), 0);
+    CHECK_EQ(mysql_line_of("SELECT 1; CALL p(); SELECT 2", 3), 0);
 }
 
 TEST(mysql_query, one_statement_that_reads)

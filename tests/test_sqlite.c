@@ -932,13 +932,16 @@ TEST(sqlite, after_load_knows_its_job_and_nothing_of_transactions)
     static const struct {
         const char *sql, *refusal;
     } bad[] = {
-        { "COMMIT", "after_load: it may not begin or end transactions" },
-        { "INSERT INTO log VALUES ('x'); ROLLBACK", "after_load: it may not begin or end transactions" },
+        { "COMMIT", "after_load: statement 1, line 1, column 1: it may not begin or end transactions" },
+        { "INSERT INTO log VALUES ('x'); ROLLBACK", "after_load: statement 2, line 1, column 31: it may not begin or end transactions" },
         { "SAVEPOINT a", "savepoints" },
         { "ATTACH ':memory:' AS m", "attach" },
         { "PRAGMA synchronous = OFF", "PRAGMA" },
         { "DELETE FROM qetl_load", "tables of qetl itself" },
-        { "INSERT INTO log VALUES ('x'); SELEC", "after_load: near \"SELEC\"" },
+        { "INSERT INTO log VALUES ('x'); SELEC", "after_load: statement 2, line 1, column 31: near \"SELEC\"" },
+        { "INSERT INTO log\n  VALUES ('x');\n-- ;\nDELETE FROM\n  lug", "after_load: statement 2, line 5, column 3: no such table: lug" },
+        { "SELECT 1;\n\nSELECT 'x", "after_load: statement 2, line 3, column 8: quotes are never closed: 'x" },
+        { "INSERT INTO log VALUES ('x');\nINSERT INTO log SELECT json('{')", "after_load: statement 2, line 2, column 1: malformed JSON" },
     };
     struct staged s;
     struct load_job job;
@@ -953,7 +956,7 @@ TEST(sqlite, after_load_knows_its_job_and_nothing_of_transactions)
         job = job_of("bad", outputs, &s, 1);
         job.after_load = bad[i].sql;
         CHECK_EQ(target_sqlite.load_job(c, &job, &err), -1);
-        CHECK_STR(err_name(err.code), "target-refused");
+        CHECK_STR(err_name(err.code), "after-load");
         CHECK_HAS(err.msg, bad[i].refusal);
         CHECK_OK(target_sqlite.commit(c, &err), err);
         CHECK_STR(ask("SELECT count(*) FROM log"), "0");
@@ -978,6 +981,61 @@ TEST(sqlite, after_load_knows_its_job_and_nothing_of_transactions)
     target_sqlite.close(c);
 }
 
+/* Tables that are not there are no fault; nothing that a load would take is refused. */
+TEST(sqlite, after_load_is_checked_without_tables)
+{
+    static const struct {
+        const char *sql, *fault; /* NULL: good */
+    } cases[] = {
+        { "", NULL },
+        { ";; -- nothing", NULL },
+        { "INSERT INTO nix SELECT a, b FROM t WHERE job = :job;\nDELETE FROM nix WHERE a < :watermark", NULL },
+        { "CREATE TABLE x (a); INSERT INTO x (a, b) VALUES (1); UPDATE x SET c = x.d; DROP INDEX i; SELECT nix FROM x ORDER BY 9", NULL },
+        { "CREATE TRIGGER r AFTER INSERT ON t BEGIN DELETE FROM u; DELETE FROM v; END; SELECT 1", NULL },
+        { "WITH a AS (SELECT 1) INSERT INTO b SELECT * FROM a WHERE true ON CONFLICT (k) DO UPDATE SET v = excluded.v RETURNING k", NULL },
+        { "UPDATE t SET v = lower(v), w = json_extract(w, '$.a:b') WHERE [k:1] = ':nobody' /* :nobody */", NULL },
+        { "SELEC 1", "after_load: statement 1, line 1, column 1: near \"SELEC\": syntax error" },
+        { "DELETE FROM nix;\n  UPDATE nix SET a b", "after_load: statement 2, line 2, column 20: near \"b\": syntax error" },
+        { "INSERT INTO nix SELECT 1;\nSELECT 1 +", "after_load: statement 2, line 2, column 11: incomplete input" },
+        { "SELECT lenght('a')", "after_load: statement 1, line 1, column 8: no such function: lenght" },
+        { "SELECT 1; BEGIN", "after_load: statement 2, line 1, column 11: it may not begin or end transactions" },
+        { "PRAGMA user_version", "it may not use PRAGMA" },
+        { "SELECT ?", "after_load: statement 1: there is no parameter '?'" },
+    };
+    struct err err;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        int rc = target_sqlite.check_after(cases[i].sql, &err);
+        if (!cases[i].fault)
+            CHECK_OK(rc, err);
+        CHECK_EQ(rc, cases[i].fault ? -1 : 0);
+        if (cases[i].fault)
+            CHECK_HAS(err.msg, cases[i].fault);
+    }
+}
+
+TEST(target, a_word_with_a_colon_is_a_parameter_of_after_load_or_refused)
+{
+    static const struct {
+        const char *sql, *fault;
+    } cases[] = {
+        { "SELECT :job, :pipeline,:watermark FROM t WHERE a=:previous_watermark", NULL },
+        { "SELECT a::text, b ::int, c[1:n], d[:n], ':jobb', \":jobb\" -- :jobb\n/* :jobb */", NULL },
+        { "DO $$ BEGIN x := :jobb; END $$; SELECT $a$:jobb$a$", NULL },
+        { "SET @a:=1; SELECT 'it\\'s :jobb', ':jobb' # :jobb", NULL },
+        { "SELECT 1;\n  DELETE FROM t WHERE a = :jobb", "after_load: line 2, column 27: there is no parameter ':jobb'; there are :job, :pipeline" },
+        { "SELECT (:watermarks)", "line 1, column 9: there is no parameter ':watermarks'" },
+    };
+    struct err err;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        int rc = load_params_check(cases[i].sql, &err);
+        if (!cases[i].fault)
+            CHECK_OK(rc, err);
+        CHECK_EQ(rc, cases[i].fault ? -1 : 0);
+        if (cases[i].fault)
+            CHECK_HAS(err.msg, cases[i].fault);
+    }
+}
+
 TEST(sqlite, after_load_gets_its_parameters_as_values)
 {
     struct staged s;
@@ -996,8 +1054,8 @@ TEST(sqlite, after_load_gets_its_parameters_as_values)
     job = job_of("u2", outputs, &s, 1);
     job.after_load = "SELECT :nobody";
     CHECK_EQ(target_sqlite.load_job(c, &job, &err), -1);
-    CHECK_STR(err_name(err.code), "target-refused");
-    CHECK_HAS(err.msg, "no parameter ':nobody'; there are :job, :pipeline, :watermark and :previous_watermark");
+    CHECK_STR(err_name(err.code), "after-load");
+    CHECK_HAS(err.msg, "after_load: statement 1: there is no parameter ':nobody'; there are :job, :pipeline, :watermark and :previous_watermark");
     job.after_load = "SELECT ?";
     CHECK_EQ(target_sqlite.load_job(c, &job, &err), -1);
     CHECK_OK(target_sqlite.commit(c, &err), err);

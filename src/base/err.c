@@ -193,6 +193,9 @@ static const struct err_def {
     [ERR_TARGET_DENIED] = { "target-denied", ERR_PERMANENT, 1,
         "the user of the target has no right to what the job does with its tables",
         "GRANT it, then qetlctl retry; the target's page under doc/ lists what is needed" },
+    [ERR_AFTER_LOAD] = { "after-load", ERR_PERMANENT, 1,
+        "the SQL of after_load is wrong, or the target refused what it does",
+        "mend after_load= of the pipeline, or the tables that it works on, then qetlctl retry" },
     [ERR_OVERTAKEN] = { "overtaken", ERR_PERMANENT, 1,
         "a newer job has been loaded into the same table",
         "submit it again to load it as the newest" },
@@ -214,6 +217,7 @@ static const char *const hints_without_job[ERR_CODES] = {
     [ERR_PROGRAM_AGAIN] = "what it wrote to standard error says more",
     [ERR_TARGET_REFUSED] = "mend the table or the data",
     [ERR_TARGET_DENIED] = "GRANT it; the target's page under doc/ lists what is needed",
+    [ERR_AFTER_LOAD] = "mend after_load= of the pipeline, or the tables that it works on",
     [ERR_STAGED_DAMAGED] = "",
 };
 

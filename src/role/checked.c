@@ -65,6 +65,16 @@ static int check_recipe(const struct config *config, const struct pipeline *p, c
     return t->check(tc, &spec, err);
 }
 
+/* Of what after_load does, as far as it can be known without its tables. The part of late rows has that of another one. */
+static int check_after_load(const struct config *config, const struct recipe *r, struct err *err)
+{
+    const struct target_config *tc = config->faulty || r->faulty || r->takes_late || !r->after_load ? NULL : config_target(config, r->target);
+    const struct target *t = tc && !tc->faulty ? target_by_url(tc->url, err) : NULL;
+    if (!t)
+        return 0;
+    return load_params_check(r->after_load, err) < 0 || (t->check_after && t->check_after(r->after_load, err) < 0) ? -1 : 0;
+}
+
 static void check_targets(const struct config *config, struct buf *faults)
 {
     struct err err;
@@ -90,6 +100,8 @@ static void check_pipeline(const struct config *config, const struct pipeline *p
         const struct recipe *r = &p->parts[order[k]];
         struct columns *columns = &c.columns[order[k]];
         struct step_fault fault = { r->place, "mode" };
+        if (check_after_load(config, r, &err) < 0)
+            buf_addf(faults, "%s: [pipeline %s] %s\n", r->place, r->name, err.msg);
         c.tables[order[k]] = (struct part_table){ .name = recipe_part(r), .recipe = r, .columns = columns };
         if (check_recipe(config, p, r, &c, columns, &fault, &err) == 0)
             continue;

@@ -288,9 +288,27 @@ int mysql_stays_inside(const char *sql, struct err *err)
             bad = is_one_of(t, WORDS("autocommit"));
         }
         if (bad)
-            return err_set(err, ERR_TARGET_REFUSED, "after_load: '%.*s' would end the transaction", (int)first.n, first.p);
+            return err_set(err, ERR_AFTER_LOAD, "after_load: '%.*s' would end the transaction", (int)first.n, first.p);
     }
     return 0;
+}
+
+int mysql_line_of(const char *sql, int statement)
+{
+    struct token t;
+    int n = 0, line = 1, found = 0;
+    bool begins = true;
+    for (const char *at = sql, *counted = sql; next_token(&at, &t);) {
+        bool semicolon = t.n == 1 && *t.p == ';';
+        for (; counted < t.p; counted++)
+            line += *counted == '\n';
+        if (begins && !semicolon && ++n == statement)
+            found = line;
+        if (begins && is_one_of(t, WORDS("call")))
+            return 0;
+        begins = semicolon;
+    }
+    return found;
 }
 
 int mysql_only_reads(const char *sql, struct err *err)
@@ -312,6 +330,7 @@ int mysql_only_reads(const char *sql, struct err *err)
 const struct target target_mysql = {
     .scheme = "mysql",
     .check = check,
+    .check_after = mysql_stays_inside,
     .encode_open = encode_open,
     .encode_rows = row_encode_rows,
     .encode_finish = row_encode_finish,

@@ -35,9 +35,12 @@ struct mysql_url {
 int mysql_url_parse(struct mysql_url *out, const struct target_config *cfg, struct err *err);
 void mysql_url_clear(struct mysql_url *u);
 
-/* Can SQL of after_load run inside of a transaction? -1: target-refused with the statement that would end it. What hides in a
+/* Can SQL of after_load run inside of a transaction? -1: after-load with the statement that would end it. What hides in a
  * procedure is not seen. */
 int mysql_stays_inside(const char *sql, struct err *err);
+/* The line in which the statement begins, both from 1; 0: there is a CALL, which answers as often as it likes, so that nobody can count by
+ * answers; or no such statement. */
+int mysql_line_of(const char *sql, int statement);
 /* Is it one statement that only reads? -1: usage. */
 int mysql_only_reads(const char *sql, struct err *err);
 

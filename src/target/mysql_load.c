@@ -415,11 +415,21 @@ static int load_output(struct target_conn *c, struct load_job *job, int at, stru
 
 /* ---- after_load ---- */
 
+/* With the number of the statement and the line where it begins. */
+static int statement_error(struct target_conn *c, const char *sql, const char *what, int statement, struct err *err)
+{
+    char where[80];
+    int line = mysql_line_of(sql, statement);
+    if (line)
+        snprintf(where, sizeof where, "%s: statement %d, line %d", what, statement, line);
+    return my_error(c->my, line ? where : what, err);
+}
+
 /* All statements of `sql`, their rows thrown away but for the first value of the first, behind *first. `inside`: of the transaction, which
  * they must not end. */
 static int run_many(struct target_conn *c, const char *sql, const char *what, bool inside, struct buf *first, struct err *err)
 {
-    int more = mysql_real_query(c->my, sql, strlen(sql)) == 0 ? 0 : 1;
+    int statement = 1, more = mysql_real_query(c->my, sql, strlen(sql)) == 0 ? 0 : 1;
     while (more == 0) {
         AUTO(result_clearp) MYSQL_RES *r = mysql_store_result(c->my);
         MYSQL_ROW row = r && first ? mysql_fetch_row(r) : NULL;
@@ -430,8 +440,9 @@ static int run_many(struct target_conn *c, const char *sql, const char *what, bo
         if (inside && !my_in_transaction(c->my))
             return err_set(err, ERR_TARGET_REFUSED, "%s ended the transaction", what);
         more = mysql_next_result(c->my);
+        statement++;
     }
-    return more == -1 ? 0 : my_error(c->my, what, err);
+    return more == -1 ? 0 : statement_error(c, sql, what, statement, err);
 }
 
 /* The same, as one text that may have several. */

@@ -22,6 +22,7 @@
 #include <string.h>
 
 #include "base/sys.h"
+#include "io/sql_text.h"
 #include "target/postgres_conn.h"
 #include "target/postgres_table.h"
 #include "target/postgres_undo.h"
@@ -447,6 +448,43 @@ static int their_error(struct target_conn *c, const PGresult *r, const char *wha
     return -1;
 }
 
+/* The byte of a text at which its character of that number, from 1, begins. */
+static size_t byte_of(const char *text, int character)
+{
+    size_t at = 0;
+    for (; text[at] && character > 1; character--)
+        do
+            at++;
+        while (((unsigned char)text[at] & 0xc0) == 0x80);
+    return at;
+}
+
+/* In which statement the byte is. */
+static int statement_of(const char *sql, size_t at)
+{
+    int n = 0;
+    bool begins = true;
+    for (const char *p = sql_text_space(sql); *p && p <= sql + at; p = sql_text_space(sql_text_token(p))) {
+        n += begins && *p != ';';
+        begins = *p == ';';
+    }
+    return n;
+}
+
+/* With the statement and the line where the server has a place for it: what fails while it runs has none. */
+static int after_load_error(struct target_conn *c, const PGresult *r, const char *sql, struct err *err)
+{
+    const char *position = PQresultErrorField(r, PG_DIAG_INTERNAL_POSITION), *query = PQresultErrorField(r, PG_DIAG_INTERNAL_QUERY);
+    char where[80] = "after_load";
+    int line, column; /* that of the text with what stands for its parameters */
+    if (position && query && !strncmp(query, sql, strlen(sql))) {
+        size_t at = byte_of(sql, atoi(position));
+        sql_text_place(sql, at, &line, &column);
+        snprintf(where, sizeof where, "after_load: statement %d, line %d", statement_of(sql, at), line);
+    }
+    return their_error(c, r, where, err);
+}
+
 /* By EXECUTE of PL/pgSQL, which refuses whatever would end the transaction, also in a procedure: looked at afterwards it would be too
  * late. The statement at the end: it does not take SELECT ... INTO as the last one. */
 static int after_load(struct target_conn *c, const char *sql, struct err *err)
@@ -463,7 +501,7 @@ static int after_load(struct target_conn *c, const char *sql, struct err *err)
     if (text.failed || body.failed || all.failed)
         return err_nomem(err);
     AUTO(result_clearp) PGresult *r = PQexec(c->pg, all.p);
-    return PQresultStatus(r) == PGRES_COMMAND_OK ? 0 : their_error(c, r, "after_load", err);
+    return PQresultStatus(r) == PGRES_COMMAND_OK ? 0 : after_load_error(c, r, sql, err);
 }
 
 /* The session as it was when it was opened, with the settings of our transaction. RESET ALL leaves roles alone. */
@@ -487,7 +525,7 @@ static int settle(struct target_conn *c, const struct load_job *job, struct err 
     AUTO(result_clearp) PGresult *r = PQexec(c->pg, sql.p);
     if (PQresultStatus(r) != PGRES_TUPLES_OK)
         return their_error(c, r, "what waits for the commit", err);
-    return strcmp(PQgetvalue(r, 0, 0), "on") ? 0 : err_set(err, ERR_TARGET_REFUSED, "after_load made the transaction read only");
+    return strcmp(PQgetvalue(r, 0, 0), "on") ? 0 : err_set(err, ERR_AFTER_LOAD, "after_load made the transaction read only");
 }
 
 static bool lost(struct target_conn *c) { return PQstatus(c->pg) != CONNECTION_OK; }

@@ -141,7 +141,12 @@ static int after_load(const struct server *s, struct target_conn *c, const struc
     load_params_fill(&sql, job->after_load, s->param_reads);
     if (sql.failed)
         return err_nomem(err);
-    return s->set_params(c, job, err) < 0 ? -1 : s->after_load(c, sql.p, err);
+    if (s->set_params(c, job, err) < 0)
+        return -1;
+    int rc = s->after_load(c, sql.p, err);
+    if (rc < 0 && err->code == ERR_TARGET_REFUSED)
+        err->code = ERR_AFTER_LOAD;
+    return rc;
 }
 
 static int load_all(const struct server *s, struct target_conn *c, struct load_job *job, struct err *err)

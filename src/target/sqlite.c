@@ -265,6 +265,7 @@ static int encode_finish(struct encoder *e, struct output *out, struct err *err)
 const struct target target_sqlite = {
     .scheme = "sqlite",
     .check = check,
+    .check_after = sqlite_check_after,
     .encode_open = encode_open,
     .encode_rows = encode_rows,
     .encode_finish = encode_finish,

@@ -56,6 +56,8 @@ int sqlite_undo(struct target_conn *c, const char *uid, struct load_counts *coun
 /* The path of sqlite:///path or sqlite:path, percent escapes taken out; malloc'ed. NULL: no memory,
  * or not such a URL. */
 char *sqlite_path(const char *url, struct err *err);
+/* sqlite_after.c: prepares it in a database without tables, which are no fault then. */
+int sqlite_check_after(const char *sql, struct err *err);
 /* By people, sqlite_query.c. */
 int sqlite_query(const struct config *config, const struct target_config *cfg, const char *sql,
                  const struct query_sink *sink, struct err *err);

@@ -27,6 +27,7 @@
 #include "base/sys.h"
 #include "base/text.h"
 #include "io/db.h"
+#include "target/sqlite_after.h"
 #include "target/sqlite_merge.h"
 #include "target/sqlite_output.h"
 #include "target/sqlite_pages.h"
@@ -150,91 +151,6 @@ static int add_to_ledger(struct target_conn *c, const struct load_job *job, cons
     return rc;
 }
 
-/* What after_load may not do, for it would break the transaction of the job or the ledger. */
-static int allow(void *arg, int action, const char *a, const char *b, const char *schema,
-                 const char *trigger)
-{
-    static const struct {
-        int action;
-        const char *why;
-    } never[] = {
-        { SQLITE_TRANSACTION, "it may not begin or end transactions: it runs in that of the job" },
-        { SQLITE_SAVEPOINT, "it may not use savepoints: it runs in one of the job" },
-        { SQLITE_ATTACH, "it may not attach databases" },
-        { SQLITE_DETACH, "it may not detach databases" },
-        { SQLITE_PRAGMA, "it may not use PRAGMA" },
-    };
-    static const int writes[] = { SQLITE_INSERT, SQLITE_UPDATE, SQLITE_DELETE, SQLITE_DROP_TABLE,
-                                  SQLITE_DROP_INDEX };
-    (void)b;
-    (void)schema;
-    (void)trigger;
-    const char **why = arg;
-    for (size_t i = 0; i < COUNT_OF(never); i++)
-        if (never[i].action == action) {
-            *why = never[i].why;
-            return SQLITE_DENY;
-        }
-    for (size_t i = 0; i < COUNT_OF(writes); i++)
-        if (writes[i] == action && a && !strncasecmp(a, "qetl_", 5)) {
-            *why = "it may not change the tables of qetl itself";
-            return SQLITE_DENY;
-        }
-    return SQLITE_OK;
-}
-
-/* Which parameter of after_load is it? -1: none. */
-static int param_of(const char *name)
-{
-    for (int i = 0; name && i < LOAD_PARAMS; i++)
-        if (!strcmp(name, load_params[i]))
-            return i;
-    return -1;
-}
-
-static int bind_params(sqlite3_stmt *st, const struct load_job *job, struct err *err)
-{
-    for (int i = 1, n = sqlite3_bind_parameter_count(st); i <= n; i++) {
-        const char *name = sqlite3_bind_parameter_name(st, i);
-        int param = param_of(name);
-        if (param < 0)
-            return err_set(err, ERR_TARGET_REFUSED, "after_load: there is no parameter '%.64s'; there are %s, %s, %s and %s", name ? name : "?",
-                           load_params[0], load_params[1], load_params[2], load_params[3]);
-        db_bind(st, name, load_param(job, param));
-    }
-    return 0;
-}
-
-/* One statement after the other, their rows thrown away. */
-static int run_many(struct target_conn *c, const struct load_job *job, struct err *err)
-{
-    int rc = 0;
-    for (const char *sql = job->after_load; rc == 0 && *sql;) {
-        sqlite3_stmt *st = NULL;
-        if (sqlite3_prepare_v2(c->w.db, sql, -1, &st, &sql) != SQLITE_OK)
-            return warehouse_error(&c->w, err, "after_load");
-        rc = st ? bind_params(st, job, err) : 0; /* none: a comment, or nothing */
-        while (st && rc == 0 && (rc = warehouse_step(&c->w, st, "after_load", err)) == 1)
-            rc = 0;
-        sqlite3_finalize(st);
-    }
-    return rc;
-}
-
-/* The job's SQL behind its rows. */
-static int after_load(struct target_conn *c, const struct load_job *job, struct err *err)
-{
-    const char *why = NULL;
-    if (!job->after_load)
-        return 0;
-    sqlite3_set_authorizer(c->w.db, allow, &why);
-    int rc = run_many(c, job, err);
-    sqlite3_set_authorizer(c->w.db, NULL, NULL);
-    if (rc < 0)
-        return why ? err_set(err, ERR_TARGET_REFUSED, "after_load: %s", why) : -1;
-    return warehouse_check_schema(&c->w, err);
-}
-
 static int load_outputs(struct target_conn *c, struct load_job *job, struct err *err)
 {
     char now[32];
@@ -242,7 +158,7 @@ static int load_outputs(struct target_conn *c, struct load_job *job, struct err 
     for (int i = 0; i < job->noutputs; i++)
         if (load_output(c, job, i, now, err) < 0)
             return -1;
-    return after_load(c, job, err) < 0 ? -1 : add_to_ledger(c, job, now, err);
+    return (job->after_load && (after_run(&c->w, job, err) < 0 || warehouse_check_schema(&c->w, err) < 0)) ? -1 : add_to_ledger(c, job, now, err);
 }
 
 int sqlite_load_job(struct target_conn *c, struct load_job *job, struct err *err)

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "io/sql_text.h"
 
 static const struct target *const targets[] = {
     &target_sqlite,
@@ -132,6 +133,51 @@ const char *load_param(const struct load_job *job, int param)
 {
     const char *const values[LOAD_PARAMS] = { job->uid, job->pipeline, job->watermark, job->previous_watermark };
     return values[param];
+}
+
+int load_params_refuse(const char *name, struct err *err)
+{
+    return err_set(err, ERR_AFTER_LOAD, "there is no parameter '%.64s'; there are %s, %s, %s and %s", name, load_params[0], load_params[1],
+                   load_params[2], load_params[3]);
+}
+
+static bool is_load_param(struct str word)
+{
+    for (int i = 0; i < LOAD_PARAMS; i++)
+        if (str_eq(word, str_of(load_params[i])))
+            return true;
+    return false;
+}
+
+/* A parameter, and no part of a cast, a slice or a name. */
+static bool is_colon_word(const char *sql, const char *p)
+{
+    char before = p > sql ? p[-1] : ' ';
+    return *p == ':' && (isalpha((unsigned char)p[1]) || p[1] == '_') && !isalnum((unsigned char)before) && (unsigned char)before < 0x80 &&
+           !strchr("_$:])", before);
+}
+
+int load_params_check(const char *sql, struct err *err)
+{
+    int line, column;
+    if (strchr(sql, '#') || strstr(sql, "\\'") || strstr(sql, "\\\""))
+        return 0;
+    for (const char *p = sql_text_space(sql), *end; *p; p = sql_text_space(end)) {
+        end = sql_text_token(p);
+        if (!is_colon_word(sql, p))
+            continue;
+        end = sql_text_token(p + 1);
+        AUTO(buf_clear) struct buf name = { 0 };
+        buf_add(&name, p, (size_t)(end - p));
+        if (name.failed)
+            return err_nomem(err);
+        if (is_load_param(buf_str(&name)))
+            continue;
+        sql_text_place(sql, (size_t)(p - sql), &line, &column);
+        load_params_refuse(name.p, err);
+        return err_in(err, "after_load: line %d, column %d", line, column);
+    }
+    return 0;
 }
 
 void load_params_fill(struct buf *out, const char *sql, const char *const with[LOAD_PARAMS])

@@ -87,6 +87,9 @@ struct target {
      * connection; asked by `qetlctl check` and before anything is encoded. */
     int (*check)(const struct target_config *cfg, const struct table_spec *spec, struct err *err);
 
+    /* What is known of SQL of after_load= without a server and its tables. -1: after-load, its message begins with "after_load: ". NULL: nothing. */
+    int (*check_after)(const char *sql, struct err *err);
+
     /* ---- encode ---- */
     int (*encode_open)(struct encoder **out, const struct target_config *cfg, const struct table_spec *spec,
                        const struct stage *stage, int output_number, struct err *err);
@@ -179,6 +182,11 @@ void sql_fill(struct buf *out, const char *sql, const char *word, const char *wi
 enum { LOAD_PARAM_JOB, LOAD_PARAM_PIPELINE, LOAD_PARAM_WATERMARK, LOAD_PARAM_PREVIOUS_WATERMARK, LOAD_PARAMS };
 extern const char *const load_params[LOAD_PARAMS]; /* ":job", … */
 const char *load_param(const struct load_job *job, int param); /* its value; NULL is null */
+/* -1: ERR_AFTER_LOAD, that there is no parameter of that name, and which there are. */
+int load_params_refuse(const char *name, struct err *err);
+/* Is each :word of after_load that stands outside of quotes and comments one of them? Where the SQL has a # or escapes in quotes, in which
+ * databases differ, nobody looks. -1: after-load. */
+int load_params_check(const char *sql, struct err *err);
 /* after_load with what stands for its parameters in the database's own way, behind out. */
 void load_params_fill(struct buf *out, const char *sql, const char *const with[LOAD_PARAMS]);
 
