@@ -126,7 +126,7 @@ printf 'id,at\n1,2026-01-01 00:00:00\n2,2026-01-02 00:00:00\n' >"$work/timed.csv
 compare 'watermarks' timed "$work/timed.csv"
 is '... are those of the job' "$(jq .ok "$work/out")|$(sql 'SELECT * FROM marks')" 'true||2026-01-01 23:50:00'
 compare 'the watermark of a job before' timed "$work/timed.csv"
-is '... is known, too' "$(jq -c '[.ok, .error_code]' "$work/out")" '[false,"target-refused"]'
+is '... is known, too' "$(jq -c '[.ok, .error_code]' "$work/out")" '[false,"after-load"]'
 "$srcdir/tests/rows.sh" 100000 | sed 's/^\([^,]*\),\([^,]*\).*/\1,\2/; 1s/.*/id,name/' >"$work/large.csv"
 compare 'more than fits into memory' strict "$work/large.csv"
 is '... those are many' "$(sql 'SELECT count(*) FROM strict')" 100000
@@ -195,6 +195,19 @@ was=$(sqlite3 -readonly "$site/warehouse.db" .dump | md5sum)
 sed 's/^\([0-9]*\),/1\1,/' "$work/large.csv" >"$work/other.csv"
 { (QETL_FAULT=load-rollback:kill qetlctl submit strict "$work/other.csv" --dry-run) >/dev/null 2>&1; } 2>/dev/null
 is 'killed before its rollback: the next one who looks finds the table as it was' "$(sqlite3 "$site/warehouse.db" .dump | md5sum)" "$was"
+left() { find "$TMPDIR" -mindepth 1 -maxdepth 1 -name 'qetl-rehearsal-*' | wc -l; }
+is '... its folder is left' "$(left)" 1
+rm -f "$work/begun"
+rehearse slow &
+ok '... another one begins' wait_for 60 test -e "$work/begun"
+is '... which removes it' "$(left)" 1
+theirs=$(find "$TMPDIR" -mindepth 1 -maxdepth 1 -name 'qetl-rehearsal-*')
+dry=$(pgrep -P $! -x qetlctl || echo $!)
+rehearse orders "$work/two.csv"
+is '... and its own is nobody else'"'"'s' "$(said | jq -c '.[0]') $(find "$TMPDIR" -mindepth 1 -maxdepth 1 -name 'qetl-rehearsal-*')" "true $theirs"
+kill -INT "$dry"
+wait
+is '... nothing is left at last' "$(left)" 0
 # ---- PostgreSQL: the same, in its transaction ----
 if grep -q '^#define HAVE_LIBPQ 1' "$builddir/config.h" && try_service postgres; then
     export PGPASSWORD
@@ -234,7 +247,7 @@ INI
     rehearse empties "$work/two.csv"
     is '... with after_load' "$(said)" '[true,4,4,0,[2,2,0,0,0]]'
     rehearse ends "$work/two.csv"
-    is '... also one that would commit: it would die of it' "$? $(said) $(jq -r .error_code "$work/out")" '1 [false,4,4,0,null] target-refused'
+    is '... also one that would commit: it would die of it' "$? $(said) $(jq -r .error_code "$work/out")" '1 [false,4,4,0,null] after-load'
     is '... and cannot' "$(pg 'SELECT * FROM orders ORDER BY id; SELECT uid FROM qetl_load')" "$was"
 else
     skip "PostgreSQL: ${why:-built without it}" 8

@@ -44,6 +44,8 @@ is 'list: how many, and why' "$(qetlctl --json rejects list | jq -c '.jobs[] | [
     '[1,"orders","loaded",5,["encoding 1","not-decimal 3","not-date 1"],0]'
 like '... with words for people' "$(qetlctl rejects list)" "1 +orders +loaded .* 5 +encoding 1, not-decimal 3, not-date 1 +member 'north.csv', line 3, .* - +-$"
 is '... of another pipeline, or of long ago: none' "$(qetlctl --json rejects list --since 2099-01-01T00:00:00Z)" '{"jobs":[]}'
+fails 'a word that is nothing to do' 2 "rejects shw: expected list, show, export or replay; did you mean 'show'" qetlctl rejects shw 1
+fails '... two jobs' 2 'rejects show wants one job' qetlctl rejects 1 2
 fails '... of no pipeline' 5 "did you mean 'orders'" qetlctl rejects list --pipeline order
 is 'show: a table' "$(qetlctl rejects show 1 | awk 'NR > 1 { print $1, $2, $3, $NF }' | sed "s|file://||; s|$work/||" | tr '\n' ' ')" \
     '3 not-decimal amount delivery.zip 5 not-decimal amount delivery.zip 6 not-date placed delivery.zip 2 not-decimal amount delivery.zip 3 encoding - delivery.zip '

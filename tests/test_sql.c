@@ -827,6 +827,20 @@ TEST(regexp, a_constant_that_is_none_is_told_before_there_is_a_row)
 #define CITIES "[lookup cities]\nfile = cities.csv\ncolumns = code!, name, since:date, tax:decimal(2)\nkey = code\n"
 static const char cities[] = "code,name,since,tax\nOSL,Oslo,1048-01-01,0.25\nROM,Rome,,0.22\n";
 
+TEST(lookup, a_file_without_bytes_or_without_a_column_is_told)
+{
+#define LOOKED HEAD "columns = code\nwhere = code IN (SELECT code FROM cities)\n"
+    put_file("cities.csv", "");
+    fails(CITIES LOOKED, "code\nOSL\n", ERR_FORMAT, "cities.csv': the file is empty");
+    put_file("cities.csv", "cod,name,since,tax\nOSL,Oslo,,\n");
+    fails(CITIES LOOKED, "code\nOSL\n", ERR_HEADER, "cities.csv': there is no 'code' for column 'code'");
+    put_file("cities.csv", "code,name,since,tax\n,Oslo,,\n");
+    fails(CITIES LOOKED, "code\nOSL\n", ERR_FORMAT, "cities.csv': line 2, byte 20, column 'code'");
+    put_file("cities.csv", "code,name,since,tax\n");
+    gives(CITIES HEAD "columns = code\nwhere = code NOT IN (SELECT code FROM cities)\n", "code\nOSL\n", "code\nOSL\n");
+#undef LOOKED
+}
+
 TEST(lookup, sql_can_join_with_a_file)
 {
     put_file("cities.csv", cities);
@@ -883,7 +897,8 @@ TEST(lookup, it_may_be_of_json_and_have_no_rows)
     put_file("cities.csv", "[]");
     gives(CITIES LOOK, "code\nOSL\n", "");
     put_file("cities.csv", "");
-    gives(CITIES LOOK, "code\nOSL\n", "");
+    gives(CITIES "format = jsonl\n" LOOK, "code\nOSL\n", "");
+    gives(CITIES "header = no\n" LOOK, "code\nOSL\n", "");
     put_file("cities.csv", "{\"code\": \"OSL\", \"name\": \"Oslo\"}\n");
     fails(CITIES LOOK, "code\nOSL\n", ERR_HEADER, "cities.csv': there is no 'since' for column 'since'");
 }

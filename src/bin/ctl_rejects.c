@@ -542,6 +542,22 @@ static const struct {
 } actions[] = { { "list", ctl_rejects_list }, { "show", rejects_show }, { "export", rejects_export },
               { "replay", rejects_replay } };
 
+/* A word and another one behind it: the first was to be one of these. */
+static int no_action(struct ctl *c, const char *word)
+{
+    const char *near = NULL;
+    int best = 3;
+    for (size_t i = 0; i < COUNT_OF(actions); i++) {
+        int d = text_distance(word, actions[i].name, best);
+        if (d < best) {
+            best = d;
+            near = actions[i].name;
+        }
+    }
+    return ctl_usage(c, "rejects %s: expected list, show, export or replay%s%s%s", word, near ? "; did you mean '" : "", near ? near : "",
+                     near ? "'?" : "");
+}
+
 int ctl_rejects(struct ctl *c, int argc, char **argv)
 {
     char call[32];
@@ -551,6 +567,8 @@ int ctl_rejects(struct ctl *c, int argc, char **argv)
             argv[1] = call; /* its options are told as those of both words */
             return actions[i].run(c, argc - 1, argv + 1);
         }
+    if (argc > 2 && !strchr("-0123456789", argv[1][0]) && argv[2][0] != '-')
+        return no_action(c, argv[1]);
     /* `rejects JOB`, and `rejects` alone */
     return argc > 1 && argv[1][0] != '-' ? rejects_show(c, argc, argv) : ctl_rejects_list(c, argc, argv);
 }

@@ -56,6 +56,7 @@ struct loading {
     struct cast *cast;
     struct rejects rejects; /* none is allowed */
     int64_t row_bytes, memory;
+    bool any; /* a member has bytes */
 };
 
 static ssize_t file_read(struct input *in, void *buf, size_t cap, struct err *err)
@@ -134,6 +135,13 @@ static int names_check(const struct columns *columns, struct member_rows *m, boo
     return rc < 0 ? -1 : 0;
 }
 
+/* Of a row that is refused: a column that the header lacks is no value anywhere, and told as that. */
+static int header_check(const struct loading *l, struct member_rows *m, struct err *err)
+{
+    struct format_names names;
+    return m->format->names(m->reader, &names, err) == 1 && names.ordered ? names_check(&l->lookup->recipe.columns, m, true, err) : 0;
+}
+
 static int member(struct loading *l, struct input *in, struct err *err)
 {
     struct member_rows m;
@@ -143,11 +151,12 @@ static int member(struct loading *l, struct input *in, struct err *err)
     while (more == 1 && (more = rc = member_next(&m, &l->batch, err)) == 1) {
         any = true;
         rc = cast_batch(l->cast, &l->batch, &rows, &l->rejects, err);
-        if (rc < 0 && l->rejects.count)
+        if (rc < 0 && l->rejects.count && header_check(l, &m, err) == 0)
             err_set(err, ERR_FORMAT, "%s", l->rejects.first);
         if (rc < 0 || (rc = insert_rows(l, &rows, err)) < 0)
             break;
     }
+    l->any |= m.format != NULL;
     if (rc == 0 && m.format)
         rc = names_check(&l->lookup->recipe.columns, &m, any, err);
     member_close(&m);
@@ -182,6 +191,8 @@ static int load(struct loading *l, const struct config *config, const struct sta
         return err_set(err, ERR_SQL, "%s", sqlite3_errmsg(l->db));
     if (members(l, &config->limits, err) < 0)
         return -1; /* the database goes with the job */
+    if (!l->any && recipe->header && !(recipe->format && !strcmp(recipe->format, "jsonl"))) /* else no bytes are no rows */
+        return err_set(err, ERR_FORMAT, "the file is empty: it lacks its header, or the list that JSON would be");
     return sqlite3_exec(l->db, "COMMIT", NULL, NULL, NULL) == SQLITE_OK ? 0 : err_set(err, ERR_SQL, "%s", sqlite3_errmsg(l->db));
 }
 

@@ -1,10 +1,13 @@
 /* An attempt, and the load of what it staged, for one job that nobody has. See rehearsal.h. */
 #include "role/rehearsal.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 
 #include "base/mem.h"
 #include "base/sys.h"
@@ -21,6 +24,7 @@
 enum {
     TOKEN = 1,    /* of the claim that nobody made */
     NO_JOB = -1,  /* no job of a queue has this number */
+    TRIES = 10,   /* to make a folder that nobody takes away */
 };
 
 struct run {
@@ -44,20 +48,69 @@ static int tick(void *arg, struct err *err)
     return sys_stop_requested() ? err_set(err, ERR_CANCELLED, "the rehearsal was stopped; nothing of it is left") : 0;
 }
 
-static int make_folder(struct rehearsal *r, struct err *err)
+/* ---- the folder ---- */
+
+#define FOLDER "qetl-rehearsal-"
+
+/* It is ours, and still there under a lock that is ours: *lock. 0: it is somebody's, or going. */
+static bool lock_folder(const char *path, int *lock)
 {
-    const char *tmp = getenv("TMPDIR");
-    if (asprintf(&r->folder, "%s/qetl-rehearsal-XXXXXX", tmp && *tmp ? tmp : "/tmp") < 0) {
+    struct stat st;
+    *lock = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (*lock >= 0 && fstat(*lock, &st) == 0 && st.st_uid == geteuid() && flock(*lock, LOCK_EX | LOCK_NB) == 0 && fstat(*lock, &st) == 0) {
+        if (st.st_nlink > 0)
+            return true;
+        errno = ENOENT;
+    }
+    int why = errno;
+    fd_closep(lock);
+    errno = why;
+    return false;
+}
+
+/* Why lock_folder() could not: somebody else has it, or removed it. */
+static bool folder_is_taken(void) { return errno == EWOULDBLOCK || errno == ENOENT; }
+
+/* What a rehearsal that was killed left: nobody holds it. */
+static void sweep(const char *tmp)
+{
+    DIR *dir = opendir(tmp);
+    struct err ignored; /* who comes next tries again */
+    for (struct dirent *e; dir && (e = readdir(dir));) {
+        AUTO(buf_clear) struct buf path = { 0 };
+        AUTO(fd_closep) int lock = -1;
+        buf_addf(&path, "%s/%s", tmp, e->d_name);
+        if (!strncmp(e->d_name, FOLDER, sizeof FOLDER - 1) && !path.failed && lock_folder(path.p, &lock))
+            (void)sys_remove_tree(AT_FDCWD, path.p, &ignored);
+    }
+    if (dir)
+        closedir(dir);
+}
+
+static int make_one(struct rehearsal *r, const char *tmp, struct err *err)
+{
+    free_charp(&r->folder);
+    if (asprintf(&r->folder, "%s/" FOLDER "XXXXXX", tmp) < 0) {
         r->folder = NULL;
         return err_nomem(err);
     }
-    if (!mkdtemp(r->folder)) {
-        err_sys(err, "make the folder '%s'", r->folder);
-        free(r->folder);
-        r->folder = NULL;
-        return -1;
-    }
-    return spool_open(&r->spool, r->folder, true, err);
+    if (mkdtemp(r->folder))
+        return 0;
+    err_sys(err, "make the folder '%s'", r->folder);
+    free_charp(&r->folder);
+    return -1;
+}
+
+/* Once more where one that sweeps took it before its lock. Where there are no locks nobody sweeps it. */
+static int make_folder(struct rehearsal *r, struct err *err)
+{
+    const char *tmp = getenv("TMPDIR");
+    tmp = tmp && *tmp ? tmp : "/tmp";
+    sweep(tmp);
+    for (int i = 0; i < TRIES && r->lock < 0; i++)
+        if (make_one(r, tmp, err) < 0 || (!lock_folder(r->folder, &r->lock) && !folder_is_taken()))
+            break;
+    return r->folder ? spool_open(&r->spool, r->folder, true, err) : -1;
 }
 
 static int ask_queue(struct run *k, struct err *err)
@@ -298,4 +351,5 @@ void rehearsal_clear(struct rehearsal *r)
     if (r->folder)
         (void)sys_remove_tree(AT_FDCWD, r->folder, &ignored);
     free_charp(&r->folder);
+    fd_closep(&r->lock);
 }

@@ -5,7 +5,7 @@
  * What it is not: it takes no turn (places, pauses, order of jobs), archives and marks no source. A `command` runs. While it loads it holds
  * the locks of a load, and others wait for it.
  *
- * If it is killed: the target rolls back by itself; the folder stays in $TMPDIR.
+ * If it is killed: the target rolls back by itself; the folder, on which a lock lies while it is somebody's, is removed by the next rehearsal.
  */
 #ifndef QETL_ROLE_REHEARSAL_H
 #define QETL_ROLE_REHEARSAL_H
@@ -31,10 +31,11 @@ struct rehearsal {
     char why[sizeof ((struct err *)0)->msg];
     /* inside */
     char *folder;
+    int lock; /* on it; or -1 */
     struct spool spool;
     char uid[SYS_UID_LEN + 1];
 };
-#define REHEARSAL_NONE ((struct rehearsal){ .spool = SPOOL_CLOSED })
+#define REHEARSAL_NONE ((struct rehearsal){ .lock = -1, .spool = SPOOL_CLOSED })
 
 /*
  * job: as resolved by submission_resolve(); its texts end in NUL. r: REHEARSAL_NONE. Forks, so the caller has neither queue nor network
