@@ -346,6 +346,7 @@ INI
 job=$(submit p "$work/few.csv")
 drain
 like 'a reject says what went wrong' "$(qetlctl --json rejects "$job" | jq -r '.rejects[0].message')" '^\[enrich facts\]: .*/hang/reject/k.*timed out'
+like '... in the table for people, too' "$(qetlctl rejects "$job")" 'enrich-error +k +k1 +\[enrich facts\]: .*/hang/reject/k1: [^ ].*timed out.*few.csv'
 
 # ---- answers with a good status that are errors ----
 for what in null reject fail; do

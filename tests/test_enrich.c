@@ -261,6 +261,7 @@ TEST(answers, people_see_how_many_there_are)
     CHECK_EQ(place_of("place", &none, NOW).rows, 0);
     keep(ANSWER_IS, 1, NOW + 10, "one", &wide);
     keep(ANSWER_NONE, 2, NOW + 10, "", &wide);
+    keep(ANSWER_EMPTY, 2, NOW + 10, "", &wide); /* it was one before */
     keep(ANSWER_IS, 3, NOW + 10, "three", &wide);
     keep(ANSWER_EMPTY, 3, NOW + 20, "", &wide); /* it goes no later than before */
     keep(ANSWER_EMPTY, 3, NOW + 5, "", &wide);
@@ -629,6 +630,24 @@ TEST(judge, or_what_is_not_among_the_good_values)
     CHECK_STR(said("error = code not 0, 200", "{\"code\":13}"), "13");
     CHECK_STR(said("error = error not \"Unable to geocode\"", "{\"error\":\"Unable to geocode\"}"), "");
     CHECK_STR(said("error = error not \"\"", "{\"error\":\"\"}"), "");
+    CHECK_STR(said("error = error not x", "{\"error\":{\"a\":\"x\"}}"), "{\"a\":\"x\"}");
+}
+
+TEST(secret, is_hidden_wherever_it_stands)
+{
+    char text[] = "k3y: the key k3y-k3y";
+    size_t n = strlen(text);
+    secret_hide(text, &n, "k3y");
+    CHECK_EQ(n, strlen("***: the key ***-***"));
+    CHECK(!memcmp(text, "***: the key ***-***", n));
+    secret_hide(text, &n, "the key");
+    CHECK(n == strlen("***: *** ***-***") && !memcmp(text, "***: *** ***-***", n));
+    secret_hide(text, &n, "*"); /* too short to be one */
+    secret_hide(text, &n, "");
+    CHECK_EQ(n, strlen("***: *** ***-***"));
+    n = 0;
+    secret_hide(NULL, &n, "k3y");
+    CHECK_EQ(n, 0);
 }
 
 TEST(judge, what_is_no_such_line_is_refused)

@@ -145,7 +145,8 @@ int ctl_rejects_of(struct ctl *c, int64_t id)
 
 static const struct table_col show_cols[] = {
     { "line", "LINE", CELL_NUMBER },   { "reason", "REASON", CELL_TEXT }, { "column", "COLUMN", CELL_TEXT },
-    { "value", "VALUE", CELL_TEXT },   { "member", "MEMBER", CELL_TEXT }, { "object", "OBJECT", CELL_TEXT },
+    { "value", "VALUE", CELL_TEXT },   { "message", "WHY", CELL_TEXT },   { "member", "MEMBER", CELL_TEXT },
+    { "object", "OBJECT", CELL_TEXT },
 };
 
 /* A value in so many characters. */
@@ -172,6 +173,7 @@ int ctl_rejects_table(struct ctl *c, struct rejects_in *in, int64_t limit, int64
         table_text(&t, l.reason);
         table_text(&t, l.column);
         short_text(&t, l.value);
+        table_text(&t, l.message);
         table_text(&t, l.member);
         table_text(&t, l.object);
     }

@@ -56,7 +56,7 @@ static const char schema[] =
     "CREATE TRIGGER answer_goes AFTER DELETE ON answer BEGIN\n"
     "    UPDATE place SET rows = rows - 1, misses = misses - " IS_MISS("OLD.") ", bytes = bytes - " BYTES_OF("OLD") " WHERE name = OLD.place;\n"
     "END;\n"
-    "CREATE TRIGGER answer_is_empty AFTER UPDATE OF empty ON answer WHEN NEW.empty > OLD.empty BEGIN\n"
+    "CREATE TRIGGER answer_is_empty AFTER UPDATE OF empty ON answer WHEN NOT " IS_MISS("OLD.") " AND " IS_MISS("NEW.") " BEGIN\n"
     "    UPDATE place SET misses = misses + 1 WHERE name = NEW.place;\n"
     "END;\n";
 

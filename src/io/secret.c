@@ -20,7 +20,7 @@ void secret_clear(char **secret)
 void secret_hide(char *text, size_t *n, const char *secret)
 {
     size_t len = strlen(secret);
-    for (char *at = text; len >= 3 && (at = memmem(at, *n - (size_t)(at - text), secret, len)); at += 3) {
+    for (char *at = text; len >= 3 && *n >= len && (at = memmem(at, *n - (size_t)(at - text), secret, len)); at += 3) {
         memcpy(at, "***", 3);
         memmove(at + 3, at + len, *n - (size_t)(at + len - text));
         *n -= len - 3;

@@ -531,6 +531,7 @@ static int program_object(struct hand *k, struct err *err)
         talk = NULL;
         return -1;
     }
+    free(k->f->said);
     k->f->said = talk ? strdup(program_said(talk)) : NULL;
     return reader_object_end(k->reader, err);
 }
