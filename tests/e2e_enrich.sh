@@ -396,6 +396,19 @@ job=$(submit p "$work/few.csv")
 drain
 is 'a status that is good, and nothing else, is a miss' "$(told "$job"),$(asked /zero/)" '["facts","p",3,0,3,0],3'
 
+site_with '' <<INI
+url = $url/picky/{k}
+$facts
+error = error
+retries = 1
+on_error = null
+INI
+keys 200 200 | sed '/k0$/d' >"$work/ranges.csv"
+job=$(submit p "$work/ranges.csv")
+drain
+is 'some keys in a row that a server never answers cost the others nothing' "$(told "$job"),$(sql 'SELECT count(*) FROM p WHERE title IS NULL')" \
+    '["facts","p",199,0,0,14],14'
+
 site_with 'attempts = 2' <<INI
 url = $url/over/held/{k}
 $facts

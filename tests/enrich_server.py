@@ -15,6 +15,7 @@ enrich_server.py FILE   listens on 127.0.0.1, writes its port into FILE; a line 
   sick      500 until /heal was asked for     outage   500 to the first 11 requests
   over      200 with an error in it until /lift was asked for, whose text says the key and header X-Key back
   sulky     the same, but only the first time that KEY is asked for
+  picky     200 with an error in it for the keys k0 to k14
   zero      200 and {"status": "ZERO_RESULTS"}
   refused   403 with an error in it
   forget    404 for the key nobody, {"name": null} for the key void
@@ -32,6 +33,7 @@ import threading
 import time
 from urllib.parse import parse_qs, unquote, urlsplit
 
+PICKY = ["k%d" % i for i in range(15)]
 lock, under_way, seen, mended, healed, lifted, recent, total, outage = threading.Lock(), 0, set(), [], [], [], [], 0, 0
 
 
@@ -87,6 +89,8 @@ class H(http.server.BaseHTTPRequestHandler):
             return self.send(403 if how == "refused" else 200, {"error": said.strip(), "status": "OVER_QUERY_LIMIT"})
         if how == "forget" and key in ("nobody", "void"):
             return self.send(404 if key == "nobody" else 200, {"name": None})
+        if how == "picky" and key in PICKY:
+            return self.send(200, {"error": "no such range"})
         if how == "zero":
             return self.send(200, {"status": "ZERO_RESULTS"})
         if how == "none":

@@ -623,6 +623,24 @@ static int send_item(struct enrich *e, int i, struct err *err)
     return requests_start(e->requests, &e->place, e->url.p, buf_str(&e->body), (uint64_t)i, err);
 }
 
+/* For a server that fails, one of the items that failed least, any of them: else a few that it never answers, and that lie side by side, would
+ * keep it from being asked for the others. -1: none may be sent now. */
+static int any_item(const struct enrich *e, int64_t now)
+{
+    int found = -1;
+    uint64_t alike = 0;
+    for (int i = e->first; i < e->nitems; i++) {
+        const struct item *item = &e->items[i];
+        if (item->state != ITEM_WAITS || item->not_before > now || (found >= 0 && item->tries > e->items[found].tries))
+            continue;
+        if (found >= 0 && item->tries < e->items[found].tries)
+            alike = 0;
+        if (sys_random() % ++alike == 0)
+            found = i;
+    }
+    return found;
+}
+
 /* The next item that waits and may be sent now; -1: none, and *at is when there will be one. */
 static int next_item(struct enrich *e, int64_t now, int64_t *at)
 {
@@ -634,7 +652,7 @@ static int next_item(struct enrich *e, int64_t now, int64_t *at)
         if (item->state != ITEM_WAITS)
             continue;
         if (item->not_before <= now)
-            return i;
+            return e->unwell ? any_item(e, now) : i;
         *at = !*at || item->not_before < *at ? item->not_before : *at;
     }
     return -1;
