@@ -250,6 +250,7 @@ sleeper="FROM information_schema.processlist WHERE state = 'User sleep'"
 locked_waits_alone 'LOCK TABLES locked WRITE; SELECT SLEEP(600)' "SELECT count(*) $sleeper" \
     "SELECT concat('KILL ', id) $sleeper"
 loaders_share
+loaders_make_tables
 
 # ---- the connection ----
 verdict() { qetlctl doctor 2>&1 | grep 'target my'; }

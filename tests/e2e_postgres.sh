@@ -368,6 +368,24 @@ committed_once
 locked_waits_alone 'BEGIN; LOCK TABLE locked; SELECT pg_sleep(600)' "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'" \
     "SELECT 'SELECT pg_terminate_backend(' || pid || ')' FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
 loaders_share
+loaders_make_tables
+
+# somebody who takes no lock of ours makes a table that a loader is about to make
+printf '[pipeline %s]\ncolumns = id:integer!\ntable = pg.%s\n' raced raced >>"$site/qetl.ini"
+printf 'id\n1\n' >"$work/one.csv"
+mkfifo "$work/sql"
+psql -qXAt -h "$PGHOST" -p "$PGPORT" -U "$PGUSER" -d "$PGDATABASE" <"$work/sql" &
+exec 9>"$work/sql"
+echo 'BEGIN; CREATE TABLE raced (id bigint);' >&9
+job=$(qetlctl --json submit raced "$work/one.csv" | jq .id)
+drained &
+drain=$!
+waits_for_us() { [ "$(ask "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'qetl' AND wait_event_type = 'Lock' AND query ~ 'raced'")" -gt 0 ]; }
+ok 'a loader makes a table that somebody else makes, who is before it' wait_for 60 waits_for_us
+echo 'COMMIT;' >&9
+exec 9>&-
+wait "$drain"
+is '... and then loads into that one' "$(state "$job") $(ask 'SELECT count(*) FROM raced')" 'loaded 1'
 
 # ---- the connection ----
 verdict() { qetlctl doctor 2>&1 | grep 'target pg'; }

@@ -13,7 +13,7 @@
 #   refused_pipelines the same into tables that people made: those that refused_with is about on each server
 #   load PIPELINE     rows in $work/in.csv (written by csv LINE…), drained; gives $job, and $end: its state and counts
 #   modes_are_right, refused_with PIPELINE|REGEX…, after_load_is_inside, after_load_has_watermarks, appends_are_undone, undo_is_whole, committed_once,
-#   loaders_share, denied_are_held, locked_waits_alone
+#   loaders_share, loaders_make_tables, denied_are_held, locked_waits_alone
 need jq jq
 
 csv() { printf '%s\n' "$@" >"$work/in.csv"; }
@@ -443,4 +443,21 @@ loaders_share() {
     done | qetlctl submit - >/dev/null
     drained
     is '... and a table in order' "$(ask 'SELECT name FROM people WHERE id = 1')" v8
+}
+
+# Of tables that are not there, and of which several loaders have jobs at once, each is made by one of them.
+loaders_make_tables() {
+    local n small=$work/small.csv
+    printf 'id,n\n1,1\n' >"$small"
+    cp "$site/qetl.ini" "$work/before.ini"
+    sed -i '/^loaders = /d' "$site/qetl.ini"
+    sed -i "/^\[target $t\]/a loaders = 4" "$site/qetl.ini"
+    printf '[loader]\ngroup_jobs = 2\n' >>"$site/qetl.ini"
+    for n in $(seq 30); do printf '[pipeline new%s]\ncolumns = id:integer!, n:integer\ntable = %s.new%s\n' "$n" "$t" "$n"; done >>"$site/qetl.ini"
+    for n in $(seq 120); do printf '{"pipeline":"new%s","objects":["%s"]}\n' $((n / 4 % 30 + 1)) "$small"; done | qetlctl submit - >/dev/null
+    timeout 100 qetl drain --max-wait 90s 2>"$work/drain"
+    is 'four loaders, and tables that are not there: no job dies of one that was made meanwhile' \
+        "$(queue_sql "SELECT group_concat(state || ' ' || n) FROM (SELECT state, count(*) n FROM job WHERE pipeline LIKE 'new%' GROUP BY state)")" 'loaded 120'
+    is '... and each is loaded once' "$(for n in $(seq 30); do ask "SELECT count(*) FROM new$n"; done | sort -u)" 4
+    cp "$work/before.ini" "$site/qetl.ini"
 }

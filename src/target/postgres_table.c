@@ -84,6 +84,13 @@ static void key_list(struct buf *out, const struct table_spec *spec)
 
 static void type_of(struct buf *out, const struct table_spec *spec, int column) { postgres_type(out, &spec->columns->v[column]); }
 
+/* Somebody who does not take our lock made it meanwhile: unique_violation of a catalog, duplicate_table. */
+static bool is_there_now(const PGresult *r)
+{
+    const char *state = PQresultErrorField(r, PG_DIAG_SQLSTATE);
+    return state && (!strcmp(state, "23505") || !strcmp(state, "42P07"));
+}
+
 static int make_table(const struct draft *f, struct err *err)
 {
     const struct table_spec *spec = f->spec;
@@ -115,8 +122,12 @@ static int make_table(const struct draft *f, struct err *err)
     if (sql.failed)
         return err_nomem(err);
     schema_diff_make(f->diff, spec, sql.p, type_of);
-    if (pg_run(f->pg, sql.p, "make the table", err) == 0)
+    AUTO(result_clearp) PGresult *r = PQexec(f->pg, sql.p);
+    if (PQresultStatus(r) == PGRES_COMMAND_OK)
         return 0;
+    (void)pg_error(f->pg, r, "make the table", err);
+    if (is_there_now(r))
+        err->code = ERR_TARGET; /* the next try finds it */
     return err_in(err, "table '%s'", spec->name);
 }
 
@@ -142,6 +153,35 @@ static int find_table(PGconn *pg, const struct table_spec *spec, const char *nam
                        kind == 'v' ? "a view" : kind == 'm' ? "a materialized view" : "no table");
     d->partitioned = kind == 'p';
     return 0;
+}
+
+/*
+ * Of loaders that miss the same table one makes it, and the others wait for its commit: IF NOT EXISTS does not stand two at once. Each
+ * table has a lock of its own, by its name without the schema, for that may be told or not. Two loaders that each make what the other
+ * one wants next are a deadlock, which the server finds: one of them tries again, and then finds the tables.
+ */
+static int lock_making(const struct draft *f, struct err *err)
+{
+    const char *dot = strchr(f->spec->name, '.');
+    AUTO(buf_clear) struct buf sql = { 0 };
+    buf_adds(&sql, "SELECT pg_advisory_xact_lock(hashtextextended('qetl makes ' || ");
+    pg_literal(&sql, f->pg, dot ? dot + 1 : f->spec->name);
+    buf_adds(&sql, ", 0))");
+    if (sql.failed)
+        return err_nomem(err);
+    return pg_run(f->pg, sql.p, "wait for who makes the table", err) < 0 ? err_in(err, "table '%s'", f->spec->name) : 0;
+}
+
+static int find_or_make(const struct draft *f, struct err *err)
+{
+    bool found;
+    if (find_table(f->pg, f->spec, f->t->name.p, &found, f->d, err) < 0)
+        return -1;
+    if (found)
+        return 0;
+    if (lock_making(f, err) < 0 || find_table(f->pg, f->spec, f->t->name.p, &found, f->d, err) < 0)
+        return -1;
+    return found ? 0 : make_table(f, err);
 }
 
 static int describe(PGconn *pg, const char *name, struct description *d, struct err *err)
@@ -665,13 +705,10 @@ static int add_columns(struct draft *f, struct err *err)
 static int draft_table(struct draft *f, struct err *err)
 {
     struct pg_table *t = f->t;
-    bool found = false;
     server_table_name(&t->name, f->spec->name, db_quote);
     if (t->name.failed)
         return err_nomem(err);
-    if (find_table(f->pg, f->spec, t->name.p, &found, f->d, err) < 0 ||
-        (!found && make_table(f, err) < 0) || describe(f->pg, t->name.p, f->d, err) < 0 ||
-        add_columns(f, err) < 0 || match_columns(f, err) < 0)
+    if (find_or_make(f, err) < 0 || describe(f->pg, t->name.p, f->d, err) < 0 || add_columns(f, err) < 0 || match_columns(f, err) < 0)
         return -1;
     t->mode = f->spec->mode;
     t->staged = mode_has_key(t->mode) || !takes_staged_form(f);
