@@ -154,6 +154,10 @@ INI
     tables my
     was=$(catalog)
     rehearse kept "$work/in.csv"
+    rehearse lacks "$work/in.csv"
+    is 'MariaDB: no ledger yet: a table that does not fit is what the job would die of' "$(jq -c '[.ok, .error_code]' "$work/out") $(own)" \
+        '[false,"target-refused"] qetl_load'
+    rehearse kept "$work/in.csv"
     is 'MariaDB: no ledger yet' "$(said) | $(own)" 'new: id BIGINT !, name LONGTEXT, amount DECIMAL(19,2), _job LONGTEXT | qetl_load'
     untouched MariaDB
     qetlctl init >/dev/null
@@ -162,7 +166,7 @@ INI
     is 'MariaDB: a job with undo' "$(own)" qetl_undo
     then_loaded MariaDB
 else
-    skip "MariaDB: ${why:-built without it}" 23
+    skip "MariaDB: ${why:-built without it}" 24
 fi
 
 # ---- objects ----

@@ -997,6 +997,7 @@ TEST(sqlite, after_load_is_checked_without_tables)
         { "SELEC 1", "after_load: statement 1, line 1, column 1: near \"SELEC\": syntax error" },
         { "DELETE FROM nix;\n  UPDATE nix SET a b", "after_load: statement 2, line 2, column 20: near \"b\": syntax error" },
         { "INSERT INTO nix SELECT 1;\nSELECT 1 +", "after_load: statement 2, line 2, column 11: incomplete input" },
+        { "; ;SELECT 1;;\nSELEC 2", "after_load: statement 2, line 2, column 1: near \"SELEC\"" },
         { "SELECT lenght('a')", "after_load: statement 1, line 1, column 8: no such function: lenght" },
         { "SELECT 1; BEGIN", "after_load: statement 2, line 1, column 11: it may not begin or end transactions" },
         { "PRAGMA user_version", "it may not use PRAGMA" },

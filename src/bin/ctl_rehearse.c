@@ -253,6 +253,14 @@ static void print_sample(const char *sample)
         printf("    %.*s\n", (int)row.raw.n, row.raw.p);
 }
 
+/* One line, whatever names a file brought. */
+static void print_line(const char *text)
+{
+    for (; *text; text++)
+        putchar((unsigned char)*text < 0x20 || *text == 0x7f ? ' ' : *text);
+    putchar('\n');
+}
+
 static void print_schema(const struct schema_table *t)
 {
     static const char *const said[SCHEMA_STATES] = { [SCHEMA_FITS] = "the table is there, and fits",
@@ -260,9 +268,12 @@ static void print_schema(const struct schema_table *t)
                                                      [SCHEMA_ALTERED] = "the table would be altered:",
                                                      [SCHEMA_REFUSED] = "the table does not fit:",
                                                      [SCHEMA_OBJECTS] = "would be written:" };
-    printf("  %s%s%s\n", said[t->state], t->state == SCHEMA_REFUSED ? " " : "", t->state == SCHEMA_REFUSED ? t->refused.msg : "");
-    for (int i = 0; i < t->nsql; i++)
-        printf("    %s\n", t->sql[i]);
+    printf("  %s%s", said[t->state], t->state == SCHEMA_REFUSED ? " " : "");
+    print_line(t->state == SCHEMA_REFUSED ? t->refused.msg : "");
+    for (int i = 0; i < t->nsql; i++) {
+        fputs("    ", stdout);
+        print_line(t->sql[i]);
+    }
     for (int i = 0; i < t->nobjects; i++)
         printf("    %s: %" PRId64 " row%s, %" PRId64 " bytes\n", t->objects[i].name, t->objects[i].rows, ctl_s(t->objects[i].rows),
                t->objects[i].bytes);

@@ -209,6 +209,15 @@ static int prepare_job(struct run *k, struct prepared *p, struct err *err)
     return 0;
 }
 
+/* Of a load that comes to no end here: what would end the job, where a table is refused. */
+static int refused(const struct rehearsal *r, struct err *err)
+{
+    const struct err *why = schema_diff_refused(&r->schema);
+    if (why)
+        *err = *why;
+    return why ? -1 : 0;
+}
+
 static int load(struct run *k, const struct target *t, struct target_conn *conn, struct err *err)
 {
     struct rehearsal *r = k->r;
@@ -225,6 +234,8 @@ static int load(struct run *k, const struct target *t, struct target_conn *conn,
     r->counts = p.job.counts;
     r->counted = rc == 0;
     prepared_clear(&p);
+    if (rc < 0 && err->code == ERR_TARGET)
+        (void)refused(r, err);
     return rc == 0 && r->schema.failed ? err_nomem(err) : rc;
 }
 
@@ -236,7 +247,7 @@ static int look(struct run *k, const struct target *t, struct err *err)
     if (rc == 0)
         rc = t->look(NULL, &p.job, &k->r->schema, err);
     prepared_clear(&p);
-    return rc;
+    return rc == 0 ? refused(k->r, err) : rc;
 }
 
 static int ask_target(struct run *k, struct err *err)

@@ -19,6 +19,14 @@ void schema_diff_clear(struct schema_diff *d)
     *d = (struct schema_diff){ 0 };
 }
 
+const struct err *schema_diff_refused(const struct schema_diff *d)
+{
+    for (int i = 0; i < d->n; i++)
+        if (d->tables[i].state == SCHEMA_REFUSED)
+            return &d->tables[i].refused;
+    return NULL;
+}
+
 static const char *kept(struct schema_diff *d, const char *text)
 {
     const char *copy = arena_dup(&d->arena, str_of(text));

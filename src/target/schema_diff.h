@@ -60,6 +60,8 @@ struct schema_diff {
     struct arena arena;
 };
 void schema_diff_clear(struct schema_diff *d);
+/* What the job would die of, by its tables: the first that was refused; NULL: nothing. */
+const struct err *schema_diff_refused(const struct schema_diff *d);
 
 /* The type of a column of spec, as the target declares it, behind out. */
 typedef void schema_type(struct buf *out, const struct table_spec *spec, int column);

@@ -158,7 +158,9 @@ static int load_outputs(struct target_conn *c, struct load_job *job, struct err 
     for (int i = 0; i < job->noutputs; i++)
         if (load_output(c, job, i, now, err) < 0)
             return -1;
-    return (job->after_load && (after_run(&c->w, job, err) < 0 || warehouse_check_schema(&c->w, err) < 0)) ? -1 : add_to_ledger(c, job, now, err);
+    if (job->after_load && (after_run(&c->w, job, err) < 0 || warehouse_check_schema(&c->w, err) < 0))
+        return -1;
+    return add_to_ledger(c, job, now, err);
 }
 
 int sqlite_load_job(struct target_conn *c, struct load_job *job, struct err *err)
