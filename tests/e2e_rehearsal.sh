@@ -249,8 +249,24 @@ INI
     rehearse ends "$work/two.csv"
     is '... also one that would commit: it would die of it' "$? $(said) $(jq -r .error_code "$work/out")" '1 [false,4,4,0,null] after-load'
     is '... and cannot' "$(pg 'SELECT * FROM orders ORDER BY id; SELECT uid FROM qetl_load')" "$was"
+
+    # a role that lacks rights
+    verdicts() { jq -c '[.ok, .why_not, .error_code, (.tables | map(.schema.state)), (.own_tables | length)]' "$work/out"; }
+    pg "CREATE ROLE low LOGIN PASSWORD 'secret'; GRANT SELECT ON orders TO low; GRANT SELECT, INSERT, UPDATE ON qetl_load TO low" >/dev/null
+    pg 'CREATE DATABASE bare' >/dev/null
+    sed -i "s|^url = postgresql://test@\(.*\)|url = postgresql://low@\1|" "$site/qetl.ini"
+    printf '[pipeline plain]\ncolumns = id:integer!, name, amount:decimal(2)\ntable = pg.orders\n' >>"$site/qetl.ini"
+    for p in plain orders; do
+        rehearse $p "$work/two.csv"
+        is "... without the right to insert ($p): one verdict" "$? $(verdicts)" '1 [false,null,"target-denied",["refused"],0]'
+    done
+    sed -i "s|^\(url = postgresql://low@.*/\)test|\1bare|" "$site/qetl.ini"
+    rehearse orders "$work/two.csv"
+    is '... without the right to make the ledger: it would not be loaded' "$? $(verdicts | jq -c '[.[0, 1, 2, 4]]')" '1 [false,null,"target-denied",0]'
+    like '... and says why' "$(jq -r .error "$work/out")" 'make the ledger qetl_load: permission denied'
+    is '... the table is looked at all the same' "$(jq -c '.tables | length' "$work/out")" 1
 else
-    skip "PostgreSQL: ${why:-built without it}" 8
+    skip "PostgreSQL: ${why:-built without it}" 13
 fi
 
 # ---- MariaDB: where nothing has to be made ----
@@ -309,7 +325,34 @@ INI
     rehearse after "$work/two.csv"
     like 'MariaDB: after_load' "$? $(said) $(jq -r .why_not "$work/out")" '^0 \[true,4,4,0,null\] .*what after_load does'
     is '... is not run' "$(traces)" "$was"
+    long=$(printf 'x%.0s' $(seq 65))
+    cat >>"$site/qetl.ini" <<INI
+[pipeline first]
+columns = id:integer!, name
+table   = my.nokey
+undo    = 1d
+[pipeline many]
+[pipeline many.a]
+columns = id:integer!, name
+table   = my.many
+[pipeline many.b]
+from    = a
+table   = my.nokey
+mode    = upsert
+key     = id
+INI
+    my 'CREATE TABLE nokey (id BIGINT, name TEXT)' >/dev/null
+    for p in first many; do
+        rehearse $p "$work/one.csv"
+        is "MariaDB: a table that is refused is a job that dies, whatever else would be made ($p)" \
+            "$? $(jq -c '[.ok, .why_not, .error_code, ([.tables[].schema.state] | index("refused") != null)]' "$work/out")" '1 [false,null,"target-refused",true]'
+    done
+    sed -i '/^\[pipeline first\]/,$d' "$site/qetl.ini"
+    printf 'id,%s\n1,x\n' "$long" >"$work/long.csv"
+    printf '[pipeline long]\ntable = my.made\n' >>"$site/qetl.ini"
+    rehearse long "$work/long.csv"
+    like 'MariaDB: ... nor can a name be longer than the server takes' "$? $(jq -r .error "$work/out")" "^1 .*the name of column '$long' has 65 characters, and the server takes at most 64"
 else
-    skip "MariaDB: ${why:-built without it}" 16
+    skip "MariaDB: ${why:-built without it}" 19
 fi
 done_testing

@@ -235,6 +235,30 @@ TEST(mysql_check, what_a_server_cannot_hold_is_said_before_it_is_tried)
     CHECK_HAS(check(url, 1, 1, MODE_HISTORY, 1), "mode = history");
 }
 
+TEST(mysql_check, a_name_has_at_most_64_characters)
+{
+    char column[200], table[300], *at = column;
+    struct columns columns;
+    const struct target_config cfg = { .name = (char[]){ "w" }, .url = (char[]){ "mysql://u@h/d" } };
+    for (int i = 0; i < 64; i++)
+        at += snprintf(at, 3, "ä");
+    snprintf(table, sizeof table, "d.%s", column);
+    struct table_spec spec = { .table = "w.t", .name = table, .columns = &columns };
+    CHECK_OK(columns_parse(&columns, column, &err), err);
+    CHECK_OK(target_mysql.check(&cfg, &spec, &err), err);
+    snprintf(table, sizeof table, "d.%sx", column);
+    CHECK_EQ(target_mysql.check(&cfg, &spec, &err), -1);
+    CHECK_HAS(err.msg, "the name of table");
+    CHECK_HAS(err.msg, "65 characters");
+    columns_clear(&columns);
+    spec.name = "t";
+    snprintf(at, 2, "x");
+    CHECK_OK(columns_parse(&columns, column, &err), err);
+    CHECK_EQ(target_mysql.check(&cfg, &spec, &err), -1);
+    CHECK_HAS(err.msg, "the name of column");
+    columns_clear(&columns);
+}
+
 /* ---- the URL ---- */
 
 /* user|host|port|database|socket|ssl, or what is wrong. */

@@ -193,6 +193,29 @@ int mysql_url_parse(struct mysql_url *out, const struct target_config *cfg, stru
     return -1;
 }
 
+/* https://mariadb.com/kb/en/identifier-names/, "Maximum Length": characters. */
+static int name_fits(const char *what, const char *name, size_t n, struct err *err)
+{
+    enum { NAME_MAX_CHARS = 64 };
+    size_t chars = 0;
+    for (size_t i = 0; i < n; i++)
+        chars += ((unsigned char)name[i] & 0xc0) != 0x80;
+    return chars <= NAME_MAX_CHARS ? 0
+                                   : err_set(err, ERR_CONFIG, "the name of %s '%.*s' has %zu characters, and the server takes at most %d",
+                                             what, (int)n, name, chars, NAME_MAX_CHARS);
+}
+
+int mysql_names_fit(const struct table_spec *spec, struct err *err)
+{
+    const char *dot = strchr(spec->name, '.'), *table = dot ? dot + 1 : spec->name;
+    if ((dot && name_fits("database", spec->name, (size_t)(dot - spec->name), err) < 0) || name_fits("table", table, strlen(table), err) < 0)
+        return -1;
+    for (int i = 0; i < spec->columns->n; i++)
+        if (name_fits("column", spec->columns->v[i].name, strlen(spec->columns->v[i].name), err) < 0)
+            return -1;
+    return 0;
+}
+
 static int check(const struct target_config *cfg, const struct table_spec *spec, struct err *err)
 {
     enum { COLUMNS_MAX = 1000, KEY_MAX = 15 }; /* of InnoDB 1017 and 16; some are ours */
@@ -206,6 +229,8 @@ static int check(const struct target_config *cfg, const struct table_spec *spec,
     if (spec->nkey > KEY_MAX)
         return err_set(err, ERR_CONFIG, "target '%s': the key of table '%s' has %d columns, and an index takes at most %d", cfg->name,
                        spec->name, spec->nkey, KEY_MAX);
+    if (mysql_names_fit(spec, err) < 0)
+        return err_in(err, "target '%s'", cfg->name);
     if (spec->undo_ms && target_may_undo(&target_mysql, spec->mode, err) < 0)
         return err_in(err, "target '%s': remove undo= of table '%s'", cfg->name, spec->name);
     return 0;

@@ -24,6 +24,9 @@ enum { MYSQL_KEY_CHARS = 255 }; /* of a text in the key: an index takes 3072 byt
 /* The SQL type of a column in a table that qetl makes, behind out. */
 void mysql_type(struct buf *out, const struct column *c, bool in_key);
 
+/* Names of table and columns, which may be those that were found in the data. -1: config, with the one that is too long. */
+int mysql_names_fit(const struct table_spec *spec, struct err *err);
+
 /* mysql://[user@]host[:port]/database[?socket=/path&ssl=off|required|verify] */
 enum mysql_ssl { SSL_BY_CA /* not given: verify when there is a ca_file, else off */, SSL_OFF, SSL_REQUIRED, SSL_VERIFY };
 struct mysql_url {

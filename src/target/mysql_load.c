@@ -397,7 +397,7 @@ static int merge_rows(struct target_conn *c, const struct my_table *t, const str
     return 0;
 }
 
-static int load_output(struct target_conn *c, struct load_job *job, int at, struct err *err)
+static int put_output(struct target_conn *c, struct load_job *job, int at, struct err *err)
 {
     const struct load_output *o = &job->outputs[at];
     struct my_table *t = my_table_get(&c->tables, c->my, &o->spec, err);
@@ -411,6 +411,14 @@ static int load_output(struct target_conn *c, struct load_job *job, int at, stru
     if (rc < 0)
         return err_in(err, "table '%s'", o->spec.name);
     return my_undo_note(c->my, &c->undo, job, &o->spec, job->counts.inserted - before, err);
+}
+
+static int load_output(struct target_conn *c, struct load_job *job, int at, struct err *err)
+{
+    int rc = put_output(c, job, at, err);
+    if (rc < 0 && err->code == ERR_TARGET_DENIED)
+        schema_diff_refuse(c->tables.diff, at, err);
+    return rc;
 }
 
 /* ---- after_load ---- */

@@ -798,7 +798,7 @@ static int look(void *arg, void *table, const struct table_spec *spec, struct er
     struct looking *l = arg;
     struct draft f = { .my = l->my, .spec = spec, .t = table, .at = calloc((size_t)spec->columns->n, sizeof(int)),
                        .diff = l->tables->diff };
-    int rc = f.at ? draft_table(l->tables, &f, err) : err_nomem(err);
+    int rc = !f.at ? err_nomem(err) : mysql_names_fit(spec, err) < 0 ? -1 : draft_table(l->tables, &f, err);
     free(f.at);
     free(f.d.v);
     mysql_free_result(f.d.result);

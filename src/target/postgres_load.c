@@ -43,6 +43,7 @@ struct target_conn {
     int64_t prune_mono_ms;
     struct buf deferred; /* SQL: looks at constraints that wait for COMMIT, which wait again then; empty: there are none */
     bool deferred_known;
+    struct err no_ledger; /* of a rehearsal: why it could not make it, or ERR_NONE */
 };
 
 static const char ledger_sql[] =
@@ -75,9 +76,12 @@ static int make_ledger(PGconn *pg, struct schema_diff *diff, struct err *err)
     if (there < 0 || (there && !update))
         return there < 0 ? -1 : 0;
     const char *sql = there ? ledger_update_sql : ledger_sql;
-    schema_diff_own(diff, "qetl_load", sql + strlen(PG_SETTINGS));
-    if (pg_run(pg, sql, what, err) == 0)
+    if (pg_run(pg, sql, what, err) == 0) {
+        schema_diff_own(diff, "qetl_load", sql + strlen(PG_SETTINGS));
         return 0;
+    }
+    if (diff)
+        return -1;
     struct err again; /* two that make it at the same time: one fails, once */
     if (PQtransactionStatus(pg) == PQTRANS_IDLE && pg_run(pg, sql, what, &again) == 0)
         return 0;
@@ -165,14 +169,28 @@ int postgres_begin(struct target_conn *c, struct err *err)
     return 0;
 }
 
-/* The ledger inside of the transaction; what is expired of undo stays for a loader. */
+/* Inside of the transaction. Where the role may not make it there is none, and what becomes of the tables is seen all the same. */
+static int rehearse_ledger(struct target_conn *c, struct schema_diff *diff, struct err *err)
+{
+    if (pg_run(c->pg, "SAVEPOINT ledger", "begin", err) < 0)
+        return -1;
+    if (make_ledger(c->pg, diff, err) == 0)
+        return pg_run(c->pg, "RELEASE SAVEPOINT ledger", "begin", err);
+    if (err->code != ERR_TARGET_DENIED)
+        return server_held(err);
+    c->no_ledger = *err;
+    err_in(&c->no_ledger, "target '%s'", c->name);
+    return pg_run(c->pg, "ROLLBACK TO SAVEPOINT ledger; RELEASE SAVEPOINT ledger", "begin", err);
+}
+
+/* What is expired of undo stays for a loader. */
 int postgres_rehearse(struct target_conn *c, struct schema_diff *diff, struct err *err)
 {
     c->tables.diff = diff;
     c->job_open = false;
     c->lock_wait_ms = 0;
     c->tables.transaction++;
-    if (pg_undo_begin(c->pg, &c->watch, err) < 0 || make_ledger(c->pg, diff, err) < 0 || find_deferred(c, err) < 0)
+    if (pg_undo_begin(c->pg, &c->watch, err) < 0 || rehearse_ledger(c, diff, err) < 0 || find_deferred(c, err) < 0)
         return err_in(err, "target '%s'", c->name);
     return 0;
 }
@@ -349,7 +367,7 @@ static int merge_rows(struct target_conn *c, const char *uid, struct pg_table *t
     return 0;
 }
 
-static int load_output(struct target_conn *c, struct load_job *job, int at, struct err *err)
+static int put_output(struct target_conn *c, struct load_job *job, int at, struct err *err)
 {
     const struct load_output *o = &job->outputs[at];
     struct pg_table *t = pg_table_get(&c->tables, c->pg, &o->spec, err);
@@ -367,6 +385,14 @@ static int load_output(struct target_conn *c, struct load_job *job, int at, stru
     if (!undo_wanted(job) && !pg_is_watched(&c->watch, t->name.p))
         return 0;
     return pg_undo_after(c->pg, job->uid, t, &o->spec, job->counts.inserted - before, err);
+}
+
+static int load_output(struct target_conn *c, struct load_job *job, int at, struct err *err)
+{
+    int rc = put_output(c, job, at, err);
+    if (rc < 0 && err->code == ERR_TARGET_DENIED)
+        schema_diff_refuse(c->tables.diff, at, err);
+    return rc;
 }
 
 /* ---- a rehearsal ---- */
@@ -572,6 +598,10 @@ static const struct server pg_server = {
 int postgres_load_job(struct target_conn *c, struct load_job *job, struct err *err)
 {
     c->watch.made = false;
+    if (c->no_ledger.code) {
+        *err = c->no_ledger;
+        return -1;
+    }
     return server_load_job(&pg_server, c, job, err);
 }
 

@@ -81,6 +81,22 @@ int schema_diff_look(struct schema_diff *d, const struct load_job *job,
     return d->failed ? err_nomem(err) : 0;
 }
 
+void schema_diff_refuse(struct schema_diff *d, int at, const struct err *why)
+{
+    if (!d || at >= d->n || d->tables[at].state == SCHEMA_REFUSED)
+        return;
+    d->tables[at].state = SCHEMA_REFUSED;
+    d->tables[at].refused = *why;
+}
+
+const struct err *schema_diff_refused(const struct schema_diff *d)
+{
+    for (int i = 0; i < d->n; i++)
+        if (d->tables[i].state == SCHEMA_REFUSED)
+            return &d->tables[i].refused;
+    return NULL;
+}
+
 /* ---- notes ---- */
 
 static void add_column(struct schema_diff *d, const struct table_spec *spec, int column, bool not_null, schema_type *type)
