@@ -250,21 +250,6 @@ static int look(struct run *k, const struct target *t, struct err *err)
     return rc == 0 ? refused(k->r, err) : rc;
 }
 
-/* Of what the target said. A table that it refuses the job dies of, also where the load did not come so far; a job that would wait for
- * its target is none that fails. */
-static int verdict(struct rehearsal *r, int rc, struct err *err)
-{
-    bool waits = rc < 0 && err_class(err->code) == ERR_TRANSIENT && err->code != ERR_SHUTDOWN;
-    const struct err *refused = schema_diff_refused(&r->schema);
-    if (refused && (rc == 0 || waits)) {
-        *err = *refused;
-        return -1;
-    }
-    if (waits)
-        snprintf(r->why, sizeof r->why, "%s", err->msg);
-    return waits ? 0 : rc;
-}
-
 static int ask_target(struct run *k, struct err *err)
 {
     struct rehearsal *r = k->r;
@@ -276,10 +261,8 @@ static int ask_target(struct run *k, struct err *err)
     if (!t)
         return -1;
     if (!t->rehearse) {
-        int looked = verdict(r, look(k, t, err), err);
-        if (looked == 0 && !*r->why)
-            snprintf(r->why, sizeof r->why, "a target of the kind %s:// has no transaction that could be taken back", t->scheme);
-        return looked;
+        snprintf(r->why, sizeof r->why, "a target of the kind %s:// has no transaction that could be taken back", t->scheme);
+        return look(k, t, err);
     }
     int rc = t->open(&conn, k->config, tc, false, err);
     if (rc < 0 && err->code == ERR_TARGET && err->sys == ENOENT)
@@ -289,7 +272,11 @@ static int ask_target(struct run *k, struct err *err)
         t->close(conn);
     }
     free(empty.url);
-    return verdict(r, rc, err);
+    if (rc < 0 && err_class(err->code) == ERR_TRANSIENT && err->code != ERR_SHUTDOWN) { /* a job would wait for it */
+        snprintf(r->why, sizeof r->why, "%s", err->msg);
+        return 0;
+    }
+    return rc;
 }
 
 /* ---- all of it ---- */

@@ -89,14 +89,6 @@ void schema_diff_refuse(struct schema_diff *d, int at, const struct err *why)
     d->tables[at].refused = *why;
 }
 
-const struct err *schema_diff_refused(const struct schema_diff *d)
-{
-    for (int i = 0; i < d->n; i++)
-        if (d->tables[i].state == SCHEMA_REFUSED)
-            return &d->tables[i].refused;
-    return NULL;
-}
-
 /* ---- notes ---- */
 
 static void add_column(struct schema_diff *d, const struct table_spec *spec, int column, bool not_null, schema_type *type)

@@ -73,8 +73,6 @@ int schema_diff_look(struct schema_diff *d, const struct load_job *job,
 
 /* What the load of output `at` met and the look did not see, such as a right that is missing: its table is refused, too. d may be NULL. */
 void schema_diff_refuse(struct schema_diff *d, int at, const struct err *why);
-/* Why the first of the tables that are refused is; NULL: none is. */
-const struct err *schema_diff_refused(const struct schema_diff *d);
 
 /* Notes, within `table` of a look; d is NULL, or it is within no look: nothing happens. */
 void schema_diff_make(struct schema_diff *d, const struct table_spec *spec, const char *sql, schema_type *type);
