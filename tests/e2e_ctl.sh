@@ -30,7 +30,7 @@ faulty() { # NAME URL PIPELINE-LINE REGEX
         is "... $call refuses it, in the same words" "$? $(head -n 1 "$work/err")" "3 ${call%% *}: $said [config]"
     done
 }
-faulty 'a target of no known kind' oracle://h/db 'table = w.t' "faulty.ini: \[target w\] url: 'oracle://h/db' is no target"
+faulty 'a target of no known kind' oracle://h/db 'table = w.t' "faulty.ini:5: \[target w\] url: 'oracle://h/db' is no target"
 faulty 'a table that the target cannot have' sqlite:w.db 'table = w.a.b' 'faulty.ini:[0-9]+: \[pipeline x\] .*a SQLite warehouse has no schemas'
 
 cat >"$work/faulty.ini" <<INI
@@ -88,10 +88,76 @@ told() { grep -cE "$1" "$work/err"; }
 is '... of the ini' "$(told '\[worker\] slots') $(told 'colums: unknown') $(told 'integr') $(told 'rar') $(told 'sometimes') $(told 'wait for each other')" \
     '1 1 1 1 1 1'
 is '... and in the same run those of targets, of tables in them and of sources' \
-    "$(told '\[target o\] url') $(told '\[pipeline path\] table: .*day') $(told '\[pipeline scanned\] source: .*gopher')" '1 1 1'
+    "$(told '\[target o\] url') $(told '\[pipeline path\] columns: .*day') $(told '\[pipeline scanned\] source: .*gopher')" '1 1 1'
 is '... also where another key of the pipeline is faulty on which that does not stand' \
     "$(told '\[pipeline keys\] table: .*no schemas') $(told '\[pipeline often\] table: .*no schemas')" '1 1'
-is '... and no more: what stands on a faulty key is not looked at' "$(wc -l <"$work/err")" 11
+is '... and no more: what stands on a faulty key is not looked at' "$(wc -l <"$work/err")" 14
+
+# ---- what a target refuses stands beside what the ini refuses ----
+cat >"$work/targets.ini" <<INI
+[qetl]
+database = $work/no.db
+spool = $work/no
+[target brace]
+url = file://$work/lake
+path = {table}/{uid
+compress = lz4
+[target nouid]
+url = file://$work/lake
+path = {table}/{part}.{ext}
+[target w]
+url = sqlite://$work/w.db
+[target lake]
+url = file://$work/lake
+path = {table}/{nope}/{uid}.{ext}
+[target ora]
+url = oracle://x/y
+[pipeline many]
+columns = id:integer!, a:text
+table = lake.many
+mode = upsert
+key = id
+after_load = SELECT 1
+undo = 3d
+[pipeline nokey]
+columns = id:integer!, a:text
+table = lake.nokey
+mode = upsert
+key = zz
+[pipeline steps]
+columns = id:integer!
+where = idd > 3
+table = w.a.b
+[pipeline late]
+columns = id:integer!, _job:text
+table = w.late
+undo = 3d
+[pipeline found]
+table = lake.found
+mode = history
+key = id
+[pipeline unread]
+columns = id:integer!
+table = lake.unread
+mode = upserts
+key = id
+INI
+qetlctl -c "$work/targets.ini" check 2>"$work/err"
+is 'check: all that targets refuse, each at its line and key, in one round with the rest' "$(sed "s,^$work/targets.ini:,,; s,^\([0-9]*: \[[^:]*:\).*,\1," "$work/err" | sort -n)" '6: [target brace] path:
+7: [target brace] compress:
+10: [target nouid] path:
+17: [target ora] url:
+19: [pipeline many] columns:
+21: [pipeline many] mode:
+23: [pipeline many] after_load:
+24: [pipeline many] undo:
+28: [pipeline nokey] mode:
+29: [pipeline nokey] key:
+32: [pipeline steps] where:
+33: [pipeline steps] table:
+35: [pipeline late] columns:
+40: [pipeline found] mode:
+45: [pipeline unread] mode:'
 
 # ---- empty ----
 one_document 'check' qetlctl --json check

@@ -390,6 +390,6 @@ INI
 qetlctl check 2>"$work/err"
 is 'check: what a target cannot do is a fault' "$?" 3
 is '... with its line and what to do' "$(cat "$work/err")" \
-    "$(printf '%s\n' "$site/qetl.ini:17: [pipeline a] mode: column 'valid_from' is what mode = history itself keeps; rename it" \
-        "$site/qetl.ini:18: [pipeline b] table: a SQLite warehouse has no schemas; name the table warehouse.b")"
+    "$(printf '%s\n' "$site/qetl.ini:14: [pipeline a] columns: column 'valid_from' is what mode = history itself keeps; rename it" \
+        "$site/qetl.ini:20: [pipeline b] table: a SQLite warehouse has no schemas; name the table warehouse.b")"
 done_testing

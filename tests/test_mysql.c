@@ -215,7 +215,7 @@ static const char *check(const char *url, int ncolumns, int nkey, enum load_mode
         buf_addf(&columns_text, "%sc%d", i ? ", " : "", i);
     CHECK_OK(columns_parse(&columns, columns_text.p, &err), err);
     const struct table_spec spec = { .table = "w.t", .name = "t", .columns = &columns, .mode = mode, .nkey = nkey, .undo_ms = undo_ms };
-    int rc = target_mysql.check(&cfg, &spec, &err);
+    int rc = target_check(&target_mysql, &cfg, &spec, &err);
     columns_clear(&columns);
     CHECK(rc == 0 || err.code == ERR_CONFIG);
     return rc == 0 ? "" : err.msg;
@@ -227,7 +227,11 @@ TEST(mysql_check, what_a_server_cannot_hold_is_said_before_it_is_tried)
     CHECK_STR(check(url, 1000, 15, MODE_UPSERT, 0), "");
     CHECK_HAS(check(url, 1001, 1, MODE_UPSERT, 0), "at most 1000");
     CHECK_HAS(check(url, 20, 16, MODE_UPSERT, 0), "at most 15");
-    CHECK_HAS(check("mysql://u@h/", 1, 1, MODE_UPSERT, 0), "names no database");
+    const struct target_config half = { .name = (char[]){ "w" }, .url = (char[]){ "mysql://u@h/" } };
+    const char *key = NULL;
+    CHECK_EQ(target_mysql.check_self(&half, &key, &err), -1);
+    CHECK_HAS(err.msg, "names no database");
+    CHECK_STR(key, "url");
     CHECK_STR(check(url, 1, 0, MODE_APPEND, 1), "");
     CHECK_STR(check(url, 1, 1, MODE_INSERT_IGNORE, 1), "");
     CHECK_HAS(check(url, 1, 1, MODE_UPSERT, 1), "mode = upsert");

@@ -270,12 +270,12 @@ TEST(table_spec, a_column_that_history_itself_keeps_is_refused)
     struct recipe recipe = { .name = (char[]){ "p" }, .table = (char[]){ "pg.t" }, .table_name = (char[]){ "t" }, .mode = MODE_HISTORY, .nkey = 1, .key = &id };
     CHECK_OK(columns_parse(&own, "id:integer!, v:text", &err), err);
     CHECK_OK(columns_parse(&taken, "id:integer!, valid_to:date", &err), err);
-    CHECK_OK(table_spec_of(&spec, &recipe, &own, key, &err), err);
-    CHECK_EQ(table_spec_of(&spec, &recipe, &taken, key, &err), -1);
+    CHECK_OK(table_spec_of(&spec, &recipe, &own, key, NULL, &err), err);
+    CHECK_EQ(table_spec_of(&spec, &recipe, &taken, key, NULL, &err), -1);
     CHECK_EQ(err.code, ERR_CONFIG);
     CHECK_HAS(err.msg, "'valid_to'");
     recipe.mode = MODE_UPSERT;
-    CHECK_OK(table_spec_of(&spec, &recipe, &taken, key, &err), err);
+    CHECK_OK(table_spec_of(&spec, &recipe, &taken, key, NULL, &err), err);
     columns_clear(&own);
     columns_clear(&taken);
 }

@@ -838,13 +838,13 @@ TEST(sqlite, what_no_recipe_can_ask_is_found_by_check)
     struct err err;
     struct target_config cfg = { .name = target_name };
     staged_init(&s, "t", "id:integer!, valid_to:date", MODE_UPSERT, 0);
-    CHECK_OK(target_sqlite.check(&cfg, &s.spec, &err), err);
+    CHECK_OK(target_check(&target_sqlite, &cfg, &s.spec, &err), err);
     s.spec.version = 0;
-    CHECK_EQ(target_sqlite.check(&cfg, &s.spec, &err), -1);
+    CHECK_EQ(target_check(&target_sqlite, &cfg, &s.spec, &err), -1);
     CHECK_HAS(err.msg, "'id' is in the key");
     s.spec.version = -1;
     s.spec.name = "raw.t";
-    CHECK_EQ(target_sqlite.check(&cfg, &s.spec, &err), -1);
+    CHECK_EQ(target_check(&target_sqlite, &cfg, &s.spec, &err), -1);
     CHECK_HAS(err.msg, "no schemas; name the table w.t");
     staged_clear(&s);
 }

@@ -32,7 +32,7 @@ static void fault(struct build *b, const struct ini_entry *e, const char *fmt, .
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
-    build_mark(b, e->section, e->name);
+    build_mark(b, e->section, e->name, true);
     ini_fault(&b->ini, e->file, e->line, "[%s] %s: %s", label(b, e->section), e->name, text);
 }
 
@@ -59,7 +59,7 @@ static void entry_apply(struct build *b, const struct ini_entry *e)
 {
     const struct bound *s = &b->bound[e->section];
     if (!e->value)
-        build_mark(b, e->section, e->name); /* told of already */
+        build_mark(b, e->section, e->name, true); /* told of already */
     if (!s->def || !e->value)
         return;
     const struct key *k = key_find(s->def, e->name);

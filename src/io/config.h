@@ -39,6 +39,12 @@ struct remote {
     int64_t interval_ms; /* from the start of one job to that of the next, of all workers */
 };
 
+/* For faults found later: FILE:LINE of each key of a section; the last, without a key, is the section's own. */
+struct key_place {
+    const char *key, *at;
+};
+const char *config_place(const struct key_place *places, const char *key); /* of the section where it has no such key */
+
 struct target_config {
     char *name, *url;
     bool many_readers; /* readers = many: WAL */
@@ -48,7 +54,7 @@ struct target_config {
     char *format;      /* "csv" or "jsonl" */
     char *compress;    /* "none", "gz" or "zst" */
     char *path;        /* template of an object's name, see target/object_name.h */
-    bool faulty;       /* as that of a recipe */
+    const struct key_place *places;
 };
 
 /* So many requests in each period; n 0: any number. */
@@ -122,14 +128,22 @@ struct command_limits {
 struct sql_text {
     char *text;  /* NULL: none */
     char *file;  /* behind @file:, as written, where it was read from one; else NULL */
-    char *place; /* FILE:LINE of its key, for faults found later */
+    const char *place; /* FILE:LINE of its key, for faults found later */
 };
 
 /* How the bytes of a member become rows, and rows become typed: keys of [pipeline NAME] and
  * [pipeline NAME.PART]. */
+/* What is not to be trusted of a recipe. */
+enum {
+    FAULTY_ROWS = 1, /* what its rows are */
+    FAULTY_MODE = 2, /* how they meet those of the table: a value that could not be read */
+    FAULTY_KEY = 4,  /* the same: a value that was read, but does not go with the others */
+    FAULTY_REST = 8,
+};
+
 struct recipe {
     char *name;     /* NAME, or NAME.PART */
-    char *place;    /* FILE:LINE of mode=, or of the section without one: for faults found later */
+    const struct key_place *places; /* of its own keys and those of its pipeline; NULL: it is of no ini */
     char *from;     /* name of the part whose rows this one gets, instead of members of its own; or NULL */
     int from_part;  /* its place among the pipeline's parts; of one without from: -1 */
     char **lookup_parts; /* names of other parts whose rows its SQL can read as tables */
@@ -195,7 +209,7 @@ struct recipe {
     bool by_program; /* what is read was written by a program of the ini */
     char **enrich;   /* names of [enrich] sections, in their order */
     int nenrich;
-    bool faulty;     /* a key of it has a fault: only config_read() gives such a one */
+    unsigned faulty; /* keys of it have a fault, FAULTY_…: only config_read() gives such a one */
 };
 
 enum { CONFIG_PARTS_MAX = 10 }; /* SQLite attaches 10 files at most: a job is one transaction */
@@ -255,7 +269,7 @@ struct pipeline {
     char *archive; /* "TARGET" or "TARGET/FOLDER" for its raw objects, or NULL */
     struct scan_config scan;
     bool dedupe; /* by content */
-    bool faulty; /* a key has a fault that is no recipe's, as that of a recipe */
+    bool faulty; /* a key has a fault that is no recipe's: only config_read() gives such a one */
     struct recipe *parts; /* one, or one for each [pipeline NAME.PART] */
     int nparts;
 };
@@ -294,7 +308,7 @@ struct config {
     int npipelines;
     struct lookup *lookups;
     int nlookups;
-    bool faulty; /* a key of an [enrich] or [lookup] has a fault, as that of a recipe */
+    bool faulty; /* a key of an [enrich] or [lookup] has a fault: as that of a pipeline */
     struct arena arena; /* owns all strings */
 };
 

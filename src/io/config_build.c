@@ -38,23 +38,36 @@ const struct ini_entry *build_entry(const struct build *b, int section, const ch
     return NULL;
 }
 
-void build_mark(struct build *b, int section, const char *key)
+/* What of a recipe is not to be trusted where this key has a fault. */
+static unsigned faulty_by(const char *key, bool unread)
 {
+    static const char *const meeting[] = { "mode", "key", "update_only_if_changed", "version", "deleted", "missing", "undo" },
+                      *const rest[] = { "table", "after_load", "max_rejects", "empty" };
+    for (size_t i = 0; i < COUNT_OF(meeting); i++)
+        if (!strcmp(key, meeting[i]))
+            return unread ? FAULTY_MODE : FAULTY_KEY;
+    for (size_t i = 0; i < COUNT_OF(rest); i++)
+        if (!strcmp(key, rest[i]))
+            return FAULTY_REST;
+    return FAULTY_ROWS;
+}
+
+void build_mark(struct build *b, int section, const char *key, bool unread)
+{
+    unsigned by = faulty_by(key, unread);
     const struct bound *s = &b->bound[section];
     const struct key *k = s->def ? key_find(s->def, key) : NULL;
     struct pipeline *p = s->pipeline;
     if (!k)
         return;
-    if (k->scope == AT_TARGET)
-        ((struct target_config *)s->object)->faulty = true;
-    else if (k->scope == AT_ENRICH || k->scope == AT_LOOKUP)
+    if (k->scope == AT_ENRICH || k->scope == AT_LOOKUP)
         b->c->faulty = true;
     else if (k->scope == AT_PIPELINE)
         p->faulty = true;
     else if (k->scope == AT_RECIPE)
-        s->recipe->faulty = true;
+        s->recipe->faulty |= by;
     for (int i = 0; k->scope == AT_RECIPE && !s->part && i < p->nparts; i++)
-        p->parts[i].faulty = true;
+        p->parts[i].faulty |= by;
 }
 
 void build_fault(struct build *b, int section, const char *key, const char *fmt, ...)
@@ -65,7 +78,7 @@ void build_fault(struct build *b, int section, const char *key, const char *fmt,
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
     const struct ini_entry *e = build_entry(b, section, key, NULL);
-    build_mark(b, section, key);
+    build_mark(b, section, key, false);
     if (!e && b->bound[section].parent >= 0)
         e = build_entry(b, b->bound[section].parent, key, NULL);
     const struct ini_section *s = &b->ini.sections[e ? e->section : section];
@@ -77,6 +90,39 @@ bool build_given(const struct build *b, int section, const char *key)
 {
     return build_entry(b, section, key, NULL) ||
            (b->bound[section].parent >= 0 && build_entry(b, b->bound[section].parent, key, NULL));
+}
+
+static const char *place_at(struct build *b, int file, int line)
+{
+    struct buf place = { 0 };
+    buf_addf(&place, "%s:%d", b->ini.files[file], line);
+    const char *kept = place.failed ? NULL : build_keep(b, buf_str(&place));
+    b->ini.failed |= place.failed;
+    buf_clear(&place);
+    return kept;
+}
+
+static int keys_of(const struct build *b, int section)
+{
+    int n = 0;
+    for (int i = 0; i < b->ini.nentries; i++)
+        n += b->ini.entries[i].section == section;
+    return n;
+}
+
+const struct key_place *build_places(struct build *b, int section)
+{
+    int parent = b->bound[section].parent, of[] = { section, parent }, n = 0;
+    struct key_place *places = build_zeroed(b, (size_t)(keys_of(b, section) + (parent >= 0 ? keys_of(b, parent) : 0) + 1), sizeof *places);
+    for (int k = 0; k < (parent >= 0 ? 2 : 1); k++)
+        for (int i = 0; i < b->ini.nentries && !build_failed(b); i++) {
+            const struct ini_entry *e = &b->ini.entries[i];
+            if (e->section == of[k])
+                places[n++] = (struct key_place){ build_keep(b, str_of(e->name)), place_at(b, e->file, e->line) };
+        }
+    if (!build_failed(b))
+        places[n].at = place_at(b, b->ini.sections[section].file, b->ini.sections[section].line);
+    return places;
 }
 
 /* ---- targets ---- */

@@ -41,10 +41,14 @@ void *build_zeroed(struct build *b, size_t n, size_t size);
 const struct ini_entry *build_entry(const struct build *b, int section, const char *name, const struct ini_entry *before);
 /* Was the key written in the section, or in that of its pipeline? */
 bool build_given(const struct build *b, int section, const char *key);
-/* The key of that section has a fault: what it is of is not what it was meant to be. An unknown key, which is of nothing, marks nothing. */
-void build_mark(struct build *b, int section, const char *key);
+/* The key of that section has a fault: what it is of is not what it was meant to be. An unknown key, which is of nothing, marks nothing.
+ * unread: its value is not in the config. */
+void build_mark(struct build *b, int section, const char *key, bool unread);
 /* A fault at the key of a section, of its pipeline where the part does not have it, or at the heading. */
 void build_fault(struct build *b, int section, const char *key, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+
+/* Where the keys of the section, and behind them those of its pipeline, stand. */
+const struct key_place *build_places(struct build *b, int section);
 
 /* All that is read: faults, and what follows from more than one key. */
 void build_check(struct build *b);

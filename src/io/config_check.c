@@ -23,7 +23,9 @@ static void check_remote(struct build *b, int i)
 
 static void check_target(struct build *b, int i)
 {
-    build_check_fit(b, i, b->bound[i].object);
+    struct target_config *t = b->bound[i].object;
+    t->places = build_places(b, i);
+    build_check_fit(b, i, t);
     if (!build_given(b, i, "url"))
         build_fault(b, i, "url",
                     "missing: the warehouse, such as sqlite:///var/lib/qetl/warehouse.db");

@@ -72,6 +72,13 @@ const char *config_target_name(const void *c, int i)
                                                     : NULL;
 }
 
+const char *config_place(const struct key_place *places, const char *key)
+{
+    while (places && places->key && strcmp(places->key, key) != 0)
+        places++;
+    return places ? places->at : "";
+}
+
 const struct target_config *config_target(const struct config *c, const char *name)
 {
     for (int i = 0; i < c->ntargets; i++)

@@ -305,7 +305,7 @@ void build_check_order(struct build *b, int i)
     for (int k = 0; k < p->nparts; k++) /* so that pipeline_order() gives one */
         if (left >> k & 1) {
             p->parts[k].reads = 0;
-            p->parts[k].faulty = true;
+            p->parts[k].faulty |= FAULTY_ROWS;
         }
 }
 
@@ -328,7 +328,7 @@ void build_bind_late(struct build *b, int i)
         buf_addf(&name, "%s.late", r->name);
         key_defaults(&b->keys, AT_RECIPE, l);
         l->name = name.failed ? NULL : build_keep(b, buf_str(&name));
-        l->place = r->place;
+        l->places = r->places;
         l->format = r->format;
         l->columns_text = r->columns_text;
         l->table = r->late_table;

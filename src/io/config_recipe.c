@@ -346,27 +346,14 @@ static void check_signs(struct build *b, int i, const struct recipe *r)
         build_fault(b, i, "decimal_point", "expected . or ,");
 }
 
-/* FILE:LINE of the key, or of the section when it has none. */
-static char *place_of(struct build *b, int i, const char *key)
-{
-    const struct ini_section *s = &b->ini.sections[i];
-    const struct ini_entry *e = build_entry(b, i, key, NULL);
-    struct buf place = { 0 };
-    if (!e && b->bound[i].parent >= 0)
-        e = build_entry(b, b->bound[i].parent, key, NULL);
-    buf_addf(&place, "%s:%d", b->ini.files[e ? e->file : s->file], e ? e->line : s->line);
-    char *kept = place.failed ? NULL : build_keep(b, buf_str(&place));
-    b->ini.failed |= place.failed;
-    buf_clear(&place);
-    return kept;
-}
-
 static void keep_places(struct build *b, int i, struct recipe *r)
 {
-    r->place = place_of(b, i, "mode");
-    r->where.place = place_of(b, i, "where");
-    r->compute.place = place_of(b, i, "compute");
-    r->transform.place = place_of(b, i, "transform");
+    r->places = build_places(b, i);
+    if (build_failed(b))
+        return;
+    r->where.place = config_place(r->places, "where");
+    r->compute.place = config_place(r->places, "compute");
+    r->transform.place = config_place(r->places, "transform");
 }
 
 /* A program is not run once more to find out its columns: who knows what it does. */

@@ -294,8 +294,8 @@ static int part_open(struct pipeline_run *r, struct part *part, const struct rec
             return err_nomem(err);
         staged = &part->marked;
     }
-    if (table_spec_of(&part->spec, recipe, staged, part->key, err) < 0 ||
-        part->target->check(tc, &part->spec, err) < 0)
+    if (table_spec_of(&part->spec, recipe, staged, part->key, NULL, err) < 0 ||
+        target_check(part->target, tc, &part->spec, err) < 0)
         return -1;
     if (recipe->from) {
         part->copied = calloc(BATCH_ROWS, mem_product((size_t)part->columns->n, sizeof *part->copied));

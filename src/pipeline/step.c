@@ -46,7 +46,7 @@ int steps_check(struct columns *out, const struct step_part *part, const struct 
         if (!kinds[i]->wanted(part->recipe))
             continue;
         if (part->fault)
-            *part->fault = (struct step_fault){ part->recipe->place, kinds[i]->name };
+            *part->fault = (struct step_fault){ config_place(part->recipe->places, kinds[i]->name), kinds[i]->name };
         if ((rc = kinds[i]->open(&opened[n], part, columns, err)) < 0)
             break;
         opened[n]->kind = kinds[i];

@@ -205,35 +205,50 @@ static int name_fits(const char *what, const char *name, size_t n, struct err *e
                                              what, (int)n, name, chars, NAME_MAX_CHARS);
 }
 
-int mysql_names_fit(const struct table_spec *spec, struct err *err)
+static int table_fits(const struct table_spec *spec, struct err *err)
 {
     const char *dot = strchr(spec->name, '.'), *table = dot ? dot + 1 : spec->name;
-    if ((dot && name_fits("database", spec->name, (size_t)(dot - spec->name), err) < 0) || name_fits("table", table, strlen(table), err) < 0)
-        return -1;
+    return (dot && name_fits("database", spec->name, (size_t)(dot - spec->name), err) < 0) || name_fits("table", table, strlen(table), err) < 0
+               ? -1 : 0;
+}
+
+static int columns_fit(const struct table_spec *spec, struct err *err)
+{
     for (int i = 0; i < spec->columns->n; i++)
         if (name_fits("column", spec->columns->v[i].name, strlen(spec->columns->v[i].name), err) < 0)
             return -1;
     return 0;
 }
 
-static int check(const struct target_config *cfg, const struct table_spec *spec, struct err *err)
+int mysql_names_fit(const struct table_spec *spec, struct err *err)
 {
-    enum { COLUMNS_MAX = 1000, KEY_MAX = 15 }; /* of InnoDB 1017 and 16; some are ours */
+    return table_fits(spec, err) < 0 || columns_fit(spec, err) < 0 ? -1 : 0;
+}
+
+static int check_self(const struct target_config *cfg, const char **key, struct err *err)
+{
     struct mysql_url url;
+    *key = "url";
     if (mysql_url_parse(&url, cfg, err) < 0)
         return -1;
     mysql_url_clear(&url);
+    return 0;
+}
+
+static int check(const struct target_config *cfg, const struct table_spec *spec, enum check_of of, struct err *err)
+{
+    enum { COLUMNS_MAX = 1000, KEY_MAX = 15 }; /* of InnoDB 1017 and 16; some are ours */
+    if (of == CHECK_NAME)
+        return table_fits(spec, err) < 0 ? err_in(err, "target '%s'", cfg->name) : 0;
+    if (of != CHECK_COLUMNS)
+        return 0;
     if (spec->columns->n > COLUMNS_MAX)
         return err_set(err, ERR_CONFIG, "target '%s': table '%s' has %d columns, and InnoDB takes at most %d", cfg->name, spec->name,
                        spec->columns->n, COLUMNS_MAX);
     if (spec->nkey > KEY_MAX)
         return err_set(err, ERR_CONFIG, "target '%s': the key of table '%s' has %d columns, and an index takes at most %d", cfg->name,
                        spec->name, spec->nkey, KEY_MAX);
-    if (mysql_names_fit(spec, err) < 0)
-        return err_in(err, "target '%s'", cfg->name);
-    if (spec->undo_ms && target_may_undo(&target_mysql, spec->mode, err) < 0)
-        return err_in(err, "target '%s': remove undo= of table '%s'", cfg->name, spec->name);
-    return 0;
+    return columns_fit(spec, err) < 0 ? err_in(err, "target '%s'", cfg->name) : 0;
 }
 
 /* ---- SQL of people ---- */
@@ -354,6 +369,7 @@ int mysql_only_reads(const char *sql, struct err *err)
 
 const struct target target_mysql = {
     .scheme = "mysql",
+    .check_self = check_self,
     .check = check,
     .check_after = mysql_stays_inside,
     .encode_open = encode_open,

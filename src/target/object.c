@@ -411,21 +411,11 @@ static int encode_open(struct encoder **out, const struct target_config *cfg, co
 
 /* ---- the target ---- */
 
-static int check(const struct target_config *cfg, const struct table_spec *spec, struct err *err)
+/* The template in the [target]; spec: without columns where they are not known. */
+static int check_path(const struct target_config *cfg, const struct table_spec *spec, struct err *err)
 {
     struct object_name *name;
     char ext[16];
-    if (mode_has_key(spec->mode) || spec->version >= 0 || spec->deleted >= 0 || spec->missing != MISSING_KEEP ||
-        spec->only_if_changed)
-        return err_set(err, ERR_CONFIG,
-                       "target '%s': table '%s': mode %s would have to find rows by their key, and objects are never "
-                       "read again: use append or replace",
-                       cfg->name, spec->name, load_mode_names[spec->mode]);
-    if (spec->undo_ms && target_may_undo(&target_directory, spec->mode, err) < 0)
-        return err_in(err, "target '%s': remove undo= of table '%s'", cfg->name, spec->name);
-    if (!pack_known(cfg->compress))
-        return err_set(err, ERR_CONFIG, "target '%s': compress = %s: this qetl was built without it", cfg->name,
-                       cfg->compress);
     ext_of(ext, cfg);
     if (object_name_parse(&name, cfg->path, spec, ext, 0, err) < 0)
         return err_in(err, "target '%s'", cfg->name);
@@ -433,9 +423,35 @@ static int check(const struct target_config *cfg, const struct table_spec *spec,
     return 0;
 }
 
+static int check_self(const struct target_config *cfg, const char **key, struct err *err)
+{
+    *key = "compress";
+    if (!pack_known(cfg->compress))
+        return err_set(err, ERR_CONFIG, "target '%s': compress = %s: this qetl was built without it", cfg->name, cfg->compress);
+    *key = "path";
+    return check_path(cfg, &(struct table_spec){ .name = "x" }, err);
+}
+
+static int check(const struct target_config *cfg, const struct table_spec *spec, enum check_of of, struct err *err)
+{
+    struct err alone;
+    const char *key;
+    if (of == CHECK_COLUMNS && check_self(cfg, &key, &alone) == 0)
+        return check_path(cfg, spec, err);
+    if (of != CHECK_MODE)
+        return 0;
+    if (mode_has_key(spec->mode) || spec->version >= 0 || spec->deleted >= 0 || spec->missing != MISSING_KEEP ||
+        spec->only_if_changed)
+        return err_set(err, ERR_CONFIG,
+                       "target '%s': table '%s': mode %s would have to find rows by their key, and objects are never "
+                       "read again: use append or replace",
+                       cfg->name, spec->name, load_mode_names[spec->mode]);
+    return 0;
+}
+
 #define OBJECT_TARGET(url_scheme)                                                                  \
     {                                                                                              \
-        .scheme = url_scheme, .check = check, .encode_open = encode_open, .encode_rows = encode_rows, \
+        .scheme = url_scheme, .check_self = check_self, .check = check, .encode_open = encode_open, .encode_rows = encode_rows, \
         .encode_finish = encode_finish, .encode_close = encode_close, .open = object_open,         \
         .close = object_close, .max_files = 1000, .begin = object_begin,                           \
         .load_job = object_load_job, .commit = object_commit, .one_by_one = true,                  \

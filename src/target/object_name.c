@@ -71,6 +71,10 @@ static int column_piece(struct piece *piece, struct str word, const struct table
 {
     const char *colon = memchr(word.p, ':', word.n);
     struct str name = { word.p, colon ? (size_t)(colon - word.p) : word.n };
+    if (!spec->columns) {
+        piece->column = 0; /* any name */
+        return 0;
+    }
     piece->column = columns_find(spec->columns, name);
     if (piece->column < 0)
         return err_set(err, ERR_CONFIG,

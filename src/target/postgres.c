@@ -8,6 +8,7 @@
 
 #include <ctype.h>
 #include <endian.h>
+#include <libpq-fe.h>
 #include <string.h>
 #include <strings.h>
 
@@ -141,27 +142,47 @@ static int name_fits(const char *what, const char *name, size_t n, struct err *e
                                          (int)n, name, n, NAME_MAX_BYTES);
 }
 
-int postgres_names_fit(const struct table_spec *spec, struct err *err)
+static int table_fits(const struct table_spec *spec, struct err *err)
 {
     const char *dot = strchr(spec->name, '.'), *table = dot ? dot + 1 : spec->name;
-    if ((dot && name_fits("schema", spec->name, (size_t)(dot - spec->name), err) < 0) || name_fits("table", table, strlen(table), err) < 0)
-        return -1;
+    return (dot && name_fits("schema", spec->name, (size_t)(dot - spec->name), err) < 0) || name_fits("table", table, strlen(table), err) < 0
+               ? -1 : 0;
+}
+
+static int columns_fit(const struct table_spec *spec, struct err *err)
+{
     for (int i = 0; i < spec->columns->n; i++)
         if (name_fits("column", spec->columns->v[i].name, strlen(spec->columns->v[i].name), err) < 0)
             return -1;
     return 0;
 }
 
-static int check(const struct target_config *cfg, const struct table_spec *spec, struct err *err)
+int postgres_names_fit(const struct table_spec *spec, struct err *err)
 {
+    return table_fits(spec, err) < 0 || columns_fit(spec, err) < 0 ? -1 : 0;
+}
+
+static int check_self(const struct target_config *cfg, const char **key, struct err *err)
+{
+    char *why = NULL;
+    PQconninfoOption *parts = PQconninfoParse(cfg->url, &why);
+    *key = "url";
+    int rc = parts ? 0 : why ? err_set(err, ERR_CONFIG, "target '%s': %.*s", cfg->name, (int)strcspn(why, "\n"), why) : err_nomem(err);
+    PQconninfoFree(parts);
+    PQfreemem(why);
+    return rc;
+}
+
+static int check(const struct target_config *cfg, const struct table_spec *spec, enum check_of of, struct err *err)
+{
+    if (of == CHECK_NAME)
+        return table_fits(spec, err) < 0 ? err_in(err, "target '%s'", cfg->name) : 0;
+    if (of != CHECK_COLUMNS)
+        return 0;
     if (spec->columns->n > COLUMNS_MAX - 3)
         return err_set(err, ERR_CONFIG, "target '%s': table '%s' has %d columns, and PostgreSQL takes at most %d", cfg->name,
                        spec->name, spec->columns->n, COLUMNS_MAX - 3);
-    if (postgres_names_fit(spec, err) < 0)
-        return err_in(err, "target '%s'", cfg->name);
-    if (spec->undo_ms && target_may_undo(&target_postgres, spec->mode, err) < 0)
-        return err_in(err, "target '%s': remove undo= of table '%s'", cfg->name, spec->name);
-    return 0;
+    return columns_fit(spec, err) < 0 ? err_in(err, "target '%s'", cfg->name) : 0;
 }
 
 /* ---- SQL of people ---- */
@@ -210,6 +231,7 @@ static int encode_open(struct encoder **out, const struct target_config *cfg, co
 
 const struct target target_postgres = {
     .scheme = "postgresql",
+    .check_self = check_self,
     .check = check,
     .encode_open = encode_open,
     .encode_rows = row_encode_rows,

@@ -133,12 +133,15 @@ static int check_columns(const struct table_spec *spec, struct err *err)
                          "the columns rowid, _rowid_ and oid cannot all be used in SQLite");
 }
 
-static int check(const struct target_config *cfg, const struct table_spec *spec, struct err *err)
+static int check(const struct target_config *cfg, const struct table_spec *spec, enum check_of of,
+                 struct err *err)
 {
     const char *dot = strchr(spec->name, '.');
-    if (dot && (dot - spec->name != 4 || strncasecmp(spec->name, "main", 4)))
+    if (of == CHECK_NAME && dot && (dot - spec->name != 4 || strncasecmp(spec->name, "main", 4)))
         return err_set(err, ERR_CONFIG, "a SQLite warehouse has no schemas; name the table %s.%s",
                        cfg->name, dot + 1);
+    if (of != CHECK_COLUMNS)
+        return 0;
     for (int k = 0; k < spec->nkey; k++)
         if (spec->key[k] == spec->version || spec->key[k] == spec->deleted)
             return err_set(

@@ -45,6 +45,20 @@ int target_may_undo(const struct target *t, enum load_mode mode, struct err *err
                          t->undoes_not);
 }
 
+int target_check_undo(const struct target *t, const struct target_config *cfg, const struct table_spec *spec, struct err *err)
+{
+    return spec->undo_ms && target_may_undo(t, spec->mode, err) < 0
+               ? err_in(err, "target '%s': remove undo= of table '%s'", cfg->name, spec->name) : 0;
+}
+
+int target_check(const struct target *t, const struct target_config *cfg, const struct table_spec *spec, struct err *err)
+{
+    for (int of = 0; of < CHECKS; of++)
+        if (t->check(cfg, spec, (enum check_of)of, err) < 0)
+            return -1;
+    return target_check_undo(t, cfg, spec, err);
+}
+
 bool in_key(const struct table_spec *spec, int i)
 {
     for (int k = 0; k < spec->nkey; k++)
@@ -63,8 +77,9 @@ void table_spec_id(struct buf *out, const struct table_spec *spec)
 }
 
 static int column_of(const struct recipe *recipe, const struct columns *columns, const char *key, const char *name, int *out,
-                     struct err *err)
+                     const char **wrong, struct err *err)
 {
+    *wrong = key;
     *out = -1;
     if (name && (*out = columns_find(columns, str_of(name))) < 0)
         return err_set(err, ERR_CONFIG, "pipeline '%s': %s column '%s' is not among the columns", recipe->name, key, name);
@@ -80,8 +95,12 @@ static int check_history(const struct columns *columns, struct err *err)
     return 0;
 }
 
-int table_spec_of(struct table_spec *spec, const struct recipe *recipe, const struct columns *columns, int *key, struct err *err)
+int table_spec_of(struct table_spec *spec, const struct recipe *recipe, const struct columns *columns, int *key, const char **wrong,
+                  struct err *err)
 {
+    const char *ignored;
+    wrong = wrong ? wrong : &ignored;
+    *wrong = "columns";
     *spec = (struct table_spec){
         .table = recipe->table,
         .name = recipe->table_name,
@@ -96,10 +115,10 @@ int table_spec_of(struct table_spec *spec, const struct recipe *recipe, const st
     if (recipe->mode == MODE_HISTORY && check_history(columns, err) < 0)
         return -1;
     for (int i = 0; i < recipe->nkey; i++)
-        if (column_of(recipe, columns, "key", recipe->key[i], &key[i], err) < 0)
+        if (column_of(recipe, columns, "key", recipe->key[i], &key[i], wrong, err) < 0)
             return -1;
-    if (column_of(recipe, columns, "version", recipe->version, &spec->version, err) < 0 ||
-        column_of(recipe, columns, "deleted", recipe->deleted, &spec->deleted, err) < 0)
+    if (column_of(recipe, columns, "version", recipe->version, &spec->version, wrong, err) < 0 ||
+        column_of(recipe, columns, "deleted", recipe->deleted, &spec->deleted, wrong, err) < 0)
         return -1;
     if (spec->deleted >= 0 && columns->v[spec->deleted].type != TYPE_BOOLEAN)
         return err_set(err, ERR_CONFIG, "pipeline '%s': deleted column '%s' is not boolean", recipe->name, recipe->deleted);

@@ -77,15 +77,25 @@ struct query_sink {
     void *arg;
 };
 
+/* What of a table_spec check() looks at. */
+enum check_of {
+    CHECK_NAME,    /* name */
+    CHECK_MODE,    /* mode, and what else says how rows meet: version and deleted only as to whether there are any, and key not at all */
+    CHECK_COLUMNS, /* all of it */
+    CHECKS
+};
+
 struct target_conn; /* each target has its own inside */
 struct schema_diff; /* target/schema_diff.h */
 
 struct target {
     const char *scheme; /* "sqlite" */
 
-    /* Can this target do that to such a table? -1: ERR_CONFIG with what it cannot do, and what to do instead. Needs no
-     * connection; asked by `qetlctl check` and before anything is encoded. */
-    int (*check)(const struct target_config *cfg, const struct table_spec *spec, struct err *err);
+    /* Is what the [target] says right by itself? -1: ERR_CONFIG, and *key is the one that is not. NULL: nothing is known but its scheme. */
+    int (*check_self)(const struct target_config *cfg, const char **key, struct err *err);
+    /* Can this target do that to such a table? -1: ERR_CONFIG with what it cannot do, and what to do instead. Needs no connection.
+     * What check_self() refuses is not looked at again. For all of it, and undo=: target_check(). */
+    int (*check)(const struct target_config *cfg, const struct table_spec *spec, enum check_of of, struct err *err);
 
     /* What is known of SQL of after_load= without a server and its tables. -1: after-load, its message begins with "after_load: ". NULL: nothing. */
     int (*check_after)(const char *sql, struct err *err);
@@ -160,6 +170,10 @@ extern const struct target target_directory, target_s3; /* target/object.c */
 
 const struct target *target_by_url(const char *url, struct err *err); /* NULL: uri error listing the schemes */
 
+/* Can it do that to such a table, in each respect? Asked before anything is encoded. -1: config. */
+int target_check(const struct target *t, const struct target_config *cfg, const struct table_spec *spec, struct err *err);
+/* Can jobs of such a table be undone, if that is asked for? -1: config. */
+int target_check_undo(const struct target *t, const struct target_config *cfg, const struct table_spec *spec, struct err *err);
 /* Can undo() take out jobs of that mode? -1: config, with the mode and why it cannot. */
 int target_may_undo(const struct target *t, enum load_mode mode, struct err *err);
 
@@ -172,8 +186,10 @@ int target_may_undo(const struct target *t, enum load_mode mode, struct err *err
 bool in_key(const struct table_spec *spec, int i);
 /* What outputs for one table are known by, but for their columns: name, mode, options and key; behind out, with a line end. */
 void table_spec_id(struct buf *out, const struct table_spec *spec);
-/* The spec of a recipe's table; key: room for recipe->nkey. Errors: config (a key, version or deleted column is not among them). */
-int table_spec_of(struct table_spec *spec, const struct recipe *recipe, const struct columns *columns, int *key, struct err *err);
+/* The spec of a recipe's table; key: room for recipe->nkey. Errors: config (a key, version or deleted column is not among them), and
+ * *wrong, unless it is NULL, names the key of the ini that is at fault. */
+int table_spec_of(struct table_spec *spec, const struct recipe *recipe, const struct columns *columns, int *key, const char **wrong,
+                  struct err *err);
 
 /* SQL with each `word` (such as ":job") that stands outside of quotes and comments replaced, behind out. "::" is no word's begin. */
 void sql_fill(struct buf *out, const char *sql, const char *word, const char *with);
