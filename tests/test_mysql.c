@@ -249,16 +249,16 @@ TEST(mysql_check, a_name_has_at_most_64_characters)
     snprintf(table, sizeof table, "d.%s", column);
     struct table_spec spec = { .table = "w.t", .name = table, .columns = &columns };
     CHECK_OK(columns_parse(&columns, column, &err), err);
-    CHECK_OK(target_mysql.check(&cfg, &spec, &err), err);
+    CHECK_OK(target_check(&target_mysql, &cfg, &spec, &err), err);
     snprintf(table, sizeof table, "d.%sx", column);
-    CHECK_EQ(target_mysql.check(&cfg, &spec, &err), -1);
+    CHECK_EQ(target_check(&target_mysql, &cfg, &spec, &err), -1);
     CHECK_HAS(err.msg, "the name of table");
     CHECK_HAS(err.msg, "65 characters");
     columns_clear(&columns);
     spec.name = "t";
     snprintf(at, 2, "x");
     CHECK_OK(columns_parse(&columns, column, &err), err);
-    CHECK_EQ(target_mysql.check(&cfg, &spec, &err), -1);
+    CHECK_EQ(target_check(&target_mysql, &cfg, &spec, &err), -1);
     CHECK_HAS(err.msg, "the name of column");
     columns_clear(&columns);
 }
