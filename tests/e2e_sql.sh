@@ -187,7 +187,9 @@ fault 'a syntax error' 'transform = SELECT id,
     name
     FORM input' 'qetl.ini:[0-9]+: \[pipeline p\] transform: line 3, column 6: near "input": syntax error'
 fault 'a column without a type' 'transform = SELECT id, upper(name) AS loud FROM input' "\[pipeline p\] transform: column 'loud' of the result has no type"
-fault 'a statement that writes' 'transform = DELETE FROM codes' 'transform: a SELECT was expected'
+fault 'a statement that writes' 'transform = DELETE FROM codes' 'transform: line 1, column 1: a SELECT was expected'
+fault 'input in two places' 'transform = SELECT id FROM input UNION ALL SELECT id FROM input' \
+    'transform: line 1, column [0-9]*: input would be read more than once'
 fault 'a key that the result lacks' 'transform = SELECT id FROM input
 mode = upsert
 key = name' "'name'"
@@ -222,7 +224,7 @@ transform_timeout = 200ms
 table = warehouse.t
 [pipeline twice]
 columns = n:integer
-transform = SELECT a.n FROM input a, input b
+transform = SELECT n FROM (VALUES (1), (2)) LEFT JOIN input
 table = warehouse.t
 [pipeline look]
 columns = n:integer

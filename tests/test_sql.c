@@ -669,12 +669,12 @@ TEST(transform, columns_of_the_result_need_types)
 TEST(transform, only_one_select_that_reads_input_is_taken)
 {
     BAD("transform = SELECT 1 AS id\n", "it reads nothing of the table input");
-    BAD("transform = SELECT id FROM input; SELECT 2\n", "one SELECT was expected");
-    BAD("transform = -- nothing\n", "one SELECT was expected");
-    BAD("transform = ATTACH '/tmp/x.db' AS x\n", "a SELECT was expected");
-    BAD("transform = UPDATE sqlite_master SET sql = '' RETURNING 1 AS id\n", "table sqlite_master may not be modified");
+    BAD("transform = SELECT id FROM input; SELECT 2\n", "line 1, column 23: one SELECT was expected");
+    BAD("transform = -- nothing\n", "line 1, column 11: one SELECT was expected");
+    BAD("transform = ATTACH '/tmp/x.db' AS x\n", "line 1, column 1: a SELECT was expected");
+    BAD("transform = UPDATE sqlite_master SET sql = '' RETURNING 1 AS id\n", "line 1, column 8: table sqlite_master may not be modified");
     BAD("transform = CREATE TABLE x(a)\n", "a SELECT was expected");
-    BAD("transform = DELETE FROM input\n", "table input may not be modified");
+    BAD("transform = DELETE FROM input\n", "line 1, column 13: table input may not be modified");
     BAD("transform = PRAGMA cache_size = 1\n", "a SELECT was expected");
     BAD("transform = VACUUM INTO '/tmp/x.db'\n", "expected");
     BAD("transform = SELECT load_extension('x') AS id FROM input\n", "");
@@ -704,8 +704,12 @@ TEST(transform, an_error_on_a_row_names_its_line)
 
 TEST(transform, input_is_read_once)
 {
-    BAD("transform = SELECT a.id, b.n FROM input a JOIN input b ON a.n = b.n\n", "WITH kept AS MATERIALIZED");
-    BAD("transform = SELECT id, n FROM input WHERE n = (SELECT max(n) FROM input)\n", "input would be read more than once");
+    BAD("transform = SELECT a.id, b.n FROM input a JOIN input b ON a.n = b.n\n", "line 1, column 36: input would be read more than once");
+    BAD("transform = SELECT id, n FROM input WHERE n = (SELECT max(n) FROM input)\n", "WITH kept AS MATERIALIZED");
+    gives(HEAD "columns = id:integer\ntransform = WITH kept AS MATERIALIZED (SELECT id FROM input) SELECT a.id FROM kept a JOIN kept b ON a.id = b.id + 1\n",
+          "id\n1\n2\n", "id\n2\n");
+    gives(HEAD "columns = id:integer\ntransform = WITH k AS (SELECT id FROM input) SELECT id FROM k UNION ALL SELECT max(id) AS id FROM k\n",
+          "id\n1\n2\n", "id\n1\n2\n2\n");
 }
 
 TEST(transform, rows_without_end_are_a_limit)
@@ -1176,6 +1180,19 @@ TEST(check, it_prepares_what_it_can_without_files_and_names_the_key)
     checked(HEAD "columns = id:integer\ntransform = SELECT id FROM\n  inptu\n", "t.ini:8", "transform", "line 2, column 1: no such table: inptu");
     checked(HEAD "columns = id:integer\ntransform = SELECT id + 1 FROM input\n", "t.ini:8", "transform", "has no type");
     checked("[lookup gone]\nfile = gone.csv\ncolumns = a\n" HEAD "columns = id:integer\ntransform = SELECT a FROM input JOIN gone ON a = id\n", NULL, NULL, NULL);
+}
+
+TEST(check, input_in_two_places_is_refused_with_the_second)
+{
+#define IN_TWO(keys, key, message) checked(HEAD "columns = id:integer\n" keys "\n", "t.ini:8", key, message)
+    IN_TWO("transform = SELECT id FROM input\n  UNION ALL\n  SELECT input.id FROM \"input\"", "transform", "line 3, column 22: input would be");
+    IN_TWO("transform = SELECT id FROM input WHERE id = (SELECT max(id) FROM (input))", "transform", "line 1, column 55: input would be");
+    IN_TWO("transform = SELECT a.id FROM input a, input b", "transform", "line 1, column 27: input would be");
+    IN_TWO("transform = WITH k AS NOT MATERIALIZED (SELECT id FROM input)\n  SELECT a.id FROM k a JOIN k b", "transform", "input would be");
+    IN_TWO("where = id = (SELECT max(id)\n  FROM input)", "where", "line 2, column 6: input would be");
+    IN_TWO("compute = m:integer = id IN input", "compute", "'m': line 1, column 7: input would be");
+    checked(HEAD "columns = id:integer\nwhere = input.id > 1 AND id IN (1, 2)\ncompute = m:integer = input.id\n", NULL, NULL, NULL);
+    checked(HEAD "columns = id:integer\ntransform = SELECT i.id FROM input i, json_each('[1]') a, json_each('[1]') b\n", NULL, NULL, NULL);
 }
 
 TEST(check, columns_of_the_result_are_those_of_the_table)

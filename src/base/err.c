@@ -138,7 +138,7 @@ static const struct err_def {
         "give columns= in the pipeline" },
     [ERR_SQL] = { "sql", ERR_PERMANENT, 1,
         "SQL of the pipeline (where, compute, transform) is wrong, or failed on a row",
-        "mend it in the ini: qetlctl check tells what is wrong with the SQL itself" },
+        "mend where=, compute= or transform= of the pipeline, or the row of the data that is named; then qetlctl retry" },
     [ERR_PROGRAM] = { "program", ERR_PERMANENT, 1,
         "a program of the pipeline failed, and said so",
         "qetlctl show JOB has what it wrote to standard error; mend it, then qetlctl retry. Status 75 asks to be tried again" },

@@ -118,13 +118,13 @@ static bool find_stray(const char *text, size_t *at)
 /* The name that a message is about: behind ": ", or a word, up to what SQLite puts behind it. */
 static bool named(const char *message, struct str *name)
 {
-    static const char *const fronts[] = { "cannot join using column ", ": " };
+    static const char *const fronts[] = { "cannot join using column ", ": ", "table " };
     for (size_t i = 0; i < COUNT_OF(fronts); i++) {
         const char *at = strstr(message, fronts[i]);
         if (!at)
             continue;
         at += strlen(fronts[i]);
-        const char *end = strstr(at, " - ");
+        const char *end = strstr(at, i < 2 ? " - " : " ");
         *name = (struct str){ at, end ? (size_t)(end - at) : strcspn(at, "(") };
         const char *dot = memrchr(name->p, '.', name->n); /* the column of a table */
         if (dot)

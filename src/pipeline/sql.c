@@ -163,19 +163,30 @@ static const char *hint(const struct sql *s, const char *at)
     return "";
 }
 
+static int fault_at(const char *text, size_t at, const char *what, const char *more, struct err *err)
+{
+    int line, column;
+    sql_text_place(text, at, &line, &column);
+    return err_set(err, ERR_SQL, "line %d, column %d: %s%s", line, column, what, more);
+}
+
+/* Of a statement that is none of ours: where it begins. */
+static int statement_fault(const char *text, const char *what, const char *more, struct err *err)
+{
+    return fault_at(text, (size_t)(sql_text_space(text) - text), what, more, err);
+}
+
 static int not_prepared(struct sql *s, int rc, size_t front, const char *text, struct err *err)
 {
     struct sql_fault fault;
-    int line, column;
     if ((rc & 0xff) == SQLITE_AUTH)
-        return err_set(err, ERR_SQL, "a SELECT was expected, which reads: nothing can be written, attached or set here");
+        return statement_fault(text, "a SELECT was expected, which reads: nothing can be written, attached or set here", "", err);
     if ((rc & 0xff) != SQLITE_ERROR)
         return sql_failed(s, err);
     sql_fault_of(&fault, s->db, front, text);
     if (!fault.placed)
         return err_set(err, ERR_SQL, "%s%s", fault.what, hint(s, ""));
-    sql_text_place(text, fault.at, &line, &column);
-    return err_set(err, ERR_SQL, "line %d, column %d: %s%s", line, column, fault.what, hint(s, text + fault.at));
+    return fault_at(text, fault.at, fault.what, hint(s, text + fault.at), err);
 }
 
 /* A constant of it that no row can change. */
@@ -183,11 +194,54 @@ static int constants_check(const char *text, struct err *err)
 {
     char why[400];
     size_t at;
-    int line, column;
-    if (!sql_regexp_fault(text, &at, why, sizeof why))
-        return 0;
-    sql_text_place(text, at, &line, &column);
-    return err_set(err, ERR_SQL, "line %d, column %d: %s", line, column, why);
+    return sql_regexp_fault(text, &at, why, sizeof why) ? fault_at(text, at, why, "", err) : 0;
+}
+
+static bool word_is(const char *p, const char *end, const char *word)
+{
+    return (size_t)(end - p) == strlen(word) && !sqlite3_strnicmp(p, word, (int)(end - p));
+}
+
+/* Where the text names the table input for the nth time, or for the last; its begin, if it is nowhere. */
+static size_t input_at(const char *text, int nth)
+{
+    size_t found = 0;
+    bool table = false; /* a table may stand here */
+    for (const char *p = sql_text_space(text), *end, *next; *p && nth; p = next) {
+        end = sql_text_token(p);
+        next = sql_text_space(end);
+        bool quoted = strchr("\"`[", *p) != NULL && end - p > 2;
+        if (table && *next != '.' && word_is(p + quoted, end - quoted, "input")) {
+            found = (size_t)(p - text);
+            nth--;
+        }
+        table = word_is(p, end, "FROM") || word_is(p, end, "JOIN") || word_is(p, end, "IN") || *p == ',' || (table && *p == '(');
+    }
+    return found;
+}
+
+/* The plan of `whole`, which can be prepared, reads input in one place alone? A statement without text of ours in front names it itself. */
+static int reads_once(struct sql *s, const char *whole, bool front, const char *text, struct err *err)
+{
+    AUTO(buf_clear) struct buf explain = { 0 };
+    sqlite3_stmt *st;
+    int places = 0, rc;
+    buf_adds(&explain, "EXPLAIN QUERY PLAN ");
+    buf_adds(&explain, whole);
+    if (explain.failed)
+        return err_nomem(err);
+    if (sqlite3_prepare_v2(s->db, explain.p, (int)explain.n, &st, NULL) != SQLITE_OK)
+        return sql_failed(s, err);
+    while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
+        const char *detail = (const char *)sqlite3_column_text(st, 3);
+        places += detail && strstr(detail, SQL_INPUT_PLAN);
+    }
+    if (rc != SQLITE_DONE)
+        sql_failed(s, err);
+    sqlite3_finalize(st);
+    if (rc != SQLITE_DONE)
+        return -1;
+    return places > 1 ? fault_at(text, input_at(text, front ? 1 : 2), SQL_INPUT_TWICE, "", err) : 0;
 }
 
 /* Is there more than space, semicolons and comments? */
@@ -227,10 +281,11 @@ int sql_prepare(struct sql *s, sqlite3_stmt **st, const char *front, const char 
     if (rc != SQLITE_OK)
         return not_prepared(s, rc, strlen(front), text, err);
     if (!*st || !sqlite3_column_count(*st) || !sqlite3_stmt_readonly(*st))
-        err_set(err, ERR_SQL, "one SELECT was expected");
+        statement_fault(text, "one SELECT was expected", "", err);
     else if (more_sql(s, tail))
-        err_set(err, ERR_SQL, "one SELECT was expected, and there is more behind its semicolon" NO_COMMENT);
-    else if (constants_check(text, err) == 0)
+        fault_at(text, (size_t)(sql_text_space(tail) - whole.p) - strlen(front),
+                 "one SELECT was expected, and there is more behind its semicolon", NO_COMMENT, err);
+    else if (constants_check(text, err) == 0 && reads_once(s, whole.p, *front != '\0', text, err) == 0)
         return 0;
     sqlite3_finalize(*st);
     *st = NULL;

@@ -57,7 +57,8 @@ void sql_close(struct sql *s); /* all statements are finalized; one that is all 
 
 /*
  * Prepare one statement that reads. `front` and `behind` are put around the text of the ini, and places in messages are
- * places in that text. Errors: sql, with line and column where SQLite knows them; also for a constant regular expression that is none.
+ * places in that text. Errors: sql, with line and column where SQLite knows them; also for a constant regular expression that is none,
+ * and for input by its name in two places, which is found in the plan.
  */
 int sql_prepare(struct sql *s, sqlite3_stmt **st, const char *front, const char *text, const char *behind, struct err *err);
 /* Read the look-ups that the statements use, and let rows of the parts that they read come. Before the first step. Errors: see lookup.h. */

@@ -48,7 +48,9 @@ static int table_disconnect(sqlite3_vtab *table)
 /* So large that a plan reads it first and once, and looks up in the others what belongs to each of its rows. */
 static int table_best_index(sqlite3_vtab *table, sqlite3_index_info *info)
 {
+    static char plan[] = SQL_INPUT_PLAN; /* SQLite reads it alone, and does not free it */
     ((struct table *)table)->in->asked |= info->colUsed;
+    info->idxStr = plan;
     info->estimatedRows = 1000000000;
     info->estimatedCost = 1e12;
     return SQLITE_OK;
@@ -86,9 +88,7 @@ static int cursor_filter(sqlite3_vtab_cursor *cursor, int index, const char *tex
     (void)index, (void)text, (void)argc, (void)argv;
     struct cursor *c = (struct cursor *)cursor;
     if (c->in->read) {
-        cursor->pVtab->zErrMsg = sqlite3_mprintf(
-            "input would be read more than once, but its rows stream by: keep a copy of what is needed of them, by "
-            "WITH kept AS MATERIALIZED (SELECT ... FROM input), and read that; in a join let input come first, by CROSS JOIN");
+        cursor->pVtab->zErrMsg = sqlite3_mprintf("%s", SQL_INPUT_TWICE "; in a join let input come first, by CROSS JOIN");
         return SQLITE_ERROR;
     }
     c->in->read = true;

@@ -3,7 +3,8 @@
  * asked for by the row when the statement needs it.
  *
  * It can be read once from its first row to its last, since its rows stream by. A statement that would read it again (as
- * the inner table of a join, or by its name in two places) fails with words that say what to do.
+ * the inner table of a join, or by its name in two places) fails with words that say what to do; by its name in two
+ * places, before there is a row (sql_prepare).
  */
 #ifndef QETL_PIPELINE_SQL_INPUT_H
 #define QETL_PIPELINE_SQL_INPUT_H
@@ -13,6 +14,12 @@
 #include <stdint.h>
 
 #include "io/row.h"
+
+/* Stands in the plan of a statement (EXPLAIN QUERY PLAN) once for each place where it reads input. */
+#define SQL_INPUT_PLAN "the rows that stream by"
+#define SQL_INPUT_TWICE \
+    "input would be read more than once, but its rows stream by: keep a copy of what is needed of them, by " \
+    "WITH kept AS MATERIALIZED (SELECT ... FROM input), and read that"
 
 struct sql_input {
     const struct columns *columns;
