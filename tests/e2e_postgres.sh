@@ -103,7 +103,7 @@ $(refused_pipelines)
 INI
 csv id,name,extra 1,a,2020-01-01
 refused_with 'refused|NOT NULL without a default' 'aview|is a view' 'more|ALTER TABLE .* ADD COLUMN "extra" date' \
-    'nokey|no unique or exclusion constraint' 'noschema|schema "nowhere" does not exist'
+    'nokey|no unique index on the key; run: ALTER TABLE "nokey" ADD UNIQUE' 'noschema|schema "nowhere" does not exist'
 after_load_is_inside
 after_load_has_watermarks
 after_load_takes_the_job

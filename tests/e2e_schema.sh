@@ -33,6 +33,17 @@ columns = id:integer!, name, amount:decimal(2)
 table   = $1.keyless
 mode    = upsert
 key     = id
+[pipeline unpast]
+columns = id:integer!, name, amount:decimal(2)
+table   = $1.unpast
+mode    = history
+key     = id
+[pipeline fewer]
+columns = id:integer!, name, amount:decimal(2)
+table   = $1.fewer
+[pipeline more]
+columns = id:integer!, name, amount:decimal(2)
+table   = $1.more
 [pipeline viewed]
 columns = id:integer!, name, amount:decimal(2)
 table   = $1.viewed
@@ -55,7 +66,11 @@ tables() { # RUN-SQL
     "$1" 'CREATE TABLE grows (id BIGINT, name VARCHAR(40), amount DECIMAL(18,2))'
     "$1" 'CREATE TABLE lacks (id BIGINT, name VARCHAR(40))'
     "$1" 'CREATE TABLE keyless (id BIGINT, name VARCHAR(40), amount DECIMAL(18,2))'
-    "$1" 'CREATE VIEW viewed AS SELECT * FROM keyless'
+    "$1" 'CREATE TABLE unpast (id BIGINT, name VARCHAR(40), amount DECIMAL(18,2))'
+    "$1" 'CREATE TABLE fewer (id BIGINT, name VARCHAR(40), amount DECIMAL(10,1) NOT NULL)'
+    "$1" 'CREATE TABLE more (id BIGINT, name VARCHAR(40), amount DECIMAL(18,2), must VARCHAR(9) NOT NULL)'
+    "$1" 'CREATE TABLE viewed_rows (id BIGINT, name VARCHAR(40), amount DECIMAL(18,2))'
+    "$1" 'CREATE VIEW viewed AS SELECT * FROM viewed_rows'
 }
 rehearse() { qetlctl --json submit "$@" --dry-run >"$work/out" 2>"$work/err"; }
 said() { jq -r '.tables[].schema | "\(.state): \([.columns[] | "\(.column) \(.type)\(if .not_null then " !" else "" end)\(if .key then " key" else "" end)"] | join(", "))"' "$work/out"; }
@@ -107,6 +122,18 @@ then_loaded() { # NAME
     done
 }
 
+# what is said to mend a table does
+mended() { # NAME RUN-SQL PIPELINE...
+    local name=$1 run=$2 p
+    shift 2
+    for p; do
+        rehearse "$p" "$work/in.csv"
+        like "$name: $p: the statement that mends it" "$(jq -r '.tables[0].schema.error' "$work/out")" "$p.*run: (ALTER|CREATE)"
+        "$run" "$(jq -r '.tables[0].schema.error | sub(".*run: "; "")' "$work/out")" >/dev/null
+        is "$name: ... and it is loaded" "$(qetlctl --json run "$p" "$work/in.csv" 2>/dev/null | jq -r '.job | "\(.state) \(.rows_inserted)"')" 'loaded 2'
+    done
+}
+
 # ---- SQLite ----
 new_site <<<"$(recipes warehouse)"
 catalog() { sqlite3 -readonly "$site/warehouse.db" .dump; }
@@ -117,6 +144,7 @@ run_sql() { sqlite3 "$site/warehouse.db" "$1"; }
 tables run_sql
 all_of SQLite INTEGER TEXT 'DECIMAL(18,2)' INTEGER
 then_loaded SQLite
+mended SQLite run_sql lacks keyless unpast
 
 # ---- PostgreSQL ----
 if grep -q '^#define HAVE_LIBPQ 1' "$builddir/config.h" && try_service postgres; then
@@ -137,8 +165,9 @@ INI
     untouched PostgreSQL
     all_of PostgreSQL bigint text 'numeric(18,2)' bigint
     then_loaded PostgreSQL
+    mended PostgreSQL pg lacks keyless unpast fewer more
 else
-    skip "PostgreSQL: ${why:-built without it}" 22
+    skip "PostgreSQL: ${why:-built without it}" 32
 fi
 
 # ---- MariaDB: what it could not take back is said, too ----
@@ -165,8 +194,9 @@ INI
     rehearse kept "$work/in.csv"
     is 'MariaDB: a job with undo' "$(own)" qetl_undo
     then_loaded MariaDB
+    mended MariaDB my lacks keyless unpast fewer more
 else
-    skip "MariaDB: ${why:-built without it}" 24
+    skip "MariaDB: ${why:-built without it}" 34
 fi
 
 # ---- objects ----

@@ -825,7 +825,7 @@ TEST(sqlite, what_a_mode_needs_of_an_own_table_is_said)
     struct target_conn *c = open_warehouse();
     static const char *const names[] = { "a" };
     stage_pairs(&s, "t", MODE_HISTORY, 0, 0, 1, (int64_t[]){ 1 }, names);
-    check_refusal(c, &s, ERR_TARGET_REFUSED, "has no history: it needs columns valid_from");
+    check_refusal(c, &s, ERR_TARGET_REFUSED, "has no history; run: ALTER TABLE \"t\" ADD COLUMN valid_from");
     s.spec.mode = MODE_INSERT_IGNORE;
     check_refusal(c, &s, ERR_TARGET_REFUSED, "no unique index on the key (\"id\"), which insert_ignore needs");
     staged_clear(&s);

@@ -200,6 +200,21 @@ static int place_of(const struct description *d, const char *name)
     return -1;
 }
 
+/* Before the point it keeps as many digits as it has. */
+static int refuse_decimals(const struct draft *f, const struct column *c, const struct found *found, struct err *err)
+{
+    const char *open = strchr(found->type, '(');
+    int digits = open ? (int)(strtol(open + 1, NULL, 10) - found->scale) + c->scale : c->scale + 1;
+    AUTO(buf_clear) struct buf column = { 0 };
+    my_name(&column, found->name);
+    if (column.failed)
+        return err_nomem(err);
+    return err_set(err, ERR_TARGET_REFUSED,
+                   "column '%s' of table '%s' (%s) has fewer digits behind the point than the rows; run: ALTER TABLE %s MODIFY %s"
+                   " DECIMAL(%d,%d)%s", c->name, f->spec->name, found->type, f->t->name.p, column.p, digits, c->scale,
+                   found->not_null ? " NOT NULL" : "");
+}
+
 static int match_column(const struct draft *f, int i, struct err *err)
 {
     const struct column *c = &f->spec->columns->v[i];
@@ -217,8 +232,7 @@ static int match_column(const struct draft *f, int i, struct err *err)
     if (found->generated)
         return err_set(err, ERR_TARGET_REFUSED, "column '%s' of table '%s' is generated; take it out of columns=", c->name, f->spec->name);
     if (c->type == TYPE_DECIMAL && !strncasecmp(found->type, "decimal", 7) && found->scale < c->scale)
-        return err_set(err, ERR_TARGET_REFUSED, "column '%s' of table '%s' (%s) has fewer digits behind the point than the rows", c->name,
-                       f->spec->name, found->type);
+        return refuse_decimals(f, c, found, err);
     return 0;
 }
 
@@ -284,7 +298,8 @@ static int look_at_index(const struct draft *f, MYSQL_RES *r, MYSQL_ROW *row, bo
     else if (!counts_itself)
         return err_set(err, ERR_TARGET_REFUSED,
                        "table '%s' has another unique index, '%s', by which ON DUPLICATE KEY UPDATE could take the wrong row;"
-                       " run: ALTER TABLE %s DROP INDEX `%s`", f->spec->name, name, f->t->name.p, name);
+                       " make it that of key=, or, if its rule may be given up (the table then takes rows that break it), run:"
+                       " ALTER TABLE %s DROP INDEX `%s`", f->spec->name, name, f->t->name.p, name);
     return 0;
 }
 

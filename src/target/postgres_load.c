@@ -329,6 +329,28 @@ static PGresult *run_at(struct target_conn *c, const struct buf *sql, const char
     return pg_exec(c->pg, text.p, what, err);
 }
 
+/* The merge, or with `explain` only its plan. Whether there is a unique index on the key the server tells: 42P10, invalid_column_reference. */
+static PGresult *run_merge(struct target_conn *c, const struct pg_table *t, const char *explain, const char *now, struct err *err)
+{
+    AUTO(buf_clear) struct buf text = { 0 };
+    buf_adds(&text, explain);
+    sql_fill(&text, t->merge.p, ":now", now);
+    if (text.failed) {
+        (void)err_nomem(err);
+        return NULL;
+    }
+    PGresult *r = PQexec(c->pg, text.p);
+    const char *state = PQresultErrorField(r, PG_DIAG_SQLSTATE);
+    if (PQresultStatus(r) == PGRES_TUPLES_OK)
+        return r;
+    if (state && !strcmp(state, "42P10"))
+        err_set(err, ERR_TARGET_REFUSED, "there is no unique index on the key; run: %s", t->add_unique.p);
+    else
+        (void)pg_error(c->pg, r, "merge the rows", err);
+    PQclear(r);
+    return NULL;
+}
+
 /* The temporary table of this transaction, empty. */
 static int ready_stage(struct target_conn *c, struct pg_table *t, struct err *err)
 {
@@ -349,7 +371,7 @@ static int merge_rows(struct target_conn *c, const char *uid, struct pg_table *t
     AUTO(result_clearp) PGresult *before = t->before.n ? pg_exec(c->pg, t->before.p, "count new rows", err) : NULL;
     if (t->before.n && !before)
         return -1;
-    AUTO(result_clearp) PGresult *merged = run_at(c, &t->merge, now, "merge the rows", err);
+    AUTO(result_clearp) PGresult *merged = run_merge(c, t, "", now, err);
     if (!merged)
         return -1;
     int64_t fresh = before ? pg_number(before, 0) : 0, inserted = pg_number(merged, 0) + fresh, updated = pg_number(merged, 1) - fresh,
@@ -401,17 +423,13 @@ static int load_output(struct target_conn *c, struct load_job *job, int at, stru
  * several statements. */
 static int plan_merge(struct target_conn *c, struct pg_table *t, struct err *err)
 {
-    AUTO(buf_clear) struct buf sql = { 0 };
     char now[SERVER_NOW];
     if (!t->staged || t->mode == MODE_HISTORY)
         return 0;
     server_now(now, "+00'::timestamp with time zone");
-    buf_addf(&sql, "EXPLAIN %s", t->merge.p);
-    if (sql.failed)
-        return err_nomem(err);
     if (ready_stage(c, t, err) < 0)
         return -1;
-    AUTO(result_clearp) PGresult *r = run_at(c, &sql, now, "merge the rows", err);
+    AUTO(result_clearp) PGresult *r = run_merge(c, t, "EXPLAIN ", now, err);
     return r ? 0 : -1;
 }
 

@@ -62,6 +62,7 @@ static void table_clear(void *table)
     buf_clear(&t->empty_stage);
     buf_clear(&t->before);
     buf_clear(&t->merge);
+    buf_clear(&t->add_unique);
     buf_clear(&t->missing);
     buf_clear(&t->undo_before);
     buf_clear(&t->undo_after);
@@ -236,6 +237,16 @@ static int refuse_column(const struct draft *f, const struct column *c, const st
     return err_set(err, ERR_TARGET_REFUSED, "column '%s' of table '%s' (%s) %s", c->name, f->spec->name, found->type, why);
 }
 
+/* digits: before the point, which stay as many. */
+static int refuse_decimals(const struct draft *f, const struct column *c, const struct found *found, int digits, struct err *err)
+{
+    AUTO(buf_clear) struct buf why = { 0 };
+    buf_addf(&why, "has fewer digits behind the point than the rows; run: ALTER TABLE %s ALTER COLUMN ", f->t->name.p);
+    db_quote(&why, found->name);
+    buf_addf(&why, " TYPE numeric(%d,%d)", (digits > 0 ? digits : 0) + c->scale, c->scale);
+    return why.failed ? err_nomem(err) : refuse_column(f, c, found, why.p, err);
+}
+
 static int match_column(const struct draft *f, int i, struct err *err)
 {
     const struct column *c = &f->spec->columns->v[i];
@@ -253,7 +264,7 @@ static int match_column(const struct draft *f, int i, struct err *err)
     /* numeric(p,s): https://www.postgresql.org/docs/15/datatype-numeric.html; more digits would be rounded away */
     int scale = found->typmod < 4 ? 1000 : (int)(((found->typmod - 4) & 0x7ff) ^ 1024) - 1024;
     if (c->type == TYPE_DECIMAL && found->oid == OID_NUMERIC && scale < c->scale)
-        return refuse_column(f, c, found, "has fewer digits behind the point than the rows", err);
+        return refuse_decimals(f, c, found, (int)((found->typmod - 4) >> 16 & 0xffff) - scale, err);
     return 0;
 }
 
@@ -274,13 +285,16 @@ static int match_columns(const struct draft *f, struct err *err)
         for (int i = 0; i < f->spec->columns->n && !given; i++)
             given = f->at[i] == k;
         if (found->not_null && !given)
-            return err_set(err, ERR_TARGET_REFUSED, "column '%s' of table '%s' is NOT NULL without a default, and the rows do not have it",
-                           found->name, f->spec->name);
+            return err_set(err, ERR_TARGET_REFUSED,
+                           "column '%s' of table '%s' is NOT NULL without a default, and the rows do not have it; run: ALTER TABLE %s"
+                           " ALTER COLUMN \"%s\" DROP NOT NULL", found->name, f->spec->name, f->t->name.p, found->name);
     }
     if (history && (place_of(f->d, VALID_FROM) < 0 || place_of(f->d, VALID_TO) < 0 || place_of(f->d, IS_CURRENT) < 0))
         return err_set(err, ERR_TARGET_REFUSED,
-                       "table '%s' has no history: it needs columns " VALID_FROM " and " VALID_TO
-                       " (timestamp with time zone) and " IS_CURRENT " (boolean)", f->spec->name);
+                       "table '%s' has no history; run: ALTER TABLE %s ADD COLUMN IF NOT EXISTS " VALID_FROM
+                       " timestamp with time zone NOT NULL DEFAULT now(), ADD COLUMN IF NOT EXISTS " VALID_TO
+                       " timestamp with time zone, ADD COLUMN IF NOT EXISTS " IS_CURRENT " boolean NOT NULL DEFAULT true",
+                       f->spec->name, f->t->name.p);
     return 0;
 }
 
@@ -664,6 +678,9 @@ static void write_texts(const struct draft *f)
     if (!t->staged)
         return;
     stage_sql(f);
+    buf_addf(&t->add_unique, "ALTER TABLE %s ADD UNIQUE (", t->name.p);
+    key_of(&t->add_unique, f, "");
+    buf_addc(&t->add_unique, ')');
     if (t->mode == MODE_HISTORY)
         history_sql(f);
     else if (t->mode == MODE_UPSERT || t->mode == MODE_INSERT_IGNORE)
@@ -718,7 +735,7 @@ static int draft_table(struct draft *f, struct err *err)
     if (f->spec->undo_ms)
         undo_sql(f);
     return t->undo_before.failed || t->undo_after.failed || t->copy.failed || t->make_stage.failed || t->empty_stage.failed ||
-                   t->before.failed || t->merge.failed || t->missing.failed
+                   t->before.failed || t->merge.failed || t->add_unique.failed || t->missing.failed
                ? err_nomem(err)
                : 0;
 }

@@ -20,6 +20,7 @@ struct pg_table {
     int64_t staged_in;     /* the transaction that has it; 0: none yet */
     struct buf before;     /* upsert into a partitioned table: counts keys that are new; or empty */
     struct buf merge;      /* gives three counts: inserted, updated, deleted. :now stands for the time of the load */
+    struct buf add_unique; /* what mends a table without a unique index on the key */
     struct buf missing;    /* missing = delete; or empty */
     struct buf undo_before, undo_after; /* of a table with undo=, see postgres_undo.h; or empty */
     char **key_names;      /* as the table has them */

@@ -336,6 +336,20 @@ static int match_column(sqlite3_stmt *st, struct table *t, const struct table_sp
     return 0;
 }
 
+/* found: which of history_columns it has. What is there already is current, from the first day on. */
+static int match_history(struct warehouse *w, const struct table *t, const char *name, const bool *found, struct err *err)
+{
+    static const char *const types[COUNT_OF(history_columns)] = { " TIMESTAMP NOT NULL DEFAULT '0001-01-01 00:00:00'", " TIMESTAMP",
+                                                                  " BOOLEAN NOT NULL DEFAULT 1" };
+    AUTO(buf_clear) struct buf add = { 0 };
+    for (size_t i = 0; i < COUNT_OF(history_columns); i++)
+        if (!found[i])
+            buf_addf(&add, "%sALTER TABLE %s ADD COLUMN %s%s", add.n ? "; " : "", t->quoted.p, history_columns[i], types[i]);
+    if (add.failed)
+        return err_nomem(err);
+    return add.n ? err_set(err, ERR_TARGET_REFUSED, "table '%s' of '%s' has no history; run: %s", name, w->path, add.p) : 0;
+}
+
 /* The user's own table: every column of ours is in it, and what else it has may stay empty. */
 static int match_table(struct warehouse *w, struct table *t, const struct table_spec *spec,
                        const char *name, struct err *err)
@@ -359,13 +373,8 @@ static int match_table(struct warehouse *w, struct table *t, const struct table_
     for (int i = 0; rc == 0 && i < spec->columns->n; i++)
         if (!found[i])
             rc = lacks_column(w, name, t, &spec->columns->v[i], err);
-    for (int i = 0; rc == 0 && spec->mode == MODE_HISTORY && i < (int)COUNT_OF(history_columns);
-         i++)
-        if (!found[spec->columns->n + i])
-            rc = err_set(err, ERR_TARGET_REFUSED,
-                         "table '%s' of '%s' has no history: it needs columns " VALID_FROM
-                         " and " VALID_TO " (TIMESTAMP) and " IS_CURRENT " (BOOLEAN)",
-                         name, w->path);
+    if (rc == 0 && spec->mode == MODE_HISTORY)
+        rc = match_history(w, t, name, found + spec->columns->n, err);
     free(found);
     return rc;
 }
