@@ -298,11 +298,16 @@ is 'a question to files is a wrong call, which says what answers it' "$(qetlctl 
 mkdir "$work/ddl"
 printf '[qetl]\ndatabase = %s/i.db\nspool = %s/i\n[target two]\nurl = sqlite:%s/two.db\nddl = ddl/*.sql\n' "$work" "$work" "$work" >"$work/ddl.ini"
 like 'ddl = without a file is a fault' "$(qetlctl -c "$work/ddl.ini" init 2>&1)" "target 'two': ddl = $work/ddl/\*.sql: there is no such file \[config\]"
+like '... of which check warns' "$(qetlctl -c "$work/ddl.ini" check 2>&1)" "target 'two': ddl = .*: there is no such file"
+sed -i 's/^ddl = .*/ddl = nowhere\/*.sql/' "$work/ddl.ini"
+like '... and so is a folder that is not there' "$(qetlctl -c "$work/ddl.ini" init 2>&1)" "ddl = $work/nowhere/\*.sql: there is no such file \[config\]"
+sed -i 's/^ddl = .*/ddl = ddl\/*.sql/' "$work/ddl.ini"
 echo "CREATE TABLE modelled (id INTEGER PRIMARY KEY, name TEXT); INSERT INTO modelled VALUES (1, 'x;');" >"$work/ddl/b.sql"
 echo 'CREATE VIEW model AS SELECT name FROM modelled' >"$work/ddl/c.sql"
 like 'init runs SQL files, in their order' "$(qetlctl -c "$work/ddl.ini" init 2>&1 | xargs) $(sqlite3 "$work/two.db" 'SELECT name FROM model')" '^target two: 2 files of ddl = run ready: .* x;$'
 like '... each once' "$(qetlctl -c "$work/ddl.ini" init 2>&1)" '^ready: '
-for bad in 'CREATE TABLE half (id); CREATE TABLE modelled (id)|modelled already exists' 'CREATE TABLE half (id); COMMIT|ended the transaction'; do
+for bad in 'CREATE TABLE half (id); CREATE TABLE modelled (id)|SQL: statement 2, line 1: .*modelled already exists' \
+    $'CREATE TABLE half (id);\n;-- x\nCREATE\n TABEL t (id)|SQL: statement 2, line 4: .*syntax error' $'CREATE TABLE half (id UNIQUE);\nINSERT INTO half VALUES (1), (1)|SQL: statement 2, line 2: .*UNIQUE' 'CREATE TABLE half (id); COMMIT|ended the transaction'; do
     echo "${bad%|*}" >"$work/ddl/d.sql"
     like '... one that fails is named, and why' "$(qetlctl -c "$work/ddl.ini" init 2>&1)" "target 'two': '$work/ddl/d.sql': .*${bad#*|}"
     [ "${bad#*COMMIT}" != "$bad" ] || is '... and nothing of it is there' "$(sqlite3 "$work/two.db" "SELECT count(*) FROM sqlite_schema WHERE name = 'half'")" 0

@@ -173,6 +173,8 @@ ddl_is_run() { # HALF
     ok '... each once' qetlctl init
     echo 'CREATE TABLE half (id integer); CREATE TABLE modelled (id integer)' >"$ddl/03.sql"
     like '... one that fails is named' "$(qetlctl init 2>&1)" "target '$t': '$ddl/03.sql': .*modelled.* already exists"
+    printf 'CREATE TABLE IF NOT EXISTS half (id integer);\n\nCREATE TABEL half (id integer)' >"$ddl/03.sql"
+    like '... with its statement and line, where SQL is wrong' "$(qetlctl init 2>&1)" "'$ddl/03.sql': SQL: statement 2, line 3: .*TABEL"
     is '... and leaves what the server must leave' "$(ask "SELECT count(*) FROM information_schema.tables WHERE table_name = 'half'")" "$1"
     echo '-- more' >>"$ddl/02.sql"
     like '... one that was run is not to be changed' "$(qetlctl init 2>&1)" "'$ddl/02.sql': was run when it was another one"

@@ -26,6 +26,7 @@
 #include "role/worker.h"
 #include "source/list.h"
 #include "source/source.h"
+#include "target/ddl.h"
 #include "target/target.h"
 
 /* ---- check ---- */
@@ -96,6 +97,8 @@ static void check_places(const struct config *config, struct buf *warnings)
         if (t && t->open(&conn, config, tc, false, &err) == 0)
             t->close(conn);
         else if (err.code != ERR_TARGET || err.sys != ENOENT)
+            buf_addf(warnings, "%s\n", err.msg);
+        if (ddl_check(tc, &err) < 0)
             buf_addf(warnings, "%s\n", err.msg);
     }
 }

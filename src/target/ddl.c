@@ -1,6 +1,7 @@
 /* Tables that people make by SQL files; see the header. */
 #include "target/ddl.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
 #include <string.h>
@@ -100,16 +101,36 @@ static int be_alone(const struct target *t, struct target_conn *c, const char *t
     return got.n && !strcmp(got.p, "1") ? 0 : err_set(err, ERR_STATE, "target '%s': somebody else is running its ddl =: wait until that is done", target);
 }
 
+/* In the order of their names; the caller's for globfree() on 0. */
+static int find_files(glob_t *found, const struct target_config *cfg, struct err *err)
+{
+    int rc = glob(cfg->ddl, GLOB_ERR, NULL, found);
+    if (rc == 0)
+        return 0;
+    if (rc == GLOB_NOSPACE)
+        return err_nomem(err);
+    bool none = rc == GLOB_NOMATCH || errno == ENOENT || errno == ENOTDIR;
+    return err_set(err, ERR_CONFIG, "target '%s': ddl = %s: %s", cfg->name, cfg->ddl, none ? "there is no such file" : strerror(errno));
+}
+
+int ddl_check(const struct target_config *cfg, struct err *err)
+{
+    glob_t found;
+    if (!cfg->ddl)
+        return 0;
+    if (find_files(&found, cfg, err) < 0)
+        return -1;
+    globfree(&found);
+    return 0;
+}
+
 int ddl_apply(const struct target *t, struct target_conn *c, const struct target_config *cfg, int *run, struct err *err)
 {
     glob_t found;
-    int rc = glob(cfg->ddl, GLOB_ERR, NULL, &found);
     *run = 0;
-    if (rc == GLOB_NOMATCH)
-        return err_set(err, ERR_CONFIG, "target '%s': ddl = %s: there is no such file", cfg->name, cfg->ddl);
-    if (rc != 0)
-        return rc == GLOB_NOSPACE ? err_nomem(err) : err_sys(err, "target '%s': look for '%s'", cfg->name, cfg->ddl);
-    rc = be_alone(t, c, cfg->name, err);
+    if (find_files(&found, cfg, err) < 0)
+        return -1;
+    int rc = be_alone(t, c, cfg->name, err);
     for (size_t i = 0; i < found.gl_pathc && rc >= 0; i++) {
         rc = apply(t, c, cfg->name, found.gl_pathv[i], err);
         *run += rc > 0;

@@ -15,4 +15,7 @@
  * a name that is none), state (a file is not what it was when it was run; somebody else runs them), io, and those of the target. */
 int ddl_apply(const struct target *t, struct target_conn *c, const struct target_config *cfg, int *run, struct err *err);
 
+/* Are there files of it? Without ddl= nothing is asked. -1: config, that there is none, or why nobody can look. */
+int ddl_check(const struct target_config *cfg, struct err *err);
+
 #endif

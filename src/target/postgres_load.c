@@ -515,18 +515,29 @@ static int statement_of(const char *sql, size_t at)
     return n;
 }
 
-/* With the statement and the line where the server has a place for it: what fails while it runs has none. */
+enum { WHERE = 80 };
+
+/* "what: statement 2, line 3" in `out`, where the server has a place in sql: what fails while it runs has none. */
+static const char *place_of(const PGresult *r, const char *what, int field, const char *sql, char out[WHERE])
+{
+    const char *position = PQresultErrorField(r, field);
+    int line, column;
+    if (!position)
+        return what;
+    size_t at = byte_of(sql, atoi(position));
+    sql_text_place(sql, at, &line, &column);
+    snprintf(out, WHERE, "%s: statement %d, line %d", what, statement_of(sql, at), line);
+    return out;
+}
+
+/* Its line is that of the text with what stands for its parameters. */
 static int after_load_error(struct target_conn *c, const PGresult *r, const char *sql, struct err *err)
 {
-    const char *position = PQresultErrorField(r, PG_DIAG_INTERNAL_POSITION), *query = PQresultErrorField(r, PG_DIAG_INTERNAL_QUERY);
-    char where[80] = "after_load";
-    int line, column; /* that of the text with what stands for its parameters */
-    if (position && query && !strncmp(query, sql, strlen(sql))) {
-        size_t at = byte_of(sql, atoi(position));
-        sql_text_place(sql, at, &line, &column);
-        snprintf(where, sizeof where, "after_load: statement %d, line %d", statement_of(sql, at), line);
-    }
-    return their_error(c, r, where, err);
+    const char *query = PQresultErrorField(r, PG_DIAG_INTERNAL_QUERY), *what = "after_load";
+    char where[WHERE];
+    if (query && !strncmp(query, sql, strlen(sql)))
+        what = place_of(r, what, PG_DIAG_INTERNAL_POSITION, sql, where);
+    return their_error(c, r, what, err);
 }
 
 /* By EXECUTE of PL/pgSQL, which refuses whatever would end the transaction, also in a procedure: looked at afterwards it would be too
@@ -632,9 +643,10 @@ int postgres_probe(struct target_conn *c, struct err *err)
 
 int postgres_run(struct target_conn *c, const char *sql, struct buf *first, struct err *err)
 {
-    AUTO(result_clearp) PGresult *r = pg_exec(c->pg, sql, "SQL", err);
-    if (!r)
-        return -1;
+    AUTO(result_clearp) PGresult *r = PQexec(c->pg, sql);
+    ExecStatusType status = PQresultStatus(r);
+    if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK)
+        return pg_error(c->pg, r, place_of(r, "SQL", PG_DIAG_STATEMENT_POSITION, sql, (char[WHERE]){ "" }), err);
     if (PQtransactionStatus(c->pg) != PQTRANS_INTRANS)
         return err_set(err, ERR_TARGET_REFUSED, "it ended the transaction");
     if (first && PQntuples(r))

@@ -27,6 +27,7 @@
 #include "base/sys.h"
 #include "base/text.h"
 #include "io/db.h"
+#include "io/sql_text.h"
 #include "target/sqlite_after.h"
 #include "target/sqlite_merge.h"
 #include "target/sqlite_output.h"
@@ -240,9 +241,47 @@ static int first_value(struct target_conn *c, const char *sql, struct buf *first
     return rc < 0 ? -1 : first->failed ? err_nomem(err) : 0;
 }
 
+/* "SQL: statement 2, line 3: WHAT" of the statement at `at`, which could not be prepared or not be run. */
+static int statement_error(struct target_conn *c, const char *sql, const char *at, int statement, bool prepared, struct err *err)
+{
+    struct sql_fault fault = { 0 };
+    char where[80];
+    int line, column;
+    if (!prepared)
+        sql_fault_of(&fault, c->w.db, 0, at);
+    sql_text_place(sql, (size_t)(at - sql) + (fault.placed ? fault.at : 0), &line, &column);
+    snprintf(where, sizeof where, "SQL: statement %d, line %d", statement, line);
+    return warehouse_error(&c->w, err, where);
+}
+
+/* Behind space, comments and semicolons alone. */
+static const char *next_statement(const char *p)
+{
+    while (*(p = sql_text_space(p)) == ';')
+        p++;
+    return p;
+}
+
+static int run_all(struct target_conn *c, const char *sql, struct err *err)
+{
+    int statement = 1;
+    for (const char *at = sql, *next; *(at = next_statement(at)); at = next, statement++) {
+        sqlite3_stmt *st = NULL;
+        bool prepared = sqlite3_prepare_v2(c->w.db, at, -1, &st, &next) == SQLITE_OK;
+        int step = prepared ? SQLITE_DONE : SQLITE_ERROR;
+        while (st && (step = sqlite3_step(st)) == SQLITE_ROW)
+            ;
+        int rc = step == SQLITE_DONE ? 0 : statement_error(c, sql, at, statement, prepared, err);
+        sqlite3_finalize(st);
+        if (rc < 0)
+            return -1;
+    }
+    return 0;
+}
+
 int sqlite_run(struct target_conn *c, const char *sql, struct buf *first, struct err *err)
 {
-    if ((first ? first_value(c, sql, first, err) : warehouse_exec(&c->w, sql, "SQL", err)) < 0)
+    if ((first ? first_value(c, sql, first, err) : run_all(c, sql, err)) < 0)
         return -1;
     return sqlite3_get_autocommit(c->w.db) ? err_set(err, ERR_TARGET_REFUSED, "it ended the transaction") : 0;
 }
