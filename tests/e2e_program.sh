@@ -204,6 +204,8 @@ wrong 'an unknown key' 'unknown key "rows"' '[{"table":"t","rows":[]}]'
 wrong 'bytes behind it' 'the end of the message was expected' '[{"table":"t","data":[{"id":1}]}] more'
 wrong 'a bad row' 'more than 0 rows rejected.*table .t. *|member .t.' '[{"table":"t","data":[{"id":1},{"id":"x"}]}]'
 wrong 'no rows at all' '\[empty\]' '[{"table":"t","refresh":true,"data":[]}]'
+wrong 'a refresh without rows beside rows' 'warehouse.t \("refresh": true\) would be left without any row.*\[empty\]' '[{"table":"t","refresh":true,"data":[]},{"table":"u","data":[{"id":7}]}]'
+wrong '... and of a table that is replaced' 'warehouse.r \(mode = replace\) would be left without any row' '[{"table":"r","data":[]},{"table":"u","data":[{"id":7}]}]'
 wrong 'garbage' '\[format\]' 'rows: 1'
 
 # Cancelled, or its worker dead: the program is gone, with the grandchild that has a session of its own.

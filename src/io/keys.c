@@ -441,7 +441,7 @@ static const struct key keys[] = {
       "more refused rows than this fail the job: a number, a share such as 1%, or both with a "
       "comma between" },
     { AT_RECIPE, "empty", KEY_YES, IN(recipe, empty_ok), "fail", 0, 0, empty_words, WHOLE,
-      "what a job without any row does, and one without a row for a table that it replaces as a whole (mode = replace, missing = delete): "
+      "what a job without any row does, and one without a row for a table that it replaces as a whole (mode = replace, missing = delete, a message with \"refresh\": true): "
       "fail, or go on and leave the table empty" },
 };
 

@@ -899,16 +899,19 @@ static bool is_whole(const struct part *part)
     return part->recipe->mode == MODE_REPLACE || part->recipe->missing == MISSING_DELETE || part->refresh;
 }
 
-/* A table that is replaced by nothing would be empty: mostly a source at fault, or a condition. A message that names a table and gives
- * no rows says that it means it. */
+static const char *whole_by(const struct part *part)
+{
+    return part->refresh ? "\"refresh\": true" : part->recipe->missing == MISSING_DELETE ? "missing = delete" : "mode = replace";
+}
+
+/* A table that is replaced by nothing would be empty: mostly a source at fault, or a condition. */
 static int check_emptied(const struct pipeline_run *r, const struct part *part, struct err *err)
 {
     const struct recipe *recipe = part->recipe;
-    if (part->staged || !is_whole(part) || recipe->empty_ok || r->replay || (recipe_is_message(recipe) && !part->read))
+    if (part->staged || !is_whole(part) || recipe->empty_ok || r->replay)
         return 0;
     return err_set(err, ERR_EMPTY, "table %s (%s) would be left without any row: of %" PRIu64 " that were read of the job %" PRIu64
-                   " were filtered and %" PRIu64 " refused, and none is for it", recipe->table,
-                   recipe->missing == MISSING_DELETE ? "missing = delete" : "mode = replace", r->counts.read, r->counts.filtered,
+                   " were filtered and %" PRIu64 " refused, and none is for it", recipe->table, whole_by(part), r->counts.read, r->counts.filtered,
                    r->counts.rejected);
 }
 
