@@ -248,7 +248,7 @@ dies late limit 'no row went in or out for 200ms'
 dies twice sql 'WITH kept AS MATERIALIZED'
 dies look fetch-missing 'lookup codes.*codes.csv.: No such file'
 printf 'code,n\na,1\nb,x\n' >"$site/codes.csv"
-dies look format "lookup codes.*line 3.*column 'n'"
+dies look lookup "lookup codes.*line 3.*column 'n'"
 ok 'no row of all these was loaded' test ! -e "$site/warehouse.db"
 qetlctl run good "$work/n.csv" >"$work/out"
 is 'the reader goes on after them' "$(sql 'SELECT * FROM t')" 2

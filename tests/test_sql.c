@@ -835,11 +835,11 @@ TEST(lookup, a_file_without_bytes_or_without_a_column_is_told)
 {
 #define LOOKED HEAD "columns = code\nwhere = code IN (SELECT code FROM cities)\n"
     put_file("cities.csv", "");
-    fails(CITIES LOOKED, "code\nOSL\n", ERR_FORMAT, "cities.csv': the file is empty");
+    fails(CITIES LOOKED, "code\nOSL\n", ERR_LOOKUP, "cities.csv': the file is empty");
     put_file("cities.csv", "cod,name,since,tax\nOSL,Oslo,,\n");
     fails(CITIES LOOKED, "code\nOSL\n", ERR_HEADER, "cities.csv': there is no 'code' for column 'code'");
     put_file("cities.csv", "code,name,since,tax\n,Oslo,,\n");
-    fails(CITIES LOOKED, "code\nOSL\n", ERR_FORMAT, "cities.csv': line 2, byte 20, column 'code'");
+    fails(CITIES LOOKED, "code\nOSL\n", ERR_LOOKUP, "cities.csv': line 2, byte 20, column 'code'");
     put_file("cities.csv", "code,name,since,tax\n");
     gives(CITIES HEAD "columns = code\nwhere = code NOT IN (SELECT code FROM cities)\n", "code\nOSL\n", "code\nOSL\n");
 #undef LOOKED
@@ -881,9 +881,12 @@ TEST(lookup, a_row_that_does_not_fit_is_an_error_with_its_line)
 {
 #define LOOK HEAD "columns = code\nwhere = code IN (SELECT code FROM cities)\n"
     put_file("cities.csv", "code,name,since,tax\nOSL,Oslo,1048-13-01,0.25\n");
-    fails(CITIES LOOK, "code\nOSL\n", ERR_FORMAT, "cities.csv': line 2, byte 20, column 'since', value \"1048-13-01\"");
+    fails(CITIES LOOK, "code\nOSL\n", ERR_LOOKUP, "cities.csv': line 2, byte 20, column 'since', value \"1048-13-01\"");
     put_file("cities.csv", "code,name,since,tax\nOSL,Oslo,,\nROM,Rome,,\nOSL,Oslo 2,,\n");
-    fails(CITIES LOOK, "code\nOSL\n", ERR_FORMAT, "line 4: the key is there twice");
+    fails(CITIES LOOK, "code\nOSL\n", ERR_LOOKUP, "where of 'p': [lookup cities]");
+    fails(CITIES LOOK, "code\nOSL\n", ERR_LOOKUP, "line 4: the key is there twice");
+    fails(CITIES HEAD "columns = code\ncompute = name = (SELECT name FROM cities c WHERE c.code = input.code)\n", "code\nOSL\n", ERR_LOOKUP,
+          "compute of 'p': [lookup cities]");
     put_file("cities.csv", "code,name\nOSL,Oslo\n");
     fails(CITIES LOOK, "code\nOSL\n", ERR_HEADER, "[lookup cities]");
 }
@@ -891,7 +894,7 @@ TEST(lookup, a_row_that_does_not_fit_is_an_error_with_its_line)
 TEST(lookup, a_decimal_that_sql_cannot_have_is_an_error_with_its_line)
 {
     put_file("cities.csv", "code,name,since,tax\nROM,Rome,,0.22\nOSL,Oslo,,1234567890123456.78\n");
-    fails(CITIES LOOK, "code\nOSL\n", ERR_FORMAT, "cities.csv': line 3: column 'tax': SQL has decimals of 15 digits");
+    fails(CITIES LOOK, "code\nOSL\n", ERR_LOOKUP, "cities.csv': line 3: column 'tax': SQL has decimals of 15 digits");
 }
 
 TEST(lookup, it_may_be_of_json_and_have_no_rows)

@@ -65,6 +65,7 @@ enum err_code {
     ERR_COUNTS,
     ERR_INFER,
     ERR_SQL,
+    ERR_LOOKUP,
     /* programs of the ini */
     ERR_PROGRAM,
     ERR_PROGRAM_AGAIN,

@@ -98,7 +98,7 @@ static int insert_failed(const struct loading *l, const struct place *place, str
         text_put_size(most, sizeof most, l->memory / 2);
         return err_set(err, ERR_LIMIT, "look-ups may take %s, half of [limits] memory", most);
     case SQLITE_CONSTRAINT:
-        return err_set(err, ERR_FORMAT, "line %" PRIu64 ": the key is there twice", place->line);
+        return err_set(err, ERR_LOOKUP, "line %" PRIu64 ": the key is there twice", place->line);
     default:
         return err_set(err, ERR_SQL, "line %" PRIu64 ": %s", place->line, sqlite3_errmsg(l->db));
     }
@@ -112,6 +112,7 @@ static int insert_rows(struct loading *l, const struct rows *rows, struct err *e
         for (int i = 0; i < columns->n; i++) {
             if (!sql_fits(&columns->v[i], &v[i])) {
                 sql_unfit(&columns->v[i], err);
+                err->code = ERR_LOOKUP;
                 return err_in(err, "line %" PRIu64, rows->places[row]->line);
             }
             if (sql_bind(l->insert, i + 1, &columns->v[i], &v[i]) != SQLITE_OK)
@@ -152,7 +153,7 @@ static int member(struct loading *l, struct input *in, struct err *err)
         any = true;
         rc = cast_batch(l->cast, &l->batch, &rows, &l->rejects, err);
         if (rc < 0 && l->rejects.count && header_check(l, &m, err) == 0)
-            err_set(err, ERR_FORMAT, "%s", l->rejects.first);
+            err_set(err, ERR_LOOKUP, "%s", l->rejects.first);
         if (rc < 0 || (rc = insert_rows(l, &rows, err)) < 0)
             break;
     }
@@ -192,7 +193,7 @@ static int load(struct loading *l, const struct config *config, const struct sta
     if (members(l, &config->limits, err) < 0)
         return -1; /* the database goes with the job */
     if (!l->any && recipe->header && !(recipe->format && !strcmp(recipe->format, "jsonl"))) /* else no bytes are no rows */
-        return err_set(err, ERR_FORMAT, "the file is empty: it lacks its header, or the list that JSON would be");
+        return err_set(err, ERR_LOOKUP, "the file is empty: it lacks its header, or the list that JSON would be");
     return sqlite3_exec(l->db, "COMMIT", NULL, NULL, NULL) == SQLITE_OK ? 0 : err_set(err, ERR_SQL, "%s", sqlite3_errmsg(l->db));
 }
 

@@ -13,8 +13,8 @@
 
 /* The empty table, with an index that allows no key twice where the look-up has a key. Errors: sql. */
 int lookup_table(sqlite3 *db, const struct lookup *l, struct err *err);
-/* Its rows, from the file that `stage` opens. Errors: format (a row that does not fit, or a key that is there
- * twice; with its line), limit (it takes more than half of [limits] memory), header (a column that is not optional is nowhere), and those of unpack and of the formats. */
+/* Its rows, from the file that `stage` opens. Errors: lookup (a row that does not fit, or a key that is there
+ * twice; with its line; no bytes), limit (it takes more than half of [limits] memory), header (a column that is not optional is nowhere), and those of unpack and of the formats. */
 int lookup_load(sqlite3 *db, const struct config *config, int number, const struct stage *stage, struct err *err);
 
 #endif

@@ -13,6 +13,12 @@ static const struct step_kind *const kinds[] = {
     NULL,
 };
 
+/* The key that asks for the step; rows are left out and computed by the same. */
+static const char *key_of(const struct step_kind *kind, const struct recipe *recipe)
+{
+    return kind == &step_where && !recipe->where.text ? "compute" : kind->name;
+}
+
 int steps_open(struct step **first, struct step *last, const struct step_part *part, const struct columns **columns,
                struct err *err)
 {
@@ -25,7 +31,7 @@ int steps_open(struct step **first, struct step *last, const struct step_part *p
             *end = NULL;
             steps_close(*first);
             *first = NULL;
-            return err_in(err, "%s of '%s'", kinds[i]->name, part->recipe->name);
+            return err_in(err, "%s of '%s'", key_of(kinds[i], part->recipe), part->recipe->name);
         }
         (*end)->kind = kinds[i];
         (*end)->part = part;
@@ -45,8 +51,9 @@ int steps_check(struct columns *out, const struct step_part *part, const struct 
     for (int i = 0; kinds[i] && rc == 0; i++) {
         if (!kinds[i]->wanted(part->recipe))
             continue;
+        const char *key = key_of(kinds[i], part->recipe);
         if (part->fault)
-            *part->fault = (struct step_fault){ config_place(part->recipe->places, kinds[i]->name), kinds[i]->name };
+            *part->fault = (struct step_fault){ config_place(part->recipe->places, key), key };
         if ((rc = kinds[i]->open(&opened[n], part, columns, err)) < 0)
             break;
         opened[n]->kind = kinds[i];
