@@ -346,7 +346,7 @@ static void keeper(void)
         if (job_promote(q, &n, &next, &err) < 0 || job_rescue(q, NOT_SOON, &rescued, &err) < 0 ||
             job_list(q, &newest, count_row, &rows, &err) < 0)
             fault("keep house", &err);
-        if (pick(20) == 0 && job_retry_all(q, NULL, pick(2) ? "header" : NULL, &n, &err) < 0)
+        if (pick(20) == 0 && job_retry_all(q, NULL, pick(2) ? "header" : NULL, &n, NULL, NULL, &err) < 0)
             fault("retry", &err);
         if (pick(10) == 0 && job_cancel(q, 1 + pick(2000), &err) < 0 && err.code != ERR_STATE &&
             err.code != ERR_NOT_FOUND)

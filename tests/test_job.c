@@ -1261,13 +1261,13 @@ TEST(job, dead_ones_are_retried_by_pipeline_and_code)
         struct lease l = claim_one();
         CHECK(fail_with(&l, i % 2 ? ERR_HEADER : ERR_ENCODING, 0));
     }
-    CHECK_OK(job_retry_all(q, "b", "header", &n, &err), err);
+    CHECK_OK(job_retry_all(q, "b", "header", &n, NULL, NULL, &err), err);
     CHECK_EQ(n, 75);
-    CHECK_OK(job_retry_all(q, NULL, "header", &n, &err), err);
+    CHECK_OK(job_retry_all(q, NULL, "header", &n, NULL, NULL, &err), err);
     CHECK_EQ(n, 150);
-    CHECK_OK(job_retry_all(q, NULL, NULL, &n, &err), err);
+    CHECK_OK(job_retry_all(q, NULL, NULL, &n, NULL, NULL, &err), err);
     CHECK_EQ(n, 225);
-    CHECK_OK(job_retry_all(q, NULL, NULL, &n, &err), err);
+    CHECK_OK(job_retry_all(q, NULL, NULL, &n, NULL, NULL, &err), err);
     CHECK_EQ(n, 0);
     stop();
 }

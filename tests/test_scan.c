@@ -1142,3 +1142,135 @@ TEST(scan, a_job_that_is_cancelled_while_its_object_settles_leaves_it)
     CHECK_EQ(take(), 1);
     queue_close(q);
 }
+
+/* ---- dead jobs whose objects went on ---- */
+
+/* A worker takes the next job, and it dies of that. */
+static void dies(enum err_code code, const char *changed)
+{
+    int64_t worker;
+    struct lease l;
+    CHECK_OK(registry_join(q, "worker", "w", &worker, &err), err);
+    CHECK_EQ(job_finish_claim(q, NULL, 0, worker, 60000, 3, &l, 1, &err), 1);
+    struct finish f = { .lease = &l, .outcome = OUT_FAILED, .stage = "read", .changed = changed, .person = rules.on_change == ON_CHANGE_FAIL };
+    err_set(&f.err, code, "it is bad");
+    CHECK_EQ(job_finish_claim(q, &f, 1, worker, 60000, 3, NULL, 0, &err), 0);
+    job_lease_clear(&l);
+}
+
+static void refuses(int64_t job, const char *why)
+{
+    struct err e = { 0 };
+    CHECK_EQ(job_retry(q, job, &e), -1);
+    CHECK(e.code == ERR_STATE && strstr(e.msg, why));
+    CHECK_EQ(ask("SELECT state = 'dead' FROM job WHERE id = 1"), 1);
+}
+
+static void passed_over(void *arg, int64_t id, const struct err *why)
+{
+    int64_t *sum = arg;
+    CHECK_EQ(why->code, ERR_STATE);
+    *sum += id;
+}
+
+TEST(scan, what_a_later_job_took_is_not_read_again_by_the_dead_one_before_it)
+{
+    int64_t hand, other, n, passed = 0;
+    bool made;
+    char uid[SYS_UID_LEN + 1];
+    struct job_new by_hand = { .pipeline = "p", .target = "w", .objects = str_of("[\"/in/a\"]"), .attempts_max = 1 };
+    start();
+    rules.on_change = ON_CHANGE_RELOAD;
+    look("/in/a", 5, 1000, "");
+    CHECK_EQ(take(), 1);
+    dies(ERR_HEADER, NULL);
+    CHECK_OK(queue_begin(q, &err), err);
+    CHECK_OK(job_submit(q, &by_hand, &hand, uid, &made, &err), err);
+    CHECK_OK(queue_commit(q, QUEUE_LATER, &err), err);
+    dies(ERR_HEADER, NULL);
+    look("/in/a", 6, 2000, "");
+    CHECK_EQ(take(), 1);
+    refuses(1, "job 3 has taken /in/a since");
+    CHECK_EQ(scan_other(q, "p", 1, "/in/a", &other, &err), 1); /* and if it is ready all the same */
+    CHECK_EQ(other, 3);
+    CHECK_EQ(scan_other(q, "p", 3, "/in/a", &other, &err), 0);
+    CHECK_EQ(scan_other(q, "p", hand, "/in/a", &other, &err), 0); /* a person said so */
+    CHECK_OK(job_retry_all(q, NULL, NULL, &n, passed_over, &passed, &err), err);
+    CHECK_EQ(n, 1);
+    CHECK_EQ(passed, 1);
+    CHECK_EQ(ask("SELECT state = 'ready' FROM job WHERE id = 2"), 1);
+    queue_close(q);
+}
+
+TEST(scan, a_job_that_is_retried_before_its_object_is_taken_anew_keeps_it)
+{
+    start();
+    rules.on_change = ON_CHANGE_RELOAD;
+    look("/in/a", 5, 1000, "");
+    CHECK_EQ(take(), 1);
+    dies(ERR_HEADER, NULL);
+    look("/in/a", 6, 2000, "");
+    CHECK_OK(job_retry(q, 1, &err), err);
+    CHECK_EQ(take(), 0);
+    CHECK_EQ(take_again(), 1);
+    CHECK_EQ(ask("SELECT count(*) FROM job"), 1);
+    queue_close(q);
+}
+
+TEST(scan, a_dead_group_is_tried_again_without_what_a_later_job_took)
+{
+    int64_t other;
+    start();
+    rules.group_files = 2;
+    rules.on_change = ON_CHANGE_RELOAD;
+    look("/in/a", 5, 1000, "");
+    look("/in/b", 5, 1000, "");
+    groups(1);
+    dies(ERR_HEADER, NULL);
+    look("/in/b", 6, 2000, "");
+    look("/in/c", 6, 2000, "");
+    groups(1);
+    CHECK_OK(job_retry(q, 1, &err), err);
+    CHECK_EQ(scan_other(q, "p", 1, "/in/a", &other, &err), 0);
+    CHECK_EQ(scan_other(q, "p", 1, "/in/b", &other, &err), 1);
+    CHECK_EQ(other, 2);
+    queue_close(q);
+}
+
+TEST(scan, a_retry_decides_nothing_about_what_changed)
+{
+    start();
+    rules.on_change = ON_CHANGE_FAIL;
+    look("/in/a", 5, 1000, "");
+    CHECK_EQ(take(), 1);
+    dies(ERR_HEADER, NULL);
+    CHECK_EQ(look("/in/a", 6, 2000, "").changed, 1);
+    refuses(1, "qetlctl scan p --reload");
+    accepts("**", false, "/in/a=6 ");
+    refuses(1, "the next scan makes a new job of /in/a");
+    CHECK_EQ(look("/in/a", 6, 2000, "").found, 1);
+    CHECK_EQ(take(), 1);
+    refuses(1, "job 2 has taken /in/a");
+    queue_close(q);
+}
+
+TEST(scan, a_change_that_a_retried_job_finds_out_is_left_to_a_person)
+{
+    start();
+    rules.on_change = ON_CHANGE_FAIL;
+    look("/in/a", 5, 1000, "");
+    CHECK_EQ(take(), 1);
+    dies(ERR_HEADER, NULL);
+    CHECK_OK(job_retry(q, 1, &err), err);
+    CHECK_EQ(look("/in/a", 6, 2000, "").changed, 1); /* while it is ready */
+    CHECK_EQ(take_again() + take(), 0);
+    CHECK_OK(db_exec(queue_db(q), "UPDATE scan SET wanted = 0", &err), err);
+    dies(ERR_CHANGED, "/in/a");
+    CHECK_EQ(ask("SELECT state = 'dead' FROM job"), 1);
+    CHECK_EQ(ask("SELECT wanted > 0 FROM scan"), 1);
+    CHECK_EQ(look("/in/a", 6, 2000, "").changed, 1);
+    accepts("**", true, "/in/a=6 ");
+    CHECK_OK(job_retry(q, 1, &err), err); /* that version, by a person's word */
+    CHECK_EQ(look("/in/a", 6, 2000, "").changed, 0);
+    queue_close(q);
+}

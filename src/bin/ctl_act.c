@@ -202,6 +202,14 @@ static int each_job(struct ctl *c, char **names, int n, int (*change)(struct que
     return say_count(c, done, done, changed);
 }
 
+static void passed_over(void *arg, int64_t id, const struct err *why)
+{
+    struct ctl *c = arg;
+    (void)id; /* it is in the text */
+    ctl_complain(why);
+    c->status = err_exit_status(ERR_STATE);
+}
+
 int ctl_retry(struct ctl *c, int argc, char **argv)
 {
     static const struct option longs[] = { { "dead", no_argument, NULL, 'd' },
@@ -228,7 +236,7 @@ int ctl_retry(struct ctl *c, int argc, char **argv)
         return -1;
     if (!many)
         return each_job(c, argv + optind, argc - optind, job_retry, "ready");
-    if (job_retry_all(c->queue, pipeline, code, &n, &c->err) < 0)
+    if (job_retry_all(c->queue, pipeline, code, &n, passed_over, c, &c->err) < 0)
         return -1;
     return say_count(c, "ready", "ready", n);
 }

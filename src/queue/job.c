@@ -95,6 +95,7 @@ static int submit_text(struct queue *q, const struct job_new *n, int64_t id, str
         db_bind(st, ":objects", n->objects);
     if (n->params.n)
         db_bind(st, ":params", n->params);
+    db_bind(st, ":scanned", n->scanned);
     return db_run(st, err);
 }
 
@@ -473,6 +474,33 @@ static int seen_by_scan(struct queue *q, const struct finish *f, struct err *err
     return rc;
 }
 
+static int was_retried(struct queue *q, int64_t job, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_RETRIED);
+    db_bind(st, ":job", job);
+    int rc = db_step(st, err);
+    sqlite3_reset(st);
+    return rc;
+}
+
+static int want_listing(struct queue *q, const struct finish *f, const struct settled *s, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_SCAN_WANT);
+    db_bind(st, ":pipeline", (const char *)f->lease->pipeline);
+    db_bind(st, ":now", s->now);
+    return db_run(st, err);
+}
+
+/* The job is dead, and a listing tells a person that its object is another one. 1, -1. */
+static int leave_to_person(struct queue *q, const struct finish *f, const struct change *c, struct settled *s, struct err *err)
+{
+    s->ended++;
+    return want_listing(q, f, s, err) < 0 || change_attempt(q, c, "work", "failed", f->signal, f->peak_rss, err) < 0 ||
+                   change_error(q, c, f->stage, &f->err, f->detail, err) < 0 || change_dead(q, c, err) < 0
+               ? -1
+               : 1;
+}
+
 /* Its object is another one: the scanner is asked to look, and the job waits for it. 1; 0 nobody lists it; -1. */
 static int wait_for_listing(struct queue *q, const struct finish *f, const struct change *c, struct settled *s, struct err *err)
 {
@@ -481,16 +509,16 @@ static int wait_for_listing(struct queue *q, const struct finish *f, const struc
     int rc = seen_by_scan(q, f, err);
     if (rc <= 0)
         return rc;
+    rc = f->person ? was_retried(q, c->id, err) : 0;
+    if (rc)
+        return rc < 0 ? -1 : leave_to_person(q, f, c, s, err);
     sqlite3_stmt *st = queue_stmt(q, SQL_LISTED_AGAIN); /* no row: it waits already */
     db_bind(st, ":pipeline", (const char *)f->lease->pipeline);
     db_bind(st, ":uri", f->changed);
     db_bind(st, ":job", f->lease->id);
     if (db_run(st, err) < 0)
         return -1;
-    st = queue_stmt(q, SQL_SCAN_WANT);
-    db_bind(st, ":pipeline", (const char *)f->lease->pipeline);
-    db_bind(st, ":now", s->now);
-    if (db_run(st, err) < 0 || change_attempt(q, c, "work", "failed", f->signal, f->peak_rss, err) < 0 ||
+    if (want_listing(q, f, s, err) < 0 || change_attempt(q, c, "work", "failed", f->signal, f->peak_rss, err) < 0 ||
         change_error(q, c, f->stage, &f->err, f->detail, err) < 0)
         return -1;
     return back_to_ready(q, c, c->attempts - 1, JOB_SETTLES_MS, s, err) < 0 ? -1 : 1;

@@ -34,6 +34,7 @@ struct job_new {
     const char *pipeline;
     struct str objects;     /* JSON array of URIs, or empty */
     struct str params;      /* JSON object, or empty */
+    bool scanned;           /* a scan gives it its objects: those that it gives to another job later are not this one's any more */
     const char *unique;     /* or NULL; a second job with the same key of the same pipeline that is not final is not made */
     int64_t priority;       /* greater first */
     int64_t run_at;         /* 0: now */
@@ -93,6 +94,8 @@ struct finish {
                                    * was made, or until a listing shows a change (scan.h), and that counts as no try; 0: it is dead */
     const char *changed;          /* failed, changed: this object, if a scan gave it, is another one than it listed. The job waits until the scanner saw it
                                    * whole again (scan.h), which counts as no try; NULL: none is */
+    bool person;                  /* with changed: of on_change = fail. A job that was retried goes on with no other version: it is dead, so that the
+                                   * next listing tells a person of it */
     int64_t peak_rss;
     int64_t spooled;              /* bytes of objects that were fetched into the spool */
     int signal;
@@ -117,8 +120,8 @@ struct job_object {
     int64_t size;
     const char *etag, *modified;
     char sha256[65];              /* of its bytes, or "": not asked for */
-    int64_t same_as;              /* the job that loaded the same content before (this one: an object before it), so that nothing of it
-                                   * is in the outputs; 0: none */
+    int64_t same_as;              /* the job that loaded the same content before (this one: an object before it), or that took the object
+                                   * since, so that nothing of it is in the outputs; 0: none */
 };
 /* Which other job of the pipeline has that content? 0 none that counts; 1 it is loaded by *job; 2 it is staged or being loaded. Whoever
  * comes to be staged first has it, and no other is staged with it until that one is over (job_finish_claim()). */
@@ -212,10 +215,15 @@ int job_undone(struct queue *q, int64_t id, struct err *err);
 int job_replay(struct queue *q, int64_t refused, const struct job_new *n, int64_t *id, char uid[SYS_UID_LEN + 1], struct err *err);
 /* Does this job read the rejects of another one again? 1: of which; 0, -1. */
 int job_replay_of(struct queue *q, int64_t id, int64_t *refused, char uid[SYS_UID_LEN + 1], struct err *err);
-/* A dead job is ready again, with all its tries, at its old place in the order. -1: state, with the reason. */
+/*
+ * A dead job is ready again, with all its tries, at its old place in the order. -1: state, with the reason: also where a scan gave it its
+ * objects, and has given all of them to later jobs since (those of a group it leaves out, see scan_other()); or where one of them
+ * changed under on_change = fail, which is for a person to decide (scan_accept()).
+ */
 int job_retry(struct queue *q, int64_t id, struct err *err);
-/* All dead jobs that match (NULL: any). *n counts. */
-int job_retry_all(struct queue *q, const char *pipeline, const char *code, int64_t *n, struct err *err);
+/* All dead jobs that match (NULL: any). *n counts; passed(): those that job_retry() refuses, and why, outside of any transaction. */
+int job_retry_all(struct queue *q, const char *pipeline, const char *code, int64_t *n,
+                  void (*passed)(void *arg, int64_t id, const struct err *why), void *arg, struct err *err);
 int job_pause(struct queue *q, const char *pipeline, bool on, int64_t *held, struct err *err); /* *held: jobs that are due, which it holds or lets go */
 /* Which final jobs go: those finished before that time (ms), but for the newest `keep` of all final ones. */
 struct prune {

@@ -145,6 +145,30 @@ int job_undone(struct queue *q, int64_t id, struct err *err)
     return settle(q, undone_inside(q, id, err), QUEUE_NOW, err);
 }
 
+/* May it read its objects again? 0; -1: state, or database. */
+static int retry_objects(struct queue *q, const struct change *c, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_RETRY_OBJECTS);
+    db_bind(st, ":id", c->id);
+    int rc = db_step(st, err);
+    if (rc != 1)
+        return -1;
+    int64_t n = sqlite3_column_int64(st, 0), others = sqlite3_column_int64(st, 1), by = sqlite3_column_int64(st, 2);
+    if (sqlite3_column_int64(st, 4))
+        rc = err_set(err, ERR_STATE, "job %" PRId64 ": %s changed since it was taken, and on_change = fail leaves that to a person: qetlctl scan %s --reload "
+                     "makes a new job of it, --accept takes it as known", c->id, db_text(st, 5), c->pipeline);
+    else if (n && others == n && by)
+        rc = err_set(err, ERR_STATE, "job %" PRId64 ": job %" PRId64 " has taken %s since, and would load the same rows; qetlctl cancel %" PRId64
+                     " puts this one away", c->id, by, db_text(st, 3), c->id);
+    else if (n && others == n)
+        rc = err_set(err, ERR_STATE, "job %" PRId64 ": the next scan makes a new job of %s, which would load the same rows; qetlctl cancel %" PRId64
+                     " puts this one away", c->id, db_text(st, 3), c->id);
+    else
+        rc = 0;
+    sqlite3_reset(st);
+    return rc;
+}
+
 static int retry_inside(struct queue *q, int64_t id, struct err *err)
 {
     AUTO(change_clear) struct change c = { 0 };
@@ -156,10 +180,13 @@ static int retry_inside(struct queue *q, int64_t id, struct err *err)
                        "job %" PRId64 " is %s: only a dead job can be tried again%s", id,
                        job_state_name(c.state),
                        c.state == JOB_LOADED ? "; to load its objects anew, submit them again" : "");
-    sqlite3_stmt *st = queue_stmt(q, SQL_RETRY);
+    if (retry_objects(q, &c, err) < 0)
+        return -1;
+    sqlite3_stmt *st = queue_stmt(q, SQL_RETRY), *told = queue_stmt(q, SQL_RETRY_TOLD);
     db_bind(st, ":id", id);
     db_bind(st, ":now", sys_now_ms());
-    if (db_run(st, err) < 0 || change_lanes(q, SQL_LANE_ENTER, &c, err) < 0 ||
+    db_bind(told, ":id", id);
+    if (db_run(st, err) < 0 || db_run(told, err) < 0 || change_lanes(q, SQL_LANE_ENTER, &c, err) < 0 ||
         change_outputs_forget(q, id, true, err) < 0) /* the rejects that it died of */
         return -1;
     change_tally(q, &c, JOB_READY, 0);
@@ -176,40 +203,69 @@ int job_retry(struct queue *q, int64_t id, struct err *err)
     return 0;
 }
 
+/* Jobs that were passed over in one transaction: told when it is over, as nobody knows how long that takes. */
+struct passed {
+    struct {
+        int64_t id;
+        struct err why;
+    } v[CHANGE_BATCH];
+    int n;
+};
+
 static int retry_batch(struct queue *q, const char *pipeline, const char *code, int64_t after,
-                       struct ids *ids, struct err *err)
+                       struct ids *ids, struct passed *passed, struct err *err)
 {
     sqlite3_stmt *st = queue_stmt(q, SQL_DEAD_IDS);
     db_bind(st, ":after", after);
     db_bind(st, ":pipeline", pipeline);
     db_bind(st, ":code", code);
     db_bind(st, ":max", CHANGE_BATCH);
+    passed->n = 0;
     if (ids_collect(ids, st, err) < 0)
         return -1;
-    for (int i = 0; i < ids->n; i++)
-        if (retry_inside(q, ids->v[i], err) < 0)
+    for (int i = 0; i < ids->n; i++) {
+        if (retry_inside(q, ids->v[i], err) == 0)
+            continue;
+        if (err->code != ERR_STATE) /* which comes before anything is written */
             return -1;
+        passed->v[passed->n].id = ids->v[i];
+        passed->v[passed->n++].why = *err;
+    }
+    return 0;
+}
+
+static int retry_batches(struct queue *q, const char *pipeline, const char *code, int64_t *n,
+                         void (*tell)(void *arg, int64_t id, const struct err *why), void *arg, struct passed *passed, struct err *err)
+{
+    AUTO(ids_clear) struct ids ids = { 0 };
+    int64_t after = 0;
+    do {
+        if (queue_begin(q, err) < 0)
+            return -1;
+        if (settle(q, retry_batch(q, pipeline, code, after, &ids, passed, err), QUEUE_NOW, err) < 0)
+            return -1;
+        *n += ids.n - passed->n;
+        if (ids.n) {
+            after = ids.v[ids.n - 1]; /* one that dies again at once is not taken twice */
+            if (ids.n > passed->n)
+                queue_ring(q, BELL_READY, ids.n - passed->n);
+        }
+        for (int i = 0; i < passed->n; i++)
+            tell(arg, passed->v[i].id, &passed->v[i].why);
+    } while (ids.n == CHANGE_BATCH);
     return 0;
 }
 
 int job_retry_all(struct queue *q, const char *pipeline, const char *code, int64_t *n,
-                  struct err *err)
+                  void (*passed)(void *arg, int64_t id, const struct err *why), void *arg, struct err *err)
 {
-    AUTO(ids_clear) struct ids ids = { 0 };
-    int64_t after = 0;
+    struct passed *list = malloc(sizeof *list);
     *n = 0;
-    do {
-        if (queue_begin(q, err) < 0)
-            return -1;
-        if (settle(q, retry_batch(q, pipeline, code, after, &ids, err), QUEUE_NOW, err) < 0)
-            return -1;
-        *n += ids.n;
-        if (ids.n) {
-            after = ids.v[ids.n - 1]; /* one that dies again at once is not taken twice */
-            queue_ring(q, BELL_READY, ids.n);
-        }
-    } while (ids.n == CHANGE_BATCH);
-    return 0;
+    if (!list)
+        return err_nomem(err);
+    int rc = retry_batches(q, pipeline, code, n, passed, arg, list, err);
+    free(list);
+    return rc;
 }
 
 /* ---- replay ---- */

@@ -38,7 +38,7 @@ VALUES (:uid, :pipeline, :target, :remote, :due, :priority, :run_at,
         :attempts_max, :now, :key, :lanes, :lane_replace);
 
 -- name: submit_text
-INSERT INTO job_text (job, objects, params) VALUES (:job, :objects, :params);
+INSERT INTO job_text (job, objects, params, scanned) VALUES (:job, :objects, :params, :scanned);
 
 -- ---- lanes ----
 
@@ -272,6 +272,11 @@ UPDATE job SET waited = waited + :ms WHERE id = :id AND waited + :ms <= :most RE
 SELECT seen.size, seen.mtime, seen.etag, seen.state = 'taken' FROM scan JOIN seen ON seen.scan = scan.id AND seen.uri = :uri
 WHERE scan.pipeline = :pipeline AND seen.job = :job;
 
+-- name: listed_other
+-- A scan gave the job that object, and it is another one's by now: whose (0: of none yet; the next listing makes one of it)?
+SELECT coalesce(seen.job, 0) FROM job_text AS t JOIN scan ON scan.pipeline = :pipeline JOIN seen ON seen.scan = scan.id AND seen.uri = :uri
+WHERE t.job = :job AND t.scanned <> 0 AND seen.job IS NOT :job;
+
 -- name: listed_again
 -- It was not that version: the next listings say what it is, and when that is whole.
 UPDATE seen SET state = 'waiting', looks = 0, boot = 0, after = 0, looked = (SELECT number FROM scan WHERE scan.id = seen.scan)
@@ -474,6 +479,21 @@ WHERE id = :id AND state IN ('ready', 'running', 'staged', 'dead');
 UPDATE job SET state = 'ready', due = 1, run_at = :now, attempts = 0, crashes = 0, waited = 0, finished = NULL,
                rows_read = 0, rows_staged = 0, rows_rejected = 0, rows_filtered = 0, rows_added = 0
 WHERE id = :id AND state = 'dead';
+
+-- name: retry_objects
+-- What became of the objects that a scan gave the job: how many there are; those that are another one's by now, and whose (NULL: of none
+-- yet), and the first of them; those that changed, so that a person is to decide about them, and the first of those.
+SELECT count(*), count(seen.uri) FILTER (WHERE seen.job IS NOT j.id), max(seen.job) FILTER (WHERE seen.job IS NOT j.id),
+       min(seen.uri) FILTER (WHERE seen.job IS NOT j.id), count(c.uri) FILTER (WHERE seen.job = j.id), min(c.uri) FILTER (WHERE seen.job = j.id)
+FROM job AS j JOIN job_text AS t ON t.job = j.id JOIN scan ON scan.pipeline = j.pipeline JOIN json_each(t.objects) AS o
+    LEFT JOIN seen ON seen.scan = scan.id AND seen.uri = o.value LEFT JOIN changed AS c ON c.scan = scan.id AND c.uri = o.value
+WHERE j.id = :id AND t.scanned <> 0;
+
+-- name: retried
+SELECT 1 FROM job_text WHERE job = :job AND scanned = 2;
+
+-- name: retry_told
+UPDATE job_text SET scanned = 2 WHERE job = :id AND scanned = 1;
 
 -- name: dead_ids
 -- Dead jobs in order, of one pipeline and last error code where given.
@@ -812,7 +832,8 @@ UPDATE seen SET state = 'taken', params = NULL WHERE scan = :scan AND uri = :uri
 -- name: seen_reads
 -- Will the job read its objects yet (1), or does it so at this moment (2)? And how often were they others than those that were listed?
 SELECT CASE state WHEN 'ready' THEN 1 WHEN 'running' THEN 2 ELSE 0 END,
-       CASE state WHEN 'ready' THEN (SELECT count(*) FROM error WHERE error.job = job.id AND error.code = 'changed') ELSE 0 END
+       CASE state WHEN 'ready' THEN (SELECT count(*) FROM error WHERE error.job = job.id AND error.code = 'changed') ELSE 0 END,
+       (SELECT scanned = 2 FROM job_text WHERE job_text.job = job.id)
 FROM job WHERE id = :job;
 
 -- name: seen_hold
@@ -862,8 +883,10 @@ UPDATE seen SET size = c.size, mtime = c.mtime, etag = c.etag, after = 0, accept
 FROM changed AS c WHERE c.scan = :scan AND c.uri = :uri AND seen.scan = :scan AND seen.uri = :uri AND seen.state = 'taken';
 
 -- name: changed_new
--- The object is a new one for the next listing.
-DELETE FROM seen WHERE scan = :scan AND uri = :uri AND state = 'taken';
+-- The object is a new one for the next listing, and that of no job until then.
+UPDATE seen SET state = 'waiting', looks = 0, boot = 0, job = NULL, after = 0, accepted = NULL,
+                looked = (SELECT number FROM scan WHERE scan.id = seen.scan)
+WHERE scan = :scan AND uri = :uri AND state = 'taken';
 
 -- name: changed_done
 DELETE FROM changed WHERE scan = :scan AND uri = :uri;

@@ -233,22 +233,25 @@ static bool same_version(sqlite3_stmt *st, const struct scan_object *o)
            (!*etag || !*o->etag || !strcmp(opaque(etag), opaque(o->etag)));
 }
 
-/* Has the job that was made of the object read it? */
-static int reads_of(struct queue *q, struct before *b, struct err *err)
+/* Has the job that was made of the object read it? With on_change = fail one that was retried has: another version is for a person. */
+static int reads_of(struct queue *q, const struct scan_rules *r, struct before *b, struct err *err)
 {
     sqlite3_stmt *st = queue_stmt(q, SQL_SEEN_READS);
     db_bind(st, ":job", b->job);
     int rc = b->job && b->what != WHAT_KNOWN ? db_step(st, err) : 0;
     if (rc == 1) {
+        bool retried = sqlite3_column_int(st, 2);
         b->reads = (enum reads)sqlite3_column_int(st, 0);
         b->others = sqlite3_column_int64(st, 1);
+        if (retried && b->what == WHAT_CHANGED && r->on_change == ON_CHANGE_FAIL)
+            b->reads = READS_OVER;
     }
     sqlite3_reset(st);
     return rc < 0 ? -1 : 0;
 }
 
 /* What is known of the object. 0 or -1. */
-static int before_of(struct queue *q, int64_t scan, const struct scan_object *o, struct before *b, struct err *err)
+static int before_of(struct queue *q, int64_t scan, const struct scan_rules *r, const struct scan_object *o, struct before *b, struct err *err)
 {
     sqlite3_stmt *st = queue_stmt(q, SQL_SEEN_GET);
     db_bind(st, ":scan", scan);
@@ -259,7 +262,8 @@ static int before_of(struct queue *q, int64_t scan, const struct scan_object *o,
         return rc;
     bool taken = !strcmp(db_text(st, 0), "taken");
     b->same = same_version(st, o);
-    b->what = !taken ? WHAT_OPEN : b->same ? WHAT_KNOWN : WHAT_CHANGED;
+    b->what = !taken && sqlite3_column_int64(st, 4) == 0 && sqlite3_column_int64(st, 8) == 0 ? WHAT_NEW /* a person said so */
+              : !taken ? WHAT_OPEN : b->same ? WHAT_KNOWN : WHAT_CHANGED;
     b->looks = sqlite3_column_int64(st, 4);
     b->since = sqlite3_column_int64(st, 5);
     b->boot = sqlite3_column_int64(st, 6);
@@ -267,7 +271,7 @@ static int before_of(struct queue *q, int64_t scan, const struct scan_object *o,
     b->job = sqlite3_column_int64(st, 8);
     b->accepted = sqlite3_column_int64(st, 9);
     sqlite3_reset(st);
-    return reads_of(q, b, err);
+    return reads_of(q, r, b, err);
 }
 
 /* Will it be taken, when it is whole? */
@@ -374,7 +378,7 @@ static int note(struct queue *q, const struct scan_row *s, const struct scan_rul
                 struct scan_count *count, struct err *err)
 {
     struct before b;
-    if (before_of(q, s->id, o, &b, err) < 0)
+    if (before_of(q, s->id, r, o, &b, err) < 0)
         return -1;
     if (b.what == WHAT_KNOWN)
         return note_there(q, s, o, &b, err);
@@ -430,7 +434,7 @@ int scan_look(struct queue *q, const struct scan_lease *l, const struct scan_row
     count->listed += n;
     for (int i = 0; i < n; i++) {
         struct before b;
-        if (before_of(q, s->id, &objects[i], &b, err) < 0)
+        if (before_of(q, s->id, rules, &objects[i], &b, err) < 0)
             return -1;
         if (b.what == WHAT_KNOWN && b.era == s->era)
             continue;
@@ -489,7 +493,7 @@ int scan_peek(struct queue *q, const struct scan_row *s, const struct scan_rules
               struct scan_count *count, struct err *err)
 {
     struct before b;
-    if (before_of(q, s->id, o, &b, err) < 0)
+    if (before_of(q, s->id, rules, o, &b, err) < 0)
         return -1;
     count->listed++;
     count->found += b.what == WHAT_NEW;
@@ -778,6 +782,7 @@ static int take_job(struct queue *q, const struct scan_row *s, const struct scan
     job.objects = buf_str(&objects);
     job.params = str_of(v->params);
     job.unique = NULL;
+    job.scanned = true;
     if (job_submit(q, &job, &id, uid, &made, err) < 0)
         return -1;
     for (int i = 0; i < n; i++)
@@ -879,17 +884,32 @@ int scan_listed(struct queue *q, const char *pipeline, int64_t job, const char *
     return rc;
 }
 
+int scan_other(struct queue *q, const char *pipeline, int64_t job, const char *uri, int64_t *other, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_LISTED_OTHER);
+    db_bind(st, ":pipeline", pipeline);
+    db_bind(st, ":job", job);
+    db_bind(st, ":uri", uri);
+    int rc = db_step(st, err);
+    if (rc == 1)
+        *other = sqlite3_column_int64(st, 0);
+    sqlite3_reset(st);
+    return rc;
+}
+
 int scan_take(struct queue *q, const struct scan_lease *l, const struct scan_row *s, const struct scan_rules *rules,
               const struct job_new *job, struct err *err)
 {
     AUTO(arena_clear) struct arena arena = { 0 };
     struct ready ready[SCAN_TAKE];
-    int n = ready_read(q, s->id, &arena, ready, err); /* nobody else can change them while the lease is ours */
+    int n = ready_read(q, s->id, &arena, ready, err); /* where there is none no lock is taken */
     if (n <= 0)
         return n;
     if (begin(q, l, err) < 0)
         return -1;
-    int rc = 0;
+    arena_reset(&arena);
+    n = ready_read(q, s->id, &arena, ready, err); /* somebody may have retried the job that read one of them before */
+    int rc = n < 0 ? -1 : 0;
     for (int i = 0; rc >= 0 && i < n; i++)
         rc = take_job(q, s, rules, &ready[i], 1, *job, err);
     return end(q, rc, err) < 0 ? err_in(err, "make jobs of what was found") : n;

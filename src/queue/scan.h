@@ -114,7 +114,7 @@ int scan_peek(struct queue *q, const struct scan_row *s, const struct scan_rules
 /*
  * on_change = fail: a person decides about those objects of the last listing that are not what they were when they were taken, and whose URI
  * is `which`, or matches it as a glob. known: the version that was listed counts as taken from now on, and no job is made of it; a later
- * one fails the scan again. Else the object is forgotten, so that the next listing finds a new one, which it takes when it is whole. Needs
+ * one fails the scan again. Else it is no job's any more, and the next listing finds a new one, which it takes when it is whole. Needs
  * no lease; decided before is no error. done(): each of them, when it is written. Gives how many, or -1.
  */
 struct scan_changed {
@@ -134,6 +134,9 @@ struct scan_listed {
     bool whole;             /* it has settled */
 };
 int scan_listed(struct queue *q, const char *pipeline, int64_t job, const char *uri, struct scan_listed *out, struct err *err);
+/* Did a scan give the job that object, and is it not its own any more? 1: of *other (0: the next listing makes a job of it), which loads what
+ * is there now, so that this one must not; 0; -1. */
+int scan_other(struct queue *q, const char *pipeline, int64_t job, const char *uri, int64_t *other, struct err *err);
 /* Up to SCAN_TAKE ready objects become jobs like `job` (its objects and params are set here), oldest first, in one transaction.
  * Gives how many; ring BELL_READY then. */
 int scan_take(struct queue *q, const struct scan_lease *l, const struct scan_row *s, const struct scan_rules *rules,

@@ -93,7 +93,9 @@ END;
 CREATE TABLE job_text (
     job     INTEGER PRIMARY KEY,
     objects TEXT,   -- JSON array of URIs
-    params  TEXT    -- JSON object
+    params  TEXT,   -- JSON object
+    scanned INTEGER NOT NULL DEFAULT 0 CHECK (scanned >= 0 AND scanned <= 2)  -- 1: a scan gave it its objects, so that those that another job took since are
+                                                                     -- that one's alone; 2: and a person tried it again
 );
 
 -- Order of loading: the unfinished jobs of a table in mode replace or upsert that have been due. A dead job is not here.
@@ -149,7 +151,7 @@ CREATE TABLE object (
     modified    TEXT,           -- as the source wrote it
     modified_at INTEGER,        -- the same in ms, where it could be read
     sha256      TEXT,           -- of its bytes, where the pipeline has dedupe = content
-    same_as     INTEGER,        -- the job that had the same content; then no row of this one was taken
+    same_as     INTEGER,        -- the job that had the same content, or took the object later; then no row of this one was taken
     PRIMARY KEY (job, number)
 ) WITHOUT ROWID;
 

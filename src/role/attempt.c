@@ -260,6 +260,28 @@ int attempt_leave_out(struct attempt *a, struct queue *q, char *const *uris, int
     return rc;
 }
 
+/* ---- what others have taken ---- */
+
+int attempt_note_taken(struct attempt *a, char *const *uris, const int64_t *jobs, int n, struct err *err)
+{
+    struct feed *f = a->feed;
+    struct job_object *all = n ? realloc(f->objects, ((size_t)f->nobjects + (size_t)n) * sizeof *all) : NULL;
+    if (!all)
+        return n ? err_nomem(err) : 0;
+    f->objects = all;
+    for (int i = 0; i < n; i++) {
+        char shown[2048];
+        fetch_redact(uris[i], shown, sizeof shown);
+        struct job_object *o = &all[f->nobjects];
+        *o = (struct job_object){ .uri = strdup(shown), .size = -1, .same_as = jobs[i] };
+        if (!o->uri)
+            return err_nomem(err);
+        f->nobjects++;
+    }
+    log_event(LOG_WARN, "objects that later jobs have taken are left out", "job", f->uid, "objects", log_num(n), NULL);
+    return 0;
+}
+
 /* ---- what came of it ---- */
 
 int attempt_outputs(struct attempt *a, struct spool_file files[PIPELINE_PARTS_MAX + 1], struct err *err)

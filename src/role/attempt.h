@@ -35,6 +35,9 @@ int attempt_read(struct attempt *a, char *const *uris, int n, struct err *err);
 /* After that, where feed->sum told what the objects are (dedupe = content): once more without those that q says were loaded before, or
  * that come twice. They then stand behind the others in feed->objects, with same_as. q: NULL: there is no queue yet. */
 int attempt_leave_out(struct attempt *a, struct queue *q, char *const *uris, int n, struct err *err);
+/* After that: n objects of the job were not read, as the jobs beside them have taken them since (0: none has yet). They stand behind the others
+ * in feed->objects. */
+int attempt_note_taken(struct attempt *a, char *const *uris, const int64_t *jobs, int n, struct err *err);
 /* After that: describe the outputs for the loader (role/outputs.h), and list those in files for spool_publish(). Gives their number; -1. */
 int attempt_outputs(struct attempt *a, struct spool_file files[PIPELINE_PARTS_MAX + 1], struct err *err);
 /* Remove what it staged. Its folder is its own: whoever holds the job by now has another. Fault point: worker-before-discard. */

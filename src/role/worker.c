@@ -227,6 +227,13 @@ static int open_rejects(struct work *k, struct rejects_source *s, struct err *er
     return 1;
 }
 
+/* Objects of the job that are another's by now. */
+struct taken {
+    char **uris;
+    int64_t *jobs;
+    int n;
+};
+
 /* The versions of the objects that a scan gave the job. */
 static int know_listed(struct work *k, char **uris, int n, struct arena *arena, struct err *err)
 {
@@ -257,6 +264,33 @@ static int know_listed(struct work *k, char **uris, int n, struct arena *arena, 
     return 0;
 }
 
+/* Those objects of a group that a later job has taken since, behind the others: they are not read. Gives how many are left. */
+static int without_taken(struct work *k, char **uris, int n, struct taken *taken, struct arena *arena, struct err *err)
+{
+    const struct lease *l = &k->done->lease;
+    const struct feed *f = &k->done->feed;
+    int left = 0;
+    if (!pipeline_is_scanned(f->pipeline) || f->nlisted == n)
+        return n; /* all are its own */
+    if (!(taken->uris = arena_alloc(arena, (size_t)n * sizeof *taken->uris)) || !(taken->jobs = arena_alloc(arena, (size_t)n * sizeof *taken->jobs)))
+        return err_nomem(err);
+    for (int i = 0; i < n; i++) {
+        int64_t other;
+        int rc = scan_other(k->w->queue, l->pipeline, l->id, uris[i], &other, err);
+        if (rc < 0)
+            return -1;
+        if (rc == 0) {
+            uris[left++] = uris[i];
+            continue;
+        }
+        taken->uris[taken->n] = uris[i];
+        taken->jobs[taken->n++] = other;
+    }
+    if (left == 0)
+        return err_set(err, ERR_STATE, "what the job was to read is that of a later job by now, which loads it");
+    return left;
+}
+
 static int work_job(struct work *k, struct arena *arena, struct err *err)
 {
     const struct lease *l = &k->done->lease;
@@ -273,7 +307,8 @@ static int work_job(struct work *k, struct arena *arena, struct err *err)
         return -1;
     if (replay < 0 || submission_uris(l->objects, l->params, f->pipeline, replay, arena, &uris, &n, err) < 0)
         return -1;
-    if (!replay && know_listed(k, uris, n, arena, err) < 0)
+    struct taken taken = { 0 };
+    if (!replay && (know_listed(k, uris, n, arena, err) < 0 || (n = without_taken(k, uris, n, &taken, arena, err)) < 0))
         return -1;
     k->stage = NULL; /* the feed knows better */
     int rc = attempt_ask(&a, k->w->queue, err);
@@ -283,6 +318,8 @@ static int work_job(struct work *k, struct arena *arena, struct err *err)
         rc = attempt_read(&a, uris, n, err);
     if (rc == 0 && f->sum)
         rc = attempt_leave_out(&a, k->w->queue, uris, n, err);
+    if (rc == 0)
+        rc = attempt_note_taken(&a, taken.uris, taken.jobs, taken.n, err);
     if (rc == 0)
         rc = publish(k, &a, err);
     keep_found(k->done, a.known);
@@ -362,6 +399,7 @@ static void finish_fill(struct finish *f, struct done *d, const struct work *k, 
         f->err = *err;
         f->hold = hold;
         f->backoff_ms = backoff_ms(d->feed.pipeline, &d->lease, err);
+        f->person = d->feed.pipeline && d->feed.pipeline->scan.on_change == ON_CHANGE_FAIL;
         f->changed = d->feed.pipeline && pipeline_is_scanned(d->feed.pipeline) ? d->feed.changed : NULL;
         if (d->feed.pipeline && pipeline_is_scanned(d->feed.pipeline) && d->feed.pipeline->scan.whole == WHOLE_TRAILER)
             f->whole_wait_ms = d->feed.pipeline->scan.whole_wait_ms;
