@@ -159,6 +159,96 @@ for at in 'PUT.*/t/' 'PUT.*_manifest'; do
 done
 is 's3: ... and nothing else is there' "$(read_back extra)" ''
 
+# a put that the store does after the loader that sent it is gone
+late_site() {
+    new_site <<INI
+[limits]
+crashes = 1
+[target late]
+url = s3://bucket/late
+compress = none
+path = {table}/{id}/{uid}.{ext}
+$(remote "$S3" "$S3_SECRET")
+[pipeline late]
+columns = id:integer!, job:text
+table = late.t
+INI
+    qetlctl init >/dev/null
+    : >"$S3_FAULTS"
+    start_role worker
+}
+held() { [ "$(cat "$work/s3/held" 2>/dev/null)" = "$1" ]; }
+release() {
+    touch "$work/s3/release"
+    wait_for 60 held 0
+    rm "$work/s3/release"
+}
+kill_loader() { # and the process that it has the work done by
+    # shellcheck disable=SC2046 # pids
+    kill -KILL "$role_pid" $(descendants "$role_pid")
+    wait "$role_pid" 2>/dev/null
+}
+# A loader dies with the job's manifest on its way, and the next one, which meets the faults, settles the job.
+die_late() { # FAULT…
+    wait_for 60 job_is "$job" staged
+    printf '%s\n' 'PUT.*_manifest 1 hold' "$@" >"$S3_FAULTS"
+    start_role loader
+    wait_for 60 held 1 || diag 'no manifest was put'
+    kill_loader
+    settle
+}
+retried() {
+    qetlctl retry "$job" >/dev/null
+    wait_for 60 job_is "$job" staged
+}
+place=$S3_DATA/bucket//late/
+both=$(printf '["1", "x"]\n["2", "x"]')
+late_site
+once late 1,x 2,x
+for n in 1 2; do
+    die_late
+    is "s3: late, $n: the job is given up" "$(state "$job") $(rows t)$(read_back extra)" 'dead '
+    release
+    is 's3: ... and the late manifest does not come' "$(rows t)$(read_back extra)" ''
+    retried
+done
+die_late
+retried
+settle
+release
+is 's3: ... nor in place of that of the next try, which is loaded' "$(state "$job") $(rows t)$(read_back extra)" "loaded $both"
+once late 1,x 2,x
+wait_for 60 job_is "$job" staged
+printf '%s\n' 'PUT.*_manifest 1 hold' 'DELETE 1 hold' >"$S3_FAULTS"
+for n in 1 2; do
+    start_role loader
+    wait_for 60 held $n || diag 'nothing is held'
+    kill_loader
+done
+settle
+is 's3: late: a loader that dies of giving it up leaves nothing' "$(state "$job") $(read_back extra)" 'dead '
+retried
+settle
+release
+is 's3: ... and its deletion, that comes late, takes nothing of the next try' "$(state "$job") $(read_back extra) $(rows t | uniq -c | xargs)" \
+    'loaded  2 [1, x] 2 [2, x]'
+rm -f "$S3_DATA"/bucket/*
+once late 1,x 2,x
+die_late 'PUT.*_manifest 1 release'
+is 's3: late: the manifest comes before the job is given up: it is loaded' "$(state "$job") $(rows t)$(read_back extra)" "loaded $both"
+for fault in 501 blind; do
+    rm -f "$S3_DATA"/bucket/* "$site/loader.log"
+    once late 1,x 2,x
+    die_late "PUT.*_manifest 9 $fault"
+    is "s3: late, and the store keeps no conditions ($fault): dead, and nothing is deleted" \
+        "$(state "$job") $(grep -c 'may lie in its target' "$site/loader.log") $(read_back extra | wc -l)" 'dead 1 2'
+    release
+    retried
+    settle
+    is 's3: ... and loaded by a retry' "$(state "$job") $(rows t)" "loaded $both"
+done
+stop_roles
+
 { echo id,text; seq 200000 | sed 's/.*/&,the text of the row number & which is not so very short/'; } >"$work/big.csv"
 place=$S3_DATA/bucket//lake/big/
 all_rows=0

@@ -391,11 +391,12 @@ static int load_next(struct loader *l, struct served *t, struct group *g, int at
     return load_one(l, t, g, at, err);
 }
 
-/* The job is not loaded: what its tries left in a target without transactions goes out again. Nothing fences the target: as before a
- * commit, the leases must be ours. */
+/* The job is not loaded: what its tries left in a target without transactions goes out again, unless the ledger turns out to have it.
+ * Nothing fences the target: as before a commit, the leases must be ours. */
 static void forsake(struct loader *l, struct served *t, const struct group *g, int at)
 {
     struct prepared p;
+    struct load_finish *f = &g->finishes[at];
     struct err err;
     if (!t->target->forsake || !t->conn)
         return;
@@ -404,6 +405,11 @@ static void forsake(struct loader *l, struct served *t, const struct group *g, i
         rc = prepared_make(&p, &l->spool, &g->jobs[at], &err);
         if (rc == 0)
             rc = t->target->forsake(t->conn, &p.job, &err);
+        if (rc == 1) { /* a commit of a loader that died has come to its end since it was asked for */
+            outcome(f, LOAD_LOADED, NULL);
+            f->rows = load_rows(&p.job);
+            f->counts = p.job.counts;
+        }
         prepared_clear(&p);
     }
     if (rc < 0)

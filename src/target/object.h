@@ -54,7 +54,7 @@ int object_open(struct target_conn **out, const struct config *config,
 void object_close(struct target_conn *c);
 int object_begin(struct target_conn *c, struct err *err);
 int object_load_job(struct target_conn *c, struct load_job *job, struct err *err);
-int object_forsake(struct target_conn *c, const struct load_job *job, struct err *err);
+int object_forsake(struct target_conn *c, struct load_job *job, struct err *err);
 int object_commit(struct target_conn *c, struct err *err);
 void object_rollback(struct target_conn *c);
 int object_loaded(struct target_conn *c, const char *uid, struct load_counts *counts,

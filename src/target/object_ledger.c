@@ -16,6 +16,8 @@
 #include "base/text.h"
 #include "target/object_name.h"
 
+enum { GIVEN_UP_MAX = 9999, GIVE_UP_TRIES = 4 };
+
 /* ---- JSON to values ---- */
 
 static int damaged(const char *what, struct err *err)
@@ -113,8 +115,11 @@ static bool read_manifest(struct manifest *m, struct str text)
     struct json_value root, counts, list;
     struct json_fault fault;
     int n;
-    if (!json_check(text, &root, &fault) || root.kind != JSON_OBJECT ||
-        !(m->uid = get_text(&root, "uid", &m->arena)) || !(m->pipeline = get_text(&root, "pipeline", &m->arena)) ||
+    if (!json_check(text, &root, &fault) || root.kind != JSON_OBJECT || !(m->uid = get_text(&root, "uid", &m->arena)))
+        return false;
+    if (json_member(&root, "given_up", &counts) == 1)
+        return get_int(&root, "given_up", &m->given_up) && m->given_up >= 1 && m->given_up <= GIVEN_UP_MAX;
+    if (!(m->pipeline = get_text(&root, "pipeline", &m->arena)) ||
         !(m->loaded_at = get_text(&root, "loaded_at", &m->arena)) || !get_int(&root, "job", &m->job) ||
         !get_int(&root, "seq", &m->seq) || !get_array(&root, "source", &list, &n) ||
         !(m->source = arena_dup(&m->arena, list.raw)) || json_member(&root, "counts", &counts) != 1 ||
@@ -128,15 +133,22 @@ int manifest_get(struct manifest *out, struct store *store, const char *uid, str
 {
     char name[80];
     AUTO(buf_clear) struct buf text = { 0 };
+    char tag[STORE_TAG];
     manifest_name(name, uid);
-    int rc = store_get(store, name, &text, NULL, err);
+    *out = (struct manifest){ 0 };
+    int rc = store_get(store, name, &text, tag, err);
     if (rc <= 0)
         return rc;
-    *out = (struct manifest){ 0 };
-    if (read_manifest(out, buf_str(&text)) && !strcmp(out->uid, uid))
+    bool good = read_manifest(out, buf_str(&text)) && !strcmp(out->uid, uid);
+    int64_t given_up = out->given_up;
+    if (good && !given_up)
         return 1;
     manifest_clear(out);
-    return damaged(name, err);
+    if (!good)
+        return damaged(name, err);
+    out->given_up = given_up;
+    memcpy(out->tag, tag, sizeof tag);
+    return 0;
 }
 
 static void put_table(struct json_out *o, const struct manifest_table *t)
@@ -204,7 +216,10 @@ static int see_own(struct store *store, const char *uid, const char *name, struc
     int rc = manifest_get(&there, store, uid, err);
     if (rc == 1)
         manifest_clear(&there);
-    return rc == 1 ? 0 : rc < 0 ? -1 : err_set(err, ERR_TARGET, "'%s': the store says of it that it is there, and that it is not", name);
+    if (rc == 0)
+        err_set(err, ERR_TARGET, there.given_up ? "'%s': another loader has given the job up meanwhile"
+                                                : "'%s': the store says of it that it is there, and that it is not", name);
+    return rc == 1 ? 0 : -1;
 }
 
 int manifest_put(struct store *store, const struct manifest *m, struct err *err)
@@ -215,8 +230,53 @@ int manifest_put(struct store *store, const struct manifest *m, struct err *err)
     put_manifest(&text, m);
     if (text.failed)
         return err_nomem(err);
-    int rc = store_put_small(store, name, buf_str(&text), m->undone_at ? NULL : "", err);
+    int rc = store_put_small(store, name, buf_str(&text), m->undone_at ? NULL : m->tag, err);
     return rc == 0 ? see_own(store, m->uid, name, err) : rc < 0 ? -1 : 0;
+}
+
+/* Each time another text, and so another tag: the number grows. */
+static void put_given_up(struct buf *out, const struct manifest *m, int64_t times)
+{
+    struct json_out o;
+    buf_reset(out);
+    json_start(&o, out);
+    json_object(&o);
+    json_put_int(&o, "version", 1);
+    json_put_text(&o, "uid", m->uid);
+    json_put_text(&o, "pipeline", m->pipeline);
+    json_put_int(&o, "job", m->job);
+    json_put_int(&o, "seq", m->seq);
+    json_put_int(&o, "given_up", times);
+    json_put_time(&o, "given_up_at", sys_now_ms());
+    json_key(&o, "tables");
+    json_array(&o);
+    json_array_end(&o);
+    json_object_end(&o);
+    buf_addc(out, '\n');
+}
+
+int manifest_give_up(struct store *store, struct manifest *m, struct err *err)
+{
+    char name[80];
+    AUTO(buf_clear) struct buf text = { 0 };
+    manifest_name(name, m->uid);
+    for (int i = 0; i < GIVE_UP_TRIES; i++) {
+        struct manifest there;
+        int rc = manifest_get(&there, store, m->uid, err);
+        if (rc == 1)
+            manifest_clear(&there);
+        if (rc != 0)
+            return rc < 0 ? -1 : 0;
+        m->given_up = there.given_up + 1;
+        if (!store->puts_late)
+            return 1; /* who has the lock is alone */
+        put_given_up(&text, m, m->given_up);
+        if (text.failed)
+            return err_nomem(err);
+        if ((rc = store_put_sure(store, name, buf_str(&text), there.tag, err)) != 0)
+            return rc;
+    }
+    return err_set(err, ERR_TARGET, "'%s' is written by somebody else, again and again", name);
 }
 
 /* ---- lists of uids ---- */

@@ -4,7 +4,8 @@
  * _manifest/UID.json   one a job, put whole and once, after all its objects: with it the job's rows are
  *                      there, all tables at once; without it they are not. It names each object with rows,
  *                      bytes and SHA-256. Of a job that was undone it stays, with undone_at: it has no tables
- *                      then, and those it had as undone_tables.
+ *                      then, and those it had as undone_tables. Or it says that the job was given up (given_up: how
+ *                      often, and no tables): then the job is not loaded, and its objects are being deleted.
  * _table/TABLE.json    only of a table that a replace has been loaded into: the seq (place in the job
  *                      order) and uid of the newest one, the uids whose objects are the table now, and
  *                      those whose objects of it are to be deleted.
@@ -12,6 +13,11 @@
  * The manifests alone are the truth: rows of a table are those of its newest replace (greatest seq) and
  * of the appends behind it, or of all appends where there was no replace. _table follows them; what a
  * killed loader left undone of it, ledger_settle() and the next load of the table make good.
+ *
+ * A store may do a put after the loader that sent it is gone. So a job is given up in the store, before its objects are deleted: each
+ * manifest is put on the condition that its name is as the loader found it, nothing there or the given_up N that it read, and giving up
+ * puts given_up N + 1 on the same condition. Of two that were sent one is done. Objects of a try behind the Nth giving up have N in their
+ * names, so that a deletion that is done late meets those of its own time only.
  */
 #ifndef QETL_TARGET_OBJECT_LEDGER_H
 #define QETL_TARGET_OBJECT_LEDGER_H
@@ -37,16 +43,22 @@ struct manifest {
     char *loaded_at;               /* as it stands in the store; NULL: it is put now */
     char *undone_at;               /* NULL: it was not undone; else tables are those it had */
     int64_t job, seq;
+    int64_t given_up;    /* how often, before; 0: never */
+    char tag[STORE_TAG]; /* of what lay at the name before: the last giving up; "": nothing */
     struct load_counts counts;
     struct manifest_table *tables; /* one an output; two may name one table */
     int ntables;
     struct arena arena; /* owns all of it */
 };
-/* 1: *out is read (manifest_clear); 0: there is none; -1: target (damaged, or trouble). */
+/* 1: *out is read (manifest_clear); 0: there is none, or the job was given up: out has given_up and tag, and no more; -1: target
+ * (damaged, or trouble). */
 int manifest_get(struct manifest *out, struct store *store, const char *uid, struct err *err);
-/* Put it, if there is none yet; one that is there already is the same job's, which is looked at. -1: target (something else lies
+/* Put it, if m->tag is what lies there; one that is there already is the same job's, which is looked at. -1: target (something else lies
  * there, or trouble). */
 int manifest_put(struct store *store, const struct manifest *m, struct err *err);
+/* Give the job up, of which m has uid, pipeline, job and seq: from now on no manifest of a try before this can be put, whenever the store
+ * does it. 1 done, and m->given_up is how often by now; 0: it is loaded (or undone); -1: target: it may be loaded yet. */
+int manifest_give_up(struct store *store, struct manifest *m, struct err *err);
 void manifest_clear(struct manifest *m);
 
 /* ---- tables ---- */

@@ -150,18 +150,17 @@ static int gather_read(void *arg, char *p, size_t n, struct err *err)
     return 0;
 }
 
-/* The staged name with the job's uid in its place. */
-static char *full_name(struct arena *arena, const char *name, const char *uid)
+/* The staged name with the job's uid in its place, and behind that how often it was given up before. */
+static char *full_name(struct arena *arena, const char *name, const char *uid, int64_t given_up)
 {
     const char *at = strstr(name, "{uid}");
-    size_t before = (size_t)(at - name), n = strlen(uid);
-    char *out = arena_alloc(arena, strlen(name) + n + 1);
-    if (!out)
-        return NULL;
-    memcpy(out, name, before);
-    memcpy(out + before, uid, n);
-    memcpy(out + before + n, at + 5, strlen(at + 5) + 1);
-    return out;
+    AUTO(buf_clear) struct buf out = { 0 };
+    buf_add(&out, name, (size_t)(at - name));
+    buf_adds(&out, uid);
+    if (given_up)
+        buf_addf(&out, ".%" PRId64, given_up);
+    buf_adds(&out, at + 5);
+    return out.failed ? NULL : arena_dup(arena, buf_str(&out));
 }
 
 static int put_object(struct target_conn *c, struct manifest *m, struct staged_bytes *from,
@@ -172,7 +171,7 @@ static int put_object(struct target_conn *c, struct manifest *m, struct staged_b
     struct store_source source = { gather_read, &gather, part->bytes };
     out->rows = part->rows;
     out->bytes = part->bytes;
-    if (!(out->name = full_name(&m->arena, part->name, m->uid)))
+    if (!(out->name = full_name(&m->arena, part->name, m->uid, m->given_up)))
         return err_nomem(err);
     if (store_put(c->store, out->name, &source, sha256, err) < 0)
         return -1;
@@ -243,9 +242,11 @@ static int note_job(struct target_conn *c, const struct load_job *job, struct er
     return 0;
 }
 
+/* m: as manifest_get() gave it of a job that is not loaded. */
 static int load_outputs(struct target_conn *c, struct load_job *job, struct manifest *m, struct err *err)
 {
-    *m = (struct manifest){ .job = job->id, .seq = job->seq };
+    m->job = job->id;
+    m->seq = job->seq;
     m->uid = arena_dup(&m->arena, str_of(job->uid));
     m->pipeline = arena_dup(&m->arena, str_of(job->pipeline));
     m->source = arena_dup(&m->arena, str_of(job->objects ? job->objects : "[]"));
@@ -260,11 +261,38 @@ static int load_outputs(struct target_conn *c, struct load_job *job, struct mani
     return note_job(c, job, err);
 }
 
+/* The job has a manifest, which is taken: 1 it is loaded, and all that follows from that is done. -1. */
+static int settle(struct target_conn *c, struct manifest *m, struct load_counts *counts, struct err *err)
+{
+    bool own_lock = !c->begun;
+    int rc = m->undone_at ? undo_refuse_load(err, m->undone_at) : own_lock ? store_lock(c->store, err) : 0;
+    if (rc == 0)
+        rc = ledger_settle(&c->ledger, m, err);
+    if (own_lock) {
+        store_unlock(c->store);
+        ledger_forget(&c->ledger);
+    }
+    if (rc == 0)
+        *counts = m->counts;
+    manifest_clear(m);
+    return rc < 0 ? -1 : 1;
+}
+
+int object_loaded(struct target_conn *c, const char *uid, struct load_counts *counts, struct err *err)
+{
+    struct manifest m;
+    int there = manifest_get(&m, c->store, uid, err);
+    return there == 1 ? settle(c, &m, counts, err) : there;
+}
+
 int object_load_job(struct target_conn *c, struct load_job *job, struct err *err)
 {
+    struct manifest before;
     job->counts = (struct load_counts){ 0 };
     job->slow_rows = 0;
-    int there = object_loaded(c, job->uid, &job->counts, err);
+    int there = manifest_get(&before, c->store, job->uid, err);
+    if (there == 1)
+        there = settle(c, &before, &job->counts, err);
     job->was_there = there == 1;
     if (there != 0)
         return there < 0 ? -1 : 0;
@@ -273,7 +301,7 @@ int object_load_job(struct target_conn *c, struct load_job *job, struct err *err
         return err_nomem(err);
     c->pending = more;
     struct manifest *m = &c->pending[c->npending];
-    *m = (struct manifest){ 0 };
+    *m = before;
     if (check_job(c, job, err) == 0 && load_outputs(c, job, m, err) == 0) {
         c->npending++;
         return 0;
@@ -281,30 +309,6 @@ int object_load_job(struct target_conn *c, struct load_job *job, struct err *err
     manifest_clear(m);
     job->counts = (struct load_counts){ 0 };
     return -1;
-}
-
-int object_loaded(struct target_conn *c, const char *uid, struct load_counts *counts, struct err *err)
-{
-    struct manifest m;
-    int there = manifest_get(&m, c->store, uid, err);
-    if (there <= 0)
-        return there;
-    if (m.undone_at) {
-        undo_refuse_load(err, m.undone_at);
-        manifest_clear(&m);
-        return -1;
-    }
-    *counts = m.counts;
-    bool own_lock = !c->begun;
-    int rc = own_lock ? store_lock(c->store, err) : 0;
-    if (rc == 0)
-        rc = ledger_settle(&c->ledger, &m, err);
-    if (own_lock) {
-        store_unlock(c->store);
-        ledger_forget(&c->ledger);
-    }
-    manifest_clear(&m);
-    return rc < 0 ? -1 : 1;
 }
 
 /* ---- a rehearsal: the names are known without the store ---- */
@@ -330,7 +334,8 @@ int object_look(struct target_conn *c, const struct load_job *job, struct schema
 
 /* ---- a job that is not loaded ---- */
 
-static int remove_output(struct target_conn *c, const char *uid, const struct load_output *o, struct err *err)
+/* The objects that tries of the job put, before it was given up and before each time earlier. */
+static int remove_output(struct target_conn *c, const struct manifest *m, const struct load_output *o, struct err *err)
 {
     struct staged_bytes b = { .o = o, .fd = -1 };
     struct arena arena = { 0 };
@@ -339,8 +344,8 @@ static int remove_output(struct target_conn *c, const char *uid, const struct lo
         rc = err_sys(err, "open '%s'", o->path);
     if (rc == 0)
         rc = read_index(&b, err); /* its names are of this job and no other, also where it is damaged */
-    for (int i = 0; rc == 0 && i < b.index.n; i++) {
-        const char *name = full_name(&arena, b.index.parts[i].name, uid);
+    for (int64_t i = 0; rc == 0 && i < b.index.n * m->given_up; i++) {
+        const char *name = full_name(&arena, b.index.parts[i / m->given_up].name, m->uid, i % m->given_up);
         rc = name ? store_remove(c->store, name, err) : err_nomem(err);
     }
     bytes_close(&b);
@@ -348,21 +353,22 @@ static int remove_output(struct target_conn *c, const char *uid, const struct lo
     return rc;
 }
 
+/* 1: nothing was done, for it has a manifest. */
 static int remove_unloaded(struct target_conn *c, const struct load_job *job, struct err *err)
 {
-    struct manifest m;
-    int rc = manifest_get(&m, c->store, job->uid, err);
-    if (rc == 1)
-        manifest_clear(&m);
-    if (rc != 0)
-        return rc < 0 ? -1 : 0;
-    for (int i = 0; i < job->noutputs; i++)
-        if (remove_output(c, job->uid, &job->outputs[i], err) < 0)
+    struct manifest m = { .job = job->id, .seq = job->seq };
+    m.uid = arena_dup(&m.arena, str_of(job->uid));
+    m.pipeline = arena_dup(&m.arena, str_of(job->pipeline));
+    int given_up = !m.uid || !m.pipeline ? err_nomem(err) : manifest_give_up(c->store, &m, err);
+    int rc = given_up < 0 ? -1 : !given_up;
+    for (int i = 0; given_up == 1 && i < job->noutputs; i++)
+        if (remove_output(c, &m, &job->outputs[i], err) < 0)
             rc = -1; /* of the others it is known what they put */
+    manifest_clear(&m);
     return rc;
 }
 
-int object_forsake(struct target_conn *c, const struct load_job *job, struct err *err)
+int object_forsake(struct target_conn *c, struct load_job *job, struct err *err)
 {
     bool own_lock = !c->begun;
     if (own_lock && store_lock(c->store, err) < 0)
@@ -370,6 +376,8 @@ int object_forsake(struct target_conn *c, const struct load_job *job, struct err
     int rc = remove_unloaded(c, job, err);
     if (own_lock)
         store_unlock(c->store);
+    if (rc == 1 && (rc = object_loaded(c, job->uid, &job->counts, err)) < 0 && err->code == ERR_UNDONE)
+        return 0;
     return rc;
 }
 

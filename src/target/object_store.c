@@ -303,8 +303,8 @@ static void directory_watch(struct store *s, int (*tick)(void *arg, struct err *
 }
 
 static const struct store_ops directory_ops = {
-    directory_lock,   directory_unlock, directory_put,   directory_put_small, directory_get,
-    directory_remove, directory_list,   directory_watch, directory_close,
+    directory_lock,      directory_unlock, directory_put,    directory_put_small, directory_put_small,
+    directory_get,       directory_remove, directory_list,   directory_watch,     directory_close,
 };
 
 /* The path of file:///path, escapes taken out. NULL: *err. */

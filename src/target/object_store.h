@@ -36,6 +36,7 @@ struct store_ops {
     int (*put)(struct store *s, const char *name, const struct store_source *source, char sha256[SHA256_HEX + 1],
                struct err *err);
     int (*put_small)(struct store *s, const char *name, struct str bytes, const char *tag, struct err *err);
+    int (*put_sure)(struct store *s, const char *name, struct str bytes, const char *tag, struct err *err);
     int (*get)(struct store *s, const char *name, struct buf *out, char tag[STORE_TAG], struct err *err);
     int (*remove)(struct store *s, const char *name, struct err *err);
     int (*list)(struct store *s, const char *prefix, store_each *each, void *arg, struct err *err);
@@ -45,6 +46,7 @@ struct store_ops {
 /* What every store begins with. */
 struct store {
     const struct store_ops *ops;
+    bool puts_late; /* a put may be done after who sent it is gone: its lock, if it has one, does not keep that out */
 };
 
 /* By the url of the target. create: a directory is made when it is missing. An S3 store is asked whether it
@@ -74,6 +76,13 @@ static inline int store_put_small(struct store *s, const char *name, struct str 
                                   struct err *err)
 {
     return s->ops->put_small(s, name, bytes, tag, err);
+}
+/* The same on a condition (tag is not NULL), in a store that is seen to keep conditions: so nothing that is put on one that this put has
+ * ended (none there yet; the tag before this one) can be done afterwards, whoever sent it and whenever. -1 also: the store keeps none. */
+static inline int store_put_sure(struct store *s, const char *name, struct str bytes, const char *tag,
+                                 struct err *err)
+{
+    return s->ops->put_sure(s, name, bytes, tag, err);
 }
 /* The whole of a small one (64 MiB at most) into out; tag may be NULL. 1 there, 0 not. */
 static inline int store_get(struct store *s, const char *name, struct buf *out, char tag[STORE_TAG],

@@ -302,6 +302,20 @@ static int bucket_put_small(struct store *s, const char *name, struct str bytes,
     return rc < 0 ? away(err) : rc;
 }
 
+/* A store that keeps conditions refuses the second one of two that are alike. */
+static int bucket_put_sure(struct store *s, const char *name, struct str bytes, const char *tag, struct err *err)
+{
+    struct bucket *b = (struct bucket *)s;
+    char key[S3_KEY_MAX + 1];
+    if (key_of(b, name, key, err) < 0)
+        return away(err);
+    int rc = s3_put(b->s3, key, bytes, tag, NULL, err);
+    int again = rc == 1 ? s3_put(b->s3, key, bytes, tag, NULL, err) : 0;
+    if (again == 1)
+        return err_set(err, ERR_TARGET, "'%s': the store does not keep the conditions of a put (If-None-Match, If-Match)", name);
+    return rc < 0 || again < 0 ? away(err) : rc;
+}
+
 static int into_buf(void *arg, struct str bytes, struct err *err)
 {
     struct buf *out = arg;
@@ -371,7 +385,8 @@ static void bucket_close(struct store *s)
 }
 
 static const struct store_ops bucket_ops = {
-    no_lock, no_unlock, bucket_put, bucket_put_small, bucket_get, bucket_remove, bucket_list, bucket_watch, bucket_close,
+    no_lock,    no_unlock,     bucket_put,  bucket_put_small, bucket_put_sure,
+    bucket_get, bucket_remove, bucket_list, bucket_watch,     bucket_close,
 };
 
 /* Does the store answer, know the bucket and take our key? Asks for an object that never is. */
@@ -388,6 +403,7 @@ int store_s3_open(struct store **out, const struct config *config, const char *u
     if (!b)
         return err_nomem(err);
     b->store.ops = &bucket_ops;
+    b->store.puts_late = true;
     b->config = config;
     b->url = url;
     int rc = s3_split(url, &name, &prefix, err);

@@ -140,8 +140,9 @@ struct target {
     int (*loaded)(struct target_conn *c, const char *uid, struct load_counts *counts, struct err *err);
 
     /* Outside of a transaction a failed load_job() can leave something behind: take out what tries of this job did, which the ledger does
-     * not have; one that it has is let be. The caller's lease keeps others from loading it meanwhile. NULL: nothing is ever left. */
-    int (*forsake)(struct target_conn *c, const struct load_job *job, struct err *err);
+     * not have. 0: it is not loaded, and no commit of it that is under way will be done any more. 1: the ledger has it after all, and
+     * job->counts is what it did. The caller's lease keeps others from loading it meanwhile. NULL: nothing is ever left. */
+    int (*forsake)(struct target_conn *c, struct load_job *job, struct err *err);
 
     /* Could a job be committed? Writes nothing. -1: the ledger is not there or cannot be written, or whatever else stands in the way of
      * every job; the error names the target. NULL: open() has told. */

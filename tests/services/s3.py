@@ -11,6 +11,9 @@ after TIMES requests. WHAT:
     exit-after   the server dies when it is done, without an answer
     slow    done half a second later; others go on meanwhile
     501     NotImplemented where there is a condition
+    blind   conditions are not looked at
+    hold    done when a "release" comes, or there is a file DIR/release; others go on meanwhile; DIR/held is how many
+    release behind all that is held, and is done then
     403     AccessDenied, and nothing is done
     replace somebody puts another object there before it is done
     error200     CompleteMultipartUpload, CopyObject: not done, 200 with an <Error> in it
@@ -34,7 +37,7 @@ DIR, PORT, REGION, ACCESS, SECRET = sys.argv[1], int(sys.argv[2]), *sys.argv[3:6
 PAGE = 7
 PART_MIN = 5 << 20
 guard = threading.RLock()
-in_hand = 0
+in_hand = held = 0
 UNRESERVED = "-_.~"
 
 
@@ -203,6 +206,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             log.write(f"{self.command} {self.path} {len(body)} {self.fault or '-'} {among}\n")
         if self.fault == "slow":
             time.sleep(0.5)
+        if self.fault == "hold":
+            self.hold()
+        if self.fault == "release":
+            self.release()
         try:
             if self.fault == "exit":
                 os._exit(1)
@@ -222,10 +229,35 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 getattr(self, "on_" + self.command)(bucket, key, asked, body)
         except Refused as r:
             self.refuse(r)
+        finally:
+            if self.fault == "hold":
+                self.count_held(-1)
+
+    def count_held(self, more):
+        global held
+        with guard:
+            held += more
+            with open(os.path.join(DIR, "held.new"), "w", encoding="utf-8") as f:
+                f.write(f"{held}\n")
+            os.rename(os.path.join(DIR, "held.new"), os.path.join(DIR, "held"))
+
+    def hold(self):
+        self.count_held(1)
+        while not os.path.exists(os.path.join(DIR, "release")):
+            time.sleep(0.01)
+
+    def release(self):
+        with open(os.path.join(DIR, "release"), "w", encoding="utf-8"):
+            pass
+        while held:
+            time.sleep(0.01)
+        os.unlink(os.path.join(DIR, "release"))
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = handle_any
 
     def conditions(self, facts):
+        if self.fault == "blind":
+            return
         if self.fault == "501" and (self.headers.get("If-None-Match") or self.headers.get("If-Match")):
             raise Refused(501, "NotImplemented", "no conditions here")
         if self.headers.get("If-None-Match") == "*" and facts and self.command == "PUT":
