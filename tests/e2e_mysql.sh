@@ -301,6 +301,31 @@ like '... doctor says what to do' "$(verdict)" 'no .*local_infile is off.*SET GL
 my 'SET GLOBAL local_infile = 1' >/dev/null
 drained
 is '... and is loaded when it is on' "$(state "$job")" loaded
+is 'a question: bytes that are no text are in hex, text and numbers are not' \
+    "$(qetlctl query my "SELECT x'00ff41' AS a, CAST('ab' AS BINARY(3)) AS b, b'101' AS c, 'Zoë' AS d, 1.50 AS e, DATE '2024-02-29' AS f, x'' AS g, JSON_OBJECT('a', 1) AS h, CAST(NULL AS BINARY) AS i" --json |
+        jq -c '.rows[0]')" \
+    '{"a":"0x00ff41","b":"0x616200","c":"0x05","d":"Zoë","e":1.5,"f":"2024-02-29","g":"0x","h":"{\"a\": 1}","i":null}'
+cat >>"$site/qetl.ini" <<INI
+[pipeline halves]
+columns = id:integer!
+[pipeline halves.a]
+table = my.half_a
+[pipeline halves.b]
+from = a
+table = my.half_b
+mode = upsert
+key = id
+INI
+my 'CREATE TABLE half_b (id BIGINT)' >/dev/null
+csv id 1
+load halves
+like 'a job of two tables that dies of the second says that it made the first' "$end $(error_of)" \
+    "^dead .*half_b.* no unique index .*; what it made stays, without its rows: table 'half_a'$"
+is '... which is empty' "$(ask 'SELECT count(*) FROM half_a')" 0
+my 'ALTER TABLE half_b ADD UNIQUE (id)' >/dev/null
+qetlctl retry "$job" >/dev/null
+drained
+is '... and is filled by a retry' "$(state "$job") $(ask 'SELECT count(*) FROM half_a')" 'loaded 1'
 like 'a question that is wrong is a wrong call, and names the target once' "$({ qetlctl query my 'SELECT nix'; echo $?; } 2>&1 | paste -sd ' ')" \
     "^qetlctl: target 'my': query: Unknown column .*usage. 2$"
 

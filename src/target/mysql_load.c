@@ -101,6 +101,7 @@ void mysql_target_close(struct target_conn *c)
     if (!c)
         return;
     my_tables_forget(&c->tables);
+    buf_clear(&c->tables.made);
     if (c->my)
         mysql_close(c->my);
     free(c);
@@ -561,11 +562,22 @@ static int can_rehearse(const struct target_conn *c, const struct load_job *job,
     return 0;
 }
 
+/* A table that was made stays: others may already know that it is there, and die if it went. */
+static int tell_made(const struct target_conn *c, struct err *err)
+{
+    struct err was = *err;
+    if (err_class(err->code) == ERR_TRANSIENT || c->tables.made.failed)
+        return -1;
+    return err_set(err, was.code, "%s; what it made stays, without its rows: table %s", was.msg, c->tables.made.p);
+}
+
 int mysql_target_load_job(struct target_conn *c, struct load_job *job, struct err *err)
 {
     if (c->tables.diff && can_rehearse(c, job, err) < 0)
         return -1;
-    return server_load_job(&my_server, c, job, err);
+    buf_reset(&c->tables.made);
+    int rc = server_load_job(&my_server, c, job, err);
+    return rc < 0 && c->tables.made.n ? tell_made(c, err) : rc;
 }
 
 int mysql_target_probe(struct target_conn *c, struct err *err)
@@ -604,17 +616,60 @@ static int sink_columns(const struct query_sink *sink, MYSQL_RES *r, struct err 
     return rc;
 }
 
+/* Bytes that are no text: BINARY, BLOB, BIT. Character set 63 is "binary"; numbers and times have it, too. */
+static bool is_binary(const MYSQL_FIELD *f)
+{
+    enum { BINARY_CHARSET = 63 };
+    return f->type == MYSQL_TYPE_BIT || f->type == MYSQL_TYPE_GEOMETRY ||
+           (f->charsetnr == BINARY_CHARSET && (f->type == MYSQL_TYPE_STRING || f->type == MYSQL_TYPE_VAR_STRING ||
+                                               (f->type >= MYSQL_TYPE_TINY_BLOB && f->type <= MYSQL_TYPE_BLOB)));
+}
+
+/* 0x and two digits a byte. out has room for them. */
+static struct str put_hex(struct buf *out, const char *p, size_t n)
+{
+    static const char digits[] = "0123456789abcdef";
+    size_t from = out->n;
+    buf_adds(out, "0x");
+    for (size_t i = 0; i < n; i++) {
+        buf_addc(out, digits[(unsigned char)p[i] >> 4]);
+        buf_addc(out, digits[(unsigned char)p[i] & 15]);
+    }
+    return (struct str){ out->p + from, out->n - from };
+}
+
+/* values: what stands in the row; hex holds those that are bytes. */
+static int take_row(struct query_value *values, MYSQL_RES *r, MYSQL_ROW row, struct buf *hex, struct err *err)
+{
+    const unsigned long *lengths = mysql_fetch_lengths(r);
+    unsigned n = mysql_num_fields(r);
+    size_t room = 1;
+    for (unsigned i = 0; i < n; i++)
+        room += row[i] && is_binary(mysql_fetch_field_direct(r, i)) ? 2 * lengths[i] + 2 : 0;
+    buf_reset(hex);
+    if (!buf_reserve(hex, room)) /* nothing moves then */
+        return err_nomem(err);
+    for (unsigned i = 0; i < n; i++) {
+        const MYSQL_FIELD *f = mysql_fetch_field_direct(r, i);
+        values[i] = (struct query_value){ 0 };
+        if (row[i] && is_binary(f))
+            values[i].text = put_hex(hex, row[i], lengths[i]);
+        else if (row[i])
+            values[i] = (struct query_value){ { row[i], lengths[i] }, is_number(f) };
+    }
+    return 0;
+}
+
 static int sink_rows(const struct query_sink *sink, MYSQL *my, MYSQL_RES *r, struct err *err)
 {
     unsigned n = mysql_num_fields(r);
+    AUTO(buf_clear) struct buf hex = { 0 };
     struct query_value *values = calloc(n + 1, sizeof *values);
     int rc = values ? sink_columns(sink, r, err) : err_nomem(err);
     for (MYSQL_ROW row; rc == 0 && (row = mysql_fetch_row(r));) {
-        const unsigned long *lengths = mysql_fetch_lengths(r);
-        for (unsigned i = 0; i < n; i++)
-            values[i] = row[i] ? (struct query_value){ { row[i], lengths[i] }, is_number(mysql_fetch_field_direct(r, i)) }
-                               : (struct query_value){ 0 };
-        rc = sink->row(sink->arg, (int)n, values, err);
+        rc = take_row(values, r, row, &hex, err);
+        if (rc == 0)
+            rc = sink->row(sink->arg, (int)n, values, err);
     }
     free(values);
     return rc == 0 && mysql_errno(my) ? my_error(my, "query", err) : rc;

@@ -125,7 +125,7 @@ static void type_of(struct buf *out, const struct table_spec *spec, int column)
     mysql_type(out, &spec->columns->v[column], in_key(spec, column));
 }
 
-static int make_table(const struct my_tables *tables, const struct draft *f, struct err *err)
+static int make_table(struct my_tables *tables, const struct draft *f, struct err *err)
 {
     AUTO(buf_clear) struct buf sql = { 0 };
     char collation[40];
@@ -135,6 +135,8 @@ static int make_table(const struct my_tables *tables, const struct draft *f, str
     if (!sql.failed)
         schema_diff_make(f->diff, f->spec, sql.p, type_of);
     int rc = sql.failed ? err_nomem(err) : my_make(tables, sql.p, "make the table", err);
+    if (rc == 0)
+        buf_addf(&tables->made, "%s'%s'", tables->made.n ? ", " : "", f->spec->name);
     return rc < 0 ? err_in(err, "table '%s'", f->spec->name) : 0;
 }
 
@@ -761,7 +763,7 @@ static bool key_is_placed(const struct draft *f)
     return true;
 }
 
-static int draft_table(const struct my_tables *tables, struct draft *f, struct err *err)
+static int draft_table(struct my_tables *tables, struct draft *f, struct err *err)
 {
     struct my_table *t = f->t;
     server_table_name(&t->name, f->spec->name, my_name);
@@ -805,7 +807,7 @@ int my_table_add_columns(MYSQL *my, const struct table_spec *spec, struct err *e
 
 struct looking {
     MYSQL *my;
-    const struct my_tables *tables;
+    struct my_tables *tables;
 };
 
 static int look(void *arg, void *table, const struct table_spec *spec, struct err *err)

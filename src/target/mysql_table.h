@@ -38,6 +38,7 @@ struct my_tables {
     const struct config *config; /* borrowed: for the connection that makes tables */
     const struct target_config *cfg;
     struct server_tables known;
+    struct buf made;             /* names of tables that this job's load made, with commas between */
     struct schema_diff *diff; /* of a rehearsal: nothing is made; what would have to be is noted, and trouble (target), no fault of the job. Or NULL */
 };
 
