@@ -227,6 +227,34 @@ is 's3: ... and come back' "$(rows t | wc -l) $(rows t | md5sum)" \
     "700000 $(tail -n +2 "$work/in.csv" | sed 's/\(.*\),\(.*\)/["\1", "\2"]/' | LC_ALL=C sort | md5sum)"
 rm -f "$work/in.csv"
 
+# the [remote] of a target, with and without slashes
+keys_of() { remote "$S3" "$2" | sed "s|\[remote store|[remote $1|; s|^url = .*|url = $3|"; }
+own_site() { # SLASH-OF-THE-TARGET SLASH-OF-THE-REMOTE
+    new_site <<INI
+[target own]
+url = s3://bucket/own$1
+compress = none
+path = {table}/{uid}.{ext}
+$(keys_of wide wrong-and-private s3://bucket/)
+$(keys_of own "$S3_SECRET" "s3://bucket/own$2")
+[pipeline a]
+columns = id:integer!, job:text
+table = own.a
+[pipeline b]
+columns = id:integer!, job:text
+table = own.b
+INI
+}
+csv id,job 1,x
+for target in '' /; do
+    for remote in '' /; do
+        own_site "$target" "$remote"
+        job=$(submit a "$work/in.csv")
+        timeout 60 qetl drain --max-wait 1s 2>"$site/drain.log"
+        is "the longest [remote] is taken: target own$target, remote own$remote" "$(state "$job")" loaded
+    done
+done
+
 # a wrong key, and no store at all: jobs wait, and people read why
 lake_site s3://bucket/other wrong-and-private
 csv id,job 1,x

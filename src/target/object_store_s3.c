@@ -24,7 +24,7 @@ enum { PART = 8 << 20, SMALL_MAX = 64 << 20, LANES = 4, IN_MEMORY = 32 << 20 };
 struct bucket {
     struct store store;
     const struct config *config; /* borrowed */
-    const char *url;             /* borrowed */
+    char *url;                   /* of its folder: with a '/' at its end, as a [remote] may have it */
     struct s3 *s3;
     char *prefix; /* with a '/' at its end, or "" */
     char *whole;  /* bytes of an object on its way */
@@ -380,6 +380,7 @@ static void bucket_close(struct store *s)
     for (int i = 0; i < LANES; i++)
         s3_close(b->lanes[i]);
     free(b->prefix);
+    free(b->url);
     free(b->whole);
     free(b);
 }
@@ -405,15 +406,17 @@ int store_s3_open(struct store **out, const struct config *config, const char *u
     b->store.ops = &bucket_ops;
     b->store.puts_late = true;
     b->config = config;
-    b->url = url;
-    int rc = s3_split(url, &name, &prefix, err);
+    bool whole = *url && url[strlen(url) - 1] == '/';
+    if (asprintf(&b->url, "%s%s", url, whole ? "" : "/") < 0)
+        b->url = NULL;
+    int rc = !b->url ? err_nomem(err) : s3_split(b->url, &name, &prefix, err);
     while (rc == 0 && prefix.n && prefix.p[prefix.n - 1] == '/')
         prefix.n--;
     if (rc == 0 && asprintf(&b->prefix, "%.*s%s", (int)prefix.n, prefix.p ? prefix.p : "", prefix.n ? "/" : "") < 0) {
         b->prefix = NULL;
         rc = err_nomem(err);
     }
-    if (rc < 0 || s3_open(&b->s3, config_remote(config, url), name, &config->limits, err) < 0 ||
+    if (rc < 0 || s3_open(&b->s3, config_remote(config, b->url), name, &config->limits, err) < 0 ||
         ask_store(b, err) < 0) {
         bucket_close(&b->store);
         return -1;
