@@ -60,6 +60,7 @@ partitions() { # KIND
     load parted
     is "$1: more than 1000 objects are refused" "$(state "$job")" dead
     like "$1: ... with the reason" "$(error_of)" 'more than 1000 objects'
+    is "$1: ... which is that of path=" "$(qetlctl --json errors | jq -r '.errors[0].code')" config
     { echo id,placed,city; seq 60000 | sed 's/.*/&,2024-01-01,c&/; s/c\(.*\)\(..\)$/c\2/'; } >"$work/in.csv"
     load parted
     is "$1: 60,000 rows into 100 objects" "$(counts "$job") $(rows visits | wc -l)" 'loaded 60000 0 60008'
@@ -254,6 +255,20 @@ for target in '' /; do
         is "the longest [remote] is taken: target own$target, remote own$remote" "$(state "$job")" loaded
     done
 done
+
+# a table that may not be written is its jobs' fault; a store that may not be, nobody's
+own_site / /
+echo 'PUT./bucket/own/a/ 1000 403' >"$S3_FAULTS"
+job=$(submit a "$work/in.csv")
+other=$(submit b "$work/in.csv")
+drain
+is 's3: a table that is denied is told of its job, and others are loaded' \
+    "$(state "$job") $(qetlctl --json show "$job" | jq -r '.errors[0].code') $(state "$other")" 'dead target-denied loaded'
+echo 'PUT./bucket/own/ 1000 403' >"$S3_FAULTS"
+job=$(submit a "$work/in.csv")
+timeout 60 qetl drain --max-wait 1s 2>"$site/drain.log"
+is 's3: where manifests are denied, too, the job waits' "$(state "$job")" staged
+: >"$S3_FAULTS"
 
 # a wrong key, and no store at all: jobs wait, and people read why
 lake_site s3://bucket/other wrong-and-private

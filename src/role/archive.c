@@ -136,6 +136,8 @@ int archive_put(struct archive *a, const struct pipeline *pipeline, const struct
     struct store_source source = { bytes_read, &b, object->bytes };
     store_watch(a->store, bytes_tick, &b);
     int rc = store_put(a->store, name.p, &source, sha256, err);
+    if (rc < 0 && err->code == ERR_TARGET_DENIED) /* of no fault of the job, which can wait for the right */
+        err->code = ERR_TARGET;
     store_watch(a->store, NULL, NULL);
     if (rc < 0) {
         close_store(a);

@@ -243,7 +243,7 @@ static int flush_fullest(struct encoder *e, struct err *err)
 static struct open_part *new_part(struct encoder *e, struct err *err)
 {
     if (e->nparts == OBJECT_PARTS_MAX) {
-        err_set(err, ERR_LIMIT, "path= makes more than %d objects of this job; the next one is '%s'", OBJECT_PARTS_MAX,
+        err_set(err, ERR_CONFIG, "path= of the [target] makes more than %d objects of this job; the next one is '%s'", OBJECT_PARTS_MAX,
                 e->row_name.p);
         return NULL;
     }

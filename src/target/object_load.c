@@ -285,6 +285,18 @@ int object_loaded(struct target_conn *c, const char *uid, struct load_counts *co
     return there == 1 ? settle(c, &m, counts, err) : there;
 }
 
+/* The store said no to an object. Where it takes manifests, it is that the keys may not write into this table, and the job's fault;
+ * else nothing can be loaded. */
+static void judge_denied(struct target_conn *c, struct err *err)
+{
+    static const char probe[] = "_manifest/.probe";
+    struct err ignored;
+    if (store_put_small(c->store, probe, STR("\n"), NULL, &ignored) == 1)
+        (void)store_remove(c->store, probe, &ignored);
+    else
+        err->code = ERR_TARGET;
+}
+
 int object_load_job(struct target_conn *c, struct load_job *job, struct err *err)
 {
     struct manifest before;
@@ -308,6 +320,8 @@ int object_load_job(struct target_conn *c, struct load_job *job, struct err *err
     }
     manifest_clear(m);
     job->counts = (struct load_counts){ 0 };
+    if (err->code == ERR_TARGET_DENIED)
+        judge_denied(c, err);
     return -1;
 }
 

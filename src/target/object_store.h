@@ -4,7 +4,8 @@
  * After a put returned, the object is there whole, whatever power does; before it, the name shows what
  * it showed before. Names are relative to the store's prefix, with '/' between their parts.
  *
- * Errors: target (the store cannot be reached or says no; with its words), disk-full, no-memory, config.
+ * Errors: target (the store cannot be reached or says no; with its words), disk-full, no-memory, config; of store_put() also
+ * target-denied: the store says no to this name.
  */
 #ifndef QETL_TARGET_OBJECT_STORE_H
 #define QETL_TARGET_OBJECT_STORE_H

@@ -287,7 +287,12 @@ static int bucket_put(struct store *s, const char *name, const struct store_sour
     if (rc == 0)
         rc = sha256_end(sum, sha256, err);
     sha256_free(sum);
-    return rc < 0 ? away(err) : 0;
+    bool denied = rc < 0 && err->sys == 403 && err->code == ERR_FETCH_DENIED;
+    if (rc < 0)
+        away(err);
+    if (denied)
+        err->code = ERR_TARGET_DENIED;
+    return rc;
 }
 
 static int bucket_put_small(struct store *s, const char *name, struct str bytes, const char *tag, struct err *err)
