@@ -247,6 +247,8 @@ undo_is_whole
 # ---- exactly once ----
 committed_once
 sleeper="FROM information_schema.processlist WHERE state = 'User sleep'"
+rehearsal_stops '' "SELECT count(*) FROM information_schema.processlist WHERE state LIKE 'Waiting for table%'" \
+    'LOCK TABLES sleeps WRITE; SELECT SLEEP(600)' "SELECT count(*) $sleeper" "SELECT CONCAT('KILL ', id) $sleeper"
 locked_waits_alone 'LOCK TABLES locked WRITE; SELECT SLEEP(600)' "SELECT count(*) $sleeper" \
     "SELECT concat('KILL ', id) $sleeper"
 loaders_share

@@ -365,6 +365,7 @@ undo_is_whole
 
 # ---- exactly once ----
 committed_once
+rehearsal_stops 'SELECT pg_sleep(600)' "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
 locked_waits_alone 'BEGIN; LOCK TABLE locked; SELECT pg_sleep(600)' "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'" \
     "SELECT 'SELECT pg_terminate_backend(' || pid || ')' FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
 loaders_share

@@ -190,6 +190,25 @@ qetlctl submit broken --dry-run >"$work/out" 2>"$work/err"
 is '... of a failure, too' "$?$(cat "$work/err")" 1
 like '... what the program said' "$(cat "$work/out")" '^gone wrong$'
 
+# ---- told to stop at the target ----
+cat >>"$site/qetl.ini" <<INI
+[pipeline endless]
+columns = id:integer!, name
+table   = warehouse.endless
+after_load = DELETE FROM endless WHERE id = (WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT count(*) FROM c)
+INI
+at_target() { ! flock -n "$site/warehouse.db-lock" true; }
+stopped() { # NAME: the rehearsal of endless
+    timeout -s KILL 300 qetlctl --json submit endless "$work/two.csv" --dry-run >"$work/out" &
+    ok "$1 ..." wait_for 60 at_target
+    kill -TERM "$(pgrep -P $! -x qetlctl)"
+    wait $!
+    is '... it is told to stop, and does' "$? $(jq -c '[.ok, .error_code]' "$work/out")" '1 [false,"cancelled"]'
+}
+was=$(traces)
+stopped 'a rehearsal whose SQL has no end'
+is '... and nothing is left' "$(traces)" "$was"
+
 # ---- killed in the middle ----
 was=$(sqlite3 -readonly "$site/warehouse.db" .dump | md5sum)
 sed 's/^\([0-9]*\),/1\1,/' "$work/large.csv" >"$work/other.csv"

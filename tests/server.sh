@@ -13,7 +13,7 @@
 #   refused_pipelines the same into tables that people made: those that refused_with is about on each server
 #   load PIPELINE     rows in $work/in.csv (written by csv LINE…), drained; gives $job, and $end: its state and counts
 #   modes_are_right, refused_with PIPELINE|REGEX…, after_load_is_inside, after_load_has_watermarks, appends_are_undone, undo_is_whole, committed_once,
-#   loaders_share, loaders_make_tables, denied_are_held, locked_waits_alone
+#   loaders_share, loaders_make_tables, denied_are_held, locked_waits_alone, rehearsal_stops
 need jq jq
 
 csv() { printf '%s\n' "$@" >"$work/in.csv"; }
@@ -430,6 +430,34 @@ locked_waits_alone() { # LOCK HELD UNLOCK: SQL that holds it for long, that prin
     ok '... all of them' wait_for 120 job_is "$one" loaded
     stop_roles
     is '... each once' "$(ask 'SELECT count(*) FROM locked') $(ask 'SELECT count(*) FROM free')" '2 2'
+}
+
+rehearsal_stops() { # AFTER WAITS [LOCK HELD UNLOCK]: after_load that sleeps for long or nothing, SQL that prints 1 as long as the rehearsal waits, what it waits for
+    local dry waits=$2 held=${4-} holder
+    is_held_now() { [ "$(ask "$held")" = 1 ]; }
+    is_asleep() { [ "$(ask "$waits")" = "$1" ]; }
+    printf '[pipeline sleeps]\ncolumns = id:integer!\ntable = %s.sleeps\n%s\n' "$t" "${1:+after_load = $1}" >>"$site/qetl.ini"
+    say 'CREATE TABLE sleeps (id bigint)' >/dev/null
+    printf 'id\n1\n' >"$work/one.csv"
+    mkdir -p "$work/tmp"
+    if [ -n "$held" ]; then
+        say "$3" >/dev/null &
+        holder=$!
+        ok 'a table is locked' wait_for 60 is_held_now
+    fi
+    TMPDIR=$work/tmp timeout -s KILL 300 qetlctl --json submit sleeps "$work/one.csv" --dry-run >"$work/out" &
+    ok 'a rehearsal is at the target' wait_for 60 is_asleep 1
+    dry=$(pgrep -P $! -x qetlctl)
+    kill -TERM "$dry"
+    wait $!
+    is '... told to stop, it ends, and says so' "$? $(jq -c '[.ok, .error_code]' "$work/out")" '1 [false,"cancelled"]'
+    ok '... the server does not go on' wait_for 60 is_asleep 0
+    if [ -n "$held" ]; then
+        say "$(say "$5")" >/dev/null
+        wait "$holder"
+    fi
+    is '... nothing is left of it' "$(find "$work/tmp" -mindepth 1) $(ask 'SELECT count(*) FROM sleeps')" ' 0'
+    sed -i '/^\[pipeline sleeps\]/,$d' "$site/qetl.ini"
 }
 
 loaders_share() {

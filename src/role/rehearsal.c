@@ -4,10 +4,12 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "base/mem.h"
 #include "base/sys.h"
@@ -218,6 +220,71 @@ static int refused(const struct rehearsal *r, struct err *err)
     return why ? -1 : 0;
 }
 
+/* ---- told to stop while the target is asked ---- */
+
+/* The thread that breaks off what the target is asked, when this process is told to stop. */
+struct breaker {
+    const struct target *t;
+    struct target_conn *conn;
+    pthread_t thread;
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+    bool over; /* under mutex */
+};
+
+static void *breaker_main(void *arg)
+{
+    enum { LOOK_MS = 100 };
+    struct breaker *b = arg;
+    pthread_mutex_lock(&b->mutex);
+    while (!b->over) {
+        struct timespec until;
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_nsec += LOOK_MS * 1000000;
+        until.tv_sec += until.tv_nsec / 1000000000;
+        until.tv_nsec %= 1000000000;
+        pthread_cond_timedwait(&b->changed, &b->mutex, &until);
+        if (b->over || !sys_stop_requested())
+            continue;
+        pthread_mutex_unlock(&b->mutex);
+        b->t->interrupt(b->conn);
+        pthread_mutex_lock(&b->mutex);
+    }
+    pthread_mutex_unlock(&b->mutex);
+    return NULL;
+}
+
+static void breaker_clear(struct breaker *b)
+{
+    pthread_cond_destroy(&b->changed);
+    pthread_mutex_destroy(&b->mutex);
+}
+
+static int breaker_start(struct breaker *b, const struct target *t, struct target_conn *conn, struct err *err)
+{
+    pthread_condattr_t attr;
+    *b = (struct breaker){ .t = t, .conn = conn };
+    pthread_mutex_init(&b->mutex, NULL);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&b->changed, &attr);
+    pthread_condattr_destroy(&attr);
+    if (sys_thread(&b->thread, 0, breaker_main, b, err) == 0)
+        return 0;
+    breaker_clear(b);
+    return -1;
+}
+
+static void breaker_stop(struct breaker *b)
+{
+    pthread_mutex_lock(&b->mutex);
+    b->over = true;
+    pthread_cond_signal(&b->changed);
+    pthread_mutex_unlock(&b->mutex);
+    pthread_join(b->thread, NULL);
+    breaker_clear(b);
+}
+
 static int load(struct run *k, const struct target *t, struct target_conn *conn, struct err *err)
 {
     struct rehearsal *r = k->r;
@@ -237,6 +304,16 @@ static int load(struct run *k, const struct target *t, struct target_conn *conn,
     if (rc < 0 && err->code == ERR_TARGET)
         (void)refused(r, err);
     return rc == 0 && r->schema.failed ? err_nomem(err) : rc;
+}
+
+static int load_or_stop(struct run *k, const struct target *t, struct target_conn *conn, struct err *err)
+{
+    struct breaker b;
+    if (breaker_start(&b, t, conn, err) < 0)
+        return -1;
+    int rc = load(k, t, conn, err);
+    breaker_stop(&b);
+    return tick(NULL, err) < 0 ? -1 : rc; /* the error is then that of a call that was broken off */
 }
 
 /* Of a target that cannot take a load back. */
@@ -268,7 +345,7 @@ static int ask_target(struct run *k, struct err *err)
     if (rc < 0 && err->code == ERR_TARGET && err->sys == ENOENT)
         rc = open_empty(k, t, tc, &empty, &conn, err);
     if (rc == 0) {
-        rc = load(k, t, conn, err);
+        rc = load_or_stop(k, t, conn, err);
         t->close(conn);
     }
     free(empty.url);

@@ -382,6 +382,7 @@ const struct target target_mysql = {
     .add_columns = mysql_target_add_columns,
     .begin = mysql_target_begin,
     .rehearse = mysql_target_rehearse,
+    .interrupt = mysql_target_interrupt,
     .look = mysql_target_look,
     .load_job = mysql_target_load_job,
     .commit = mysql_target_commit,

@@ -54,6 +54,7 @@ void mysql_target_close(struct target_conn *c);
 int mysql_target_add_columns(struct target_conn *c, const struct load_job *job, struct err *err);
 int mysql_target_begin(struct target_conn *c, struct err *err);
 int mysql_target_rehearse(struct target_conn *c, struct schema_diff *diff, struct err *err);
+void mysql_target_interrupt(struct target_conn *c);
 int mysql_target_look(struct target_conn *c, const struct load_job *job, struct schema_diff *diff, struct err *err);
 int mysql_target_load_job(struct target_conn *c, struct load_job *job, struct err *err);
 int mysql_target_commit(struct target_conn *c, struct err *err);

@@ -28,6 +28,7 @@
 
 struct target_conn {
     MYSQL *my;
+    unsigned long session; /* the server's number of the one that was opened: for mysql_target_interrupt(), which must not look into my */
     struct my_tables tables;
     struct my_undo undo;
     bool no_ledger; /* a rehearsal would have to make it */
@@ -92,6 +93,7 @@ int mysql_target_open(struct target_conn **out, const struct config *config, con
         mysql_target_close(c);
         return -1;
     }
+    c->session = mysql_thread_id(c->my);
     *out = c;
     return 0;
 }
@@ -160,6 +162,19 @@ int mysql_target_begin(struct target_conn *c, struct err *err)
         return 0;
     (void)server_held(err);
     return err_in(err, "target '%s'", c->tables.cfg->name);
+}
+
+/* The session, and not its statement alone: SLEEP() that is broken off is no error to whoever called it. A user may end their own. */
+void mysql_target_interrupt(struct target_conn *c)
+{
+    struct err ignored; /* it is over already, or the server is away, which the other thread sees */
+    char sql[40];
+    MYSQL *my;
+    if (my_connect(&my, c->tables.config, c->tables.cfg, false, &ignored) < 0)
+        return;
+    snprintf(sql, sizeof sql, "KILL %lu", c->session);
+    (void)my_run(my, sql, "end the session", &ignored);
+    mysql_close(my);
 }
 
 /* DDL would end the transaction: only what is there can be rehearsed. What load_job() would find missing it tells. */

@@ -242,6 +242,7 @@ const struct target target_postgres = {
     .max_files = 1000,
     .begin = postgres_begin,
     .rehearse = postgres_rehearse,
+    .interrupt = postgres_interrupt,
     .look = postgres_look,
     .load_job = postgres_load_job,
     .commit = postgres_commit,

@@ -38,6 +38,7 @@ int postgres_open(struct target_conn **out, const struct config *config, const s
 void postgres_close(struct target_conn *c);
 int postgres_begin(struct target_conn *c, struct err *err);
 int postgres_rehearse(struct target_conn *c, struct schema_diff *diff, struct err *err);
+void postgres_interrupt(struct target_conn *c);
 int postgres_look(struct target_conn *c, const struct load_job *job, struct schema_diff *diff, struct err *err);
 int postgres_load_job(struct target_conn *c, struct load_job *job, struct err *err);
 int postgres_commit(struct target_conn *c, struct err *err);

@@ -35,6 +35,7 @@ static const struct server pg_server; /* at the end of the load */
 
 struct target_conn {
     PGconn *pg;
+    PGcancel *cancel; /* for postgres_interrupt(), which must not look into pg; NULL: there was no memory */
     char *name;
     bool job_open; /* a savepoint waits for its release */
     int64_t lock_wait_ms; /* of this transaction; 0: as PG_SETTINGS has it */
@@ -104,6 +105,7 @@ int postgres_open(struct target_conn **out, const struct config *config, const s
         postgres_close(c);
         return -1;
     }
+    c->cancel = PQgetCancel(c->pg);
     *out = c;
     return 0;
 }
@@ -115,6 +117,7 @@ void postgres_close(struct target_conn *c)
     pg_tables_forget(&c->tables);
     pg_watch_clear(&c->watch);
     buf_clear(&c->deferred);
+    PQfreeCancel(c->cancel);
     PQfinish(c->pg);
     free(c->name);
     free(c);
@@ -193,6 +196,14 @@ int postgres_rehearse(struct target_conn *c, struct schema_diff *diff, struct er
     if (pg_undo_begin(c->pg, &c->watch, err) < 0 || rehearse_ledger(c, diff, err) < 0 || find_deferred(c, err) < 0)
         return err_in(err, "target '%s'", c->name);
     return 0;
+}
+
+/* https://www.postgresql.org/docs/15/libpq-cancel.html: safe beside the thread that waits, and whether it helps that one sees. */
+void postgres_interrupt(struct target_conn *c)
+{
+    char ignored[256];
+    if (c->cancel)
+        (void)PQcancel(c->cancel, ignored, sizeof ignored);
 }
 
 void postgres_rollback(struct target_conn *c)

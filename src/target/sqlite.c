@@ -281,6 +281,7 @@ const struct target target_sqlite = {
     .commit = sqlite_commit,
     .rollback = sqlite_rollback,
     .rehearse = sqlite_rehearse,
+    .interrupt = sqlite_interrupt,
     .look = sqlite_look,
     .loaded = sqlite_loaded,
     .undo = sqlite_undo,

@@ -44,6 +44,7 @@ int sqlite_open(struct target_conn **out, const struct config *config,
 void sqlite_close(struct target_conn *c);
 int sqlite_begin(struct target_conn *c, struct err *err);
 int sqlite_rehearse(struct target_conn *c, struct schema_diff *diff, struct err *err);
+void sqlite_interrupt(struct target_conn *c);
 int sqlite_look(struct target_conn *c, const struct load_job *job, struct schema_diff *diff, struct err *err);
 int sqlite_load_job(struct target_conn *c, struct load_job *job, struct err *err);
 int sqlite_commit(struct target_conn *c, struct err *err);

@@ -16,6 +16,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <libgen.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
@@ -80,6 +81,7 @@ struct target_conn {
     struct warehouse w;
     int lock; /* descriptor of "<path>-lock" */
     bool wal, locked;
+    atomic_bool stopped; /* nothing is waited for any more */
     sqlite3_stmt *st[SQLS];
 };
 
@@ -301,6 +303,8 @@ static int lock(struct target_conn *c, struct err *err)
          flock(c->lock, LOCK_EX | LOCK_NB) < 0;) {
         if (errno != EWOULDBLOCK && errno != EINTR)
             return err_sys(err, "lock '%s-lock'", c->w.path);
+        if (c->stopped)
+            return err_set(err, ERR_TARGET, "waiting for '%s' was broken off", c->w.path);
         if (sys_mono_us() > until)
             return err_set(err, ERR_TARGET, "another loader has held '%s' for more than %d s",
                            c->w.path, WAREHOUSE_BUSY_MS / 1000);
@@ -308,6 +312,23 @@ static int lock(struct target_conn *c, struct err *err)
     }
     c->locked = true;
     return 0;
+}
+
+/* Another program has the database: so often it is asked for. */
+static int wait_busy(void *arg, int asked)
+{
+    enum { WAIT_MS = 5 };
+    struct target_conn *c = arg;
+    if (c->stopped || asked >= WAREHOUSE_BUSY_MS / WAIT_MS)
+        return 0;
+    nanosleep(&(struct timespec){ .tv_nsec = WAIT_MS * 1000000 }, NULL);
+    return 1;
+}
+
+void sqlite_interrupt(struct target_conn *c)
+{
+    c->stopped = true;
+    sqlite3_interrupt(c->w.db);
 }
 
 /* The file that was opened is still the one under its name. */
@@ -535,7 +556,7 @@ int sqlite_open(struct target_conn **out, const struct config *config,
             err->code == ERR_NO_MEMORY || err->code == ERR_DISK_FULL ? err->code : ERR_TARGET;
         goto fail;
     }
-    sqlite3_busy_timeout(c->w.db, WAREHOUSE_BUSY_MS);
+    sqlite3_busy_handler(c->w.db, wait_busy, c);
     if (open_lock(c, err) < 0 || set_journal(c, cfg->many_readers, err) < 0 ||
         merge_functions(&c->w, err) < 0) {
         err_in(err, "'%s'", c->w.path);

@@ -132,6 +132,9 @@ struct target {
      * behind, the ledger and tables that load_job() makes in it included; what it makes is noted in *diff (target/schema_diff.h), which
      * lives as long as the connection. NULL: this target has no such transaction. */
     int (*rehearse)(struct target_conn *c, struct schema_diff *diff, struct err *err);
+    /* From another thread, while a call on the connection is under way: that is to end, with an error. Said again until it has, because one
+     * that comes between two statements is lost. Then rollback() and close() are all that the connection is good for. With rehearse. */
+    void (*interrupt)(struct target_conn *c);
     /* Behind it, and before load_job(): what the job would make of its tables, each looked at whatever is wrong with the others. Of a
      * target that has no rehearse c is NULL, and it tells what it knows without. */
     int (*look)(struct target_conn *c, const struct load_job *job, struct schema_diff *diff, struct err *err);
