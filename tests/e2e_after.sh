@@ -187,7 +187,8 @@ places ftp
 scanned "$FTP" $'user = anonymous\npassword = x' delete
 put "$root/in/r.csv" 1
 start_role all
-ok 'a server that refuses is told of' wait_for 60 told 'fetch-refused'
+ok 'a server that refuses is told of, with commands and path' \
+    wait_for 60 told "code=fetch-refused .*r.csv: RNFR, RNTO '[^']*' (and MKD of its folder): .*the server refuses it"
 ok 'the rows are there' rows_are 'SELECT count(*) FROM p' 1
 put "$root/in/s.csv" 2
 qetlctl scan p >"$work/out" 2>&1

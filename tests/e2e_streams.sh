@@ -68,6 +68,7 @@ numbers 1 60 | qetlctl emit clicks >/dev/null
 out=$(numbers 61 120 | qetlctl emit clicks 2>&1)
 is 'a stream that has its quota takes no more' $? 4
 like '... and says so' "$out" 'nothing was taken: .*\[limits\] stream.*disk-full'
+like '... and what helps' "$out" 'where a key of \[limits\] is named'
 drain
 is 'what it had is loaded' "$(sql 'SELECT count(*) FROM clicks')" 60
 out=$(QETL_FAULT=segment-sync:1:error qetlctl emit clicks -e '{"id":62}' 2>&1)

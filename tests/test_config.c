@@ -627,8 +627,14 @@ TEST(config, a_heartbeat_has_two_chances_in_a_lease)
 {
     CHECK_STR(load_bad("[worker]\nlease = 20s\nheartbeat = 11s\n"),
               "bad.ini:3: [worker] heartbeat: expected heartbeat to be at most half of lease\n");
-    CHECK_STR(load_bad("[worker]\nlease = 15s\n"),
-              "bad.ini:2: [worker] lease: expected heartbeat to be at most half of lease\n");
+    CHECK_STR(load_bad("[worker]\nlease = 15s\nheartbeat = 10s\n"),
+              "bad.ini:3: [worker] heartbeat: expected heartbeat to be at most half of lease\n");
+    struct config *c = load_ok("[worker]\nlease = 6s\n" BASE);
+    CHECK_EQ(c->heartbeat_ms, 1000);
+    config_free(c);
+    c = load_ok("[worker]\nlease = 1h\n" BASE);
+    CHECK_EQ(c->heartbeat_ms, 10000);
+    config_free(c);
 }
 
 TEST(config, a_source_is_taken_from_the_folder_of_the_ini)

@@ -21,7 +21,7 @@ static const struct err_def {
         "look at the disk and the kernel log" },
     [ERR_DISK_FULL] = { "disk-full", ERR_TRANSIENT, 4,
         "the disk or the quota has no room left",
-        "free space on the file system that the message names: of the spool, the database or the target" },
+        "where a key of [limits] is named, let the jobs be done that hold the room, or change it; else free space on the file system that the message names: of the spool, the database or the target" },
     [ERR_NO_MEMORY] = { "no-memory", ERR_TRANSIENT, 1,
         "the machine gave no more memory",
         "free memory, or lower [worker] slots" },

@@ -4,6 +4,8 @@
 #include <string.h>
 #include <strings.h>
 
+enum { HEARTBEATS = 6 }; /* in a lease, at least, where the ini does not say */
+
 static void check_remote(struct build *b, int i)
 {
     const struct remote *r = b->bound[i].object;
@@ -29,6 +31,16 @@ static void check_target(struct build *b, int i)
     if (!build_given(b, i, "url"))
         build_fault(b, i, "url",
                     "missing: the warehouse, such as sqlite:///var/lib/qetl/warehouse.db");
+}
+
+/* A short lease alone is no fault: it has shorter heartbeats. */
+static void check_worker(struct build *b, int i)
+{
+    int64_t least = b->c->lease_ms / HEARTBEATS;
+    if (!build_given(b, i, "heartbeat") && b->c->heartbeat_ms > least)
+        b->c->heartbeat_ms = least;
+    if (b->c->heartbeat_ms > b->c->lease_ms / 2)
+        build_fault(b, i, "heartbeat", "expected heartbeat to be at most half of lease");
 }
 
 void build_check(struct build *b)
@@ -57,7 +69,6 @@ void build_check(struct build *b)
             build_check_order(b, i);
             build_bind_late(b, i);
         }
-    if (worker >= 0 && b->c->heartbeat_ms > b->c->lease_ms / 2)
-        build_fault(b, worker, build_given(b, worker, "heartbeat") ? "heartbeat" : "lease",
-                    "expected heartbeat to be at most half of lease");
+    if (worker >= 0)
+        check_worker(b, worker);
 }

@@ -74,7 +74,7 @@ static const struct key keys[] = {
     { AT_WORKER, "lease", KEY_DURATION, IN(config, lease_ms), "60s", 2 * SECONDS, 1 * DAYS, NULL, 0,
       "a job whose worker was not heard of for so long goes to another worker" },
     { AT_WORKER, "heartbeat", KEY_DURATION, IN(config, heartbeat_ms), "10s", 100, 1 * DAYS, NULL, 0,
-      "leases are renewed so often; at most half of lease" },
+      "leases are renewed so often; at most half of lease. Where it is not given, a sixth of a lease that is shorter than 60s" },
     { AT_WORKER, "claim_batch", KEY_NUMBER, IN(config, claim_batch), "10", 1, 1000, NULL, 0,
       "jobs taken in one transaction" },
     { AT_WORKER, "poll", KEY_DURATION, IN(config, poll_ms), "1s", 10, 60 * MINUTES, NULL, 0,

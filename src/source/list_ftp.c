@@ -261,6 +261,7 @@ static int make_folder(const struct list_ask *ask, struct str folder, struct err
     return folder.n > 1 ? order(ask, folder, make, err) : 0;
 }
 
+/* Which of them it was the server's reply does not say: most often the folder, which MKD could not make either. */
 static int rename_to(const struct list_ask *ask, struct str from, struct str to, struct err *err)
 {
     const struct fetch_order orders[2] = { { "RNFR", relative(from) }, { "RNTO", relative(to) } };
@@ -268,14 +269,20 @@ static int rename_to(const struct list_ask *ask, struct str from, struct str to,
         return 0;
     if (err->code != ERR_FETCH_REFUSED)
         return -1;
-    return list_folders(ask, to, make_folder, err) < 0 ? -1 : order(ask, from, orders, err);
+    if (list_folders(ask, to, make_folder, err) < 0)
+        return -1;
+    if (order(ask, from, orders, err) == 0)
+        return 0;
+    return err->code == ERR_FETCH_REFUSED ? err_in(err, "RNFR, RNTO '%.*s' (and MKD of its folder)", (int)to.n, to.p) : -1;
 }
 
 static int remove_one(const struct list_ask *ask, struct str path, const struct list_version *v, struct err *err)
 {
     const struct fetch_order dele[2] = { { "DELE", relative(path) } };
     (void)v;
-    return order(ask, path, dele, err) < 0 ? -1 : 1;
+    if (order(ask, path, dele, err) == 0)
+        return 1;
+    return err->code == ERR_FETCH_REFUSED ? err_in(err, "DELE") : -1;
 }
 
 static const struct list_acts acts = { .look = look, .rename = rename_to, .remove = remove_one };
