@@ -8,26 +8,37 @@ need python3 python3
 
 all_loaded() { [ "$(qetlctl --json jobs --state loaded | jq '.jobs | length')" = "$1" ]; }
 
-# /slow answers after 0.3 s; /busy says once that it is (Retry-After: 4). A line a request: ms, how many are under way.
+# /slow answers after 0.3 s; /busy says once that it is (Retry-After: 4); /wall answers 60 at once, and then asks for an hour. A line a request: ms, how many are under way.
 cat >"$work/server.py" <<'PY'
 import http.server, os, sys, threading, time
-lock, under_way, refused = threading.Lock(), 0, set()
+lock, under_way, refused, walls = threading.Lock(), 0, set(), 0
 class H(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        global under_way
+        global under_way, walls
         with lock:
             under_way += 1
             print(int(time.time() * 1000), under_way, self.path, flush=True)
             first = self.path.startswith("/busy") and not refused
             if first:
                 refused.add(self.path)
-        if first:
+            wall = self.path.startswith("/wall")
+            walls += wall
+            shut = wall and walls > 60
+            if shut:
+                print(0, 0, "/shut", flush=True)
+        if shut:
+            self.send_response(429)
+            self.send_header("Retry-After", "3600")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+        elif first:
             self.send_response(503)
             self.send_header("Retry-After", "4")
             self.send_header("Content-Length", "0")
             self.end_headers()
         else:
-            time.sleep(0.3)
+            if not wall:
+                time.sleep(0.3)
             body = b"id\n1\n"
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))
@@ -100,6 +111,16 @@ start_role all
 ok 'interval = 700ms: all jobs are loaded' wait_for 60 all_loaded 4
 ok "... no two of them were begun closer to each other ($(least_gap) ms)" test "$(least_gap)" -ge 700
 stop_roles
+
+# ---- Retry-After, of jobs that were claimed before it ----
+
+serve wall
+site_with ''
+for i in $(seq 200); do qetlctl submit p "$url/wall/$i" >/dev/null; done
+timeout 300 qetl drain --max-wait 0s 2>"$work/drain"
+shut=$(grep -c /shut "$log")
+ok "a server that asks to be left alone is asked by each slot once at most, whatever it has claimed ($shut)" [ "$shut" -ge 1 -a "$shut" -le 3 ]
+is '... and no job has lost a try, or is left behind' "$(queue_sql "SELECT count(*) FROM job WHERE state = 'ready' AND attempts = 0")" 140
 
 # ---- Retry-After ----
 serve busy

@@ -247,6 +247,16 @@ int runs_write(struct queue *q, const struct runs *runs, struct err *err)
     return 0;
 }
 
+int job_held(struct queue *q, int64_t id, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_HELD);
+    db_bind(st, ":job", id);
+    db_bind(st, ":now", sys_now_ms());
+    int rc = db_step(st, err);
+    sqlite3_reset(st);
+    return rc;
+}
+
 /* ---- listings ---- */
 
 /* When the remote may be asked, by its row; 0: now. */

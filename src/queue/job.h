@@ -142,6 +142,8 @@ int job_finish_claim(struct queue *q, struct finish *finishes, int nfinishes, in
 int job_claim_one(struct queue *q, int64_t id, int64_t worker, int64_t lease_ms, struct lease *lease, struct err *err);
 /* Is there a job to claim now? 1, 0, -1. Takes no lock. *opens: when the next of the gates that hold ready jobs back opens by itself, or 0. */
 int job_claimable(struct queue *q, int64_t *opens, struct err *err);
+/* Did a server ask meanwhile for the remote of a claimed job to be left alone? 1, 0, -1. Takes no lock. */
+int job_held(struct queue *q, int64_t id, struct err *err);
 /* 1 renewed, 0 lost, -1 database. */
 int job_renew(struct queue *q, const struct lease *l, int64_t until, struct err *err);
 /* Does the lease hold? But for LEASE_OURS: stop working. -1: database. Reader; cheap. */

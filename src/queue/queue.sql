@@ -147,6 +147,10 @@ INSERT INTO remote (name, held_until, held_why) SELECT remote, :until, :why FROM
 ON CONFLICT (name) DO UPDATE SET held_until = excluded.held_until, held_why = excluded.held_why
     WHERE excluded.held_until > held_until;
 
+-- name: held
+-- Is the remote of the job left alone now?
+SELECT 1 FROM job JOIN remote ON remote.name = job.remote WHERE job.id = :job AND remote.held_until > :now;
+
 -- name: enrich_hold_put
 INSERT INTO enrich_hold (enrich, at, until, why) VALUES (:enrich, :now, :until, :why)
 ON CONFLICT (enrich) DO UPDATE SET at = excluded.at, until = excluded.until, why = excluded.why;

@@ -685,6 +685,21 @@ static int claim(struct worker *w, struct lease *leases, int max, struct err *er
     return job_claim_one(w->queue, w->only, w->id, w->config->lease_ms, leases, err);
 }
 
+/* May that job of the claim begin? The first was let through by its gate; before the others a server may have asked to be left alone. What
+ * keeps the queue from telling is told by whoever cannot go on without it. */
+static bool may_begin(struct worker *w, int i)
+{
+    const struct lease *l = &w->done[i].lease;
+    struct err ignored;
+    return i == 0 || !l->objects || !strstr(l->objects, "://") || job_held(w->queue, l->id, &ignored) != 1;
+}
+
+/* Would the others of the claim meet with the same? Then they are handed back, behind the gate that its outcome closes. */
+static bool closes_gate(const struct finish *f)
+{
+    return f->outcome == OUT_WAITS || (f->outcome == OUT_FAILED && f->err.retry_after_ms > 0);
+}
+
 int worker_step(struct worker *w, int *did, struct err *err)
 {
     struct lease leases[CLAIM_MAX];
@@ -702,11 +717,11 @@ int worker_step(struct worker *w, int *did, struct err *err)
     for (int i = 0; i < n; i++)
         w->done[i] = (struct done){ .lease = leases[i] };
     for (int i = 0; i < n && role_grace(&w->role) < 0; i++)
-        if (w->done[i].lease.id) {
+        if (w->done[i].lease.id && may_begin(w, i)) { /* the others are handed back */
             work_one(w, i);
             ++*did;
-            if (w->finishes[i].outcome == OUT_WAITS)
-                break; /* others would meet with the same, or have their turn again at once */
+            if (closes_gate(&w->finishes[i]))
+                break;
         }
     return 0;
 }
