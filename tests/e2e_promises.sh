@@ -226,8 +226,8 @@ all_loaded() { [ "$(queue_sql "SELECT count(*) FROM job WHERE state = 'loaded'")
 ok 'all jobs are loaded' wait_for 90 all_loaded 200
 # another program's row: no bell rings, the poll finds it
 sqlite3 "$site/queue.db" ".timeout 20000" "INSERT INTO job (uid, pipeline, target, run_at, created, seq, due) VALUES ('ZZZZZZZZZZZZZZZZZZZZZZZZZZ', 't', 'warehouse', 0, 0, 1, 1);
-    INSERT INTO job_text SELECT id, '[\"$work/ten.csv\"]', NULL FROM job WHERE uid LIKE 'ZZZ%'" >"$work/out" 2>&1 || diag "$(cat "$work/out")"
-ok 'that of another program too' wait_for 30 all_loaded 201
+    INSERT INTO job_text (job, objects, params) SELECT id, '[\"$work/ten.csv\"]', NULL FROM job WHERE uid LIKE 'ZZZ%'" >"$work/out" 2>&1 || diag "$(cat "$work/out")"
+ok 'that of another program too' wait_for 90 all_loaded 201
 is 'each once' "$(sql 'SELECT count(*) FROM t') $(sql 'SELECT count(*) FROM qetl_load') $(queue_sql "SELECT count(*) FROM attempt WHERE kind = 'work'")" '2010 201 201'
 stop_roles
 is 'nobody saw a locked database' "$(cat "$site"/*.log "$work"/submit* | grep -ci 'locked\|busy')" 0
