@@ -159,6 +159,27 @@ for at in 'PUT.*/t/' 'PUT.*_manifest'; do
 done
 is 's3: ... and nothing else is there' "$(read_back extra)" ''
 
+# parts
+{ echo id,text; seq 200000 | sed 's/.*/&,the text of the row number & which is not so very short/'; } >"$work/big.csv"
+place=$S3_DATA/bucket//lake/big/
+all_rows=0
+for fault in 'PUT.*partNumber=2 1 exit' 'POST.*uploadId 1 exit' 'POST.*uploadId 1 exit-after' 'POST.*uploadId 2 error200'; do
+    submit heavy "$work/big.csv" >/dev/null
+    wait_for 60 staged
+    echo "$fault" >"$S3_FAULTS"
+    start_role loader
+    case $fault in
+    *exit*) wait_for 60 dead; back ;;
+    *) wait_for 60 used_up ;;
+    esac
+    wait_for 60 all_done
+    stop_loader TERM
+    all_rows=$((all_rows + 200000))
+    is "s3: parts, $fault: the rows are there once" "$(rows t | wc -l)" $all_rows
+done
+is 's3: ... and nothing else is there' "$(read_back extra)" ''
+stop_roles
+
 # a put that the store does after the loader that sent it is gone
 late_site() {
     new_site <<INI
@@ -247,24 +268,4 @@ for fault in 501 blind; do
     settle
     is 's3: ... and loaded by a retry' "$(state "$job") $(rows t)" "loaded $both"
 done
-stop_roles
-
-{ echo id,text; seq 200000 | sed 's/.*/&,the text of the row number & which is not so very short/'; } >"$work/big.csv"
-place=$S3_DATA/bucket//lake/big/
-all_rows=0
-for fault in 'PUT.*partNumber=2 1 exit' 'POST.*uploadId 1 exit' 'POST.*uploadId 1 exit-after' 'POST.*uploadId 2 error200'; do
-    submit heavy "$work/big.csv" >/dev/null
-    wait_for 60 staged
-    echo "$fault" >"$S3_FAULTS"
-    start_role loader
-    case $fault in
-    *exit*) wait_for 60 dead; back ;;
-    *) wait_for 60 used_up ;;
-    esac
-    wait_for 60 all_done
-    stop_loader TERM
-    all_rows=$((all_rows + 200000))
-    is "s3: parts, $fault: the rows are there once" "$(rows t | wc -l)" $all_rows
-done
-is 's3: ... and nothing else is there' "$(read_back extra)" ''
 done_testing
