@@ -416,7 +416,7 @@ TEST(queue, many_writers_see_no_lock_error_and_each_gets_its_share)
     CHECK_EQ(one_int(q, "SELECT count(*) FROM tally"), MANY);
     int64_t least = one_int(q, "SELECT min(jobs) FROM tally"),
             mean = one_int(q, "SELECT avg(jobs) FROM tally");
-    if (least * 2 < mean)
+    if (least * 4 < mean) /* other work on the machine takes its part of some; one that starves gets next to nothing */
         fail_msg("one of %d writers got %lld commits, the mean is %lld", MANY, (long long)least,
                  (long long)mean);
     queue_close(q);

@@ -216,6 +216,8 @@ static const char *const hints_without_job[ERR_CODES] = {
     [ERR_FETCH_MISSING] = "check the URI",
     [ERR_DRIFT] = "give it in columns= of the pipeline, or set on_new_column = ignore or add",
     [ERR_REJECTS] = "mend the file or columns=, or raise max_rejects= of the pipeline",
+    [ERR_SQL] = "mend where=, compute= or transform= of the pipeline, or the row of the data that is named",
+    [ERR_LOOKUP] = "mend that file, or columns= and key= of the [lookup]",
     [ERR_PROGRAM] = "mend it; what it wrote to standard error says more. Status 75 asks to be tried again",
     [ERR_PROGRAM_AGAIN] = "what it wrote to standard error says more",
     [ERR_TARGET_REFUSED] = "mend the table or the data",
