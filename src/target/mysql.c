@@ -11,6 +11,7 @@
 
 #include "base/text.h"
 #include "io/row_text.h"
+#include "target/server.h"
 #include "target/staged.h"
 
 void mysql_type(struct buf *out, const struct column *c, bool in_key)
@@ -205,24 +206,9 @@ static int name_fits(const char *what, const char *name, size_t n, struct err *e
                                              what, (int)n, name, chars, NAME_MAX_CHARS);
 }
 
-static int table_fits(const struct table_spec *spec, struct err *err)
-{
-    const char *dot = strchr(spec->name, '.'), *table = dot ? dot + 1 : spec->name;
-    return (dot && name_fits("database", spec->name, (size_t)(dot - spec->name), err) < 0) || name_fits("table", table, strlen(table), err) < 0
-               ? -1 : 0;
-}
-
-static int columns_fit(const struct table_spec *spec, struct err *err)
-{
-    for (int i = 0; i < spec->columns->n; i++)
-        if (name_fits("column", spec->columns->v[i].name, strlen(spec->columns->v[i].name), err) < 0)
-            return -1;
-    return 0;
-}
-
 int mysql_names_fit(const struct table_spec *spec, struct err *err)
 {
-    return table_fits(spec, err) < 0 || columns_fit(spec, err) < 0 ? -1 : 0;
+    return server_table_fits(spec, "database", name_fits, err) < 0 || server_columns_fit(spec, name_fits, err) < 0 ? -1 : 0;
 }
 
 static int check_self(const struct target_config *cfg, const char **key, struct err *err)
@@ -239,7 +225,7 @@ static int check(const struct target_config *cfg, const struct table_spec *spec,
 {
     enum { COLUMNS_MAX = 1000, KEY_MAX = 15 }; /* of InnoDB 1017 and 16; some are ours */
     if (of == CHECK_NAME)
-        return table_fits(spec, err) < 0 ? err_in(err, "target '%s'", cfg->name) : 0;
+        return server_table_fits(spec, "database", name_fits, err) < 0 ? err_in(err, "target '%s'", cfg->name) : 0;
     if (of != CHECK_COLUMNS)
         return 0;
     if (spec->columns->n > COLUMNS_MAX)
@@ -248,7 +234,7 @@ static int check(const struct target_config *cfg, const struct table_spec *spec,
     if (spec->nkey > KEY_MAX)
         return err_set(err, ERR_CONFIG, "target '%s': the key of table '%s' has %d columns, and an index takes at most %d", cfg->name,
                        spec->name, spec->nkey, KEY_MAX);
-    return columns_fit(spec, err) < 0 ? err_in(err, "target '%s'", cfg->name) : 0;
+    return server_columns_fit(spec, name_fits, err) < 0 ? err_in(err, "target '%s'", cfg->name) : 0;
 }
 
 /* ---- SQL of people ---- */

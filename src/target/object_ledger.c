@@ -173,16 +173,22 @@ static void put_table(struct json_out *o, const struct manifest_table *t)
     json_object_end(o);
 }
 
+/* Of which job it is. */
+static void put_head(struct json_out *o, struct buf *out, const struct manifest *m)
+{
+    json_start(o, out);
+    json_object(o);
+    json_put_int(o, "version", 1);
+    json_put_text(o, "uid", m->uid);
+    json_put_text(o, "pipeline", m->pipeline);
+    json_put_int(o, "job", m->job);
+    json_put_int(o, "seq", m->seq);
+}
+
 static void put_manifest(struct buf *out, const struct manifest *m)
 {
     struct json_out o;
-    json_start(&o, out);
-    json_object(&o);
-    json_put_int(&o, "version", 1);
-    json_put_text(&o, "uid", m->uid);
-    json_put_text(&o, "pipeline", m->pipeline);
-    json_put_int(&o, "job", m->job);
-    json_put_int(&o, "seq", m->seq);
+    put_head(&o, out, m);
     if (m->loaded_at)
         json_put_text(&o, "loaded_at", m->loaded_at);
     else
@@ -239,13 +245,7 @@ static void put_given_up(struct buf *out, const struct manifest *m, int64_t time
 {
     struct json_out o;
     buf_reset(out);
-    json_start(&o, out);
-    json_object(&o);
-    json_put_int(&o, "version", 1);
-    json_put_text(&o, "uid", m->uid);
-    json_put_text(&o, "pipeline", m->pipeline);
-    json_put_int(&o, "job", m->job);
-    json_put_int(&o, "seq", m->seq);
+    put_head(&o, out, m);
     json_put_int(&o, "given_up", times);
     json_put_time(&o, "given_up_at", sys_now_ms());
     json_key(&o, "tables");

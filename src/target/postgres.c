@@ -12,6 +12,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "target/server.h"
 #include "target/staged.h"
 
 enum { EPOCH_DAYS = 10957 };
@@ -142,24 +143,9 @@ static int name_fits(const char *what, const char *name, size_t n, struct err *e
                                          (int)n, name, n, NAME_MAX_BYTES);
 }
 
-static int table_fits(const struct table_spec *spec, struct err *err)
-{
-    const char *dot = strchr(spec->name, '.'), *table = dot ? dot + 1 : spec->name;
-    return (dot && name_fits("schema", spec->name, (size_t)(dot - spec->name), err) < 0) || name_fits("table", table, strlen(table), err) < 0
-               ? -1 : 0;
-}
-
-static int columns_fit(const struct table_spec *spec, struct err *err)
-{
-    for (int i = 0; i < spec->columns->n; i++)
-        if (name_fits("column", spec->columns->v[i].name, strlen(spec->columns->v[i].name), err) < 0)
-            return -1;
-    return 0;
-}
-
 int postgres_names_fit(const struct table_spec *spec, struct err *err)
 {
-    return table_fits(spec, err) < 0 || columns_fit(spec, err) < 0 ? -1 : 0;
+    return server_table_fits(spec, "schema", name_fits, err) < 0 || server_columns_fit(spec, name_fits, err) < 0 ? -1 : 0;
 }
 
 static int check_self(const struct target_config *cfg, const char **key, struct err *err)
@@ -176,13 +162,13 @@ static int check_self(const struct target_config *cfg, const char **key, struct 
 static int check(const struct target_config *cfg, const struct table_spec *spec, enum check_of of, struct err *err)
 {
     if (of == CHECK_NAME)
-        return table_fits(spec, err) < 0 ? err_in(err, "target '%s'", cfg->name) : 0;
+        return server_table_fits(spec, "schema", name_fits, err) < 0 ? err_in(err, "target '%s'", cfg->name) : 0;
     if (of != CHECK_COLUMNS)
         return 0;
     if (spec->columns->n > COLUMNS_MAX - 3)
         return err_set(err, ERR_CONFIG, "target '%s': table '%s' has %d columns, and PostgreSQL takes at most %d", cfg->name,
                        spec->name, spec->columns->n, COLUMNS_MAX - 3);
-    return columns_fit(spec, err) < 0 ? err_in(err, "target '%s'", cfg->name) : 0;
+    return server_columns_fit(spec, name_fits, err) < 0 ? err_in(err, "target '%s'", cfg->name) : 0;
 }
 
 /* ---- SQL of people ---- */

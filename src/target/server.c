@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/sys.h"
 #include "base/text.h"
@@ -192,4 +193,20 @@ int server_load_job(const struct server *s, struct target_conn *c, struct load_j
         return -1;
     err->code = ERR_TARGET; /* the savepoint is gone with the transaction */
     return err_in(err, "the server gave up the whole transaction");
+}
+
+/* ---- names ---- */
+
+int server_table_fits(const struct table_spec *spec, const char *outer, server_name_fits *fits, struct err *err)
+{
+    const char *dot = strchr(spec->name, '.'), *table = dot ? dot + 1 : spec->name;
+    return (dot && fits(outer, spec->name, (size_t)(dot - spec->name), err) < 0) || fits("table", table, strlen(table), err) < 0 ? -1 : 0;
+}
+
+int server_columns_fit(const struct table_spec *spec, server_name_fits *fits, struct err *err)
+{
+    for (int i = 0; i < spec->columns->n; i++)
+        if (fits("column", spec->columns->v[i].name, strlen(spec->columns->v[i].name), err) < 0)
+            return -1;
+    return 0;
 }

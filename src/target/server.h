@@ -68,5 +68,10 @@ enum { SERVER_NOW = 64 };
 void server_now(char out[SERVER_NOW], const char *behind);
 /* "schema.table" or "table" as people write it, each part quoted by `quote`, behind out. */
 void server_table_name(struct buf *out, const char *name, void (*quote)(struct buf *out, const char *name));
+/* Is a name that the ini gives, of n bytes, one that the server keeps whole? `what` it names is for the message. */
+typedef int server_name_fits(const char *what, const char *name, size_t n, struct err *err);
+/* That of the table, and of its `outer` (schema, database) if it has one; and those of the columns. */
+int server_table_fits(const struct table_spec *spec, const char *outer, server_name_fits *fits, struct err *err);
+int server_columns_fit(const struct table_spec *spec, server_name_fits *fits, struct err *err);
 
 #endif
