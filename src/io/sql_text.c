@@ -48,6 +48,13 @@ const char *sql_text_space(const char *p)
     }
 }
 
+const char *sql_text_statement(const char *p)
+{
+    while (*(p = sql_text_space(p)) == ';')
+        p++;
+    return p;
+}
+
 const char *sql_text_token(const char *p)
 {
     if (strchr("'\"`[", *p))

@@ -13,6 +13,8 @@
 
 /* Behind space and comments. */
 const char *sql_text_space(const char *p);
+/* Behind space, comments and semicolons: where the next statement begins, or the end. */
+const char *sql_text_statement(const char *p);
 /* Behind the token at p, which is none of them: a word, something in quotes ('' "" `` [], as SQLite has them; $tag$ ... $tag$, as
  * PostgreSQL), or one sign. What is never closed goes to the end. */
 const char *sql_text_token(const char *p);

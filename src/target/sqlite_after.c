@@ -114,12 +114,12 @@ static int run_one(struct warehouse *w, const struct after_sql *a, sqlite3_stmt 
 
 static int run_all(struct warehouse *w, struct after_sql *a, const struct load_job *job, struct err *err)
 {
-    for (const char *next; *(a->at = sql_text_space(a->at)); a->at = next) {
+    for (const char *next; *(a->at = sql_text_statement(a->at)); a->at = next) {
         sqlite3_stmt *st = NULL;
-        a->number += *a->at != ';';
+        a->number++;
         if (sqlite3_prepare_v2(w->db, a->at, -1, &st, &next) != SQLITE_OK)
             return failed(w, a, false, err);
-        int rc = st ? run_one(w, a, st, job, err) : 0; /* none: a semicolon alone, which is not counted */
+        int rc = run_one(w, a, st, job, err);
         sqlite3_finalize(st);
         if (rc < 0)
             return -1;
@@ -185,8 +185,8 @@ static int check_one(const struct after_sql *a, const char *end, struct err *err
 
 static int check_all(struct after_sql *a, struct err *err)
 {
-    for (const char *next; *(a->at = sql_text_space(a->at)); a->at = next) {
-        a->number += *a->at != ';';
+    for (const char *next; *(a->at = sql_text_statement(a->at)); a->at = next) {
+        a->number++;
         if (!(next = statement_end(a->at)))
             return err_nomem(err);
         if (check_one(a, next, err) < 0)

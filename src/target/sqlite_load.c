@@ -256,18 +256,10 @@ static int statement_error(struct target_conn *c, const char *sql, const char *a
     return warehouse_error(&c->w, err, where);
 }
 
-/* Behind space, comments and semicolons alone. */
-static const char *next_statement(const char *p)
-{
-    while (*(p = sql_text_space(p)) == ';')
-        p++;
-    return p;
-}
-
 static int run_all(struct target_conn *c, const char *sql, struct err *err)
 {
     int statement = 1;
-    for (const char *at = sql, *next; *(at = next_statement(at)); at = next, statement++) {
+    for (const char *at = sql, *next; *(at = sql_text_statement(at)); at = next, statement++) {
         sqlite3_stmt *st = NULL;
         bool prepared = sqlite3_prepare_v2(c->w.db, at, -1, &st, &next) == SQLITE_OK;
         int step = prepared ? SQLITE_DONE : SQLITE_ERROR;
