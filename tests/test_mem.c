@@ -67,6 +67,16 @@ TEST(mem, a_buffer_grows_and_ends_in_a_nul)
     CHECK(!b.p && !b.n && !b.cap);
 }
 
+TEST(mem, bytes_are_two_digits_each)
+{
+    AUTO(buf_clear) struct buf b = { 0 };
+    buf_add_hex(&b, (struct str){ 0 });
+    CHECK_EQ(b.n, 0);
+    buf_adds(&b, "0x");
+    buf_add_hex(&b, STR("\0\x09\xaf\xff"));
+    CHECK_STR(b.p, "0x0009afff");
+}
+
 TEST(mem, an_empty_text_gives_a_string_too)
 {
     struct buf b = { 0 };

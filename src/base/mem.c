@@ -84,6 +84,18 @@ void buf_adds(struct buf *b, const char *s) { buf_add(b, s, strlen(s)); }
 
 void buf_addc(struct buf *b, char c) { buf_add(b, &c, 1); }
 
+void buf_add_hex(struct buf *b, struct str bytes)
+{
+    static const char digits[] = "0123456789abcdef";
+    if (!buf_reserve(b, mem_product(bytes.n, 2)))
+        return;
+    for (size_t i = 0; i < bytes.n; i++) {
+        b->p[b->n++] = digits[(unsigned char)bytes.p[i] >> 4];
+        b->p[b->n++] = digits[(unsigned char)bytes.p[i] & 15];
+    }
+    b->p[b->n] = '\0';
+}
+
 void buf_addf(struct buf *b, const char *fmt, ...)
 {
     va_list ap, again;

@@ -43,6 +43,7 @@ bool buf_reserve(struct buf *b, size_t more); /* room for `more` bytes behind n;
 void buf_add(struct buf *b, const void *p, size_t n);
 void buf_adds(struct buf *b, const char *s);
 void buf_addc(struct buf *b, char c);
+void buf_add_hex(struct buf *b, struct str bytes); /* two digits a byte, 0-9a-f */
 void buf_addf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 static inline struct str buf_str(const struct buf *b) { return (struct str){ b->p, b->n }; }
 

@@ -83,18 +83,6 @@ static void put_text(struct json_out *o, const char *key, struct str s)
 
 /* ---- hex ---- */
 
-static void put_hex(struct buf *b, struct str s)
-{
-    static const char digits[] = "0123456789abcdef";
-    if (!buf_reserve(b, s.n * 2 + 1))
-        return;
-    for (size_t i = 0; i < s.n; i++) {
-        b->p[b->n++] = digits[(unsigned char)s.p[i] >> 4];
-        b->p[b->n++] = digits[(unsigned char)s.p[i] & 15];
-    }
-    b->p[b->n] = '\0';
-}
-
 static int hex_value(char c)
 {
     return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
@@ -137,7 +125,7 @@ static void write_row(struct json_out *o, const struct bad_row *bad, size_t row_
     if (text_utf8_valid(raw) != raw.n) {
         json_key(o, "hex");
         buf_addc(o->buf, '"');
-        put_hex(o->buf, raw);
+        buf_add_hex(o->buf, raw);
         buf_addc(o->buf, '"');
         o->after_key = false;
     }

@@ -643,13 +643,9 @@ static bool is_binary(const MYSQL_FIELD *f)
 /* 0x and two digits a byte. out has room for them. */
 static struct str put_hex(struct buf *out, const char *p, size_t n)
 {
-    static const char digits[] = "0123456789abcdef";
     size_t from = out->n;
     buf_adds(out, "0x");
-    for (size_t i = 0; i < n; i++) {
-        buf_addc(out, digits[(unsigned char)p[i] >> 4]);
-        buf_addc(out, digits[(unsigned char)p[i] & 15]);
-    }
+    buf_add_hex(out, (struct str){ p, n });
     return (struct str){ out->p + from, out->n - from };
 }
 

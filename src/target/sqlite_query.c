@@ -62,9 +62,8 @@ static void value_of(sqlite3_stmt *st, int i, struct buf *hex, struct query_valu
         return;
     if (type == SQLITE_BLOB) {
         size_t at = hex->n;
-        const uint8_t *p = sqlite3_column_blob(st, i);
-        for (int k = 0, n = sqlite3_column_bytes(st, i); k < n; k++)
-            buf_addf(hex, "%02x", p[k]);
+        const char *p = sqlite3_column_blob(st, i);
+        buf_add_hex(hex, (struct str){ p, (size_t)sqlite3_column_bytes(st, i) });
         v->text = (struct str){ (const char *)at, hex->n - at }; /* placed when hex grows no more */
         return;
     }
