@@ -155,7 +155,7 @@ TEST(job, the_table_of_states_and_the_schema_allow_the_same_changes)
         for (int to = 0; to < JOB_STATES; to++) {
             bool may = job_may((enum job_state)from, (enum job_state)to);
             if (schema_allows((enum job_state)from, (enum job_state)to) != may)
-                fail_msg("%s to %s: the table in job.c says %s, the schema does not",
+                fail_msg("%s to %s: the table in job_state.c says %s, the schema does not",
                          job_state_name((enum job_state)from), job_state_name((enum job_state)to),
                          may ? "yes" : "no");
             allowed += may;

@@ -57,6 +57,13 @@ int change_run(struct queue *q, sqlite3_stmt *st, struct err *err)
     return db_run(st, err) < 0 ? -1 : sqlite3_changes(queue_db(q));
 }
 
+int change_any(sqlite3_stmt *st, struct err *err)
+{
+    int rc = db_step(st, err);
+    sqlite3_reset(st);
+    return rc;
+}
+
 int change_attempt(struct queue *q, const struct change *c, const char *kind, const char *outcome,
                    int signal, int64_t peak_rss, struct err *err)
 {

@@ -23,6 +23,8 @@ int change_read(struct queue *q, int64_t id, struct change *c,
 void change_clear(struct change *c);
 /* Run st; the number of changed rows, or -1. */
 int change_run(struct queue *q, sqlite3_stmt *st, struct err *err);
+/* Has st a row? 1, 0, or -1. */
+int change_any(sqlite3_stmt *st, struct err *err);
 /* The attempt under way is over. */
 int change_attempt(struct queue *q, const struct change *c, const char *kind, const char *outcome,
                    int signal, int64_t peak_rss, struct err *err);

@@ -1,7 +1,8 @@
 /*
- * Claims: from which run of ready jobs the next one comes is gate.h's business; here its first jobs
- * are read and taken. All of it inside a transaction of job_finish_claim(). If power fails a claim
- * may be forgotten; then the job is ready again.
+ * Claims and what becomes of their leases: from which run of ready jobs the next one comes is
+ * gate.h's business; here its first jobs are read and taken, inside a transaction of
+ * job_finish_claim(), or one job in its own; renewed and looked at. If power fails a claim or a
+ * renewal may be forgotten; then the job is ready again.
  */
 #include "queue/claim.h"
 
@@ -208,4 +209,63 @@ int job_claimable(struct queue *q, int64_t *opens, struct err *err)
     }
     runs_clear(&runs);
     return rc < 0 ? -1 : any;
+}
+
+/* ---- a lease in a transaction of its own ---- */
+
+int claim_state(struct queue *q, const struct lease *l, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_LEASE_STATE);
+    db_bind(st, ":id", l->id);
+    db_bind(st, ":token", l->token);
+    int rc = db_step(st, err), state = rc == 0 ? LEASE_LOST : sqlite3_column_int(st, 0) ? LEASE_OURS : LEASE_CANCELLED;
+    sqlite3_reset(st);
+    return rc < 0 ? -1 : state;
+}
+
+int job_claim_one(struct queue *q, int64_t id, int64_t worker, int64_t lease_ms,
+                  struct lease *lease, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_CLAIM_ONE);
+    db_bind(st, ":id", id);
+    int n = change_any(st, err);
+    if (n <= 0)
+        return n; /* who waits for it takes no lock */
+    if (queue_begin(q, err) < 0)
+        return -1;
+    int64_t now = sys_now_ms();
+    n = claim_job(q, id, worker, now, now + lease_ms, lease, err);
+    if (n < 0) {
+        queue_rollback(q);
+        return -1;
+    }
+    if (queue_commit(q, QUEUE_LATER, err) < 0) {
+        claim_forget(lease, n);
+        return -1;
+    }
+    return n;
+}
+
+/* One fenced statement in a transaction of its own: 1 changed, 0 not ours any more, -1. */
+int job_renew(struct queue *q, const struct lease *l, int64_t until, struct err *err)
+{
+    if (queue_begin(q, err) < 0)
+        return -1;
+    sqlite3_stmt *st = queue_stmt(q, SQL_RENEW);
+    db_bind(st, ":until", until);
+    db_bind(st, ":id", l->id);
+    db_bind(st, ":token", l->token);
+    int n = change_run(q, st, err);
+    if (n < 0) {
+        queue_rollback(q);
+        return err_in(err, "renew job %s", l->uid);
+    }
+    return queue_commit(q, QUEUE_LATER, err) < 0 ? -1 : n;
+}
+
+int job_lease_state(struct queue *q, const struct lease *l, struct err *err)
+{
+    if (sys_fault("queue-lease"))
+        return err_sys(err, "look at the lease");
+    return claim_state(q, l, err);
 }

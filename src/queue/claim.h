@@ -1,4 +1,4 @@
-/* Ready jobs to leases, for job.c. */
+/* Ready jobs to leases, for job_finish.c. */
 #ifndef QETL_QUEUE_CLAIM_H
 #define QETL_QUEUE_CLAIM_H
 
@@ -12,5 +12,7 @@ int claim_jobs(struct queue *q, int64_t worker, int64_t now, int64_t until, stru
 int claim_job(struct queue *q, int64_t id, int64_t worker, int64_t now, int64_t until,
               struct lease *lease, struct err *err);
 void claim_forget(struct lease *leases, int n);
+/* The enum lease_state of a lease, as this transaction sees it; or -1. */
+int claim_state(struct queue *q, const struct lease *l, struct err *err);
 
 #endif

@@ -1,4 +1,4 @@
-/* The worker registry: who works, since when, on what, and which targets cannot be reached. Heartbeats are rare writes; counters are added by the finishes in job.c. */
+/* The worker registry: who works, since when, on what, and which targets cannot be reached. Heartbeats are rare writes; counters are added by the finishes in job_finish.c. */
 #ifndef QETL_QUEUE_REGISTRY_H
 #define QETL_QUEUE_REGISTRY_H
 

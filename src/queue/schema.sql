@@ -76,7 +76,7 @@ CREATE UNIQUE INDEX job_unique ON job (pipeline, unique_key)
 --   staged  -> loading (a loader claims), cancelled
 --   loading -> loaded, superseded, staged (target away), dead (target refuses)
 --   dead    -> ready (qetlctl retry), cancelled
--- The same table stands in job.c; a test compares them.
+-- The same table stands in job_state.c; a test compares them.
 -- (Not by IN: SQLite would build a table in memory for each longer list, at each change.)
 CREATE TRIGGER job_transition BEFORE UPDATE OF state ON job WHEN NOT CASE OLD.state
     WHEN 'ready'   THEN NEW.state = 'running' OR NEW.state = 'cancelled'
