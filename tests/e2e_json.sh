@@ -203,6 +203,7 @@ prints show show "$(qetlctl --json jobs --pipeline events | jq '.jobs[0].id')"
 sqlite3 "$site/queue.db" "INSERT INTO enriched VALUES ('p', 'geo', ''); INSERT INTO enrich_hold VALUES ('geo', 0, 9999999999999, 'its quota')"
 prints status status
 qetlctl run wider "$work/alike.csv" >>"$work/said"
+prints 'submit -' submit - --wait --timeout 0s <<<'{"pipeline":"p","objects":["'"$work"'/good.csv"],"at":"1h"}'
 prints columns columns
 prints columns columns wider --forget more
 sed -i 's/^query\trows\[\]\..*/query\trows[]\tobject/' "$work/printed" # named by who asks

@@ -70,7 +70,7 @@ wait_for 60 ready_jobs
 qetl drain 2>/dev/null
 wait "$waits"
 is 'submit - --wait waits for all: exit 1 when one died' "$? $(cat "$work/out")" \
-    '1 {"submitted":3,"existing":0,"loaded":2,"superseded":0,"dead":1,"cancelled":0}'
+    '1 {"submitted":3,"existing":0,"ready":0,"running":0,"staged":0,"loading":0,"loaded":2,"superseded":0,"dead":1,"cancelled":0,"open":[]}'
 like '... and says which' "$(cat "$work/said")" '^qetlctl: job [0-9]+ dead: .*bad.csv'
 qetlctl submit - --priority 3 </dev/null 2>"$work/said"
 is 'what the lines say is not said on the command line: exit 2' $? 2
@@ -126,6 +126,40 @@ ok 'run says which older job stands before it' says "waits: The older job $older
 qetl drain 2>/dev/null
 wait "$run"
 is '... and goes on' "$? $(state "$older")" '0 loaded'
+
+# ---- --timeout ----
+cat >>"$site/qetl.ini" <<INI
+[pipeline stuck]
+columns = n:integer!
+table   = warehouse.stuck
+filter  = sh $work/stuck.sh $work/filtered
+INI
+printf 'cat >"$1"\nexec sleep 600\n' >"$work/stuck.sh"
+timeout 120 qetlctl run away "$work/x.csv" --timeout 10s >"$work/out" 2>"$work/said"
+is 'run --timeout: 6 when the target is away all the time' $? 6
+like '... with the state, and what explain says' "$(cat "$work/out")" "^job [0-9]+ staged: Its target 'gone' is away.*/gone'"
+is '... which was told while it waited, once' "$(grep -c "waits: Its target 'gone' is away" "$work/said")" 1
+like '... and what ended it' "$(tail -n 1 "$work/said")" 'the time of --timeout is over, and the job is not: it stays'
+away=$(queue_sql 'SELECT max(id) FROM job')
+is '... and the job is where it was' "$(state "$away")" staged
+timeout 120 qetlctl --json run stuck "$work/x.csv" --timeout 10s >"$work/out" 2>"$work/said"
+is 'run --timeout: 6 while a job is being read' $? 6
+is '... which is handed back, and counts as no try' "$(jq -c '[.job.state, .job.attempts, .waits != null]' "$work/out") $(grep -c 1 "$work/filtered")" \
+    '["ready",0,true] 1'
+qetlctl cancel "$(jq .job.id "$work/out")" >/dev/null
+is 'one that is over in time: 0' "$(timeout 120 qetlctl run a "$work/x.csv" --timeout 1d12h | cut -d' ' -f3) $?" 'loaded: 0'
+timeout 120 qetlctl submit a -p name=x --at 1h --wait --timeout 0s >"$work/out" 2>"$work/said"
+is 'submit --wait --timeout: 6, and why it waits' "$? $(grep -Ec '^job [0-9]+ ready: It waits for its time|^job [0-9]+ ready: .*not before' "$work/out")" '6 1'
+qetlctl cancel "$(queue_sql 'SELECT max(id) FROM job')" >/dev/null
+printf '{"pipeline":"a","params":{"name":"x"},"at":"%s"}\n' 1h 2h | timeout 120 qetlctl --json submit - --wait --timeout 1s >"$work/out" 2>"$work/said"
+is 'submit - --wait --timeout: 6, how many are in which state' "$? $(jq -c '[.ready, .loaded, (.open | length), .open[0].state]' "$work/out")" '6 [2,0,2,"ready"]'
+is '... and each with what it waits for' "$(jq '[.open[] | select(.waits | test("[a-z]"))] | length' "$work/out")" 2
+jq '.open[].id' "$work/out" | xargs qetlctl cancel >/dev/null
+qetlctl submit a -p name=x --timeout 1s >"$work/out" 2>"$work/said"
+is '--timeout without --wait: exit 2' "$? $(grep -c 'goes with --wait' "$work/said")" '2 1'
+qetlctl run a "$work/x.csv" --timeout soon >"$work/out" 2>"$work/said"
+is 'a duration that is none: exit 2' "$? $(grep -c "not 'soon'" "$work/said")" '2 1'
+
 qetlctl run away "$work/x.csv" >"$work/out" 2>"$work/said" &
 run=$!
 ok 'run says that the target is away, and why' says "waits: Its target 'gone' is away.*/gone'"

@@ -35,7 +35,10 @@ struct json_value;
 struct report_of;
 struct table;
 
-enum { CTL_SHOWN = 50 }; /* rows of a list without --limit */
+enum {
+    CTL_SHOWN = 50,   /* rows of a list without --limit */
+    CTL_NOT_OVER = 6, /* exit status: the time of --timeout is over, and a job is not */
+};
 
 /* Open what a verb needs, at its first use. */
 int ctl_config(struct ctl *c);
@@ -139,18 +142,28 @@ int ctl_rehearse(struct ctl *c, const struct ctl_submission *s);
 int ctl_submit_one(struct ctl *c, const struct ctl_submission *s, int64_t *id, char *uid, bool *made);
 /* The options of submit that run has too: -p K=V into params. */
 int ctl_param(struct ctl *c, struct buf *params, char *text);
+/* The job's state, an enum job_state; -1 in *state: there is no such job. */
+int ctl_state(struct ctl *c, int64_t id, int *state);
 /* Is the job final or dead (or superseded, cancelled)? 1, 0, -1. */
 int ctl_over(struct ctl *c, int64_t id);
-/* Wait until it is. */
-int ctl_until_over(struct ctl *c, int64_t id);
-/* Somebody waits for a job that makes no progress: say on standard error what holds it, after a second, and again when it is
- * another thing. */
-struct ctl_patience {
-    int64_t since_mono_ms; /* 0: it just made progress */
-    char said[400];
+/* Somebody waits for jobs. */
+struct ctl_wait {
+    int64_t until_mono_ms; /* of --timeout; 0: without end */
+    int64_t since_mono_ms; /* since when the job in hand makes no progress; 0: it just did */
+    char said[400];        /* the last reason that was told */
 };
-int ctl_waits(struct ctl *c, struct ctl_patience *p, int64_t id);
-/* Print what became of the job; sets c->status to 1 unless it was loaded. */
-int ctl_outcome(struct ctl *c, int64_t id);
+int ctl_timeout(struct ctl *c, const char *text, struct ctl_wait *w); /* of --timeout: from now on */
+bool ctl_time_over(const struct ctl_wait *w);
+/* A job makes no progress: say on standard error what holds it, after a second, and again when it is another thing. */
+int ctl_waits(struct ctl *c, struct ctl_wait *w, int64_t id);
+/* Wait for the end of a job. 1: it is over; 0: the time is; -1. */
+int ctl_until_over(struct ctl *c, struct ctl_wait *w, int64_t id);
+/* After that: tell that it was the time, and what became of the job. */
+int ctl_tell(struct ctl *c, int64_t id, bool over, const char *waits);
+/* Both. */
+int ctl_wait_for(struct ctl *c, struct ctl_wait *w, int64_t id);
+/* Print what became of the job; sets c->status to 1 unless it was loaded, to CTL_NOT_OVER where it is not over: then it prints what it
+ * waits for; waits: that, known already, or NULL. */
+int ctl_outcome(struct ctl *c, int64_t id, const char *waits);
 
 #endif

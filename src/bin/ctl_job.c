@@ -13,7 +13,7 @@
 #include "io/fetch.h"
 #include "queue/drift.h"
 
-enum { PATIENCE_MS = 1000, FINDINGS_SHOWN = 100 };
+enum { FINDINGS_SHOWN = 100 };
 
 /* ---- as cells ---- */
 
@@ -305,67 +305,28 @@ void ctl_tally_of(struct ctl *c, const char *tally, struct table *t)
 
 /* ---- what became of it ---- */
 
-struct of_job {
-    char state[16];
+struct told {
+    struct ctl *c;
+    const char *waits; /* why it is not over, or NULL */
 };
 
-static int take_job(void *arg, const struct job_row *r)
+/* 0 it did its work, 1 it failed, or that it is not over yet. */
+static int status_of(int state)
 {
-    struct of_job *j = arg;
-    snprintf(j->state, sizeof j->state, "%s", r->state);
-    return 0;
-}
-
-static int job_of(struct ctl *c, int64_t id, struct of_job *j)
-{
-    struct job_filter f = { .id = id, .limit = 1 };
-    return job_list(c->queue, &f, take_job, j, &c->err);
-}
-
-int ctl_over(struct ctl *c, int64_t id)
-{
-    struct of_job j = { 0 };
-    if (job_of(c, id, &j) < 0)
-        return -1;
-    int s = job_state_by_name(j.state);
-    return s >= 0 && job_is_over((enum job_state)s);
-}
-
-int ctl_waits(struct ctl *c, struct ctl_patience *p, int64_t id)
-{
-    AUTO(buf_clear) struct buf why = { 0 };
-    int64_t now = sys_mono_ms();
-    if (!p->since_mono_ms)
-        p->since_mono_ms = now;
-    if (now - p->since_mono_ms < PATIENCE_MS)
-        return 0;
-    if (job_explain(c->queue, id, &why, &c->err) < 0)
-        return -1;
-    char reason[sizeof p->said];
-    snprintf(reason, sizeof reason, "%s", why.p);
-    if (text_same_but_numbers(reason, p->said)) /* the same gate, whatever the seconds that are left */
-        return 0;
-    memcpy(p->said, reason, sizeof reason);
-    fprintf(stderr, "qetlctl: job %" PRId64 " waits: %s\n", id, p->said);
-    return 0;
-}
-
-int ctl_until_over(struct ctl *c, int64_t id)
-{
-    struct ctl_patience patience = { 0 };
-    for (int over = 0; !over;) {
-        uint32_t bell = queue_bell(c->queue, BELL_DONE);
-        if ((over = ctl_over(c, id)) < 0 || (!over && ctl_waits(c, &patience, id) < 0))
-            return -1;
-        if (!over)
-            queue_sleep(c->queue, BELL_DONE, bell, 200);
-    }
-    return 0;
+    if (state < 0 || !job_is_over((enum job_state)state))
+        return CTL_NOT_OVER;
+    return state == JOB_LOADED || state == JOB_SUPERSEDED ? 0 : 1;
 }
 
 static int print_outcome(void *arg, const struct job_row *r)
 {
-    struct ctl *c = arg;
+    const struct told *told = arg;
+    struct ctl *c = told->c;
+    c->status = status_of(job_state_by_name(r->state));
+    if (c->status == CTL_NOT_OVER) {
+        printf("job %" PRId64 " %s: %s\n", r->id, r->state, told->waits ? told->waits : "");
+        return 0;
+    }
     bool dead = !strcmp(r->state, job_state_name(JOB_DEAD));
     printf("job %" PRId64 " %s", r->id, r->state);
     if (!dead)
@@ -382,7 +343,6 @@ static int print_outcome(void *arg, const struct job_row *r)
         if (*hint)
             fprintf(stderr, "hint: %s\n", hint);
     }
-    c->status = strcmp(r->state, job_state_name(JOB_LOADED)) && strcmp(r->state, job_state_name(JOB_SUPERSEDED)) ? 1 : 0;
     return 0;
 }
 
@@ -404,30 +364,46 @@ int ctl_said_of(struct ctl *c, int64_t id, struct buf *doc)
     return 0;
 }
 
-int ctl_outcome(struct ctl *c, int64_t id)
+static int outcome_json(struct ctl *c, int64_t id, struct table *tally, int state, const char *waits)
+{
+    AUTO(buf_clear) struct buf doc = { 0 };
+    struct json_out o;
+    buf_adds(&doc, "{\"job\":");
+    if (ctl_job_json(c, id, &doc) < 0)
+        return -1;
+    buf_adds(&doc, ",\"waits\":");
+    json_start(&o, &doc);
+    waits ? json_text(&o, str_of(waits)) : json_null(&o);
+    buf_adds(&doc, ",\"enriched\":");
+    table_json(tally, &doc);
+    if (ctl_said_of(c, id, &doc) < 0)
+        return -1;
+    if (doc.failed)
+        return err_nomem(&c->err);
+    printf("%s}\n", doc.p);
+    c->status = status_of(state);
+    return 0;
+}
+
+int ctl_outcome(struct ctl *c, int64_t id, const char *waits)
 {
     struct job_filter f = { .id = id, .limit = 1 };
     struct table tally;
-    if (ctl_tally(c, id, &tally) < 0)
+    AUTO(buf_clear) struct buf why = { 0 };
+    int state;
+    if (ctl_state(c, id, &state) < 0 || ctl_tally(c, id, &tally) < 0)
         return -1;
-    if (!c->json) {
-        if (job_list(c->queue, &f, print_outcome, c, &c->err) < 0)
+    bool over = status_of(state) != CTL_NOT_OVER;
+    if (!over && !waits) {
+        if (job_explain(c->queue, id, &why, &c->err) < 0)
             return -1;
-        if (tally.rows)
-            table_print(&tally, "enriched", "");
-        return ctl_said_of(c, id, NULL);
+        waits = why.p;
     }
-    AUTO(buf_clear) struct buf doc = { 0 };
-    struct of_job j = { 0 };
-    buf_adds(&doc, "{\"job\":");
-    if (ctl_job_json(c, id, &doc) < 0 || job_of(c, id, &j) < 0)
+    if (c->json)
+        return outcome_json(c, id, &tally, state, over ? NULL : waits);
+    if (job_list(c->queue, &f, print_outcome, &(struct told){ c, waits }, &c->err) < 0)
         return -1;
-    buf_adds(&doc, ",\"enriched\":");
-    table_json(&tally, &doc);
-    if (ctl_said_of(c, id, &doc) < 0)
-        return -1;
-    printf("%s}\n", doc.p);
-    int s = job_state_by_name(j.state);
-    c->status = s == JOB_LOADED || s == JOB_SUPERSEDED ? 0 : 1;
-    return 0;
+    if (tally.rows)
+        table_print(&tally, "enriched", "");
+    return ctl_said_of(c, id, NULL);
 }

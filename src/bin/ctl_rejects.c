@@ -498,21 +498,26 @@ static int replay_submit(struct refused *r, struct submission *sub, int64_t *id,
 static int rejects_replay(struct ctl *c, int argc, char **argv)
 {
     static const struct option longs[] = { { "wait", no_argument, NULL, 'w' }, { "priority", required_argument, NULL, 'P' },
-                                           { NULL, 0, NULL, 0 } };
+                                           { "timeout", required_argument, NULL, 't' }, { NULL, 0, NULL, 0 } };
     AUTO(submission_clear) struct submission sub = { 0 };
-    bool wait = false;
+    struct ctl_wait wait = { 0 };
+    bool waits = false;
     int64_t id;
     char uid[SYS_UID_LEN + 1];
     for (int o; (o = ctl_option(c, argc, argv, "", longs, NULL)) != -1;) {
         if (o == '?')
             return -1;
-        wait |= o == 'w';
+        waits |= o == 'w';
+        if (o == 't' && ctl_timeout(c, optarg, &wait) < 0)
+            return -1;
         sub.has_priority |= o == 'P';
         if (o == 'P' && (ctl_int(c, "--priority", optarg, &sub.job.priority) < 0 || submission_priority(sub.job.priority, &c->err) < 0))
             return -1;
     }
     if (optind + 1 != argc)
         return ctl_usage(c, "rejects replay wants one job");
+    if (wait.until_mono_ms && !waits)
+        return ctl_usage(c, "--timeout goes with --wait");
     if (ctl_checked(c) < 0)
         return -1;
     AUTO(refused_clear) struct refused r;
@@ -525,8 +530,8 @@ static int rejects_replay(struct ctl *c, int argc, char **argv)
     int64_t rows = loaded ? replay_survey(&r, p) : 0;
     if (rows < 0 || replay_submit(&r, &sub, &id, uid) < 0)
         return -1;
-    if (wait)
-        return ctl_until_over(c, id) < 0 ? -1 : ctl_outcome(c, id);
+    if (waits)
+        return ctl_wait_for(c, &wait, id);
     if (c->json)
         printf("{\"id\":%" PRId64 ",\"uid\":\"%s\",\"rows\":%" PRId64 "}\n", id, uid, rows);
     else

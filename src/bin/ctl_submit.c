@@ -43,7 +43,8 @@ struct stream {
     struct ctl *c;
     struct submission message; /* of the line in hand */
     int64_t line, jobs, existing, in_batch;
-    bool open, wait;
+    bool open;
+    struct ctl_wait *wait; /* for their ends; NULL: no */
     struct buf ids; /* to wait for: int64_t */
 };
 
@@ -104,8 +105,33 @@ static int submit_lines(struct stream *s)
 /* ---- waiting ---- */
 
 struct ends {
-    int64_t of[JOB_STATES];
+    int64_t of[JOB_STATES], open; /* open: of those that are not over */
+    struct buf list;              /* the first of these, as elements of a JSON list, or as lines */
+    struct ctl *c;
 };
+
+/* One that is not over when the time is. */
+static int take_open(struct ends *e, const struct job_row *r)
+{
+    AUTO(buf_clear) struct buf why = { 0 };
+    struct json_out o;
+    if (e->open++ >= CTL_SHOWN)
+        return 0;
+    if (job_explain(e->c->queue, r->id, &why, &e->c->err) < 0)
+        return -1;
+    if (!e->c->json) {
+        buf_addf(&e->list, "job %" PRId64 " %s: %s\n", r->id, r->state, why.p);
+    } else {
+        buf_adds(&e->list, e->list.n ? "," : "");
+        json_start(&o, &e->list);
+        json_object(&o);
+        json_put_int(&o, "id", r->id);
+        json_put_text(&o, "state", r->state);
+        json_put_text(&o, "waits", why.p);
+        json_object_end(&o);
+    }
+    return e->list.failed ? err_nomem(&e->c->err) : 0;
+}
 
 static int take_end(void *arg, const struct job_row *r)
 {
@@ -115,7 +141,7 @@ static int take_end(void *arg, const struct job_row *r)
         e->of[state]++;
     if (state == JOB_DEAD || state == JOB_CANCELLED)
         fprintf(stderr, "qetlctl: job %" PRId64 " %s%s%s\n", r->id, r->state, r->error ? ": " : "", r->error ? r->error : "");
-    return 0;
+    return state >= 0 && !job_is_over((enum job_state)state) ? take_open(e, r) : 0;
 }
 
 /* All of them, and what became of how many. */
@@ -126,24 +152,47 @@ static int wait_for_all(struct stream *s, struct ends *e)
     for (size_t at = 0; at < s->ids.n; at += sizeof(int64_t)) {
         struct job_filter f = { .limit = 1 };
         memcpy(&f.id, p + at, sizeof f.id);
-        if (ctl_until_over(c, f.id) < 0 || job_list(c->queue, &f, take_end, e, &c->err) < 0)
+        if (ctl_until_over(c, s->wait, f.id) < 0 || job_list(c->queue, &f, take_end, e, &c->err) < 0)
             return -1;
     }
-    c->status = e->of[JOB_DEAD] + e->of[JOB_CANCELLED] > 0;
+    if (e->open)
+        fprintf(stderr, "qetlctl: the time of --timeout is over, and %" PRId64 " job%s %s not: %s in the queue\n", e->open, ctl_s(e->open),
+                e->open == 1 ? "is" : "are", e->open == 1 ? "it stays" : "they stay");
+    c->status = e->open ? CTL_NOT_OVER : e->of[JOB_DEAD] + e->of[JOB_CANCELLED] > 0;
     return 0;
 }
 
 static void say_ends(const struct ctl *c, const struct ends *e)
 {
     for (int s = 0; s < JOB_STATES; s++)
-        if (job_is_over((enum job_state)s))
+        if (c->json || e->of[s] || job_is_over((enum job_state)s))
             printf(c->json ? ",\"%s\":%" PRId64 : "%s %" PRId64 "\n", job_state_name((enum job_state)s), e->of[s]);
+    if (c->json)
+        printf(",\"open\":[%s]", e->list.n ? e->list.p : "");
+    else if (e->open)
+        printf("%s", e->list.p);
+    if (!c->json && e->open > CTL_SHOWN)
+        printf("and %" PRId64 " more\n", e->open - CTL_SHOWN);
 }
 
-static int submit_stream(struct ctl *c, bool wait)
+static void say_stream(struct stream *s, const struct ends *e)
+{
+    struct ctl *c = s->c;
+    if (c->json)
+        printf("{\"submitted\":%" PRId64 ",\"existing\":%" PRId64, s->jobs - s->existing, s->existing);
+    else
+        printf("%" PRId64 " job%s submitted, %" PRId64 " there already\n", s->jobs - s->existing, ctl_s(s->jobs - s->existing), s->existing);
+    if (s->wait)
+        say_ends(c, e);
+    if (c->json)
+        puts("}");
+}
+
+/* wait: NULL, or wait for them. */
+static int submit_stream(struct ctl *c, struct ctl_wait *wait)
 {
     struct stream s = { .c = c, .wait = wait };
-    struct ends ends = { 0 };
+    struct ends ends = { .c = c };
     int rc = submit_lines(&s);
     if (rc < 0) {
         struct err why = c->err; /* the good lines before the bad one count */
@@ -156,18 +205,10 @@ static int submit_stream(struct ctl *c, bool wait)
     else if (wait)
         rc = wait_for_all(&s, &ends);
     buf_clear(&s.ids);
-    if (rc < 0)
-        return -1;
-    if (c->json)
-        printf("{\"submitted\":%" PRId64 ",\"existing\":%" PRId64, s.jobs - s.existing, s.existing);
-    else
-        printf("%" PRId64 " job%s submitted, %" PRId64 " there already\n", s.jobs - s.existing, ctl_s(s.jobs - s.existing),
-               s.existing);
-    if (wait)
-        say_ends(c, &ends);
-    if (c->json)
-        puts("}");
-    return 0;
+    if (rc == 0)
+        say_stream(&s, &ends);
+    buf_clear(&ends.list);
+    return rc < 0 ? -1 : 0;
 }
 
 /* ---- the verb ---- */
@@ -191,11 +232,19 @@ int ctl_param(struct ctl *c, struct buf *params, char *text)
     return params->failed ? err_nomem(&c->err) : 0;
 }
 
-static int submit_option(struct ctl *c, int opt, struct ctl_submission *s, struct buf *params, bool *wait, bool *dry)
+struct asked {
+    struct buf params;
+    struct ctl_wait wait;
+    bool waits, dry;
+};
+
+static void asked_clear(struct asked *a) { buf_clear(&a->params); }
+
+static int submit_option(struct ctl *c, int opt, struct ctl_submission *s, struct asked *a)
 {
     switch (opt) {
     case 'p':
-        return ctl_param(c, params, optarg);
+        return ctl_param(c, &a->params, optarg);
     case 'P':
         s->has_priority = true;
         return ctl_int(c, "--priority", optarg, &s->priority) < 0 ? -1 : submission_priority(s->priority, &c->err);
@@ -205,14 +254,27 @@ static int submit_option(struct ctl *c, int opt, struct ctl_submission *s, struc
         s->unique = optarg;
         return 0;
     case 'w':
-        *wait = true;
+        a->waits = true;
         return 0;
+    case 't':
+        return ctl_timeout(c, optarg, &a->wait);
     case 'd':
-        *dry = true;
+        a->dry = true;
         return 0;
     default: /* ctl_option() has said it */
         return -1;
     }
+}
+
+/* Options that do not go together. */
+static int submit_sense(struct ctl *c, const struct ctl_submission *s, const struct asked *a, int words)
+{
+    bool chosen = s->has_priority || s->run_at || s->unique, lines = !strcmp(s->pipeline, "-");
+    if (lines && (words > 1 || a->params.n || chosen))
+        return ctl_usage(c, "submit - takes URIs, parameters, priority, at and unique from its lines, not from the command line");
+    if (a->dry && (lines || a->waits || chosen))
+        return ctl_usage(c, "--dry-run is about one job, which is never in the queue: give it a pipeline, URIs and parameters only");
+    return a->wait.until_mono_ms && !a->waits ? ctl_usage(c, "--timeout goes with --wait") : 0;
 }
 
 int ctl_submit(struct ctl *c, int argc, char **argv)
@@ -220,35 +282,33 @@ int ctl_submit(struct ctl *c, int argc, char **argv)
     static const struct option longs[] = { { "priority", required_argument, NULL, 'P' }, { "at", required_argument, NULL, 'a' },
                                            { "unique", required_argument, NULL, 'u' },   { "wait", no_argument, NULL, 'w' },
                                            { "param", required_argument, NULL, 'p' },    { "dry-run", no_argument, NULL, 'd' },
-                                           { NULL, 0, NULL, 0 } };
+                                           { "timeout", required_argument, NULL, 't' },  { NULL, 0, NULL, 0 } };
     struct ctl_submission s = { 0 };
-    AUTO(buf_clear) struct buf params = { 0 };
-    bool wait = false, dry = false, made;
+    AUTO(asked_clear) struct asked a = { 0 };
+    bool made;
     int64_t id;
     char uid[SYS_UID_LEN + 1];
     for (int opt; (opt = ctl_option(c, argc, argv, "p:", longs, NULL)) != -1;)
-        if (submit_option(c, opt, &s, &params, &wait, &dry) < 0)
+        if (submit_option(c, opt, &s, &a) < 0)
             return -1;
     if (optind == argc)
         return ctl_usage(c, "submit to which pipeline? qetlctl help submit");
-    if (!strcmp(argv[optind], "-") && (argc > optind + 1 || params.n || s.has_priority || s.run_at || s.unique))
-        return ctl_usage(c, "submit - takes URIs, parameters, priority, at and unique from its lines, not from the command line");
-    if (dry && (!strcmp(argv[optind], "-") || wait || s.has_priority || s.run_at || s.unique))
-        return ctl_usage(c, "--dry-run is about one job, which is never in the queue: give it a pipeline, URIs and parameters only");
     s.pipeline = argv[optind];
+    if (submit_sense(c, &s, &a, argc - optind) < 0)
+        return -1;
     s.uris = argv + optind + 1;
     s.nuris = argc - optind - 1;
-    s.params = params.p;
-    if (dry)
+    s.params = a.params.p;
+    if (a.dry)
         return ctl_rehearse(c, &s);
     if (ctl_checked(c) < 0 || ctl_queue(c, QUEUE_CREATE) < 0)
         return -1;
     if (!strcmp(s.pipeline, "-"))
-        return submit_stream(c, wait);
+        return submit_stream(c, a.waits ? &a.wait : NULL);
     if (ctl_submit_one(c, &s, &id, uid, &made) < 0)
         return -1;
-    if (wait)
-        return ctl_until_over(c, id) < 0 ? -1 : ctl_outcome(c, id);
+    if (a.waits)
+        return ctl_wait_for(c, &a.wait, id);
     if (c->json)
         printf("{\"id\":%" PRId64 ",\"uid\":\"%s\",\"made\":%s}\n", id, uid, made ? "true" : "false");
     else

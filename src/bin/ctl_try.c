@@ -541,19 +541,30 @@ int ctl_infer(struct ctl *c, int argc, char **argv)
 
 /* ---- run ---- */
 
-static int work_until_over(struct ctl *c, struct worker *w, struct loader *l, int64_t id)
+/* What held the job up to now, while a worker and a loader were there: us. Nothing, while it was in our hands. */
+static int held_by(struct ctl *c, int64_t id, struct buf *why)
 {
-    struct ctl_patience patience = { 0 };
+    int state;
+    if (ctl_state(c, id, &state) < 0)
+        return -1;
+    return state == JOB_RUNNING || state == JOB_LOADING ? 0 : job_explain(c->queue, id, why, &c->err);
+}
+
+/* 1: it is over; 0: the time is, and *why it waited; -1. */
+static int work_until_over(struct ctl *c, struct worker *w, struct loader *l, struct ctl_wait *wait, int64_t id, struct buf *why)
+{
     for (;;) {
         uint32_t bell = queue_bell(c->queue, BELL_DONE);
         int worked, loaded, over;
         if (worker_step(w, &worked, &c->err) < 0 || loader_step(l, &loaded, &c->err) < 0 || (over = ctl_over(c, id)) < 0)
             return -1;
         if (over)
-            return 0;
+            return 1;
+        if (ctl_time_over(wait))
+            return held_by(c, id, why) < 0 ? -1 : 0;
         if (worked || loaded)
-            patience.since_mono_ms = 0;
-        else if (ctl_waits(c, &patience, id) < 0)
+            wait->since_mono_ms = 0;
+        else if (ctl_waits(c, wait, id) < 0)
             return -1;
         else
             queue_sleep(c->queue, BELL_DONE, bell, 50);
@@ -564,16 +575,18 @@ static int work_until_over(struct ctl *c, struct worker *w, struct loader *l, in
 
 int ctl_run(struct ctl *c, int argc, char **argv)
 {
-    static const struct option longs[] = { { "param", required_argument, NULL, 'p' }, { NULL, 0, NULL, 0 } };
+    static const struct option longs[] = { { "param", required_argument, NULL, 'p' }, { "timeout", required_argument, NULL, 't' },
+                                           { NULL, 0, NULL, 0 } };
     struct ctl_submission s = { 0 };
-    AUTO(buf_clear) struct buf params = { 0 };
+    AUTO(buf_clear) struct buf params = { 0 }, why = { 0 };
+    struct ctl_wait wait = { 0 };
     struct worker *w = NULL;
     struct loader *l = NULL;
     int64_t id;
     char uid[SYS_UID_LEN + 1];
     bool made;
     for (int o; (o = ctl_option(c, argc, argv, "p:", longs, NULL)) != -1;)
-        if (o != 'p' || ctl_param(c, &params, optarg) < 0)
+        if (o == 't' ? ctl_timeout(c, optarg, &wait) < 0 : o != 'p' || ctl_param(c, &params, optarg) < 0)
             return -1;
     if (optind == argc)
         return ctl_usage(c, "run which pipeline? qetlctl help run");
@@ -583,7 +596,8 @@ int ctl_run(struct ctl *c, int argc, char **argv)
     s.uris = argv + optind + 1;
     s.nuris = argc - optind - 1;
     s.params = params.p;
-    struct role worker = { .config = c->config, .name = "run.worker" }, loader = { .config = c->config, .name = "run.loader" };
+    struct role worker = { .config = c->config, .name = "run.worker", .until_mono_ms = wait.until_mono_ms },
+                loader = { .config = c->config, .name = "run.loader", .until_mono_ms = wait.until_mono_ms };
     int rc = -1;
     log_init(LOG_NOTHING, LOG_TEXT, "qetlctl"); /* what became of the job is printed at the end */
     /* the worker first: it forks its reader while this process is small */
@@ -592,9 +606,9 @@ int ctl_run(struct ctl *c, int argc, char **argv)
         sys_signals_init(NULL);
         worker_only(w, id);
         loader_only(l, id);
-        rc = work_until_over(c, w, l, id);
+        rc = work_until_over(c, w, l, &wait, id, &why);
     }
     worker_close(w);
     loader_close(l);
-    return rc < 0 ? -1 : ctl_outcome(c, id);
+    return rc < 0 ? -1 : ctl_tell(c, id, rc, why.p);
 }

@@ -29,6 +29,7 @@ static const struct verb verbs[] = {
       "  --unique KEY     where the pipeline has a job with this key that waits, runs or is dead: that one is\n"
       "                   printed, nothing is added; exit 0\n"
       "  --wait           wait for its end: 0 loaded or superseded, 1 dead or cancelled\n"
+      "  --timeout TIME   with --wait: no longer than this, such as 30s; then 6, and what it waits for\n"
       "  --dry-run        rehearse: do all of it, take the load back, and say what would become of the rows\n"
       "  submit -         JSON lines on standard input (--wait: for all of them): {\"pipeline\":…,\"objects\":[…],\n"
       "                   \"params\":{…},\"priority\":…,\"at\":…,\"unique\":…}, or {\"method\":…,\"params\":{…}}\n" },
@@ -55,7 +56,7 @@ static const struct verb verbs[] = {
       "  export JOB       to standard output, as they were, with their header, for an editor\n"
       "     --format raw | jsonl | csv (jsonl and csv: with reason and place), --table TABLE, --member NAME\n"
       "  replay JOB       a new job that reads them again, and nothing else, by the ini as it is now\n"
-      "     --wait, --priority N\n" },
+      "     --wait, --timeout TIME, --priority N\n" },
     { "columns", "[PIPELINE]", "columns that on_new_column = add keeps, and whether the tables have them", ctl_columns,
       "  --forget COLUMN  of that PIPELINE (or PIPELINE.PART): it is no column of later jobs; the table is left as it is\n" },
     { "enrich", "[NAME]", "what is kept of the answers of each [enrich], and whether it may be asked now", ctl_enrich,
@@ -79,7 +80,8 @@ static const struct verb verbs[] = {
       "  --reload URI     on_change = fail: load the object that changed, as it is now (or all that a glob fits)\n"
       "  --accept URI     the same, but take it as known and load nothing\n" },
     { "run", "PIPELINE [URI...]", "submit one job, work it here, and print the result", ctl_run,
-      "  -p K=V           a parameter (may be repeated)\n" },
+      "  -p K=V           a parameter (may be repeated)\n"
+      "  --timeout TIME   no longer than this, such as 30s; then 6, what it waits for, and it stays in the queue\n" },
     { "infer", "URI [NAME]", "look at a file and print a ready [pipeline] section", ctl_infer,
       "  --sample         look only at the first megabyte\n"
       "  --header no      the first line is data; so for other keys of a [pipeline]:\n"

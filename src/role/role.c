@@ -18,6 +18,8 @@ int64_t role_grace(const struct role *role)
 {
     static int64_t asked_mono_ms;
     int stops = sys_stop_requested();
+    if (role->until_mono_ms && sys_mono_ms() >= role->until_mono_ms)
+        return 0;
     if (!stops)
         return -1;
     if (stops > 1)

@@ -18,6 +18,7 @@ struct role {
     int64_t *beat;         /* shared with the supervisor: mono ms of the last sign of life; may be NULL */
     bool drain;            /* end when nothing is left to do */
     int64_t drain_wait_ms; /* drain: wait for retries that are due within this time */
+    int64_t until_mono_ms; /* from then on as if it had been told to stop, without grace; 0: never */
 };
 
 /* A sign of life for the watchdog. Call it at least every few seconds. */
