@@ -28,6 +28,9 @@ on_new_column = add
 [pipeline lacks]
 columns = id:integer!, name, amount:decimal(2)
 table   = $1.lacks
+[pipeline lacks_more]
+columns = id:integer!, name, amount:decimal(2)
+table   = $1.lacks_more
 [pipeline keyless]
 columns = id:integer!, name, amount:decimal(2)
 table   = $1.keyless
@@ -65,6 +68,7 @@ INI
 tables() { # RUN-SQL
     "$1" 'CREATE TABLE grows (id BIGINT, name VARCHAR(40), amount DECIMAL(18,2))'
     "$1" 'CREATE TABLE lacks (id BIGINT, name VARCHAR(40))'
+    "$1" 'CREATE TABLE lacks_more (id BIGINT)'
     "$1" 'CREATE TABLE keyless (id BIGINT, name VARCHAR(40), amount DECIMAL(18,2))'
     "$1" 'CREATE TABLE unpast (id BIGINT, name VARCHAR(40), amount DECIMAL(18,2))'
     "$1" 'CREATE TABLE fewer (id BIGINT, name VARCHAR(40), amount DECIMAL(10,1) NOT NULL)'
@@ -99,6 +103,9 @@ all_of() {
     is "$name: one that lacks a column" "$(said)" 'refused: '
     like "$name: ... the job would die of it" "$(jq -r '.tables[0].schema.error_code, .error_code, .tables[0].schema.error' "$work/out" | paste -sd' ')" \
         "^target-refused target-refused .*lacks.* has no column 'amount'; run: ALTER TABLE"
+    rehearse lacks_more "$work/in.csv"
+    is "$name: one that lacks several: all of them are named" "$(jq -r '.tables[0].schema.error' "$work/out" | grep -o "has no columns.*; run: ALTER")" \
+        "has no columns 'name', 'amount'; run: ALTER"
     rehearse keyless "$work/in.csv"
     like "$name: one without a unique key" "$(said) $(jq -r '.tables[0].schema.error' "$work/out")" "refused: .*keyless.* (unique index|unique or exclusion)"
     rehearse viewed "$work/in.csv"
@@ -144,7 +151,7 @@ run_sql() { sqlite3 "$site/warehouse.db" "$1"; }
 tables run_sql
 all_of SQLite INTEGER TEXT 'DECIMAL(18,2)' INTEGER
 then_loaded SQLite
-mended SQLite run_sql lacks keyless unpast
+mended SQLite run_sql lacks lacks_more keyless unpast
 
 # ---- PostgreSQL ----
 if grep -q '^#define HAVE_LIBPQ 1' "$builddir/config.h" && try_service postgres; then
@@ -165,9 +172,9 @@ INI
     untouched PostgreSQL
     all_of PostgreSQL bigint text 'numeric(18,2)' bigint
     then_loaded PostgreSQL
-    mended PostgreSQL pg lacks keyless unpast fewer more
+    mended PostgreSQL pg lacks lacks_more keyless unpast fewer more
 else
-    skip "PostgreSQL: ${why:-built without it}" 32
+    skip "PostgreSQL: ${why:-built without it}" 35
 fi
 
 # ---- MariaDB: what it could not take back is said, too ----
@@ -194,9 +201,9 @@ INI
     rehearse kept "$work/in.csv"
     is 'MariaDB: a job with undo' "$(own)" qetl_undo
     then_loaded MariaDB
-    mended MariaDB my lacks keyless unpast fewer more
+    mended MariaDB my lacks lacks_more keyless unpast fewer more
 else
-    skip "MariaDB: ${why:-built without it}" 34
+    skip "MariaDB: ${why:-built without it}" 37
 fi
 
 # ---- objects ----

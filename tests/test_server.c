@@ -1,5 +1,6 @@
 /* How a job is loaded into a server with SQL, whatever server: its order, what is taken back, and what is remembered. */
 #include "target/server.h"
+#include "target/lacking.h"
 
 #include "test.h"
 
@@ -278,4 +279,41 @@ TEST(table_spec, a_column_that_history_itself_keeps_is_refused)
     CHECK_OK(table_spec_of(&spec, &recipe, &taken, key, NULL, &err), err);
     columns_clear(&own);
     columns_clear(&taken);
+}
+
+/* ---- columns that a table lacks ---- */
+
+static void declare(struct buf *out, const struct column *c) { buf_addf(out, "<%s> x", c->name); }
+static bool odd(const void *arg, int i) { return i % 2 || !arg; }
+static bool none(const void *arg, int i) { return arg && i < 0; }
+
+TEST(lacking, all_columns_are_named_with_the_statement_that_adds_them)
+{
+    struct columns columns;
+    struct lacking l = { .table = "t", .quoted = "<t>", .declare = declare, .one_alter = true };
+    CHECK_OK(columns_parse(&columns, "a, b, c, d", &err), err);
+    CHECK_EQ(lacking_refuse(&l, &columns, none, &l, &err), 0);
+    CHECK_EQ(lacking_refuse(&l, &columns, odd, &l, &err), -1);
+    CHECK_EQ(err.code, ERR_TARGET_REFUSED);
+    CHECK_STR(err.msg, "table 't' has no columns 'b', 'd'; run: ALTER TABLE <t> ADD COLUMN <b> x, ADD COLUMN <d> x");
+    l.one_alter = false;
+    l.of = "file";
+    CHECK_EQ(lacking_refuse(&l, &columns, odd, &l, &err), -1);
+    CHECK_STR(err.msg, "table 't' of 'file' has no columns 'b', 'd'; run: ALTER TABLE <t> ADD COLUMN <b> x; ALTER TABLE <t> ADD COLUMN <d> x");
+    columns_clear(&columns);
+}
+
+TEST(lacking, of_very_many_columns_the_first_are_named_and_no_statement_is_cut)
+{
+    struct columns columns;
+    struct lacking l = { .table = "t", .quoted = "<t>", .declare = declare };
+    AUTO(buf_clear) struct buf text = { 0 };
+    for (int i = 0; i < 200; i++)
+        buf_addf(&text, "%scolumn_%d", i ? ", " : "", i);
+    CHECK_OK(columns_parse(&columns, text.p, &err), err);
+    CHECK_EQ(lacking_refuse(&l, &columns, odd, NULL, &err), -1);
+    CHECK_HAS(err.msg, "table 't' has no columns 'column_0', 'column_1', ");
+    CHECK_HAS(err.msg, "' and 180 more");
+    CHECK(!strstr(err.msg, "run:"));
+    columns_clear(&columns);
 }

@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #include "base/text.h"
+#include "target/lacking.h"
 #include "target/mysql.h"
 #include "target/staged.h"
 
@@ -217,19 +218,34 @@ static int refuse_decimals(const struct draft *f, const struct column *c, const 
                    found->not_null ? " NOT NULL" : "");
 }
 
+static void declare(struct buf *out, const struct column *c)
+{
+    my_name(out, c->name);
+    buf_addc(out, ' ');
+    mysql_type(out, c, false);
+}
+
+/* Of a rehearsal, those that the table would get by then are there. */
+static bool lacks(const void *arg, int i)
+{
+    const struct draft *f = arg;
+    return f->at[i] < 0 && !(f->diff && f->spec->columns->v[i].added);
+}
+
+/* The place of each column, by its name. */
+static int match_names(const struct draft *f, struct err *err)
+{
+    const struct lacking l = { .table = f->spec->name, .quoted = f->t->name.p, .declare = declare, .one_alter = true };
+    for (int i = 0; i < f->spec->columns->n; i++)
+        f->at[i] = place_of(&f->d, f->spec->columns->v[i].name);
+    return lacking_refuse(&l, f->spec->columns, lacks, f, err);
+}
+
 static int match_column(const struct draft *f, int i, struct err *err)
 {
     const struct column *c = &f->spec->columns->v[i];
-    AUTO(buf_clear) struct buf add = { 0 };
-    if ((f->at[i] = place_of(&f->d, c->name)) < 0) {
-        if (f->diff && c->added)
-            return 0;
-        my_name(&add, c->name);
-        buf_addc(&add, ' ');
-        mysql_type(&add, c, false);
-        return err_set(err, ERR_TARGET_REFUSED, "table '%s' has no column '%s'; run: ALTER TABLE %s ADD COLUMN %s", f->spec->name,
-                       c->name, f->t->name.p, add.failed ? "" : add.p);
-    }
+    if (f->at[i] < 0) /* it gets it: match_names() */
+        return 0;
     const struct found *found = &f->d.v[f->at[i]];
     if (found->generated)
         return err_set(err, ERR_TARGET_REFUSED, "column '%s' of table '%s' is generated; take it out of columns=", c->name, f->spec->name);
@@ -254,6 +270,8 @@ static bool is_staged(const struct draft *f, int place)
 static int match_columns(const struct draft *f, struct err *err)
 {
     bool history = f->spec->mode == MODE_HISTORY;
+    if (match_names(f, err) < 0)
+        return -1;
     for (int i = 0; i < f->spec->columns->n; i++)
         if (match_column(f, i, err) < 0)
             return -1;

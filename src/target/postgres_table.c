@@ -6,6 +6,7 @@
 #include <strings.h>
 
 #include "io/db.h"
+#include "target/lacking.h"
 #include "target/postgres.h"
 #include "target/staged.h"
 
@@ -247,15 +248,27 @@ static int refuse_decimals(const struct draft *f, const struct column *c, const 
     return why.failed ? err_nomem(err) : refuse_column(f, c, found, why.p, err);
 }
 
+static void declare(struct buf *out, const struct column *c)
+{
+    db_quote(out, c->name);
+    buf_addc(out, ' ');
+    postgres_type(out, c);
+}
+
+static bool lacks(const void *arg, int i) { return ((const struct draft *)arg)->at[i] < 0; }
+
+/* The place of each column, by its name. */
+static int match_names(const struct draft *f, struct err *err)
+{
+    const struct lacking l = { .table = f->spec->name, .quoted = f->t->name.p, .declare = declare, .one_alter = true };
+    for (int i = 0; i < f->spec->columns->n; i++)
+        f->at[i] = place_of(f->d, f->spec->columns->v[i].name);
+    return lacking_refuse(&l, f->spec->columns, lacks, f, err);
+}
+
 static int match_column(const struct draft *f, int i, struct err *err)
 {
     const struct column *c = &f->spec->columns->v[i];
-    AUTO(buf_clear) struct buf type = { 0 };
-    if ((f->at[i] = place_of(f->d, c->name)) < 0) {
-        postgres_type(&type, c);
-        return err_set(err, ERR_TARGET_REFUSED, "table '%s' has no column '%s'; run: ALTER TABLE %s ADD COLUMN \"%s\" %s",
-                       f->spec->name, c->name, f->t->name.p, c->name, type.failed ? "" : type.p);
-    }
     const struct found *found = &f->d->v[f->at[i]];
     if (found->generated)
         return refuse_column(f, c, found, "is generated; take it out of columns=", err);
@@ -276,6 +289,8 @@ static bool is_history_column(const char *name)
 static int match_columns(const struct draft *f, struct err *err)
 {
     bool history = f->spec->mode == MODE_HISTORY;
+    if (match_names(f, err) < 0)
+        return -1;
     for (int i = 0; i < f->spec->columns->n; i++)
         if (match_column(f, i, err) < 0)
             return -1;

@@ -11,6 +11,7 @@
 #include <strings.h>
 
 #include "io/db.h"
+#include "target/lacking.h"
 #include "target/sqlite.h"
 
 /*
@@ -260,15 +261,7 @@ int warehouse_note_own(struct warehouse *w, const char *name, const char *sql, s
 
 static void type_of(struct buf *out, const struct table_spec *spec, int column) { sqlite_type(out, &spec->columns->v[column]); }
 
-static int lacks_column(struct warehouse *w, const char *name, const struct table *t,
-                        const struct column *column, struct err *err)
-{
-    AUTO(buf_clear) struct buf add = { 0 };
-    sqlite_column_sql(&add, column);
-    return err_set(err, ERR_TARGET_REFUSED,
-                   "table '%s' of '%s' has no column '%s'; run: ALTER TABLE %s ADD COLUMN %s", name,
-                   w->path, column->name, t->quoted.p, add.failed ? "" : add.p);
-}
+static bool lacks(const void *found, int column) { return !((const bool *)found)[column]; }
 
 /* on_new_column = add: columns of the output that the table lacks, and is to get. What is known of the table besides is not so any more. */
 static int add_columns(struct warehouse *w, const struct table *t, const struct table_spec *spec, const char *name, struct err *err)
@@ -370,9 +363,9 @@ static int match_table(struct warehouse *w, struct table *t, const struct table_
             ;
         sqlite3_finalize(st);
     }
-    for (int i = 0; rc == 0 && i < spec->columns->n; i++)
-        if (!found[i])
-            rc = lacks_column(w, name, t, &spec->columns->v[i], err);
+    const struct lacking l = { .table = name, .of = w->path, .quoted = t->quoted.p, .declare = sqlite_column_sql };
+    if (rc == 0)
+        rc = lacking_refuse(&l, spec->columns, lacks, found, err);
     if (rc == 0 && spec->mode == MODE_HISTORY)
         rc = match_history(w, t, name, found + spec->columns->n, err);
     free(found);
