@@ -173,7 +173,7 @@ is "an empty folder is none of them" "$names $error" "0 "
 mkdir -m 755 "$FTPROOT/many" "$SFTPROOT/many"
 (cd "$FTPROOT/many" && seq -f 'file-%06g.csv' 10000 | xargs touch)
 (cd "$SFTPROOT/many" && seq -f 'file-%06g.csv' 10000 | xargs touch)
-export QUIET=1 ASAN_OPTIONS="${ASAN_OPTIONS:-}:quarantine_size_mb=1"
+export QUIET=1 ASAN_OPTIONS="${ASAN_OPTIONS:-}:quarantine_size_mb=0:thread_local_quarantine_size_kb=0"
 list user "$FTP/in/*.csv"
 small=$rss
 list user "$FTP/many/*.csv"
