@@ -148,6 +148,7 @@ is "ftps: the files of a folder, and no links" "$(cut -d' ' -f1,4- found | sed "
     "1 %E9%FF.csv
 3 a%20b%20%27c%27%20%2541%20%C3%A9.csv
 5 a.csv"
+like "... of which it can tell" "$(cat facts)" 'no_file=.*/in/link.csv no file: a link is not followed'
 list ftps "$FTPS/**.csv"
 is "ftps: folders in folders" "$(grep -c . found)" 5
 list ftpsplain "$FTPSPLAIN/in/*.csv"

@@ -1,7 +1,7 @@
 /*
  * list_get CONFIG SOURCE [TIMES|exists PATH]: what a lister finds of a source, for the script tests: a line "SIZE TIME STEP URI" an
  * object, each time; then on standard error names=, rss=, and error=, message= with exit status 1. Between two times a line is
- * read from standard input.
+ * read from standard input. What is no object is a line no_file=URI there.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -27,6 +27,12 @@ static int on_object(void *arg, const struct listed *o, struct err *err)
     return 0;
 }
 
+static void on_no_file(void *arg, const char *uri, const char *why)
+{
+    (void)arg;
+    fprintf(stderr, "no_file=%s %s\n", uri, why);
+}
+
 int main(int argc, char **argv)
 {
     struct config *config;
@@ -43,7 +49,7 @@ int main(int argc, char **argv)
     }
     const struct lister *l = list_by_base(pattern_base(p), &err);
     struct list_ask ask = { .links = links, .config = config, .base = pattern_base(p), .glob = &globs.v[0], .cursor = "" };
-    struct list_sink sink = { .object = on_object, .arg = &seen };
+    struct list_sink sink = { .object = on_object, .no_file = on_no_file, .arg = &seen };
     int rc = l ? 0 : -1;
     if (argc == 4)
         (void)text_int(str_of(argv[3]), &times);

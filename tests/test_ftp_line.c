@@ -31,11 +31,11 @@ static void check(const struct want *w, bool mlsd)
     if (rc != 1)
         return;
     CHECK_EQ(e.kind, w->kind);
-    if (e.kind == FTP_OTHER)
-        return;
     char name[300];
     snprintf(name, sizeof name, "%.*s", (int)e.name.n, e.name.p);
     CHECK_STR(name, w->name);
+    if (e.kind == FTP_OTHER)
+        return;
     if (e.kind == FTP_FILE)
         CHECK_EQ(e.size, w->size);
     if (e.mtime_ms != (w->when ? text_rfc3339_ms(str_of(w->when)) : 0))
@@ -61,7 +61,7 @@ TEST(ftp_line, mlsd_says_it_exactly)
           "2026-11-21T11:59:59Z", SECOND, " two blanks " },
         /* FileZilla, Microsoft: upper case, no unique */
         { "Type=file;Size=99;Modify=20261121115959.123; b c.csv", 1, FTP_FILE, 99, "2026-11-21T11:59:59Z", SECOND, "b c.csv" },
-        { "type=OS.unix=slink:/etc;size=5;modify=20261121115959; link", 1, FTP_OTHER, 0, NULL, 0, "" },
+        { "type=OS.unix=slink:/etc;size=5;modify=20261121115959; link", 1, FTP_OTHER, 0, NULL, 0, "link" },
         { "type=file; nothing else", 1, FTP_FILE, -1, NULL, SECOND, "nothing else" },
         { "type=file;size=x;modify=2026; odd", 1, FTP_FILE, -1, NULL, SECOND, "odd" },
         { "type=file;size=-5;modify=20260231000000; odd", 1, FTP_FILE, -1, NULL, SECOND, "odd" },
@@ -88,7 +88,10 @@ TEST(ftp_line, list_of_unix_servers)
         { "drwxr-xr-x    2 0        0            4096 Jan 02  2025 old dir", 1, FTP_FOLDER, 0, "2025-01-02T00:00:00Z", DAY, "old dir" },
         { "-rw-r--r--    1 0        0      5000000000 Feb 29  2024   blanks", 1, FTP_FILE, 5000000000, "2024-02-29T00:00:00Z", DAY, "  blanks" },
         { "-rw-r--r--    1 0        0               5 Feb 29 10:00 leap", 1, FTP_FILE, 5, "2024-02-29T10:00:00Z", MINUTE, "leap" },
-        { "lrwxrwxrwx    1 0        0               5 Nov 21 05:00 link -> a.csv", 1 - 1, 0, 0, NULL, 0, "" },
+        { "lrwxrwxrwx    1 0        0               5 Nov 21 05:00 link -> a.csv", 1, FTP_OTHER, 0, NULL, 0, "link" },
+        { "lrwxrwxrwx    1 0        0               5 Nov 21 05:00 link", 1, FTP_OTHER, 0, NULL, 0, "link" },
+        { "lrwxrwxrwx    1 0        0               5 Nov 21 05:00 link -> /etc/a/b", 1, FTP_OTHER, 0, NULL, 0, "link" },
+        { "lrwxrwxrwx    1 0        0               5 Nov 21 05:00  -> a.csv", -1, 0, 0, NULL, 0, "" },
         { "-rw-r--r--    1 0        0               5 Nov 21 05:00 a -> b", 1, FTP_FILE, 5, "2026-11-21T05:00:00Z", MINUTE, "a -> b" },
         /* ProFTPD, Pure-FTPd */
         { "-rw-r--r--   1 www-data www-data       12 Nov  1 23:59 x.csv", 1, FTP_FILE, 12, "2026-11-01T23:59:00Z", MINUTE, "x.csv" },
@@ -104,7 +107,7 @@ TEST(ftp_line, list_of_unix_servers)
         { "-rw-r--r--   1 u g 12 21 Nov 05:00 x.csv", 1, FTP_FILE, 12, "2026-11-21T05:00:00Z", MINUTE, "x.csv" },
         { "-rw-r--r--   1 u g 12 2026-11-21 05:00 x.csv", 1, FTP_FILE, 12, "2026-11-21T05:00:00Z", MINUTE, "x.csv" },
         { "drwxr-xr-x   1 u g 12 Nov 21 05:00 ..", 0, 0, 0, NULL, 0, "" },
-        { "brw-rw----   1 root disk 8,   0 Nov 21 05:00 sda", 0, 0, 0, NULL, 0, "" },
+        { "brw-rw----   1 root disk 8,   0 Nov 21 05:00 sda", 1, FTP_OTHER, 0, NULL, 0, "sda" },
         { "d [R----F--] supervisor            512       Jan 16 18:53    login", 1, FTP_FOLDER, 512, "2026-01-16T18:53:00Z", MINUTE, "   login" },
         /* what is none */
         { "-rw-r--r--    1 0        0            1234 Nov 21 05:00 a/b.csv", -1, 0, 0, NULL, 0, "" },
@@ -131,7 +134,7 @@ TEST(ftp_line, list_of_windows_servers)
         { "11/21/2026  17:05       5 b", 1, FTP_FILE, 5, "2026-11-21T17:05:00Z", MINUTE, "b" },
         { "11/21/2026  05:05 PM       5 b", 1, FTP_FILE, 5, "2026-11-21T17:05:00Z", MINUTE, "b" },
         { "12-31-99  11:59PM   1 old", 1, FTP_FILE, 1, "1999-12-31T23:59:00Z", MINUTE, "old" },
-        { "11-21-26  05:00PM       <JUNCTION>     link", 0, 0, 0, NULL, 0, "" },
+        { "11-21-26  05:00PM       <JUNCTION>     link", 1, FTP_OTHER, 0, NULL, 0, "link" },
         { "11-21-26  05:00PM       1 ..\\x", 1, FTP_FILE, 1, "2026-11-21T17:00:00Z", MINUTE, "..\\x" },
         { "11-21-26  05:00PM       <DIR>          ..", 0, 0, 0, NULL, 0, "" },
         { "11-21-26  13:00PM   1 x", -1, 0, 0, NULL, 0, "" },

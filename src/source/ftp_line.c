@@ -190,13 +190,18 @@ static bool unix_time(struct str line, size_t *at, int64_t now_ms, struct ftp_en
     return is_day(year, month, day) && set_time(e, text_days(year, month, day) * day_ms, day_ms);
 }
 
+/* Of "NAME -> WHERE IT LEADS". */
+static struct str before_arrow(struct str name)
+{
+    const char *arrow = memmem(name.p, name.n, " -> ", 4);
+    return arrow ? (struct str){ name.p, (size_t)(arrow - name.p) } : name;
+}
+
 /* Owners and groups can be missing, or hold blanks: the size is the first number that a time follows. */
 static int unix_line(struct str line, int64_t now_ms, struct ftp_entry *e, struct err *err)
 {
     char type = line.p[0];
     e->kind = type == '-' ? FTP_FILE : type == 'd' ? FTP_FOLDER : FTP_OTHER;
-    if (e->kind == FTP_OTHER)
-        return 0;
     size_t at = 0;
     (void)word(line, &at);
     while (at < line.n) {
@@ -206,9 +211,13 @@ static int unix_line(struct str line, int64_t now_ms, struct ftp_entry *e, struc
             continue;
         if (behind < line.n) {
             e->name = (struct str){ line.p + behind + 1, line.n - behind - 1 }; /* further blanks are the name's */
+            if (type == 'l')
+                e->name = before_arrow(e->name);
             return check_name(line, e, err);
         }
     }
+    if (e->kind == FTP_OTHER) /* a device has no size */
+        return 0;
     return strange(line, "a line that nobody understands", err);
 }
 
@@ -259,7 +268,7 @@ static int dos_line(struct str line, struct ftp_entry *e, struct err *err)
     bool angle = size.n && size.p[0] == '<';
     if (angle) {
         e->kind = str_eq_nocase(size, STR("<DIR>")) ? FTP_FOLDER : FTP_OTHER;
-        size_t blanks = DIR_WIDTH - 5;
+        size_t blanks = size.n < DIR_WIDTH ? DIR_WIDTH - size.n : 1;
         for (; at < line.n && line.p[at] == ' ' && blanks > 0; blanks--)
             at++;
     } else if (dos_size(size, &e->size)) {
@@ -267,8 +276,6 @@ static int dos_line(struct str line, struct ftp_entry *e, struct err *err)
     } else {
         return strange(line, "a line that nobody understands", err);
     }
-    if (e->kind == FTP_OTHER)
-        return 0;
     e->name = at < line.n ? (struct str){ line.p + at, line.n - at } : (struct str){ line.p, 0 };
     return check_name(line, e, err);
 }

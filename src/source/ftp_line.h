@@ -15,7 +15,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 
-enum ftp_kind { FTP_FILE, FTP_FOLDER, FTP_OTHER }; /* other: a link, a device */
+enum ftp_kind { FTP_FILE, FTP_FOLDER, FTP_OTHER }; /* other: a link, a device; what a link leads to is not of its name */
 struct ftp_entry {
     enum ftp_kind kind;
     struct str name; /* bytes of the line; no slash, no zero byte, neither empty nor . or .. */
