@@ -194,6 +194,8 @@ prints cancel cancel "$((last + 1))"
 prints undo undo "$((last - 1))"
 prints pause pause p
 prints resume resume p
+sqlite3 "$site/queue.db" "INSERT INTO remote (name, held_until) VALUES ('held', (unixepoch() + 3600) * 1000)"
+prints resume resume --remote held
 prints prune prune --dry-run
 prints prune prune
 prints emit emit events -e '{"id":1,"at":"2024-01-01"}'

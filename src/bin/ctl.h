@@ -76,7 +76,8 @@ int ctl_init(struct ctl *c, int argc, char **argv);
 int ctl_retry(struct ctl *c, int argc, char **argv);
 int ctl_cancel(struct ctl *c, int argc, char **argv);
 int ctl_undo(struct ctl *c, int argc, char **argv);
-int ctl_pause(struct ctl *c, int argc, char **argv); /* and resume */
+int ctl_pause(struct ctl *c, int argc, char **argv);
+int ctl_resume(struct ctl *c, int argc, char **argv);
 int ctl_prune(struct ctl *c, int argc, char **argv);
 int ctl_scan(struct ctl *c, int argc, char **argv);
 int ctl_report(struct ctl *c, int argc, char **argv);

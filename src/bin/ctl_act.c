@@ -1,5 +1,6 @@
 /* The verbs that change something: init, retry, cancel, undo, pause, resume, prune. */
 #include "bin/ctl.h"
+#include "queue/gate.h"
 #include "queue/scan.h"
 
 #include <inttypes.h>
@@ -248,21 +249,61 @@ int ctl_cancel(struct ctl *c, int argc, char **argv)
     return ctl_queue(c, 0) < 0 ? -1 : each_job(c, argv + 1, argc - 1, job_cancel, "cancelled");
 }
 
-int ctl_pause(struct ctl *c, int argc, char **argv)
+static int set_pause(struct ctl *c, const char *pipeline, bool on)
 {
-    bool on = !strcmp(argv[0], "pause");
     int64_t changed;
-    if (argc != 2)
-        return ctl_usage(c, "%s wants one pipeline; qetlctl status lists them", argv[0]);
     if (ctl_queue(c, 0) < 0)
         return -1;
-    if (!config_pipeline(c->config, argv[1]))
-        return config_no_pipeline(c->config, argv[1], &c->err);
-    if (job_pause(c->queue, argv[1], on, &changed, &c->err) < 0)
+    if (!config_pipeline(c->config, pipeline))
+        return config_no_pipeline(c->config, pipeline, &c->err);
+    if (job_pause(c->queue, pipeline, on, &changed, &c->err) < 0)
         return -1;
     if (!c->json)
         printf("%s; ", on ? "paused" : "resumed");
     return say_count(c, on ? "held" : "released", on ? "held" : "released", changed);
+}
+
+int ctl_pause(struct ctl *c, int argc, char **argv)
+{
+    if (argc != 2)
+        return ctl_usage(c, "pause wants one pipeline; qetlctl status lists them");
+    return set_pause(c, argv[1], true);
+}
+
+/* End what a server asked for: a person knows that it is well, or that it asked for too much. */
+static int release(struct ctl *c, const char *remote)
+{
+    if (ctl_queue(c, 0) < 0)
+        return -1;
+    int held = remote_release(c->queue, remote, &c->err);
+    if (held <= 0)
+        return held < 0 ? -1 : err_set(&c->err, ERR_NOT_FOUND, "no server of '%s' asked to be left alone; qetlctl status lists those that did", remote);
+    if (c->json) {
+        AUTO(buf_clear) struct buf doc = { 0 };
+        struct json_out o;
+        json_start(&o, &doc);
+        json_object(&o);
+        json_put_text(&o, "remote", remote);
+        json_object_end(&o);
+        if (doc.failed)
+            return err_nomem(&c->err);
+        puts(doc.p);
+    } else {
+        printf("'%s' is asked again, until it says that it wants to be left alone\n", remote);
+    }
+    return 0;
+}
+
+int ctl_resume(struct ctl *c, int argc, char **argv)
+{
+    static const struct option longs[] = { { "remote", required_argument, NULL, 'r' }, { NULL, 0, NULL, 0 } };
+    const char *remote = NULL;
+    for (int o; (o = ctl_option(c, argc, argv, "", longs, NULL)) != -1; remote = optarg)
+        if (o == '?')
+            return -1;
+    if (argc - optind != !remote)
+        return ctl_usage(c, "resume wants one pipeline, or --remote NAME; qetlctl status lists them");
+    return remote ? release(c, remote) : set_pause(c, argv[optind], false);
 }
 
 struct seen_pruned {

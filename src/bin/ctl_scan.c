@@ -16,8 +16,8 @@ static const struct table_col scan_cols[] = {
     { "pipeline", "SCAN", CELL_TEXT },      { "started", NULL, CELL_TIME },       { "finished", "LAST", CELL_TIME },
     { "next", "NEXT", CELL_TIME },          { "listed", "LISTED", CELL_NUMBER },  { "found", "NEW", CELL_NUMBER },
     { "changed", "CHANGED", CELL_NUMBER },  { "waiting", "WAITING", CELL_NUMBER }, { "jobs", "JOBS", CELL_NUMBER },
-    { "failures", NULL, CELL_NUMBER },      { "failed_since", NULL, CELL_TIME },  { "code", "ERROR", CELL_TEXT },
-    { "message", "WHY", CELL_TEXT },
+    { "failures", NULL, CELL_NUMBER },      { "failed_since", NULL, CELL_TIME },  { "pause", NULL, CELL_JSON },
+    { "code", "ERROR", CELL_TEXT },         { "message", "WHY", CELL_TEXT },
 };
 
 struct scans {
@@ -45,17 +45,36 @@ static int64_t scan_next(const struct pipeline *p, const struct scan_row *r)
     return next;
 }
 
-/* For people, with how long that has been going on. */
+/* ms from a listing that broke off to the next one; 0: the last one did not. */
+static int64_t pause_of(const struct scan_row *r)
+{
+    return r->breaks && r->again_at > r->finished ? r->again_at - r->finished : 0;
+}
+
+/* For people, with how long that has been going on, and how long nobody looks now. */
 static void why_cell(struct table *t, const struct scan_row *r)
 {
     AUTO(buf_clear) struct buf text = { 0 };
-    char since[32];
+    char since[32], pause[32];
     if (r->failures > 1) {
         text_put_rfc3339(since, r->failed_since);
-        buf_addf(&text, "%" PRId64 " times since %.10s %.8sZ: ", r->failures, since, since + 11);
+        buf_addf(&text, "%" PRId64 " times since %.10s %.8sZ", r->failures, since, since + 11);
     }
+    if (pause_of(r)) {
+        text_put_duration(pause, sizeof pause, pause_of(r));
+        buf_addf(&text, "%stried again after %s", text.n ? ", " : "", pause);
+    }
+    if (text.n)
+        buf_adds(&text, ": ");
     buf_adds(&text, r->message);
     table_text(t, text.failed ? r->message : text.p);
+}
+
+static void pause_cell(struct table *t, const struct scan_row *r)
+{
+    char text[32];
+    snprintf(text, sizeof text, "%" PRId64, (pause_of(r) + 999) / 1000);
+    table_text(t, pause_of(r) ? text : NULL);
 }
 
 static int scan_cells(void *arg, const struct scan_row *r)
@@ -78,6 +97,7 @@ static int scan_cells(void *arg, const struct scan_row *r)
     table_int(s->t, r->taken);
     table_int(s->t, r->failures);
     table_int(s->t, r->failed_since);
+    pause_cell(s->t, r);
     table_text(s->t, *r->code || !s->t->json ? r->code : NULL);
     if (s->t->json)
         table_text(s->t, *r->code ? r->message : NULL);
@@ -193,6 +213,15 @@ static int peek_one(struct ctl *c, const struct role *role, struct list_links *l
     struct pass pass = { .role = role, .queue = c->queue, .pipeline = p, .links = links };
     struct wanted_row w = { .pipeline = p->name };
     struct scan_count count;
+    char why[PASS_HELD], at[32];
+    int64_t until;
+    int held = pass_held(c->queue, c->config, p, &until, why, &c->err);
+    if (held < 0)
+        return -1;
+    if (held)
+        text_put_rfc3339(at, until);
+    if (held) /* what is found is not taken before */
+        fprintf(stderr, "scan of '%s': until %s %s; only this dry run asks it. qetlctl resume --remote ends that\n", p->name, at, why);
     f->pipeline = p->name;
     if (scan_rows(c->queue, keep_row, &w, &c->err) < 0)
         return -1;
@@ -298,18 +327,25 @@ static int show_slots(struct ctl *c, const char *pipeline)
 
 /* ---- a scan now ---- */
 
-/* Ask the scanner that works, and wait until it is done with that pipeline. */
-static int ask_and_wait(struct ctl *c, const char *pipeline)
+/* Ask the scanner that works, and wait until it is done with that pipeline; not for a server that wants to be left alone. */
+static int ask_and_wait(struct ctl *c, const struct pipeline *p)
 {
-    struct wanted_row before = { .pipeline = pipeline };
-    if (scan_rows(c->queue, keep_row, &before, &c->err) < 0 || scan_want(c->queue, pipeline, &c->err) < 0)
+    struct wanted_row before = { .pipeline = p->name };
+    char why[PASS_HELD], at[32];
+    int64_t until;
+    if (scan_rows(c->queue, keep_row, &before, &c->err) < 0 || scan_want(c->queue, p->name, &c->err) < 0)
         return -1;
     while (!sys_stop_requested()) {
-        struct wanted_row now = { .pipeline = pipeline };
-        if (scan_rows(c->queue, keep_row, &now, &c->err) < 0)
+        struct wanted_row now = { .pipeline = p->name };
+        int held = pass_held(c->queue, c->config, p, &until, why, &c->err);
+        if (held < 0 || scan_rows(c->queue, keep_row, &now, &c->err) < 0)
             return -1;
         if (now.row.id && !now.row.wanted && now.row.number > before.row.number)
             return 0;
+        if (held) {
+            text_put_rfc3339(at, until);
+            return err_set(&c->err, ERR_FETCH_BUSY, "scan of '%s': until %s %s", p->name, at, why);
+        }
         (void)poll(NULL, 0, 50);
     }
     return err_set(&c->err, ERR_SHUTDOWN, "stopped; the scanner goes on");
@@ -333,7 +369,7 @@ static int scan_now(struct ctl *c, const struct role *role, const char *only)
     for (int i = 0; rc == 0 && ask && i < c->config->npipelines; i++) {
         const struct pipeline *p = &c->config->pipelines[i];
         if (is_asked(p, only) && p->scan.job_per == JOB_PER_OBJECT)
-            rc = ask_and_wait(c, p->name);
+            rc = ask_and_wait(c, p);
     }
     return rc < 0 ? -1 : 0;
 }

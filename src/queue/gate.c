@@ -338,6 +338,48 @@ int remote_list_end(struct queue *q, const char *name, int64_t requests, const s
     return queue_commit(q, QUEUE_LATER, err);
 }
 
+int remote_held(struct queue *q, const char *name, int64_t *until, char why[REMOTE_WHY], struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_REMOTE_READ);
+    db_bind(st, ":name", name);
+    int rc = db_step(st, err);
+    *until = rc == 1 ? sqlite3_column_int64(st, 3) : 0;
+    if (rc == 1)
+        snprintf(why, REMOTE_WHY, "%s", db_text(st, 4));
+    sqlite3_reset(st);
+    return rc < 0 ? -1 : *until > sys_now_ms();
+}
+
+/* Rows that were held; -1. */
+static int release(struct queue *q, const char *name, struct err *err)
+{
+    int64_t now = sys_now_ms();
+    sqlite3_stmt *st = queue_stmt(q, SQL_REMOTE_RELEASE);
+    db_bind(st, ":name", name);
+    db_bind(st, ":now", now);
+    if (db_run(st, err) < 0)
+        return -1;
+    int held = sqlite3_changes(queue_db(q));
+    st = queue_stmt(q, SQL_SCAN_HOLD_VOID);
+    db_bind(st, ":now", now);
+    return held && db_run(st, err) < 0 ? -1 : held;
+}
+
+int remote_release(struct queue *q, const char *name, struct err *err)
+{
+    if (queue_begin(q, err) < 0)
+        return -1;
+    int held = release(q, name, err);
+    if (held < 0) {
+        queue_rollback(q);
+        return err_in(err, "remote '%s'", name);
+    }
+    if (queue_commit(q, QUEUE_NOW, err) < 0)
+        return -1;
+    queue_ring(q, BELL_READY, INT_MAX);
+    return held;
+}
+
 /* ---- limits of the ini ---- */
 
 struct limits {

@@ -79,5 +79,9 @@ enum {
 int remote_list_begin(struct queue *q, const char *name, int64_t lease_ms, int64_t *opens, char why[REMOTE_WHY], struct err *err);
 /* It made so many requests; what the server asked for when it `failed` binds all jobs of the remote. */
 int remote_list_end(struct queue *q, const char *name, int64_t requests, const struct err *failed, struct err *err);
+/* Did its server ask to be left alone? 1: until then, and why; 0; -1. */
+int remote_held(struct queue *q, const char *name, int64_t *until, char why[REMOTE_WHY], struct err *err);
+/* A person knows better: jobs and listings may ask it at once. 1; 0: nothing holds it; -1. Until it asks again, of course. */
+int remote_release(struct queue *q, const char *name, struct err *err);
 
 #endif

@@ -210,6 +210,10 @@ INSERT INTO remote (name, held_until, held_why) VALUES (:name, :until, :why)
 ON CONFLICT (name) DO UPDATE SET held_until = excluded.held_until, held_why = excluded.held_why
     WHERE excluded.held_until > held_until;
 
+-- name: remote_release
+-- 0 rows: nothing holds it.
+UPDATE remote SET held_until = 0, held_why = '' WHERE name = :name AND held_until > :now;
+
 -- name: remote_list
 SELECT name, connections, interval, held_until, held_why,
        (SELECT count(*) FROM job INDEXED BY job_running WHERE state = 'running' AND job.remote = remote.name)
@@ -748,7 +752,7 @@ UPDATE scan_lease SET worker = NULL, until = 0 WHERE one = 1 AND token = :token;
 -- name: scan_rows
 SELECT id, pipeline, source, number, wanted, next_at, again_at, slot, covered, started, finished, listed, found, changed, waiting, taken,
        failures, coalesce(code, ''), coalesce(message, ''), era, cursor_glob, cursor, coalesce(failed_since, 0),
-       after_failures, coalesce(after_code, ''), coalesce(after_message, '')
+       after_failures, coalesce(after_code, ''), coalesce(after_message, ''), breaks
 FROM scan WHERE (:pipeline IS NULL OR pipeline = :pipeline) ORDER BY pipeline;
 
 -- name: scan_make
@@ -767,7 +771,11 @@ UPDATE scan SET cursor = :cursor, cursor_glob = :glob WHERE id = :id;
 
 -- name: scan_held
 -- Its place is not to be asked now.
-UPDATE scan SET code = :code, message = :message, again_at = :again_at WHERE id = :id;
+UPDATE scan SET code = :code, message = :message, again_at = :again_at, next_at = CASE WHEN next_at THEN max(next_at, :again_at) ELSE 0 END WHERE id = :id;
+
+-- name: scan_hold_void
+-- A person ended the hold of a place: whoever waits for one looks whether it was that.
+UPDATE scan SET wanted = :now, again_at = 0 WHERE code = 'fetch-busy';
 
 -- name: scan_era
 -- A listing came to its end: is it time for the next era? However long nobody listed, it is one; a clock that was set back begins it anew.
@@ -780,7 +788,8 @@ UPDATE scan SET cursor = CASE WHEN :resumes THEN cursor ELSE '' END, number = nu
                 changed = :changed, waiting = (SELECT count(*) FROM seen INDEXED BY seen_open
                                                WHERE scan = :id AND (state = 'waiting' OR state = 'ready') AND state <> 'taken'),
                 taken = :taken, failures = CASE WHEN :code IS NULL THEN 0 ELSE failures + 1 END,
-                failed_since = CASE WHEN :code IS NULL THEN NULL WHEN failures THEN failed_since ELSE :now END, code = :code, message = :message
+                failed_since = CASE WHEN :code IS NULL THEN NULL WHEN failures THEN failed_since ELSE :now END, code = :code, message = :message,
+                breaks = CASE WHEN :broke THEN breaks + 1 ELSE 0 END
 WHERE id = :id;
 
 -- name: page_get

@@ -130,6 +130,7 @@ static struct scan_row row_read(sqlite3_stmt *st)
         .after_failures = sqlite3_column_int64(st, 23),
         .after_code = db_text(st, 24),
         .after_message = db_text(st, 25),
+        .breaks = sqlite3_column_int64(st, 26),
     };
 }
 
@@ -325,6 +326,7 @@ static int end_write(struct queue *q, const struct scan_row *s, const struct sca
         return -1;
     sqlite3_stmt *st = queue_stmt(q, SQL_SCAN_END);
     db_bind(st, ":resumes", e->resumes);
+    db_bind(st, ":broke", e->broke);
     db_bind(st, ":id", s->id);
     db_bind(st, ":wanted", s->wanted);
     db_bind(st, ":started", e->started);

@@ -52,7 +52,7 @@ int scan_lease_drop(struct queue *q, const struct scan_lease *l, struct err *err
 /* ---- the state of a scan ---- */
 struct scan_row {
     int64_t era, cursor_glob, id, number, wanted, next_at, again_at, slot, covered, started, finished;
-    int64_t listed, found, changed, waiting, taken, failures, failed_since, after_failures;
+    int64_t listed, found, changed, waiting, taken, failures, failed_since, breaks, after_failures; /* breaks: of the failures, the listings in a row that broke off */
     const char *pipeline, *source, *code, *message, *after_code, *after_message; /* in scan_rows() only */
     const char *cursor; /* there, and malloc'ed for who asks scan_cursor() */
 };
@@ -174,6 +174,7 @@ struct scan_end {
     int64_t started, next_at, again_at, covered;
     struct scan_count *count;
     bool whole;            /* everything was listed from the beginning: what waited and was not there is forgotten */
+    bool broke;            /* the listing did not come to its end */
     bool resumes;          /* the next listing goes on from the cursor */
     int64_t forget_ms;     /* what no listing has for so long is forgotten; 0: nothing */
     const struct err *why; /* it failed, or NULL */

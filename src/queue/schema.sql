@@ -398,6 +398,7 @@ CREATE TABLE scan (
     taken    INTEGER NOT NULL DEFAULT 0,   -- that became jobs
     failures INTEGER NOT NULL DEFAULT 0,   -- listings in a row that failed
     failed_since INTEGER,                  -- when the first of them did
+    breaks   INTEGER NOT NULL DEFAULT 0,   -- listings in a row that did not come to their end: the pause before the next one grows with it
     code     TEXT,
     message  TEXT,
     after_failures INTEGER NOT NULL DEFAULT 0, -- tries in a row of what after= says of which something failed

@@ -20,6 +20,8 @@
 #include "source/version.h"
 
 enum {
+    RETRY_MIN_MS = 1000,
+    RETRY_MAX_MS = 300000,
     AGAIN_MS = 30000, /* cron: what waits for its marker, or came before the page that a listing went on from, is looked at so soon */
     PAGES_KEPT = 100, /* until they are written down */
     HOLD_MAX_MS = 7 * 86400000, /* the window of a dated source is held open for what waits in it so long at most */
@@ -156,6 +158,21 @@ uint64_t pass_place(const struct config *config, const struct pipeline *p)
     hash_init(&h);
     hash_add(&h, name, strlen(name));
     return hash_end(&h);
+}
+
+int pass_held(struct queue *q, const struct config *config, const struct pipeline *p, int64_t *until, char why[PASS_HELD], struct err *err)
+{
+    AUTO(buf_clear) struct buf uri = { 0 };
+    char text[300], said[REMOTE_WHY];
+    if (p->scan.stream)
+        return 0;
+    if (uri_at(p, sys_now_ms(), &uri, err) < 0)
+        return -1;
+    const char *name = config_remote_name(config, uri.p, text, sizeof text);
+    int held = name ? remote_held(q, name, until, said, err) : 0;
+    if (held == 1)
+        snprintf(why, PASS_HELD, "'%s' asked to be left alone: %s", name, said);
+    return held;
 }
 
 /* Would the pattern find an object of its own in that folder? 1, 0, -1. */
@@ -650,13 +667,19 @@ static int take_all(struct looking *l, bool listed, struct err *err)
     return n;
 }
 
-/* Pause before the next try of a listing that failed. */
-static int64_t retry_ms(const struct pipeline *p, int64_t failures)
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t greatest(int64_t a, int64_t b) { return a > b ? a : b; }
+
+/* Pause before the next try of a listing that broke off, like `breaks` before it: it doubles, from backoff= or every=, what is less, to
+ * backoff_max=; another host that is looked at often is to be found well again soon, too. */
+static int64_t retry_ms(const struct pipeline *p, bool other_host, int64_t breaks)
 {
-    int64_t ms = p->backoff_ms > 1000 ? p->backoff_ms : 1000;
-    for (; failures > 0 && ms < p->backoff_max_ms; failures--)
+    int64_t every = p->scan.every_ms, ms = every ? least(p->backoff_ms, every) : p->backoff_ms, most = p->backoff_max_ms;
+    if (other_host && every)
+        most = greatest(every, least(most, RETRY_MAX_MS));
+    for (ms = greatest(ms, RETRY_MIN_MS); breaks > 0 && ms < most; breaks--)
         ms *= 2;
-    return ms < p->backoff_max_ms ? ms : p->backoff_max_ms > 1000 ? p->backoff_max_ms : 1000;
+    return least(ms, greatest(most, RETRY_MIN_MS));
 }
 
 /* How far the dates of the source are listed now: not beyond what was not listed from its beginning, or waits; but what waits for
@@ -679,15 +702,19 @@ static int finish(struct looking *l, int64_t started, int64_t window_from, bool 
         .covered = covers(l, started, window_from, listed && !l->reached),
         .count = l->count,
         .whole = listed && !l->reached,
+        .broke = !listed,
         .resumes = !listed && (l->paged || l->cursor) && err_class(why->code) == ERR_TRANSIENT,
         .forget_ms = p->scan.forget_ms,
         .why = why,
     };
-    if (!listed)
-        e.again_at = now + (why->retry_after_ms > retry_ms(p, l->scan.failures) ? why->retry_after_ms : retry_ms(p, l->scan.failures));
-    else if (l->count->again_ms)
+    if (!listed) {
+        e.again_at = now + greatest(why->retry_after_ms, retry_ms(p, l->remote, l->scan.breaks));
+        if (every && l->remote) /* nobody is asked as often as before when that fails */
+            e.next_at = e.again_at;
+    }
+    if (listed && l->count->again_ms)
         e.again_at = now + l->count->again_ms;
-    else if ((l->count->waiting || l->reached) && !every)
+    else if (listed && (l->count->waiting || l->reached) && !every)
         e.again_at = now + AGAIN_MS;
     if (scan_end(l->pass->queue, l->pass->lease, &l->scan, &e, err) < 0)
         return -1;

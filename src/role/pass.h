@@ -38,6 +38,9 @@ int pass_run(const struct pass *pass, struct scan_count *count, struct err *why,
 /* Who is asked by a listing of it (whose limits bind that, or a mount), as a number that no other place has; 0: it is of this machine, or a
  * fault that pass_run() tells. */
 uint64_t pass_place(const struct config *config, const struct pipeline *p);
+/* Did the server of its source ask to be left alone? 1: until then, and `why` says which and what it said; 0; -1. */
+enum { PASS_HELD = 700 };
+int pass_held(struct queue *q, const struct config *config, const struct pipeline *p, int64_t *until, char why[PASS_HELD], struct err *err);
 /* Can somebody list the source of a scanned pipeline? 0, or -1: uri. */
 int pass_check(const struct pipeline *p, struct err *err);
 /* Where the done-marker of the object of that path has to lie, behind out. 0, -1. */

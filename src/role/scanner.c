@@ -198,15 +198,15 @@ static int64_t at_least(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t time_left(const struct scanner *s, const struct pipeline *p, const struct scan_row *row, const struct due *d)
 {
     int64_t now = sys_now_ms(), left = INT64_MAX;
-    int64_t again_most = p->scan.settle_ms + p->scan.min_age_ms + p->scan.group_wait_ms + p->backoff_max_ms + 60000;
-    if (d->held_mono_ms)
+    int64_t again_most = p->scan.settle_ms + p->scan.min_age_ms + p->scan.group_wait_ms + p->backoff_max_ms + p->scan.every_ms + 60000;
+    if (d->held_mono_ms && row->again_at) /* else a person ended it */
         return d->held_mono_ms > sys_mono_ms() ? d->held_mono_ms - sys_mono_ms() : 0;
     if (row->wanted)
         return 0;
     if (row->again_at)
         left = until(row->again_at, now, again_most);
     if (p->scan.every_ms && !s->drains)
-        left = at_least(left, until(row->next_at, now, p->scan.every_ms));
+        left = at_least(left, until(row->next_at, now, row->breaks ? again_most : p->scan.every_ms));
     int owner = (int)(p - s->config->pipelines);
     if (owner < WATCHED_MAX && (s->came >> owner & 1)) {
         int64_t pause = d->not_before_mono_ms - sys_mono_ms();

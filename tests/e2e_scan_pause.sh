@@ -1,0 +1,102 @@
+#!/bin/bash
+# A place whose listing fails is asked less and less often, but by a person at once; and what a server asks for by Retry-After is shown and can be ended.
+. "${srcdir:-.}/tests/lib.sh"
+. "$srcdir/tests/qetl.sh"
+need sqlite3 sqlite3
+need jq jq
+need python3 python3
+
+# A page with one file. What stands in the file `answer` is the status of each answer, and behind it a Retry-After. A line a request: ms, path.
+cat >"$work/server.py" <<'PY'
+import http.server, os, sys, time
+class H(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        print(int(time.time() * 1000), self.path, flush=True)
+        words = open(sys.argv[2]).read().split()
+        body = b"id\n1\n" if self.path.endswith("csv") else b'<a href="a.csv">a.csv</a>'
+        self.send_response(int(words[0]))
+        if len(words) > 1:
+            self.send_header("Retry-After", words[1])
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    do_HEAD = do_GET
+    def log_message(self, *a): pass
+s = http.server.ThreadingHTTPServer(("127.0.0.1", 0), H)
+s.daemon_threads = True
+open(sys.argv[1] + ".new", "w").write(str(s.server_port))
+os.rename(sys.argv[1] + ".new", sys.argv[1])
+s.serve_forever()
+PY
+answers() { echo "$*" >"$work/answer.new" && mv "$work/answer.new" "$work/answer"; }
+answers 429 0
+log=$work/log
+python3 "$work/server.py" "$work/port" "$work/answer" >"$log" &
+server=$!
+trap 'stop_roles; kill $server 2>/dev/null; cleanup' EXIT
+wait_for 60 test -s "$work/port" || bail 'the server does not start'
+url=http://127.0.0.1:$(cat "$work/port")
+
+new_site <<INI
+[pipeline p]
+source  = $url/in/*.csv
+every   = 1s
+settle  = 0
+columns = id:integer!
+table   = warehouse.p
+INI
+qetlctl init >/dev/null
+asked() { wc -l <"$log"; }
+asked_more() { [ "$(asked)" -gt "$1" ]; }
+pauses() { qetlctl --json status | jq -e ".scans[0].pause $1" >/dev/null; }
+
+# ---- the pause ----
+start_role scanner
+ok 'a place that answers 429 without a time is asked again' wait_for 60 asked_more 3
+gaps=$(awk 'NR > 1 { printf "%d ", $1 - last } { last = $1 }' "$log")
+read -r a b c _ <<<"$gaps"
+ok "... less and less often ($gaps)" [ "$a" -ge 950 -a "$b" -ge 1950 -a "$c" -ge 3950 ]
+ok '... and status says after how long' wait_for 60 pauses '>= 8'
+like '... in words' "$(qetlctl status)" 'fetch-busy +[0-9]+ times since .*Z, tried again after [0-9]+ ?s: '
+answers 200
+before=$(asked)
+is '... a person is not held by it' "$(timeout 60 qetlctl --json scan p | jq -r '.scans[0] | [.code, .pause, .jobs] | @json')" '[null,null,1]'
+ok '... asks at once' asked_more "$before"
+answers 500
+before=$(asked)
+ok 'a failure behind a good one begins with every= again' wait_for 60 pauses '| . != null and . < 8'
+ok '... of any kind' wait_for 60 asked_more $((before + 1))
+
+# ---- what a server asks for ----
+answers 503 999999999
+ok 'a server that asks for a time is left alone' wait_for 60 bash -c "qetlctl --json status | jq -e '.remotes[0].held_until'"
+is '... for a day at most' "$(queue_sql "SELECT held_until BETWEEN (unixepoch() + 86000) * 1000 AND (unixepoch() + 86401) * 1000 FROM remote")" 1
+answers 200
+before=$(asked)
+said=$(timeout 60 qetlctl scan p 2>&1)
+is '... also by who asks the scanner for a listing: 1' $? 1
+like '... which says so' "$said" "scan of 'p': until 20[0-9-]+T.*Z '$url' asked to be left alone: .*503"
+is '... and asks nobody' "$(asked)" "$before"
+said=$(qetlctl scan p --dry-run --all 2>&1)
+like 'the dry run asks it, and says that nobody else does' "$said" "scan of 'p': until .* '$url' asked to be left alone: .*resume --remote"
+like '... what lies there' "$said" '/in/a.csv'
+like 'a hold can be ended' "$(qetlctl resume --remote "$url")" 'is asked again'
+ok '... and the scanner goes on at once' wait_for 60 bash -c "qetlctl --json status | jq -e '.scans[0].code == null'"
+is '... once' "$(qetlctl resume --remote "$url" 2>&1 >/dev/null; echo $?)" "$(qetlctl resume --remote nobody 2>&1 | sed "s|nobody|$url|"; echo 5)"
+qetlctl resume >/dev/null 2>&1
+is 'resume wants one of both: 2' $? 2
+stop_roles
+
+# ---- without a scanner ----
+answers 503 3600
+qetlctl scan p >/dev/null
+is 'a scan without a scanner: 1' $? 1
+answers 200
+before=$(asked)
+like '... the next one is held' "$(qetlctl scan p 2>&1)" 'asked to be left alone'
+is '... and asks nobody' "$(asked)" "$before"
+is 'a hold is ended, for programs' "$(qetlctl --json resume --remote "$url" | jq -r .remote)" "$url"
+qetlctl scan p >/dev/null
+is '... and the next scan is well' $? 0
+done_testing
