@@ -13,7 +13,9 @@ class H(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         print(int(time.time() * 1000), self.path, flush=True)
         words = open(sys.argv[2]).read().split()
-        body = b"id\n1\n" if self.path.endswith("csv") else b'<a href="a.csv">a.csv</a>'
+        body = (b"id\n1\n" + b"2\n" * len(words)) if self.path.endswith("csv") else b'<a href="a.csv">a.csv</a>'
+        if self.path == "/odd/":
+            body = b'<a href="a%20b%2B1.csv">a b+1.csv</a>'
         self.send_response(int(words[0]))
         if len(words) > 1:
             self.send_header("Retry-After", words[1])
@@ -99,4 +101,32 @@ is '... and asks nobody' "$(asked)" "$before"
 is 'a hold is ended, for programs' "$(qetlctl --json resume --remote "$url" | jq -r .remote)" "$url"
 qetlctl scan p >/dev/null
 is '... and the next scan is well' $? 0
+
+# ---- objects that changed, by names that stand in a URI otherwise ----
+new_site <<INI
+[pipeline odd]
+source  = $url/odd/*.csv
+every   = 1h
+settle  = 0
+on_change = fail
+columns = id:integer!
+table   = warehouse.odd
+INI
+qetlctl init >/dev/null
+changed() { # another version of it, which the scan finds
+    answers 200 "$@"
+    qetlctl scan odd >/dev/null 2>&1
+}
+changed
+drain 0s
+like 'an object with such a name is loaded' "$(queue_sql 'SELECT uri FROM seen')" '/odd/a%20b%2B1.csv$'
+changed 0
+is '... it changed' "$(queue_sql 'SELECT count(*) FROM changed')" 1
+is '... it is named as it is in the URI' "$(qetlctl --json scan odd --accept "$url/odd/a%20b%2B1*" | jq -r '.changed[].decision')" known
+changed 0 0
+is '... as it lies there' "$(qetlctl --json scan odd --accept "$url/odd/a b+1*" | jq -r '.changed[].decision')" known
+changed 0 0 0
+is '... or by that alone' "$(qetlctl --json scan odd --accept '**/a b+1*' | jq -r '.changed[].decision')" known
+qetlctl scan odd --accept 'a b+2*' >/dev/null 2>&1
+is '... but no other: 5' $? 5
 done_testing

@@ -11,6 +11,7 @@
 #include "role/pass.h"
 #include "role/scanner.h"
 #include "source/list.h"
+#include "source/source.h"
 
 static const struct table_col scan_cols[] = {
     { "pipeline", "SCAN", CELL_TEXT },      { "started", NULL, CELL_TIME },       { "finished", "LAST", CELL_TIME },
@@ -268,7 +269,62 @@ static const struct table_col changed_cols[] = {
 struct deciding {
     struct table t;
     const char *pipeline, *decision;
+    const char *which;     /* as it was typed: a URI, its name as it is where it lies, or a glob of either */
+    struct buf here;       /* the same below the folder of the ini, where that is what a relative path is below; else empty */
+    int64_t others;        /* changed, and not meant */
+    struct buf others_are; /* the first of them */
 };
+
+static bool is_like(const char *glob, const char *name) { return !strcmp(glob, name) || text_glob(glob, str_of(name)); }
+
+/* %20 in the URI of another place is a blank in the name there; a local path is written as it is, or as a file: URL. */
+static bool is_meant(void *arg, const char *uri)
+{
+    AUTO(buf_clear) struct buf name = { 0 };
+    struct deciding *d = arg;
+    list_path(str_of(strstr(uri, "://") ? uri + (strncmp(uri, "file://", 7) ? 0 : 7) : ""), &name);
+    buf_adds(&name, "");
+    const char *globs[] = { d->which, d->here.p };
+    for (size_t i = 0; i < COUNT_OF(globs); i++)
+        if (globs[i] && (is_like(globs[i], uri) || (name.p && is_like(globs[i], name.p))))
+            return true;
+    enum { NAMED = 3 };
+    if (d->others++ < NAMED)
+        buf_addf(&d->others_are, "%s'%s'", d->others > 1 ? ", " : "", uri);
+    else if (d->others == NAMED + 1)
+        buf_adds(&d->others_are, ", ...");
+    return false;
+}
+
+/* A relative path of the ini is below its folder, no sign of which is one of a glob. */
+static void below_ini(const struct config *config, const char *which, struct buf *out)
+{
+    if (!source_is_relative(which) || !strncmp(which, "**", 2))
+        return;
+    for (const char *c = config->folder; *c; c++) {
+        if (strchr("*?[]{}\\,", *c))
+            buf_addc(out, '\\');
+        buf_addc(out, *c);
+    }
+    while (!strncmp(which, "./", 2))
+        which += 2;
+    buf_addf(out, "%s%s", strcmp(config->folder, "/") ? "/" : "", which);
+}
+
+/* Nothing was decided: why, and what there is to decide. Gives -1. */
+static int nothing_meant(struct ctl *c, const struct pipeline *p, const struct deciding *d)
+{
+    AUTO(buf_clear) struct buf fail = { 0 };
+    if (d->others)
+        return err_set(&c->err, ERR_NOT_FOUND, "pipeline '%s': '%s' is none of the objects that changed: %s", p->name, d->which, d->others_are.p ? d->others_are.p : "");
+    for (int i = 0; i < c->config->npipelines; i++)
+        if (c->config->pipelines[i].scan.on_change == ON_CHANGE_FAIL)
+            buf_addf(&fail, "%s'%s'", fail.n ? ", " : "", c->config->pipelines[i].name);
+    if (p->scan.on_change == ON_CHANGE_FAIL)
+        return err_set(&c->err, ERR_NOT_FOUND, "pipeline '%s': no object changed that nobody decided about yet", p->name);
+    return err_set(&c->err, ERR_NOT_FOUND, "pipeline '%s' does not have on_change = fail: there is nothing to decide; %s%s", p->name,
+                   fail.n ? "those that have it: " : "none has", fail.n && fail.p ? fail.p : "");
+}
 
 static void changed_cells(void *arg, const struct scan_changed *o)
 {
@@ -284,15 +340,21 @@ static void changed_cells(void *arg, const struct scan_changed *o)
 /* And the scanner looks at once, so that the error of the scan is gone, or one of other objects. */
 static int decide(struct ctl *c, const struct pipeline *p, const char *which, bool known)
 {
-    struct deciding d = { .pipeline = p->name, .decision = known ? "known" : "reload" };
+    struct deciding d = { .pipeline = p->name, .decision = known ? "known" : "reload", .which = which };
     struct scan_row row;
+    below_ini(c->config, which, &d.here);
     table_init(&d.t, c->json, changed_cols, COUNT_OF(changed_cols));
-    int rc = scan_find(c->queue, p->name, &row, &c->err);
-    int64_t n = rc == 1 ? scan_accept(c->queue, &row, which, known, changed_cells, &d, &c->err) : rc;
-    if (n < 0 || (n > 0 && scan_want(c->queue, p->name, &c->err) < 0))
-        return -1;
-    table_print(&d.t, "changed", "the last scan found no such object that changed: qetlctl scan --dry-run shows those that did");
-    return 0;
+    int rc = d.here.failed ? err_nomem(&c->err) : scan_find(c->queue, p->name, &row, &c->err);
+    int64_t n = rc == 1 ? scan_accept(c->queue, &row, known, is_meant, changed_cells, &d, &c->err) : rc;
+    if (n > 0 && scan_want(c->queue, p->name, &c->err) < 0)
+        n = -1;
+    if (n > 0)
+        table_print(&d.t, "changed", "");
+    else if (n == 0)
+        n = nothing_meant(c, p, &d);
+    buf_clear(&d.here);
+    buf_clear(&d.others_are);
+    return n < 0 ? -1 : 0;
 }
 
 /* ---- slots ---- */

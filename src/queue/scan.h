@@ -113,16 +113,16 @@ int scan_peek(struct queue *q, const struct scan_row *s, const struct scan_rules
               struct scan_count *count, struct err *err);
 /*
  * on_change = fail: a person decides about those objects of the last listing that are not what they were when they were taken, and whose URI
- * is `which`, or matches it as a glob. known: the version that was listed counts as taken from now on, and no job is made of it; a later
+ * is meant(). known: the version that was listed counts as taken from now on, and no job is made of it; a later
  * one fails the scan again. Else it is no job's any more, and the next listing finds a new one, which it takes when it is whole. Needs
- * no lease; decided before is no error. done(): each of them, when it is written. Gives how many, or -1.
+ * no lease; decided before is no error. meant() is asked of each that changed; done(): each of those, when it is written. Gives how many, or -1.
  */
 struct scan_changed {
     const char *uri;
     int64_t size, mtime_ms, job; /* as listed; the job that took it before */
 };
-int64_t scan_accept(struct queue *q, const struct scan_row *s, const char *which, bool known, void (*done)(void *arg, const struct scan_changed *c),
-                    void *arg, struct err *err);
+int64_t scan_accept(struct queue *q, const struct scan_row *s, bool known, bool (*meant)(void *arg, const char *uri),
+                    void (*done)(void *arg, const struct scan_changed *c), void *arg, struct err *err);
 /* What was the object of a job already and is whole again: a job that has not read it goes on, none is made of it. Gives how many objects
  * were given so; ring BELL_READY then. Before scan_take() and scan_take_groups(), which pass over those that a job reads. */
 int scan_take_again(struct queue *q, const struct scan_lease *l, const struct scan_row *s, const struct scan_rules *rules, struct scan_count *count,

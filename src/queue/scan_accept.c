@@ -1,9 +1,6 @@
 /* What a person decides about objects that changed (on_change = fail). See scan.h. */
 #include "queue/scan.h"
 
-#include <string.h>
-
-#include "base/text.h"
 #include "io/db.h"
 
 /* Up to SCAN_TAKE of them behind `after`, in memory of the arena, whether they match or not. Gives their number. */
@@ -42,10 +39,8 @@ static int decide(struct queue *q, const struct scan_row *s, const char *uri, bo
     return db_run(st, err);
 }
 
-static bool is_meant(const char *which, const char *uri) { return !strcmp(which, uri) || text_glob(which, str_of(uri)); }
-
 /* The next piece behind *after, which moves, in one transaction. Gives how many of it were decided; *end: it was the last. */
-static int accept_piece(struct queue *q, const struct scan_row *s, const char *which, bool known, struct arena *arena,
+static int accept_piece(struct queue *q, const struct scan_row *s, bool known, bool (*meant)(void *arg, const char *uri), void *arg, struct arena *arena,
                         struct scan_changed piece[SCAN_TAKE], struct buf *after, bool *end_of, struct err *err)
 {
     int decided = 0;
@@ -57,15 +52,15 @@ static int accept_piece(struct queue *q, const struct scan_row *s, const char *w
         buf_adds(after, piece[n - 1].uri);
     }
     for (int i = 0; rc >= 0 && i < n; i++)
-        if (is_meant(which, piece[i].uri)) {
+        if (meant(arg, piece[i].uri)) {
             piece[decided] = piece[i];
             rc = decide(q, s, piece[decided++].uri, known, err);
         }
     return rc < 0 ? -1 : after->failed ? err_nomem(err) : decided;
 }
 
-int64_t scan_accept(struct queue *q, const struct scan_row *s, const char *which, bool known, void (*done)(void *arg, const struct scan_changed *c),
-                    void *arg, struct err *err)
+int64_t scan_accept(struct queue *q, const struct scan_row *s, bool known, bool (*meant)(void *arg, const char *uri),
+                    void (*done)(void *arg, const struct scan_changed *c), void *arg, struct err *err)
 {
     AUTO(arena_clear) struct arena arena = { 0 };
     AUTO(buf_clear) struct buf after = { 0 };
@@ -76,7 +71,7 @@ int64_t scan_accept(struct queue *q, const struct scan_row *s, const char *which
     while (!end_of) {
         if (queue_begin(q, err) < 0)
             return -1;
-        int n = accept_piece(q, s, which, known, &arena, piece, &after, &end_of, err);
+        int n = accept_piece(q, s, known, meant, arg, &arena, piece, &after, &end_of, err);
         if (n < 0) {
             queue_rollback(q);
             return err_in(err, "decide about objects that changed");
