@@ -1064,6 +1064,12 @@ TEST(config, from_names_a_part_that_reads)
     CHECK_HAS(load_bad(BASE "[pipeline p]\n[pipeline p.a]\ntable = w.a\n[pipeline p.b]\ntable = w.b\nfrom = a\n"), "from: expected columns in part 'a'");
 }
 
+TEST(config, the_tables_of_a_pipeline_are_in_one_target)
+{
+    CHECK_STR(load_bad(BASE "[target v]\nurl = sqlite:v.db\n[pipeline p]\n[pipeline p.a]\nmember = a\ntable = w.a\n[pipeline p.b]\nmember = b\ntable = v.b\n"),
+              "bad.ini:11: [pipeline p.b] table: expected a table of target 'w', as part 'p.a' has: all tables of a job are in one, by one commit\n");
+}
+
 TEST(config, a_look_up_needs_file_and_columns)
 {
     CHECK_STR(load_bad(BASE "[lookup input]\n"), "bad.ini:3: [lookup input] file: expected another name of the section: SQL has a table of this name, or keeps it "

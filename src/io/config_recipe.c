@@ -174,12 +174,27 @@ static void check_enriched(struct build *b, int i, struct recipe *r)
         r->output = all;
 }
 
+/* A job is one commit, which is in one target. */
+static void check_one_target(struct build *b, int i, const struct recipe *r)
+{
+    for (const struct recipe *o = b->bound[i].pipeline->parts; o < r; o++)
+        if (o->target && strcmp(o->target, r->target)) {
+            build_fault(b, i, "table", "expected a table of target '%s', as part '%s' has: all tables of a job are in one, by one commit", o->target,
+                        o->name);
+            return;
+        }
+}
+
 static void check_table(struct build *b, int i, const struct recipe *r)
 {
     if (!r->table && !build_given(b, i, "table"))
         build_fault(b, i, "table", "missing: TARGET.TABLE");
-    if (!r->target || config_target(b->c, r->target))
+    if (!r->target)
         return;
+    if (config_target(b->c, r->target)) {
+        check_one_target(b, i, r);
+        return;
+    }
     char hint[200];
     nearest(hint, sizeof hint, r->target, config_target_name, b->c);
     build_fault(b, i, "table", "there is no [target %s]%s", r->target, hint);

@@ -407,7 +407,8 @@ static const struct key keys[] = {
       "of timestamps that name none, such as Europe/Berlin or +02:00; UTC when not given" },
     { AT_RECIPE, "decimal_point", KEY_CHAR, IN(recipe, decimal_point), ".", 1, 0, NULL, 0,
       "of numbers: . or ," },
-    { AT_RECIPE, "table", KEY_TABLE, IN(recipe, table), NULL, 0, 0, NULL, NEEDED, "TARGET.TABLE" },
+    { AT_RECIPE, "table", KEY_TABLE, IN(recipe, table), NULL, 0, 0, NULL, NEEDED,
+      "TARGET.TABLE; the tables of all parts of a pipeline are in one target, for a job is one commit" },
     { AT_RECIPE, "mode", KEY_WORD, IN(recipe, mode), "append", 0, 0, mode_words, 0,
       "add the rows; replace all rows of the table; put each in the place of the row with the same "
       "key; leave the row with the same key as it is; or keep every version of a row, see MODES" },
