@@ -92,6 +92,43 @@ undo_faults() { # KIND
     done
 }
 
+# The loader that puts the job's objects is killed, the next one cannot ask for manifests and puts it back: it is cancelled with all that.
+# The fault of the first one, and what makes the store not answer, and answer again.
+put_back() { # POINT DEAF HEARS
+    once add 1,put-back 2,put-back
+    wait_for 60 staged
+    rm -f "$site/loader.log"
+    QETL_FAULT=$1 start_role loader
+    wait_for 60 stopped || diag "the loader does not come to $1"
+    $2
+    kill_loader
+    start_role loader
+    wait_for 60 job_is "$job" staged
+    qetlctl cancel "$job" >/dev/null
+    stop_loader TERM
+    $3
+    left=$(read_back extra | wc -l)
+}
+stopped() { # or the process that it has the work done by
+    local p
+    for p in $role_pid $(descendants "$role_pid"); do
+        grep -q ') T ' "/proc/$p/stat" && return 0
+    done
+    return 1
+}
+kill_loader() { # its own child first: the end of the parent of a stopped process lets that one go on
+    # shellcheck disable=SC2046 # pids
+    kill -KILL $(descendants "$role_pid") "$role_pid"
+    wait "$role_pid" 2>/dev/null
+}
+explained() { qetlctl explain "$job" | grep -q "$1"; }
+settled() { ! explained 'may have left'; }
+settle_cancelled() {
+    start_role loader
+    wait_for 60 settled || diag "it is not settled: $(qetlctl explain "$job")"
+    stop_loader TERM
+}
+
 # ---- a directory ----
 
 lake_site "file://$work/lake"
@@ -104,6 +141,17 @@ rm -rf "$work/lake/plain"
 swap_faults file target-before-commit:1:kill target-after-manifest:1:kill target-after-manifest:1:error target-before-delete:1:kill \
     target-before-delete:1:error target-after-commit:1:kill
 undo_faults file
+before=$(rows t)
+deaf() { mv "$place/_manifest" "$place/asleep" && touch "$place/_manifest"; }
+hears() { rm "$place/_manifest" && mv "$place/asleep" "$place/_manifest"; }
+put_back target-before-commit:1:stop deaf hears
+is 'file: a cancelled job left its object, and says so' "$left $(state "$job") $(qetlctl explain "$job" | grep -c 'may have left')" '1 cancelled 1'
+settle_cancelled
+is 'file: ... which the next loader takes out' "$(state "$job") $(read_back extra)$(rows t)" "cancelled $before"
+is 'file: ... and its staged file with it' "$(find "$site/spool/staged" -name "$(uid_of "$job").*")" ''
+put_back target-after-manifest:1:stop deaf hears
+settle_cancelled
+is 'file: a cancelled job that was committed is loaded' "$(state "$job") $(read_back extra)$(rows t | grep -c put-back)" 'loaded 2'
 stop_roles
 
 # ---- an S3 store ----
@@ -204,11 +252,6 @@ release() {
     wait_for 60 held 0
     rm "$work/s3/release"
 }
-kill_loader() { # and the process that it has the work done by
-    # shellcheck disable=SC2046 # pids
-    kill -KILL "$role_pid" $(descendants "$role_pid")
-    wait "$role_pid" 2>/dev/null
-}
 # A loader dies with the job's manifest on its way, and the next one, which meets the faults, settles the job.
 die_late() { # FAULT…
     wait_for 60 job_is "$job" staged
@@ -267,5 +310,27 @@ for fault in 501 blind; do
     retried
     settle
     is 's3: ... and loaded by a retry' "$(state "$job") $(rows t)" "loaded $both"
+done
+for release in before behind; do
+    rm -f "$S3_DATA"/bucket/*
+    once late 1,x 2,x
+    wait_for 60 job_is "$job" staged
+    echo 'PUT.*_manifest 1 hold' >"$S3_FAULTS"
+    start_role loader
+    wait_for 60 held 1 || diag 'no manifest was put'
+    kill_loader
+    echo 'GET.*_manifest 1000 503' >"$S3_FAULTS"
+    start_role loader
+    wait_for 60 job_is "$job" staged
+    qetlctl cancel "$job" >/dev/null
+    stop_loader TERM
+    : >"$S3_FAULTS"
+    [ $release = behind ] || release
+    settle_cancelled
+    [ $release = before ] || release
+    case $release in
+    before) is 's3: late: the manifest comes before the cancelled job is given up: it is loaded' "$(state "$job") $(rows t)$(read_back extra)" "loaded $both" ;;
+    behind) is 's3: ... behind it, it does not come any more, and nothing is left' "$(state "$job") $(rows t)$(read_back extra)" 'cancelled ' ;;
+    esac
 done
 done_testing

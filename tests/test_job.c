@@ -160,7 +160,7 @@ TEST(job, the_table_of_states_and_the_schema_allow_the_same_changes)
                          may ? "yes" : "no");
             allowed += may;
         }
-    CHECK_EQ(allowed, 14); /* those of the picture in job.h */
+    CHECK_EQ(allowed, 17); /* those of the picture in job.h */
     queue_close(q);
 }
 
@@ -696,6 +696,104 @@ static int64_t prune_all(void)
     int64_t n;
     CHECK_OK(job_prune(q, &all, &n, &err), err);
     return n;
+}
+
+/* ---- what was left in a target ---- */
+
+static int64_t staged_rows(void)
+{
+    struct output out = { .kind = OUTPUT_ROWS, .table = "t.a", .ext = "obj", .rows = 1 };
+    int64_t id = submit_plain();
+    struct lease l = claim_one();
+    buf_adds(&out.inlined, "rows");
+    struct finish f = { .lease = &l, .outcome = OUT_STAGED, .outputs = &out, .noutputs = 1 };
+    finish(&f);
+    job_lease_clear(&l);
+    buf_clear(&out.inlined);
+    return id;
+}
+
+static int forsake_claim(struct staged_job *job)
+{
+    int n = job_forsake_claim(q, "t", LEASE, job, &err);
+    CHECK_OK(n, err);
+    return n;
+}
+
+static bool forsake_end(struct staged_job *job, enum load_outcome outcome, bool leaves)
+{
+    struct load_finish f = { .job = job, .outcome = outcome, .leaves = leaves };
+    CHECK_OK(job_forsake_finish(q, &f, &err), err);
+    job_staged_clear(job);
+    return !f.lost;
+}
+
+TEST(job, one_cancelled_behind_a_try_to_load_it_is_looked_after_until_nothing_is_left)
+{
+    struct staged_job job;
+    start();
+    int64_t id = staged_rows();
+    CHECK_EQ(load_claim(&job, 1), 1);
+    load_end(&job, LOAD_AWAY);
+    CHECK_OK(job_cancel(q, id, &err), err);
+    CHECK_EQ(job_forsake_claim(q, "other", LEASE, &job, &err), 0);
+    CHECK_EQ(forsake_claim(&job), 1);
+    CHECK_EQ(job.id, id);
+    CHECK_EQ(job.noutputs, 1);
+    CHECK(forsake_end(&job, LOAD_REFUSED, true));
+    CHECK_EQ(forsake_claim(&job), 0);
+    CHECK_EQ(prune_all(), 0); /* its outputs are needed */
+    sys_clock_advance(100000);
+    CHECK_EQ(forsake_claim(&job), 1);
+    CHECK(forsake_end(&job, LOAD_REFUSED, false));
+    CHECK_EQ(forsake_claim(&job), 0);
+    CHECK_EQ(one_int("SELECT count(*) FROM output"), 0);
+    CHECK_EQ(prune_all(), 1);
+    stop();
+}
+
+TEST(job, one_cancelled_that_its_target_has_is_loaded)
+{
+    struct staged_job job;
+    start();
+    int64_t id = staged_rows();
+    CHECK_EQ(load_claim(&job, 1), 1);
+    load_end(&job, LOAD_AWAY);
+    CHECK_OK(job_cancel(q, id, &err), err);
+    CHECK_EQ(forsake_claim(&job), 1);
+    CHECK(forsake_end(&job, LOAD_LOADED, false));
+    CHECK_STR(state_of(id), "loaded");
+    CHECK_EQ(forsake_claim(&job), 0);
+    stop();
+}
+
+TEST(job, one_cancelled_that_no_loader_had_leaves_nothing)
+{
+    struct staged_job job;
+    start();
+    CHECK_OK(job_cancel(q, staged_rows(), &err), err);
+    CHECK_EQ(forsake_claim(&job), 0);
+    CHECK_EQ(one_int("SELECT count(*) FROM output"), 0);
+    stop();
+}
+
+TEST(job, a_retry_ends_looking_after_what_was_left)
+{
+    struct staged_job job;
+    start();
+    int64_t id = staged_rows();
+    CHECK_EQ(load_claim(&job, 1), 1);
+    struct load_finish f = { .job = &job, .outcome = LOAD_REFUSED, .leaves = true };
+    err_set(&f.err, ERR_TARGET_REFUSED, "the target says no");
+    CHECK_OK(job_load_finish(q, &f, 1, &err), err);
+    job_staged_clear(&job);
+    CHECK_EQ(one_int("SELECT count(*) FROM output"), 1);
+    CHECK_EQ(forsake_claim(&job), 1);
+    CHECK_OK(job_retry(q, id, &err), err);
+    CHECK_EQ(one_int("SELECT count(*) FROM output"), 0);
+    CHECK(!forsake_end(&job, LOAD_LOADED, false));
+    CHECK_STR(state_of(id), "ready");
+    stop();
 }
 
 TEST(job, who_is_pruned_takes_its_rejects_along_but_not_while_somebody_reads_them)

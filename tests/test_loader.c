@@ -386,6 +386,30 @@ TEST(loader, what_is_taken_over_goes_behind_those_before_it)
     stop();
 }
 
+TEST(loader, a_job_that_is_cancelled_behind_its_commit_is_loaded)
+{
+    start();
+    int64_t id = submit_event("e1.csv", "2024-01-01 10:00:00");
+    work();
+    site_fault("loader-before-record:1:error");
+    int did;
+    CHECK_EQ(loader_step(l, &did, &err), -1); /* committed; its loader died */
+    site_fault(NULL);
+    sys_clock_advance(60001);
+    struct staged_job job;
+    CHECK_EQ(job_load_expired(site_queue, "w", 0, 1000, &job, &err), 1);
+    struct load_finish put_off = { .job = &job, .outcome = LOAD_AWAY, .backoff_ms = 1000000 };
+    CHECK_OK(job_load_finish(site_queue, &put_off, 1, &err), err);
+    job_staged_clear(&job);
+    CHECK_OK(job_cancel(site_queue, id, &err), err);
+    CHECK_STR(site_state(id), "cancelled");
+    CHECK_EQ(load(), 1);
+    CHECK_STR(site_state(id), "loaded");
+    CHECK_EQ(seen("1"), 1);
+    CHECK_EQ(load(), 0);
+    stop();
+}
+
 TEST(loader, a_job_without_rows_holds_no_window)
 {
     start();

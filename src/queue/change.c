@@ -35,6 +35,7 @@ int change_read(struct queue *q, int64_t id, struct change *c, struct err *err)
         .seq = sqlite3_column_int64(st, 7),
         .replace = sqlite3_column_int(st, 8),
         .unsure = sqlite3_column_int(st, 11),
+        .forsake = sqlite3_column_int(st, 12),
     };
     bool ok = column_dup(st, 9, &c->lanes) && column_dup(st, 10, &c->pipeline);
     sqlite3_reset(st);
@@ -136,6 +137,11 @@ int change_outputs_forget(struct queue *q, int64_t id, bool all, struct err *err
     return db_run(st, err);
 }
 
+int change_outputs_end(struct queue *q, const struct change *c, struct err *err)
+{
+    return c->forsake ? 0 : change_outputs_forget(q, c->id, true, err);
+}
+
 void change_tally(struct queue *q, const struct change *c, enum job_state to, int64_t rows)
 {
     queue_tally(q, c->pipeline, job_state_name(c->state), -1, 0);
@@ -148,9 +154,10 @@ int change_dead(struct queue *q, const struct change *c, struct err *err)
     db_bind(st, ":id", c->id);
     db_bind(st, ":token", c->token);
     db_bind(st, ":crashes", c->crashes);
+    db_bind(st, ":forsake", c->forsake);
     db_bind(st, ":now", sys_now_ms());
     if (db_run(st, err) < 0 || change_lanes(q, SQL_LANE_LEAVE, c, err) < 0 ||
-        change_outputs_forget(q, c->id, true, err) < 0 || event_forget(q, c->id, err) < 0)
+        change_outputs_end(q, c, err) < 0 || event_forget(q, c->id, err) < 0)
         return -1;
     change_tally(q, c, JOB_DEAD, 0);
     return 0;

@@ -16,6 +16,7 @@ struct change {
     int64_t id, token, worker, claimed, attempts, attempts_max, crashes, seq;
     enum job_state state;
     bool replace, unsure;
+    bool forsake; /* forsake_at is set; who ends it says whether it is to be */
     char *lanes, *pipeline; /* owned; lanes is NULL for a job without order */
 };
 int change_read(struct queue *q, int64_t id, struct change *c,
@@ -37,6 +38,8 @@ int change_lanes(struct queue *q, enum queue_sql enter_or_leave, const struct ch
                  struct err *err); /* SQL_LANE_ENTER, _LEAVE */
 int change_outputs_forget(struct queue *q, int64_t id, bool all,
                           struct err *err); /* all: rejects too */
+/* The job is over and not loaded: no output of it is needed, but for those that say what it may have left in its target. */
+int change_outputs_end(struct queue *q, const struct change *c, struct err *err);
 void change_tally(struct queue *q, const struct change *c, enum job_state to, int64_t rows);
 /* The job is dead: state, time, lanes, tally. */
 int change_dead(struct queue *q, const struct change *c, struct err *err);

@@ -7,6 +7,8 @@
  *     ▲         ▼                     ▼
  *     └─────── dead ◀─────────────────┘        ready, running, staged, dead ─▶ cancelled
  *
+ * Superseded, dead and cancelled ones of which a loader left something in the target can still turn out to be loaded (job_forsake_claim()).
+ *
  * A job that may not run yet (delay, back-off) is ready with due = 0 and run_at set; job_promote() makes it due; only due jobs
  * are in the claim's partial index. Each claim (also the loader's) adds 1 to the fencing token; every later change names it.
  */
@@ -191,19 +193,30 @@ struct load_finish {
     int64_t backoff_ms; /* away */
     bool crashed;       /* away: it took its connection to the target down, which counts as a crash */
     bool unsure;        /* away: its target may have committed it, and cannot be asked */
+    bool leaves;        /* superseded, refused: its target may have what its tries left */
     int lost;           /* out */
 };
 /* One transaction for all. Outputs of loaded jobs are forgotten (their inline bytes too), but for rejects; those of superseded and
- * refused jobs too, with their rejects; those of an away target stay. Rings BELL_DONE (and, for the lanes it made free, BELL_STAGED). */
+ * refused jobs too, with their rejects, unless it leaves something; those of an away target stay. Rings BELL_DONE (and, for the lanes it made free, BELL_STAGED). */
 int job_load_finish(struct queue *q, struct load_finish *f, int n, struct err *err);
 int job_load_renew(struct queue *q, const struct staged_job *jobs, int n, int64_t until, struct err *err); /* 1 all, 0 some lost */
 /* The oldest job in `loading` whose lease ran out becomes ours, with one crash more: 1, 0 none, -1. One at a time: those that the dead
  * loader held beside it shall not pay for it again; and none that shares a lane with a job that is being loaded. The caller asks the ledger first; what is not there and has crashed too often is poison. */
 int job_load_expired(struct queue *q, const char *target, int64_t worker, int64_t lease_ms, struct staged_job *job, struct err *err);
 
+/*
+ * A job that ended without being loaded, of that target, whose tries may have left something there: for lease_ms it is the caller's to take
+ * that out, or to find that the target has the job after all. 1, 0 there is none now, -1. The job keeps its state meanwhile, and a retry ends it.
+ */
+int job_forsake_claim(struct queue *q, const char *target, int64_t lease_ms, struct staged_job *job, struct err *err);
+/* f->outcome LOAD_LOADED: the target has it, and so the job is loaded. Else nothing is left, and its outputs are forgotten; or leaves: look
+ * again later. f->lost: it was retried meanwhile, and nothing is done. */
+int job_forsake_finish(struct queue *q, struct load_finish *f, struct err *err);
+
 /* ---- by people ---- */
 int job_find(struct queue *q, const char *id_or_uid, int64_t *id, struct err *err); /* number, uid or a unique prefix of one (>= 4); 0 or -1 not-found */
-/* At once, also of a running job: its worker has lost the lease and learns by job_lease_state(). -1: state, with the reason. */
+/* At once, also of a running job: its worker has lost the lease and learns by job_lease_state(). What a loader left of it in its target is
+ * taken out by the next one (job_forsake_claim()). -1: state, with the reason. */
 int job_cancel(struct queue *q, int64_t id, struct err *err);
 /* May the rows of a loaded job be taken out of the target? -1: state: its rejects were loaded, or may be, by another job (job_replay()). */
 int job_may_undo(struct queue *q, int64_t id, struct err *err);
@@ -259,6 +272,7 @@ struct job_row {
     int64_t id, seq, priority, run_at, created, started, finished, undone, attempts, attempts_max, crashes;
     const char *uid, *pipeline, *state, *target, *objects, *params, *unique, *worker, *error_code, *error;
     bool due, paused;
+    bool leaves; /* over and not loaded, and what its tries may have left in its target is not taken out yet */
     int64_t rows_read, rows_staged, rows_rejected, rows_filtered, rows_added, rows_loaded, bytes_in, bytes_out, lease_until;
     struct load_counts counts;
 };

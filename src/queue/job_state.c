@@ -16,9 +16,9 @@ static const struct {
     [JOB_STAGED] = { "staged", TO(LOADING) | TO(CANCELLED) },
     [JOB_LOADING] = { "loading", TO(LOADED) | TO(SUPERSEDED) | TO(STAGED) | TO(DEAD) },
     [JOB_LOADED] = { "loaded", 0 },
-    [JOB_SUPERSEDED] = { "superseded", 0 },
-    [JOB_DEAD] = { "dead", TO(READY) | TO(CANCELLED) },
-    [JOB_CANCELLED] = { "cancelled", 0 },
+    [JOB_SUPERSEDED] = { "superseded", TO(LOADED) },
+    [JOB_DEAD] = { "dead", TO(READY) | TO(CANCELLED) | TO(LOADED) },
+    [JOB_CANCELLED] = { "cancelled", TO(LOADED) },
 };
 
 const char *job_state_name(enum job_state s)
@@ -36,7 +36,7 @@ int job_state_by_name(const char *name)
 
 bool job_is_over(enum job_state s)
 {
-    return s == JOB_DEAD || job_states[s].next == 0;
+    return s == JOB_LOADED || s == JOB_SUPERSEDED || s == JOB_DEAD || s == JOB_CANCELLED;
 }
 
 bool job_may(enum job_state from, enum job_state to)

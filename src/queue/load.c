@@ -483,6 +483,7 @@ static int end_final(struct queue *q, const struct change *c, const struct load_
     db_bind(st, ":id", c->id);
     db_bind(st, ":token", c->token);
     db_bind(st, ":state", job_state_name(load_ends[f->outcome].to));
+    db_bind(st, ":forsake", c->forsake);
     db_bind(st, ":rows", loaded ? f->rows : 0);
     db_bind(st, ":inserted", f->counts.inserted);
     db_bind(st, ":updated", f->counts.updated);
@@ -491,7 +492,7 @@ static int end_final(struct queue *q, const struct change *c, const struct load_
     db_bind(st, ":removed", f->counts.removed);
     db_bind(st, ":now", now);
     if (db_run(st, err) < 0 || change_lanes(q, SQL_LANE_LEAVE, c, err) < 0 ||
-        change_outputs_forget(q, c->id, !loaded, err) < 0)
+        (loaded ? change_outputs_forget(q, c->id, false, err) : change_outputs_end(q, c, err)) < 0)
         return -1;
     if (loaded && c->lanes) {
         st = queue_stmt(q, SQL_LANE_DONE);
@@ -550,6 +551,7 @@ static int load_finish_one(struct queue *q, struct load_finish *f, struct loaded
     if (change_attempt(q, &c, "load", load_ends[f->outcome].outcome, 0, 0, err) < 0 ||
         (failed && change_error(q, &c, "load", &f->err, NULL, err) < 0))
         return -1;
+    c.forsake = f->leaves;
     rc = away     ? end_away(q, &c, f, l->now, err)
          : failed ? change_dead(q, &c, err)
                   : end_final(q, &c, f, l->now, err);
@@ -587,4 +589,61 @@ int job_load_finish(struct queue *q, struct load_finish *f, int n, struct err *e
     if (l.lane_free)
         queue_ring(q, BELL_STAGED, INT_MAX);
     return 0;
+}
+
+/* ---- what a job that is not loaded may have left ---- */
+
+static int forsake_take(struct queue *q, int64_t id, int64_t until, struct staged_job *job, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_FORSAKE_TAKE);
+    db_bind(st, ":until", until);
+    db_bind(st, ":now", sys_now_ms());
+    return take(q, st, id, job, err);
+}
+
+int job_forsake_claim(struct queue *q, const char *target, int64_t lease_ms, struct staged_job *job, struct err *err)
+{
+    int64_t now = sys_now_ms();
+    sqlite3_stmt *st = queue_stmt(q, SQL_FORSAKE_NEXT);
+    db_bind(st, ":now", now);
+    db_bind(st, ":target", target);
+    int rc = db_step(st, err);
+    int64_t id = rc == 1 ? sqlite3_column_int64(st, 0) : 0;
+    sqlite3_reset(st);
+    if (rc <= 0)
+        return rc;
+    if (queue_begin(q, err) < 0)
+        return -1;
+    return taken_commit(q, job, forsake_take(q, id, now + lease_ms, job, err), err);
+}
+
+static int forsake_end(struct queue *q, struct load_finish *f, struct err *err)
+{
+    AUTO(change_clear) struct change c = { 0 };
+    int rc = change_read(q, f->job->id, &c, err);
+    if (rc < 0)
+        return -1;
+    f->lost = rc == 0 || !c.forsake || c.token != f->job->token;
+    if (f->lost)
+        return 0;
+    c.forsake = false;
+    if (f->outcome == LOAD_LOADED)
+        return end_final(q, &c, f, sys_now_ms(), err);
+    sqlite3_stmt *st = queue_stmt(q, f->leaves ? SQL_FORSAKE_AGAIN : SQL_FORSAKE_DONE);
+    db_bind(st, ":id", c.id);
+    db_bind(st, ":token", c.token);
+    if (f->leaves)
+        db_bind(st, ":now", sys_now_ms());
+    return db_run(st, err) < 0 || (!f->leaves && change_outputs_forget(q, c.id, true, err) < 0) ? -1 : 0;
+}
+
+int job_forsake_finish(struct queue *q, struct load_finish *f, struct err *err)
+{
+    if (queue_begin(q, err) < 0)
+        return -1;
+    if (forsake_end(q, f, err) < 0) {
+        queue_rollback(q);
+        return err_in(err, "record what became of job %s", f->job->uid);
+    }
+    return queue_commit(q, QUEUE_LATER, err);
 }

@@ -91,6 +91,17 @@ static int no_job(int64_t id, struct err *err)
     return err_set(err, ERR_NOT_FOUND, "there is no job %" PRId64, id);
 }
 
+/* May tries to load it have left something in its target? */
+static int load_begun(struct queue *q, int64_t id, bool *begun, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_LOAD_BEGUN);
+    db_bind(st, ":job", id);
+    int rc = db_step(st, err);
+    *begun = rc == 1 && sqlite3_column_int(st, 0);
+    sqlite3_reset(st);
+    return rc < 0 ? -1 : 0;
+}
+
 static int cancel_inside(struct queue *q, int64_t id, struct err *err)
 {
     AUTO(change_clear) struct change c = { 0 };
@@ -105,11 +116,14 @@ static int cancel_inside(struct queue *q, int64_t id, struct err *err)
     if (!job_may(c.state, JOB_CANCELLED))
         return err_set(err, ERR_STATE, "job %" PRId64 " is %s: there is nothing to cancel", id,
                        job_state_name(c.state));
+    if (c.state == JOB_STAGED && load_begun(q, id, &c.forsake, err) < 0)
+        return -1;
     sqlite3_stmt *st = queue_stmt(q, SQL_CANCEL);
+    db_bind(st, ":forsake", c.forsake);
     db_bind(st, ":id", id);
     db_bind(st, ":now", sys_now_ms());
     if (db_run(st, err) < 0 || change_lanes(q, SQL_LANE_LEAVE, &c, err) < 0 ||
-        change_outputs_forget(q, id, true, err) < 0 || event_forget(q, id, err) < 0)
+        change_outputs_end(q, &c, err) < 0 || event_forget(q, id, err) < 0)
         return -1;
     change_tally(q, &c, JOB_CANCELLED, 0);
     return c.state == JOB_RUNNING ? change_attempt(q, &c, "work", "cancelled", 0, 0, err) : 0;

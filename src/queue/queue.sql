@@ -92,7 +92,8 @@ WHERE j.state = 'loading' AND j.target = :target;
 
 -- name: change_read
 -- What the next state of a job depends on.
-SELECT token, state, worker, claimed, attempts, attempts_max, crashes, seq, lane_replace, lanes, pipeline, unsure FROM job WHERE id = :id;
+SELECT token, state, worker, claimed, attempts, attempts_max, crashes, seq, lane_replace, lanes, pipeline, unsure,
+       forsake_at IS NOT NULL FROM job WHERE id = :id;
 
 -- ---- claim ----
 
@@ -291,7 +292,8 @@ UPDATE seen SET state = 'waiting', looks = 0, boot = 0, after = 0, looked = (SEL
 WHERE scan = (SELECT id FROM scan WHERE pipeline = :pipeline) AND uri = :uri AND job = :job AND state = 'taken';
 
 -- name: finish_dead
-UPDATE job SET state = 'dead', lease_until = NULL, finished = :now, crashes = :crashes, spool = 0, unsure = 0
+UPDATE job SET state = 'dead', lease_until = NULL, finished = :now, crashes = :crashes, unsure = 0,
+    spool = CASE WHEN :forsake THEN spool ELSE 0 END, forsake_at = CASE WHEN :forsake THEN :now END
 WHERE id = :id AND token = :token AND state IN ('running', 'loading');
 
 -- name: dead_rejects
@@ -456,15 +458,40 @@ RETURNING token, uid, pipeline, seq, lanes,
 UPDATE job SET lease_until = :until WHERE id = :id AND token = :token AND state = 'loading';
 
 -- name: load_end
--- loaded or superseded
-UPDATE job SET state = :state, lease_until = NULL, finished = :now, rows_loaded = :rows, spool = 0,
+-- loaded or superseded; also of one that was over, and its target has it after all
+UPDATE job SET state = :state, lease_until = NULL, finished = :now, rows_loaded = :rows,
+    spool = CASE WHEN :forsake THEN spool ELSE 0 END, forsake_at = CASE WHEN :forsake THEN :now END,
     rows_inserted = :inserted, rows_updated = :updated, rows_unchanged = :unchanged, rows_deleted = :deleted,
     rows_removed = :removed
-WHERE id = :id AND token = :token AND state = 'loading';
+WHERE id = :id AND token = :token AND (state = 'loading' OR forsake_at IS NOT NULL);
 
 -- name: load_away
 UPDATE job SET state = 'staged', lease_until = NULL, run_at = :run_at, unsure = max(unsure, :unsure), crashes = crashes + :crashed
 WHERE id = :id AND token = :token AND state = 'loading';
+
+-- name: load_begun
+-- Has a loader had it since it was staged?
+SELECT EXISTS (SELECT 1 FROM attempt WHERE job = :job AND kind = 'load'
+               AND token > coalesce((SELECT max(token) FROM output WHERE job = :job), 0));
+
+-- name: forsake_next
+-- A job that ended without being loaded, and whose target is to be looked at for what its tries left. Without the lock.
+SELECT id FROM job INDEXED BY job_forsake WHERE forsake_at <= :now AND target = :target ORDER BY forsake_at LIMIT 1;
+
+-- name: forsake_take
+-- Nobody else looks until then.
+UPDATE job SET forsake_at = :until WHERE id = :id AND forsake_at <= :now
+RETURNING token, uid, pipeline, seq, lanes,
+    (SELECT json_group_array(uri) FROM (SELECT uri FROM object WHERE object.job = job.id ORDER BY number)),
+    crashes;
+
+-- name: forsake_again
+-- Longer each time: half of the time since it ended.
+UPDATE job SET forsake_at = :now + min(max((:now - finished) / 2, 10000), 3600000)
+WHERE id = :id AND token = :token AND forsake_at IS NOT NULL;
+
+-- name: forsake_done
+UPDATE job SET forsake_at = NULL, spool = 0 WHERE id = :id AND token = :token AND forsake_at IS NOT NULL;
 
 -- name: outputs
 SELECT number, kind, table_name, ext, rows, bytes, in_file, checksum, spec, inlined, token FROM output
@@ -480,11 +507,12 @@ SELECT id FROM job WHERE id = :id;
 SELECT id FROM job WHERE uid >= :prefix AND uid < :prefix || '~' ORDER BY uid LIMIT 2;
 
 -- name: cancel
-UPDATE job SET state = 'cancelled', lease_until = NULL, finished = :now, spool = 0
+UPDATE job SET state = 'cancelled', lease_until = NULL, finished = :now,
+    spool = CASE WHEN :forsake THEN spool ELSE 0 END, forsake_at = CASE WHEN :forsake THEN :now END
 WHERE id = :id AND state IN ('ready', 'running', 'staged', 'dead');
 
 -- name: retry
-UPDATE job SET state = 'ready', due = 1, run_at = :now, attempts = 0, crashes = 0, waited = 0, finished = NULL,
+UPDATE job SET state = 'ready', due = 1, run_at = :now, attempts = 0, crashes = 0, waited = 0, finished = NULL, forsake_at = NULL, spool = 0,
                rows_read = 0, rows_staged = 0, rows_rejected = 0, rows_filtered = 0, rows_added = 0
 WHERE id = :id AND state = 'dead';
 
@@ -543,8 +571,8 @@ SELECT count(*) FROM job INDEXED BY job_claim WHERE state = 'ready' AND due = 1 
 
 -- name: prune_walk
 -- Jobs from a place on: may it go, and was it created too late for it and all behind it (ids grow with time)? Without the lock.
--- One whose rejects another job has still to read stays.
-SELECT id, state IN ('loaded', 'superseded', 'cancelled') AND finished < :before
+-- One whose rejects another job has still to read stays, and one that may have left something in its target.
+SELECT id, state IN ('loaded', 'superseded', 'cancelled') AND finished < :before AND forsake_at IS NULL
     AND NOT EXISTS (SELECT 1 FROM replay AS r JOIN job AS a ON a.id = r.job
                     WHERE r.refused = job.id AND a.state IN ('ready', 'running', 'dead')),
     created >= :before
@@ -999,7 +1027,8 @@ SELECT j.id, j.seq, j.priority, j.run_at, j.created, j.started, j.finished, j.at
        j.due, j.state = 'ready' AND j.due AND EXISTS (SELECT 1 FROM pipeline AS p WHERE p.name = j.pipeline AND p.paused),
        j.rows_read, j.rows_staged, j.rows_rejected, j.rows_filtered, j.rows_loaded, j.bytes_in, j.bytes_out,
        j.lease_until, j.uid, j.pipeline, j.state, j.target, t.objects, t.params, j.unique_key, w.name, e.code, e.message,
-       j.rows_inserted, j.rows_updated, j.rows_unchanged, j.rows_deleted, j.rows_removed, j.undone, j.rows_added
+       j.rows_inserted, j.rows_updated, j.rows_unchanged, j.rows_deleted, j.rows_removed, j.undone, j.rows_added,
+       j.forsake_at IS NOT NULL
 FROM job AS j LEFT JOIN job_text AS t ON t.job = j.id LEFT JOIN worker AS w ON w.id = j.worker
     LEFT JOIN error AS e ON e.id = (SELECT max(l.id) FROM error AS l WHERE l.job = j.id)
 WHERE j.id = :id;
@@ -1072,7 +1101,8 @@ SELECT state, due, pipeline, remote, priority, run_at, seq, target, lanes, lane_
        worker,
        (SELECT message FROM target_away WHERE name = job.target),
        (SELECT message FROM error WHERE error.job = job.id ORDER BY error.id DESC LIMIT 1),
-       EXISTS (SELECT 1 FROM seen INDEXED BY seen_again WHERE seen.job = job.id AND seen.job IS NOT NULL AND seen.state <> 'taken')
+       EXISTS (SELECT 1 FROM seen INDEXED BY seen_again WHERE seen.job = job.id AND seen.job IS NOT NULL AND seen.state <> 'taken'),
+       forsake_at IS NOT NULL
 FROM job WHERE id = :id;
 
 -- name: explain_origin

@@ -78,6 +78,7 @@ static int list_one(sqlite3_stmt *st, void *to)
                     .removed = sqlite3_column_int64(st, 34) },
         .undone = sqlite3_column_int64(st, 35),
         .rows_added = sqlite3_column_int64(st, 36),
+        .leaves = sqlite3_column_int(st, 37),
     };
     return sink->row(sink->arg, &r);
 }
@@ -403,6 +404,7 @@ struct explain {
     int64_t id, priority, run_at, seq, lease_until, attempts, attempts_max, holder;
     int64_t workers, loaders; /* that are alive */
     bool held;                /* who has its lease is */
+    bool leaves;              /* something of it may be in its target, and is to be taken out */
     bool unsettled;           /* it waits for the scanner to see its objects whole */
     const char *pipeline, *remote, *target, *lanes, *worker, *code, *why, *away; /* of the statement */
 };
@@ -717,9 +719,12 @@ int job_explain(struct queue *q, int64_t id, struct buf *out, struct err *err)
         .away = text_or_null(st, 17),
         .why = db_text(st, 18),
         .unsettled = sqlite3_column_int(st, 19),
+        .leaves = sqlite3_column_int(st, 20),
         .id = id,
     };
     rc = registry_list(q, false, explain_who, &e, err) < 0 ? -1 : explain_state(q, &e, out, err);
+    if (rc == 0 && e.leaves)
+        buf_addf(out, " What tries to load it may have left in its target '%s' is not taken out yet: a loader does that.", e.target);
     sqlite3_reset(st);
     if (rc == 0)
         rc = explain_origin(q, id, out, err);

@@ -25,6 +25,8 @@ CREATE TABLE job (
     started      INTEGER,                             -- last claim by a worker
     finished     INTEGER,                             -- loaded, superseded, cancelled, dead
     unsure       INTEGER NOT NULL DEFAULT 0,          -- staged: 1 when its target may have committed it, and could not be asked
+    forsake_at   INTEGER,                             -- dead, superseded, cancelled: from then on a loader takes out what tries of it may have left
+                                                      -- in its target; its outputs stay until that is done. NULL: nothing is left
     undone       INTEGER,                             -- loaded, and taken out of the target again by a person
     unique_key   TEXT,                                -- --unique: one open job a pipeline and key
     lanes        TEXT,                                -- JSON array: tables where order counts ("target.table")
@@ -65,6 +67,7 @@ CREATE INDEX job_later ON job (run_at, pipeline) WHERE state = 'ready' AND due =
 CREATE INDEX job_running ON job (lease_until, worker, remote) WHERE state = 'running';
 CREATE INDEX job_staged ON job (target, seq) WHERE state = 'staged';
 CREATE INDEX job_loading ON job (target, lease_until, worker) WHERE state = 'loading';
+CREATE INDEX job_forsake ON job (target, forsake_at) WHERE forsake_at IS NOT NULL;
 -- Who has how much of the spool.
 CREATE INDEX job_spool ON job (spool) WHERE spool > 0;
 CREATE INDEX job_dead ON job (pipeline) WHERE state = 'dead';
@@ -76,6 +79,7 @@ CREATE UNIQUE INDEX job_unique ON job (pipeline, unique_key)
 --   staged  -> loading (a loader claims), cancelled
 --   loading -> loaded, superseded, staged (target away), dead (target refuses)
 --   dead    -> ready (qetlctl retry), cancelled
+--   dead, superseded, cancelled -> loaded (where forsake_at is set, and its target turns out to have it)
 -- The same table stands in job_state.c; a test compares them.
 -- (Not by IN: SQLite would build a table in memory for each longer list, at each change.)
 CREATE TRIGGER job_transition BEFORE UPDATE OF state ON job WHEN NOT CASE OLD.state
@@ -83,7 +87,9 @@ CREATE TRIGGER job_transition BEFORE UPDATE OF state ON job WHEN NOT CASE OLD.st
     WHEN 'running' THEN NEW.state = 'staged' OR NEW.state = 'ready' OR NEW.state = 'dead' OR NEW.state = 'cancelled'
     WHEN 'staged'  THEN NEW.state = 'loading' OR NEW.state = 'cancelled'
     WHEN 'loading' THEN NEW.state = 'loaded' OR NEW.state = 'superseded' OR NEW.state = 'staged' OR NEW.state = 'dead'
-    WHEN 'dead'    THEN NEW.state = 'ready' OR NEW.state = 'cancelled'
+    WHEN 'dead'    THEN NEW.state = 'ready' OR NEW.state = 'cancelled' OR NEW.state = 'loaded'
+    WHEN 'superseded' THEN NEW.state = 'loaded'
+    WHEN 'cancelled' THEN NEW.state = 'loaded'
     ELSE 0 END
 BEGIN
     SELECT RAISE(ABORT, 'a job cannot go from its state to that one');

@@ -391,29 +391,36 @@ static int load_next(struct loader *l, struct served *t, struct group *g, int at
     return load_one(l, t, g, at, err);
 }
 
+/* What tries of a job that ended without being loaded left in its target goes out, or it is still there: f->leaves. Or the target has it. */
+static void forsake_job(struct loader *l, struct served *t, struct load_finish *f, struct err *err)
+{
+    struct prepared p;
+    int rc = prepared_make(&p, &l->spool, f->job, err);
+    if (rc == 0)
+        rc = t->target->forsake ? t->target->forsake(t->conn, &p.job, err) : t->target->loaded(t->conn, f->job->uid, &p.job.counts, err);
+    f->leaves = rc < 0 && err->code != ERR_STAGED_DAMAGED && err->code != ERR_UNDONE; /* nobody will ever know what, or nothing is */
+    if (rc == 1) { /* a commit of a loader that died has come to its end since it was asked for */
+        outcome(f, LOAD_LOADED, NULL);
+        f->rows = load_rows(&p.job);
+        f->counts = p.job.counts;
+    }
+    prepared_clear(&p);
+}
+
 /* The job is not loaded: what its tries left in a target without transactions goes out again, unless the ledger turns out to have it.
  * Nothing fences the target: as before a commit, the leases must be ours. */
 static void forsake(struct loader *l, struct served *t, const struct group *g, int at)
 {
-    struct prepared p;
     struct load_finish *f = &g->finishes[at];
     struct err err;
-    if (!t->target->forsake || !t->conn)
+    if (!t->target->forsake)
         return;
-    int rc = still_held(l, g, &err);
-    if (rc == 0) {
-        rc = prepared_make(&p, &l->spool, &g->jobs[at], &err);
-        if (rc == 0)
-            rc = t->target->forsake(t->conn, &p.job, &err);
-        if (rc == 1) { /* a commit of a loader that died has come to its end since it was asked for */
-            outcome(f, LOAD_LOADED, NULL);
-            f->rows = load_rows(&p.job);
-            f->counts = p.job.counts;
-        }
-        prepared_clear(&p);
+    f->leaves = true;
+    if (t->conn && still_held(l, g, &err) == 0) {
+        forsake_job(l, t, f, &err);
+        if (f->leaves)
+            log_error("objects of a job that is not loaded may lie in its target", &err, "job", f->job->uid);
     }
-    if (rc < 0)
-        log_error("objects of a job that is not loaded may lie in its target", &err, "job", g->jobs[at].uid);
 }
 
 static bool any_loaded(const struct group *g)
@@ -542,6 +549,13 @@ static int64_t last_folder(const struct staged_job *job)
     return token;
 }
 
+static void discard(struct loader *l, const struct staged_job *job)
+{
+    struct err e;
+    if (spool_discard(&l->spool, job->uid, 1, last_folder(job), &e) < 0)
+        log_error("staged files stay in the spool until the next sweep", &e, "job", job->uid);
+}
+
 static int record_group(struct loader *l, struct group *g, struct err *err)
 {
     for (int i = 0; i < g->n; i++)
@@ -554,10 +568,9 @@ static int record_group(struct loader *l, struct group *g, struct err *err)
     (void)sys_fault("loader-after-record");
     for (int i = 0; i < g->n; i++) {
         const struct load_finish *f = &g->finishes[i];
-        struct err e;
         log_load(f);
-        if (!f->lost && f->outcome != LOAD_AWAY && spool_discard(&l->spool, f->job->uid, 1, last_folder(f->job), &e) < 0)
-            log_error("staged files stay in the spool until the next sweep", &e, "job", f->job->uid);
+        if (!f->lost && f->outcome != LOAD_AWAY && !f->leaves)
+            discard(l, f->job);
     }
     return 0;
 }
@@ -574,6 +587,42 @@ static int claim(struct loader *l, const struct served *t, struct staged_job *jo
         return n;
     int most = c->group_jobs < GROUP_MAX ? (int)c->group_jobs : GROUP_MAX;
     return job_load_claim(l->queue, target, l->id, c->lease_ms, most, t->target->max_files, c->group_bytes, jobs, err);
+}
+
+/* One that was cancelled behind a try to load it, or that ended while its target could not be reached. */
+static int settle_forsaken(struct loader *l, struct served *t, struct load_finish *f, struct err *err)
+{
+    struct err why;
+    if (!t->conn && t->target->open(&t->conn, l->config, t->config, true, &why) < 0) {
+        f->leaves = true;
+        target_away(l, t, &why);
+    } else {
+        forsake_job(l, t, f, &why);
+        if (f->leaves)
+            log_error("objects of a job that is not loaded may still lie in its target", &why, "job", f->job->uid);
+    }
+    if (f->outcome == LOAD_LOADED && (keep_rejects(l, f->job, err) < 0 || keep_added(l, f->job, err) < 0))
+        return -1;
+    if (job_forsake_finish(l->queue, f, err) < 0)
+        return -1;
+    if (f->outcome == LOAD_LOADED && !f->lost)
+        log_event(LOG_WARN, "a job that was over is loaded: its target has it", "job", f->job->uid, "pipeline", f->job->pipeline, NULL);
+    if (!f->lost && !f->leaves)
+        discard(l, f->job);
+    return 1;
+}
+
+/* What jobs that are over left in the target, one at a time: 1 looked after one, 0 there is none, -1. */
+static int forsake_next(struct loader *l, struct served *t, struct err *err)
+{
+    struct staged_job job;
+    int rc = l->only ? 0 : job_forsake_claim(l->queue, t->config->name, l->config->lease_ms, &job, err);
+    if (rc <= 0)
+        return rc;
+    struct load_finish f = { .job = &job, .outcome = LOAD_REFUSED };
+    rc = settle_forsaken(l, t, &f, err);
+    job_staged_clear(&job);
+    return rc;
 }
 
 /* Claim and load once for one target. Gives the number of jobs settled, -1 when the queue cannot be used. */
@@ -607,7 +656,7 @@ static int target_round(struct loader *l, struct served *t, struct err *err)
 
 static int row_state(void *arg, const struct job_row *r)
 {
-    *(int *)arg = job_state_by_name(r->state);
+    *(int *)arg = r->leaves ? JOB_STAGED : job_state_by_name(r->state); /* its outputs say what that is */
     return 0;
 }
 
@@ -717,10 +766,12 @@ int loader_step(struct loader *l, int *did, struct err *err)
     for (int i = 0; i < l->ntargets && role_grace(&l->role) < 0; i++) {
         if (sys_mono_ms() < l->targets[i].away_until_mono_ms)
             continue;
-        int n = target_round(l, &l->targets[i], err);
+        int left = forsake_next(l, &l->targets[i], err);
+        bool away = sys_mono_ms() < l->targets[i].away_until_mono_ms; /* that was seen just now */
+        int n = left < 0 ? -1 : away ? 0 : target_round(l, &l->targets[i], err);
         if (n < 0)
             return -1;
-        *did += n;
+        *did += left + n;
     }
     return 0;
 }

@@ -3,8 +3,8 @@
  *
  * An object is written beside its place as ".NAME.part", synced, and renamed (or, where none may be
  * there, linked); then its folder is synced. Who writes a part has it locked until it has its name; what a
- * killed writer left of one is written over by the next put of that name, and one that could not be written is
- * removed.
+ * killed writer left of one is written over by the next put of that name, or goes with the object when that is removed; one that could not
+ * be written is removed.
  */
 #include "target/object_store.h"
 
@@ -250,11 +250,13 @@ static int directory_remove(struct store *s, const char *name, struct err *err)
 {
     struct directory *d = (struct directory *)s;
     const char *base;
+    char part[300];
     AUTO(fd_closep) int folder = -1;
     int rc = folder_of(d, name, false, &folder, &base, err);
     if (rc <= 0)
         return rc;
-    if (unlinkat(folder, base, 0) < 0 && errno != ENOENT)
+    part_name(part, base); /* nobody writes it: what is removed is put by nobody any more, or by who has the lock, which is us */
+    if ((unlinkat(folder, base, 0) < 0 && errno != ENOENT) || (unlinkat(folder, part, 0) < 0 && errno != ENOENT))
         return fault(err, "remove", d->path, name);
     return fsync(folder) < 0 ? fault(err, "sync the folder of", d->path, name) : 0;
 }
