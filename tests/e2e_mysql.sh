@@ -86,9 +86,11 @@ load foreign
 is 'a table with other types and characters, a schema, a counter and odd names' "$end" 'loaded 2 0 0 0 0'
 is '... has the rows' "$(ask "SET time_zone = '+00:00'; SELECT nr, id, code, amount, at, \`odd \"\`\`name\` FROM shop.Orders ORDER BY id")" \
     '1|1|äb|1.50|2020-01-01 10:00:00|x 2|2|abc|||y'
-csv id,code,amount,at,odd 1,ab,1,,x 1,abcde,1,,x
+csv id,code,amount,at,odd 1,ab,1,,x '1,abcde,1,,"x
+y"'
 load foreign
 like '... what it does not take is refused, and says why and where' "$end $(error_of)" "^dead .*truncated for column 'code' at row 2"
+like '... and what that row is' "$(error_of)" '; row 2 of the 2 that were staged .*: 1, abcde, 1.00, \\N, x\\ny$'
 csv id,code,amount,at,odd 99999999999,a,1,,x
 load foreign
 like '... also what does not fit its number' "$end $(error_of)" '^dead .*[Oo]ut of range'

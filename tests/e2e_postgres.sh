@@ -21,6 +21,10 @@ $(server_pipelines)
 [pipeline foreign]
 columns = id:integer!, code:text, amount:decimal(2), at:timestamp, "odd ""name":text from odd
 table = pg.shop.Orders
+[pipeline narrow]
+columns = id:integer!, price:decimal(2)
+table = pg.narrow
+max_rejects = 1
 [pipeline exact]
 columns = id:integer!, amount:text, free:text, weight:text
 table = pg.exact
@@ -71,13 +75,27 @@ csv id,code,amount,at,odd '1,ab,1.50,2020-01-01 10:00:00,x' '2,abc,,,y'
 load foreign
 is 'a table with other types, a schema, an identity and odd names' "$end" 'loaded 2 0 0 0 0'
 is '... has the rows' "$(pg "SELECT nr, id, code, amount, at, \"odd \"\"name\" FROM shop.\"Orders\" ORDER BY id" | xargs)" '1|1|ab|1.50|2020-01-01 10:00:00|x 2|2|abc|||y'
-csv id,code,amount,at,odd 1,abcde,1,,x
+csv id,code,amount,at,odd 1,abcd,1,,x 2,abcde,1,,x 3,abcdef,1,,y
 load foreign
-like '... what it does not take is refused, and says why' "$end $(error_of)" '^dead .*too long'
+like '... what it does not take is refused, and says why, and which row and column' "$end $(error_of)" \
+    "^dead .*too long.*; column 'code' of row 2 of the 3 that were staged .*: 2, abcde, 1.00, null, x$"
 csv id,code,amount,at,odd 99999999999,a,1,,x
 load foreign
 like '... also what does not fit its number' "$end $(error_of)" '^dead .*out of range'
 is '... with nothing of it in the table' "$(pg 'SELECT count(*) FROM shop."Orders"') $(pg "SELECT count(*) FROM qetl_load WHERE job = $job")" '2 0'
+pg 'CREATE TABLE narrow (id bigint, price numeric(5,2), CHECK (id <> 0))' >/dev/null
+{ echo id,price; echo none,1; seq 1000 | sed 's/.*/&,&.5/'; } >"$work/bad.csv"
+csv id,price 1,1
+qetlctl submit narrow "$work/bad.csv" >/dev/null
+qetlctl submit narrow "$work/in.csv" >/dev/null
+qetl drain 2>/dev/null
+job=$(queue_sql "SELECT max(id) - 1 FROM job")
+like '... also where the rows go straight into the table; the first of them, rejects left out' "$(state "$job") $(error_of)" \
+    "^dead .*numeric field overflow.*; column 'price' of row 1000 of the 1000 that were staged .*: 1000, 1000.50$"
+is '... and the job behind it is loaded' "$(state "$((job + 1))") $(pg 'SELECT count(*) FROM narrow')" 'loaded 1'
+csv id,price 0,1
+load narrow
+like '... what is no fault of a value is told in the words of the server alone' "$end $(error_of)" '^dead .*table .narrow.: copy: .*check constraint'
 pg 'CREATE TABLE exact (id bigint, amount numeric(38,10), free numeric, weight double precision)' >/dev/null
 csv id,amount,free,weight 1,-1234567890123456789012345678.0123456789,12345678901234567890.12345678901234567890,-Infinity 2,NaN,NaN,NaN 3,,0.5,Infinity
 load exact

@@ -307,8 +307,51 @@ static int feed_read(void *arg, char *out, unsigned int room)
     return (int)n;
 }
 
+/* Of "... for column 'name' at row 2", in whatever language: where its number begins; the end: there is none. */
+static size_t last_number(const char *text)
+{
+    size_t at = strlen(text);
+    while (at && text[at - 1] >= '0' && text[at - 1] <= '9')
+        at--;
+    return at;
+}
+
+/* Line `row` of what was staged, as people read it: tabs between columns are ", ". */
+static int staged_line(const struct load_output *o, int64_t row, struct buf *line, struct err *err)
+{
+    struct staged_reader r;
+    struct str bytes;
+    int64_t at = 1;
+    int more;
+    if (staged_open(&r, o, err) < 0)
+        return -1;
+    while ((more = staged_next(&r, &bytes, err)) == 1 && at <= row)
+        for (size_t i = 0; i < bytes.n && at <= row; i++) {
+            if (at == row && bytes.p[i] == '\t')
+                buf_adds(line, ", ");
+            else if (at == row && bytes.p[i] != '\n')
+                buf_addc(line, bytes.p[i]);
+            at += bytes.p[i] == '\n';
+        }
+    staged_close(&r);
+    return more < 0 ? -1 : line->failed ? err_nomem(err) : 0;
+}
+
+/* The server names the column, and the row by its number among those that it was sent. */
+static int refuse_line(const struct load_output *o, const char *text, struct err *err)
+{
+    AUTO(buf_clear) struct buf line = { 0 }, said = { 0 };
+    struct err unread;
+    int64_t row = 0;
+    buf_addf(&said, "load: %s", text);
+    if (!text_int_plain(str_of(text + last_number(text)), &row) || row < 1 || row > o->output->rows || said.failed ||
+        staged_line(o, row, &line, &unread) < 0)
+        return err_set(err, ERR_TARGET_REFUSED, "load: %s", text);
+    return server_refuse_row(err, said.p, NULL, row, o->output->rows, buf_str(&line));
+}
+
 /* What LOAD DATA could not keep as it was is refused, with the first row of it. */
-static int refuse_warnings(struct target_conn *c, unsigned n, struct err *err)
+static int refuse_warnings(struct target_conn *c, const struct load_output *o, struct err *err)
 {
     AUTO(result_clearp) MYSQL_RES *r = my_select(c->my, "SHOW WARNINGS", "look at the warnings", err);
     const char *text = "";
@@ -320,7 +363,7 @@ static int refuse_warnings(struct target_conn *c, unsigned n, struct err *err)
         if (!*text || !note)
             text = row[2];
     }
-    return err_set(err, ERR_TARGET_REFUSED, "load: %s%s", text, n > 1 ? "; and more" : "");
+    return refuse_line(o, text, err);
 }
 
 static int load_text(struct target_conn *c, const struct my_table *t, const struct load_output *o, struct err *err)
@@ -338,9 +381,8 @@ static int load_text(struct target_conn *c, const struct my_table *t, const stru
     if (rc < 0)
         return -1;
     int64_t rows = (int64_t)mysql_affected_rows(c->my);
-    unsigned warnings = mysql_warning_count(c->my);
-    if (warnings)
-        return refuse_warnings(c, warnings, err);
+    if (mysql_warning_count(c->my))
+        return refuse_warnings(c, o, err);
     return rows == o->output->rows ? 0
                                    : err_set(err, ERR_TARGET_REFUSED, "%" PRId64 " of %" PRId64 " rows went in", rows, o->output->rows);
 }

@@ -45,8 +45,10 @@ int pg_error(PGconn *pg, const PGresult *r, const char *what, struct err *err)
     bool pass = !*state || PQstatus(pg) != CONNECTION_OK || passing(state);
     bool locked = !strcmp(state, "55P03");
     enum err_code code = locked ? ERR_TARGET_LOCKED : pass ? ERR_TARGET : !strcmp(state, "42501") ? ERR_TARGET_DENIED : ERR_TARGET_REFUSED;
-    return err_set(err, code, "%s: %s%s%s%.*s%s%.*s%s", what, reason(state), message, *detail ? ": " : "", 200,
-                   detail, *context ? "; " : "", (int)strcspn(context, "\n"), context, *state ? "" : " (no answer)");
+    err_set(err, code, "%s: %s%s%s%.*s%s%.*s%s", what, reason(state), message, *detail ? ": " : "", 200,
+            detail, *context ? "; " : "", (int)strcspn(context, "\n"), context, *state ? "" : " (no answer)");
+    err->sys = !strncmp(state, "22", 2) ? PG_OF_VALUE : 0;
+    return -1;
 }
 
 PGresult *pg_exec(PGconn *pg, const char *sql, const char *what, struct err *err)

@@ -35,12 +35,13 @@ int pg_connect(PGconn **out, const struct config *config, const struct target_co
 /*
  * The error of a result (NULL: of the connection) as a value. What the data or the table is to blame for is refused for good
  * (target-refused); a server that is away, full, stopping or in a deadlock is passing (target); what the role may not do is
- * target-denied. Gives -1.
+ * target-denied. err->sys is PG_OF_VALUE where a value is to blame: data_exception, class 22 of SQLSTATE. Gives -1.
  */
 int pg_error(PGconn *pg, const PGresult *r, const char *what, struct err *err);
 /* One or more statements without parameters. NULL with *err. The caller clears the result, which is that of the last one. */
 PGresult *pg_exec(PGconn *pg, const char *sql, const char *what, struct err *err);
 /* The same where nobody wants the result. */
+enum { PG_OF_VALUE = 22 };
 int pg_run(PGconn *pg, const char *sql, const char *what, struct err *err);
 /* A number in the first row of a result. */
 int64_t pg_number(const PGresult *r, int column);

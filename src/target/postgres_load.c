@@ -24,6 +24,7 @@
 #include "base/sys.h"
 #include "io/sql_text.h"
 #include "target/postgres_conn.h"
+#include "target/postgres_fault.h"
 #include "target/postgres_table.h"
 #include "target/postgres_undo.h"
 #include "target/server.h"
@@ -309,9 +310,9 @@ static int copied(struct target_conn *c, int64_t *rows, struct err *err)
     return rc;
 }
 
-static int copy_rows(struct target_conn *c, const struct pg_table *t, const struct load_output *o, struct err *err)
+static int copy_rows(struct target_conn *c, const char *sql, const struct load_output *o, struct err *err)
 {
-    AUTO(result_clearp) PGresult *start = pg_exec(c->pg, t->copy.p, "copy", err);
+    AUTO(result_clearp) PGresult *start = pg_exec(c->pg, sql, "copy", err);
     if (!start)
         return -1;
     struct err server;
@@ -376,7 +377,7 @@ static int merge_rows(struct target_conn *c, const char *uid, struct pg_table *t
 {
     char now[SERVER_NOW];
     server_now(now, "+00'::timestamp with time zone");
-    if (ready_stage(c, t, err) < 0 || copy_rows(c, t, o, err) < 0 ||
+    if (ready_stage(c, t, err) < 0 || copy_rows(c, t->copy.p, o, err) < 0 ||
         (t->mode == MODE_UPSERT && pg_undo_before(c->pg, uid, t, err) < 0))
         return -1;
     AUTO(result_clearp) PGresult *before = t->before.n ? pg_exec(c->pg, t->before.p, "count new rows", err) : NULL;
@@ -397,6 +398,27 @@ static int merge_rows(struct target_conn *c, const char *uid, struct pg_table *t
     if (!gone)
         return -1;
     counts->removed += pg_changed(gone);
+struct again {
+    struct target_conn *c;
+    const struct load_output *o;
+};
+
+static int copy_again(void *arg, const char *sql, struct err *err)
+{
+    const struct again *a = arg;
+    return copy_rows(a->c, sql, a->o, err);
+}
+
+/* The job dies of a value: say of which. */
+static void name_value(struct target_conn *c, const struct load_output *o, struct err *err)
+{
+    struct again again = { c, o };
+    struct pg_fault f = { .pg = c->pg, .spec = &o->spec, .rows = o->output->rows, .copy = copy_again, .arg = &again };
+    struct err back;
+    if (pg_run(c->pg, pg_server.rollback, "roll back", &back) == 0)
+        (void)pg_fault_find(&f, err);
+}
+
     return 0;
 }
 
@@ -408,7 +430,9 @@ static int put_output(struct target_conn *c, struct load_job *job, int at, struc
     if (!t || (t->mode == MODE_REPLACE && load_begins_table(job, at, strcmp) &&
                (pg_undo_before(c->pg, job->uid, t, err) < 0 || server_empty_table(&pg_server, c, t->name.p, job, err) < 0)))
         return -1;
-    int rc = t->staged ? merge_rows(c, job->uid, t, o, &job->counts, err) : copy_rows(c, t, o, err);
+    int rc = t->staged ? merge_rows(c, job->uid, t, o, &job->counts, err) : copy_rows(c, t->copy.p, o, err);
+    if (rc < 0 && err->sys == PG_OF_VALUE)
+        name_value(c, o, err);
     if (rc < 0)
         return err_in(err, "table '%s'", o->spec.name);
     if (!t->staged)

@@ -337,13 +337,19 @@ static void columns(struct buf *out, const struct draft *f, const char *before)
     }
 }
 
-/* The staged columns as the table's types. */
+/* A staged column as the table's type. */
+static void cast_of(struct buf *out, const struct draft *f, int i)
+{
+    buf_adds(out, "s.");
+    db_quote(out, column_name(f, i));
+    buf_addf(out, "::%s", f->d->v[f->at[i]].cast);
+}
+
 static void casts(struct buf *out, const struct draft *f)
 {
     for (int i = 0; i < f->spec->columns->n; i++) {
-        buf_adds(out, i ? ", s." : "s.");
-        db_quote(out, column_name(f, i));
-        buf_addf(out, "::%s", f->d->v[f->at[i]].cast);
+        buf_adds(out, i ? ", " : "");
+        cast_of(out, f, i);
     }
 }
 
@@ -682,14 +688,17 @@ static void stage_sql(const struct draft *f)
     buf_addf(&f->t->empty_stage, "TRUNCATE %s", f->stage);
 }
 
+static void copy_sql(struct buf *out, const struct draft *f, const char *into)
+{
+    buf_addf(out, "COPY %s (", into);
+    columns(out, f, "");
+    buf_adds(out, ") FROM STDIN (FORMAT binary)");
+}
+
 static void write_texts(const struct draft *f)
 {
     struct pg_table *t = f->t;
-    buf_adds(&t->copy, "COPY ");
-    buf_adds(&t->copy, t->staged ? f->stage : t->name.p);
-    buf_adds(&t->copy, " (");
-    columns(&t->copy, f, "");
-    buf_adds(&t->copy, ") FROM STDIN (FORMAT binary)");
+    copy_sql(&t->copy, f, t->staged ? f->stage : t->name.p);
     if (!t->staged)
         return;
     stage_sql(f);
@@ -753,6 +762,63 @@ static int draft_table(struct draft *f, struct err *err)
                    t->before.failed || t->merge.failed || t->add_unique.failed || t->missing.failed
                ? err_nomem(err)
                : 0;
+}
+
+/* ---- the rows a second time ---- */
+
+static int probe_columns(const struct draft *f, struct pg_probe *p, struct err *err)
+{
+    AUTO(buf_clear) struct buf text = { 0 };
+    if (!(p->column = arena_alloc(&p->arena, ((size_t)f->spec->columns->n + 1) * sizeof *p->column)))
+        return err_nomem(err);
+    for (int i = 0; i < f->spec->columns->n; i++) {
+        buf_reset(&text);
+        db_quote(&text, column_name(f, i));
+        p->column[i].name = arena_dup(&p->arena, buf_str(&text));
+        buf_reset(&text);
+        cast_of(&text, f, i);
+        p->column[i].cast = arena_dup(&p->arena, buf_str(&text));
+        if (text.failed || !p->column[i].name || !p->column[i].cast)
+            return err_nomem(err);
+    }
+    return 0;
+}
+
+static int probe_texts(const struct draft *f, struct pg_probe *p, struct err *err)
+{
+    if (probe_columns(f, p, err) < 0)
+        return -1;
+    stage_sql(f);
+    buf_addf(&p->make, "%s; CREATE TEMP TABLE " PG_PROBE_TYPES " (", f->t->make_stage.p);
+    for (int i = 0; i < f->spec->columns->n; i++)
+        buf_addf(&p->make, "%s%s %s", i ? ", " : "", p->column[i].name, f->d->v[f->at[i]].type);
+    buf_adds(&p->make, ") ON COMMIT DROP");
+    copy_sql(&p->copy, f, PG_PROBE_ROWS);
+    return f->t->make_stage.failed || p->make.failed || p->copy.failed ? err_nomem(err) : 0;
+}
+
+int pg_probe_write(PGconn *pg, const struct table_spec *spec, struct pg_probe *p, struct err *err)
+{
+    struct description d = { 0 };
+    struct pg_table t = { 0 };
+    struct draft f = { .pg = pg, .spec = spec, .t = &t, .d = &d, .stage = PG_PROBE_ROWS };
+    int rc = -1;
+    server_table_name(&t.name, spec->name, db_quote);
+    if (!(f.at = calloc((size_t)spec->columns->n + 1, sizeof *f.at)) || t.name.failed)
+        (void)err_nomem(err);
+    else if (describe(pg, t.name.p, &d, err) == 0 && match_names(&f, err) == 0)
+        rc = probe_texts(&f, p, err);
+    free(f.at);
+    table_clear(&t);
+    description_clear(&d);
+    return rc;
+}
+
+void pg_probe_clear(struct pg_probe *p)
+{
+    buf_clear(&p->make);
+    buf_clear(&p->copy);
+    arena_clear(&p->arena);
 }
 
 /* ---- tables by what outputs say ---- */

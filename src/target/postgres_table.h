@@ -43,4 +43,22 @@ struct pg_table *pg_table_get(struct pg_tables *tables, PGconn *pg, const struct
 /* After a rollback: what was made is gone. */
 void pg_tables_forget(struct pg_tables *tables);
 
+/*
+ * What it takes to put an output's rows a second time into a temporary table, PG_PROBE_ROWS, and from there into one with the types of
+ * the table's columns and nothing else of it, PG_PROBE_TYPES (postgres_fault.h).
+ */
+#define PG_PROBE_ROWS "qetl_probe_rows"
+#define PG_PROBE_TYPES "qetl_probe_types"
+enum { PG_PROBE_SHOWN = 60 }; /* columns; a function of the server takes a hundred values at most */
+struct pg_probe {
+    struct buf make, copy;
+    struct pg_probe_column {
+        const char *name, *cast; /* with quotes; the staged value (of s) as the table's type, as the merge casts it */
+    } *column;                   /* of each column of the output */
+    struct arena arena;
+};
+/* -1: the table is not what it was, or trouble. The caller's to clear in every case. */
+int pg_probe_write(PGconn *pg, const struct table_spec *spec, struct pg_probe *p, struct err *err);
+void pg_probe_clear(struct pg_probe *p);
+
 #endif

@@ -121,6 +121,24 @@ static int correct_counts(const struct server *s, struct target_conn *c, const s
 
 /* ---- a job ---- */
 
+int server_refuse_row(struct err *err, const char *said, const char *column, int64_t row, int64_t rows, struct str values)
+{
+    enum { SHOWN = 120 }; /* bytes of the values, and those of a character that begins in them */
+    AUTO(buf_clear) struct buf text = { 0 };
+    size_t n = values.n;
+    if (n > SHOWN)
+        for (n = SHOWN; n < values.n && ((unsigned char)values.p[n] & 0xc0) == 0x80; n++)
+            ;
+    buf_addf(&text, "%s; ", said);
+    if (column)
+        buf_addf(&text, "column '%s' of ", column);
+    buf_addf(&text, "row %" PRId64 " of the %" PRId64 " that were staged (rejects do not count): ", row, rows);
+    for (size_t i = 0; i < n; i++)
+        buf_addc(&text, (unsigned char)values.p[i] < ' ' ? ' ' : values.p[i]);
+    buf_adds(&text, n < values.n ? "..." : "");
+    return text.failed ? err_nomem(err) : err_set(err, ERR_TARGET_REFUSED, "%s", text.p);
+}
+
 int server_empty_table(const struct server *s, struct target_conn *c, const char *table, struct load_job *job, struct err *err)
 {
     AUTO(buf_clear) struct buf sql = { 0 };

@@ -47,6 +47,10 @@ void server_ledger_values(const struct server *s, struct target_conn *c, struct 
 /* mode = replace: empties the table, whose name has its quotes, and counts the rows. */
 int server_empty_table(const struct server *s, struct target_conn *c, const char *table, struct load_job *job, struct err *err);
 
+/* A row of those that were staged which the table does not take: said is what the server said of it, column may be NULL; row, from 1, is
+ * one of `rows`; values: of its columns, as people read them, shown as far as there is room. Fills *err (target-refused), gives -1. */
+int server_refuse_row(struct err *err, const char *said, const char *column, int64_t row, int64_t rows, struct str values);
+
 /* What a target knows of the tables that outputs were for: each has `bytes`, filled by look() (on an error what it filled is cleared,
  * too), and emptied by clear(). */
 struct server_tables {
