@@ -491,4 +491,51 @@ speaks 11.4
 like 'one that is too old says so' "$said" "target 'odd': the server is PostgreSQL 11.4, and qetl needs 12 or later"
 speaks 15.0
 like 'one that lacks a feature says which' "$said" "target 'odd': look for the ledger: the server cannot do this: caravans are unknown here"
+
+# ---- two init at once ----
+# Each stage is held by a session of ours, so that both are known to be there.
+pg 'CREATE DATABASE two' >/dev/null
+two() { psql -qXAt -h "$PGHOST" -p "$PGPORT" -U "$PGUSER" -d two -c "$1" 2>&1; }
+hold() { # LOCK: by a session of that name, until it is let go
+    PGAPPNAME=$1 psql -qXAt -h "$PGHOST" -p "$PGPORT" -U "$PGUSER" -d two -c "SELECT pg_advisory_lock($2); SELECT pg_sleep(600)" >/dev/null 2>&1 &
+    holders="$holders $!"
+    wait_for 60 stand "application_name = '$1' AND granted" 1
+}
+let_go() { two "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '$1'" >/dev/null; }
+stand() { # CONDITION N: so many advisory locks
+    [ "$(two "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE locktype = 'advisory' AND datname = 'two' AND $1")" = "$2" ]
+}
+holders=''
+mkdir "$work/both"
+echo 'CREATE TABLE twice (id integer); SELECT pg_advisory_xact_lock(4711)' >"$work/both/1.sql"
+for n in 1 2; do
+    cat >"$work/init$n.ini" <<INI
+[qetl]
+database = $work/init$n.db
+spool = $work/init$n.spool
+[remote pg]
+url = postgresql://127.0.0.1:$PGPORT/
+password = @file:$work/password
+[target two]
+url = ${PGURL%/*}/two
+ddl = $work/both/*.sql
+INI
+done
+hold ledger "hashtextextended('qetl makes qetl_load', 0)"
+hold file 4711
+qetlctl -c "$work/init1.ini" init >"$work/said1" 2>&1 &
+first=$!
+qetlctl -c "$work/init2.ini" init >"$work/said2" 2>&1 &
+second=$!
+ok 'two init at once: both wait to make the ledger' wait_for 60 stand 'NOT granted' 2
+let_go ledger
+one_is_in() { stand 'NOT granted AND objid = 4711' 1 && stand 'NOT granted' 2; }
+ok '... of a file of ddl = one runs, and the other waits' wait_for 60 one_is_in
+let_go file
+wait "$first"
+first=$?
+wait "$second"
+is '... and both end well' "$first $?" '0 0'
+is '... the file was run once' "$(cat "$work"/said[12] | grep -c 'file.* run\|1 file') $(two 'SELECT count(*) FROM qetl_ddl') $(two 'SELECT count(*) FROM twice')" '1 1 0'
+for n in $holders; do wait "$n"; done
 done_testing

@@ -75,12 +75,30 @@ static int run_file(const struct target *t, struct target_conn *c, const struct 
     return t->run(c, f->text.p, NULL, err) < 0 || note(t, c, f, err) < 0 ? -1 : 1;
 }
 
+static int somebody_else(const char *target, struct err *err)
+{
+    return err_set(err, ERR_STATE, "target '%s': somebody else is running its ddl =: wait until that is done", target);
+}
+
+/* The transaction of a file, alone. */
+static int begin_file(const struct target *t, struct target_conn *c, const char *target, struct err *err)
+{
+    if (t->ddl_alone)
+        return 0;
+    if (t->begin(c, err) < 0)
+        return -1;
+    if (!t->ddl_lock || t->run(c, t->ddl_lock, NULL, err) == 0)
+        return 0;
+    t->rollback(c);
+    return err->code == ERR_TARGET_LOCKED ? somebody_else(target, err) : err_in(err, "target '%s': wait for others that run ddl =", target);
+}
+
 static int apply(const struct target *t, struct target_conn *c, const char *target, const char *path, struct err *err)
 {
     AUTO(file_clear) struct file f = { 0 };
     if (read_file(&f, path, err) < 0)
         return err_in(err, "target '%s': '%s'", target, path);
-    if (!t->ddl_alone && t->begin(c, err) < 0)
+    if (begin_file(t, c, target, err) < 0)
         return -1;
     int rc = run_file(t, c, &f, err);
     if (rc < 0) {
@@ -98,7 +116,7 @@ static int be_alone(const struct target *t, struct target_conn *c, const char *t
         return 0;
     if (t->run(c, t->ddl_alone, &got, err) < 0)
         return err_in(err, "target '%s': wait for others that run ddl =", target);
-    return got.n && !strcmp(got.p, "1") ? 0 : err_set(err, ERR_STATE, "target '%s': somebody else is running its ddl =: wait until that is done", target);
+    return got.n && !strcmp(got.p, "1") ? 0 : somebody_else(target, err);
 }
 
 /* In the order of their names; the caller's for globfree() on 0. */

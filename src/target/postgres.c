@@ -12,6 +12,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "target/postgres_conn.h"
 #include "target/server.h"
 #include "target/staged.h"
 
@@ -239,5 +240,6 @@ const struct target target_postgres = {
     .undoes = 1 << MODE_APPEND | 1 << MODE_REPLACE | 1 << MODE_UPSERT | 1 << MODE_INSERT_IGNORE,
     .undoes_not = "versions that a job begins end those of jobs before it",
     .run = postgres_run,
+    .ddl_lock = "SET LOCAL lock_timeout = '60s'; " PG_ALONE("qetl_ddl"),
     .query = postgres_query,
 };

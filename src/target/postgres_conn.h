@@ -30,6 +30,10 @@ static inline void result_clearp(PGresult **r)
     " SET LOCAL standard_conforming_strings = on; SET LOCAL timezone = 'UTC'; SET LOCAL extra_float_digits = 3;"                            \
     " SET LOCAL datestyle = 'ISO, YMD'; SET LOCAL intervalstyle = 'postgres'; SET LOCAL bytea_output = 'hex'; "
 
+/* In front of SQL that makes a table of qetl's own, in its transaction: of two that make it the second waits, and then finds it. IF NOT EXISTS does
+ * not stand two at once. */
+#define PG_ALONE(table) "SELECT pg_advisory_xact_lock(hashtextextended('qetl makes " table "', 0)); "
+
 /* Errors: target (also of a server that is too old), config. */
 int pg_connect(PGconn **out, const struct config *config, const struct target_config *cfg, struct err *err);
 /*
@@ -37,11 +41,11 @@ int pg_connect(PGconn **out, const struct config *config, const struct target_co
  * (target-refused); a server that is away, full, stopping or in a deadlock is passing (target); what the role may not do is
  * target-denied. err->sys is PG_OF_VALUE where a value is to blame: data_exception, class 22 of SQLSTATE. Gives -1.
  */
+enum { PG_OF_VALUE = 22 };
 int pg_error(PGconn *pg, const PGresult *r, const char *what, struct err *err);
 /* One or more statements without parameters. NULL with *err. The caller clears the result, which is that of the last one. */
 PGresult *pg_exec(PGconn *pg, const char *sql, const char *what, struct err *err);
 /* The same where nobody wants the result. */
-enum { PG_OF_VALUE = 22 };
 int pg_run(PGconn *pg, const char *sql, const char *what, struct err *err);
 /* A number in the first row of a result. */
 int64_t pg_number(const PGresult *r, int column);

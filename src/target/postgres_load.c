@@ -48,12 +48,13 @@ struct target_conn {
     struct err no_ledger; /* of a rehearsal: why it could not make it, or ERR_NONE */
 };
 
+#define LEDGER_FIRST PG_SETTINGS PG_ALONE("qetl_load")
 static const char ledger_sql[] =
-    PG_SETTINGS
+    LEDGER_FIRST
     "CREATE TABLE IF NOT EXISTS qetl_load (uid text PRIMARY KEY, job bigint NOT NULL, pipeline text NOT NULL, objects text NOT NULL,"
     " rows bigint NOT NULL, inserted bigint NOT NULL, updated bigint NOT NULL, unchanged bigint NOT NULL, deleted bigint NOT NULL,"
     " removed bigint NOT NULL, loaded_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(), undone_at timestamp with time zone)";
-static const char ledger_update_sql[] = PG_SETTINGS "ALTER TABLE qetl_load ADD COLUMN IF NOT EXISTS undone_at timestamp with time zone";
+static const char ledger_update_sql[] = LEDGER_FIRST "ALTER TABLE qetl_load ADD COLUMN IF NOT EXISTS undone_at timestamp with time zone";
 
 /* ---- open ---- */
 
@@ -79,15 +80,11 @@ static int make_ledger(PGconn *pg, struct schema_diff *diff, struct err *err)
         return there < 0 ? -1 : 0;
     const char *sql = there ? ledger_update_sql : ledger_sql;
     if (pg_run(pg, sql, what, err) == 0) {
-        schema_diff_own(diff, "qetl_load", sql + strlen(PG_SETTINGS));
+        schema_diff_own(diff, "qetl_load", sql + strlen(LEDGER_FIRST));
         return 0;
     }
-    if (diff)
-        return -1;
-    struct err again; /* two that make it at the same time: one fails, once */
-    if (PQtransactionStatus(pg) == PQTRANS_IDLE && pg_run(pg, sql, what, &again) == 0)
-        return 0;
-    err->code = ERR_TARGET;
+    if (!diff)
+        err->code = ERR_TARGET;
     return -1;
 }
 
@@ -398,6 +395,9 @@ static int merge_rows(struct target_conn *c, const char *uid, struct pg_table *t
     if (!gone)
         return -1;
     counts->removed += pg_changed(gone);
+    return 0;
+}
+
 struct again {
     struct target_conn *c;
     const struct load_output *o;
@@ -417,9 +417,6 @@ static void name_value(struct target_conn *c, const struct load_output *o, struc
     struct err back;
     if (pg_run(c->pg, pg_server.rollback, "roll back", &back) == 0)
         (void)pg_fault_find(&f, err);
-}
-
-    return 0;
 }
 
 static int put_output(struct target_conn *c, struct load_job *job, int at, struct err *err)

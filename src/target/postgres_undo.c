@@ -136,9 +136,7 @@ int pg_undo_prepare(PGconn *pg, struct pg_watch *w, bool wanted, struct schema_d
         return 0;
     schema_diff_own(diff, "qetl_undo", notes_sql);
     schema_diff_own(diff, "qetl_undo_row", rows_sql);
-    /* one after the other: IF NOT EXISTS does not stand two at once */
-    w->there = pg_run(pg, "SELECT pg_advisory_xact_lock(hashtext('qetl_undo'))", what, err) == 0 && pg_run(pg, notes_sql, what, err) == 0 &&
-               pg_run(pg, rows_sql, what, err) == 0;
+    w->there = pg_run(pg, PG_ALONE("qetl_undo"), what, err) == 0 && pg_run(pg, notes_sql, what, err) == 0 && pg_run(pg, rows_sql, what, err) == 0;
     return w->there ? 0 : -1;
 }
 

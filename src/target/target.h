@@ -164,6 +164,8 @@ struct target {
     /* SQL that gives 1 when this connection, until it is closed, is the only one of its database that had a 1: for files of DDL, which ends
      * transactions here. Something else: another one has had it for a minute. NULL: DDL is inside of a transaction. */
     const char *ddl_alone;
+    /* SQL that lets nobody else's ddl= in before the end of the transaction, by waiting for who is in. NULL: begin() does, or ddl_alone has. */
+    const char *ddl_lock;
     /* Run one statement that cannot write, on a connection of its own. Its errors name the target. NULL: no SQL here. */
     int (*query)(const struct config *config, const struct target_config *cfg, const char *sql, const struct query_sink *sink,
                  struct err *err);
