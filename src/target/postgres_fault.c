@@ -9,7 +9,7 @@ struct search {
     struct pg_probe probe;
 };
 
-/* `first` to `last` of the columns, each with what `part` says of it. */
+/* `first` to `last` of the columns: their names, or their staged values as the table's types. */
 static void list(struct buf *out, const struct search *s, int first, int last, bool casts)
 {
     for (int i = first; i <= last; i++)
