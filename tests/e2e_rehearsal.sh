@@ -66,6 +66,10 @@ table   = warehouse.slow
 [target lake]
 url = file://$work/lake
 format = jsonl
+[pipeline swap]
+columns = id:integer!
+table   = lake.t
+mode    = replace
 [pipeline lake]
 columns = id:integer!
 table   = lake.t
@@ -181,6 +185,25 @@ rehearse lake "$work/two.csv"
 is 'a target without transactions: all but what it would do' "$? $(said) $(jq -r .why_not "$work/out")" \
     '0 [true,4,4,0,null] a target of the kind file:// has no transaction that could be taken back'
 is '... nothing is there' "$(find "$work/lake" -type f ! -name .qetl-lock 2>/dev/null)" ''
+{ cat "$QETL_CONFIG"; printf '[target nowhere]\nurl = file:///proc/lake\n[pipeline nowhere]\ncolumns = id:integer!\ntable = nowhere.t\n'; } >"$work/nowhere.ini"
+QETL_CONFIG=$work/nowhere.ini rehearse nowhere "$work/two.csv"
+is '... a folder that cannot be made' "$? $(death)" '1 ["target-denied","permanent","load",null]'
+like '... check says so, too' "$(QETL_CONFIG=$work/nowhere.ini qetlctl check 2>&1)" "the folder '/proc/lake' is not there, and cannot be made in '/proc'"
+rm -rf "$work/lake"
+replaced() { jq -c '.tables[0].schema | [.replaced_objects, .replaced_rows]' "$work/out"; }
+rehearse swap "$work/two.csv"
+is '... a replace into a folder that is not there yet' "$? $(replaced)" '0 [0,0]'
+ok '... which it leaves so' [ ! -e "$work/lake" ]
+submit lake "$work/two.csv" >/dev/null
+submit lake "$work/two.csv" >/dev/null
+qetl drain >/dev/null 2>&1
+rm -f "$work/lake/.qetl-lock"
+before=$(cd "$work/lake" && find . | sort)
+rehearse swap "$work/two.csv"
+is '... a replace says what it takes the place of' "$? $(replaced)" '0 [2,8]'
+is '... and only reads' "$(cd "$work/lake" && find . | sort)" "$before"
+like '... with words for people' "$(qetlctl submit swap "$work/two.csv" --dry-run)" 'in place of 2 objects with 8 rows'
+rm -rf "$work/lake"
 rehearse lake "$work/two.csv" --wait
 like 'it is never in the queue' "$? $(cat "$work/err")" '2 qetlctl: --dry-run is about one job, which is never in the queue'
 qetlctl submit orders "$work/two.csv" --dry-run >"$work/out"

@@ -154,6 +154,8 @@ static void schema_json(struct json_out *o, const struct schema_table *t)
         json_text(o, str_of(t->sql[i]));
     json_array_end(o);
     objects_json(o, t);
+    json_put_int(o, "replaced_objects", t->replaced_objects);
+    json_put_int(o, "replaced_rows", t->replaced_rows);
     json_put_text(o, "error_code", refused ? err_name(t->refused.code) : NULL);
     json_put_text(o, "error", refused ? t->refused.msg : NULL);
     json_object_end(o);
@@ -277,6 +279,9 @@ static void print_schema(const struct schema_table *t)
     for (int i = 0; i < t->nobjects; i++)
         printf("    %s: %" PRId64 " row%s, %" PRId64 " bytes\n", t->objects[i].name, t->objects[i].rows, ctl_s(t->objects[i].rows),
                t->objects[i].bytes);
+    if (t->replaced_objects)
+        printf("  in place of %" PRId64 " object%s with %" PRId64 " row%s\n", t->replaced_objects, ctl_s(t->replaced_objects), t->replaced_rows,
+               ctl_s(t->replaced_rows));
 }
 
 static void print_table(const struct output *out, const struct schema_table *t)

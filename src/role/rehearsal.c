@@ -316,14 +316,23 @@ static int load_or_stop(struct run *k, const struct target *t, struct target_con
     return tick(NULL, err) < 0 ? -1 : rc; /* the error is then that of a call that was broken off */
 }
 
-/* Of a target that cannot take a load back. */
-static int look(struct run *k, const struct target *t, struct err *err)
+/* Of a target that cannot take a load back: it is only read. One that is not made yet, or is away, is not asked. */
+static int look(struct run *k, const struct target *t, const struct target_config *tc, struct err *err)
 {
     struct prepared p;
+    struct target_conn *conn = NULL;
+    struct err no = { 0 };
+    if (t->open(&conn, k->config, tc, false, &no) < 0 && err_class(no.code) != ERR_TRANSIENT) {
+        *err = no;
+        return -1;
+    }
+    if (!conn && no.sys != ENOENT)
+        snprintf(k->r->why, sizeof k->r->why, "%s", no.msg);
     int rc = prepare_job(k, &p, err);
     if (rc == 0)
-        rc = t->look(NULL, &p.job, &k->r->schema, err);
+        rc = t->look(conn, &p.job, &k->r->schema, err);
     prepared_clear(&p);
+    t->close(conn);
     return rc == 0 ? refused(k->r, err) : rc;
 }
 
@@ -339,7 +348,7 @@ static int ask_target(struct run *k, struct err *err)
         return -1;
     if (!t->rehearse) {
         snprintf(r->why, sizeof r->why, "a target of the kind %s:// has no transaction that could be taken back", t->scheme);
-        return look(k, t, err);
+        return look(k, t, tc, err);
     }
     int rc = t->open(&conn, k->config, tc, false, err);
     if (rc < 0 && err->code == ERR_TARGET && err->sys == ENOENT)

@@ -479,6 +479,27 @@ int ledger_table(struct ledger *l, const char *name, bool whole, struct table_st
     return 0;
 }
 
+int ledger_count(struct ledger *l, const char *name, int64_t *objects, int64_t *rows, struct err *err)
+{
+    struct table_state *t;
+    char uid[40];
+    struct manifest m;
+    *objects = 0;
+    if (ledger_table(l, name, true, &t, err) < 0)
+        return -1;
+    *rows = t->rows;
+    for (size_t at = 0; uids_next(&t->now, &at, uid);) {
+        int rc = manifest_get(&m, l->store, uid, err);
+        for (int i = 0; rc == 1 && i < m.ntables; i++)
+            *objects += !strcmp(m.tables[i].name, name) ? m.tables[i].nobjects : 0;
+        if (rc == 1)
+            manifest_clear(&m);
+        if (rc < 0)
+            return -1;
+    }
+    return 0;
+}
+
 static void apply_replace(struct table_state *t, const struct manifest *m)
 {
     if (t->last > m->seq) /* by the manifests newer rows stand beside its own: nothing is to be deleted */

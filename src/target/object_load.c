@@ -325,25 +325,39 @@ int object_load_job(struct target_conn *c, struct load_job *job, struct err *err
     return -1;
 }
 
-/* ---- a rehearsal: the names are known without the store ---- */
+/* ---- a rehearsal ---- */
+
+struct look {
+    struct target_conn *c; /* NULL: the store is not there yet, or away */
+    const struct load_job *job;
+    struct schema_diff *diff;
+};
 
 static int look_at(void *arg, const struct load_output *output, struct err *err)
 {
-    struct schema_diff *diff = arg;
+    struct look *l = arg;
+    struct schema_diff *diff = l->diff;
     struct staged_bytes from;
+    int64_t objects, rows;
     if (bytes_open(&from, output, err) < 0)
         return -1;
     schema_diff_objects(diff, from.index.n);
     for (int i = 0; i < from.index.n; i++)
         schema_diff_object(diff, from.index.parts[i].name, from.index.parts[i].rows, from.index.parts[i].bytes);
     bytes_close(&from);
+    bool replaces = output->spec.mode == MODE_REPLACE && load_begins_table(l->job, (int)(output - l->job->outputs), strcmp);
+    if (!l->c || !replaces)
+        return 0;
+    if (ledger_count(&l->c->ledger, output->spec.name, &objects, &rows, err) < 0)
+        return -1;
+    schema_diff_replaced(diff, objects, rows);
     return 0;
 }
 
 int object_look(struct target_conn *c, const struct load_job *job, struct schema_diff *diff, struct err *err)
 {
-    (void)c;
-    return schema_diff_look(diff, job, look_at, diff, err);
+    struct look l = { c, job, diff };
+    return schema_diff_look(diff, job, look_at, &l, err);
 }
 
 /* ---- a job that is not loaded ---- */

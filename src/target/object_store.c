@@ -14,10 +14,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <time.h>
 
 #include "base/sys.h"
@@ -92,10 +94,16 @@ static int lock_file(const struct directory *d, int file, const char *name, stru
     return 0;
 }
 
+static int open_lock(struct directory *d, struct err *err)
+{
+    d->lock = openat(d->dir, ".qetl-lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
+    return d->lock < 0 ? fault(err, "write", d->path, ".qetl-lock") : 0;
+}
+
 static int directory_lock(struct store *s, struct err *err)
 {
     struct directory *d = (struct directory *)s;
-    d->locked = lock_file(d, d->lock, ".qetl-lock", err) == 0;
+    d->locked = (d->lock >= 0 || open_lock(d, err) == 0) && lock_file(d, d->lock, ".qetl-lock", err) == 0;
     return d->locked ? 0 : -1;
 }
 
@@ -338,6 +346,49 @@ static char *path_of(const char *url, struct err *err)
     return path;
 }
 
+/* It says no, and not only now. */
+static int denied(struct err *err)
+{
+    if (err->code == ERR_TARGET)
+        err->code = ERR_TARGET_DENIED;
+    return -1;
+}
+
+/* The folder is not there: could it be made? Those of the kernel take none, whatever their rights say. */
+static int may_make(const char *path, struct err *err)
+{
+    char above[4096];
+    struct statfs fs;
+    snprintf(above, sizeof above, "%s", path);
+    for (char *slash; access(above, F_OK) < 0 && errno == ENOENT && (slash = strrchr(above, '/'));)
+        slash[slash == above] = '\0';
+    if (access(above, W_OK | X_OK) == 0 && statfs(above, &fs) == 0 && (fs.f_type == PROC_SUPER_MAGIC || fs.f_type == SYSFS_MAGIC))
+        errno = EROFS;
+    else if (access(above, W_OK | X_OK) == 0)
+        return 0;
+    err_sys(err, "the folder '%s' is not there, and cannot be made in '%s'", path, above);
+    (void)away(err);
+    return denied(err);
+}
+
+static int open_folder(struct directory *d, bool create, struct err *err)
+{
+    if (create && sys_mkdirs(d->path, err) < 0)
+        return away(err);
+    d->dir = open(d->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (create)
+        return d->dir < 0 ? fault(err, "open the folder", d->path, "") : open_lock(d, err);
+    int why = errno;
+    if (d->dir < 0 && why == ENOENT && may_make(d->path, err) < 0)
+        return -1;
+    errno = why;
+    if (d->dir >= 0 && faccessat(d->dir, ".", W_OK | X_OK, AT_EACCESS) == 0)
+        return 0;
+    bool missing = d->dir < 0 && errno == ENOENT;
+    (void)fault(err, d->dir < 0 ? "open the folder" : "write into the folder", d->path, "");
+    return missing ? -1 : denied(err);
+}
+
 int store_directory_open(struct store **out, const char *url, bool create, struct err *err)
 {
     struct directory *d = calloc(1, sizeof *d);
@@ -346,13 +397,8 @@ int store_directory_open(struct store **out, const char *url, bool create, struc
     d->store.ops = &directory_ops;
     d->dir = d->lock = -1;
     int rc = (d->path = path_of(url, err)) ? 0 : -1;
-    if (rc == 0 && create && sys_mkdirs(d->path, err) < 0)
-        rc = away(err);
-    if (rc == 0 && (d->dir = open(d->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
-        rc = fault(err, "open the folder", d->path, "");
-    if (rc == 0 &&
-        (d->lock = openat(d->dir, ".qetl-lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640)) < 0)
-        rc = fault(err, "write", d->path, ".qetl-lock");
+    if (rc == 0)
+        rc = open_folder(d, create, err);
     if (rc < 0) {
         directory_close(&d->store);
         return -1;
@@ -366,7 +412,7 @@ int store_open(struct store **out, const struct config *config, const struct tar
 {
 #ifdef HAVE_S3
     if (!strncmp(cfg->url, "s3:", 3))
-        return store_s3_open(out, config, cfg->url, err);
+        return store_s3_open(out, config, cfg->url, create, err);
 #else
     (void)config;
 #endif

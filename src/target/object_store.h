@@ -50,12 +50,13 @@ struct store {
     bool puts_late; /* a put may be done after who sent it is gone: its lock, if it has one, does not keep that out */
 };
 
-/* By the url of the target. create: a directory is made when it is missing. An S3 store is asked whether it
- * is there, knows the bucket and takes the key. */
+/* By the url of the target. create: a directory is made when it is missing; without it nothing is written before a lock or a put, and
+ * what would stay so (a folder that cannot be made or written, a store that says no) is target-denied; a folder that
+ * is missing and can be made is target with sys ENOENT. An S3 store is asked whether it is there, knows the bucket and takes the key. */
 int store_open(struct store **out, const struct config *config, const struct target_config *cfg, bool create,
                struct err *err);
 int store_directory_open(struct store **out, const char *url, bool create, struct err *err);
-int store_s3_open(struct store **out, const struct config *config, const char *url, struct err *err);
+int store_s3_open(struct store **out, const struct config *config, const char *url, bool create, struct err *err);
 
 static inline int store_lock(struct store *s, struct err *err)
 {

@@ -402,7 +402,7 @@ static int ask_store(struct bucket *b, struct err *err)
     return bucket_get(&b->store, "_manifest/.json", &none, NULL, err) < 0 ? -1 : 0;
 }
 
-int store_s3_open(struct store **out, const struct config *config, const char *url, struct err *err)
+int store_s3_open(struct store **out, const struct config *config, const char *url, bool create, struct err *err)
 {
     struct str name, prefix;
     struct bucket *b = calloc(1, sizeof *b);
@@ -423,6 +423,8 @@ int store_s3_open(struct store **out, const struct config *config, const char *u
     }
     if (rc < 0 || s3_open(&b->s3, config_remote(config, b->url), name, &config->limits, err) < 0 ||
         ask_store(b, err) < 0) {
+        if (!create && err->code == ERR_TARGET && err->sys >= 400 && err->sys < 500) /* it says no, and will tomorrow */
+            err->code = ERR_TARGET_DENIED;
         bucket_close(&b->store);
         return -1;
     }

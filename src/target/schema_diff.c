@@ -133,6 +133,12 @@ void schema_diff_object(struct schema_diff *d, const char *name, int64_t rows, i
         d->now->objects[d->now->nobjects++] = (struct schema_object){ kept(d, name), rows, bytes };
 }
 
+void schema_diff_replaced(struct schema_diff *d, int64_t objects, int64_t rows)
+{
+    d->now->replaced_objects = objects;
+    d->now->replaced_rows = rows;
+}
+
 void schema_diff_own(struct schema_diff *d, const char *name, const char *sql)
 {
     if (!d)

@@ -46,6 +46,7 @@ struct schema_table {
     struct schema_column *columns;  /* of the recipe, that the table would get; what mode history has besides stands in sql */
     const char **sql;               /* that would be run for it */
     struct schema_object *objects;
+    int64_t replaced_objects, replaced_rows; /* of the table, whose place they would take */
 };
 
 /* {0} is an empty one. */
@@ -79,6 +80,7 @@ void schema_diff_make(struct schema_diff *d, const struct table_spec *spec, cons
 void schema_diff_add(struct schema_diff *d, const struct table_spec *spec, int column, const char *sql, schema_type *type);
 void schema_diff_objects(struct schema_diff *d, int n);
 void schema_diff_object(struct schema_diff *d, const char *name, int64_t rows, int64_t bytes); /* n of them at most */
+void schema_diff_replaced(struct schema_diff *d, int64_t objects, int64_t rows);
 /* At any time. */
 void schema_diff_own(struct schema_diff *d, const char *name, const char *sql);
 

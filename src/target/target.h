@@ -136,7 +136,8 @@ struct target {
      * that comes between two statements is lost. Then rollback() and close() are all that the connection is good for. With rehearse. */
     void (*interrupt)(struct target_conn *c);
     /* Behind it, and before load_job(): what the job would make of its tables, each looked at whatever is wrong with the others. Of a
-     * target that has no rehearse c is NULL, and it tells what it knows without. */
+     * target that has no rehearse: on a connection that was opened without `create`, only reading; or c is NULL, and it tells what it
+     * knows without. */
     int (*look)(struct target_conn *c, const struct load_job *job, struct schema_diff *diff, struct err *err);
     /* 1: the ledger has uid, and *counts is what the job did; 0: it has not; -1 error
      * (ERR_UNDONE: it had, but a person undid it). */
