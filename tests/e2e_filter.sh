@@ -36,6 +36,12 @@ filter  = sh scripts/do.sh
 command_timeout = 300ms
 table   = warehouse.act
 attempts = 1
+[pipeline comma]
+columns = id:integer!, name:text
+filter  = sh scripts/do.sh
+filter_format = csv
+table   = warehouse.act
+attempts = 1
 [pipeline missing]
 columns = id:integer!, name:text
 filter  = scripts/nothing.sh
@@ -178,6 +184,11 @@ for file in few many; do
     fails "garbage ($file)" rejects 'filter:sh, line 1' 'cat >/dev/null; head -c 100000 /dev/urandom | tr "\n" x; echo' $file
 done
 fails 'a row that does not fit' rejects 'filter:sh, line 2, byte [0-9]+, column .id., value "x": not an integer' "sed '2s/2/\"x\"/'"
+for file in few many; do
+    fails "CSV that ends in half a row ($file)" program-cut 'the filter sh gave: the CSV ends without a line end' 'cat; printf 7,ab' $file comma
+    fails "... and a status, which says more ($file)" program 'status 3' 'cat; printf 7,ab; exit 3' $file comma
+done
+like '... the hint says what to write' "$(timeout 60 qetlctl run comma "$work/few.csv" -p 'do=cat; printf 7,ab' 2>&1)" 'end its last line with a newline'
 fails 'too much memory' program 'MemoryError' 'python3 -c "bytearray(1 << 30)"; exit $?'
 fails 'output held open by what it left behind' program 'still held its standard output' "cat; (sleep $long </dev/null &)"
 fails 'one that is not there' program-start 'nothing.sh: No such file' '' few missing

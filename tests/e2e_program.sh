@@ -127,6 +127,13 @@ fails 'a signal' program-again 'signal 9' act "$row; kill -9 \$\$"
 fails 'an error object' program 'said so: "the server said no"' act 'echo "{\"error\": \"the server said no\"}"'
 fails 'an error object behind rows' program 'line 2: the program said so' act "$row; echo '{\"error\": \"late\"}'"
 fails 'half a line' rejects 'line 2.*the line is not valid JSON' act "$row; printf '{\"id\": 2, \"na'"
+rows='printf "id,name\\n1,a\\n2,bc"' # the truth is 2,bcd
+fails 'CSV that ends in half a row' program-cut 'the CSV ends without a line end' act "$rows"
+fails '... one that is long' program-cut 'the CSV ends without a line end' act 'echo id,name; seq 1000000 | sed "s/$/,x/" | head -c -1'
+fails '... and a header alone' program-cut 'the CSV ends without a line end' act 'printf id,name'
+timeout 60 qetlctl run act -p "do=$rows | gzip" >/dev/null
+is '... packed, it says itself where it ends' "$(sql 'SELECT id, name FROM act WHERE id > 0 ORDER BY id')" "1|a
+2|bc"
 fails 'nothing' empty 'no rows' act ':'
 fails 'garbage' '(rejects|format|header|encoding)' . act 'head -c 100000 /dev/urandom; echo'
 fails 'text where numbers belong' rejects . act 'echo "{\"id\": \"x\"}"'

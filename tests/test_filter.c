@@ -317,9 +317,31 @@ TEST(filter_csv, what_does_not_fit_is_a_reject_of_its_line)
     check_rejects("sed '3s/2/x/'", 1, 1, "\"reason\":\"not-integer\",");
     check_rejects("sed '3s/2/x/'", 1, 1, "\"line\":3,\"offset\":12,\"row\":\"x,b\"");
     check_rejects("cat; echo 3,c,d", 2, 1, "\"reason\":\"field-count\"");
-    check_rejects("cat; printf '3,\"a'", 2, 1, "\"reason\":\"csv-quote\"");
-    check_rejects("cat; head -c 5000000 /dev/zero | tr '\\0' x", 2, 1, "\"reason\":\"row-too-long\"");
+    check_rejects("cat; echo '3,\"a'", 2, 1, "\"reason\":\"csv-quote\"");
+    check_rejects("cat; head -c 5000000 /dev/zero | tr '\\0' x; echo", 2, 1, "\"reason\":\"row-too-long\"");
     form = FILTER_JSONL;
+}
+
+static void check_cut(const char *script, int rows)
+{
+    AUTO(free_charp) char *lines = many_rows(rows);
+    struct step_site *s = filter_site(script, "id:integer, name:text", NULL);
+    struct err err;
+    CHECK_EQ(run(s, lines, &err), -1);
+    CHECK_EQ(err.code, ERR_PROGRAM_CUT);
+    CHECK_HAS(err.msg, "what the filter ./x.sh gave: the CSV ends without a line end");
+    site_free(s);
+}
+
+TEST(filter_csv, a_last_line_without_its_end_is_an_error)
+{
+    form = FILTER_CSV;
+    check_cut("cat; printf '7,ab'", 3);
+    check_cut("cat; printf '7,\"ab\"'", 60000);
+    check_cut("head -c -1", 60000);
+    check_cut("cat >/dev/null; printf 'id,na'", 3);
+    form = FILTER_JSONL;
+    check_csv("sed 's/$/\r/'", "id:integer", NULL, "{\"id\":1}\n{\"id\":2}\n", "1\n2\n");
 }
 
 TEST(filter_csv, a_header_without_a_column_is_an_error)

@@ -69,6 +69,7 @@ enum err_code {
     /* programs of the ini */
     ERR_PROGRAM,
     ERR_PROGRAM_AGAIN,
+    ERR_PROGRAM_CUT,
     ERR_PROGRAM_START,
     ERR_PROGRAM_TIMEOUT,
     /* enrichment */

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "base/fiber.h"
-#include "read/format.h"
+#include "read/csv.h"
 
 enum { STACK = 256 * 1024 };
 
@@ -18,6 +18,7 @@ struct csv_pieces {
     struct fiber *fiber;
     struct reader *reader;
     struct batch *batch;
+    char last;              /* byte that came, or a line end */
     bool begun, full, stop; /* full: the batch has something; stop: nobody wants the rest */
     int rc;                 /* of the reader */
     struct err err;
@@ -31,7 +32,11 @@ static ssize_t pull(struct input *in, void *buf, size_t cap, struct err *err)
     ssize_t n;
     while (!p->stop && (n = p->read(p->arg, buf, cap, err)) == PIECES_WAIT)
         fiber_pause(p->fiber);
-    return p->stop ? err_set(err, ERR_INTERNAL, "given up") : n;
+    if (p->stop)
+        return err_set(err, ERR_INTERNAL, "given up");
+    if (n > 0)
+        p->last = ((const char *)buf)[n - 1];
+    return n == 0 && csv_ended(p->last, err) < 0 ? -1 : n;
 }
 
 /* Has the header, where there is one, all columns that are not optional? */
@@ -67,7 +72,7 @@ int csv_pieces_open(struct csv_pieces **out, const struct recipe *recipe, const 
     if (!p)
         return err_nomem(err);
     *p = (struct csv_pieces){ .input = { .read = pull, .size = -1 }, .recipe = recipe, .columns = columns, .row_max = row_max, .read = read,
-                              .arg = arg };
+                              .arg = arg, .last = '\n' };
     if (fiber_new(&p->fiber, STACK, run, p, err) < 0) {
         free(p);
         return -1;

@@ -22,7 +22,7 @@ enum { PIECES_WAIT = -2 };
 int csv_pieces_open(struct csv_pieces **out, const struct recipe *recipe, const struct columns *columns, int64_t row_max,
                     ssize_t (*read)(void *arg, void *buf, size_t cap, struct err *err), void *arg, struct err *err);
 /* 1: the batch, made for those columns, has rows, or bad rows, until the next call; 0: there are none now; -1: as the CSV reader says, or
- * read(). At the end of the bytes it is 0 for ever. */
+ * read(), or program-cut: the last line is not ended. At the end of the bytes it is 0 for ever. */
 int csv_pieces_next(struct csv_pieces *p, struct batch *batch, struct err *err);
 void csv_pieces_close(struct csv_pieces *p); /* NULL is fine */
 

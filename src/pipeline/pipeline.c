@@ -573,10 +573,12 @@ static int part_refused(struct pipeline_run *r, struct part *part, uint64_t rows
     return 0;
 }
 
-static int part_member(struct pipeline_run *r, struct part *part, struct input *member, struct err *err)
+/* plain: nothing around it tells whether it is whole */
+static int part_member(struct pipeline_run *r, struct part *part, struct input *member, bool plain, struct err *err)
 {
     AUTO(member_close) struct member_rows rows;
-    int rc = member_open_sample(&rows, part->recipe, part->columns, member, r->config->limits.row_bytes, &part->sample, err);
+    int rc = (plain && part->recipe->by_program ? member_open_written : member_open_sample)(
+        &rows, part->recipe, part->columns, member, r->config->limits.row_bytes, &part->sample, err);
     if (rc <= 0)
         return rc; /* an empty member has no rows and no header */
     uint64_t before = r->counts.read;
@@ -701,7 +703,7 @@ static int message_tables(struct pipeline_run *r, struct message *m, const char 
             return -1;
         part->members++;
         rejects_at(&r->rejects, part->spec.table, uri, t.table);
-        if (part_member(r, part, message_data(m), err) < 0)
+        if (part_member(r, part, message_data(m), false, err) < 0)
             return err_in(err, "table '%s'", t.table);
     }
     return rc;
@@ -738,7 +740,7 @@ static int object_members(struct pipeline_run *r, struct unpack *u, const char *
         }
         part->members++;
         rejects_at(&r->rejects, part->spec.table, uri, m.name);
-        if (part_member(r, part, unpack_member(u), err) < 0)
+        if (part_member(r, part, unpack_member(u), m.plain, err) < 0)
             return err_in(err, "member '%s'", m.name);
     }
     if (rc < 0)

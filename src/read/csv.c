@@ -1049,6 +1049,13 @@ char csv_delimiter(const struct reader *r)
     return (char)r->d.delimiter;
 }
 
+int csv_ended(char last, struct err *err)
+{
+    if (last == '\n' || last == '\r')
+        return 0;
+    return err_set(err, ERR_PROGRAM_CUT, "the CSV ends without a line end: nobody knows whether its last row is whole");
+}
+
 static void csv_about(const struct reader *r, struct reject_context *c)
 {
     c->format = "csv";

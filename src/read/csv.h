@@ -43,4 +43,8 @@ int csv_open(struct reader **out, const struct recipe *recipe, const struct colu
 const struct str *csv_names(const struct reader *r, int *n);
 char csv_delimiter(const struct reader *r);
 
+/* A program ends each row that it writes, or nobody knows whether the last one is whole. last: the last byte of its CSV, in UTF-8. 0, or
+ * -1: program-cut. */
+int csv_ended(char last, struct err *err);
+
 #endif

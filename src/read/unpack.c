@@ -835,6 +835,7 @@ int unpack_next(struct unpack *u, struct member *m, struct err *err)
     }
     if (rc == 1) {
         *m = u->member;
+        m->plain = u->direct;
         u->input.size = u->member.size;
     }
     return rc;

@@ -24,6 +24,7 @@
 #ifndef QETL_READ_UNPACK_H
 #define QETL_READ_UNPACK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -38,6 +39,7 @@ struct unpack_limits {
 struct member {
     char name[512]; /* printable UTF-8, "inner.zip/orders.csv" when nested; cut in the middle when longer */
     int64_t size;   /* or -1 */
+    bool plain;     /* it is the object, byte by byte: nothing around it tells whether it is whole */
 };
 
 struct unpack;
