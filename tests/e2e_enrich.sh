@@ -482,7 +482,7 @@ is 'one that says so for an hour: the job waits' "$(state "$job"),$(field "$job"
 next=$(submit p "$work/few.csv")
 drain
 is '... and another job is not begun at all' "$(queue_sql "SELECT count(*) FROM attempt WHERE job = $next"),$(asked /closed/)" '0,1'
-like '... and explain says until when' "$(qetlctl explain "$next")" 'left alone until 20.*429; it goes on in'
+like '... and explain says until when' "$(qetlctl explain "$next")" 'the server is busy and is left alone until 20.*429; it goes on in'
 is '... status, too, for all of them' "$(qetlctl --json status | jq -c '[.enrich_held[] | [.enrich, .jobs]]')" '[["facts",2]]'
 sed 's|/queue.db$|/other.db|; s|/spool$|/other-spool|' "$site/qetl.ini" >"$site/other.ini"
 export QETL_CONFIG=$site/other.ini

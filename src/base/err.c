@@ -161,7 +161,7 @@ static const struct err_def {
         "the server of an [enrich] could not be asked, or failed",
         "check the network and that server; timeout=, retries= and on_error= of the [enrich] say what is done about it" },
     [ERR_ENRICH_BUSY] = { "enrich-busy", ERR_TRANSIENT, 1,
-        "the server of an [enrich] asked to be left alone (429 or 503); all jobs that ask it wait, which counts as no attempt",
+        "the server of an [enrich] is busy (429 or 503) and is left alone for as long as it asks for, or longer each time; all jobs that ask it wait, which counts as no attempt",
         "set interval= or quota= of the [enrich] to what the server allows; qetlctl status says until when it is left alone" },
     [ERR_ENRICH_DOWN] = { "enrich-down", ERR_TRANSIENT, 1,
         "the server of an [enrich] failed too often in a row and is left alone for a while; all jobs that ask it wait, which counts as no attempt",

@@ -261,8 +261,8 @@ static CURLcode run(struct transfer *t)
             break;
         if (stalled(t)) {
             snprintf(t->fault, sizeof t->fault,
-                     "the server sent fewer than %d bytes in %" PRId64 " s", WINDOW_BYTES,
-                     t->window_limit_ms / 1000);
+                     "the server sent fewer than %d bytes in %" PRId64 " s (%sstall_timeout)", WINDOW_BYTES, t->window_limit_ms / 1000,
+                     t->window_limit_ms > t->f->limits.stall_timeout_ms ? "connect_timeout and " : "");
             code = CURLE_OPERATION_TIMEDOUT;
             break;
         }

@@ -121,7 +121,7 @@ static const struct key keys[] = {
       60 * MINUTES, NULL, 0, "time to get a connection" },
     { AT_LIMITS, "stall_timeout", KEY_DURATION, IN(config, limits.stall_timeout_ms), "60s",
       1 * SECONDS, 1 * DAYS, NULL, 0,
-      "a transfer that brings nothing for so long is broken off and tried again" },
+      "a transfer that brings less than 1 KiB in so long is broken off and tried again; until its first bytes connect_timeout is added" },
     { AT_LIMITS, "crashes", KEY_NUMBER, IN(config, limits.crashes), "3", 1, 1000, NULL, 0,
       "a job that took so many workers or loaders down is dead, with class poison" },
 

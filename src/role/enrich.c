@@ -679,7 +679,7 @@ static void closed_why(const struct enrich *e, const struct ask_grant *g, const 
         err_set(err, ERR_ENRICH_QUOTA, "[enrich %s]: its interval lets the next request start at %s", c->name, when);
         break;
     case ASK_BUSY:
-        err_set(err, ERR_ENRICH_BUSY, "[enrich %s]: the server asked to be left alone until %s: %s", c->name, when, g->why);
+        err_set(err, ERR_ENRICH_BUSY, "[enrich %s]: the server is busy and is left alone until %s: %s", c->name, when, g->why);
         break;
     default:
         err_set(err, ERR_ENRICH_DOWN, "[enrich %s]: the server failed %lld times in a row and is left alone until %s: %s", c->name,
