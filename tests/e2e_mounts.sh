@@ -46,7 +46,18 @@ columns = id:integer!
 table   = warehouse.asked
 INI
 ln -s mute "$work/link"
+sed -i '1i [limits]\nconnect_timeout = 1s' "$site/qetl.ini"
+said=$(timeout 60 qetlctl doctor 2>&1)
+is 'doctor says of a mount that does not answer that it is so, and ends: 1' $? 1
+like '... which' "$said" "source of hung .*$work/link/\*\.csv'?: its mount does not answer: nothing came for 1 s .*\[timeout\]"
 mkdir "$site/in"
+said=$(timeout 60 qetlctl scan hung 2>&1)
+is '... nor does scan wait for it: 1' $? 1
+like '... which says what hangs' "$said" "scan of 'hung': .*its mount does not answer"
+timeout 60 qetlctl scan hung --dry-run >/dev/null 2>&1
+is '... nor its dry run: 1' $? 1
+timeout 60 qetlctl scan here >/dev/null 2>&1
+is '... while others are scanned' $? 0
 start_role worker
 start_role loader
 start_role scanner

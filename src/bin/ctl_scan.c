@@ -463,7 +463,7 @@ int ctl_scan(struct ctl *c, int argc, char **argv)
         return ctl_usage(c, "--%s wants one pipeline", known ? "accept" : "reload");
     if ((known && reload) || ((known || reload) && (dry || slots)))
         return ctl_usage(c, "--%s decides about objects that changed, and goes with no other option", known ? "accept" : "reload");
-    if (ctl_checked(c) < 0 || ctl_queue(c, QUEUE_CREATE) < 0)
+    if (ctl_checked(c) < 0 || (!slots && !known && !reload && ctl_mounts(c, only) < 0) || ctl_queue(c, QUEUE_CREATE) < 0)
         return -1;
     const struct pipeline *p = only ? config_pipeline(c->config, only) : NULL;
     if (only && !p)

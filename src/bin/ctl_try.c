@@ -5,6 +5,7 @@
 #include <curl/curl.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,7 @@
 #include "io/db.h"
 #include "io/spool.h"
 #include "role/checked.h"
+#include "role/far.h"
 #include "role/loader.h"
 #include "role/pass.h"
 #include "role/submission.h"
@@ -262,33 +264,106 @@ static bool is_probed(const struct pipeline *p)
     return p->source && !p->command.argv && (pipeline_is_scanned(p) || !strpbrk(p->source, "{?#"));
 }
 
-/* What is scanned has to be there; what a slot or a submit names need not yet, but its place has to let us ask. */
-static void look_at_source(const struct role *role, struct list_links *links, const struct pipeline *p, struct findings *f)
+static int probe_source(const struct role *role, struct list_links *links, const struct pipeline *p, struct err *err)
 {
     struct pipeline own = *p;
     struct pass pass = { .role = role, .pipeline = &own, .links = links };
+    if (!pipeline_is_scanned(p))
+        own.scan.source_plain = strlen(p->source); /* nothing of it is a pattern */
+    return pass_probe(&pass, err);
+}
+
+/* In a process of its own (role/far.h): what is behind a mount may never answer. */
+static void probe_serve(const void *arg, struct far_report *r)
+{
+    const struct role *role = arg;
+    struct list_links *links;
+    bool open = list_links_open(&links, &r->why) == 0;
+    if (open && probe_source(role, links, &role->config->pipelines[r->task.pipeline], &r->why) == 0)
+        r->why = (struct err){ 0 };
+    if (open)
+        list_links_close(links);
+}
+
+/* The same, for as long as it takes to get a connection to another host. */
+static int probe_mount(const struct role *role, struct far *far, const struct pipeline *p, struct err *err)
+{
+    struct far_report r;
+    int64_t most_ms = role->config->limits.connect_timeout_ms, until = sys_mono_ms() + most_ms;
+    const struct far_task task = { .pipeline = (int)(p - role->config->pipelines), .place = pass_place(role->config, p) };
+    if (!far_has_room(far, task.place))
+        return err_set(err, ERR_TIMEOUT, "'%s': its mount does not answer, as said above", p->source);
+    if (far_start(far, &task, err) < 0)
+        return -1;
+    for (int64_t left; (left = until - sys_mono_ms()) > 0;) {
+        int rc = far_ended(far, &r, err);
+        if (rc < 0)
+            return -1;
+        if (rc && r.task.pipeline == task.pipeline) { /* else one that answered after its time */
+            *err = r.how == FAR_DIED ? r.err : r.why;
+            return err->code == ERR_NONE ? 0 : -1;
+        }
+        if (!rc)
+            (void)poll(&(struct pollfd){ far_fd(far), POLLIN, 0 }, 1, (int)left);
+    }
+    return err_set(err, ERR_TIMEOUT, "'%s': its mount does not answer: nothing came for %lld s ([limits] connect_timeout); who reads there waits as long as it does",
+                   p->source, (long long)(most_ms / 1000));
+}
+
+static bool is_mounted(const struct config *config, const struct pipeline *p)
+{
+    return (p->source[0] == '/' || !strncmp(p->source, "file:", 5)) && pass_place(config, p);
+}
+
+static bool lists_mount(const struct config *config, const struct pipeline *p, const char *only)
+{
+    return pipeline_is_scanned(p) && p->scan.job_per == JOB_PER_OBJECT && !p->scan.stream && (!only || !strcmp(only, p->name)) && is_mounted(config, p);
+}
+
+int ctl_mounts(struct ctl *c, const char *only)
+{
+    struct role role = { .config = c->config, .name = "qetlctl scan" };
+    struct far *far = NULL;
+    struct err err;
+    int rc = 0;
+    for (int i = 0; rc == 0 && i < c->config->npipelines; i++) {
+        const struct pipeline *p = &c->config->pipelines[i];
+        if (!lists_mount(c->config, p, only))
+            continue;
+        if (!far)
+            rc = far_open(&far, probe_serve, &role, &c->err);
+        if (rc == 0 && probe_mount(&role, far, p, &err) < 0 && err.code == ERR_TIMEOUT) { /* any other fault the listing tells */
+            c->err = err;
+            rc = err_in(&c->err, "scan of '%s'", p->name);
+        }
+    }
+    far_close(far);
+    return rc;
+}
+
+/* What is scanned has to be there; what a slot or a submit names need not yet, but its place has to let us ask. */
+static void look_at_source(const struct role *role, struct list_links *links, struct far *far, const struct pipeline *p, struct findings *f)
+{
     bool listed = pipeline_is_scanned(p) && p->scan.job_per == JOB_PER_OBJECT;
     struct err err;
     char what[100];
-    if (!pipeline_is_scanned(p))
-        own.scan.source_plain = strlen(p->source); /* nothing of it is a pattern */
     snprintf(what, sizeof what, "source of %s", p->name);
-    if (pass_probe(&pass, &err) < 0 && (listed || err.code != ERR_FETCH_MISSING))
+    int rc = is_mounted(role->config, p) ? probe_mount(role, far, p, &err) : probe_source(role, links, p, &err);
+    if (rc < 0 && (listed || err.code != ERR_FETCH_MISSING))
         finding(f, what, false, "%s [%s]", err.msg, err_name(err.code));
     else
         finding(f, what, true, "%s can be %s", p->source, listed ? "listed" : "asked for");
 }
 
-static int look_at_sources(struct ctl *c, struct findings *f)
+static int look_at_sources(struct ctl *c, const struct role *role, struct far *far, struct findings *f)
 {
-    struct role role = { .config = c->config, .name = "qetlctl doctor" };
     struct list_links *links;
     if (list_links_open(&links, &c->err) < 0)
         return -1;
     for (int i = 0; i < c->config->npipelines; i++) {
         const struct pipeline *p = &c->config->pipelines[i];
         if (is_probed(p))
-            look_at_source(&role, links, p, f);
+            look_at_source(role, links, far, p, f);
     }
     list_links_close(links);
     return 0;
@@ -297,7 +372,11 @@ static int look_at_sources(struct ctl *c, struct findings *f)
 int ctl_doctor(struct ctl *c, int argc, char **argv)
 {
     struct findings f = { 0 };
+    struct far *far;
     if (ctl_no_args(c, argc, argv, 0) < 0 || ctl_config(c) < 0)
+        return -1;
+    struct role role = { .config = c->config, .name = "qetlctl doctor" };
+    if (far_open(&far, probe_serve, &role, &c->err) < 0) /* while no queue is open here */
         return -1;
     table_init(&f.table, c->json, doctor_cols, COUNT_OF(doctor_cols));
     finding(&f, "ini", true, "%s", c->config->path);
@@ -305,7 +384,9 @@ int ctl_doctor(struct ctl *c, int argc, char **argv)
     look_at_spool(c, &f);
     for (int i = 0; i < c->config->ntargets; i++)
         look_at_target(c->config, &c->config->targets[i], &f);
-    if (look_at_sources(c, &f) < 0)
+    int rc = look_at_sources(c, &role, far, &f);
+    far_close(far);
+    if (rc < 0)
         return -1;
     finding(&f, "sqlite", true, "%s%s", sqlite3_libversion(),
             db_wal_reset_bug() ? ": has the WAL-reset race; qetl checkpoints only under its own lock. Other programs should not write to "
