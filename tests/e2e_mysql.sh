@@ -271,6 +271,7 @@ sed -i "s|^url = mysql://test@.*|url = mysql://test@127.0.0.2:$MYPORT/test|; s|^
 unlike '... a certificate of another host is refused' "$(verdict)" 'can be opened'
 sed -i "s|^url = mysql://test@.*|url = mysql://test@localhost/test?ssl=off\&socket=$MYSOCKET|; s|^url = mysql://127.*/$|url = mysql://localhost/|" "$site/qetl.ini"
 like 'a socket' "$(verdict)" 'can be opened'
+like '... check warns of an ssl= that passes the ca_file by' "$(qetlctl check 2>&1)" 'warning: .target my. url: with ssl=off any server is taken'
 sed -i "s|^url = mysql://test@.*|url = mysql://test@localhost/|" "$site/qetl.ini"
 like 'a url without a database is refused' "$(qetlctl check 2>&1; verdict)" 'names no database'
 

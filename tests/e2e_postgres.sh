@@ -435,6 +435,20 @@ sed -i "s|^url = postgresql://127.*|url = postgresql://localhost:$PGPORT/|; s|^u
 like 'TLS: an authority that nobody knows is refused' "$(verdict)" 'certificate|root'
 sed -i "/^password = /a ca_file = $PGCA" "$site/qetl.ini"
 like '... and ca_file makes it known' "$(verdict)" 'can be opened'
+sslmode() { sed -i "s|^url = postgresql://test@.*|url = postgresql://test@$1:$PGPORT/test$2|; s|^url = postgresql://[^t].*|url = postgresql://$1:$PGPORT/|" "$site/qetl.ini"; }
+encrypted='SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()'
+warned() { qetlctl check 2>&1 | grep -c 'warning: .target pg. url: with sslmode=.* any server is taken'; }
+sslmode localhost ''
+is '... without sslmode=, too, and the session is encrypted' "$(PGSSLMODE=disable qetlctl query pg "$encrypted" --csv | xargs) $(warned)" 'ssl true 0'
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout /dev/null -out "$work/other.pem" -subj /CN=other -days 30 2>/dev/null
+sed -i "s|^ca_file = .*|ca_file = $work/other.pem|" "$site/qetl.ini"
+like '... by another authority it is refused, and no word goes out in clear text' "$(verdict) $(qetlctl query pg "$encrypted" 2>&1)" 'certificate verify failed.*certificate verify failed'
+sslmode localhost '?sslmode=prefer'
+is '... unless the url wants that: check warns' "$(qetlctl query pg "$encrypted" --csv | xargs) $(warned)" 'ssl false 1'
+sslmode 127.0.0.2 ''
+sed -i "s|^ca_file = .*|ca_file = $PGCA|" "$site/qetl.ini"
+unlike '... a certificate of another host is refused' "$(verdict)" 'can be opened'
+sslmode localhost '?sslmode=verify-full'
 
 # ---- rights ----
 denied_are_held "CREATE ROLE low LOGIN PASSWORD 'secret'" \

@@ -86,6 +86,16 @@ static void warn_place(struct buf *warnings, const char *key, const char *path, 
         buf_addf(warnings, "[qetl] %s: there is no folder for '%s' yet in '%s'; qetlctl init makes it\n", key, path, folder);
 }
 
+/* Does the url take back what the ca_file is given for? */
+static void warn_ca(const struct config *config, const struct target_config *tc, const struct target *t, struct buf *warnings)
+{
+    const struct remote *remote = config_remote(config, tc->url);
+    const char *said = t->beside_ca && remote && remote->ca_file ? t->beside_ca(tc) : NULL;
+    if (said)
+        buf_addf(warnings, "[target %s] url: with %s any server is taken, whatever the ca_file of its [remote] says; leave it out\n",
+                 tc->name, said);
+}
+
 /* What the ini names and cannot be reached now: no fault of the ini. A file that init makes is not missed. */
 static void check_places(const struct config *config, struct buf *warnings)
 {
@@ -102,6 +112,8 @@ static void check_places(const struct config *config, struct buf *warnings)
             buf_addf(warnings, "%s\n", err.msg);
         if (ddl_check(tc, &err) < 0)
             buf_addf(warnings, "%s\n", err.msg);
+        if (t)
+            warn_ca(config, tc, t, warnings);
     }
 }
 

@@ -133,7 +133,8 @@ static const struct key keys[] = {
     { AT_REMOTE, "header", KEY_HEADER, IN(remote, header), NULL, 0, 0, NULL, LINES,
       "HTTP headers to send, one a line, as Name: value; the value can be a reference" },
     { AT_REMOTE, "ca_file", KEY_PATH, IN(remote, ca_file), NULL, 0, 0, NULL, 0,
-      "PEM file of the authorities to trust instead of the system's" },
+      "PEM file of the authorities to trust instead of the system's; for a target's url: its server needs a "
+      "certificate of theirs for its host, unless the url says otherwise" },
     { AT_REMOTE, "proxy", KEY_TEXT, IN(remote, proxy), NULL, 0, 0, NULL, 0,
       "proxy, such as http://proxy.example.org:3128" },
     { AT_REMOTE, "known_hosts", KEY_PATH, IN(remote, known_hosts), NULL, 0, 0, NULL, 0,

@@ -221,6 +221,17 @@ static int check_self(const struct target_config *cfg, const char **key, struct 
     return 0;
 }
 
+static const char *beside_ca(const struct target_config *cfg)
+{
+    struct mysql_url url;
+    struct err err;
+    if (mysql_url_parse(&url, cfg, &err) < 0)
+        return NULL;
+    enum mysql_ssl ssl = url.ssl;
+    mysql_url_clear(&url);
+    return ssl == SSL_OFF ? "ssl=off" : ssl == SSL_REQUIRED ? "ssl=required" : NULL;
+}
+
 static int check(const struct target_config *cfg, const struct table_spec *spec, enum check_of of, struct err *err)
 {
     enum { COLUMNS_MAX = 1000, KEY_MAX = 15 }; /* of InnoDB 1017 and 16; some are ours */
@@ -356,6 +367,7 @@ int mysql_only_reads(const char *sql, struct err *err)
 const struct target target_mysql = {
     .scheme = "mysql",
     .check_self = check_self,
+    .beside_ca = beside_ca,
     .check = check,
     .check_after = mysql_stays_inside,
     .encode_open = encode_open,

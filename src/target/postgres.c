@@ -160,6 +160,20 @@ static int check_self(const struct target_config *cfg, const char **key, struct 
     return rc;
 }
 
+/* https://www.postgresql.org/docs/15/libpq-ssl.html, table 34.1; require verifies by a file of authorities, where there is one. */
+static const char *beside_ca(const struct target_config *cfg)
+{
+    static const char *const weak[] = { "sslmode=disable", "sslmode=allow", "sslmode=prefer" };
+    PQconninfoOption *parts = PQconninfoParse(cfg->url, NULL);
+    const char *found = NULL;
+    for (const PQconninfoOption *o = parts; o && o->keyword; o++)
+        for (size_t i = 0; i < COUNT_OF(weak); i++)
+            if (!strcmp(o->keyword, "sslmode") && o->val && !strcmp(o->val, strchr(weak[i], '=') + 1))
+                found = weak[i];
+    PQconninfoFree(parts);
+    return found;
+}
+
 static int check(const struct target_config *cfg, const struct table_spec *spec, enum check_of of, struct err *err)
 {
     if (of == CHECK_NAME)
@@ -219,6 +233,7 @@ static int encode_open(struct encoder **out, const struct target_config *cfg, co
 const struct target target_postgres = {
     .scheme = "postgresql",
     .check_self = check_self,
+    .beside_ca = beside_ca,
     .check = check,
     .encode_open = encode_open,
     .encode_rows = row_encode_rows,

@@ -125,6 +125,8 @@ int pg_connect(PGconn **out, const struct config *config, const struct target_co
 #define SET(key, value) (keys[n] = (key), values[n++] = (value))
     if (user)
         SET("user", user);
+    if (remote && remote->ca_file)
+        SET("sslmode", "verify-full"); /* else libpq goes on in clear text where TLS fails */
     SET("dbname", cfg->url); /* expanded; what it says wins over what stands before it */
     if (password)
         SET("password", password);

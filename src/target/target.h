@@ -93,6 +93,9 @@ struct target {
 
     /* Is what the [target] says right by itself? -1: ERR_CONFIG, and *key is the one that is not. NULL: nothing is known but its scheme. */
     int (*check_self)(const struct target_config *cfg, const char **key, struct err *err);
+    /* The option of a url that check_self() finds right by which a server would be taken whatever the ca_file of its [remote] vouches for, as
+     * "sslmode=prefer"; NULL: it has none. Without such an option a ca_file is heeded. NULL: this target knows no ca_file. */
+    const char *(*beside_ca)(const struct target_config *cfg);
     /* Can this target do that to such a table? -1: ERR_CONFIG with what it cannot do, and what to do instead. Needs no connection.
      * What check_self() refuses is not looked at again. For all of it, and undo=: target_check(). */
     int (*check)(const struct target_config *cfg, const struct table_spec *spec, enum check_of of, struct err *err);
