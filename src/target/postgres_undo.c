@@ -216,9 +216,21 @@ struct kept {
     struct places p;
     const char *mode, *keys; /* keys: JSON array */
     int64_t inserted;
+    struct buf columns; /* of the rows that are kept: a literal, JSON array of the names */
+    bool more;          /* the table has others, too */
 };
 
-static void kept_clear(struct kept *k) { places_clear(&k->p); }
+static void kept_clear(struct kept *k)
+{
+    places_clear(&k->p);
+    buf_clear(&k->columns);
+}
+
+/*
+ * What wrote the rows that the job left: its own savepoint, which its row in the ledger is of as well, and each undo, which put back what
+ * later jobs had changed. Whatever else writes a row gives it another xmin; freezing, VACUUM FULL and CLUSTER do not.
+ */
+#define WRITERS "(SELECT xmin FROM qetl_load WHERE uid = :job OR undone_at IS NOT NULL)"
 
 static bool is_mode(const struct kept *k, enum load_mode mode)
 {
@@ -252,8 +264,21 @@ static int check_later(PGconn *pg, const struct kept *k, struct err *err)
     return is_mode(k, MODE_REPLACE) ? 0 : refuse_later(pg, k, marked, undo_touched, err);
 }
 
+/* SQL that counts the job's rows that are not as it left them. */
+static int check_changed(PGconn *pg, const struct kept *k, const char *sql, struct err *err)
+{
+    AUTO(result_clearp) PGresult *r = step(pg, sql, &k->p, "compare the rows", err);
+    if (!r)
+        return -1;
+    return pg_number(r, 0) ? err_set(err, ERR_STATE, "table '%s': %" PRId64 " rows that the job wrote were changed since, or written anew",
+                                     k->p.table.p, pg_number(r, 0))
+                           : 0;
+}
+
 static int undo_append(PGconn *pg, const struct kept *k, struct load_counts *counts, struct err *err)
 {
+    if (check_changed(pg, k, "SELECT count(*) FROM :table WHERE " JOB_COLUMN " = :job AND xmin NOT IN " WRITERS, err) < 0)
+        return -1;
     AUTO(result_clearp) PGresult *r = step(pg, "DELETE FROM :table WHERE " JOB_COLUMN " = :job", &k->p, "take the rows out", err);
     if (!r)
         return -1;
@@ -263,20 +288,50 @@ static int undo_append(PGconn *pg, const struct kept *k, struct load_counts *cou
     return 0;
 }
 
-/* Puts back what was there. Columns that are generated come by themselves; values become the type that the column has. */
+/* Which columns are kept? All are still there, or it is refused: what stood in them would be lost. */
+static int find_columns(PGconn *pg, struct kept *k, struct err *err)
+{
+    static const char append[] = "SELECT '" JOB_COLUMN "'::text AS name";
+    static const char one[] = "SELECT jsonb_object_keys(before) AS name FROM (SELECT before FROM qetl_undo_row WHERE uid = :job"
+                              " AND table_name = :name LIMIT 1) r"; /* one statement kept them all */
+    static const char all[] = "SELECT jsonb_object_keys(before) AS name FROM qetl_undo_row WHERE uid = :job AND table_name = :name"
+                              " UNION SELECT jsonb_object_keys(after) FROM qetl_undo_row WHERE uid = :job AND table_name = :name";
+    AUTO(buf_clear) struct buf sql = { 0 };
+    buf_addf(&sql, "WITH k AS (%s), c AS (SELECT attname::text AS name FROM pg_attribute WHERE attrelid = to_regclass(:name) AND attnum > 0"
+                   " AND NOT attisdropped AND (attgenerated = '' OR attname::text IN (SELECT name FROM k)))"
+                   " SELECT (SELECT string_agg(quote_ident(name), ', ' ORDER BY name) FROM k WHERE name NOT IN (SELECT name FROM c)),"
+                   " (SELECT coalesce(jsonb_agg(name), '[]') FROM k), EXISTS (SELECT 1 FROM c WHERE name NOT IN (SELECT name FROM k))",
+             is_mode(k, MODE_REPLACE) ? one : is_mode(k, MODE_UPSERT) ? all : append);
+    if (sql.failed)
+        return err_nomem(err);
+    AUTO(result_clearp) PGresult *r = step(pg, sql.p, &k->p, "look at the table", err);
+    if (!r)
+        return -1;
+    if (!PQgetisnull(r, 0, 0))
+        return err_set(err, ERR_STATE, "table '%s' has lost columns that are needed to undo it: %s; give them their names back, or add them",
+                       k->p.table.p, PQgetvalue(r, 0, 0));
+    k->more = *PQgetvalue(r, 0, 2) == 't';
+    pg_literal(&k->columns, pg, PQgetvalue(r, 0, 1));
+    return k->columns.failed ? err_nomem(err) : 0;
+}
+
+/* Puts back what was there. Columns that are generated come by themselves, and so do the defaults of those that came since; values
+ * become the type that the column has. */
 static int put_back(PGconn *pg, const struct kept *k, int64_t *rows, struct err *err)
 {
-    AUTO(buf_clear) struct buf sql = { 0 };
-    AUTO(result_clearp) PGresult *columns = step(pg,
-                                                 "SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum),"
-                                                 " string_agg(format('CAST(before->>%L AS %s)', attname, format_type(atttypid, -1)), ', '"
-                                                 " ORDER BY attnum) FROM pg_attribute"
-                                                 " WHERE attrelid = to_regclass(:name) AND attnum > 0 AND NOT attisdropped AND attgenerated = ''",
-                                                 &k->p, "look at the table", err);
+    AUTO(buf_clear) struct buf sql = { 0 }, which = { 0 };
+    buf_addf(&which, "SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum),"
+                     " string_agg(format('CAST(before->>%%L AS %%s)', attname, format_type(atttypid, -1)), ', ' ORDER BY attnum) FROM pg_attribute"
+                     " WHERE attrelid = to_regclass(:name) AND attnum > 0 AND NOT attisdropped AND attgenerated = ''"
+                     " AND %s::jsonb ? attname::text",
+             k->columns.p);
+    if (which.failed)
+        return err_nomem(err);
+    AUTO(result_clearp) PGresult *columns = step(pg, which.p, &k->p, "look at the table", err);
     if (!columns)
         return -1;
-    if (PQgetisnull(columns, 0, 0))
-        return undo_refuse_gone(err, k->p.table.p);
+    if (PQgetisnull(columns, 0, 0)) /* nothing was there */
+        return 0;
     buf_addf(&sql, "INSERT INTO :table (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM qetl_undo_row WHERE uid = :job AND table_name = :name"
                    " AND before IS NOT NULL AND before IS DISTINCT FROM after",
              PQgetvalue(columns, 0, 0), PQgetvalue(columns, 0, 1));
@@ -291,6 +346,8 @@ static int put_back(PGconn *pg, const struct kept *k, int64_t *rows, struct err 
 
 static int undo_replace(PGconn *pg, const struct kept *k, struct load_counts *counts, struct err *err)
 {
+    if (check_changed(pg, k, "SELECT count(*) FROM :table WHERE xmin NOT IN " WRITERS, err) < 0)
+        return -1;
     AUTO(result_clearp) PGresult *r = step(pg, "DELETE FROM :table", &k->p, "take the rows out", err);
     if (!r)
         return -1;
@@ -342,17 +399,16 @@ static int undo_upsert(PGconn *pg, const struct kept *k, struct load_counts *cou
     AUTO(buf_clear) struct buf key = { 0 }, check = { 0 }, take = { 0 };
     if (refuse_touched(pg, k, err) < 0 || key_condition(pg, k, key_in_table, &key, err) < 0)
         return -1;
+    /* the values of columns that came since are not kept: rows that were written since may have some */
     buf_addf(&check, "SELECT count(*) FROM qetl_undo_row u LEFT JOIN :table t ON %s WHERE u.uid = :job AND u.table_name = :name AND"
-                     " CASE WHEN t.tableoid IS NOT NULL THEN :image END IS DISTINCT FROM u.after", key.p);
+                     " CASE WHEN t.tableoid IS NULL THEN u.after IS NOT NULL ELSE (:image @> u.after) IS NOT TRUE%s END",
+             key.p, k->more ? " OR (u.before IS DISTINCT FROM u.after AND t.xmin NOT IN " WRITERS ")" : "");
     buf_addf(&take, "DELETE FROM :table t USING qetl_undo_row u WHERE u.uid = :job AND u.table_name = :name AND"
                     " u.before IS DISTINCT FROM u.after AND %s", key.p);
     if (check.failed || take.failed)
         return err_nomem(err);
-    AUTO(result_clearp) PGresult *other = step(pg, check.p, &k->p, "compare the rows", err);
-    if (!other)
+    if (check_changed(pg, k, check.p, err) < 0)
         return -1;
-    if (pg_number(other, 0))
-        return err_set(err, ERR_STATE, "table '%s': %" PRId64 " rows that the job wrote were changed since", k->p.table.p, pg_number(other, 0));
     AUTO(result_clearp) PGresult *r = step(pg, take.p, &k->p, "take the rows out", err);
     if (!r)
         return -1;
@@ -372,7 +428,7 @@ static int undo_table(PGconn *pg, struct kept *k, struct load_counts *counts, st
     if (*PQgetvalue(there, 0, 0) != 't')
         return undo_refuse_gone(err, k->p.table.p);
     if (run_step(pg, "LOCK TABLE :table IN SHARE ROW EXCLUSIVE MODE", &k->p, "lock the table", err) < 0 || check_later(pg, k, err) < 0 ||
-        find_image(pg, &k->p, err) < 0)
+        find_columns(pg, k, err) < 0 || find_image(pg, &k->p, err) < 0)
         return -1;
     if (is_mode(k, MODE_REPLACE))
         return undo_replace(pg, k, counts, err);

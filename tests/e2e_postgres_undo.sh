@@ -1,0 +1,115 @@
+#!/bin/bash
+# Undo on PostgreSQL in tables that people change: their rows, and columns that come, go and get other names.
+. "${srcdir:-.}/tests/lib.sh"
+. "$srcdir/tests/qetl.sh"
+. "$srcdir/tests/server.sh"
+grep -q '^#define HAVE_LIBPQ 1' "$builddir/config.h" || skip_all 'built without PostgreSQL'
+# shellcheck disable=SC2034 # of server.sh
+service=postgres t=pg
+start_service $service
+export PGPASSWORD
+
+ask() { pg "$1" | xargs -d '\n'; }
+pipeline() { printf '[pipeline %s]\ncolumns = id:integer!, name:text\ntable = pg.%s\nmode = %s\nundo = 1d\n%s\n' "$@"; }
+new_site <<INI
+$(pg_remote)
+$(pipeline put put append '')
+$(pipeline parts parts append '')
+$(pipeline first first insert_ignore 'key = id')
+$(pipeline swap swap replace '')
+$(pipeline merge merge upsert $'key = id\non_new_column = add')
+$(pipeline change put upsert 'key = id')
+$(pipeline worked worked append 'after_load = UPDATE worked SET name = upper(name) WHERE _job = :job')
+INI
+qetlctl init >/dev/null
+undo() { qetlctl undo "$1" 2>&1; }
+rows() { ask "SELECT id, name FROM $1 ORDER BY id"; }
+changed="rows that the job wrote were changed since, or written anew"
+refused() { # NAME JOB REASON TABLE: and nothing has changed
+    local before
+    before="$(ask "SELECT * FROM $4 ORDER BY id") $(ask 'SELECT count(*) FROM qetl_undo_row')"
+    like "$1" "$(undo "$2")" "$3.*\[state\]"
+    is '... and nothing has changed' "$(ask "SELECT * FROM $4 ORDER BY id") $(ask 'SELECT count(*) FROM qetl_undo_row')" "$before"
+}
+
+# ---- rows ----
+pg 'CREATE TABLE put (id bigint PRIMARY KEY, name text, _job text); CREATE TABLE first (id bigint PRIMARY KEY, name text, _job text);
+    CREATE TABLE parts (id bigint, name text, _job text) PARTITION BY RANGE (id);
+    CREATE TABLE parts_low PARTITION OF parts FOR VALUES FROM (0) TO (2); CREATE TABLE parts_high PARTITION OF parts DEFAULT' >/dev/null
+for table in put first parts swap; do
+    csv id,name 1,a 2,b
+    load $table
+    pg "UPDATE $table SET name = 'of people' WHERE id = 1" >/dev/null
+    refused "$table: a row that people changed" "$job" "1 $changed" $table
+    pg "DELETE FROM $table; INSERT INTO $table SELECT * FROM (VALUES (1, 'a'), (2, 'b')) v" >/dev/null
+    [ $table = swap ] || pg "UPDATE $table SET _job = '$(field "$job" uid)'" >/dev/null
+    refused '... or put in again' "$job" "2 $changed" $table
+    pg "DELETE FROM $table" >/dev/null
+    csv id,name 3,c 4,d
+    load $table
+    pg "VACUUM (FULL, FREEZE) $table" >/dev/null
+    pg "BEGIN; SELECT 1 FROM $table FOR UPDATE; COMMIT; UPDATE qetl_undo SET kept_until = kept_until + interval '1 day'" >/dev/null
+    ok '... rows that were moved, frozen and locked are the same' undo "$job"
+    is '... and taken out' "$(rows $table)" ''
+done
+csv id,name 1,a 2,b
+load put
+below=$job
+csv id,name 1,x 2,y
+load change
+ok 'an upsert over them is undone' undo "$job"
+is '... they are back' "$(rows put)" '1|a 2|b'
+ok '... and are still of their job' undo "$below"
+is '... which takes them out' "$(rows put)" ''
+csv id,name 1,a
+load swap
+below=$job
+load swap
+undo "$job" >/dev/null
+ok 'so are those that a replace brings back' undo "$below"
+csv id,name 1,a
+load worked
+like 'after_load may change what the job wrote' "$(rows worked) $(undo "$job")" "^1.A job $job undone: 1 rows? removed, 0 put back"
+csv id,name 1,a
+load put
+pg 'ALTER TABLE put RENAME _job TO was' >/dev/null
+like 'without the column of the jobs undo says so' "$(undo "$job")" 'lost columns that are needed to undo it: _job; give them their names back, or add them \[state\]'
+pg 'ALTER TABLE put RENAME was TO _job; ALTER TABLE put ADD COLUMN more int DEFAULT 1' >/dev/null
+ok '... a column more is no matter' undo "$job"
+
+# ---- columns ----
+for table in swap merge; do
+    csv id,name 1,a 2,b
+    load $table
+    csv id,name 1,A
+    load $table
+    pg "ALTER TABLE $table RENAME name TO label" >/dev/null
+    refused "$table: a column has another name" "$job" 'lost columns that are needed to undo it: name; give them' $table
+    pg "ALTER TABLE $table RENAME label TO name; ALTER TABLE $table RENAME id TO number" >/dev/null
+    like '... the first, too' "$(undo "$job")" 'lost columns that are needed to undo it: id; give them'
+    pg "ALTER TABLE $table RENAME number TO id; ALTER TABLE $table ADD COLUMN more text NOT NULL DEFAULT 'new'" >/dev/null
+    like '... it has its name again, and there is one more' "$(undo "$job")" "^job $job undone: 1 rows? removed, [12] put back"
+    is '... whose default comes with what is put back' "$(ask "SELECT id, name, more FROM $table ORDER BY id")" '1|a|new 2|b|new'
+done
+csv id,name 1,B
+load merge
+pg 'ALTER TABLE merge ADD COLUMN own text' >/dev/null
+pg "UPDATE merge SET own = 'mine' WHERE id = 2" >/dev/null
+ok 'people put values into a column more of other rows' undo "$job"
+load merge
+pg 'ALTER TABLE merge ADD COLUMN own2 text' >/dev/null
+pg "UPDATE merge SET own2 = 'mine' WHERE id = 1" >/dev/null
+refused '... and of its own, which were not kept' "$job" "1 $changed" merge
+csv id,name 5,e
+load merge
+below=$job
+csv id,name,place 6,f,x
+load merge
+like 'a column that qetl added for a later job' "$(undo "$below")" "^job $below undone: 1 rows? removed, 0 put back"
+like '... that one' "$(undo "$job")" "^job $job undone: 1 rows? removed, 0 put back"
+pg 'TRUNCATE swap' >/dev/null
+csv id,name 1,a
+load swap
+pg 'ALTER TABLE swap ALTER COLUMN id TYPE numeric' >/dev/null
+refused 'a table that was written anew by ALTER TABLE' "$job" "1 $changed" swap
+done_testing
