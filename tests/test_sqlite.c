@@ -796,6 +796,24 @@ TEST(sqlite, history_keeps_each_version_and_its_time)
     }
 }
 
+TEST(sqlite, history_of_a_table_with_a_quote_in_its_name)
+{
+    struct staged s;
+    static const char *const names[] = { "a" };
+    new_warehouse();
+    struct target_conn *c = open_warehouse();
+    stage_pairs(&s, "a\"b", MODE_HISTORY, 0, 0, 1, (int64_t[]){ 1 }, names);
+    (void)load(c, "quoted", &s, 1);
+    CHECK_STR(ask("SELECT name || is_current FROM \"a\"\"b\""), "a1");
+    CHECK_STR(ask("SELECT name FROM pragma_index_list('a\"b')"), "a\"b_current_key");
+    staged_clear(&s);
+    sql_into("CREATE TABLE \"c\"\"d\" (id INTEGER, name TEXT)");
+    stage_pairs(&s, "c\"d", MODE_UPSERT, 0, 0, 1, (int64_t[]){ 1 }, names);
+    check_refusal(c, &s, ERR_TARGET_REFUSED, "run: CREATE UNIQUE INDEX \"c\"\"d_key\" ON \"c\"\"d\"");
+    staged_clear(&s);
+    target_sqlite.close(c);
+}
+
 TEST(sqlite, history_without_versions_counts_from_the_time_of_the_load)
 {
     for (const struct way *w = ways; w < ways + COUNT_OF(ways); w++) {

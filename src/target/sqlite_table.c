@@ -397,6 +397,16 @@ static bool has_rowid(struct warehouse *w, const struct table *t)
     return has;
 }
 
+/* The name of an index of ours on that table, with its quotes. */
+static void quote_index(struct buf *out, const char *name, const char *suffix)
+{
+    AUTO(buf_clear) struct buf index = { 0 };
+    buf_addf(&index, "%s%s", name, suffix);
+    out->failed |= index.failed;
+    if (!index.failed)
+        db_quote(out, index.p);
+}
+
 /* INSERT of one bound row. Here it shows whether the table has a unique index on the key. */
 static int prepare_insert(struct warehouse *w, struct table *t, const struct table_spec *spec,
                           const char *name, struct err *err)
@@ -412,11 +422,15 @@ static int prepare_insert(struct warehouse *w, struct table *t, const struct tab
         return 0;
     if (!strstr(err->msg, "ON CONFLICT clause does not match"))
         return err_in(err, "table");
+    AUTO(buf_clear) struct buf index = { 0 };
+    quote_index(&index, name, "_key");
+    if (index.failed)
+        return err_nomem(err);
     return err_set(err, ERR_TARGET_REFUSED,
                    "table '%s' of '%s' has no unique index on the key (%s), which %s needs; "
-                   "run: CREATE UNIQUE INDEX \"%s_key\""
-                   " ON %s (%s)",
-                   name, w->path, t->key.p, load_mode_names[t->mode], name, t->quoted.p, t->key.p);
+                   "run: CREATE UNIQUE INDEX %s ON %s (%s)",
+                   name, w->path, t->key.p, load_mode_names[t->mode], index.p, t->quoted.p,
+                   t->key.p);
 }
 
 static int table_open(struct warehouse *w, struct table *t, const struct table_spec *spec,
@@ -445,10 +459,11 @@ static int table_open(struct warehouse *w, struct table *t, const struct table_s
     if (!there) {
         AUTO(buf_clear) struct buf sql = { 0 };
         sqlite_table_sql(&sql, t->quoted.p, spec);
-        if (spec->mode == MODE_HISTORY)
-            buf_addf(&sql,
-                     "; CREATE UNIQUE INDEX main.\"%s_current_key\" ON %s (%s) WHERE " IS_CURRENT,
-                     name, t->quoted.p, t->key.p);
+        if (spec->mode == MODE_HISTORY) {
+            buf_adds(&sql, "; CREATE UNIQUE INDEX main.");
+            quote_index(&sql, name, "_current_key");
+            buf_addf(&sql, " ON %s (%s) WHERE " IS_CURRENT, t->quoted.p, t->key.p);
+        }
         if (sql.failed)
             return err_nomem(err);
         schema_diff_make(w->diff, spec, sql.p, type_of);
