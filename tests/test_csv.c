@@ -114,6 +114,11 @@ static const struct csv_case cases[] = {
     /* which delimiter */
     { "auto comma", AUTO_CSV(), "a,b", IN("a,b\n1,x;y\n2,z\n"), "2@4 1|x;y\n3@10 2|z\n", 0 },
     { "auto semicolon with decimal commas", AUTO_CSV(), "a,b", IN("a;b\n1,5;2,5\n2,5;3,5\n"), "2@4 1,5|2,5\n3@12 2,5|3,5\n", 0 },
+    { "auto comma, a semicolon in each row", AUTO_CSV(), "\"a;x\",b,c", IN("b,c,a;x\n1,Ann,a;b\n2,Bob,c;d\n"),
+      "2@8 a;b|1|Ann\n3@18 c;d|2|Bob\n", 0 },
+    { "auto semicolon, prose with commas", AUTO_CSV(), "b", IN("a, x;b\n1, 2, 3;4\n"), "2@7 4\n", 0 },
+    { "auto semicolon, a comma more in each row, prose", AUTO_CSV(), "b", IN("a, x, y;b\n1, 2, 3;4\n"), "2@10 4\n", 0 },
+    { "auto tab, more commas", AUTO_CSV(), "b", IN("a,x,y\tb\n1,2,3\t4\n"), "2@8 4\n", 0 },
     { "auto semicolon with decimal commas, no header", { .format = NULL, .quote = '"' }, "a,b", IN("1,5;2,5\n2,5;3,5\n"), "1@0 1,5|2,5\n2@8 2,5|3,5\n", 0 },
     { "auto tab", AUTO_CSV(), "a,b", IN("a\tb\n1\tx, y\n"), "2@4 1|x, y\n", 0 },
     { "auto pipe", AUTO_CSV(), "a,b", IN("a|b\n1|\"x,\n|y\"\n"), "2@4 1|'x,\\n|y'\n", 0 },

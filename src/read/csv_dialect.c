@@ -96,6 +96,19 @@ static struct tally tally(struct str s, unsigned char delimiter, int quote, int 
     return t;
 }
 
+static bool is_digit(char c) { return c >= '0' && c <= '9'; }
+
+/* Do the commas of the first line look as if they divided it? Neither decimal points nor prose. */
+static bool commas_divide(struct str rows)
+{
+    for (size_t i = 0; i < rows.n && rows.p[i] != '\n' && rows.p[i] != '\r'; i++) {
+        char before = i ? rows.p[i - 1] : 0, behind = i + 1 < rows.n ? rows.p[i + 1] : 0;
+        if (rows.p[i] == ',' && (behind == ' ' || (is_digit(before) && is_digit(behind))))
+            return false;
+    }
+    return true;
+}
+
 char csv_sniff(struct str head, const struct recipe *recipe, double *share)
 {
     static const char candidates[] = { '\t', ';', '|', ',' }; /* a comma may be a decimal point */
@@ -104,13 +117,17 @@ char csv_sniff(struct str head, const struct recipe *recipe, double *share)
     struct str rows = { head.p + at, head.n - at };
     char best = 0;
     double high = 0;
+    int fields = 0;
     for (size_t i = 0; i < COUNT_OF(candidates); i++) {
         struct tally t = tally(rows, (unsigned char)candidates[i], byte_or_none(recipe->quote),
                                byte_or_none(recipe->escape));
         double agree = t.rows && t.first > 1 ? (double)t.same / t.rows : 0;
-        if (agree > high) {
+        bool more = agree > 0 && agree == high && best != '\t' && t.first > fields &&
+                    (candidates[i] != ',' || commas_divide(rows));
+        if (agree > high || more) {
             high = agree;
             best = candidates[i];
+            fields = t.first;
         }
     }
     if (share)

@@ -26,7 +26,9 @@ int csv_dialect_find(struct csv_dialect *d, const struct recipe *recipe, struct 
                      struct err *err);
 
 /* Which of , ; tab | divides these lines (complete lines but the last, which may be cut): the one
- * that gives most rows as many fields as the first, more than one; 0: none of them. *share (may be
+ * that gives most rows as many fields as the first, more than one; 0: none of them. Of two that are
+ * equal there a tab, then the one that gives more fields; but a comma not where the first line has one
+ * between digits (a decimal comma) or before a blank (prose). *share (may be
  * NULL): how many of the rows agree, 0 to 1. */
 char csv_sniff(struct str head, const struct recipe *recipe, double *share);
 
