@@ -262,6 +262,34 @@ is 'a clock that was set back runs none of them again' "$(queue_sql 'SELECT coun
 like 'they can be listed' "$(qetlctl scan --slots slot)" 'SLOT .*OUTCOME'
 like 'and not beside a dry run' "$(qetlctl scan --slots --dry-run slot 2>&1)" 'two questions'
 
+# ---- by the clock, with dates: slots that were missed before the first listing ----
+
+today_and() { date -u -d "+$1 day" +%F; }
+for missed in all once; do
+    new_site <<INI
+[pipeline dated]
+source  = in/{%Y-%m-%d}/x.csv
+cron    = @daily
+missed  = $missed
+settle  = 0
+columns = id:integer!
+table   = warehouse.dated
+INI
+    for day in -1 0 1 2 3; do
+        mkdir -p "$site/in/$(today_and $day)"
+        put "$site/in/$(today_and $day)/x.csv" "$day"
+    done
+    start_role scanner
+    ok "missed = $missed: a scanner was there" wait_for 60 queue_is 'SELECT count(*) FROM scan' 1
+    stop_roles
+    is '... and had nothing to do yet' "$(queue_sql 'SELECT number, covered FROM scan')" '0|0'
+    QETL_CLOCK_OFFSET_MS=$((3 * 86400000)) start_role scanner
+    ok 'three days later the first listing ends' wait_for 60 queue_is 'SELECT number > 0 FROM scan' 1
+    stop_roles
+    is '... and has all from the first time that was missed on, not only what is of today' \
+        "$(queue_sql "SELECT count(*), min(objects) LIKE '%/$(today_and 1)/%' FROM job_text")" '3|1'
+done
+
 # ---- a program by the clock: one job a slot, and a row that says so ----
 
 new_site <<INI

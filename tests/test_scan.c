@@ -389,6 +389,26 @@ TEST(scan, each_slot_is_accounted_for_once)
     queue_close(q);
 }
 
+TEST(scan, the_dates_of_a_source_that_was_never_listed_begin_at_the_first_slot_that_is_made_good)
+{
+    struct scan_slot slots[] = { { .at = 100, .reason = "too old" },
+                                 { .at = 200, .good = true, .reason = "nobody was there" },
+                                 { .at = 300, .ran = true, .good = true, .reason = "" } };
+    struct job_new job = { .pipeline = "p", .attempts_max = 1 };
+    int ran;
+    start();
+    CHECK_OK(scan_slots(q, &lease, &scan, slots, 1, NULL, fill, NULL, &ran, &err), err);
+    CHECK_EQ(ask("SELECT covered FROM scan"), 0);
+    CHECK_OK(scan_slots(q, &lease, &scan, slots, 2, NULL, fill, NULL, &ran, &err), err);
+    CHECK_EQ(ask("SELECT covered FROM scan"), 200);
+    CHECK_OK(scan_slots(q, &lease, &scan, slots + 2, 1, NULL, fill, NULL, &ran, &err), err);
+    CHECK_EQ(ask("SELECT covered FROM scan"), 200); /* it has begun */
+    CHECK_OK(db_exec(queue_db(q), "DELETE FROM slot; UPDATE scan SET covered = 0", &err), err);
+    CHECK_OK(scan_slots(q, &lease, &scan, slots, 3, &job, fill, NULL, &ran, &err), err);
+    CHECK_EQ(ask("SELECT covered FROM scan"), 0); /* nobody lists it */
+    queue_close(q);
+}
+
 static int done(void *arg, const struct scan_after *a, struct err *e)
 {
     (void)e;

@@ -25,12 +25,12 @@ TEST(scanner, slots_that_were_missed_go_by_the_policy)
     static const struct {
         const char *cron;
         enum missed missed;
-        const char *last, *now, *want; /* + ran, - skipped, oldest first */
+        const char *last, *now, *want; /* + ran, ~ skipped, and a later one makes it good, - skipped, oldest first */
         int64_t age_ms;
     } cases[] = {
         { "@hourly", MISSED_ONCE, "2026-11-21T10:00:00Z", "2026-11-21T10:59:59Z", "", 0 },
         { "@hourly", MISSED_ONCE, "2026-11-21T10:00:00Z", "2026-11-21T11:00:00Z", "+", 0 },
-        { "@hourly", MISSED_ONCE, "2026-11-21T10:00:00Z", "2026-11-21T14:59:00Z", "---+", 0 },
+        { "@hourly", MISSED_ONCE, "2026-11-21T10:00:00Z", "2026-11-21T14:59:00Z", "~~~+", 0 },
         { "@hourly", MISSED_ALL, "2026-11-21T10:00:00Z", "2026-11-21T14:59:00Z", "++++", 0 },
         { "@hourly", MISSED_SKIP, "2026-11-21T10:00:00Z", "2026-11-21T14:29:00Z", "---+", 0 },
         { "@hourly", MISSED_SKIP, "2026-11-21T10:00:00Z", "2026-11-21T14:31:00Z", "----", 0 },
@@ -38,6 +38,7 @@ TEST(scanner, slots_that_were_missed_go_by_the_policy)
         { "@daily", MISSED_SKIP, "2026-11-20T00:00:00Z", "2026-11-21T01:01:00Z", "-", 0 },
         { "@daily", MISSED_ONCE, "2026-11-20T00:00:00Z", "2026-11-21T23:01:00Z", "+", 0 },
         { "@hourly", MISSED_ALL, "2026-11-21T10:00:00Z", "2026-11-21T14:59:00Z", "--++", 2 * 3600000 },
+        { "@hourly", MISSED_ONCE, "2026-11-21T10:00:00Z", "2026-11-21T14:59:00Z", "--~+", 2 * 3600000 },
         { "@daily", MISSED_ONCE, "2026-11-20T00:00:00Z", "2026-11-21T23:01:00Z", "-", 23 * 3600000 },
         { "@daily", MISSED_ONCE, "2026-11-20T00:00:00Z", "2026-11-21T00:01:00Z", "+", 1 }, /* which was not missed */
         { "@hourly", MISSED_ALL, "2026-11-21T15:00:00Z", "2026-11-21T14:00:00Z", "", 0 }, /* the clock was set back */
@@ -51,7 +52,8 @@ TEST(scanner, slots_that_were_missed_go_by_the_policy)
         CHECK(cron_parse(&p.scan.cron, cases[i].cron, &why));
         int n = scanner_slots(&p, NULL, ms_of(cases[i].last), ms_of(cases[i].now), slots, 8);
         for (int k = 0; k < n; k++) {
-            got[k] = slots[k].ran ? '+' : '-';
+            got[k] = slots[k].ran ? '+' : slots[k].good ? '~' : '-';
+            CHECK(slots[k].good || !slots[k].ran);
             CHECK(slots[k].ran || *slots[k].reason); /* what is skipped has a reason */
             CHECK(!k || slots[k].at > slots[k - 1].at);
         }

@@ -791,8 +791,9 @@ ON CONFLICT (pipeline) DO UPDATE SET source = excluded.source, covered = 0, curs
 UPDATE scan SET wanted = :now WHERE pipeline = :pipeline;
 
 -- name: scan_wanted
--- Slots up to that one are accounted for; :wanted 0 asks for nothing.
-UPDATE scan SET slot = :slot, wanted = CASE WHEN :wanted THEN :wanted ELSE wanted END WHERE id = :id;
+-- Slots up to that one are accounted for; :wanted 0 asks for nothing. The dates of a source that was never listed begin at :first.
+UPDATE scan SET slot = :slot, wanted = CASE WHEN :wanted THEN :wanted ELSE wanted END, covered = CASE WHEN covered THEN covered ELSE :first END
+WHERE id = :id;
 
 -- name: scan_cursor
 UPDATE scan SET cursor = :cursor, cursor_glob = :glob WHERE id = :id;

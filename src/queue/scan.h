@@ -216,10 +216,12 @@ int scan_after_waits(struct queue *q, const struct scan_row *s, struct err *err)
 struct scan_slot {
     int64_t at, job, decided;
     bool ran;
+    bool good; /* to scan_slots(): its own listing, or a later one, is to find what it was for */
     const char *reason;
 };
 /* Account for n slots (oldest first) in one transaction; the scan's `slot` becomes the last. One that ran and was not accounted for
- * before asks for a listing or, with `job`, makes a job: its objects and params are given by fill. ran: out, how many of them. */
+ * before asks for a listing or, with `job`, makes a job: its objects and params are given by fill. ran: out, how many of them. Where no
+ * dates of the source were listed yet they are, without `job`, from the first slot on that is good. */
 int scan_slots(struct queue *q, const struct scan_lease *l, const struct scan_row *s, const struct scan_slot *slots, int n,
                struct job_new *job, int (*fill)(void *arg, const struct scan_slot *slot, struct job_new *job, struct err *err),
                void *arg, int *ran, struct err *err);

@@ -31,6 +31,7 @@ int scan_slots(struct queue *q, const struct scan_lease *l, const struct scan_ro
     if (scan_change_begin(q, l, err) < 0)
         return -1;
     int rc = 0, count = 0;
+    int64_t first = 0;
     for (int i = 0; rc >= 0 && i < n; i++) {
         sqlite3_stmt *st = queue_stmt(q, SQL_SLOT_ADD);
         db_bind(st, ":scan", s->id);
@@ -39,7 +40,9 @@ int scan_slots(struct queue *q, const struct scan_lease *l, const struct scan_ro
         db_bind(st, ":reason", slots[i].reason);
         db_bind(st, ":now", sys_now_ms());
         rc = db_run(st, err);
-        bool runs = rc >= 0 && sqlite3_changes(queue_db(q)) && slots[i].ran;
+        bool added = rc >= 0 && sqlite3_changes(queue_db(q)), runs = added && slots[i].ran;
+        if (added && slots[i].good && !first && !job)
+            first = slots[i].at;
         count += runs;
         if (runs && job && (rc = fill(arg, &slots[i], job, err)) >= 0)
             rc = slot_job(q, s, &slots[i], job, err);
@@ -48,6 +51,7 @@ int scan_slots(struct queue *q, const struct scan_lease *l, const struct scan_ro
     db_bind(st, ":id", s->id);
     db_bind(st, ":slot", slots[n - 1].at);
     db_bind(st, ":wanted", count && !job ? sys_now_ms() : 0);
+    db_bind(st, ":first", first);
     if (rc >= 0)
         rc = db_run(st, err);
     if (scan_change_end(q, rc, err) < 0)

@@ -390,7 +390,7 @@ CREATE TABLE scan (
     next_at  INTEGER NOT NULL DEFAULT 0,   -- by every=, the next one
     again_at INTEGER NOT NULL DEFAULT 0,   -- objects wait for being whole: look at them then; 0: none
     slot     INTEGER NOT NULL,             -- all slots up to here are accounted for
-    covered  INTEGER NOT NULL DEFAULT 0,   -- the dates in the source were listed up to here
+    covered  INTEGER NOT NULL DEFAULT 0,   -- the dates in the source were listed up to here; before the first listing, they begin here
     cursor   TEXT NOT NULL DEFAULT '',     -- a listing that did not come to its end goes on there; '': from the beginning
     cursor_glob INTEGER NOT NULL DEFAULT 0, -- the glob it belongs to (glob_id())
     era      INTEGER NOT NULL DEFAULT 0,   -- grows by one at most each SCAN_ERAS-th part of forget=, by a listing that came to its end

@@ -134,6 +134,7 @@ int scanner_slots(const struct pipeline *p, const struct zone *zone, int64_t las
         out[n++] = (struct scan_slot){
             .at = at,
             .ran = ran,
+            .good = ran || (!old && p->scan.missed == MISSED_ONCE),
             .reason = old    ? "missed longer ago than missed_age"
                       : !ran ? (p->scan.missed == MISSED_SKIP ? "no scanner was there" : "no scanner was there; a later run makes it good")
                       : missed ? "late: no scanner was there"
