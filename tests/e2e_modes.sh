@@ -297,6 +297,24 @@ for BIG in '' yes; do
 done
 BIG=''
 is 'nothing is kept any longer' "$(sql 'SELECT count(*) FROM qetl_undo_up; SELECT count(*) FROM qetl_undo_all')" "$(printf '0\n0')"
+# columns that come keep what was kept; those that go or get another name end it at the next job
+for table in all up; do
+    a=$(put $table '1,a;2,b')
+    [ $table = up ] || b=$(put $table '3,c')
+    [ $table = all ] || b=$(put $table '1,A')
+    sqlite3 "$site/warehouse.db" "ALTER TABLE \"$table\" ADD COLUMN more VARCHAR(9) NOT NULL DEFAULT 'it''s'; ALTER TABLE \"$table\" ADD COLUMN \"o\"\"dd\" INTEGER DEFAULT 7"
+    sqlite3 "$site/warehouse.db" "ALTER TABLE \"$table\" ADD COLUMN bare"
+    c=$(put $table '9,z')
+    undo "$c" >/dev/null
+    like "$table: columns came, and a job behind them" "$(undo "$b")" "^job $b undone: 1 rows? removed, [12] put back"
+    is '... whose defaults are those of rows that are put back' "$(sql "SELECT DISTINCT more, \"o\"\"dd\", typeof(\"o\"\"dd\"), bare IS NULL FROM \"$table\"") $(rows $table)" "it's|7|integer|1 1a 2b"
+    b=$(put $table '1,A')
+    sqlite3 "$site/warehouse.db" "ALTER TABLE \"$table\" RENAME COLUMN bare TO bald"
+    c=$(put $table '9,z')
+    undo "$c" >/dev/null
+    no_undo "$table: a column got another name, and a job came behind" "$b" "the columns of table '$table' were changed since, and a later job" $table
+    sqlite3 "$site/warehouse.db" "DELETE FROM \"$table\""
+done
 a=$(put up '1,a') b=$(put up2 '1,b')
 no_undo 'a later job without undo' "$a" "may have changed the same rows: what it changed was not kept" up
 no_undo '... which itself' "$b" 'had no undo=' up

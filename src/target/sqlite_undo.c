@@ -165,8 +165,39 @@ static int columns_of(struct warehouse *w, const char *table, int skip, struct b
 
 enum { IMAGE_COLUMNS = 2 }; /* qetl_job and qetl_was stand in front */
 
-/* The table of images, with the columns that the table has now. When it had others, what was kept
- * does not fit any more. */
+/* The table got columns behind the n that its images have: they get them, too, with affinity and
+ * default, which is what rows that were there have in them. */
+static int add_columns(struct warehouse *w, const char *name, const char *images, int n,
+                       struct err *err)
+{
+    AUTO(buf_clear) struct buf sql = { 0 };
+    sqlite3_stmt *st;
+    int rc;
+    if (warehouse_prepare(
+            w,
+            "SELECT name, CASE WHEN type LIKE '%INT%' THEN 'INT'"
+            " WHEN type LIKE '%CHAR%' OR type LIKE '%CLOB%' OR type LIKE '%TEXT%' THEN 'TEXT'"
+            " WHEN type LIKE '%BLOB%' OR type = '' THEN ''"
+            " WHEN type LIKE '%REAL%' OR type LIKE '%FLOA%' OR type LIKE '%DOUB%' THEN 'REAL'"
+            " ELSE 'NUM' END, ' DEFAULT (' || dflt_value || ')'"
+            " FROM pragma_table_xinfo(?1, 'main') WHERE hidden = 0 ORDER BY cid LIMIT -1 OFFSET ?2",
+            &st, "read the table's columns", err) < 0)
+        return -1;
+    sqlite3_bind_text(st, 1, name, -1, SQLITE_STATIC);
+    sqlite3_bind_int(st, 2, n);
+    while ((rc = warehouse_step(w, st, "read the table's columns", err)) == 1) {
+        buf_addf(&sql, "ALTER TABLE %s ADD COLUMN ", images);
+        db_quote(&sql, db_text(st, 0));
+        buf_addf(&sql, " %s%s;", db_text(st, 1), db_text(st, 2));
+    }
+    sqlite3_finalize(st);
+    if (rc < 0)
+        return -1;
+    return sql.failed ? err_nomem(err) : warehouse_exec(w, sql.p, "add columns to the rows kept for undo", err);
+}
+
+/* The table of images, with the columns that the table has now. When it had others, and did not only
+ * get more behind them (whose default is constant), what was kept does not fit any more. */
 static int make_images(struct warehouse *w, const char *name, const struct buf *columns,
                        struct err *err)
 {
@@ -177,6 +208,12 @@ static int make_images(struct warehouse *w, const char *name, const struct buf *
                                         : columns_of(w, own.p, IMAGE_COLUMNS, &there, err);
     if (n < 0 || (n > 0 && !strcmp(there.p, columns->p)))
         return n < 0 ? -1 : 0;
+    if (n > 0 && !strncmp(columns->p, there.p, there.n) && columns->p[there.n] == ',') {
+        if (add_columns(w, name, images.p, n, err) == 0)
+            return 0;
+        if (err->code != ERR_TARGET_REFUSED)
+            return -1;
+    }
     if (n > 0 &&
         ask_plain(
             w,
@@ -346,8 +383,13 @@ static int check_note(struct warehouse *w, const struct note *n, const char *uid
 {
     if (!strcmp(n->state, "none"))
         return undo_refuse_unkept(err, n->table);
-    if (!strcmp(n->state, "expired") || strcmp(n->until, now) < 0)
+    if (strcmp(n->until, now) < 0)
         return undo_refuse_late(err, n->table, n->until);
+    if (!strcmp(n->state, "expired"))
+        return err_set(err, ERR_STATE,
+                       "the columns of table '%s' were changed since, and a later job kept its rows "
+                       "in their place: what was kept of this one did not fit any more",
+                       n->table);
     bool view;
     int there = warehouse_find(w, n->table, &view, err);
     if (there <= 0)
