@@ -1704,6 +1704,13 @@ static void explains(int64_t id, const char *part)
     CHECK_HAS(out.p, part);
 }
 
+static void explains_not(int64_t id, const char *part)
+{
+    AUTO(buf_clear) struct buf out = { 0 };
+    CHECK_OK(job_explain(q, id, &out, &err), err);
+    CHECK(!strstr(out.p, part));
+}
+
 TEST(job, explain_names_the_gate_that_holds_it)
 {
     int64_t changed, loader;
@@ -1741,6 +1748,19 @@ TEST(job, explain_names_the_gate_that_holds_it)
     AUTO(buf_clear) struct buf out = { 0 };
     CHECK_EQ(job_explain(q, 999, &out, &err), -1);
     CHECK_EQ(err.code, ERR_NOT_FOUND);
+    stop();
+}
+
+TEST(job, explain_counts_what_goes_first_by_its_priority)
+{
+    int64_t changed;
+    start();
+    int64_t a = submit_plain();
+    (void)submit_job(&(struct job_new){ .pipeline = "high", .priority = 1 });
+    (void)submit_job(&(struct job_new){ .pipeline = "low", .priority = -1 });
+    explains(a, "takes. 1 job of a greater priority, of other pipelines or hosts, goes first.");
+    CHECK_OK(job_pause(q, "high", true, &changed, &err), err);
+    explains_not(a, "greater priority"); /* nothing of it goes now */
     stop();
 }
 

@@ -495,9 +495,33 @@ static int explain_gate(struct queue *q, const struct explain *e, struct buf *ou
     return rc < 0 ? -1 : out->n > before;
 }
 
+/* How many jobs of other runs go first by their priority: of runs whose gates are open, 1000 of each at most. */
+static int count_higher(struct queue *q, const struct explain *e, int64_t *n, struct err *err)
+{
+    AUTO(runs_clear) struct runs runs = { 0 };
+    int64_t opens, now = sys_now_ms();
+    int rc = runs_read(q, &runs, err);
+    *n = 0;
+    for (int i = 0; rc >= 0 && i < runs.n; i++) {
+        const struct run *r = &runs.v[i];
+        bool own = !strcmp(r->pipeline, e->pipeline) && !strcmp(r->remote, e->remote);
+        int64_t some = 0;
+        if (own || r->priority <= e->priority || gate_of(&runs, r, now, &opens) != GATE_OPEN)
+            continue;
+        sqlite3_stmt *st = queue_stmt(q, SQL_READY_BEFORE);
+        db_bind(st, ":pipeline", (const char *)r->pipeline);
+        db_bind(st, ":remote", (const char *)r->remote);
+        db_bind(st, ":priority", e->priority);
+        db_bind(st, ":seq", (int64_t)0); /* none of the same priority */
+        rc = count_before(st, &some, err);
+        *n += some;
+    }
+    return rc < 0 ? -1 : 0;
+}
+
 static int explain_ready(struct queue *q, const struct explain *e, struct buf *out, struct err *err)
 {
-    int64_t now = sys_now_ms(), before;
+    int64_t now = sys_now_ms(), before, higher;
     if (!e->due && e->unsettled) {
         buf_adds(out, "Its object, or one of them, changed after it was listed: it waits until a listing shows it settled again");
         if (!strcmp(e->code, err_name(ERR_CHANGED)))
@@ -529,7 +553,7 @@ static int explain_ready(struct queue *q, const struct explain *e, struct buf *o
     db_bind(st, ":remote", e->remote);
     db_bind(st, ":priority", e->priority);
     db_bind(st, ":seq", e->seq);
-    if (count_before(st, &before, err) < 0)
+    if (count_before(st, &before, err) < 0 || count_higher(q, e, &higher, err) < 0)
         return -1;
     if (e->workers == 0)
         buf_adds(out, "No worker is running: start qetl worker.");
@@ -538,6 +562,9 @@ static int explain_ready(struct queue *q, const struct explain *e, struct buf *o
     else
         buf_addf(out, "%s%" PRId64 " %s of its pipeline %s before it.", before == 1000 ? "At least " : "",
                  before, before == 1 ? "job" : "jobs", before == 1 ? "is" : "are");
+    if (e->workers && higher)
+        buf_addf(out, " %s%" PRId64 " %s of a greater priority, of other pipelines or hosts, %s first.", higher >= 1000 ? "At least " : "",
+                 higher, higher == 1 ? "job" : "jobs", higher == 1 ? "goes" : "go");
     return 0;
 }
 
