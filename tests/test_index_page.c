@@ -83,6 +83,11 @@ TEST(index_page, caddy)
                            "<span class=\"name\">a b.csv</span></a></td>\n<td class=\"size\" data-size=\"1234\"><div class=\"sizebar\"><div class=\"sizebar-text\">1.2 KiB</div></div></td>\n"
                            "<td class=\"timestamp hideable\"><time datetime=\"2026-11-21T12:01:02Z\">11/21/2026 12:01:02 PM +00:00</time></td></tr></table>"),
               "/d/a b.csv|1234|1795262462000|\n");
+    /* 2.6 has a blank in front of the time */
+    CHECK_STR(links("/d/", "<tr class=\"file\">\n<td></td>\n<td>\n<a href=\"./b%20c.csv\">\n<svg width=\"1.5em\" height=\"1em\" version=\"1.1\" viewBox=\"0 0 265 323\">\n"
+                           "<use xlink:href=\"#file\"></use>\n</svg>\n<span class=\"name\">b c.csv</span>\n</a>\n</td>\n<td data-order=\"15\">15 B</td>\n"
+                           "<td class=\"hideable\"><time datetime=\" 2026-11-21T12:01:02Z\">11/21/2026 12:01:02 PM +00:00</time></td>\n<td class=\"hideable\"></td>\n</tr>"),
+              "/d/b c.csv|15|1795262462000|\n");
     CHECK_STR(links("/d/", "[{\"name\":\"s/\",\"size\":4096,\"url\":\"./s/\",\"mod_time\":\"2026-11-21T12:01:02.5Z\",\"mode\":2147484141,\"is_dir\":true,\"is_symlink\":false},"
                            "{\"name\":\"a.csv\",\"size\":7,\"url\":\"./a.csv\",\"mod_time\":\"2026-11-21T12:01:02.5Z\",\"mode\":420,\"is_dir\":false,\"is_symlink\":false}]"),
               "/d/s/|-1|1795262462500|\n/d/a.csv|7|1795262462500|\n");

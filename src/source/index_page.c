@@ -330,7 +330,7 @@ static int open_link(struct index_page *p, struct str tag, struct err *err)
     return p->path.failed ? err_nomem(err) : 0;
 }
 
-/* Caddy shows sizes and times as attributes. */
+/* Caddy shows sizes and times as attributes; before 2.7 with a blank in front of the time. */
 static void take_cell(struct index_page *p, struct str tag)
 {
     struct str value;
@@ -338,7 +338,7 @@ static void take_cell(struct index_page *p, struct str tag)
     if (tag_is(tag, "td") && p->row_size < 0 && (attribute(tag, "data-size", &value) || attribute(tag, "data-order", &value)) &&
         (!text_int(value, &p->row_size) || p->row_size < 0))
         p->row_size = -1;
-    if (tag_is(tag, "time") && attribute(tag, "datetime", &value) && (ms = text_rfc3339_ms(value)) != INT64_MIN)
+    if (tag_is(tag, "time") && attribute(tag, "datetime", &value) && (ms = text_rfc3339_ms(str_trim(value))) != INT64_MIN)
         p->mtime_ms = ms;
 }
 
