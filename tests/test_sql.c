@@ -523,6 +523,37 @@ TEST(transform, a_sum_of_decimals_is_a_decimal)
     gives(HEAD "columns = a:integer\ntransform = SELECT sum(a) AS a FROM input WHERE a > 5\n", "a\n1\n", "a\n\"\"\n");
 }
 
+/* The sums of 20000 decimals of two digits that nearly cancel out are those of as many integers, a hundred times as large. */
+static void sums_are_exact(const char *window)
+{
+    AUTO(buf_clear) struct buf in = { 0 }, ini = { 0 };
+    uint64_t seed = 1;
+    long cents = 0;
+    buf_adds(&in, "n,a,c\n");
+    for (int i = 0; i < 20000; i++) {
+        seed = seed * 6364136223846793005u + 1442695040888963407u;
+        cents = i % 2 ? 37 - cents : (long)(seed >> 33);
+        buf_addf(&in, "%d,%s%ld.%02ld,%ld\n", i, cents < 0 ? "-" : "", labs(cents) / 100, labs(cents) % 100, cents);
+    }
+    buf_addf(&ini, HEAD "columns = n:integer, a:decimal(2), c:integer\noutput = rows:integer, wrong:integer\n"
+             "transform = SELECT count(*) AS rows, sum(d <> i / 100.0) AS wrong FROM (SELECT sum(a) OVER w AS d, sum(c) OVER w AS i FROM input "
+             "WINDOW w AS (%s))\n", window);
+    CHECK_EQ(in.failed || ini.failed, false);
+    gives(ini.p, in.p, "rows,wrong\n20000,0\n");
+}
+
+TEST(transform, sums_over_windows_of_decimals_are_exact)
+{
+    sums_are_exact("ORDER BY n");
+    sums_are_exact("ORDER BY n ROWS BETWEEN 6 PRECEDING AND CURRENT ROW");
+    sums_are_exact("ORDER BY n ROWS BETWEEN 999 PRECEDING AND CURRENT ROW");
+    gives(HEAD "columns = a:decimal(8), b:decimal(2)\noutput = a:decimal(8), b:decimal(2)\n"
+               "transform = SELECT sum(a) AS a, sum(CASE WHEN a < 1 THEN 7 ELSE b END) AS b FROM input\n",
+          "a,b\n0.00000001,5\n1234567.5,0.10\n-1234567,-0.30\n", "a,b\n0.50000001,14.10\n");
+    gives(HEAD "columns = a:real\noutput = a:real\ntransform = SELECT sum(a) OVER (ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS a FROM input\n",
+          "a\n0.1234567890123456\n1e300\n2\n3.5\n", "a\n0.1234567890123456\n1e+300\n1e+300\n5.5\n");
+}
+
 TEST(transform, rows_of_all_members_and_objects_are_one_table)
 {
     struct outcome o = RUN(HEAD "columns = city, n:integer\noutput = city, n:integer, orders:integer\n"

@@ -182,20 +182,79 @@ bool sql_regexp_fault(const char *sql, size_t *at, char *why, size_t cap)
 
 /* ---- sum ---- */
 
-/* By Kahan, Babuska and Neumaier: `sum` and what was lost in it. Integers alone are added as integers. */
+enum { SCALE_MAX = 15 };
+__extension__ typedef __int128 wide __attribute__((aligned(8))); /* as SQLite aligns what it gives */
+
+/*
+ * A REAL that is the nearest one to a decimal of at most 15 digits is taken for that decimal: there is one such at most. Sums of those
+ * are exact, in `units` of 10^-scale, also where much was added and taken away again; others are added by Kahan, Babuska and Neumaier:
+ * `sum` and what was lost in it. Integers alone are added as integers.
+ */
 struct sum {
+    wide units;
     double sum, lost;
     sqlite3_int64 whole;
     sqlite3_int64 n; /* values that are not null */
-    sqlite3_int64 reals;
-    bool overflow;   /* of whole */
+    sqlite3_int64 reals, odd; /* odd: those of them that are no decimal */
+    int scale;
+    bool overflow, units_overflow; /* of whole, of units */
 };
+
+static const double tens[SCALE_MAX + 1] = { 1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15 };
+
+/* v is *units * 10^-scale, and *units has at most 15 digits: the division is rounded once, so that it gives the nearest REAL. */
+static bool has_scale(double v, int scale, wide *units)
+{
+    double r = rint(v * tens[scale]);
+    if (!(fabs(r) < 1e15) || r / tens[scale] != v)
+        return false;
+    *units = (wide)r;
+    return true;
+}
+
+static bool is_decimal(double v, int *scale, wide *units)
+{
+    if (has_scale(v, *scale, units)) /* as the values before it */
+        return true;
+    for (*scale = 0; *scale <= SCALE_MAX; ++*scale)
+        if (has_scale(v, *scale, units))
+            return true;
+    return false;
+}
+
+/* units becomes units * 10^by. */
+static bool scale_up(wide *units, int by)
+{
+    return !by || !__builtin_mul_overflow(*units, (wide)tens[by], units);
+}
+
+static void add_units(struct sum *s, wide units, int scale, int sign)
+{
+    bool good = true;
+    if (scale > s->scale) {
+        good = scale_up(&s->units, scale - s->scale);
+        s->scale = scale;
+    }
+    good = good && scale_up(&units, s->scale - scale);
+    s->units_overflow |= !good || __builtin_add_overflow(s->units, sign * units, &s->units);
+}
 
 static void sum_add(struct sum *s, double v)
 {
     double t = s->sum + v;
     s->lost += fabs(s->sum) > fabs(v) ? s->sum - t + v : v - t + s->sum;
     s->sum = t;
+}
+
+static void sum_real(struct sum *s, double v, int sign)
+{
+    int scale = s->scale;
+    wide units;
+    s->reals += sign;
+    if (is_decimal(v, &scale, &units))
+        add_units(s, units, scale, sign);
+    else
+        s->odd += sign;
 }
 
 /* The value goes in, or out again at the end of a window: sign is 1 or -1. */
@@ -209,8 +268,9 @@ static void sum_move(sqlite3_context *ctx, sqlite3_value *v, int sign)
     if (type == SQLITE_INTEGER) {
         sqlite3_int64 i = sqlite3_value_int64(v);
         s->overflow |= sign > 0 ? __builtin_add_overflow(s->whole, i, &s->whole) : __builtin_sub_overflow(s->whole, i, &s->whole);
+        add_units(s, i, 0, sign);
     } else {
-        s->reals += sign;
+        sum_real(s, sqlite3_value_double(v), sign);
     }
     sum_add(s, sign * sqlite3_value_double(v));
 }
@@ -227,12 +287,24 @@ static void sum_inverse(sqlite3_context *ctx, int argc, sqlite3_value **argv)
     sum_move(ctx, argv[0], -1);
 }
 
+/* The nearest REAL, as long as it has 15 digits. */
+static double decimal_sum(const struct sum *s)
+{
+    wide units = s->units;
+    int scale = s->scale;
+    for (; scale && units % 10 == 0; scale--)
+        units /= 10;
+    return (double)units / tens[scale];
+}
+
 static void sum_value(sqlite3_context *ctx)
 {
     struct sum *s = sqlite3_aggregate_context(ctx, 0);
     if (!s || !s->n)
         return; /* null */
-    if (s->reals)
+    if (s->reals && !s->odd && !s->units_overflow)
+        sqlite3_result_double(ctx, decimal_sum(s));
+    else if (s->reals)
         sqlite3_result_double(ctx, isfinite(s->lost) ? s->sum + s->lost : s->sum);
     else if (s->overflow)
         sqlite3_result_error(ctx, "integer overflow", -1);
@@ -242,9 +314,9 @@ static void sum_value(sqlite3_context *ctx)
 
 int sql_functions_declare(sqlite3 *db)
 {
-    enum { FLAGS = SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_INNOCUOUS, EXACT = 3043000 };
+    enum { FLAGS = SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_INNOCUOUS };
     int rc = sqlite3_create_function_v2(db, "regexp", 2, FLAGS, NULL, regexp, NULL, NULL, NULL);
-    if (rc == SQLITE_OK && sqlite3_libversion_number() < EXACT)
+    if (rc == SQLITE_OK)
         rc = sqlite3_create_window_function(db, "sum", 1, FLAGS, NULL, sum_step, sum_value, sum_value, sum_inverse, NULL);
     return rc;
 }

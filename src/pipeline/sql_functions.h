@@ -2,8 +2,8 @@
  * SQL functions beside those of SQLite.
  *
  *     regexp(PATTERN, TEXT), also TEXT REGEXP PATTERN: does the text hold what the expression of PCRE2 says?
- *     sum(X): as SQLite's, but with the errors of adding made good (as SQLite does since 3.43), so that a sum of decimals
- *     is a decimal, however many they are
+ *     sum(X), also OVER a window: as SQLite's, but a sum of decimals of up to 15 digits is exact, however many they are and
+ *     whatever went in and out of the window; of other REALs the errors of adding are made good (as SQLite does since 3.43)
  */
 #ifndef QETL_PIPELINE_SQL_FUNCTIONS_H
 #define QETL_PIPELINE_SQL_FUNCTIONS_H
