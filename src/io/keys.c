@@ -162,7 +162,7 @@ static const struct key keys[] = {
       "several objects takes as many; 0: none" },
 
     { AT_TARGET, "url", KEY_URL, IN(target_config, url), NULL, 0, 0, NULL, NEEDED,
-      "the warehouse: sqlite:///path, postgresql://user@host:port/database, s3://bucket/prefix or "
+      "the warehouse: sqlite:///path, postgresql://user@host:port/database, mysql://user@host:port/database, s3://bucket/prefix or "
       "file:///directory; sqlite:shop.db lies in the folder of the main file" },
     { AT_TARGET, "readers", KEY_YES, IN(target_config, many_readers), "one", 0, 0, readers_words, FOR_SQLITE,
       "SQLite: many keeps the file in WAL mode, so that readers do not wait for the loader; one "
