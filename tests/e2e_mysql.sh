@@ -80,12 +80,12 @@ is 'a text as the key is compared as bytes, and one that is too long is rejected
 
 # ---- tables that people made ----
 my 'CREATE DATABASE shop CHARACTER SET latin1; CREATE TABLE shop.Orders (nr int AUTO_INCREMENT PRIMARY KEY, id int NOT NULL, code varchar(4),
-    amount numeric(10,2), at timestamp NULL, `odd "``name` text, made timestamp DEFAULT now()) ENGINE=InnoDB' >/dev/null
+    amount numeric(10,2), at timestamp(6) NULL, `odd "``name` text, made timestamp DEFAULT now()) ENGINE=InnoDB' >/dev/null
 csv id,code,amount,at,odd '1,äb,1.50,2020-01-01 10:00:00,x' '2,abc,,,y'
 load foreign
 is 'a table with other types and characters, a schema, a counter and odd names' "$end" 'loaded 2 0 0 0 0'
 is '... has the rows' "$(ask "SET time_zone = '+00:00'; SELECT nr, id, code, amount, at, \`odd \"\`\`name\` FROM shop.Orders ORDER BY id")" \
-    '1|1|äb|1.50|2020-01-01 10:00:00|x 2|2|abc|||y'
+    '1|1|äb|1.50|2020-01-01 10:00:00.000000|x 2|2|abc|||y'
 csv id,code,amount,at,odd 1,ab,1,,x '1,abcde,1,,"x
 y"'
 load foreign
@@ -161,7 +161,7 @@ after_load_takes_the_job
 
 
 # ---- what a job does to its session ----
-my 'CREATE DATABASE other; CREATE TABLE other.calm (id bigint, n bigint, at timestamp NULL); CREATE TABLE calm (id bigint, n bigint, at timestamp NULL);
+my 'CREATE DATABASE other; CREATE TABLE other.calm (id bigint, n bigint, at timestamp(6) NULL); CREATE TABLE calm (id bigint, n bigint, at timestamp(6) NULL);
     CREATE TABLE odd (id bigint, n bigint)' >/dev/null
 while IFS='|' read -r name sql; do
     printf '[pipeline %s]\ncolumns = id:integer!, n:integer\ntable = my.odd\nafter_load = %s\n' "$name" "$sql"
@@ -194,7 +194,7 @@ for p in zone other shadow shadow; do
     is "after_load that changes its session, $p: all are loaded" "$ends" 'loaded loaded loaded'
 done
 is '... each where it belongs, and as it is' "$(ask "SET time_zone = '+00:00'; SELECT count(*), min(at), max(at) FROM calm") $(ask 'SELECT count(*) FROM other.calm')" \
-    '8|2026-01-01 00:00:00|2026-01-01 00:00:00 0'
+    '8|2026-01-01 00:00:00.000000|2026-01-01 00:00:00.000000 0'
 together kills
 is 'a job that ends its connection again and again is dead by itself' "$ends" 'dead loaded loaded'
 like '... with the reason' "$(qetlctl --json errors "$odd" | jq -r '.errors[0].message')" 'given up: 3 .*connections to its target died'

@@ -141,6 +141,38 @@ mended() { # NAME RUN-SQL PIPELINE...
     done
 }
 
+# A column that would round, cut or misorder is refused before a row is loaded, and what is said mends it: lines of
+# pipeline's type|table's type|said instead of "run:", if anything|value. $4: of the version of an upsert, the table's type.
+coarse() { # NAME RUN-SQL TARGET [TYPE]
+    local name=$1 run=$2 version=${4-} n=0 type sql says value fix match
+    while IFS='|' read -r type sql says value; do
+        n=$((n + 1)) match=$(sed 's/[()]/\\&/g' <<<"$type")
+        printf '[pipeline c%s]\ncolumns = id:integer!, x:%s\ntable = %s.c%s\n' $n "$type" "$3" $n >>"$site/qetl.ini"
+        "$run" "CREATE TABLE c$n (id BIGINT, x $sql)" >/dev/null
+        printf 'id,x\n1,%s\n' "$value" >"$work/c.csv"
+        rehearse c$n "$work/c.csv"
+        like "$name: $type into $sql" "$(said) $(jq -r '.tables[0].schema.error' "$work/out")" "^refused: .*'x' of table 'c$n' .* each $match as it is.*$says"
+        fix=$(jq -r '.tables[0].schema.error' "$work/out" | sed -n 's/.*run: //p')
+        is "$name: ... nothing of it is loaded" "$(qetlctl --json run c$n "$work/c.csv" 2>/dev/null | jq -r '.job | "\(.state) \(.error_code)"') $("$run" "SELECT count(*) FROM c$n")" \
+            'dead target-refused 0'
+        [ -n "$fix" ] || continue
+        "$run" "$fix" >/dev/null
+        [[ $says != *'and run'* ]] || sed -i "s/x:$type\$/x:real/" "$site/qetl.ini"
+        is "$name: ... it is, when mended by: ${fix#* TABLE }" "$(qetlctl --json run c$n "$work/c.csv" 2>/dev/null | jq -r '.job | "\(.state) \(.rows_inserted)"')" 'loaded 1'
+    done
+    [ -n "$version" ] || return 0
+    printf '[pipeline versions]\ncolumns = id:integer!, name, x:timestamp\ntable = %s.versions\nmode = upsert\nkey = id\nversion = x\n' "$3" >>"$site/qetl.ini"
+    "$run" "CREATE TABLE versions (id BIGINT PRIMARY KEY, name VARCHAR(9), x $version)" >/dev/null
+    printf 'id,name,x\n1,newer,2026-01-01T10:00:00.9Z\n' >"$work/new.csv"
+    printf 'id,name,x\n1,older,2026-01-01T10:00:00.6Z\n' >"$work/old.csv"
+    qetlctl run versions "$work/new.csv" >/dev/null 2>"$work/err"
+    like "$name: a version of $version" "$(<"$work/err")" "each timestamp as it is and in its order.*run: ALTER"
+    "$run" "$(sed -n '/run: /{s/.*run: //;s/ \[target-refused\]$//p;q}' "$work/err")" >/dev/null
+    qetlctl run versions "$work/new.csv" >/dev/null
+    qetlctl run versions "$work/old.csv" >/dev/null
+    is "$name: ... keeps the newer row, when mended" "$("$run" 'SELECT name FROM versions')" newer
+}
+
 # ---- SQLite ----
 new_site <<<"$(recipes warehouse)"
 catalog() { sqlite3 -readonly "$site/warehouse.db" .dump; }
@@ -152,6 +184,11 @@ tables run_sql
 all_of SQLite INTEGER TEXT 'DECIMAL(18,2)' INTEGER
 then_loaded SQLite
 mended SQLite run_sql lacks lacks_more keyless unpast
+coarse SQLite run_sql warehouse <<'END'
+integer|REAL|declare it as real in columns=$|9007199254740993
+decimal(2)|double precision|declare it as real in columns=$|9007199254740993
+real|TEXT||0.12345678901234567
+END
 
 # ---- PostgreSQL ----
 if grep -q '^#define HAVE_LIBPQ 1' "$builddir/config.h" && try_service postgres; then
@@ -173,8 +210,26 @@ INI
     all_of PostgreSQL bigint text 'numeric(18,2)' bigint
     then_loaded PostgreSQL
     mended PostgreSQL pg lacks lacks_more keyless unpast fewer more
+    pg 'CREATE DOMAIN of_seconds AS timestamptz(0); CREATE DOMAIN moment AS of_seconds' >/dev/null
+    coarse PostgreSQL pg pg 'timestamptz(0)' <<'END'
+decimal(2)|int|declare it as integer in columns=, or run|1.55
+decimal(2)|numeric(9,1)|declare it as decimal\(1\) in columns=, or run|1.55
+integer|numeric(9,-2)||155
+real|int|declare it as integer in columns=, or run|1.5
+real|numeric(9,2)|declare it as decimal\(2\) in columns=$|1.555
+real|numeric|declare it as text in columns=$|1.1111111111111112
+real|real||0.1234567890123
+integer|real|declare it as real in columns=, and run|16777217
+integer|double precision|declare it as real in columns=$|9007199254740993
+timestamp|date|declare it as date in columns=, or run|2026-01-01T13:14:15Z
+timestamp|time||2026-01-01T13:14:15Z
+timestamp|timestamp(3)||2026-01-01T13:14:15.123456Z
+timestamp|moment||2026-01-01T23:59:59.9Z
+text|name||a
+timestamp|timestamptz(0)||2026-01-01T23:59:59.9Z
+END
 else
-    skip "PostgreSQL: ${why:-built without it}" 35
+    skip "PostgreSQL: ${why:-built without it}" 76
 fi
 
 # ---- MariaDB: what it could not take back is said, too ----
@@ -202,8 +257,22 @@ INI
     is 'MariaDB: a job with undo' "$(own)" qetl_undo
     then_loaded MariaDB
     mended MariaDB my lacks lacks_more keyless unpast fewer more
+    coarse MariaDB my my DATETIME <<'END'
+decimal(2)|int|declare it as integer in columns=, or run|1.55
+decimal(2)|DECIMAL(9,1)|declare it as decimal\(1\) in columns=, or run|1.55
+real|BIGINT UNSIGNED|declare it as integer in columns=, or run|1.5
+real|FLOAT||0.1234567890123
+real|DOUBLE(9,2)||1.555
+integer|FLOAT|declare it as real in columns=, and run|16777217
+integer|DOUBLE|declare it as real in columns=$|9007199254740993
+integer|BIT(8)||5
+timestamp|date|declare it as date in columns=, or run|2026-01-01T13:14:15Z
+timestamp|time||2026-01-01T13:14:15Z
+timestamp|timestamp(3)||2026-01-01T13:14:15.123456Z
+timestamp|datetime||2026-01-01T23:59:59.9Z
+END
 else
-    skip "MariaDB: ${why:-built without it}" 37
+    skip "MariaDB: ${why:-built without it}" 72
 fi
 
 # ---- objects ----

@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #include "base/text.h"
+#include "target/coarse.h"
 #include "target/lacking.h"
 #include "target/mysql.h"
 #include "target/staged.h"
@@ -19,7 +20,7 @@
 /* What the server says of one column of the table. */
 struct found {
     char *name, *type; /* owned by the result */
-    int64_t scale;
+    int64_t scale, second; /* digits: of a number, of a second */
     bool not_null, has_default, auto_increment, generated, is_text;
 };
 struct description {
@@ -170,7 +171,7 @@ static int describe(struct draft *f, struct err *err)
     AUTO(buf_clear) struct buf sql = { 0 };
     buf_adds(&sql, "SELECT x.column_name, x.column_type, x.is_nullable = 'NO', x.column_default IS NOT NULL,"
                    " x.extra LIKE '%auto_increment%', x.extra REGEXP 'VIRTUAL|STORED|PERSISTENT', x.character_set_name IS NOT NULL,"
-                   " coalesce(x.numeric_scale, 0) FROM information_schema.columns x");
+                   " coalesce(x.numeric_scale, 0), coalesce(x.datetime_precision, 0) FROM information_schema.columns x");
     where_table(&sql, f->my, f->spec->name);
     buf_adds(&sql, " ORDER BY x.ordinal_position");
     if (sql.failed)
@@ -190,6 +191,7 @@ static int describe(struct draft *f, struct err *err)
                              .generated = *row[5] == '1',
                              .is_text = *row[6] == '1' };
         (void)text_int_plain(str_of(row[7]), &c->scale);
+        (void)text_int_plain(str_of(row[8]), &c->second);
     }
     return 0;
 }
@@ -203,19 +205,62 @@ static int place_of(const struct description *d, const char *name)
     return -1;
 }
 
-/* Before the point it keeps as many digits as it has. */
-static int refuse_decimals(const struct draft *f, const struct column *c, const struct found *found, struct err *err)
+/* What a column keeps of c. A real that DECIMAL would round the server tells of, row by row. */
+static struct kept kept_of(const struct found *found, const struct column *c)
 {
+    static const struct {
+        const char *name;
+        enum keeps keeps;
+    } kinds[] = { { "tinyint", KEEPS_NUMBERS }, { "smallint", KEEPS_NUMBERS }, { "mediumint", KEEPS_NUMBERS }, { "int", KEEPS_NUMBERS },
+                  { "bigint", KEEPS_NUMBERS }, { "year", KEEPS_NUMBERS }, { "decimal", KEEPS_NUMBERS }, { "float", KEEPS_FLOATS },
+                  { "double", KEEPS_DOUBLES }, { "bit", KEEPS_BITS }, { "datetime", KEEPS_TIMESTAMPS }, { "timestamp", KEEPS_TIMESTAMPS },
+                  { "date", KEEPS_DATES }, { "time", KEEPS_TIMES } };
+    size_t n = strcspn(found->type, "( ");
+    bool width = found->type[n] == '(';
+    struct kept k = { .keeps = found->is_text ? KEEPS_TEXT : KEEPS_ANY };
+    for (size_t i = 0; i < COUNT_OF(kinds); i++)
+        if (strlen(kinds[i].name) == n && !strncasecmp(found->type, kinds[i].name, n))
+            k = (struct kept){ kinds[i].keeps, (int)(kinds[i].keeps == KEEPS_TIMESTAMPS ? found->second : found->scale) };
+    if (k.keeps == KEEPS_DOUBLES && width) /* DOUBLE(M,D) rounds */
+        k.keeps = KEEPS_FLOATS;
+    if (c->type == TYPE_REAL && n == 7 && !strncasecmp(found->type, "decimal", n))
+        k.keeps = KEEPS_ANY;
+    return k;
+}
+
+struct altered {
+    const struct draft *f;
+    const struct found *found;
+};
+
+/* Before the point a number keeps as many digits as it has. */
+static void alter(struct buf *out, const void *arg, const struct column *as)
+{
+    enum { INTEGER_DIGITS = 19 };
+    const struct altered *a = arg;
+    const struct found *found = a->found;
     const char *open = strchr(found->type, '(');
-    int digits = open ? (int)(strtol(open + 1, NULL, 10) - found->scale) + c->scale : c->scale + 1;
-    AUTO(buf_clear) struct buf column = { 0 };
-    my_name(&column, found->name);
-    if (column.failed)
-        return err_nomem(err);
-    return err_set(err, ERR_TARGET_REFUSED,
-                   "column '%s' of table '%s' (%s) has fewer digits behind the point than the rows; run: ALTER TABLE %s MODIFY %s"
-                   " DECIMAL(%d,%d)%s", c->name, f->spec->name, found->type, f->t->name.p, column.p, digits, c->scale,
-                   found->not_null ? " NOT NULL" : "");
+    bool decimal = open && !strncasecmp(found->type, "decimal", 7);
+    int digits = decimal ? (int)(strtol(open + 1, NULL, 10) - found->scale) : INTEGER_DIGITS;
+    buf_addf(out, "ALTER TABLE %s MODIFY ", a->f->t->name.p);
+    my_name(out, found->name);
+    buf_addc(out, ' ');
+    if (as->type == TYPE_DECIMAL)
+        buf_addf(out, "DECIMAL(%d,%d)", digits + as->scale, as->scale);
+    else if (as->type == TYPE_TIMESTAMP && !strncasecmp(found->type, "timestamp", 9))
+        buf_adds(out, "TIMESTAMP(6)");
+    else
+        mysql_type(out, as, false);
+    buf_adds(out, found->not_null ? " NOT NULL" : " NULL");
+}
+
+static int keeps_values(const struct draft *f, const struct found *found, int i, struct err *err)
+{
+    static const struct column moment = { .type = TYPE_TIMESTAMP };
+    const struct column *c = i < 0 ? &moment : &f->spec->columns->v[i];
+    const struct altered a = { f, found };
+    const struct coarse t = { .table = f->spec->name, .type = found->type, .kept = kept_of(found, c), .alter = alter, .arg = &a };
+    return i < 0 ? coarse_check_moment(found->name, &t, err) : coarse_check(c, i == f->spec->version, &t, err);
 }
 
 static void declare(struct buf *out, const struct column *c)
@@ -249,9 +294,7 @@ static int match_column(const struct draft *f, int i, struct err *err)
     const struct found *found = &f->d.v[f->at[i]];
     if (found->generated)
         return err_set(err, ERR_TARGET_REFUSED, "column '%s' of table '%s' is generated; take it out of columns=", c->name, f->spec->name);
-    if (c->type == TYPE_DECIMAL && !strncasecmp(found->type, "decimal", 7) && found->scale < c->scale)
-        return refuse_decimals(f, c, found, err);
-    return 0;
+    return keeps_values(f, found, i, err);
 }
 
 static bool is_history_column(const char *name)
@@ -288,7 +331,8 @@ static int match_columns(const struct draft *f, struct err *err)
         return err_set(err, ERR_TARGET_REFUSED,
                        "table '%s' has no history; run: ALTER TABLE %s ADD COLUMN " VALID_FROM " DATETIME(6) NOT NULL, ADD COLUMN " VALID_TO
                        " DATETIME(6), ADD COLUMN " IS_CURRENT " BOOLEAN NOT NULL", f->spec->name, f->t->name.p);
-    return 0;
+    return history && (keeps_values(f, &f->d.v[place_of(&f->d, VALID_FROM)], -1, err) < 0 ||
+                       keeps_values(f, &f->d.v[place_of(&f->d, VALID_TO)], -1, err) < 0) ? -1 : 0;
 }
 
 /* ---- its unique indexes ---- */

@@ -6,13 +6,15 @@
 #include <strings.h>
 
 #include "io/db.h"
+#include "target/coarse.h"
 #include "target/lacking.h"
 #include "target/postgres.h"
 #include "target/staged.h"
 
 /* Types by number, src/include/catalog/pg_type.dat: those that take the binary form which is staged for a column, and others. */
-enum oid { OID_BOOL = 16, OID_INT8 = 20, OID_TEXT = 25, OID_JSON = 114, OID_XML = 142, OID_FLOAT8 = 701, OID_BPCHAR = 1042,
-           OID_VARCHAR = 1043, OID_DATE = 1082, OID_TIMESTAMP = 1114, OID_TIMESTAMPTZ = 1184, OID_NUMERIC = 1700, OID_JSONB = 3802 };
+enum oid { OID_BOOL = 16, OID_CHAR = 18, OID_NAME = 19, OID_INT8 = 20, OID_INT2 = 21, OID_INT4 = 23, OID_TEXT = 25, OID_JSON = 114, OID_XML = 142,
+           OID_FLOAT4 = 700, OID_FLOAT8 = 701, OID_MONEY = 790, OID_BPCHAR = 1042, OID_VARCHAR = 1043, OID_DATE = 1082, OID_TIME = 1083,
+           OID_TIMESTAMP = 1114, OID_TIMESTAMPTZ = 1184, OID_TIMETZ = 1266, OID_NUMERIC = 1700, OID_JSONB = 3802 };
 static const enum oid same_form[TYPES][4] = {
     [TYPE_TEXT] = { OID_TEXT, OID_VARCHAR, OID_BPCHAR }, [TYPE_INTEGER] = { OID_INT8 },
     [TYPE_DECIMAL] = { OID_NUMERIC },                    [TYPE_REAL] = { OID_FLOAT8 },
@@ -25,7 +27,9 @@ static const enum oid same_form[TYPES][4] = {
 struct found {
     char *name, *type; /* owned by the result */
     char *cast;        /* the type without its length: a cast to varchar(4) would cut, an assignment refuses */
-    int64_t oid, typmod;
+    int64_t oid;
+    int64_t base, typmod; /* the type below all domains */
+    char category;        /* of that type: pg_type.typcategory */
     bool not_null, has_default, always_identity, generated;
 };
 struct description {
@@ -189,11 +193,13 @@ static int find_or_make(const struct draft *f, struct err *err)
 static int describe(PGconn *pg, const char *name, struct description *d, struct err *err)
 {
     AUTO(buf_clear) struct buf sql = { 0 };
-    buf_adds(&sql, "SELECT attname, format_type(atttypid, atttypmod), atttypid::bigint, atttypmod, attnotnull, atthasdef,"
-                   " attidentity = 'a', attgenerated <> '', attidentity <> '', format_type(atttypid, -1)"
-                   " FROM pg_attribute WHERE attnum > 0 AND NOT attisdropped AND attrelid = to_regclass(");
+    buf_adds(&sql, "WITH RECURSIVE a AS (SELECT * FROM pg_attribute WHERE attnum > 0 AND NOT attisdropped AND attrelid = to_regclass(");
     pg_literal(&sql, pg, name);
-    buf_adds(&sql, ") ORDER BY attnum");
+    buf_adds(&sql, ")), base(n, type, typmod) AS (SELECT attnum, atttypid, atttypmod FROM a UNION ALL SELECT n, typbasetype, typtypmod"
+                   " FROM base JOIN pg_type t ON t.oid = type AND typtype = 'd') SELECT attname, format_type(atttypid, atttypmod),"
+                   " atttypid::bigint, typmod, attnotnull, atthasdef, attidentity = 'a', attgenerated <> '', attidentity <> '',"
+                   " format_type(atttypid, -1), t.oid::bigint, typcategory FROM a JOIN base ON n = attnum JOIN pg_type t ON t.oid = type"
+                   " AND typtype <> 'd' ORDER BY attnum");
     if (sql.failed)
         return err_nomem(err);
     PGresult *r = pg_exec(pg, sql.p, "look at the table", err);
@@ -210,6 +216,8 @@ static int describe(PGconn *pg, const char *name, struct description *d, struct 
         f->cast = PQgetvalue(r, i, 9);
         f->oid = atoll(PQgetvalue(r, i, 2));
         f->typmod = atoll(PQgetvalue(r, i, 3));
+        f->base = atoll(PQgetvalue(r, i, 10));
+        f->category = *PQgetvalue(r, i, 11);
         f->not_null = *PQgetvalue(r, i, 4) == 't';
         f->has_default = *PQgetvalue(r, i, 5) == 't' || *PQgetvalue(r, i, 8) == 't';
         f->always_identity = *PQgetvalue(r, i, 6) == 't';
@@ -238,14 +246,73 @@ static int refuse_column(const struct draft *f, const struct column *c, const st
     return err_set(err, ERR_TARGET_REFUSED, "column '%s' of table '%s' (%s) %s", c->name, f->spec->name, found->type, why);
 }
 
-/* digits: before the point, which stay as many. */
-static int refuse_decimals(const struct draft *f, const struct column *c, const struct found *found, int digits, struct err *err)
+/* Of numeric(p,s): https://www.postgresql.org/docs/15/datatype-numeric.html */
+static int numeric_scale(int64_t typmod) { return typmod < 4 ? DIGITS_ALL : (int)(((typmod - 4) & 0x7ff) ^ 1024) - 1024; }
+static int numeric_precision(int64_t typmod) { return (int)((typmod - 4) >> 16 & 0xffff); }
+
+/* What a column keeps of what is assigned to it. */
+static struct kept kept_of(const struct found *found)
 {
-    AUTO(buf_clear) struct buf why = { 0 };
-    buf_addf(&why, "has fewer digits behind the point than the rows; run: ALTER TABLE %s ALTER COLUMN ", f->t->name.p);
-    db_quote(&why, found->name);
-    buf_addf(&why, " TYPE numeric(%d,%d)", (digits > 0 ? digits : 0) + c->scale, c->scale);
-    return why.failed ? err_nomem(err) : refuse_column(f, c, found, why.p, err);
+    enum { MONEY_DIGITS = 2, SECOND_DIGITS = 6 };
+    int digits = found->typmod < 0 ? SECOND_DIGITS : (int)found->typmod;
+    switch (found->base) {
+    case OID_CHAR: case OID_NAME:
+        return (struct kept){ .keeps = KEEPS_STARTS };
+    case OID_INT2: case OID_INT4: case OID_INT8:
+        return (struct kept){ KEEPS_NUMBERS, 0 };
+    case OID_NUMERIC:
+        return (struct kept){ KEEPS_NUMBERS, numeric_scale(found->typmod) };
+    case OID_MONEY:
+        return (struct kept){ KEEPS_NUMBERS, MONEY_DIGITS };
+    case OID_FLOAT4:
+        return (struct kept){ .keeps = KEEPS_FLOATS };
+    case OID_FLOAT8:
+        return (struct kept){ .keeps = KEEPS_DOUBLES };
+    case OID_DATE:
+        return (struct kept){ .keeps = KEEPS_DATES };
+    case OID_TIME: case OID_TIMETZ:
+        return (struct kept){ .keeps = KEEPS_TIMES };
+    case OID_TIMESTAMP: case OID_TIMESTAMPTZ:
+        return (struct kept){ KEEPS_TIMESTAMPS, digits };
+    default:
+        return (struct kept){ .keeps = found->category == 'S' ? KEEPS_TEXT : KEEPS_ANY };
+    }
+}
+
+struct altered {
+    const struct draft *f;
+    const struct found *found;
+};
+
+/* Before the point a number keeps as many digits as it has. */
+static void alter(struct buf *out, const void *arg, const struct column *as)
+{
+    enum { INTEGER_DIGITS = 19 };
+    const struct altered *a = arg;
+    const struct found *found = a->found;
+    int digits = found->base == OID_NUMERIC && found->typmod >= 4 ? numeric_precision(found->typmod) - numeric_scale(found->typmod) : INTEGER_DIGITS;
+    buf_addf(out, "ALTER TABLE %s ALTER COLUMN ", a->f->t->name.p);
+    db_quote(out, found->name);
+    buf_adds(out, " TYPE ");
+    if (as->type == TYPE_DECIMAL)
+        buf_addf(out, "numeric(%d,%d)", (digits > 0 ? digits : 0) + as->scale, as->scale);
+    else if (as->type == TYPE_TIMESTAMP && found->base == OID_TIMESTAMP)
+        buf_adds(out, "timestamp without time zone");
+    else
+        postgres_type(out, as);
+    if (found->category != 'S')
+        return;
+    buf_adds(out, " USING ");
+    db_quote(out, found->name);
+    buf_adds(out, "::");
+    postgres_type(out, as);
+}
+
+static int keeps_values(const struct draft *f, const struct found *found, int i, struct err *err)
+{
+    const struct altered a = { f, found };
+    const struct coarse t = { .table = f->spec->name, .type = found->type, .kept = kept_of(found), .alter = alter, .arg = &a };
+    return i < 0 ? coarse_check_moment(found->name, &t, err) : coarse_check(&f->spec->columns->v[i], i == f->spec->version, &t, err);
 }
 
 static void declare(struct buf *out, const struct column *c)
@@ -274,11 +341,7 @@ static int match_column(const struct draft *f, int i, struct err *err)
         return refuse_column(f, c, found, "is generated; take it out of columns=", err);
     if (found->always_identity)
         return refuse_column(f, c, found, "is GENERATED ALWAYS AS IDENTITY; take it out of columns=", err);
-    /* numeric(p,s): https://www.postgresql.org/docs/15/datatype-numeric.html; more digits would be rounded away */
-    int scale = found->typmod < 4 ? 1000 : (int)(((found->typmod - 4) & 0x7ff) ^ 1024) - 1024;
-    if (c->type == TYPE_DECIMAL && found->oid == OID_NUMERIC && scale < c->scale)
-        return refuse_decimals(f, c, found, (int)((found->typmod - 4) >> 16 & 0xffff) - scale, err);
-    return 0;
+    return keeps_values(f, found, i, err);
 }
 
 static bool is_history_column(const char *name)
@@ -310,7 +373,8 @@ static int match_columns(const struct draft *f, struct err *err)
                        " timestamp with time zone NOT NULL DEFAULT now(), ADD COLUMN IF NOT EXISTS " VALID_TO
                        " timestamp with time zone, ADD COLUMN IF NOT EXISTS " IS_CURRENT " boolean NOT NULL DEFAULT true",
                        f->spec->name, f->t->name.p);
-    return 0;
+    return history && (keeps_values(f, &f->d->v[place_of(f->d, VALID_FROM)], -1, err) < 0 ||
+                       keeps_values(f, &f->d->v[place_of(f->d, VALID_TO)], -1, err) < 0) ? -1 : 0;
 }
 
 static bool takes_staged_form(const struct draft *f)

@@ -11,6 +11,7 @@
 #include <strings.h>
 
 #include "io/db.h"
+#include "target/coarse.h"
 #include "target/lacking.h"
 #include "target/sqlite.h"
 
@@ -299,7 +300,33 @@ static int history_column(const struct table_spec *spec, const char *name)
     return -1;
 }
 
-/* One row of pragma_table_xinfo: name, notnull, dflt_value, pk, hidden. *at counts the columns that
+/* Does the declared type have one of these words, of ASCII, in it? */
+static bool type_has(const char *type, const char *const words[4])
+{
+    for (int i = 0; i < 4 && words[i]; i++)
+        if (strcasestr(type, words[i]))
+            return true;
+    return false;
+}
+
+/* What a column keeps, by its affinity: https://www.sqlite.org/datatype3.html part 3.1. A number becomes text of 15 digits; times are
+ * text anyway. */
+static struct kept kept_of(const char *type, const struct column *c)
+{
+    static const char *const integer[4] = { "INT" }, *const text[4] = { "CHAR", "CLOB", "TEXT" }, *const real[4] = { "REAL", "FLOA", "DOUB" };
+    struct kept k = { .keeps = KEEPS_ANY };
+    if (c->type != TYPE_INTEGER && c->type != TYPE_DECIMAL && c->type != TYPE_REAL)
+        return k;
+    if (type_has(type, integer))
+        return k;
+    if (type_has(type, text))
+        k.keeps = c->type == TYPE_REAL ? KEEPS_FLOATS : KEEPS_TEXT;
+    else if (type_has(type, real))
+        k.keeps = KEEPS_DOUBLES;
+    return k;
+}
+
+/* One row of pragma_table_xinfo: name, notnull, dflt_value, pk, hidden, type. *at counts the columns that
  * SELECT * gives. */
 static int match_column(sqlite3_stmt *st, struct table *t, const struct table_spec *spec,
                         const char *name, bool *found, int *at, struct err *err)
@@ -311,6 +338,13 @@ static int match_column(sqlite3_stmt *st, struct table *t, const struct table_sp
     if (i >= 0 && hidden)
         return err_set(err, ERR_TARGET_REFUSED,
                        "column '%s' of table '%s' is generated: it takes no values", column, name);
+    if (i >= 0) {
+        const char *type = db_text(st, 5);
+        const struct column *c = &spec->columns->v[i];
+        const struct coarse kept = { .table = name, .type = type, .kept = kept_of(type, c) };
+        if (coarse_check(c, i == spec->version, &kept, err) < 0)
+            return -1;
+    }
     if (of_history >= 0) {
         found[spec->columns->n + of_history] = true;
     } else if (i >= 0) {
@@ -352,7 +386,7 @@ static int match_table(struct warehouse *w, struct table *t, const struct table_
     if (!found)
         return err_nomem(err);
     int rc = warehouse_prepare(
-        w, "SELECT name, \"notnull\", dflt_value, pk, hidden FROM pragma_table_xinfo(?1, 'main')",
+        w, "SELECT name, \"notnull\", dflt_value, pk, hidden, type FROM pragma_table_xinfo(?1, 'main')",
         &st, "read the table's columns", err);
     if (rc == 0) {
         int at = 0;
