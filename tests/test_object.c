@@ -211,6 +211,31 @@ TEST(object_store, what_could_not_be_written_leaves_no_bytes)
     store_close(store);
 }
 
+/* Of one table: the others may be written. */
+TEST(object_store, a_folder_that_may_not_be_written_denies_its_objects)
+{
+    struct store *store;
+    char url[600], sha256[SHA256_HEX + 1];
+    const struct store_source small = { zeros, NULL, 1 };
+    const uid_t nobody = 65534, self = geteuid();
+    snprintf(url, sizeof url, "file://%s", test_file("rights"));
+    CHECK_OK(store_directory_open(&store, url, true, &err), err);
+    CHECK_OK(store_put(store, "may/a.csv", &small, sha256, &err), err);
+    CHECK_OK(store_put(store, "not/a.csv", &small, sha256, &err), err);
+    CHECK_EQ(chmod(test_file("rights/may"), 0777), 0);
+    CHECK_EQ(chmod(test_file("rights/not"), 0555), 0);
+    CHECK_EQ(self == 0 ? seteuid(nobody) : 0, 0); /* root may everything */
+    struct err no;
+    int denied = store_put(store, "not/b.csv", &small, sha256, &no), put = store_put(store, "may/b.csv", &small, sha256, &err);
+    CHECK_EQ(seteuid(self), 0);
+    CHECK_EQ(chmod(test_file("rights/not"), 0755), 0);
+    CHECK_OK(put, err);
+    CHECK_EQ(denied, -1);
+    CHECK_EQ(no.code, ERR_TARGET_DENIED);
+    CHECK_HAS(no.msg, "/rights/not/b.csv'");
+    store_close(store);
+}
+
 /* ---- manifests ---- */
 
 static struct store *ledger_store(const char *folder)

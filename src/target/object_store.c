@@ -41,6 +41,14 @@ static int away(struct err *err)
     return -1;
 }
 
+/* It says no, and not only now. */
+static int denied(struct err *err)
+{
+    if (err->code == ERR_TARGET)
+        err->code = ERR_TARGET_DENIED;
+    return -1;
+}
+
 /* "what 'path/name': why" from errno. */
 static int fault(struct err *err, const char *what, const char *path, const char *name)
 {
@@ -203,7 +211,9 @@ static int put_file(struct directory *d, const char *name, const struct store_so
 static int directory_put(struct store *s, const char *name, const struct store_source *source,
                          char sha256[SHA256_HEX + 1], struct err *err)
 {
-    return put_file((struct directory *)s, name, source, false, sha256, err) < 0 ? -1 : 0;
+    if (put_file((struct directory *)s, name, source, false, sha256, err) >= 0)
+        return 0;
+    return err->sys == EACCES || err->sys == EPERM ? denied(err) : -1;
 }
 
 static int read_bytes(void *arg, char *p, size_t n, struct err *err)
@@ -344,14 +354,6 @@ static char *path_of(const char *url, struct err *err)
         out--;
     *out = '\0';
     return path;
-}
-
-/* It says no, and not only now. */
-static int denied(struct err *err)
-{
-    if (err->code == ERR_TARGET)
-        err->code = ERR_TARGET_DENIED;
-    return -1;
 }
 
 /* The folder is not there: could it be made? Those of the kernel take none, whatever their rights say. */
