@@ -161,6 +161,11 @@ coarse() { # NAME RUN-SQL TARGET [TYPE]
         is "$name: ... it is, when mended by: ${fix#* TABLE }" "$(qetlctl --json run c$n "$work/c.csv" 2>/dev/null | jq -r '.job | "\(.state) \(.rows_inserted)"')" 'loaded 1'
     done
     [ -n "$version" ] || return 0
+    printf '[pipeline whole]\ncolumns = id:integer!, x:timestamp(0)\ntable = %s.whole\nmax_rejects = 1\n' "$3" >>"$site/qetl.ini"
+    "$run" "CREATE TABLE whole (id BIGINT, x $version)" >/dev/null
+    printf 'id,x\n1,2026-01-01T23:59:59Z\n2,2026-01-01T23:59:59.9Z\n' >"$work/c.csv"
+    is "$name: whole seconds go into $version, and others are rejects" \
+        "$(qetlctl --json run whole "$work/c.csv" 2>/dev/null | jq -r '.job | "\(.state) \(.rows_inserted) \(.id)"' | { read -r a b id && echo "$a $b $(qetlctl --json rejects show "$id" | jq -r '.rejects[0].reason')"; })" 'loaded 1 scale'
     printf '[pipeline versions]\ncolumns = id:integer!, name, x:timestamp\ntable = %s.versions\nmode = upsert\nkey = id\nversion = x\n' "$3" >>"$site/qetl.ini"
     "$run" "CREATE TABLE versions (id BIGINT PRIMARY KEY, name VARCHAR(9), x $version)" >/dev/null
     printf 'id,name,x\n1,newer,2026-01-01T10:00:00.9Z\n' >"$work/new.csv"
@@ -223,13 +228,13 @@ integer|real|declare it as real in columns=, and run|16777217
 integer|double precision|declare it as real in columns=$|9007199254740993
 timestamp|date|declare it as date in columns=, or run|2026-01-01T13:14:15Z
 timestamp|time||2026-01-01T13:14:15Z
-timestamp|timestamp(3)||2026-01-01T13:14:15.123456Z
-timestamp|moment||2026-01-01T23:59:59.9Z
+timestamp|timestamp(3)|declare it as timestamp\(3\) in columns=, or run|2026-01-01T13:14:15.123456Z
+timestamp|moment|declare it as timestamp\(0\) in columns=, or run|2026-01-01T23:59:59.9Z
 text|name||a
-timestamp|timestamptz(0)||2026-01-01T23:59:59.9Z
+timestamp|timestamptz(0)|declare it as timestamp\(0\) in columns=, or run|2026-01-01T23:59:59.9Z
 END
 else
-    skip "PostgreSQL: ${why:-built without it}" 76
+    skip "PostgreSQL: ${why:-built without it}" 77
 fi
 
 # ---- MariaDB: what it could not take back is said, too ----
@@ -268,11 +273,11 @@ integer|DOUBLE|declare it as real in columns=$|9007199254740993
 integer|BIT(8)||5
 timestamp|date|declare it as date in columns=, or run|2026-01-01T13:14:15Z
 timestamp|time||2026-01-01T13:14:15Z
-timestamp|timestamp(3)||2026-01-01T13:14:15.123456Z
-timestamp|datetime||2026-01-01T23:59:59.9Z
+timestamp|timestamp(3)|declare it as timestamp\(3\) in columns=, or run|2026-01-01T13:14:15.123456Z
+timestamp|datetime|declare it as timestamp\(0\) in columns=, or run|2026-01-01T23:59:59.9Z
 END
 else
-    skip "MariaDB: ${why:-built without it}" 72
+    skip "MariaDB: ${why:-built without it}" 73
 fi
 
 # ---- objects ----

@@ -41,7 +41,7 @@ TEST(coarse, a_column_that_rounds_is_refused_with_what_mends_it)
     CHECK_STR(said(TYPE_DECIMAL, 2, false, KEEPS_NUMBERS, 0),
               "column 'c' of table 't' (x) does not keep each decimal(2) as it is; declare it as integer in columns=, or run: ALTER decimal(2)");
     CHECK_STR(said(TYPE_TIMESTAMP, 0, false, KEEPS_TIMESTAMPS, 5),
-              "column 'c' of table 't' (x) does not keep each timestamp as it is; run: ALTER timestamp(0)");
+              "column 'c' of table 't' (x) does not keep each timestamp as it is; declare it as timestamp(5) in columns=, or run: ALTER timestamp(0)");
     CHECK_STR(said(TYPE_INTEGER, 0, false, KEEPS_FLOATS, 0),
               "column 'c' of table 't' (x) does not keep each integer as it is; declare it as real in columns=, and run: ALTER real(0)");
     CHECK_STR(said(TYPE_INTEGER, 0, false, KEEPS_DOUBLES, 0),

@@ -100,12 +100,26 @@ TEST(row, a_bad_columns_text_is_refused_with_its_place)
     refused(many.p, "more than 2000 columns");
 }
 
+TEST(row, timestamps_have_the_digits_of_a_second_that_are_given_or_read)
+{
+    struct columns c = parsed("a:timestamp, b:timestamp(0), c:timestamp(3), d:timestamp(6), e:timestamp(%Y-%m-%d %H:%M:%S), f:timestamp(%s.%f),"
+                              " g:timestamp(%Q), h:timestamp(%Y%%f)");
+    static const int digits[] = { 6, 0, 3, 6, 0, 6, 3, 0 };
+    CHECK_EQ(c.n, (int)COUNT_OF(digits));
+    for (int i = 0; i < c.n; i++)
+        CHECK_EQ(column_second_digits(&c.v[i]), digits[i]);
+    CHECK_EQ(c.v[2].unit, 1000);
+    columns_clear(&c);
+    refused("a:timestamp(7)", "no year");
+    refused("a:date(3)", "no year");
+}
+
 TEST(row, printed_columns_read_back_the_same)
 {
     static const char text[] =
         "id:integer!, \"two words\":text?, items[0].price:decimal(4), "
         "d:date(\"%d(%m)%Y\"), t:timestamp(%Y, %H) from \"a, \"\"b\"\"\", x.y:json from z, "
-        "\"from\":boolean, r:real";
+        "\"from\":boolean, r:real, ms:timestamp(3), us:timestamp(6)";
     struct columns a = parsed(text);
     AUTO(buf_clear) struct buf once = { 0 }, twice = { 0 };
     columns_print(&a, &once);
@@ -118,6 +132,7 @@ TEST(row, printed_columns_read_back_the_same)
         CHECK_STR(a.v[i].from, b.v[i].from);
         CHECK_EQ(a.v[i].type, b.v[i].type);
         CHECK_EQ(a.v[i].scale, b.v[i].scale);
+        CHECK_EQ(a.v[i].unit, b.v[i].unit);
         CHECK_EQ(a.v[i].required, b.v[i].required);
         CHECK_EQ(a.v[i].optional, b.v[i].optional);
         CHECK_EQ(!a.v[i].format, !b.v[i].format);

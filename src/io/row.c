@@ -206,6 +206,43 @@ static int parse_argument(struct parser *p, char **out, struct err *err)
     return 0;
 }
 
+int column_second_unit(int digits)
+{
+    int unit = 1;
+    for (; digits < SECOND_DIGITS; digits++)
+        unit *= 10;
+    return unit > 1 ? unit : 0;
+}
+
+/* Of its parts only these two are of a second. */
+static int unit_of_format(const char *format)
+{
+    bool ms = false;
+    for (const char *p = strchr(format, '%'); p; p = strchr(p + 2, '%')) {
+        if (p[1] == 'f')
+            return 0;
+        ms |= p[1] == 'Q';
+    }
+    return column_second_unit(ms ? 3 : 0);
+}
+
+/* timestamp(3) */
+static bool take_digits(struct column *c, const char *arg)
+{
+    if (c->type != TYPE_TIMESTAMP || strlen(arg) != 1 || *arg < '0' || *arg > '0' + SECOND_DIGITS)
+        return false;
+    c->unit = column_second_unit(*arg - '0');
+    return true;
+}
+
+int column_second_digits(const struct column *c)
+{
+    int digits = SECOND_DIGITS;
+    for (int unit = c->unit; unit > 1; unit /= 10)
+        digits--;
+    return digits;
+}
+
 static int take_argument(const struct parser *p, struct column *c, char **arg, struct err *err)
 {
     int64_t scale;
@@ -225,7 +262,9 @@ static int take_argument(const struct parser *p, struct column *c, char **arg, s
         c->scale = (int)scale;
         return 0;
     case ARG_FORMAT:
-        if (*arg && !text_fmt_valid(*arg, &bad))
+        if (!*arg || take_digits(c, *arg))
+            return 0;
+        if (!text_fmt_valid(*arg, &bad))
             return *bad ? err_set(err, ERR_CONFIG,
                                   "column %d: '%.10s' is no part of a time format, or lacks its "
                                   "%%I or %%p",
@@ -233,6 +272,8 @@ static int take_argument(const struct parser *p, struct column *c, char **arg, s
                         : err_set(err, ERR_CONFIG,
                                   "column %d: the format has no year (%%Y, %%y, %%s or %%Q)",
                                   p->number);
+        if (c->type == TYPE_TIMESTAMP)
+            c->unit = unit_of_format(*arg);
         c->format = *arg;
         *arg = NULL;
         return 0;
@@ -434,7 +475,7 @@ int columns_add_like(struct columns *c, const struct column *like, const char *n
         return err_nomem(err);
     c->v = v;
     struct column *to = &v[c->n];
-    *to = (struct column){ .name = strdup(name), .from = strdup(name), .type = like->type, .scale = like->scale, .required = like->required };
+    *to = (struct column){ .name = strdup(name), .from = strdup(name), .type = like->type, .scale = like->scale, .unit = like->unit, .required = like->required };
     if (!to->name || !to->from) {
         free(to->name);
         free(to->from);
@@ -503,6 +544,8 @@ void column_print_type(const struct column *c, struct buf *out)
     buf_adds(out, type_name(c->type));
     if (types[c->type].argument == ARG_SCALE)
         buf_addf(out, "(%d)", c->scale);
+    if (c->unit && !c->format)
+        buf_addf(out, "(%d)", column_second_digits(c));
     if (c->format) {
         buf_addc(out, '(');
         if (strpbrk(c->format, "()\""))

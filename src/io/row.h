@@ -38,11 +38,14 @@ enum builtin {
 };
 enum builtin builtin_of(struct str word);
 
+enum { SECOND_DIGITS = 6 }; /* of a second that a timestamp can have */
+
 struct column {
     char *name; /* in the table */
     char *from; /* header name, or JSON path such as items[0].price */
     enum type type;
     int scale;     /* decimal: digits behind the point, 0 to 18 */
+    int unit;      /* timestamp: microseconds that its values are whole numbers of; 0: any */
     char *format;  /* date, timestamp: strptime-like format, or NULL for ISO 8601 */
     bool required; /* "!": a null is a reject; NOT NULL in the table */
     bool optional; /* "?": the file's header may lack it; so it is of a builtin */
@@ -80,6 +83,9 @@ int columns_find(const struct columns *c,
 void columns_print(const struct columns *c,
                    struct buf *out); /* the text that columns_parse reads */
 void column_print_type(const struct column *c, struct buf *out); /* of it the type: decimal(2) */
+/* Of a timestamp: digits of a second, 0 to 6, that its values can have; and the unit for so many. */
+int column_second_digits(const struct column *c);
+int column_second_unit(int digits);
 /* Put behind *out, which columns_parse() filled, those of the text, as `added` and optional; one whose name is there already is that
  * one. NULL: none. -1: ERR_CONFIG, ERR_NO_MEMORY; then *out is as it was. */
 int columns_extend(struct columns *out, const char *added, struct err *err);

@@ -317,7 +317,7 @@ static inline enum reject_reason take_timestamp(const struct cast *c, const stru
     bool ok =
         is_written(f) && (col->format ? text_timestamp_fmt(text_of(f), col->format, c->zone, &v->i)
                                       : text_timestamp(text_of(f), c->zone, &v->i));
-    return ok ? FITS : REJECT_NOT_TIMESTAMP;
+    return !ok ? REJECT_NOT_TIMESTAMP : col->unit && v->i % col->unit ? REJECT_SCALE : FITS;
 }
 
 static inline enum reject_reason take_json(const struct cast *c, const struct column *col,

@@ -112,7 +112,7 @@ static bool has_column(const struct columns *all, const struct column *c)
 {
     int at = columns_find(all, str_of(c->name));
     return at >= 0 && !strcmp(all->v[at].name, c->name) && !strcmp(all->v[at].from, c->from) && all->v[at].type == c->type &&
-           all->v[at].scale == c->scale;
+           all->v[at].scale == c->scale && all->v[at].unit == c->unit;
 }
 
 /* Keep what a part brought for other jobs. 1: another job has kept one of them as something else, which it is here, too; 0; -1. */

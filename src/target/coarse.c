@@ -26,7 +26,7 @@ static const enum rule rules[TYPES][KEEPS_KINDS] = {
 };
 
 /* Behind the point: of a number, or of a second. */
-static int digits_of(const struct column *c) { return c->type == TYPE_DECIMAL ? c->scale : c->type == TYPE_TIMESTAMP ? 6 : 0; }
+static int digits_of(const struct column *c) { return c->type == TYPE_DECIMAL ? c->scale : c->type == TYPE_TIMESTAMP ? column_second_digits(c) : 0; }
 
 static bool fits(const struct column *c, bool is_version, struct kept k)
 {
@@ -43,18 +43,14 @@ static bool fits(const struct column *c, bool is_version, struct kept k)
     return true;
 }
 
-static void type_of(struct buf *out, const struct column *c)
-{
-    buf_adds(out, type_name(c->type));
-    if (c->type == TYPE_DECIMAL)
-        buf_addf(out, "(%d)", c->scale);
-}
-
 /* The type for columns= whose values such a column keeps; false: there is none. */
 static bool type_kept(struct column *as, bool is_version, struct kept k)
 {
     enum { SCALE_MAX = 18 };
     enum type was = as->type;
+    bool formatted = as->format;
+    as->format = NULL;
+    as->unit = 0;
     as->scale = k.keeps == KEEPS_NUMBERS && k.digits > 0 ? k.digits : 0;
     switch (k.keeps) {
     case KEEPS_NUMBERS:
@@ -69,7 +65,8 @@ static bool type_kept(struct column *as, bool is_version, struct kept k)
         return true;
     case KEEPS_TIMESTAMPS:
         as->type = TYPE_TIMESTAMP;
-        return k.digits >= digits_of(as);
+        as->unit = column_second_unit(k.digits);
+        return !formatted || was != TYPE_TIMESTAMP; /* a format has digits of its own */
     case KEEPS_ANY: case KEEPS_TEXT: case KEEPS_STARTS: case KEEPS_BITS: case KEEPS_TIMES: case KEEPS_KINDS:
         break;
     }
@@ -94,12 +91,12 @@ int coarse_check(const struct column *c, bool is_version, const struct coarse *t
     if (fits(c, is_version, t->kept))
         return 0;
     buf_addf(&text, "column '%s' of table '%s' (%s) does not keep each ", c->name, t->table, t->type);
-    type_of(&text, c);
+    column_print_type(c, &text);
     buf_adds(&text, is_version ? " as it is and in its order, which the version of rows needs" : " as it is");
     bool declared = type_kept(&as, is_version, t->kept);
     if (declared) {
         buf_adds(&text, "; declare it as ");
-        type_of(&text, &as);
+        column_print_type(&as, &text);
         buf_adds(&text, " in columns=");
     }
     if (t->alter && type_mended(&as, c, t->kept)) {

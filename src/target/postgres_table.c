@@ -253,7 +253,7 @@ static int numeric_precision(int64_t typmod) { return (int)((typmod - 4) >> 16 &
 /* What a column keeps of what is assigned to it. */
 static struct kept kept_of(const struct found *found)
 {
-    enum { MONEY_DIGITS = 2, SECOND_DIGITS = 6 };
+    enum { MONEY_DIGITS = 2 };
     int digits = found->typmod < 0 ? SECOND_DIGITS : (int)found->typmod;
     switch (found->base) {
     case OID_CHAR: case OID_NAME:
