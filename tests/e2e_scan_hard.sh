@@ -154,7 +154,7 @@ ok 'it is told again' test "$(grep -c 'a scan failed' "$site/scanner.log")" = 2
 since=$(queue_sql 'SELECT failed_since FROM scan')
 often_again() { queue_is "SELECT failures > 6 AND failed_since = $since AND failed_since < started FROM scan" 1; }
 ok 'the count goes on, and since when' wait_for 60 often_again
-like 'status tells both' "$(qetlctl status)" " [0-9]+ times since 20[0-9-]+ [0-9:]+Z: "
+like 'status tells both' "$(qetlctl status)" " [0-9]+ times since 20[0-9-]+ [0-9:]+Z, tried again after (1s|[0-9]{3}ms): "
 is 'as it does programs' "$(qetlctl --json status | jq '.scans[0] | .failures > 6 and .failed_since < .started')" true
 rm "$site/in" && mv "$site/in.new" "$site/in"
 ok 'when it goes well again that is told' wait_for 60 grep -q 'a scan that failed is well again pipeline=p failures=' "$site/scanner.log"

@@ -47,13 +47,14 @@ static int64_t scan_next(const struct pipeline *p, const struct scan_row *r)
 }
 
 /* ms from a listing that broke off to the next one; 0: the last one did not. */
-static int64_t pause_of(const struct scan_row *r)
+static int64_t pause_of(const struct pipeline *p, const struct scan_row *r)
 {
-    return r->breaks && r->again_at > r->finished ? r->again_at - r->finished : 0;
+    int64_t next = p->scan.every_ms && r->next_at < r->again_at ? r->next_at : r->again_at;
+    return r->breaks && next > r->finished ? next - r->finished : 0;
 }
 
 /* For people, with how long that has been going on, and how long nobody looks now. */
-static void why_cell(struct table *t, const struct scan_row *r)
+static void why_cell(struct table *t, const struct pipeline *p, const struct scan_row *r)
 {
     AUTO(buf_clear) struct buf text = { 0 };
     char since[32], pause[32];
@@ -61,8 +62,8 @@ static void why_cell(struct table *t, const struct scan_row *r)
         text_put_rfc3339(since, r->failed_since);
         buf_addf(&text, "%" PRId64 " times since %.10s %.8sZ", r->failures, since, since + 11);
     }
-    if (pause_of(r)) {
-        text_put_duration(pause, sizeof pause, pause_of(r));
+    if (pause_of(p, r)) {
+        text_put_duration(pause, sizeof pause, pause_of(p, r));
         buf_addf(&text, "%stried again after %s", text.n ? ", " : "", pause);
     }
     if (text.n)
@@ -71,11 +72,11 @@ static void why_cell(struct table *t, const struct scan_row *r)
     table_text(t, text.failed ? r->message : text.p);
 }
 
-static void pause_cell(struct table *t, const struct scan_row *r)
+static void pause_cell(struct table *t, const struct pipeline *p, const struct scan_row *r)
 {
     char text[32];
-    snprintf(text, sizeof text, "%" PRId64, (pause_of(r) + 999) / 1000);
-    table_text(t, pause_of(r) ? text : NULL);
+    snprintf(text, sizeof text, "%" PRId64, (pause_of(p, r) + 999) / 1000);
+    table_text(t, pause_of(p, r) ? text : NULL);
 }
 
 static int scan_cells(void *arg, const struct scan_row *r)
@@ -98,12 +99,12 @@ static int scan_cells(void *arg, const struct scan_row *r)
     table_int(s->t, r->taken);
     table_int(s->t, r->failures);
     table_int(s->t, r->failed_since);
-    pause_cell(s->t, r);
+    pause_cell(s->t, p, r);
     table_text(s->t, *r->code || !s->t->json ? r->code : NULL);
     if (s->t->json)
         table_text(s->t, *r->code ? r->message : NULL);
     else
-        why_cell(s->t, r);
+        why_cell(s->t, p, r);
     return 0;
 }
 
