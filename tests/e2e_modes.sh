@@ -394,6 +394,10 @@ is 'nothing was changed' "$(sql 'SELECT count(*) FROM q') $(ls "$work/new.db" 2>
 qetlctl query nowhere 'SELECT 1' 2>/dev/null
 is 'no such target: 5' "$?" 5
 
+# ---- what comes back ----
+new_site </dev/null
+returns_hold_once warehouse sql
+
 # ---- check ----
 new_site <<INI
 [pipeline a]

@@ -18,6 +18,7 @@
 #   start_role worker …       in the background; stopped at the end of the test
 #   kid PID, descendants PID  of a role's processes
 #   away                      for wait_for: a target is away
+#   returns_hold_once TARGET ASK         checks: mode = history, of rows that were missing for a time
 
 sites=0 roles=''
 new_site() {
@@ -109,3 +110,21 @@ kid() { pgrep -P "$1" | head -n1; }
 descendants() { local p; for p in $(pgrep -P "$1"); do echo "$p"; descendants "$p"; done; }
 away() { qetlctl --json status | jq -e '.targets_away | length == 1'; }
 trap 'stop_roles; cleanup' EXIT
+
+# history, with version and missing = delete: a row that was missing for a time did not hold then, whatever its version says. The pipeline
+# `returns` is appended to the ini; ASK: a function that prints what SQL gives, columns with |.
+returns_hold_once() { # TARGET ASK
+    local rows
+    printf '[pipeline returns]\ncolumns = id:integer!, city:text, moved:date\ntable = %s.returns\nmode = history\nkey = id\nversion = moved\nmissing = delete\n' \
+        "$1" >>"$site/qetl.ini"
+    for rows in '1,Bonn,2020-01-01 2,Rom,2020-01-01' '2,Rom,2020-01-01' '1,Bonn,2020-01-01 2,Rom,2020-01-01' '2,Rom,2020-01-01' \
+        '1,Old,2019-01-01 1,Bern,2100-01-01 2,Rom,2020-01-01' '2,Rom,2020-01-01'; do
+        printf '%s\n' id,city,moved $rows >"$work/returns.csv" # words
+        qetlctl run returns "$work/returns.csv" >/dev/null
+    done
+    is "$1: a row that comes back holds from then on" "$("$2" 'SELECT city, count(*) FROM returns GROUP BY city ORDER BY city' | xargs)" 'Bern|1 Bonn|2 Old|1 Rom|1'
+    is "$1: ... and no two of a key hold at one time" \
+        "$("$2" 'SELECT count(*) FROM returns a JOIN returns b ON a.id = b.id AND a.valid_from < b.valid_from AND (a.valid_to IS NULL OR a.valid_to > b.valid_from)')" 0
+    is "$1: ... nor does one end before it begins" "$("$2" 'SELECT count(*) FROM returns WHERE valid_to < valid_from')" 0
+    is "$1: ... what was always there did" "$("$2" "SELECT count(*) FROM returns WHERE id = 2 AND valid_to IS NULL AND valid_from < '2020-01-02'")" 1
+}

@@ -651,6 +651,7 @@ static void valid_from(struct buf *out, const struct draft *f)
 static void versions_sql(struct buf *out, const struct draft *f)
 {
     AUTO(buf_clear) struct buf key = { 0 }, order = { 0 }, all = { 0 };
+    bool ends = f->spec->missing == MISSING_DELETE;
     key_of(&key, f, "");
     columns(&all, f, "");
     if (f->spec->version >= 0) {
@@ -683,9 +684,14 @@ static void versions_sql(struct buf *out, const struct draft *f)
         exact(out, f, "", i);
     }
     buf_addf(out, ") AS qetl_new FROM marked WHERE qetl_later OR NOT qetl_has_current WINDOW w AS (PARTITION BY %s ORDER BY %s)),"
-                  " changed AS (SELECT *, ", key.p, order.p);
+                  " %s AS (SELECT *, ", key.p, order.p, ends ? "qetl_begun" : "changed");
     valid_from(out, f);
-    buf_addf(out, " AS qetl_since FROM kept WHERE qetl_order > 0 AND qetl_new) SELECT %s, qetl_has_current, qetl_since,"
+    buf_addf(out, " AS %s FROM kept WHERE qetl_order > 0 AND qetl_new)", ends ? "qetl_raw" : "qetl_since");
+    if (ends) {
+        buf_addc(out, ',');
+        history_since(out, f->t->name.p, key.p, "CAST(:now AS DATETIME(6))", "least", "greatest");
+    }
+    buf_addf(out, " SELECT %s, qetl_has_current, qetl_since,"
                   " lead(qetl_since) OVER w AS qetl_until, row_number() OVER w AS qetl_place FROM changed WINDOW w AS (PARTITION BY"
                   " %s ORDER BY %s)", all.p, key.p, order.p);
     out->failed |= key.failed || order.failed || all.failed;
@@ -726,7 +732,7 @@ static void missing_sql(const struct draft *f)
     buf_addf(out, "%s%s t LEFT JOIN %s m ON ", marks ? "UPDATE " : "DELETE t FROM ", f->t->name.p, history ? KEYS : MERGE);
     same_key(out, f, " = m.");
     if (history) {
-        buf_adds(out, " SET t." VALID_TO " = :now, t." IS_CURRENT " = FALSE WHERE t." IS_CURRENT " AND");
+        buf_adds(out, " SET t." VALID_TO " = greatest(CAST(:now AS DATETIME(6)), t." VALID_FROM "), t." IS_CURRENT " = FALSE WHERE t." IS_CURRENT " AND");
     } else if (marks) {
         named(out, f, " SET t.", s->deleted);
         named(out, f, " = TRUE WHERE t.", s->deleted);

@@ -608,6 +608,7 @@ static void history_sql(const struct draft *f)
 {
     struct buf *out = &f->t->merge;
     AUTO(buf_clear) struct buf key = { 0 }, order = { 0 }, all = { 0 }, from = { 0 };
+    bool ends = f->spec->missing == MISSING_DELETE;
     key_of(&key, f, "");
     columns(&all, f, "");
     valid_from(&from, f);
@@ -633,10 +634,15 @@ static void history_sql(const struct draft *f)
     buf_adds(out, " kept AS (SELECT *, lag(");
     comparable(out, f, "");
     buf_addf(out, ") OVER w AS qetl_was, row_number() OVER w AS qetl_place FROM marked WHERE qetl_is_later OR NOT qetl_has_current"
-                  " WINDOW w AS (PARTITION BY %s ORDER BY %s)), changed AS (SELECT *, %s AS qetl_since FROM kept WHERE " STAGED_ORDER
-                  " > 0 AND (qetl_place = 1 OR ", key.p, order.p, from.p);
+                  " WINDOW w AS (PARTITION BY %s ORDER BY %s)), %s AS (SELECT *, %s AS %s FROM kept WHERE " STAGED_ORDER
+                  " > 0 AND (qetl_place = 1 OR ", key.p, order.p, ends ? "qetl_begun" : "changed", from.p, ends ? "qetl_raw" : "qetl_since");
     comparable(out, f, "");
-    buf_addf(out, " IS DISTINCT FROM qetl_was)) SELECT %s, qetl_since, lead(qetl_since) OVER w AS qetl_until, row_number() OVER w = 1"
+    buf_adds(out, " IS DISTINCT FROM qetl_was))");
+    if (ends) {
+        buf_addc(out, ',');
+        history_since(out, f->t->name.p, key.p, ":now", "least", "greatest");
+    }
+    buf_addf(out, " SELECT %s, qetl_since, lead(qetl_since) OVER w AS qetl_until, row_number() OVER w = 1"
                   " AS qetl_is_first, qetl_has_current FROM changed WINDOW w AS (PARTITION BY %s ORDER BY %s);", all.p, key.p, order.p);
     buf_addf(out, "UPDATE %s t SET " VALID_TO " = s.qetl_since, " IS_CURRENT " = false FROM %s_changed s WHERE s.qetl_is_first"
                   " AND t." IS_CURRENT " AND ", f->t->name.p, f->stage);
@@ -658,7 +664,7 @@ static void missing_sql(const struct draft *f)
     struct buf *out = &f->t->missing;
     const struct table_spec *s = f->spec;
     if (s->mode == MODE_HISTORY)
-        buf_addf(out, "UPDATE %s t SET " VALID_TO " = :now, " IS_CURRENT " = false WHERE " IS_CURRENT, f->t->name.p);
+        buf_addf(out, "UPDATE %s t SET " VALID_TO " = greatest(:now, " VALID_FROM "), " IS_CURRENT " = false WHERE " IS_CURRENT, f->t->name.p);
     else if (s->deleted >= 0) {
         buf_addf(out, "UPDATE %s t SET ", f->t->name.p);
         named(out, f, "", s->deleted);

@@ -337,11 +337,20 @@ static void changed_sql(struct buf *sql, const struct table *t, const struct tab
              " AS qetl_new FROM marked WHERE qetl_later OR NOT qetl_has_current"
              " WINDOW w AS (PARTITION BY %s ORDER BY %s)),",
              t->key.p, order.p);
-    buf_adds(sql, " changed AS (SELECT *, ");
+    bool ends = spec->missing == MISSING_DELETE;
+    buf_addf(sql, " %s AS (SELECT *, ", ends ? "qetl_begun" : "changed");
     valid_from(sql, spec);
+    buf_addf(sql, " AS %s FROM kept WHERE qetl_order > 0 AND qetl_new)", ends ? "qetl_raw" : "qetl_since");
+    if (ends) {
+        AUTO(buf_clear) struct buf table = { 0 };
+        buf_addf(&table, "main.%s", t->quoted.p);
+        buf_addc(sql, ',');
+        history_since(sql, table.failed ? "" : table.p, t->key.p, ":now", "min", "max");
+        sql->failed |= table.failed;
+    }
     buf_addf(
         sql,
-        " AS qetl_since FROM kept WHERE qetl_order > 0 AND qetl_new) SELECT %s, qetl_has_current,"
+        " SELECT %s, qetl_has_current,"
         " qetl_since, lead(qetl_since) OVER w AS qetl_until, row_number() OVER w AS qetl_place"
         " FROM changed WINDOW w AS (PARTITION BY %s ORDER BY %s)",
         t->columns.p, t->key.p, order.p);
@@ -461,7 +470,7 @@ static int remove_missing(struct warehouse *w, const struct table *t, const stru
     AUTO(buf_clear) struct buf sql = { 0 };
     int64_t removed;
     if (spec->mode == MODE_HISTORY)
-        buf_addf(&sql, "UPDATE main.%s SET " VALID_TO " = :now, " IS_CURRENT " = 0 WHERE ",
+        buf_addf(&sql, "UPDATE main.%s SET " VALID_TO " = max(:now, " VALID_FROM "), " IS_CURRENT " = 0 WHERE ",
                  t->quoted.p);
     else if (spec->deleted >= 0) {
         buf_addf(&sql, "UPDATE main.%s SET ", t->quoted.p);

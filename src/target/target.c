@@ -261,3 +261,14 @@ void sql_fill(struct buf *out, const char *sql, const char *word, const char *wi
         buf_add(out, p, (size_t)(next - p));
     }
 }
+
+/* What was missing for a time did not hold then, whatever its version says: it begins anew when it is back, or where a later version of it
+ * does. */
+void history_since(struct buf *out, const char *table, const char *key, const char *now, const char *least, const char *greatest)
+{
+    buf_addf(out, "qetl_ended AS (SELECT %s, max(" VALID_TO ") AS qetl_end FROM %s WHERE NOT " IS_CURRENT " GROUP BY %s), changed AS (SELECT"
+                  " qetl_begun.*, CASE WHEN qetl_has_current OR qetl_end IS NULL OR qetl_raw >= qetl_end THEN qetl_raw ELSE %s(qetl_end, %s(%s,"
+                  " coalesce(min(CASE WHEN qetl_raw >= qetl_end THEN qetl_raw END) OVER (PARTITION BY %s), %s))) END AS qetl_since FROM qetl_begun"
+                  " LEFT JOIN qetl_ended USING (%s))",
+             key, table, key, greatest, least, now, key, now, key);
+}

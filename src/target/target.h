@@ -191,6 +191,10 @@ int target_may_undo(const struct target *t, enum load_mode mode, struct err *err
 #define VALID_FROM "valid_from"
 #define VALID_TO "valid_to"
 #define IS_CURRENT "is_current"
+/* mode = history, missing = delete: SQL of what stands between WITH ... qetl_begun (rows to come, each with qetl_raw, when it says that it
+ * began) and a SELECT of `changed` (the same with qetl_since): a key without a current row begins no earlier than its last row ended.
+ * table, key: quoted; now: an expression; least, greatest: names of functions. */
+void history_since(struct buf *out, const char *table, const char *key, const char *now, const char *least, const char *greatest);
 
 /* Is column i one of the key? */
 bool in_key(const struct table_spec *spec, int i);
