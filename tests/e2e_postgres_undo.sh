@@ -61,6 +61,11 @@ ok 'an upsert over them is undone' undo "$job"
 is '... they are back' "$(rows put)" '1|a 2|b'
 ok '... and are still of their job' undo "$below"
 is '... which takes them out' "$(rows put)" ''
+printf '[pipeline tags]\ncolumns = id:integer!, tags:json\ntable = pg.tags\nmode = upsert\nkey = id\nundo = 1d\n' >>"$site/qetl.ini"
+csv id,tags '1,"[1,2]"'
+load tags
+pg "UPDATE tags SET tags = '[1,2,3]'" >/dev/null
+refused 'what people added inside of a value is a change' "$job" "1 $changed" tags
 csv id,name 1,a
 load swap
 below=$job

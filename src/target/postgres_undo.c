@@ -401,8 +401,9 @@ static int undo_upsert(PGconn *pg, const struct kept *k, struct load_counts *cou
         return -1;
     /* the values of columns that came since are not kept: rows that were written since may have some */
     buf_addf(&check, "SELECT count(*) FROM qetl_undo_row u LEFT JOIN :table t ON %s WHERE u.uid = :job AND u.table_name = :name AND"
-                     " CASE WHEN t.tableoid IS NULL THEN u.after IS NOT NULL ELSE (:image @> u.after) IS NOT TRUE%s END",
-             key.p, k->more ? " OR (u.before IS DISTINCT FROM u.after AND t.xmin NOT IN " WRITERS ")" : "");
+                     " CASE WHEN t.tableoid IS NULL THEN u.after IS NOT NULL ELSE %s END",
+             key.p, k->more ? "(:image @> u.after) IS NOT TRUE OR (u.before IS DISTINCT FROM u.after AND t.xmin NOT IN " WRITERS ")"
+                            : ":image IS DISTINCT FROM u.after");
     buf_addf(&take, "DELETE FROM :table t USING qetl_undo_row u WHERE u.uid = :job AND u.table_name = :name AND"
                     " u.before IS DISTINCT FROM u.after AND %s", key.p);
     if (check.failed || take.failed)
