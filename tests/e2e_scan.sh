@@ -260,6 +260,20 @@ back
 drain
 is 'a clock that was set back runs none of them again' "$(queue_sql 'SELECT count(*) = count(DISTINCT objects) FROM job_text')" 1
 like 'they can be listed' "$(qetlctl scan --slots slot)" 'SLOT .*OUTCOME'
+for zone in Europe/Berlin Asia/Tokyo; do
+    new_site <<INI
+[pipeline slot]
+source  = in/{%Y-%m-%d-%H}.csv
+cron    = @hourly
+timezone = $zone
+job_per = slot
+columns = id:integer!
+table   = warehouse.slot
+INI
+    said="$(qetlctl check 2>&1)"
+    is "$zone: an hour that comes twice is warned of where there is one" "$? $(grep -c 'two times of cron have the same hour' <<<"$said")" \
+        "0 $([ $zone = Asia/Tokyo ] || echo 1)$([ $zone = Europe/Berlin ] || echo 0)"
+done
 like 'and not beside a dry run' "$(qetlctl scan --slots --dry-run slot 2>&1)" 'two questions'
 
 # ---- by the clock, with dates: slots that were missed before the first listing ----

@@ -145,6 +145,32 @@ static void check_programs(const struct config *config, struct buf *warnings)
     }
 }
 
+/* Has it other offsets in the year to come? */
+static bool zone_changes(const struct zone *zone)
+{
+    enum { DAY_S = 86400 };
+    int64_t now = sys_now_ms() / 1000, first = zone_to_local(zone, now) - now;
+    for (int day = 1; day <= 366; day++)
+        if (zone_to_local(zone, now + day * DAY_S) - (now + day * DAY_S) != first)
+            return true;
+    return false;
+}
+
+/* Where clocks are set back, two slots of a distance in time are the same hour of the clock: they would read the same object. */
+static void check_slots(const struct config *config, struct buf *warnings)
+{
+    for (int i = 0; i < config->npipelines; i++) {
+        const struct pipeline *p = &config->pipelines[i];
+        struct zone *zone = p->scan.zone && p->source && p->scan.job_per == JOB_PER_SLOT && p->scan.cron.distance && strstr(p->source, "%H")
+                                ? zone_open(p->scan.zone)
+                                : NULL;
+        if (zone && zone_changes(zone))
+            buf_addf(warnings, "[pipeline %s] source: where the clocks of %s are set back two times of cron have the same hour, and its object is"
+                               " read by both; timezone = UTC has none such, dedupe = content reads the same bytes once\n", p->name, p->scan.zone);
+        zone_close(zone);
+    }
+}
+
 static void check_lookups(const struct config *config, struct buf *warnings)
 {
     for (int i = 0; i < config->nlookups; i++) {
@@ -174,6 +200,7 @@ int ctl_check(struct ctl *c, int argc, char **argv)
     if (rc == 0) {
         check_places(c->config, &warnings);
         check_programs(c->config, &warnings);
+        check_slots(c->config, &warnings);
         check_lookups(c->config, &warnings);
     }
     if (!c->json)

@@ -595,7 +595,7 @@ static bool parse_command(struct key_reader *kr, const struct key *k, const char
             argv[n++] = word.failed ? NULL : keep(kr, buf_str(&word));
     }
     if (rc < 0)
-        good = want(kr, "a closing quote");
+        good = want(kr, "a closing quote; a ; behind a blank begins a comment: write it without the blank");
     else if (good && (!n || !argv[0] || !*argv[0]))
         good = want(kr, "the name of a program");
     buf_clear(&word);
