@@ -355,18 +355,24 @@ TEST(loader, a_window_begins_where_the_one_before_ended_that_was_loaded)
     stop();
 }
 
+/* A commit whose loader died before it wrote that down: the first job of it, taken over. */
+static void take_over_committed(struct staged_job *job)
+{
+    int did;
+    work();
+    site_fault("loader-before-record:1:error");
+    CHECK_EQ(loader_step(l, &did, &err), -1);
+    site_fault(NULL);
+    sys_clock_advance(60001);
+    CHECK_EQ(job_load_expired(site_queue, "w", 0, 1000, job, &err), 1);
+}
+
 TEST(loader, what_is_taken_over_goes_behind_those_before_it)
 {
     start();
     int64_t first = submit_event("e1.csv", "2024-01-01 10:00:00"), second = submit_event("e2.csv", "2024-01-01 12:00:00");
-    work();
-    site_fault("loader-before-record:1:error");
-    int did;
-    CHECK_EQ(loader_step(l, &did, &err), -1); /* committed; its loader died */
-    site_fault(NULL);
-    sys_clock_advance(60001);
     struct staged_job job;
-    CHECK_EQ(job_load_expired(site_queue, "w", 0, 1000, &job, &err), 1);
+    take_over_committed(&job);
     CHECK_EQ(job.id, first);
     struct load_finish put_off = { .job = &job, .outcome = LOAD_AWAY, .backoff_ms = 1000000, .unsure = true };
     CHECK_OK(job_load_finish(site_queue, &put_off, 1, &err), err);
@@ -390,14 +396,8 @@ TEST(loader, a_job_that_is_cancelled_behind_its_commit_is_loaded)
 {
     start();
     int64_t id = submit_event("e1.csv", "2024-01-01 10:00:00");
-    work();
-    site_fault("loader-before-record:1:error");
-    int did;
-    CHECK_EQ(loader_step(l, &did, &err), -1); /* committed; its loader died */
-    site_fault(NULL);
-    sys_clock_advance(60001);
     struct staged_job job;
-    CHECK_EQ(job_load_expired(site_queue, "w", 0, 1000, &job, &err), 1);
+    take_over_committed(&job);
     struct load_finish put_off = { .job = &job, .outcome = LOAD_AWAY, .backoff_ms = 1000000 };
     CHECK_OK(job_load_finish(site_queue, &put_off, 1, &err), err);
     job_staged_clear(&job);
