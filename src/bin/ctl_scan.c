@@ -220,10 +220,10 @@ static int peek_one(struct ctl *c, const struct role *role, struct list_links *l
     int held = pass_held(c->queue, c->config, p, &until, why, &c->err);
     if (held < 0)
         return -1;
-    if (held)
+    if (held) { /* what is found is not taken before */
         text_put_rfc3339(at, until);
-    if (held) /* what is found is not taken before */
         fprintf(stderr, "scan of '%s': until %s %s; only this dry run asks it. qetlctl resume --remote ends that\n", p->name, at, why);
+    }
     f->pipeline = p->name;
     if (scan_rows(c->queue, keep_row, &w, &c->err) < 0)
         return -1;
