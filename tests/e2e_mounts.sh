@@ -58,6 +58,16 @@ timeout 60 qetlctl scan hung --dry-run >/dev/null 2>&1
 is '... nor its dry run: 1' $? 1
 timeout 60 qetlctl scan here >/dev/null 2>&1
 is '... while others are scanned' $? 0
+put "$site/in/0.csv" 0
+said=$(timeout 60 qetlctl scan --dry-run 2>"$work/complaints")
+is 'a dry run of all goes on behind one that hangs: 1' $? 1
+like '... finds what lies elsewhere' "$said" 'here .*/in/0\.csv'
+like '... and names it' "$(cat "$work/complaints")" "scan of 'hung': .*its mount does not answer"
+scanned() { queue_sql "SELECT group_concat(pipeline || ' ' || taken) FROM scan WHERE finished > 0"; }
+said=$(timeout 60 qetlctl scan 2>&1)
+is 'so does a scan of all: 1' $? 1
+is '... takes what lies elsewhere' "$(scanned)" 'here 1'
+like '... and names it at the end' "$(tail -n 2 <<<"$said")" "scan of 'hung': .*its mount does not answer"
 start_role worker
 start_role loader
 start_role scanner
@@ -69,8 +79,11 @@ tree() { # PID: it, and what it began
 }
 is_asked() { [ "$(tree "$(pgrep -P "$scanner")" | wc -l)" = 3 ]; } # the role, its starter, and who asks
 ok 'a folder whose program says nothing is asked, by a process of its own' wait_for 60 is_asked
+ok 'what lies here is loaded meanwhile' wait_for 60 rows_are 'SELECT id FROM here' 0
 put "$site/in/1.csv" 1
-ok 'what lies here is loaded meanwhile' wait_for 60 rows_are 'SELECT id FROM here' 1
+timeout 60 qetlctl scan >/dev/null 2>&1
+is 'a scanner that works is asked for all the others: 1' $? 1
+ok '... and what came to them is loaded' wait_for 60 rows_are 'SELECT max(id) FROM here' 1
 put "$site/asked.csv" 2
 printf '{"pipeline":"asked","objects":["%s/asked.csv"]}' "$site" >"$site/inbox/.m" && mv "$site/inbox/.m" "$site/inbox/m.json"
 ok 'and a message of the inbox' wait_for 60 rows_are 'SELECT id FROM asked' 2

@@ -78,9 +78,9 @@ int ctl_cancel(struct ctl *c, int argc, char **argv);
 int ctl_undo(struct ctl *c, int argc, char **argv);
 int ctl_pause(struct ctl *c, int argc, char **argv);
 int ctl_resume(struct ctl *c, int argc, char **argv);
-/* Do the mounts of other machines' folders answer that a scan of that pipeline (NULL: of all) lists? While no queue is open. 0; -1: timeout names the
- * first that does not. */
-int ctl_mounts(struct ctl *c, const char *only);
+/* Do the mounts of other machines' folders answer that a scan of that pipeline (NULL: of all) lists? While no queue is open. hung, one a pipeline of
+ * the config: timeout where one does not, else none. 0, also then; -1: no process. */
+int ctl_mounts(struct ctl *c, const char *only, struct err *hung);
 int ctl_prune(struct ctl *c, int argc, char **argv);
 int ctl_scan(struct ctl *c, int argc, char **argv);
 int ctl_report(struct ctl *c, int argc, char **argv);

@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/sys.h"
@@ -196,6 +197,8 @@ static void found(void *arg, const struct pass_found *o)
     table_text(&f->t, o->why);
 }
 
+static void errs_clear(struct err **errs) { free(*errs); }
+
 struct wanted_row {
     const char *pipeline;
     struct scan_row row;
@@ -235,7 +238,8 @@ static bool is_asked(const struct pipeline *p, const char *only)
     return pipeline_is_scanned(p) && (!only || !strcmp(only, p->name));
 }
 
-static int dry_run(struct ctl *c, const struct role *role, const char *only, bool all)
+/* hung: of ctl_mounts() */
+static int dry_run(struct ctl *c, const struct role *role, const char *only, bool all, const struct err *hung)
 {
     struct finding f = { .pipeline = only, .all = all };
     struct list_links *links;
@@ -245,7 +249,7 @@ static int dry_run(struct ctl *c, const struct role *role, const char *only, boo
     table_init(&f.t, c->json, found_cols, COUNT_OF(found_cols));
     for (int i = 0; rc == 0 && i < c->config->npipelines; i++) {
         const struct pipeline *p = &c->config->pipelines[i];
-        if (is_asked(p, only) && p->scan.job_per == JOB_PER_OBJECT)
+        if (is_asked(p, only) && p->scan.job_per == JOB_PER_OBJECT && hung[i].code == ERR_NONE)
             rc = peek_one(c, role, links, p, &f);
         if (rc < 0 && !only) { /* one place that is away hides no others */
             ctl_complain(&c->err);
@@ -414,7 +418,7 @@ static int ask_and_wait(struct ctl *c, const struct pipeline *p)
     return err_set(&c->err, ERR_SHUTDOWN, "stopped; the scanner goes on");
 }
 
-static int scan_now(struct ctl *c, const struct role *role, const char *only)
+static int scan_now(struct ctl *c, const struct role *role, const char *only, const struct err *hung)
 {
     struct scanner *s;
     char holder[64] = "";
@@ -422,6 +426,9 @@ static int scan_now(struct ctl *c, const struct role *role, const char *only)
     sys_signals_init(NULL);
     if (scanner_open(&s, role, &c->err) < 0)
         return -1;
+    for (int i = 0; i < c->config->npipelines; i++)
+        if (hung[i].code != ERR_NONE)
+            scanner_leave_out(s, &c->config->pipelines[i]);
     int rc = scanner_lead(s, holder, &c->err);
     bool ask = rc == 0;
     if (rc == 1)
@@ -431,10 +438,56 @@ static int scan_now(struct ctl *c, const struct role *role, const char *only)
     scanner_close(s);
     for (int i = 0; rc == 0 && ask && i < c->config->npipelines; i++) {
         const struct pipeline *p = &c->config->pipelines[i];
-        if (is_asked(p, only) && p->scan.job_per == JOB_PER_OBJECT)
+        if (is_asked(p, only) && p->scan.job_per == JOB_PER_OBJECT && hung[i].code == ERR_NONE)
             rc = ask_and_wait(c, p);
     }
     return rc < 0 ? -1 : 0;
+}
+
+/* The scans that somebody wants, and what their state is then. */
+static int scan_and_show(struct ctl *c, const struct role *role, const char *only, const struct err *hung)
+{
+    struct table t;
+    struct scans s = { .c = c, .t = &t, .only = only };
+    if (scan_now(c, role, only, hung) < 0 || scans_table(&s) < 0)
+        return -1;
+    table_print(&t, "scans", "no pipeline has every= or cron=");
+    if (!c->json)
+        ctl_say_open(&s.open);
+    c->status = s.failed;
+    return 0;
+}
+
+/* Look through sources, or see what that would find; what is on a mount that does not answer is left out, and told of at the end. */
+static int look(struct ctl *c, const char *only, bool dry, bool all)
+{
+    const struct role role = { .config = c->config, .name = "qetlctl scan" };
+    AUTO(errs_clear) struct err *hung = calloc((size_t)c->config->npipelines + 1, sizeof *hung);
+    const struct pipeline *p = only ? config_pipeline(c->config, only) : NULL;
+    if (!hung)
+        return err_nomem(&c->err);
+    if (ctl_mounts(c, only, hung) < 0)
+        return -1;
+    if (p && hung[p - c->config->pipelines].code != ERR_NONE) {
+        c->err = hung[p - c->config->pipelines];
+        return -1;
+    }
+    if (ctl_queue(c, QUEUE_CREATE) < 0 || (dry ? dry_run(c, &role, only, all, hung) : scan_and_show(c, &role, only, hung)) < 0)
+        return -1;
+    fflush(stdout);
+    for (int i = 0; i < c->config->npipelines; i++)
+        if (hung[i].code != ERR_NONE) {
+            ctl_complain(&hung[i]);
+            c->status = 1;
+        }
+    return 0;
+}
+
+static int scanned_pipeline(struct ctl *c, const char *name, const struct pipeline **out)
+{
+    if (!(*out = config_pipeline(c->config, name)))
+        return config_no_pipeline(c->config, name, &c->err);
+    return pipeline_is_scanned(*out) ? 0 : ctl_usage(c, "pipeline '%s' has neither every= nor cron=: nobody scans its source", name);
 }
 
 int ctl_scan(struct ctl *c, int argc, char **argv)
@@ -464,27 +517,12 @@ int ctl_scan(struct ctl *c, int argc, char **argv)
         return ctl_usage(c, "--%s wants one pipeline", known ? "accept" : "reload");
     if ((known && reload) || ((known || reload) && (dry || slots)))
         return ctl_usage(c, "--%s decides about objects that changed, and goes with no other option", known ? "accept" : "reload");
-    if (ctl_checked(c) < 0 || (!slots && !known && !reload && ctl_mounts(c, only) < 0) || ctl_queue(c, QUEUE_CREATE) < 0)
+    const struct pipeline *p = NULL;
+    if (ctl_checked(c) < 0 || (only && scanned_pipeline(c, only, &p) < 0))
         return -1;
-    const struct pipeline *p = only ? config_pipeline(c->config, only) : NULL;
-    if (only && !p)
-        return config_no_pipeline(c->config, only, &c->err);
-    if (p && !pipeline_is_scanned(p))
-        return ctl_usage(c, "pipeline '%s' has neither every= nor cron=: nobody scans its source", only);
-    struct role role = { .config = c->config, .name = "qetlctl scan" };
-    if (slots)
-        return show_slots(c, only);
-    if (known || reload)
-        return decide(c, p, known ? known : reload, known);
-    if (dry)
-        return dry_run(c, &role, only, all);
-    struct table t;
-    struct scans s = { .c = c, .t = &t, .only = only };
-    if (scan_now(c, &role, only) < 0 || scans_table(&s) < 0)
+    if (!slots && !known && !reload)
+        return look(c, only, dry, all);
+    if (ctl_queue(c, QUEUE_CREATE) < 0)
         return -1;
-    table_print(&t, "scans", "no pipeline has every= or cron=");
-    if (!c->json)
-        ctl_say_open(&s.open);
-    c->status = s.failed;
-    return 0;
+    return slots ? show_slots(c, only) : decide(c, p, known ? known : reload, known);
 }

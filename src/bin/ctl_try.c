@@ -359,22 +359,22 @@ static bool lists_mount(const struct config *config, const struct pipeline *p, c
     return pipeline_is_scanned(p) && p->scan.job_per == JOB_PER_OBJECT && !p->scan.stream && (!only || !strcmp(only, p->name)) && is_mounted(config, p);
 }
 
-int ctl_mounts(struct ctl *c, const char *only)
+int ctl_mounts(struct ctl *c, const char *only, struct err *hung)
 {
     struct role role = { .config = c->config, .name = "qetlctl scan" };
     struct far *far = NULL;
-    struct err err;
     int rc = 0;
     for (int i = 0; rc == 0 && i < c->config->npipelines; i++) {
         const struct pipeline *p = &c->config->pipelines[i];
+        hung[i] = (struct err){ 0 };
         if (!lists_mount(c->config, p, only))
             continue;
         if (!far)
             rc = far_open(&far, probe_serve, &role, &c->err);
-        if (rc == 0 && probe_mount(&role, far, p, &err) < 0 && err.code == ERR_TIMEOUT) { /* any other fault the listing tells */
-            c->err = err;
-            rc = err_in(&c->err, "scan of '%s'", p->name);
-        }
+        if (rc == 0 && probe_mount(&role, far, p, &hung[i]) < 0)
+            err_in(&hung[i], "scan of '%s'", p->name);
+        if (hung[i].code != ERR_TIMEOUT) /* any other fault the listing tells */
+            hung[i] = (struct err){ 0 };
     }
     far_close(far);
     return rc;

@@ -48,7 +48,7 @@ struct scanner {
         int64_t pruned_era;
         int64_t not_before_mono_ms; /* a busy folder gets half of our time at most */
         int64_t after_mono_ms, after_pause_ms; /* after= failed, and is tried again then */
-        bool watched;
+        bool watched, left_out;
         struct log_again scan_trouble, hold_trouble, after_trouble;
         /* where far processes do it */
         uint64_t place;
@@ -93,6 +93,8 @@ void scanner_close(struct scanner *s)
     free(s->due);
     free(s);
 }
+
+void scanner_leave_out(struct scanner *s, const struct pipeline *p) { s->due[p - s->config->pipelines].left_out = true; }
 
 int scanner_lead(struct scanner *s, char holder[64], struct err *err)
 {
@@ -336,7 +338,7 @@ int scanner_step(struct scanner *s, const char *only, bool force, int64_t *next_
         return -1;
     for (int i = 0; i < s->config->npipelines; i++) {
         const struct pipeline *p = &s->config->pipelines[i];
-        if (!pipeline_is_scanned(p) || (only && strcmp(only, p->name)))
+        if (!pipeline_is_scanned(p) || (only && strcmp(only, p->name)) || s->due[i].left_out)
             continue;
         role_alive(s->role);
         if (step_one(s, p, force, next_ms, err) < 0)

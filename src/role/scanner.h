@@ -18,6 +18,8 @@ struct scanner;
 int scanner_open(struct scanner **out, const struct role *role, struct err *err);
 /* Take the right to scan, or keep it. 1; 0: another one has it (its name in holder). */
 int scanner_lead(struct scanner *s, char holder[64], struct err *err);
+/* That pipeline is left out of all that follows. */
+void scanner_leave_out(struct scanner *s, const struct pipeline *p);
 /* What is due now, of the pipeline `only` or of all (NULL); `force`: due or not. *next_ms: so long until something will be. */
 int scanner_step(struct scanner *s, const char *only, bool force, int64_t *next_ms, struct err *err);
 /* What is left to do with files whose rows are committed. */
