@@ -304,6 +304,45 @@ INI
         "$(queue_sql "SELECT count(*), min(objects) LIKE '%/$(today_and 1)/%' FROM job_text")" '3|1'
 done
 
+# ---- by the clock: what became of the listing that a slot asked for ----
+
+new_site <<INI
+[pipeline p]
+source  = in/*.csv
+cron    = @daily
+settle  = 0
+columns = id:integer!
+table   = warehouse.p
+INI
+noon() { echo $(((43200 - $(date +%s) % 86400 + $1 * 86400) * 1000)); } # of today and so many days: no midnight comes meanwhile
+scan_at() { QETL_CLOCK_OFFSET_MS=$(noon "$1") timeout 60 qetlctl scan p >"$work/out" 2>&1; }
+slots() { qetlctl --json scan p --slots | jq -r '.slots[] | "\(.slot[:10]) \(.outcome) \(.reason)"'; }
+scan_at 0
+is 'a place that is not there: the scan fails' $? 1
+is '... and no slot did' "$(slots)" ''
+scan_at 1
+like 'a slot whose listing breaks off has failed, and says why' "$(slots)" "^$(today_and 1) failed late: no scanner was there; its listing failed: .*No such file.* \\[[a-z-]+\\]; the next one makes it good$"
+mkdir "$site/in"
+put "$site/in/1.csv" 1
+# killed at each commit in turn: the row of a slot is due as long as its listing is asked for, and not longer
+killed=0 torn=''
+for at in before after; do
+    for n in $(seq 30); do
+        sqlite3 "$site/queue.db" "DELETE FROM slot WHERE at > (SELECT min(at) FROM slot); UPDATE scan SET wanted = 0, slot = (SELECT at FROM slot)"
+        (QETL_FAULT=queue-$at-commit:$n:kill scan_at 2) 2>/dev/null
+        rc=$?
+        torn+=$(queue_sql "SELECT max(outcome = 'due') <> (wanted > 0) FROM slot JOIN scan ON scan.id = slot.scan" | grep -v 0)
+        [ $rc = 137 ] || break
+        killed=$((killed + 1))
+    done
+done
+ok "killed at each of its commits ($killed)" [ $killed -gt 8 ]
+is '... a slot is due as long as its listing is asked for' "$torn" ''
+is 'a listing that comes to its end makes it good' "$(slots | sed 's/failed: .* \[/failed: [/')" \
+    "$(today_and 2) ran late: no scanner was there
+$(today_and 1) ran late: no scanner was there; its listing failed: [fetch-missing]; a later one made it good"
+is '... and finds what is there' "$(queue_sql 'SELECT count(*) FROM job')" 1
+
 # ---- a program by the clock: one job a slot, and a row that says so ----
 
 new_site <<INI

@@ -389,6 +389,129 @@ TEST(scan, each_slot_is_accounted_for_once)
     queue_close(q);
 }
 
+/* ---- slots that ask for a listing ---- */
+
+/* The slot of that time comes. */
+static void slot_comes(int64_t at, const char *reason)
+{
+    struct scan_slot slot = { .at = at, .ran = true, .good = true, .reason = reason };
+    int ran;
+    CHECK_OK(scan_slots(q, &lease, &scan, &slot, 1, NULL, fill, NULL, &ran, &err), err);
+    CHECK_EQ(ran, 1);
+}
+
+static void listing_begins(void) { CHECK_OK(scan_get(q, &lease, "p", "/in/*", false, &scan, &err), err); }
+
+/* As it is told in `scan`, as in pass.c. */
+static void listing_ends(bool broke, const char *message)
+{
+    struct scan_count count = { 0 };
+    struct err why;
+    if (message)
+        err_set(&why, ERR_FETCH, "%s", message);
+    struct scan_end e = { .started = 10, .covered = 77, .count = &count, .whole = !broke, .broke = broke, .why = message ? &why : NULL };
+    CHECK_OK(scan_end(q, &lease, &scan, &e, &err), err);
+}
+
+/* Newest first: "TIME OUTCOME[!] (REASON)", ! where the next listing makes it good. */
+static int slot_text(void *arg, const struct scan_slot *s)
+{
+    buf_addf(arg, "%s%lld %s%s (%s)", ((struct buf *)arg)->n ? ", " : "", (long long)s->at, s->outcome, s->open ? "!" : "", s->reason);
+    return 0;
+}
+
+static void slots_are(const char *want)
+{
+    struct buf text = { 0 };
+    CHECK_OK(scan_slot_rows(q, scan.id, 100, slot_text, &text, &err), err);
+    CHECK_STR(text.p, want);
+    buf_clear(&text);
+}
+
+TEST(scan, a_slot_is_due_until_a_listing_has_ended_that_it_asked_for)
+{
+    start();
+    slot_comes(100, "");
+    slot_comes(200, "late: no scanner was there");
+    slots_are("200 due! (late: no scanner was there), 100 due! ()");
+    listing_begins();
+    slot_comes(300, ""); /* meanwhile */
+    listing_ends(false, NULL);
+    slots_are("300 due! (), 200 ran (late: no scanner was there), 100 ran ()");
+    CHECK_EQ(ask("SELECT wanted > 0 FROM scan"), 1);
+    listing_begins();
+    listing_ends(false, "2 names were left out");
+    slots_are("300 ran (2 names were left out [fetch]), 200 ran (late: no scanner was there), 100 ran ()");
+    queue_close(q);
+}
+
+TEST(scan, a_slot_whose_listing_failed_is_made_good_by_the_next_one)
+{
+    start();
+    slot_comes(100, "");
+    slot_comes(200, "late: no scanner was there");
+    listing_begins();
+    listing_ends(true, "no route");
+    slots_are("200 failed! (late: no scanner was there; its listing failed: no route [fetch]), 100 failed! (its listing failed: no route [fetch])");
+    slot_comes(300, "");
+    listing_begins();
+    listing_ends(true, "no answer");
+    slots_are("300 failed! (its listing failed: no answer [fetch]), 200 failed! (late: no scanner was there; its listing failed: no route [fetch]), "
+              "100 failed! (its listing failed: no route [fetch])"); /* each tells of its own */
+    listing_begins();
+    listing_ends(false, "2 names were left out");
+    slots_are("300 ran (late: its listing failed: no answer [fetch]; a later one made it good; 2 names were left out [fetch]), "
+              "200 ran (late: no scanner was there; its listing failed: no route [fetch]; a later one made it good; 2 names were left out [fetch]), "
+              "100 ran (late: its listing failed: no route [fetch]; a later one made it good; 2 names were left out [fetch])");
+    queue_close(q);
+}
+
+TEST(scan, a_slot_before_those_that_are_known_is_due_too)
+{
+    start();
+    slot_comes(500, "");
+    listing_begins();
+    slot_comes(200, ""); /* the clock was set back */
+    listing_ends(false, NULL);
+    slots_are("500 ran (), 200 due! ()");
+    slot_comes(300, "");
+    slot_comes(600, "");
+    CHECK_OK(db_exec(queue_db(q), "UPDATE scan SET slot = 300", &err), err); /* and again */
+    listing_begins();
+    listing_ends(false, NULL);
+    slots_are("600 ran (), 500 ran (), 300 ran (), 200 ran ()");
+    queue_close(q);
+}
+
+TEST(scan, a_slot_is_settled_by_who_has_the_right_to_scan)
+{
+    struct scan_count count = { 0 };
+    struct scan_end e = { .count = &count, .whole = true };
+    start();
+    slot_comes(100, "");
+    listing_begins();
+    lease.token--;
+    CHECK_EQ(scan_end(q, &lease, &scan, &e, &err), -1);
+    CHECK_EQ(err.code, ERR_LEASE_LOST);
+    slots_are("100 due! ()");
+    queue_close(q);
+}
+
+TEST(scan, a_slot_of_a_source_that_is_another_one_now_stays_failed)
+{
+    start();
+    slot_comes(100, "");
+    listing_begins();
+    listing_ends(true, "no route");
+    slot_comes(200, "");
+    CHECK_OK(scan_get(q, &lease, "p", "/elsewhere/*", false, &scan, &err), err);
+    listing_ends(false, NULL);
+    slots_are("200 ran (), 100 failed (its listing failed: no route [fetch]; no later one could make it good: the source became another one)");
+    CHECK_OK(scan_slots_sweep(q, &lease, &scan, 201, &err), err);
+    CHECK_EQ(ask("SELECT count(*) FROM slot"), 0);
+    queue_close(q);
+}
+
 TEST(scan, the_dates_of_a_source_that_was_never_listed_begin_at_the_first_slot_that_is_made_good)
 {
     struct scan_slot slots[] = { { .at = 100, .reason = "too old" },

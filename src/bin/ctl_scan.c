@@ -371,12 +371,15 @@ static const struct table_col slot_cols[] = {
 
 static int slot_cells(void *arg, const struct scan_slot *s)
 {
+    AUTO(buf_clear) struct buf reason = { 0 };
     struct table *t = arg;
+    bool failed = !strcmp(s->outcome, "failed");
+    buf_addf(&reason, "%s%s", s->reason, failed && s->open ? "; the next one makes it good" : "");
     table_int(t, s->at);
-    table_text(t, s->ran ? "ran" : "skipped");
+    table_text(t, s->outcome);
     table_int(t, s->decided);
     table_int(t, s->job);
-    table_text(t, s->reason);
+    table_text(t, reason.failed ? s->reason : reason.p);
     return 0;
 }
 

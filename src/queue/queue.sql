@@ -780,7 +780,7 @@ UPDATE scan_lease SET worker = NULL, until = 0 WHERE one = 1 AND token = :token;
 -- name: scan_rows
 SELECT id, pipeline, source, number, wanted, next_at, again_at, slot, covered, started, finished, listed, found, changed, waiting, taken,
        failures, coalesce(code, ''), coalesce(message, ''), era, cursor_glob, cursor, coalesce(failed_since, 0),
-       after_failures, coalesce(after_code, ''), coalesce(after_message, ''), breaks
+       after_failures, coalesce(after_code, ''), coalesce(after_message, ''), breaks, asks
 FROM scan WHERE (:pipeline IS NULL OR pipeline = :pipeline) ORDER BY pipeline;
 
 -- name: scan_make
@@ -792,7 +792,7 @@ UPDATE scan SET wanted = :now WHERE pipeline = :pipeline;
 
 -- name: scan_wanted
 -- Slots up to that one are accounted for; :wanted 0 asks for nothing. The dates of a source that was never listed begin at :first.
-UPDATE scan SET slot = :slot, wanted = CASE WHEN :wanted THEN :wanted ELSE wanted END, covered = CASE WHEN covered THEN covered ELSE :first END
+UPDATE scan SET slot = :slot, wanted = CASE WHEN :wanted THEN :wanted ELSE wanted END, asks = asks + (:wanted > 0), covered = CASE WHEN covered THEN covered ELSE :first END
 WHERE id = :id;
 
 -- name: scan_cursor
@@ -812,7 +812,7 @@ UPDATE scan SET era = era + (era_at > 0 AND era_at <= :now), era_at = :now
 WHERE id = :id AND (era_at > :now OR era_at + :length <= :now);
 
 -- name: scan_end
-UPDATE scan SET cursor = CASE WHEN :resumes THEN cursor ELSE '' END, number = number + 1, wanted = CASE WHEN wanted = :wanted THEN 0 ELSE wanted END, next_at = :next_at,
+UPDATE scan SET cursor = CASE WHEN :resumes THEN cursor ELSE '' END, number = number + 1, wanted = CASE WHEN wanted = :wanted AND asks = :asks THEN 0 ELSE wanted END, next_at = :next_at,
                 again_at = :again_at, covered = :covered, started = :started, finished = :now, listed = :listed, found = :found,
                 changed = :changed, waiting = (SELECT count(*) FROM seen INDEXED BY seen_open
                                                WHERE scan = :id AND (state = 'waiting' OR state = 'ready') AND state <> 'taken'),
@@ -968,13 +968,35 @@ WHERE id = :id;
 DELETE FROM seen WHERE scan = :scan AND uri = :uri AND after = 2;
 
 -- name: slot_add
-INSERT INTO slot (scan, at, outcome, reason, decided) VALUES (:scan, :at, :outcome, :reason, :now) ON CONFLICT DO NOTHING;
+-- Those that are due come with the next scan_wanted.
+INSERT INTO slot (scan, at, outcome, reason, ask, decided)
+VALUES (:scan, :at, :outcome, :reason, CASE :outcome WHEN 'due' THEN (SELECT asks + 1 FROM scan WHERE id = :scan) END, :now) ON CONFLICT DO NOTHING;
 
 -- name: slot_job
 UPDATE slot SET job = :job WHERE scan = :scan AND at = :at;
 
+-- name: slot_failed
+-- A listing that they had asked for when it began did not come to its end.
+UPDATE slot INDEXED BY slot_open SET outcome = 'failed', decided = :now,
+    reason = reason || CASE reason WHEN '' THEN '' ELSE '; ' END || 'its listing failed: ' || :message || ' [' || :code || ']'
+WHERE scan = :scan AND outcome = 'due' AND ask <= :asks;
+
+-- name: slot_ran
+-- One came to its end, also for those whose own did not; :message: something was left out of it.
+UPDATE slot INDEXED BY slot_open SET outcome = 'ran', decided = :now, ask = NULL,
+    reason = CASE WHEN outcome = 'due' THEN reason WHEN reason LIKE 'late: %' THEN reason || '; a later one made it good'
+                  ELSE 'late: ' || reason || '; a later one made it good' END
+             || CASE WHEN :message IS NULL OR (outcome = 'due' AND reason = '') THEN '' ELSE '; ' END
+             || CASE WHEN :message IS NULL THEN '' ELSE :message || ' [' || :code || ']' END
+WHERE scan = :scan AND outcome IN ('due', 'failed') AND ask <= :asks;
+
+-- name: slot_void
+-- The source becomes another one: what a listing of this one did not find no later one will.
+UPDATE slot INDEXED BY slot_open SET ask = NULL, reason = reason || '; no later one could make it good: the source became another one'
+WHERE scan = (SELECT id FROM scan WHERE pipeline = :pipeline) AND outcome = 'failed' AND ask IS NOT NULL;
+
 -- name: slot_rows
-SELECT at, outcome, reason, coalesce(job, 0), decided FROM slot WHERE scan = :scan ORDER BY at DESC LIMIT :max;
+SELECT at, outcome, reason, coalesce(job, 0), decided, ask IS NOT NULL FROM slot WHERE scan = :scan ORDER BY at DESC LIMIT :max;
 
 -- name: slot_sweep
 DELETE FROM slot WHERE scan = :scan AND at < :before;

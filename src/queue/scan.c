@@ -131,6 +131,7 @@ static struct scan_row row_read(sqlite3_stmt *st)
         .after_code = db_text(st, 24),
         .after_message = db_text(st, 25),
         .breaks = sqlite3_column_int64(st, 26),
+        .asks = sqlite3_column_int64(st, 27),
     };
 }
 
@@ -170,12 +171,16 @@ int scan_get(struct queue *q, const struct scan_lease *l, const char *pipeline, 
         return rc < 0 ? -1 : 0;
     if (scan_change_begin(q, l, err) < 0)
         return -1;
-    sqlite3_stmt *st = queue_stmt(q, SQL_SCAN_MAKE);
+    sqlite3_stmt *st = queue_stmt(q, SQL_SLOT_VOID);
     db_bind(st, ":pipeline", pipeline);
-    db_bind(st, ":source", source);
-    db_bind(st, ":now", sys_now_ms());
-    db_bind(st, ":wanted", wanted ? sys_now_ms() : 0);
-    rc = db_run(st, err);
+    if ((rc = db_run(st, err)) >= 0) {
+        st = queue_stmt(q, SQL_SCAN_MAKE);
+        db_bind(st, ":pipeline", pipeline);
+        db_bind(st, ":source", source);
+        db_bind(st, ":now", sys_now_ms());
+        db_bind(st, ":wanted", wanted ? sys_now_ms() : 0);
+        rc = db_run(st, err);
+    }
     if (rc >= 0 && (rc = row_of(q, pipeline, source, out, &same, err)) == 0)
         rc = err_set(err, ERR_DATABASE, "the row of its scan is not there");
     return scan_change_end(q, rc, err) < 0 ? err_in(err, "scan of '%s'", pipeline) : 0;
@@ -320,15 +325,32 @@ static int next_era(struct queue *q, const struct scan_row *s, const struct scan
     return e->forget_ms ? db_run(st, err) : 0;
 }
 
+/* The slots that had asked for it when it began; one that came meanwhile waits for the next listing. */
+static int end_slots(struct queue *q, const struct scan_row *s, const struct scan_end *e, struct err *err)
+{
+    if (!s->asks)
+        return 0;
+    sqlite3_stmt *st = queue_stmt(q, e->broke ? SQL_SLOT_FAILED : SQL_SLOT_RAN);
+    db_bind(st, ":scan", s->id);
+    db_bind(st, ":asks", s->asks);
+    db_bind(st, ":now", sys_now_ms());
+    db_bind(st, ":code", e->why ? err_name(e->why->code) : NULL);
+    db_bind(st, ":message", e->why ? e->why->msg : NULL);
+    return db_run(st, err);
+}
+
 static int end_write(struct queue *q, const struct scan_row *s, const struct scan_end *e, struct err *err)
 {
     if (e->whole && (scan_forget_gone(q, s, e->count, err) < 0 || forget_pages(q, s, err) < 0 || forget_changed(q, s, err) < 0 || next_era(q, s, e, err) < 0))
+        return -1;
+    if (end_slots(q, s, e, err) < 0)
         return -1;
     sqlite3_stmt *st = queue_stmt(q, SQL_SCAN_END);
     db_bind(st, ":resumes", e->resumes);
     db_bind(st, ":broke", e->broke);
     db_bind(st, ":id", s->id);
     db_bind(st, ":wanted", s->wanted);
+    db_bind(st, ":asks", s->asks);
     db_bind(st, ":started", e->started);
     db_bind(st, ":now", sys_now_ms());
     db_bind(st, ":next_at", e->next_at);

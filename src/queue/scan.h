@@ -51,14 +51,14 @@ int scan_lease_drop(struct queue *q, const struct scan_lease *l, struct err *err
 
 /* ---- the state of a scan ---- */
 struct scan_row {
-    int64_t era, cursor_glob, id, number, wanted, next_at, again_at, slot, covered, started, finished;
+    int64_t era, cursor_glob, id, number, wanted, next_at, again_at, slot, asks, covered, started, finished;
     int64_t listed, found, changed, waiting, taken, failures, failed_since, breaks, after_failures; /* breaks: of the failures, the listings in a row that broke off */
     const char *pipeline, *source, *code, *message, *after_code, *after_message; /* in scan_rows() only */
     const char *cursor; /* there, and malloc'ed for who asks scan_cursor() */
 };
 int scan_rows(struct queue *q, int (*row)(void *arg, const struct scan_row *r), void *arg, struct err *err);
 /* The scan of a pipeline; made where there is none (`wanted`: it is looked at at once). Another source than before voids
- * `covered` and the cursor. */
+ * `covered` and the cursor, and slots that failed stay so. */
 int scan_get(struct queue *q, const struct scan_lease *l, const char *pipeline, const char *source, bool wanted, struct scan_row *out,
              struct err *err);
 /* The scan of a pipeline, if it has one, without its texts: 1, 0, -1. */
@@ -179,6 +179,7 @@ struct scan_end {
     int64_t forget_ms;     /* what no listing has for so long is forgotten; 0: nothing */
     const struct err *why; /* it failed, or NULL */
 };
+/* All at once: the checkpoint, and what became of the slots that had asked for this listing when s was read, at its beginning. */
 int scan_end(struct queue *q, const struct scan_lease *l, const struct scan_row *s, const struct scan_end *end, struct err *err);
 
 /* The cursor that the next listing goes on from, malloc'ed; NULL: from the beginning. 0, -1. */
@@ -215,12 +216,16 @@ int scan_after_waits(struct queue *q, const struct scan_row *s, struct err *err)
 /* ---- slots ---- */
 struct scan_slot {
     int64_t at, job, decided;
-    bool ran;
-    bool good; /* to scan_slots(): its own listing, or a later one, is to find what it was for */
     const char *reason;
+    /* to scan_slots() */
+    bool ran;  /* and is not skipped */
+    bool good; /* its own listing, or a later one, is to find what it was for */
+    /* of scan_slot_rows() */
+    const char *outcome; /* due: its listing has not ended; ran; failed: that broke off; skipped */
+    bool open;           /* due, or failed and the next listing that comes to its end makes it good */
 };
 /* Account for n slots (oldest first) in one transaction; the scan's `slot` becomes the last. One that ran and was not accounted for
- * before asks for a listing or, with `job`, makes a job: its objects and params are given by fill. ran: out, how many of them. Where no
+ * before asks for a listing, and is due until that ended (scan_end()), or, with `job`, makes a job: its objects and params are given by fill. ran: out, how many of them. Where no
  * dates of the source were listed yet they are, without `job`, from the first slot on that is good. */
 int scan_slots(struct queue *q, const struct scan_lease *l, const struct scan_row *s, const struct scan_slot *slots, int n,
                struct job_new *job, int (*fill)(void *arg, const struct scan_slot *slot, struct job_new *job, struct err *err),
@@ -228,6 +233,7 @@ int scan_slots(struct queue *q, const struct scan_lease *l, const struct scan_ro
 /* The newest ones first. */
 int scan_slot_rows(struct queue *q, int64_t scan, int64_t max, int (*row)(void *arg, const struct scan_slot *slot), void *arg,
                    struct err *err);
+/* Forget those before that time, whatever became of them. */
 int scan_slots_sweep(struct queue *q, const struct scan_lease *l, const struct scan_row *s, int64_t before, struct err *err);
 
 /* ---- the inbox ---- */

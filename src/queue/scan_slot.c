@@ -36,7 +36,7 @@ int scan_slots(struct queue *q, const struct scan_lease *l, const struct scan_ro
         sqlite3_stmt *st = queue_stmt(q, SQL_SLOT_ADD);
         db_bind(st, ":scan", s->id);
         db_bind(st, ":at", slots[i].at);
-        db_bind(st, ":outcome", slots[i].ran ? "ran" : "skipped");
+        db_bind(st, ":outcome", !slots[i].ran ? "skipped" : job ? "ran" : "due");
         db_bind(st, ":reason", slots[i].reason);
         db_bind(st, ":now", sys_now_ms());
         rc = db_run(st, err);
@@ -70,7 +70,8 @@ int scan_slot_rows(struct queue *q, int64_t scan, int64_t max, int (*row)(void *
     while (!stop && (rc = db_step(st, err)) == 1) {
         struct scan_slot r = {
             .at = sqlite3_column_int64(st, 0),
-            .ran = !strcmp(db_text(st, 1), "ran"),
+            .outcome = db_text(st, 1),
+            .open = sqlite3_column_int(st, 5),
             .reason = db_text(st, 2),
             .job = sqlite3_column_int64(st, 3),
             .decided = sqlite3_column_int64(st, 4),

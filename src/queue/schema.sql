@@ -390,6 +390,7 @@ CREATE TABLE scan (
     next_at  INTEGER NOT NULL DEFAULT 0,   -- by every=, the next one
     again_at INTEGER NOT NULL DEFAULT 0,   -- objects wait for being whole: look at them then; 0: none
     slot     INTEGER NOT NULL,             -- all slots up to here are accounted for
+    asks     INTEGER NOT NULL DEFAULT 0,   -- how often slots asked for a listing: a count, since no clock says what was first
     covered  INTEGER NOT NULL DEFAULT 0,   -- the dates in the source were listed up to here; before the first listing, they begin here
     cursor   TEXT NOT NULL DEFAULT '',     -- a listing that did not come to its end goes on there; '': from the beginning
     cursor_glob INTEGER NOT NULL DEFAULT 0, -- the glob it belongs to (glob_id())
@@ -464,16 +465,20 @@ CREATE TABLE page (
     PRIMARY KEY (scan, uri)
 ) WITHOUT ROWID;
 
--- The slots of cron=, each accounted for once.
+-- The slots of cron=, each accounted for once: skipped; ran, where it makes a job; or due, when it asks for a listing. The end of one that began
+-- after that makes it `ran`, or `failed` until a later one comes to its end, in one transaction with what it leaves in `scan`.
 CREATE TABLE slot (
     scan    INTEGER NOT NULL,
     at      INTEGER NOT NULL,
-    outcome TEXT NOT NULL CHECK (outcome = 'ran' OR outcome = 'skipped'),
+    outcome TEXT NOT NULL CHECK (outcome = 'due' OR outcome = 'ran' OR outcome = 'failed' OR outcome = 'skipped'),
     reason  TEXT NOT NULL,
     job     INTEGER,                       -- of a pipeline that makes one a slot
+    ask     INTEGER,                       -- scan.asks with it, while a listing is to settle it; NULL: none is
     decided INTEGER NOT NULL,
-    PRIMARY KEY (scan, at)
+    PRIMARY KEY (scan, at),
+    CHECK (CASE outcome WHEN 'due' THEN ask IS NOT NULL WHEN 'failed' THEN 1 ELSE ask IS NULL END)
 ) WITHOUT ROWID;
+CREATE INDEX slot_open ON slot (scan, outcome, ask) WHERE ask IS NOT NULL;
 
 -- Messages of the inbox (role/inbox.h) whose jobs are made, and which are not put away yet; by the name that they were taken under.
 CREATE TABLE inbox (
