@@ -26,7 +26,7 @@ faulty() { # NAME URL PIPELINE-LINE REGEX
     said=$(cat "$work/err")
     for call in 'qetlctl init' 'qetlctl submit x a.csv' 'qetlctl submit -' 'qetlctl submit x a.csv --dry-run' 'qetlctl run x a.csv' 'qetlctl scan' \
         'qetl worker' 'qetl all' 'qetl drain'; do
-        QETL_CONFIG=$work/faulty.ini timeout 20 $call >"$work/out" 2>"$work/err" </dev/null
+        QETL_CONFIG=$work/faulty.ini timeout 60 $call >"$work/out" 2>"$work/err" </dev/null
         is "... $call refuses it, in the same words" "$? $(head -n 1 "$work/err")" "3 ${call%% *}: $said [config]"
     done
 }
@@ -217,7 +217,7 @@ is '... a cancelled job gives the key back' "$second" "[$((first + 1)),true]"
 qetlctl --json cancel "$((first + 1))" >/dev/null
 qetlctl submit p "$work/none.csv" --at 1h --wait >"$work/out" 2>"$work/err" &
 waiting=$!
-wait_for 20 bash -c "[ \"\$(sqlite3 -readonly $site/queue.db 'SELECT max(id) FROM job')\" = $((first + 2)) ]"
+wait_for 60 bash -c "[ \"\$(sqlite3 -readonly $site/queue.db 'SELECT max(id) FROM job')\" = $((first + 2)) ]"
 qetlctl --json cancel "$((first + 2))" >/dev/null
 wait "$waiting"
 is '--wait: 1 when the job is cancelled' "$? $(cut -d: -f1 "$work/out")" "1 job $((first + 2)) cancelled"

@@ -50,7 +50,8 @@ csv id 1 2 3 >"$work/three.csv"
 
 # ---- stop ----
 new_site <<<"$pipelines"
-sed -i 's/^shutdown_timeout = .*/shutdown_timeout = 3s/' "$site/qetl.ini"
+shutdown_timeout() { sed -i "s/^shutdown_timeout = .*/shutdown_timeout = $1/" "$site/qetl.ini"; }
+shutdown_timeout 60s
 qetlctl init >/dev/null
 slow_server
 start_role worker
@@ -59,6 +60,7 @@ ok 'a job of a second runs' wait_for 60 job_is "$short" running
 kill "$role_pid"
 ok 'SIGTERM: the worker ends' wait_for 60 ended "$role_pid"
 is '... and has finished what can be finished in shutdown_timeout' "$(state "$short")" staged
+shutdown_timeout 3s
 start_role worker
 long=$(submit slow "$slow/100000")
 ok 'an endless job runs' wait_for 60 job_is "$long" running
@@ -72,6 +74,7 @@ ok 'SIGTERM: a job that takes longer is handed back' wait_for 60 ended "$role_pi
 took=$(($(now_ms) - begin))
 ok "... after shutdown_timeout ($took ms)" test "$took" -ge 2500 -a "$took" -lt 20000
 is '... ready for the next, with no try lost' "$(state "$long") $(field "$long" attempts)" 'ready 0'
+shutdown_timeout 60s
 start_role worker
 ok 'it runs again' wait_for 60 job_is "$long" running
 begin=$(now_ms)
@@ -79,7 +82,7 @@ kill "$role_pid"
 sleep 0.3
 kill "$role_pid"
 ok 'a second SIGTERM ends it' wait_for 60 ended "$role_pid"
-ok '... at once' test $(($(now_ms) - begin)) -lt 2500
+ok '... at once' test $(($(now_ms) - begin)) -lt 20000
 is '... and the job is handed back too' "$(state "$long")" ready
 
 qetlctl cancel "$long" >/dev/null
@@ -155,7 +158,7 @@ sleep 0.1
 kill -HUP "$supervisor"
 ok 'SIGHUP: the job in hand is finished' wait_for 60 job_is "$long" loaded
 is '... in its first try' "$(queue_sql "SELECT group_concat(outcome) FROM attempt WHERE job = $long")" 'staged,loaded'
-ok 'a pipeline that was added works' timeout 20 qetlctl submit added "$work/three.csv" --wait
+ok 'a pipeline that was added works' timeout 60 qetlctl submit added "$work/three.csv" --wait
 cp "$site/qetl.ini" "$work/good.ini"
 echo 'colour = blue' >>"$site/qetl.ini"
 kill -HUP "$supervisor"
@@ -166,7 +169,7 @@ kill -HUP "$supervisor"
 like 'so is one that only the target finds fault with' "$(qetlctl check 2>&1)" 'a SQLite warehouse has no schemas'
 ok '... in the words of check' wait_for 60 log_has 'a SQLite warehouse has no schemas'
 cp "$work/good.ini" "$site/qetl.ini"
-ok '... and the old one stays' timeout 20 qetlctl submit added "$work/three.csv" --wait
+ok '... and the old one stays' timeout 60 qetlctl submit added "$work/three.csv" --wait
 workers() { [ "$(qetlctl --json workers | jq '[.workers[] | select(.alive and .role == "worker")] | length')" = "$1" ]; }
 sed -i 's/^slots = 1/slots = 3/' "$site/qetl.ini" && kill -HUP "$supervisor"
 ok 'more slots are started' wait_for 60 workers 3
@@ -211,9 +214,8 @@ is 'drain of a job that dies: 1' $? 1
 like '... and says how many' "$(cat "$work/drain")" '1 job died, 0 still wait'
 drain
 is 'what died before it does not count' $? 0
-(sleep 0.7; cp "$work/three.csv" "$WWW/soon.csv") &
-qetlctl submit p "$HTTP/files/soon.csv" --at 1s >/dev/null
-drain 5s
+qetlctl submit p "$work/three.csv" --at 3s >/dev/null
+drain 60s
 is 'a job that is due within --max-wait is waited for: 0' $? 0
 far=$(submit p "$work/three.csv" --at 1h)
 begin=$(now_ms)

@@ -17,6 +17,7 @@ static inline void start(void)
 {
     static int n;
     char name[32];
+    sys_clock_stop();
     snprintf(name, sizeof name, "queue%d.db", n++);
     CHECK_OK(queue_open(&q, test_file(name), QUEUE_CREATE, &err), err);
     CHECK_OK(registry_join(q, "worker", "worker-1", &worker, &err), err);

@@ -21,6 +21,7 @@ static struct loader *l;
 
 static void start(void)
 {
+    sys_clock_stop();
     site_open(pipelines);
     struct role worker = { .config = site, .name = "worker" }, loader = { .config = site, .name = "loader" };
     CHECK_OK(worker_open(&w, &worker, &err), err);

@@ -15,6 +15,7 @@ static void start(void)
 {
     static int n;
     char name[32];
+    sys_clock_stop();
     snprintf(name, sizeof name, "registry%d.db", n++);
     CHECK_OK(queue_open(&q, test_file(name), QUEUE_CREATE, &err), err);
 }

@@ -19,6 +19,7 @@ static void start(void)
     static int n;
     char name[32], holder[64];
     int64_t worker;
+    sys_clock_stop();
     snprintf(name, sizeof name, "scan%d.db", n++);
     queue_path = test_file(name);
     CHECK_OK(queue_open(&q, queue_path, QUEUE_CREATE, &err), err);

@@ -9,7 +9,8 @@
 
 #include "test.h"
 
-static const struct segment_limits usual = { .bytes = 1 << 20, .age_ms = 1000 };
+enum { AGE_MS = 600000 }; /* no test is as slow as that */
+static const struct segment_limits usual = { .bytes = 1 << 20, .age_ms = AGE_MS };
 
 /* A stream of its own for each test. */
 static const char *fresh(void)
@@ -181,18 +182,18 @@ TEST(segment, is_closed_by_size_and_by_age)
     check_closed(folder, 1, "{\"a\":1}\n{\"a\":2}\n");
     append(s, "{\"long\":\"longer than a segment\"}\n");
     check_closed(folder, 3, "{\"a\":1}\n{\"a\":2}\n{\"a\":3}\n{\"long\":\"longer than a segment\"}\n");
-    CHECK_EQ(segments_settle(s, 1000, &left, &err), 0);
+    CHECK_EQ(segments_settle(s, AGE_MS, &left, &err), 0);
     CHECK_EQ(left, 0); /* none is open */
     append(s, "{\"a\":5}\n");
-    CHECK_EQ(segments_settle(s, 1000, &left, &err), 0);
-    CHECK(left > 0 && left <= 1000);
-    sys_clock_advance(1000);
+    CHECK_EQ(segments_settle(s, AGE_MS, &left, &err), 0);
+    CHECK(left > 0 && left <= AGE_MS);
+    sys_clock_advance(AGE_MS);
     append(s, "{\"a\":6}\n"); /* who appends closes an old one, too */
     size_t n;
     free(closed(folder, &n));
     CHECK_EQ(n, 4);
-    sys_clock_advance(1000);
-    CHECK_EQ(segments_settle(s, 1000, &left, &err), 1);
+    sys_clock_advance(AGE_MS);
+    CHECK_EQ(segments_settle(s, AGE_MS, &left, &err), 1);
     check_closed(folder, 5, "{\"a\":1}\n{\"a\":2}\n{\"a\":3}\n{\"long\":\"longer than a segment\"}\n{\"a\":5}\n{\"a\":6}\n");
     segments_close(s);
 }

@@ -28,6 +28,7 @@
 #include "base/mem.h"
 
 static int64_t clock_offset_ms;
+static int64_t stopped_ms[2]; /* the wall clock and the monotonic one; 0: they go */
 
 static int64_t clock_read(clockid_t id, int64_t unit)
 {
@@ -36,10 +37,18 @@ static int64_t clock_read(clockid_t id, int64_t unit)
     return (int64_t)ts.tv_sec * unit + ts.tv_nsec / (1000000000 / unit);
 }
 
-int64_t sys_now_ms(void) { return clock_read(CLOCK_REALTIME, 1000) + clock_offset_ms; }
-int64_t sys_mono_ms(void) { return clock_read(CLOCK_MONOTONIC, 1000) + clock_offset_ms; }
+int64_t sys_now_ms(void) { return (stopped_ms[0] ? stopped_ms[0] : clock_read(CLOCK_REALTIME, 1000)) + clock_offset_ms; }
+int64_t sys_mono_ms(void) { return (stopped_ms[1] ? stopped_ms[1] : clock_read(CLOCK_MONOTONIC, 1000)) + clock_offset_ms; }
 int64_t sys_mono_us(void) { return clock_read(CLOCK_MONOTONIC, 1000000); }
 void sys_clock_advance(int64_t ms) { clock_offset_ms += ms; }
+
+void sys_clock_stop(void)
+{
+    if (stopped_ms[0])
+        return;
+    stopped_ms[0] = clock_read(CLOCK_REALTIME, 1000);
+    stopped_ms[1] = clock_read(CLOCK_MONOTONIC, 1000);
+}
 
 /* The kernel's random bytes, fetched a block at a time: a submit of a million jobs wants a million uids. */
 static void random_bytes(void *p, size_t n)

@@ -16,6 +16,7 @@ int64_t sys_now_ms(void);  /* wall clock, ms since 1970 UTC, plus what sys_clock
 int64_t sys_mono_ms(void); /* monotonic clock in ms, plus what sys_clock_advance() added */
 int64_t sys_mono_us(void); /* monotonic clock in us, for measuring; never moved by tests */
 void sys_clock_advance(int64_t ms); /* tests only; also QETL_CLOCK_OFFSET_MS in the environment */
+void sys_clock_stop(void);          /* tests only: these two stand still from now on but for sys_clock_advance(), however slow the machine is */
 
 enum { SYS_UID_LEN = 26 };
 /* A new uid: 48 bits of time in ms, 80 random bits, as 26 characters of Crockford's base 32 with NUL.
