@@ -297,6 +297,16 @@ for BIG in '' yes; do
 done
 BIG=''
 is 'nothing is kept any longer' "$(sql 'SELECT count(*) FROM qetl_undo_up; SELECT count(*) FROM qetl_undo_all')" "$(printf '0\n0')"
+for table in plain up; do
+    lost=$([ $table = plain ] && echo _job || echo name)
+    a=$(put $table '1,a')
+    sqlite3 "$site/warehouse.db" "ALTER TABLE $table RENAME TO away"
+    like "$table has another name" "$(undo "$a")" "table '$table' is gone; if it was renamed, give it its name back .state."
+    sqlite3 "$site/warehouse.db" "ALTER TABLE away RENAME TO $table; ALTER TABLE $table RENAME COLUMN $lost TO was"
+    no_undo "$table: a column that undo needs has another name" "$a" "lost columns that are needed to undo it: $lost; give them their names" $table
+    sqlite3 "$site/warehouse.db" "ALTER TABLE $table RENAME COLUMN was TO $lost"
+    like '... it has its own again' "$(undo "$a")" "^job $a undone: 1 rows? removed, 0 put back"
+done
 # columns that come keep what was kept; those that go or get another name end it at the next job
 for table in all up; do
     a=$(put $table '1,a;2,b')
@@ -363,7 +373,7 @@ for point in target-before-commit target-after-commit undo-before-record; do
 done
 qetlctl undo 1 >/dev/null 2>&1
 sqlite3 "$site/warehouse.db" 'DROP TABLE plain'
-like 'a table that is gone' "$(undo "$a")" "table 'plain' is gone \[state\]"
+like 'a table that is gone' "$(undo "$a")" "table 'plain' is gone; .* \[state\]"
 b=$(qetlctl --json submit plain "$work/put1.csv" | jq .id)
 like 'a job that is not loaded' "$(undo "$b")" 'it is ready, not loaded \[state\]'
 

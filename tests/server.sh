@@ -272,8 +272,13 @@ INI
     is '... and only those' "$(ask 'SELECT id FROM added') $(ask "SELECT undone_at IS NULL FROM qetl_load WHERE job = $one")" "3 $no"
     like '... the queue shows it' "$(field "$one" undone) $(state "$one")" '^20.*Z loaded$'
     like '... again: it is done already' "$(undo "$one")" "^job $one was undone before, at 20.*; nothing has changed"
-    say 'CREATE TABLE fresh (id bigint PRIMARY KEY, name text, _job text)' >/dev/null
     three=$job
+    say 'ALTER TABLE added RENAME TO away' >/dev/null
+    like '... not in a table that has another name by now' "$(undo "$three")" "added.* is gone; if it was renamed, give it its name back .state."
+    say 'ALTER TABLE away RENAME TO added; ALTER TABLE added RENAME COLUMN _job TO was' >/dev/null
+    like '... nor in one without the column of the jobs' "$(undo "$three")" 'added.* lost columns .*: _job; give them their names back, or add them .state.'
+    say 'ALTER TABLE added RENAME COLUMN was TO _job' >/dev/null
+    say 'CREATE TABLE fresh (id bigint PRIMARY KEY, name text, _job text)' >/dev/null
     csv id,name 1,a 2,b
     load fresh
     first=$job

@@ -2,6 +2,7 @@
 #include "target/mysql_undo.h"
 
 #include <inttypes.h>
+#include <mysqld_error.h>
 
 #include "base/sys.h"
 #include "base/text.h"
@@ -144,6 +145,23 @@ static int refuse_later(MYSQL *my, const char *uid, const struct kept *k, const 
     return !r ? -1 : row ? undo_refuse_later(err, row[0], k->table, rule->why) : 0;
 }
 
+/* The rows could not be taken out, as *err has it: is it for what the table was? Else (a trigger of its own may say the same) as it is. */
+static int refuse_table(MYSQL *my, const char *uid, const struct kept *k, struct err *err)
+{
+    struct err said;
+    if (err->code != ERR_TARGET_REFUSED || run(my, "SELECT " JOB_COLUMN " FROM :table LIMIT 0", uid, k, "look at the table", NULL, &said) == 0)
+        return -1;
+    switch (mysql_errno(my)) {
+    case ER_NO_SUCH_TABLE:
+    case ER_BAD_DB_ERROR:
+        return undo_refuse_gone(err, k->table);
+    case ER_BAD_FIELD_ERROR:
+        return undo_refuse_lost(err, k->table, JOB_COLUMN);
+    default:
+        return -1;
+    }
+}
+
 static int undo_table(MYSQL *my, const char *uid, const struct kept *k, struct load_counts *counts, struct err *err)
 {
     int64_t gone = 0;
@@ -152,7 +170,7 @@ static int undo_table(MYSQL *my, const char *uid, const struct kept *k, struct l
     if (!strcmp(k->state, "expired"))
         return undo_refuse_late(err, k->table, k->until);
     if (run(my, "DELETE FROM :table WHERE " JOB_COLUMN " = :job", uid, k, "take the rows out", &gone, err) < 0)
-        return -1;
+        return refuse_table(my, uid, k, err);
     for (const struct undo_rule *r = undo_rules; r < undo_rules + UNDO_RULES; r++)
         if (!r->replaced && refuse_later(my, uid, k, r, err) < 0)
             return -1;

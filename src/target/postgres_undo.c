@@ -308,8 +308,7 @@ static int find_columns(PGconn *pg, struct kept *k, struct err *err)
     if (!r)
         return -1;
     if (!PQgetisnull(r, 0, 0))
-        return err_set(err, ERR_STATE, "table '%s' has lost columns that are needed to undo it: %s; give them their names back, or add them",
-                       k->p.table.p, PQgetvalue(r, 0, 0));
+        return undo_refuse_lost(err, k->p.table.p, PQgetvalue(r, 0, 0));
     k->more = *PQgetvalue(r, 0, 2) == 't';
     pg_literal(&k->columns, pg, PQgetvalue(r, 0, 1));
     return k->columns.failed ? err_nomem(err) : 0;

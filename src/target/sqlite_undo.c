@@ -378,6 +378,23 @@ static int refuse_touched(struct warehouse *w, const struct note *n, const char 
     return refuse_later(w, n, uid, which.p, undo_touched, err);
 }
 
+/* Columns that undo needs, and the table does not have any more. */
+static int refuse_lost(struct warehouse *w, const struct note *n, struct err *err)
+{
+    AUTO(buf_clear) struct buf sql = { 0 }, own = { 0 }, lost = { 0 };
+    buf_addf(&own, "qetl_undo_%s", n->table);
+    buf_adds(&sql, "SELECT group_concat(k.name, ', ') FROM (");
+    if (n->mode == MODE_APPEND || n->mode == MODE_INSERT_IGNORE)
+        buf_adds(&sql, "SELECT '" JOB_COLUMN "' AS name");
+    else
+        buf_addf(&sql, "SELECT name FROM pragma_table_xinfo(?2, 'main') WHERE cid >= %d", IMAGE_COLUMNS);
+    buf_adds(&sql, ") AS k WHERE NOT EXISTS (SELECT 1 FROM pragma_table_xinfo(?1, 'main') AS t WHERE t.hidden = 0"
+                   " AND t.name = k.name COLLATE NOCASE)");
+    if (own.failed || ask(w, &sql, WITH(n->table, own.p), "look at the table", &lost, err) < 0)
+        return own.failed ? err_nomem(err) : -1;
+    return lost.n ? undo_refuse_lost(err, n->table, lost.p) : 0;
+}
+
 static int check_note(struct warehouse *w, const struct note *n, const char *uid, const char *now,
                       struct err *err)
 {
@@ -394,6 +411,8 @@ static int check_note(struct warehouse *w, const struct note *n, const char *uid
     int there = warehouse_find(w, n->table, &view, err);
     if (there <= 0)
         return there < 0 ? -1 : undo_refuse_gone(err, n->table);
+    if (refuse_lost(w, n, err) < 0)
+        return -1;
     for (const struct undo_rule *r = undo_rules; r < undo_rules + UNDO_RULES; r++)
         if (r->replaced == (n->mode == MODE_REPLACE) &&
             refuse_later(w, n, uid, r->which, r->why, err) < 0)

@@ -54,7 +54,13 @@ int undo_refuse_fewer(struct err *err, const char *table, int64_t rows, int64_t 
 
 int undo_refuse_gone(struct err *err, const char *table)
 {
-    return err_set(err, ERR_STATE, "table '%s' is gone", table);
+    return err_set(err, ERR_STATE, "table '%s' is gone; if it was renamed, give it its name back", table);
+}
+
+int undo_refuse_lost(struct err *err, const char *table, const char *columns)
+{
+    return err_set(err, ERR_STATE, "table '%s' has lost columns that are needed to undo it: %s; give them their names back, or add them", table,
+                   columns);
 }
 
 int undo_refuse_load(struct err *err, const char *undone_at)

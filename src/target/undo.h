@@ -42,6 +42,7 @@ int undo_refuse_unkept(struct err *err, const char *table); /* NULL: the whole j
 int undo_refuse_late(struct err *err, const char *table, const char *until);
 int undo_refuse_fewer(struct err *err, const char *table, int64_t rows, int64_t inserted); /* of the job's own */
 int undo_refuse_gone(struct err *err, const char *table);
+int undo_refuse_lost(struct err *err, const char *table, const char *columns); /* which it had, and undo needs */
 
 /* What a target says that is asked for a job whose ledger row has a time in undone_at. -1: ERR_UNDONE. */
 int undo_refuse_load(struct err *err, const char *undone_at);
