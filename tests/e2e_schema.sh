@@ -47,6 +47,9 @@ table   = $1.fewer
 [pipeline more]
 columns = id:integer!, name, amount:decimal(2)
 table   = $1.more
+[pipeline rounds]
+columns = id:integer!, name, amount:decimal(2), share:decimal(2) from amount
+table   = $1.rounds
 [pipeline viewed]
 columns = id:integer!, name, amount:decimal(2)
 table   = $1.viewed
@@ -73,6 +76,7 @@ tables() { # RUN-SQL
     "$1" 'CREATE TABLE unpast (id BIGINT, name VARCHAR(40), amount DECIMAL(18,2))'
     "$1" 'CREATE TABLE fewer (id BIGINT, name VARCHAR(40), amount DECIMAL(10,1) NOT NULL)'
     "$1" 'CREATE TABLE more (id BIGINT, name VARCHAR(40), amount DECIMAL(18,2), must VARCHAR(9) NOT NULL)'
+    "$1" 'CREATE TABLE rounds (id BIGINT, name VARCHAR(40), amount INT, share DECIMAL(9,1))'
     "$1" 'CREATE TABLE viewed_rows (id BIGINT, name VARCHAR(40), amount DECIMAL(18,2))'
     "$1" 'CREATE VIEW viewed AS SELECT * FROM viewed_rows'
 }
@@ -141,6 +145,12 @@ mended() { # NAME RUN-SQL PIPELINE...
     done
 }
 
+several() { # NAME
+    rehearse rounds "$work/in.csv"
+    like "$1: several columns that would round are told at once" "$(jq -r '.tables[0].schema.error' "$work/out")" \
+        "'rounds' does not keep each value as it is: decimal.2. in 'amount' \(int.*, decimal.2. in 'share' .*declare 'amount' as integer, 'share' as decimal.1. in columns=, or run: ALTER"
+}
+
 # A column that would round, cut or misorder is refused before a row is loaded, and what is said mends it: lines of
 # pipeline's type|table's type|said instead of "run:", if anything|value. $4: of the version of an upsert, the table's type.
 coarse() { # NAME RUN-SQL TARGET [TYPE]
@@ -151,7 +161,7 @@ coarse() { # NAME RUN-SQL TARGET [TYPE]
         "$run" "CREATE TABLE c$n (id BIGINT, x $sql)" >/dev/null
         printf 'id,x\n1,%s\n' "$value" >"$work/c.csv"
         rehearse c$n "$work/c.csv"
-        like "$name: $type into $sql" "$(said) $(jq -r '.tables[0].schema.error' "$work/out")" "^refused: .*'x' of table 'c$n' .* each $match as it is.*$says"
+        like "$name: $type into $sql" "$(said) $(jq -r '.tables[0].schema.error' "$work/out")" "^refused: .*table 'c$n' does not keep each value as it is: $match in 'x' .*$says"
         fix=$(jq -r '.tables[0].schema.error' "$work/out" | sed -n 's/.*run: //p')
         is "$name: ... nothing of it is loaded" "$(qetlctl --json run c$n "$work/c.csv" 2>/dev/null | jq -r '.job | "\(.state) \(.error_code)"') $("$run" "SELECT count(*) FROM c$n")" \
             'dead target-refused 0'
@@ -171,7 +181,7 @@ coarse() { # NAME RUN-SQL TARGET [TYPE]
     printf 'id,name,x\n1,newer,2026-01-01T10:00:00.9Z\n' >"$work/new.csv"
     printf 'id,name,x\n1,older,2026-01-01T10:00:00.6Z\n' >"$work/old.csv"
     qetlctl run versions "$work/new.csv" >/dev/null 2>"$work/err"
-    like "$name: a version of $version" "$(<"$work/err")" "each timestamp as it is and in its order.*run: ALTER"
+    like "$name: a version of $version" "$(<"$work/err")" "timestamp in 'x' .* with its order, for version=.*run: ALTER"
     "$run" "$(sed -n '/run: /{s/.*run: //;s/ \[target-refused\]$//p;q}' "$work/err")" >/dev/null
     qetlctl run versions "$work/new.csv" >/dev/null
     qetlctl run versions "$work/old.csv" >/dev/null
@@ -190,8 +200,8 @@ all_of SQLite INTEGER TEXT 'DECIMAL(18,2)' INTEGER
 then_loaded SQLite
 mended SQLite run_sql lacks lacks_more keyless unpast
 coarse SQLite run_sql warehouse <<'END'
-integer|REAL|declare it as real in columns=$|9007199254740993
-decimal(2)|double precision|declare it as real in columns=$|9007199254740993
+integer|REAL|declare 'x' as real in columns=$|9007199254740993
+decimal(2)|double precision|declare 'x' as real in columns=$|9007199254740993
 real|TEXT||0.12345678901234567
 END
 
@@ -214,24 +224,25 @@ INI
     untouched PostgreSQL
     all_of PostgreSQL bigint text 'numeric(18,2)' bigint
     then_loaded PostgreSQL
-    mended PostgreSQL pg lacks lacks_more keyless unpast fewer more
+    several PostgreSQL
+    mended PostgreSQL pg lacks lacks_more keyless unpast fewer more rounds
     pg 'CREATE DOMAIN of_seconds AS timestamptz(0); CREATE DOMAIN moment AS of_seconds' >/dev/null
     coarse PostgreSQL pg pg 'timestamptz(0)' <<'END'
-decimal(2)|int|declare it as integer in columns=, or run|1.55
-decimal(2)|numeric(9,1)|declare it as decimal\(1\) in columns=, or run|1.55
+decimal(2)|int|declare 'x' as integer in columns=, or run|1.55
+decimal(2)|numeric(9,1)|declare 'x' as decimal\(1\) in columns=, or run|1.55
 integer|numeric(9,-2)||155
-real|int|declare it as integer in columns=, or run|1.5
-real|numeric(9,2)|declare it as decimal\(2\) in columns=$|1.555
-real|numeric|declare it as text in columns=$|1.1111111111111112
+real|int|declare 'x' as integer in columns=, or run|1.5
+real|numeric(9,2)|declare 'x' as decimal\(2\) in columns=$|1.555
+real|numeric|declare 'x' as text in columns=$|1.1111111111111112
 real|real||0.1234567890123
-integer|real|declare it as real in columns=, and run|16777217
-integer|double precision|declare it as real in columns=$|9007199254740993
-timestamp|date|declare it as date in columns=, or run|2026-01-01T13:14:15Z
+integer|real|declare 'x' as real in columns=, and run|16777217
+integer|double precision|declare 'x' as real in columns=$|9007199254740993
+timestamp|date|declare 'x' as date in columns=, or run|2026-01-01T13:14:15Z
 timestamp|time||2026-01-01T13:14:15Z
-timestamp|timestamp(3)|declare it as timestamp\(3\) in columns=, or run|2026-01-01T13:14:15.123456Z
-timestamp|moment|declare it as timestamp\(0\) in columns=, or run|2026-01-01T23:59:59.9Z
+timestamp|timestamp(3)|declare 'x' as timestamp\(3\) in columns=, or run|2026-01-01T13:14:15.123456Z
+timestamp|moment|declare 'x' as timestamp\(0\) in columns=, or run|2026-01-01T23:59:59.9Z
 text|name||a
-timestamp|timestamptz(0)|declare it as timestamp\(0\) in columns=, or run|2026-01-01T23:59:59.9Z
+timestamp|timestamptz(0)|declare 'x' as timestamp\(0\) in columns=, or run|2026-01-01T23:59:59.9Z
 END
 else
     skip "PostgreSQL: ${why:-built without it}" 77
@@ -261,20 +272,21 @@ INI
     rehearse kept "$work/in.csv"
     is 'MariaDB: a job with undo' "$(own)" qetl_undo
     then_loaded MariaDB
-    mended MariaDB my lacks lacks_more keyless unpast fewer more
+    several MariaDB
+    mended MariaDB my lacks lacks_more keyless unpast fewer more rounds
     coarse MariaDB my my DATETIME <<'END'
-decimal(2)|int|declare it as integer in columns=, or run|1.55
-decimal(2)|DECIMAL(9,1)|declare it as decimal\(1\) in columns=, or run|1.55
-real|BIGINT UNSIGNED|declare it as integer in columns=, or run|1.5
+decimal(2)|int|declare 'x' as integer in columns=, or run|1.55
+decimal(2)|DECIMAL(9,1)|declare 'x' as decimal\(1\) in columns=, or run|1.55
+real|BIGINT UNSIGNED|declare 'x' as integer in columns=, or run|1.5
 real|FLOAT||0.1234567890123
 real|DOUBLE(9,2)||1.555
-integer|FLOAT|declare it as real in columns=, and run|16777217
-integer|DOUBLE|declare it as real in columns=$|9007199254740993
+integer|FLOAT|declare 'x' as real in columns=, and run|16777217
+integer|DOUBLE|declare 'x' as real in columns=$|9007199254740993
 integer|BIT(8)||5
-timestamp|date|declare it as date in columns=, or run|2026-01-01T13:14:15Z
+timestamp|date|declare 'x' as date in columns=, or run|2026-01-01T13:14:15Z
 timestamp|time||2026-01-01T13:14:15Z
-timestamp|timestamp(3)|declare it as timestamp\(3\) in columns=, or run|2026-01-01T13:14:15.123456Z
-timestamp|datetime|declare it as timestamp\(0\) in columns=, or run|2026-01-01T23:59:59.9Z
+timestamp|timestamp(3)|declare 'x' as timestamp\(3\) in columns=, or run|2026-01-01T13:14:15.123456Z
+timestamp|datetime|declare 'x' as timestamp\(0\) in columns=, or run|2026-01-01T23:59:59.9Z
 END
 else
     skip "MariaDB: ${why:-built without it}" 73

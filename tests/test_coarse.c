@@ -1,24 +1,40 @@
 /* Which columns of people's tables keep what the rows have. */
 #include "target/coarse.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "test.h"
 
 static void alter(struct buf *out, const void *arg, const struct column *as) { buf_addf(out, "%s %s(%d)", (const char *)arg, type_name(as->type), as->scale); }
 
+static const struct coarse table = { .table = "t", .quoted = "q", .alter = alter };
+
+static void look(struct coarse *t, const char *column, enum type type, int scale, bool is_version, enum keeps keeps, int digits)
+{
+    char name[32];
+    snprintf(name, sizeof name, "%s", column);
+    const struct column c = { .name = name, .type = type, .scale = scale };
+    coarse_look(t, &c, is_version, &(struct coarse_column){ "x", { keeps, digits }, "to" });
+}
+
 /* The message of a refusal, or "". */
-static const char *said(enum type type, int scale, bool is_version, enum keeps keeps, int digits)
+static const char *refused(struct coarse *t)
 {
     static struct err err;
-    char name[] = "c";
-    const struct column c = { .name = name, .type = type, .scale = scale };
-    const struct coarse t = { .table = "t", .type = "x", .kept = { keeps, digits }, .alter = alter, .arg = "ALTER" };
     err = (struct err){ 0 };
-    if (coarse_check(&c, is_version, &t, &err) == 0)
-        return "";
-    CHECK(err.code == ERR_TARGET_REFUSED);
-    return err.msg;
+    int rc = coarse_refuse(t, &err);
+    CHECK(rc == 0 || err.code == ERR_TARGET_REFUSED);
+    coarse_clear(t);
+    return rc == 0 ? "" : err.msg;
+}
+
+static const char *said(enum type type, int scale, bool is_version, enum keeps keeps, int digits)
+{
+    struct coarse t = table;
+    look(&t, "c", type, scale, is_version, keeps, digits);
+    return refused(&t);
 }
 
 TEST(coarse, what_keeps_each_value_is_not_refused)
@@ -39,27 +55,57 @@ TEST(coarse, what_keeps_each_value_is_not_refused)
 TEST(coarse, a_column_that_rounds_is_refused_with_what_mends_it)
 {
     CHECK_STR(said(TYPE_DECIMAL, 2, false, KEEPS_NUMBERS, 0),
-              "column 'c' of table 't' (x) does not keep each decimal(2) as it is; declare it as integer in columns=, or run: ALTER decimal(2)");
+              "table 't' does not keep each value as it is: decimal(2) in 'c' (x); declare 'c' as integer in columns=, or run: ALTER TABLE q to decimal(2)");
     CHECK_STR(said(TYPE_TIMESTAMP, 0, false, KEEPS_TIMESTAMPS, 5),
-              "column 'c' of table 't' (x) does not keep each timestamp as it is; declare it as timestamp(5) in columns=, or run: ALTER timestamp(0)");
+              "table 't' does not keep each value as it is: timestamp in 'c' (x); declare 'c' as timestamp(5) in columns=, or run: ALTER TABLE q to timestamp(0)");
     CHECK_STR(said(TYPE_INTEGER, 0, false, KEEPS_FLOATS, 0),
-              "column 'c' of table 't' (x) does not keep each integer as it is; declare it as real in columns=, and run: ALTER real(0)");
+              "table 't' does not keep each value as it is: integer in 'c' (x); declare 'c' as real in columns=, and run: ALTER TABLE q to real(0)");
     CHECK_STR(said(TYPE_INTEGER, 0, false, KEEPS_DOUBLES, 0),
-              "column 'c' of table 't' (x) does not keep each integer as it is; declare it as real in columns=");
-    CHECK_STR(said(TYPE_TIMESTAMP, 0, false, KEEPS_TIMES, 6), "column 'c' of table 't' (x) does not keep each timestamp as it is");
-    CHECK(strstr(said(TYPE_REAL, 0, false, KEEPS_NUMBERS, DIGITS_ALL), "declare it as text in columns="));
-    CHECK(strstr(said(TYPE_INTEGER, 0, false, KEEPS_NUMBERS, -2), "run: ALTER integer(0)"));
+              "table 't' does not keep each value as it is: integer in 'c' (x); declare 'c' as real in columns=");
+    CHECK_STR(said(TYPE_TIMESTAMP, 0, false, KEEPS_TIMES, 6), "table 't' does not keep each value as it is: timestamp in 'c' (x)");
+    CHECK(strstr(said(TYPE_REAL, 0, false, KEEPS_NUMBERS, DIGITS_ALL), "declare 'c' as text in columns="));
+    CHECK(strstr(said(TYPE_INTEGER, 0, false, KEEPS_NUMBERS, -2), "run: ALTER TABLE q to integer(0)"));
     for (enum type type = 0; type < TYPES; type++)
         CHECK(strstr(said(type, 2, false, KEEPS_STARTS, 0), "run: ALTER"));
 }
 
 TEST(coarse, a_version_keeps_its_order_too)
 {
-    CHECK(strstr(said(TYPE_INTEGER, 0, true, KEEPS_TEXT, 0), "in its order, which the version of rows needs; run: ALTER integer(0)"));
-    CHECK(strstr(said(TYPE_TEXT, 0, true, KEEPS_NUMBERS, 0), "needs; declare it as integer in columns="));
-    CHECK(strstr(said(TYPE_TEXT, 0, true, KEEPS_TIMESTAMPS, 6), "needs; declare it as timestamp in columns="));
-    struct err err;
-    const struct coarse t = { .table = "t", .type = "x", .kept = { KEEPS_TIMESTAMPS, 0 }, .alter = alter, .arg = "ALTER" };
-    CHECK(coarse_check_moment("valid_to", &t, &err) < 0 && err.code == ERR_TARGET_REFUSED);
-    CHECK(strstr(err.msg, "'valid_to'") && strstr(err.msg, "run: ALTER timestamp(0)"));
+    CHECK(strstr(said(TYPE_INTEGER, 0, true, KEEPS_TEXT, 0), "with its order, for version=; run: ALTER TABLE q to integer(0)"));
+    CHECK(strstr(said(TYPE_TEXT, 0, true, KEEPS_NUMBERS, 0), "version=; declare 'c' as integer in columns="));
+    CHECK(strstr(said(TYPE_TEXT, 0, true, KEEPS_TIMESTAMPS, 6), "version=; declare 'c' as timestamp in columns="));
+    struct coarse t = table;
+    coarse_look_moment(&t, "valid_to", &(struct coarse_column){ "x", { KEEPS_TIMESTAMPS, 0 }, "to" });
+    const char *msg = refused(&t);
+    CHECK(strstr(msg, "'valid_to'") && strstr(msg, "run: ALTER TABLE q to timestamp(0)"));
+}
+
+TEST(coarse, all_columns_of_a_table_are_told_at_once)
+{
+    struct coarse t = table;
+    look(&t, "a", TYPE_DECIMAL, 2, false, KEEPS_NUMBERS, 0);
+    look(&t, "fine", TYPE_TEXT, 0, false, KEEPS_TEXT, 0);
+    look(&t, "b", TYPE_INTEGER, 0, false, KEEPS_FLOATS, 0);
+    look(&t, "c", TYPE_TIMESTAMP, 0, false, KEEPS_DATES, 0);
+    look(&t, "d", TYPE_TEXT, 0, false, KEEPS_STARTS, 0);
+    look(&t, "e", TYPE_INTEGER, 0, false, KEEPS_DOUBLES, 0);
+    CHECK_STR(refused(&t), "table 't' does not keep each value as it is: decimal(2) in 'a' (x), integer in 'b' (x), timestamp in 'c' (x), text in 'd' (x), integer"
+                           " in 'e' (x); declare 'e' as real in columns=; run: ALTER TABLE q to text(0); declare 'a' as integer, 'c' as date in columns=, or"
+                           " run: ALTER TABLE q to decimal(2), to timestamp(0); declare 'b' as real in columns=, and run: ALTER TABLE q to real(0)");
+}
+
+TEST(coarse, of_very_many_the_first_are_named)
+{
+    struct coarse t = table;
+    char name[16];
+    for (int i = 0; i < 100; i++) {
+        snprintf(name, sizeof name, "column%d", i);
+        look(&t, name, TYPE_DECIMAL, 2, false, KEEPS_NUMBERS, 0);
+    }
+    const char *msg = refused(&t), *more = strstr(msg, " more; declare types in columns= that the table keeps, or change those of its columns");
+    int named = 0;
+    for (const char *p = msg; (p = strstr(p, "'column")); p++)
+        named++;
+    CHECK(named > 3 && more && strlen(msg) < 400);
+    CHECK_EQ(named + atoi(strstr(msg, " and ") + strlen(" and ")), 100);
 }

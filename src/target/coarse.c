@@ -3,6 +3,11 @@
 
 #include <stdio.h>
 
+enum {
+    NAMES_MAX = 200, /* bytes of names in a message */
+    WAYS_MAX = 420,  /* of the message with what mends it, so that those who put words in front of it cut none of it off */
+};
+
 enum rule {
     ALWAYS,
     NEVER,
@@ -84,32 +89,86 @@ static bool type_mended(struct column *as, const struct column *c, struct kept k
     return k.keeps != KEEPS_DOUBLES && k.keeps != KEEPS_TIMES && !(c->type == TYPE_REAL && k.keeps == KEEPS_NUMBERS && k.digits != 0);
 }
 
-int coarse_check(const struct column *c, bool is_version, const struct coarse *t, struct err *err)
+/* What can be done about a column: some types keep a value only when both are done. */
+enum way { DECLARE, ALTER, EITHER, BOTH };
+static const char *const joined[] = { [EITHER] = ", or ", [BOTH] = ", and " };
+
+static void add_name(struct coarse *t, const struct column *c, bool is_version, const struct coarse_column *k)
 {
-    struct column as = *c;
-    AUTO(buf_clear) struct buf text = { 0 };
-    if (fits(c, is_version, t->kept))
-        return 0;
-    buf_addf(&text, "column '%s' of table '%s' (%s) does not keep each ", c->name, t->table, t->type);
-    column_print_type(c, &text);
-    buf_adds(&text, is_version ? " as it is and in its order, which the version of rows needs" : " as it is");
-    bool declared = type_kept(&as, is_version, t->kept);
-    if (declared) {
-        buf_adds(&text, "; declare it as ");
-        column_print_type(&as, &text);
-        buf_adds(&text, " in columns=");
+    if (t->unnamed || t->list.n > NAMES_MAX) {
+        t->unnamed++;
+        return;
     }
-    if (t->alter && type_mended(&as, c, t->kept)) {
-        buf_adds(&text, !declared ? "; run: " : t->kept.keeps == KEEPS_FLOATS ? ", and run: " : ", or run: ");
-        t->alter(&text, t->arg, &as);
-    }
-    return text.failed ? err_nomem(err) : err_set(err, ERR_TARGET_REFUSED, "%s", text.p);
+    buf_adds(&t->list, t->list.n ? ", " : "");
+    column_print_type(c, &t->list);
+    buf_addf(&t->list, " in '%s' (%s)%s", c->name, k->type, is_version ? " with its order, for version=" : "");
 }
 
-int coarse_check_moment(const char *name, const struct coarse *t, struct err *err)
+static void add_ways(struct coarse *t, const struct column *c, bool is_version, const struct coarse_column *k)
+{
+    struct column declared = *c, mended;
+    bool declare = type_kept(&declared, is_version, k->kept), alter = t->alter && type_mended(&mended, c, k->kept);
+    struct coarse_way *w = &t->ways[!alter ? DECLARE : !declare ? ALTER : k->kept.keeps == KEEPS_FLOATS ? BOTH : EITHER];
+    if (declare) {
+        buf_addf(&w->types, "%s'%s' as ", w->types.n ? ", " : "", c->name);
+        column_print_type(&declared, &w->types);
+    }
+    if (alter) {
+        buf_adds(&w->changes, w->changes.n ? ", " : "");
+        t->alter(&w->changes, k->arg, &mended);
+    }
+}
+
+void coarse_look(struct coarse *t, const struct column *c, bool is_version, const struct coarse_column *k)
+{
+    if (fits(c, is_version, k->kept))
+        return;
+    t->found++;
+    add_name(t, c, is_version, k);
+    add_ways(t, c, is_version, k);
+}
+
+void coarse_look_moment(struct coarse *t, const char *name, const struct coarse_column *k)
 {
     char text[64];
     snprintf(text, sizeof text, "%s", name);
     const struct column moment = { .name = text, .type = TYPE_TIMESTAMP };
-    return coarse_check(&moment, true, t, err);
+    coarse_look(t, &moment, true, k);
+}
+
+static void write_ways(struct buf *out, const struct coarse *t)
+{
+    for (enum way w = DECLARE; w <= BOTH; w++) {
+        const struct buf *types = &t->ways[w].types, *changes = &t->ways[w].changes;
+        if (types->n)
+            buf_addf(out, "; declare %s in columns=", types->p);
+        if (changes->n)
+            buf_addf(out, "%srun: ALTER TABLE %s %s", types->n ? joined[w] : "; ", t->quoted, changes->p);
+        out->failed |= types->failed || changes->failed;
+    }
+}
+
+int coarse_refuse(const struct coarse *t, struct err *err)
+{
+    AUTO(buf_clear) struct buf text = { 0 }, ways = { 0 };
+    if (!t->found)
+        return 0;
+    buf_addf(&text, "table '%s' does not keep each value as it is: %s", t->table, t->list.failed ? "" : t->list.p);
+    if (t->unnamed)
+        buf_addf(&text, " and %d more", t->unnamed);
+    write_ways(&ways, t);
+    if (ways.n && (t->found == 1 || text.n + ways.n < WAYS_MAX))
+        buf_adds(&text, ways.p);
+    else if (ways.n)
+        buf_adds(&text, "; declare types in columns= that the table keeps, or change those of its columns");
+    return text.failed || ways.failed || t->list.failed ? err_nomem(err) : err_set(err, ERR_TARGET_REFUSED, "%s", text.p);
+}
+
+void coarse_clear(struct coarse *t)
+{
+    buf_clear(&t->list);
+    for (enum way w = DECLARE; w <= BOTH; w++) {
+        buf_clear(&t->ways[w].types);
+        buf_clear(&t->ways[w].changes);
+    }
 }

@@ -1,7 +1,8 @@
 /*
  * Columns of people's own tables that keep less of a value than the rows have: a server that rounds into them says nothing, and a
- * rounded version lets an older row overwrite a newer one. So the type of the column decides, before a row is loaded. What a server
- * refuses row by row (a text that is too long, a number out of range) is no business of this.
+ * rounded version lets an older row overwrite a newer one. So the type of the column decides, before a row is loaded, and all such columns
+ * are told at once, for a person mends the table once. What a server refuses row by row (a text that is too long, a number out of
+ * range) is no business of this.
  *
  * It knows no database: each target tells what a column keeps, and how its type is changed.
  */
@@ -34,18 +35,30 @@ struct kept {
     int digits;
 };
 
+/* One table. table, quoted and alter are the caller's; all else is 0 at first. */
 struct coarse {
-    const char *table, *type; /* as people know them */
-    struct kept kept;
-    /* Writes the statement that makes the column one for what `as` has. */
+    const char *table, *quoted; /* as people know it, and as SQL has it */
+    /* Writes behind ALTER TABLE what makes the column one for what `as` has. NULL: the database has no such statement. */
     void (*alter)(struct buf *out, const void *arg, const struct column *as);
-    const void *arg;
+    int found, unnamed; /* columns that do not keep what they get, and those of them that are not in the list */
+    struct buf list;
+    struct coarse_way {
+        struct buf types, changes; /* for columns=, and for ALTER TABLE */
+    } ways[4];
+};
+struct coarse_column {
+    const char *type; /* as people know it */
+    struct kept kept;
+    const void *arg; /* of alter() */
 };
 
-/* 0: the table's column keeps each value of c as it is and, where c is the version of the rows, in its order. -1: target-refused, with
- * the type for columns= that makes the loss wanted and the statement that mends the table, as far as there are such. */
-int coarse_check(const struct column *c, bool is_version, const struct coarse *t, struct err *err);
+/* Does the table's column keep each value of c as it is and, where c is the version of the rows, in its order? */
+void coarse_look(struct coarse *t, const struct column *c, bool is_version, const struct coarse_column *k);
 /* The same for a column of moments that only qetl fills, VALID_FROM or VALID_TO. */
-int coarse_check_moment(const char *name, const struct coarse *t, struct err *err);
+void coarse_look_moment(struct coarse *t, const char *name, const struct coarse_column *k);
+/* 0: all that were looked at do. -1: target-refused, with the names of those that do not, of very many the first, and how many more; and with
+ * the types for columns= that make the loss wanted and the statement that mends the table, as far as there are such and there is room. */
+int coarse_refuse(const struct coarse *t, struct err *err);
+void coarse_clear(struct coarse *t);
 
 #endif

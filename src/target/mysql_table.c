@@ -228,21 +228,15 @@ static struct kept kept_of(const struct found *found, const struct column *c)
     return k;
 }
 
-struct altered {
-    const struct draft *f;
-    const struct found *found;
-};
-
 /* Before the point a number keeps as many digits as it has. */
 static void alter(struct buf *out, const void *arg, const struct column *as)
 {
     enum { INTEGER_DIGITS = 19 };
-    const struct altered *a = arg;
-    const struct found *found = a->found;
+    const struct found *found = arg;
     const char *open = strchr(found->type, '(');
     bool decimal = open && !strncasecmp(found->type, "decimal", 7);
     int digits = decimal ? (int)(strtol(open + 1, NULL, 10) - found->scale) : INTEGER_DIGITS;
-    buf_addf(out, "ALTER TABLE %s MODIFY ", a->f->t->name.p);
+    buf_adds(out, "MODIFY ");
     my_name(out, found->name);
     buf_addc(out, ' ');
     if (as->type == TYPE_DECIMAL)
@@ -254,13 +248,25 @@ static void alter(struct buf *out, const void *arg, const struct column *as)
     buf_adds(out, found->not_null ? " NOT NULL" : " NULL");
 }
 
-static int keeps_values(const struct draft *f, const struct found *found, int i, struct err *err)
+/* Are the values kept as they are? Not asked of columns that the table gets first; of valid_from and valid_to, where it has them. */
+static int match_values(const struct draft *f, struct err *err)
 {
     static const struct column moment = { .type = TYPE_TIMESTAMP };
-    const struct column *c = i < 0 ? &moment : &f->spec->columns->v[i];
-    const struct altered a = { f, found };
-    const struct coarse t = { .table = f->spec->name, .type = found->type, .kept = kept_of(found, c), .alter = alter, .arg = &a };
-    return i < 0 ? coarse_check_moment(found->name, &t, err) : coarse_check(c, i == f->spec->version, &t, err);
+    static const char *const moments[] = { VALID_FROM, VALID_TO };
+    AUTO(coarse_clear) struct coarse t = { .table = f->spec->name, .quoted = f->t->name.p, .alter = alter };
+    for (int i = 0; i < f->spec->columns->n; i++) {
+        const struct column *c = &f->spec->columns->v[i];
+        const struct found *found = f->at[i] < 0 ? NULL : &f->d.v[f->at[i]];
+        if (found)
+            coarse_look(&t, c, i == f->spec->version, &(struct coarse_column){ found->type, kept_of(found, c), found });
+    }
+    for (size_t m = 0; f->spec->mode == MODE_HISTORY && m < COUNT_OF(moments); m++) {
+        int place = place_of(&f->d, moments[m]);
+        const struct found *found = place < 0 ? NULL : &f->d.v[place];
+        if (found)
+            coarse_look_moment(&t, found->name, &(struct coarse_column){ found->type, kept_of(found, &moment), found });
+    }
+    return coarse_refuse(&t, err);
 }
 
 static void declare(struct buf *out, const struct column *c)
@@ -294,7 +300,7 @@ static int match_column(const struct draft *f, int i, struct err *err)
     const struct found *found = &f->d.v[f->at[i]];
     if (found->generated)
         return err_set(err, ERR_TARGET_REFUSED, "column '%s' of table '%s' is generated; take it out of columns=", c->name, f->spec->name);
-    return keeps_values(f, found, i, err);
+    return 0;
 }
 
 static bool is_history_column(const char *name)
@@ -318,6 +324,8 @@ static int match_columns(const struct draft *f, struct err *err)
     for (int i = 0; i < f->spec->columns->n; i++)
         if (match_column(f, i, err) < 0)
             return -1;
+    if (match_values(f, err) < 0)
+        return -1;
     for (int k = 0; k < f->d.n; k++) {
         const struct found *c = &f->d.v[k];
         bool given = c->has_default || c->generated || c->auto_increment || is_staged(f, k) || (history && is_history_column(c->name));
@@ -331,8 +339,7 @@ static int match_columns(const struct draft *f, struct err *err)
         return err_set(err, ERR_TARGET_REFUSED,
                        "table '%s' has no history; run: ALTER TABLE %s ADD COLUMN " VALID_FROM " DATETIME(6) NOT NULL, ADD COLUMN " VALID_TO
                        " DATETIME(6), ADD COLUMN " IS_CURRENT " BOOLEAN NOT NULL", f->spec->name, f->t->name.p);
-    return history && (keeps_values(f, &f->d.v[place_of(&f->d, VALID_FROM)], -1, err) < 0 ||
-                       keeps_values(f, &f->d.v[place_of(&f->d, VALID_TO)], -1, err) < 0) ? -1 : 0;
+    return 0;
 }
 
 /* ---- its unique indexes ---- */

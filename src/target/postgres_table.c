@@ -279,19 +279,13 @@ static struct kept kept_of(const struct found *found)
     }
 }
 
-struct altered {
-    const struct draft *f;
-    const struct found *found;
-};
-
 /* Before the point a number keeps as many digits as it has. */
 static void alter(struct buf *out, const void *arg, const struct column *as)
 {
     enum { INTEGER_DIGITS = 19 };
-    const struct altered *a = arg;
-    const struct found *found = a->found;
+    const struct found *found = arg;
     int digits = found->base == OID_NUMERIC && found->typmod >= 4 ? numeric_precision(found->typmod) - numeric_scale(found->typmod) : INTEGER_DIGITS;
-    buf_addf(out, "ALTER TABLE %s ALTER COLUMN ", a->f->t->name.p);
+    buf_adds(out, "ALTER COLUMN ");
     db_quote(out, found->name);
     buf_adds(out, " TYPE ");
     if (as->type == TYPE_DECIMAL)
@@ -308,11 +302,21 @@ static void alter(struct buf *out, const void *arg, const struct column *as)
     postgres_type(out, as);
 }
 
-static int keeps_values(const struct draft *f, const struct found *found, int i, struct err *err)
+/* Are the values kept as they are? valid_from and valid_to, too, where the table has them. */
+static int match_values(const struct draft *f, struct err *err)
 {
-    const struct altered a = { f, found };
-    const struct coarse t = { .table = f->spec->name, .type = found->type, .kept = kept_of(found), .alter = alter, .arg = &a };
-    return i < 0 ? coarse_check_moment(found->name, &t, err) : coarse_check(&f->spec->columns->v[i], i == f->spec->version, &t, err);
+    static const char *const moments[] = { VALID_FROM, VALID_TO };
+    AUTO(coarse_clear) struct coarse t = { .table = f->spec->name, .quoted = f->t->name.p, .alter = alter };
+    for (int i = 0; i < f->spec->columns->n; i++) {
+        const struct found *found = &f->d->v[f->at[i]];
+        coarse_look(&t, &f->spec->columns->v[i], i == f->spec->version, &(struct coarse_column){ found->type, kept_of(found), found });
+    }
+    for (size_t m = 0; f->spec->mode == MODE_HISTORY && m < COUNT_OF(moments); m++) {
+        int place = place_of(f->d, moments[m]);
+        if (place >= 0)
+            coarse_look_moment(&t, f->d->v[place].name, &(struct coarse_column){ f->d->v[place].type, kept_of(&f->d->v[place]), &f->d->v[place] });
+    }
+    return coarse_refuse(&t, err);
 }
 
 static void declare(struct buf *out, const struct column *c)
@@ -341,7 +345,7 @@ static int match_column(const struct draft *f, int i, struct err *err)
         return refuse_column(f, c, found, "is generated; take it out of columns=", err);
     if (found->always_identity)
         return refuse_column(f, c, found, "is GENERATED ALWAYS AS IDENTITY; take it out of columns=", err);
-    return keeps_values(f, found, i, err);
+    return 0;
 }
 
 static bool is_history_column(const char *name)
@@ -357,6 +361,8 @@ static int match_columns(const struct draft *f, struct err *err)
     for (int i = 0; i < f->spec->columns->n; i++)
         if (match_column(f, i, err) < 0)
             return -1;
+    if (match_values(f, err) < 0)
+        return -1;
     for (int k = 0; k < f->d->n; k++) {
         const struct found *found = &f->d->v[k];
         bool given = found->has_default || found->generated || (history && is_history_column(found->name));
@@ -373,8 +379,7 @@ static int match_columns(const struct draft *f, struct err *err)
                        " timestamp with time zone NOT NULL DEFAULT now(), ADD COLUMN IF NOT EXISTS " VALID_TO
                        " timestamp with time zone, ADD COLUMN IF NOT EXISTS " IS_CURRENT " boolean NOT NULL DEFAULT true",
                        f->spec->name, f->t->name.p);
-    return history && (keeps_values(f, &f->d->v[place_of(f->d, VALID_FROM)], -1, err) < 0 ||
-                       keeps_values(f, &f->d->v[place_of(f->d, VALID_TO)], -1, err) < 0) ? -1 : 0;
+    return 0;
 }
 
 static bool takes_staged_form(const struct draft *f)

@@ -329,7 +329,7 @@ static struct kept kept_of(const char *type, const struct column *c)
 /* One row of pragma_table_xinfo: name, notnull, dflt_value, pk, hidden, type. *at counts the columns that
  * SELECT * gives. */
 static int match_column(sqlite3_stmt *st, struct table *t, const struct table_spec *spec,
-                        const char *name, bool *found, int *at, struct err *err)
+                        const char *name, bool *found, int *at, struct coarse *coarse, struct err *err)
 {
     const char *column = db_text(st, 0);
     int i = columns_find(spec->columns, str_of(column));
@@ -341,9 +341,7 @@ static int match_column(sqlite3_stmt *st, struct table *t, const struct table_sp
     if (i >= 0) {
         const char *type = db_text(st, 5);
         const struct column *c = &spec->columns->v[i];
-        const struct coarse kept = { .table = name, .type = type, .kept = kept_of(type, c) };
-        if (coarse_check(c, i == spec->version, &kept, err) < 0)
-            return -1;
+        coarse_look(coarse, c, i == spec->version, &(struct coarse_column){ .type = type, .kept = kept_of(type, c) });
     }
     if (of_history >= 0) {
         found[spec->columns->n + of_history] = true;
@@ -382,6 +380,7 @@ static int match_table(struct warehouse *w, struct table *t, const struct table_
                        const char *name, struct err *err)
 {
     sqlite3_stmt *st;
+    AUTO(coarse_clear) struct coarse coarse = { .table = name };
     bool *found = calloc((size_t)spec->columns->n + COUNT_OF(history_columns), sizeof *found);
     if (!found)
         return err_nomem(err);
@@ -393,13 +392,15 @@ static int match_table(struct warehouse *w, struct table *t, const struct table_
         sqlite3_bind_text(st, 1, name, -1, SQLITE_STATIC);
         t->whole = true;
         while ((rc = warehouse_step(w, st, "read the table's columns", err)) == 1 &&
-               (rc = match_column(st, t, spec, name, found, &at, err)) == 0)
+               (rc = match_column(st, t, spec, name, found, &at, &coarse, err)) == 0)
             ;
         sqlite3_finalize(st);
     }
     const struct lacking l = { .table = name, .of = w->path, .quoted = t->quoted.p, .declare = sqlite_column_sql };
     if (rc == 0)
         rc = lacking_refuse(&l, spec->columns, lacks, found, err);
+    if (rc == 0)
+        rc = coarse_refuse(&coarse, err);
     if (rc == 0 && spec->mode == MODE_HISTORY)
         rc = match_history(w, t, name, found + spec->columns->n, err);
     free(found);
