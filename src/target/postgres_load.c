@@ -425,7 +425,7 @@ static int put_output(struct target_conn *c, struct load_job *job, int at, struc
     struct pg_table *t = pg_table_get(&c->tables, c->pg, &o->spec, err);
     int64_t before = job->counts.inserted;
     if (!t || (t->mode == MODE_REPLACE && load_begins_table(job, at, strcmp) &&
-               (pg_undo_before(c->pg, job->uid, t, err) < 0 || server_empty_table(&pg_server, c, t->name.p, job, err) < 0)))
+               (pg_undo_before(c->pg, job->uid, t, err) < 0 || server_empty_table(&pg_server, c, t->rows.p, job, err) < 0)))
         return -1;
     int rc = t->staged ? merge_rows(c, job->uid, t, o, &job->counts, err) : copy_rows(c, t->copy.p, o, err);
     if (rc < 0 && err->sys == PG_OF_VALUE)

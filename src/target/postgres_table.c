@@ -62,6 +62,7 @@ static void table_clear(void *table)
 {
     struct pg_table *t = table;
     buf_clear(&t->name);
+    buf_clear(&t->rows);
     buf_clear(&t->copy);
     buf_clear(&t->make_stage);
     buf_clear(&t->empty_stage);
@@ -576,7 +577,7 @@ static void upsert_sql(const struct draft *f)
         named(out, f, "s.", f->spec->deleted);
     buf_adds(out, gone ? " IS TRUE AS gone FROM " : "false AS gone FROM ");
     one_a_key(out, f);
-    buf_addf(out, " s WHERE NOT EXISTS (SELECT 1 FROM %s t WHERE ", f->t->name.p);
+    buf_addf(out, " s WHERE NOT EXISTS (SELECT 1 FROM %s t WHERE ", f->t->rows.p);
     same_key(out, f, "t", "s");
     buf_adds(out, ")) fresh");
 }
@@ -631,7 +632,7 @@ static void history_sql(const struct draft *f)
         one_a_key(out, f);
     buf_adds(out, " s UNION ALL SELECT ");
     columns(out, f, "t.");
-    buf_addf(out, ", 0 FROM %s t WHERE " IS_CURRENT " AND EXISTS (SELECT 1 FROM %s s WHERE ", f->t->name.p, f->stage);
+    buf_addf(out, ", 0 FROM %s t WHERE " IS_CURRENT " AND EXISTS (SELECT 1 FROM %s s WHERE ", f->t->rows.p, f->stage);
     same_key(out, f, "t", "s");
     buf_addf(out, ")), marked AS (SELECT *, bool_or(" STAGED_ORDER " = 0) OVER (PARTITION BY %s) AS qetl_has_current,"
                   " bool_or(" STAGED_ORDER " = 0) OVER (PARTITION BY %s ORDER BY %s ROWS UNBOUNDED PRECEDING) AS qetl_is_later FROM known),",
@@ -645,12 +646,12 @@ static void history_sql(const struct draft *f)
     buf_adds(out, " IS DISTINCT FROM qetl_was))");
     if (ends) {
         buf_addc(out, ',');
-        history_since(out, f->t->name.p, key.p, ":now", "least", "greatest");
+        history_since(out, f->t->rows.p, key.p, ":now", "least", "greatest");
     }
     buf_addf(out, " SELECT %s, qetl_since, lead(qetl_since) OVER w AS qetl_until, row_number() OVER w = 1"
                   " AS qetl_is_first, qetl_has_current FROM changed WINDOW w AS (PARTITION BY %s ORDER BY %s);", all.p, key.p, order.p);
     buf_addf(out, "UPDATE %s t SET " VALID_TO " = s.qetl_since, " IS_CURRENT " = false FROM %s_changed s WHERE s.qetl_is_first"
-                  " AND t." IS_CURRENT " AND ", f->t->name.p, f->stage);
+                  " AND t." IS_CURRENT " AND ", f->t->rows.p, f->stage);
     same_key(out, f, "t", "s");
     buf_addf(out, ";INSERT INTO %s (%s, " VALID_FROM ", " VALID_TO ", " IS_CURRENT ") SELECT %s, qetl_since, qetl_until, qetl_until"
                   " IS NULL FROM %s_changed;",
@@ -669,14 +670,14 @@ static void missing_sql(const struct draft *f)
     struct buf *out = &f->t->missing;
     const struct table_spec *s = f->spec;
     if (s->mode == MODE_HISTORY)
-        buf_addf(out, "UPDATE %s t SET " VALID_TO " = greatest(:now, " VALID_FROM "), " IS_CURRENT " = false WHERE " IS_CURRENT, f->t->name.p);
+        buf_addf(out, "UPDATE %s t SET " VALID_TO " = greatest(:now, " VALID_FROM "), " IS_CURRENT " = false WHERE " IS_CURRENT, f->t->rows.p);
     else if (s->deleted >= 0) {
-        buf_addf(out, "UPDATE %s t SET ", f->t->name.p);
+        buf_addf(out, "UPDATE %s t SET ", f->t->rows.p);
         named(out, f, "", s->deleted);
         named(out, f, " = true WHERE t.", s->deleted);
         buf_adds(out, " IS NOT TRUE");
     } else {
-        buf_addf(out, "DELETE FROM %s t WHERE true", f->t->name.p);
+        buf_addf(out, "DELETE FROM %s t WHERE true", f->t->rows.p);
     }
     buf_addf(out, " AND NOT EXISTS (SELECT 1 FROM %s s WHERE ", f->stage);
     same_key(out, f, "t", "s");
@@ -706,13 +707,13 @@ static void undo_upsert_sql(const struct draft *f)
     key_json(out, f, "s.");
     buf_adds(out, ", CASE WHEN t.tableoid IS NOT NULL THEN :image END FROM ");
     one_a_key(out, f);
-    buf_addf(out, " s LEFT JOIN %s t ON ", f->t->name.p);
+    buf_addf(out, " s LEFT JOIN %s t ON ", f->t->rows.p);
     same_key(out, f, "t", "s");
     buf_adds(out, " ON CONFLICT DO NOTHING;");
     if (f->spec->missing == MISSING_DELETE) {
         buf_adds(out, into);
         key_json(out, f, "t.");
-        buf_addf(out, ", :image FROM %s t WHERE NOT EXISTS (SELECT 1 FROM %s s WHERE ", f->t->name.p, f->stage);
+        buf_addf(out, ", :image FROM %s t WHERE NOT EXISTS (SELECT 1 FROM %s s WHERE ", f->t->rows.p, f->stage);
         same_key(out, f, "t", "s");
         buf_addc(out, ')');
         if (f->spec->deleted >= 0) { /* what is marked already stays as it is */
@@ -722,7 +723,7 @@ static void undo_upsert_sql(const struct draft *f)
         buf_adds(out, " ON CONFLICT DO NOTHING");
     }
     out = &f->t->undo_after;
-    buf_addf(out, "UPDATE qetl_undo_row u SET after = :image FROM %s t WHERE u.uid = :job AND u.table_name = :name", f->t->name.p);
+    buf_addf(out, "UPDATE qetl_undo_row u SET after = :image FROM %s t WHERE u.uid = :job AND u.table_name = :name", f->t->rows.p);
     for (int k = 0; k < f->spec->nkey; k++) {
         int column = f->spec->key[k];
         named(out, f, " AND t.", column);
@@ -735,7 +736,7 @@ static void undo_sql(const struct draft *f)
         undo_upsert_sql(f);
     else if (f->spec->mode == MODE_REPLACE)
         buf_addf(&f->t->undo_before, "INSERT INTO qetl_undo_row (uid, table_name, before) SELECT :job, :name, :image FROM %s t",
-                 f->t->name.p);
+                 f->t->rows.p);
 }
 
 static int name_keys(const struct draft *f, struct err *err)
@@ -826,6 +827,7 @@ static int draft_table(struct draft *f, struct err *err)
         return err_nomem(err);
     if (find_or_make(f, err) < 0 || describe(f->pg, t->name.p, f->d, err) < 0 || add_columns(f, err) < 0 || match_columns(f, err) < 0)
         return -1;
+    buf_addf(&t->rows, "%s%s", f->d->partitioned ? "" : "ONLY ", t->name.p);
     t->mode = f->spec->mode;
     t->staged = mode_has_key(t->mode) || !takes_staged_form(f);
     if (name_keys(f, err) < 0)
@@ -833,7 +835,7 @@ static int draft_table(struct draft *f, struct err *err)
     write_texts(f);
     if (f->spec->undo_ms)
         undo_sql(f);
-    return t->undo_before.failed || t->undo_after.failed || t->copy.failed || t->make_stage.failed || t->empty_stage.failed ||
+    return t->rows.failed || t->undo_before.failed || t->undo_after.failed || t->copy.failed || t->make_stage.failed || t->empty_stage.failed ||
                    t->before.failed || t->merge.failed || t->add_unique.failed || t->missing.failed
                ? err_nomem(err)
                : 0;

@@ -14,6 +14,7 @@
 
 struct pg_table {
     struct buf name;       /* "schema"."table" */
+    struct buf rows;       /* the same where its rows are read or changed: ONLY it, for tables that inherit from it are others; but all partitions */
     struct buf copy;       /* COPY ... FROM STDIN (FORMAT binary) */
     bool staged;           /* the rows go by the temporary table: */
     struct buf make_stage, empty_stage; /* CREATE, TRUNCATE of it */

@@ -10,9 +10,10 @@
 #include "target/undo.h"
 
 /* What stands for the words of a step of SQL: :job (its uid), :name (the table's name) and :note (the id of its note) as literals,
- * :table the table, :image a row t of it as it is kept. */
+ * :table the table, :rows the same where its rows are read or taken out, :image a row t of it as it is kept. */
 struct places {
     struct buf job, name, table, image;
+    bool only; /* tables that inherit from it are others */
     const char *note;
 };
 
@@ -38,8 +39,11 @@ static int places_init(struct places *p, PGconn *pg, const char *uid, const char
 
 static void fill(struct buf *out, const char *sql, const struct places *p)
 {
+    AUTO(buf_clear) struct buf rows = { 0 };
+    buf_addf(&rows, "%s%s", p->only ? "ONLY " : "", p->table.p);
     const char *const words[][2] = {
         { ":job", p->job.p }, { ":name", p->name.p }, { ":note", p->note ? p->note : "0" }, { ":table", p->table.p },
+        { ":rows", rows.p },
         { ":image", p->image.n ? p->image.p : "NULL" }
     };
     AUTO(buf_clear) struct buf last = { 0 };
@@ -51,7 +55,7 @@ static void fill(struct buf *out, const char *sql, const struct places *p)
         buf_reset(out);
         sql_fill(out, last.p, words[i][0], words[i][1]);
     }
-    out->failed |= last.failed;
+    out->failed |= last.failed || rows.failed;
 }
 
 static PGresult *step(PGconn *pg, const char *sql, const struct places *p, const char *what, struct err *err)
@@ -277,9 +281,9 @@ static int check_changed(PGconn *pg, const struct kept *k, const char *sql, stru
 
 static int undo_append(PGconn *pg, const struct kept *k, struct load_counts *counts, struct err *err)
 {
-    if (check_changed(pg, k, "SELECT count(*) FROM :table WHERE " JOB_COLUMN " = :job AND xmin NOT IN " WRITERS, err) < 0)
+    if (check_changed(pg, k, "SELECT count(*) FROM :rows WHERE " JOB_COLUMN " = :job AND xmin NOT IN " WRITERS, err) < 0)
         return -1;
-    AUTO(result_clearp) PGresult *r = step(pg, "DELETE FROM :table WHERE " JOB_COLUMN " = :job", &k->p, "take the rows out", err);
+    AUTO(result_clearp) PGresult *r = step(pg, "DELETE FROM :rows WHERE " JOB_COLUMN " = :job", &k->p, "take the rows out", err);
     if (!r)
         return -1;
     if (pg_changed(r) != k->inserted)
@@ -345,9 +349,9 @@ static int put_back(PGconn *pg, const struct kept *k, int64_t *rows, struct err 
 
 static int undo_replace(PGconn *pg, const struct kept *k, struct load_counts *counts, struct err *err)
 {
-    if (check_changed(pg, k, "SELECT count(*) FROM :table WHERE xmin NOT IN " WRITERS, err) < 0)
+    if (check_changed(pg, k, "SELECT count(*) FROM :rows WHERE xmin NOT IN " WRITERS, err) < 0)
         return -1;
-    AUTO(result_clearp) PGresult *r = step(pg, "DELETE FROM :table", &k->p, "take the rows out", err);
+    AUTO(result_clearp) PGresult *r = step(pg, "DELETE FROM :rows", &k->p, "take the rows out", err);
     if (!r)
         return -1;
     if (pg_changed(r) != k->inserted)
@@ -399,11 +403,11 @@ static int undo_upsert(PGconn *pg, const struct kept *k, struct load_counts *cou
     if (refuse_touched(pg, k, err) < 0 || key_condition(pg, k, key_in_table, &key, err) < 0)
         return -1;
     /* the values of columns that came since are not kept: rows that were written since may have some */
-    buf_addf(&check, "SELECT count(*) FROM qetl_undo_row u LEFT JOIN :table t ON %s WHERE u.uid = :job AND u.table_name = :name AND"
+    buf_addf(&check, "SELECT count(*) FROM qetl_undo_row u LEFT JOIN :rows t ON %s WHERE u.uid = :job AND u.table_name = :name AND"
                      " CASE WHEN t.tableoid IS NULL THEN u.after IS NOT NULL ELSE %s END",
              key.p, k->more ? "(:image @> u.after) IS NOT TRUE OR (u.before IS DISTINCT FROM u.after AND t.xmin NOT IN " WRITERS ")"
                             : ":image IS DISTINCT FROM u.after");
-    buf_addf(&take, "DELETE FROM :table t USING qetl_undo_row u WHERE u.uid = :job AND u.table_name = :name AND"
+    buf_addf(&take, "DELETE FROM :rows t USING qetl_undo_row u WHERE u.uid = :job AND u.table_name = :name AND"
                     " u.before IS DISTINCT FROM u.after AND %s", key.p);
     if (check.failed || take.failed)
         return err_nomem(err);
@@ -422,11 +426,12 @@ static int undo_upsert(PGconn *pg, const struct kept *k, struct load_counts *cou
 
 static int undo_table(PGconn *pg, struct kept *k, struct load_counts *counts, struct err *err)
 {
-    AUTO(result_clearp) PGresult *there = step(pg, "SELECT to_regclass(:name) IS NOT NULL", &k->p, "look for the table", err);
+    AUTO(result_clearp) PGresult *there = step(pg, "SELECT relkind FROM pg_class WHERE oid = to_regclass(:name)", &k->p, "look for the table", err);
     if (!there)
         return -1;
-    if (*PQgetvalue(there, 0, 0) != 't')
+    if (PQntuples(there) == 0)
         return undo_refuse_gone(err, k->p.table.p);
+    k->p.only = *PQgetvalue(there, 0, 0) != 'p';
     if (run_step(pg, "LOCK TABLE :table IN SHARE ROW EXCLUSIVE MODE", &k->p, "lock the table", err) < 0 || check_later(pg, k, err) < 0 ||
         find_columns(pg, k, err) < 0 || find_image(pg, &k->p, err) < 0)
         return -1;
