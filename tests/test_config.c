@@ -725,10 +725,19 @@ TEST(config, credentials_go_to_their_own_host_only)
     struct config *c = load_ok("[remote a]\nurl = https://a.org\n[remote b]\nurl = "
                                "https://a.org/private/\n[remote c]\nurl = ftp://A.org:2121/x\n"
                                "[remote d]\nurl = sftp://h/\nhost_key_sha256 = abc\n"
-                               "[remote e]\nurl = https://e.org/My%20Files/\n[remote f]\nurl = https://e.org/100%/'x'\n");
+                               "[remote e]\nurl = https://e.org/My%20Files/\n[remote f]\nurl = https://e.org/100%/'x'\n"
+                               "[remote g]\nurl = postgresql://One:5432,two/\n[remote h]\nurl = postgresql://two/\n[remote i]\nurl = postgresql:///\n");
     static const struct {
         const char *uri, *name;
     } cases[] = {
+        { "postgresql://joe@two,one:5432/db", "g" }, /* of several hosts each is one of its own */
+        { "postgresql://one:5432/db", "g" },
+        { "postgresql://two/db", "h" },
+        { "postgresql://one:5432,two,three/db", NULL },
+        { "postgresql://one,two/db", NULL },
+        { "postgresql://one:5432,/db", NULL },
+        { "postgresql://four/db", NULL },
+        { "postgresql:///db?host=four", "i" },
         { "https://e.org/My%20Files/a.csv", "e" }, /* however it is written */
         { "https://e.org/%4dy Files/", "e" },
         { "https://e.org/My%2520Files/a.csv", NULL },
@@ -757,6 +766,10 @@ TEST(config, credentials_go_to_their_own_host_only)
         if (!r != !cases[i].name || (r && strcmp(r->name, cases[i].name) != 0))
             fail_msg("%s: %s", cases[i].uri, r ? r->name : "none");
     }
+    CHECK_STR(config_remote_of_some(c, "postgresql://two,three/db")->name, "g");
+    CHECK_STR(config_remote_of_some(c, "postgresql://four/db")->name, "i");
+    CHECK(!config_remote_of_some(c, "postgresql://two/db"));
+    CHECK(!config_remote_of_some(c, "mysql://two/db"));
     config_free(c);
 }
 

@@ -96,6 +96,14 @@ static void warn_ca(const struct config *config, const struct target_config *tc,
                  tc->name, said);
 }
 
+static void warn_hosts(const struct config *config, const struct target_config *tc, struct buf *warnings)
+{
+    const struct remote *r = config_remote_of_some(config, tc->url);
+    if (r)
+        buf_addf(warnings, "[target %s] url: [remote %s] is not for all of its hosts, so they get none of its secrets; name each in the url of the"
+                           " [remote], with commas between\n", tc->name, r->name);
+}
+
 /* What the ini names and cannot be reached now: no fault of the ini. A file that init makes is not missed. */
 static void check_places(const struct config *config, struct buf *warnings)
 {
@@ -114,6 +122,7 @@ static void check_places(const struct config *config, struct buf *warnings)
             buf_addf(warnings, "%s\n", err.msg);
         if (t)
             warn_ca(config, tc, t, warnings);
+        warn_hosts(config, tc, warnings);
     }
 }
 

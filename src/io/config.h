@@ -373,8 +373,11 @@ int config_enriched(const struct config *c, const struct recipe *r, const struct
 const struct target_config *config_archive(const struct config *c, const struct pipeline *p, const char **folder);
 /* The remote whose url begins uri, the longest one; NULL: none. Scheme and host[:port] must be the
  * same as a whole (without regard to case, and to a user@ in the uri), so that credentials of
- * https://a.org never go to https://a.org.evil.net; the path is compared as text. */
+ * https://a.org never go to https://a.org.evil.net; the path is compared as text. Where a url has several hosts
+ * (postgresql://a,b:5433/), each of those in uri must be among those of the remote. */
 const struct remote *config_remote(const struct config *c, const char *uri);
+/* Where there is none: one that is for some of its hosts, but not for all, or names none. NULL: nor is there such. */
+const struct remote *config_remote_of_some(const struct config *c, const char *uri);
 /* Whose limits bind a job that reads uri: the name of its [remote], or scheme://host[:port] in buf; NULL for what is on this
  * machine, and for more than cap bytes. */
 const char *config_remote_name(const struct config *c, const char *uri, char *buf, size_t cap);

@@ -158,18 +158,68 @@ static bool path_begins(const char *with, const char *path)
     return true;
 }
 
-/* Does url begin uri, with the same scheme and the same host[:port] as a whole? https://host/ begins https://host, too: that is
- * how the base of a pattern has it. */
+struct authority {
+    struct str hosts; /* host[:port], or several with commas between: https://www.postgresql.org/docs/15/libpq-connect.html, 34.1.1.3 */
+    const char *path;
+};
+
+/* Is it a url of that scheme? NULL: of any. */
+static bool authority_of(struct authority *out, const char *url, const char *scheme)
+{
+    const char *at = uri_behind_scheme(url), *host;
+    if (!at || (scheme && strncasecmp(url, scheme, (size_t)(at - url)) != 0))
+        return false;
+    (void)uri_userinfo(at, &host);
+    *out = (struct authority){ .hosts = { host, strcspn(host, "/?#") } };
+    out->path = host + out->hosts.n;
+    return true;
+}
+
+/* The next host of a list; false: there is none. *rest begins as the list. */
+static bool next_host(struct str *rest, struct str *host)
+{
+    if (!rest->p)
+        return false;
+    const char *comma = rest->n ? memchr(rest->p, ',', rest->n) : NULL;
+    *host = (struct str){ rest->p, comma ? (size_t)(comma - rest->p) : rest->n };
+    *rest = comma ? (struct str){ comma + 1, rest->n - host->n - 1 } : (struct str){ NULL, 0 };
+    return true;
+}
+
+/* How many of these hosts are in that list? *all: each of them. */
+static int hosts_listed(struct str hosts, struct str list, bool *all)
+{
+    int n = 0;
+    struct str host, other;
+    for (*all = true; next_host(&hosts, &host);) {
+        bool found = false;
+        for (struct str rest = list; !found && next_host(&rest, &other);)
+            found = host.n == other.n && strncasecmp(host.p, other.p, host.n) == 0;
+        *all &= found;
+        n += found;
+    }
+    return n;
+}
+
+/* Does url begin uri? https://host/ begins https://host, too: that is how the base of a pattern has it. */
 static bool url_begins(const char *url, const char *uri)
 {
-    const char *ua = uri_behind_scheme(url), *va = uri_behind_scheme(uri), *uhost, *vhost;
-    if (!ua || !va || ua - url != va - uri || strncasecmp(url, uri, (size_t)(ua - url)) != 0)
+    struct authority u, v;
+    bool all;
+    if (!authority_of(&v, uri, NULL) || !authority_of(&u, url, uri))
         return false;
-    (void)uri_userinfo(ua, &uhost);
-    (void)uri_userinfo(va, &vhost);
-    size_t un = strcspn(uhost, "/?#"), vn = strcspn(vhost, "/?#");
-    return un == vn && strncasecmp(uhost, vhost, un) == 0 &&
-           (path_begins(uhost + un, vhost + vn) || (!vhost[vn] && !strcmp(uhost + un, "/")));
+    (void)hosts_listed(v.hosts, u.hosts, &all);
+    return all && (path_begins(u.path, v.path) || (!*v.path && !strcmp(u.path, "/")));
+}
+
+/* Of two that fit, the one with the longer path, then with fewer hosts. */
+static bool fits_better(const char *url, const char *than)
+{
+    struct authority a = { 0 }, b = { 0 };
+    (void)authority_of(&a, url, NULL);
+    (void)authority_of(&b, than, NULL);
+    size_t na = strlen(a.path), nb = strlen(b.path);
+    return na > nb || (na == nb && a.hosts.n < b.hosts.n);
 }
 
 const struct remote *config_remote(const struct config *c, const char *uri)
@@ -177,10 +227,22 @@ const struct remote *config_remote(const struct config *c, const char *uri)
     const struct remote *best = NULL;
     for (int i = 0; i < c->nremotes; i++) {
         const struct remote *r = &c->remotes[i];
-        if (r->url && url_begins(r->url, uri) && (!best || strlen(r->url) > strlen(best->url)))
+        if (r->url && url_begins(r->url, uri) && (!best || fits_better(r->url, best->url)))
             best = r;
     }
     return best;
+}
+
+const struct remote *config_remote_of_some(const struct config *c, const char *uri)
+{
+    struct authority u, v;
+    bool all;
+    if (config_remote(c, uri) || !authority_of(&v, uri, NULL) || !v.hosts.n)
+        return NULL;
+    for (int i = 0; i < c->nremotes; i++)
+        if (c->remotes[i].url && authority_of(&u, c->remotes[i].url, uri) && (!u.hosts.n || (hosts_listed(v.hosts, u.hosts, &all) && !all)))
+            return &c->remotes[i];
+    return NULL;
 }
 
 const char *config_remote_name(const struct config *c, const char *uri, char *buf, size_t cap)

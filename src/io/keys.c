@@ -126,7 +126,7 @@ static const struct key keys[] = {
       "a job that took so many workers or loaders down is dead, with class poison" },
 
     { AT_REMOTE, "url", KEY_URL, IN(remote, url), NULL, 0, 0, NULL, NEEDED,
-      "beginning of the URIs this is about, for listings as for fetches; where several fit, the longest counts" },
+      "beginning of the URIs this is about, for listings as for fetches; where several fit, the longest counts. Of several hosts (postgresql://a,b:5433/) it is about urls that name no others" },
     { AT_REMOTE, "user", KEY_SECRET, IN(remote, user), NULL, 0, 0, NULL, 0, "user name" },
     { AT_REMOTE, "password", KEY_SECRET, IN(remote, password), NULL, 0, 0, NULL, 0,
       "password, or passphrase of private_key" },
