@@ -119,7 +119,8 @@ load ci
 is 'a key is compared as its table does' "$end $(ask 'SELECT name, n FROM ci ORDER BY n')" 'loaded 1 1 1 0 0 ann|3 bob|4'
 my 'CREATE TABLE refused (id bigint, must text NOT NULL); CREATE VIEW aview AS SELECT 1 AS id; CREATE TABLE nokey (id bigint, name text);
     CREATE TABLE two (id bigint PRIMARY KEY, name varchar(20) UNIQUE); CREATE TABLE plain (id bigint) ENGINE=MyISAM;
-    CREATE TABLE made (id bigint AS (1)); CREATE TABLE checked (id bigint CHECK (id < 5), name varchar(9)); CREATE TABLE dup (id bigint PRIMARY KEY)' >/dev/null
+    CREATE TABLE made (id bigint AS (1)); CREATE TABLE checked (id bigint CHECK (id < 5), name varchar(9)); CREATE TABLE dup (id bigint PRIMARY KEY);
+    CREATE TABLE halfpart (id bigint) PARTITION BY RANGE (id) (PARTITION p0 VALUES LESS THAN (1))' >/dev/null
 cat >>"$site/qetl.ini" <<INI
 $(refused_pipelines)
 [pipeline two]
@@ -136,6 +137,9 @@ table = my.made
 [pipeline checked]
 columns = id:integer!
 table = my.checked
+[pipeline halfpart]
+columns = id:integer!
+table = my.halfpart
 [pipeline dup]
 columns = id:integer!
 table = my.dup
@@ -147,7 +151,8 @@ INI
 csv id,name,extra 1,a,2020-01-01 9,b,2020-01-01 9,c,2020-01-01
 refused_with 'refused|NOT NULL without a default.* run: ALTER TABLE' 'aview|is a VIEW' 'more|ALTER TABLE .* ADD COLUMN `extra` DATE' \
     'nokey|run: ALTER TABLE .* ADD UNIQUE' 'two|another unique index' 'plain|run: ALTER TABLE `plain` ENGINE=InnoDB' 'made|is generated' \
-    'checked|(CONSTRAINT|Check constraint) .*(failed|violated)' 'dup|Duplicate entry' 'noschema|Unknown database'
+    'checked|(CONSTRAINT|Check constraint) .*(failed|violated)' 'dup|Duplicate entry' 'noschema|Unknown database .nowhere. .1049.; run: CREATE DATABASE .nowhere.$' \
+    'halfpart|no partition.*make a partition for it: ALTER TABLE .* ADD PARTITION'
 is '... with nothing in them' "$(my 'SELECT (SELECT count(*) FROM checked) + (SELECT count(*) FROM dup) + (SELECT count(*) FROM plain)')" 0
 my 'CREATE PROCEDURE hidden() COMMIT' >/dev/null
 after_load_is_inside
@@ -261,10 +266,17 @@ verdict() { qetlctl doctor 2>&1 | grep 'target my'; }
 ok 'doctor: the target can be opened' verdict
 printf 'wrong\n' >"$work/password"
 like 'a wrong password is said, not shown' "$(verdict)" 'Access denied'
+hint() { qetlctl query "$t" 'SELECT 1' 2>&1 | paste -sd ' '; }
+like '... with what to do' "$(hint)" '\[target-login\] hint: check user and password'
+sed "s|^url = mysql://test@.*|&_nowhere|" "$site/qetl.ini" >"$work/other.ini"
+printf 'secret\n' >"$work/password"
+like '... of a database that is not there, too' "$(QETL_CONFIG=$work/other.ini hint)" 'Unknown database .test_nowhere. .*target-database. hint: make the database'
+printf 'wrong\n' >"$work/password"
 unlike '... not shown' "$(verdict)" 'wrong'
 printf 'secret\n' >"$work/password"
 sed -i "s|^url = mysql://test@.*|url = mysql://test@127.0.0.1:$MYPORT/test?ssl=verify|" "$site/qetl.ini"
 like 'TLS: an authority that nobody knows is refused' "$(verdict)" 'certificate|self.signed|TLS|SSL'
+like '... with what to do' "$(hint)" '\[target-tls\] hint: set ca_file'
 sed -i "/^password = /a ca_file = $MYCA" "$site/qetl.ini"
 like '... and ca_file makes it known' "$(verdict)" 'can be opened'
 sed -i "s|^url = mysql://test@.*|url = mysql://test@127.0.0.2:$MYPORT/test|; s|^url = mysql://127.*/$|url = mysql://127.0.0.2:$MYPORT/|" "$site/qetl.ini"

@@ -148,10 +148,21 @@ done
 pg 'CREATE TABLE refused (id bigint, must text NOT NULL); CREATE VIEW aview AS SELECT 1 AS id; CREATE TABLE nokey (id bigint, name text)' >/dev/null
 cat >>"$site/qetl.ini" <<INI
 $(refused_pipelines)
+[pipeline latekey]
+columns = id:integer!, name:text
+table = pg.latekey
+mode = upsert
+key = id
+[pipeline halfpart]
+columns = id:integer!
+table = pg.halfpart
 INI
+pg 'CREATE TABLE latekey (id bigint, name text, PRIMARY KEY (id) DEFERRABLE); CREATE TABLE halfpart (id bigint) PARTITION BY RANGE (id)' >/dev/null
 csv id,name,extra 1,a,2020-01-01
 refused_with 'refused|NOT NULL without a default' 'aview|is a view' 'more|ALTER TABLE .* ADD COLUMN "extra" date' \
-    'nokey|no unique index on the key; run: ALTER TABLE "nokey" ADD UNIQUE' 'noschema|schema "nowhere" does not exist'
+    'nokey|no unique index on the key; run: ALTER TABLE "nokey" ADD UNIQUE' 'noschema|schema "nowhere" does not exist; run: CREATE SCHEMA "nowhere"$' \
+    'latekey|constraint latekey_pkey on the key is deferrable, .*; run: ALTER TABLE "latekey" ADD UNIQUE ."id"., DROP CONSTRAINT latekey_pkey$' \
+    'halfpart|no partition of relation "halfpart" found for row.*; make a partition for it: CREATE TABLE .* DEFAULT$'
 after_load_is_inside
 after_load_has_watermarks
 after_load_takes_the_job
@@ -458,11 +469,26 @@ is '... and the rows are there' "$(pg 'SELECT count(*) FROM people')" 5
 like '... and a wrong question names the target once' "$(qetlctl query pg 'SELECT 1 1' 2>&1)" "^qetlctl: target 'pg': query: syntax error"
 printf 'wrong\n' >"$work/password"
 like 'a wrong password is said, not shown' "$(verdict)" 'authentication failed'
+hint() { qetlctl query "$t" 'SELECT 1' 2>&1 | paste -sd ' '; }
+like '... with what to do' "$(hint)" '\[target-login\] hint: check user and password'
+sed "s|^url = postgresql://test@.*|&_nowhere|" "$site/qetl.ini" >"$work/other.ini"
+printf 'secret\n' >"$work/password"
+like '... of a database that is not there, too' "$(QETL_CONFIG=$work/other.ini hint)" 'database .test_nowhere. does not exist .target-database. hint: make the database'
+printf 'wrong\n' >"$work/password"
 is '... by a question too, and the target is named once' "$(qetlctl query pg 'SELECT 1' 2>&1 | grep -o "target 'pg'" | wc -l)" 1
 unlike '... not shown' "$(verdict)" 'wrong'
 printf 'secret\n' >"$work/password"
+sed "s|^url = postgresql://test@.*|url = postgresql://test@127.0.0.1:1,127.0.0.1:$PGPORT/test|" "$site/qetl.ini" >"$work/hosts.ini"
+here() { QETL_CONFIG=$work/hosts.ini "$@" 2>&1; }
+like 'of several hosts each is tried, and the cause of each is told' "$(PGPASSWORD='' here verdict)" \
+    "at \"127.0.0.1\", port 1 failed: Connection refused; at \"127.0.0.1\", port $PGPORT failed: .*no password"
+like '... check: a [remote] that is for some of them only is for none' "$(here qetlctl check)" 'warning: .target pg. url: .remote pg. is not for all of its hosts'
+sed -i "s|^url = postgresql://127.*|url = postgresql://127.0.0.1:$PGPORT,127.0.0.1:1/|" "$work/hosts.ini"
+like '... one that names them all has their password' "$(PGPASSWORD='' here verdict)" 'can be opened'
+unlike '... and nothing is to be said' "$(here qetlctl check)" 'all of its hosts'
 sed -i "s|^url = postgresql://127.*|url = postgresql://localhost:$PGPORT/|; s|^url = postgresql://test@.*|url = postgresql://test@localhost:$PGPORT/test?sslmode=verify-full|" "$site/qetl.ini"
 like 'TLS: an authority that nobody knows is refused' "$(verdict)" 'certificate|root'
+like '... with what to do' "$(hint)" '\[target-tls\] hint: set ca_file'
 sed -i "/^password = /a ca_file = $PGCA" "$site/qetl.ini"
 like '... and ca_file makes it known' "$(verdict)" 'can be opened'
 sslmode() { sed -i "s|^url = postgresql://test@.*|url = postgresql://test@$1:$PGPORT/test$2|; s|^url = postgresql://[^t].*|url = postgresql://$1:$PGPORT/|" "$site/qetl.ini"; }

@@ -50,6 +50,11 @@ table   = $1.more
 [pipeline rounds]
 columns = id:integer!, name, amount:decimal(2), share:decimal(2) from amount
 table   = $1.rounds
+[pipeline deferred]
+columns = id:integer!, name, amount:decimal(2)
+table   = $1.deferred
+mode    = upsert
+key     = id
 [pipeline viewed]
 columns = id:integer!, name, amount:decimal(2)
 table   = $1.viewed
@@ -225,7 +230,8 @@ INI
     all_of PostgreSQL bigint text 'numeric(18,2)' bigint
     then_loaded PostgreSQL
     several PostgreSQL
-    mended PostgreSQL pg lacks lacks_more keyless unpast fewer more rounds
+    pg 'CREATE TABLE deferred (id BIGINT PRIMARY KEY DEFERRABLE, name VARCHAR(40), amount DECIMAL(18,2))'
+    mended PostgreSQL pg lacks lacks_more keyless unpast fewer more rounds deferred
     pg 'CREATE DOMAIN of_seconds AS timestamptz(0); CREATE DOMAIN moment AS of_seconds' >/dev/null
     coarse PostgreSQL pg pg 'timestamptz(0)' <<'END'
 decimal(2)|int|declare 'x' as integer in columns=, or run|1.55

@@ -86,6 +86,9 @@ enum err_code {
     ERR_CRASHED,
     /* target */
     ERR_TARGET,
+    ERR_TARGET_LOGIN,
+    ERR_TARGET_DATABASE,
+    ERR_TARGET_TLS,
     ERR_TARGET_LOCKED,
     ERR_TARGET_REFUSED,
     ERR_TARGET_DENIED,

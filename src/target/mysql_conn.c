@@ -63,12 +63,21 @@ static const char *own_words(unsigned code)
     }
 }
 
+const char *my_advice(unsigned code)
+{
+    return code == ER_NO_PARTITION_FOR_GIVEN_VALUE || code == ER_NO_PARTITION_FOR_GIVEN_VALUE_SILENT
+               ? "; make a partition for it: ALTER TABLE ... ADD PARTITION (PARTITION ... VALUES ...)"
+               : "";
+}
+
 int my_error(MYSQL *my, const char *what, struct err *err)
 {
     unsigned code = mysql_errno(my);
     enum err_code kind = code == ER_LOCK_WAIT_TIMEOUT ? ERR_TARGET_LOCKED : passing(code) ? ERR_TARGET : denied(code) ? ERR_TARGET_DENIED : ERR_TARGET_REFUSED;
     const char *words = own_words(code) ? own_words(code) : code ? mysql_error(my) : "no answer";
-    return err_set(err, kind, "%s: %.*s (%u)", what, (int)strcspn(words, "\n"), words, code);
+    err_set(err, kind, "%s: %.*s (%u)%s", what, (int)strcspn(words, "\n"), words, code, my_advice(code));
+    err->sys = (int)code;
+    return -1;
 }
 
 int my_run(MYSQL *my, const char *sql, const char *what, struct err *err)
@@ -199,6 +208,21 @@ static void set_tls(MYSQL *my, enum mysql_ssl ssl, const char *ca_file)
         mysql_optionsv(my, MYSQL_OPT_SSL_CA, ca_file);
 }
 
+/* Why a connection was not made. */
+static enum err_code code_of_refusal(unsigned code)
+{
+    switch (code) {
+    case ER_ACCESS_DENIED_ERROR: case ER_ACCESS_DENIED_NO_PASSWORD_ERROR: case ER_HOST_NOT_PRIVILEGED:
+        return ERR_TARGET_LOGIN;
+    case ER_BAD_DB_ERROR:
+        return ERR_TARGET_DATABASE;
+    case CR_SSL_CONNECTION_ERROR: case 3159 /* the server wants TLS */:
+        return ERR_TARGET_TLS;
+    default:
+        return ERR_TARGET;
+    }
+}
+
 static int dial(MYSQL *my, const struct mysql_url *url, const char *user, const char *password, const struct target_config *cfg,
                 struct err *err)
 {
@@ -206,8 +230,8 @@ static int dial(MYSQL *my, const struct mysql_url *url, const char *user, const 
     mysql_optionsv(my, MYSQL_OPT_PROTOCOL, &protocol);
     if (mysql_real_connect(my, *url->host ? url->host : "localhost", user, password, url->database, url->port, url->socket, 0))
         return 0;
-    return err_set(err, ERR_TARGET, "target '%s': %.*s (%u)", cfg->name, (int)strcspn(mysql_error(my), "\n"), mysql_error(my),
-                   mysql_errno(my));
+    return err_set(err, code_of_refusal(mysql_errno(my)), "target '%s': %.*s (%u)", cfg->name, (int)strcspn(mysql_error(my), "\n"),
+                   mysql_error(my), mysql_errno(my));
 }
 
 static int connect_to(MYSQL *my, const struct mysql_url *url, const struct config *config, const struct target_config *cfg,
@@ -236,7 +260,7 @@ static int connect_to(MYSQL *my, const struct mysql_url *url, const struct confi
     if (rc < 0)
         return -1;
     if (ssl != SSL_OFF && !mysql_get_ssl_cipher(my)) /* the library goes on without it */
-        return err_set(err, ERR_TARGET, "target '%s': the server speaks no TLS, and its url or ca_file asks for it", cfg->name);
+        return err_set(err, ERR_TARGET_TLS, "target '%s': the server speaks no TLS, and its url or ca_file asks for it", cfg->name);
     my_serve(my, NULL);
     keep_alive(my);
     return my_set_session(my, err) < 0 ? err_in(err, "target '%s'", cfg->name) : 0;

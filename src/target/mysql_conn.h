@@ -39,9 +39,12 @@ void my_serve(MYSQL *my, struct my_serving *s); /* borrowed until the next call;
 
 /*
  * The error of the connection as a value. What the data or the table is to blame for is refused for good (target-refused); a
- * server that is away, full, stopping or in a deadlock is passing (target); what the user may not do is target-denied. Gives -1.
+ * server that is away, full, stopping or in a deadlock is passing (target); what the user may not do is target-denied. err->sys is the
+ * server's number. Gives -1.
  */
 int my_error(MYSQL *my, const char *what, struct err *err);
+/* What to do about an error of the server that leaves that open, to stand behind its words; or "". */
+const char *my_advice(unsigned code);
 /* Was the connection lost? Nothing that it did not commit is left. */
 bool my_lost(MYSQL *my);
 /* One statement whose result nobody wants. */

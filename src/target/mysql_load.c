@@ -338,15 +338,15 @@ static int staged_line(const struct load_output *o, int64_t row, struct buf *lin
 }
 
 /* The server names the column, and the row by its number among those that it was sent. */
-static int refuse_line(const struct load_output *o, const char *text, struct err *err)
+static int refuse_line(const struct load_output *o, const char *text, const char *advice, struct err *err)
 {
     AUTO(buf_clear) struct buf line = { 0 }, said = { 0 };
     struct err unread;
     int64_t row = 0;
-    buf_addf(&said, "load: %s", text);
+    buf_addf(&said, "load: %s%s", text, advice);
     if (!text_int_plain(str_of(text + last_number(text)), &row) || row < 1 || row > o->output->rows || said.failed ||
         staged_line(o, row, &line, &unread) < 0)
-        return err_set(err, ERR_TARGET_REFUSED, "load: %s", text);
+        return err_set(err, ERR_TARGET_REFUSED, "load: %s%s", text, advice);
     return server_refuse_row(err, said.p, NULL, row, o->output->rows, buf_str(&line));
 }
 
@@ -354,16 +354,18 @@ static int refuse_line(const struct load_output *o, const char *text, struct err
 static int refuse_warnings(struct target_conn *c, const struct load_output *o, struct err *err)
 {
     AUTO(result_clearp) MYSQL_RES *r = my_select(c->my, "SHOW WARNINGS", "look at the warnings", err);
-    const char *text = "";
+    const char *text = "", *advice = "";
     if (!r)
         return -1;
     bool note = true;
     for (MYSQL_ROW row; note && (row = mysql_fetch_row(r));) {
         note = !strcmp(row[0], "Note");
-        if (!*text || !note)
+        if (!*text || !note) {
             text = row[2];
+            advice = my_advice((unsigned)strtoul(row[1], NULL, 10));
+        }
     }
-    return refuse_line(o, text, err);
+    return refuse_line(o, text, advice, err);
 }
 
 static int load_text(struct target_conn *c, const struct my_table *t, const struct load_output *o, struct err *err)

@@ -1,6 +1,7 @@
 /* Tables of MariaDB and MySQL; see the header. */
 #include "target/mysql_table.h"
 
+#include <mysqld_error.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -127,6 +128,17 @@ static void type_of(struct buf *out, const struct table_spec *spec, int column)
     mysql_type(out, &spec->columns->v[column], in_key(spec, column));
 }
 
+/* qetl makes tables, and databases are for people to make, with their rights. */
+static int refuse_database(const struct table_spec *spec, struct err *err)
+{
+    AUTO(buf_clear) struct buf text = { 0 };
+    AUTO(free_charp) char *database = strndup(spec->name, strcspn(spec->name, "."));
+    buf_addf(&text, "table '%s': %s; run: CREATE DATABASE ", spec->name, err->msg);
+    if (database)
+        my_name(&text, database);
+    return !database || text.failed ? err_nomem(err) : err_set(err, ERR_TARGET_REFUSED, "%s", text.p);
+}
+
 static int make_table(struct my_tables *tables, const struct draft *f, struct err *err)
 {
     AUTO(buf_clear) struct buf sql = { 0 };
@@ -137,6 +149,8 @@ static int make_table(struct my_tables *tables, const struct draft *f, struct er
     if (!sql.failed)
         schema_diff_make(f->diff, f->spec, sql.p, type_of);
     int rc = sql.failed ? err_nomem(err) : my_make(tables, sql.p, "make the table", err);
+    if (rc < 0 && err->sys == ER_BAD_DB_ERROR)
+        return refuse_database(f->spec, err);
     if (rc == 0)
         buf_addf(&tables->made, "%s'%s'", tables->made.n ? ", " : "", f->spec->name);
     return rc < 0 ? err_in(err, "table '%s'", f->spec->name) : 0;

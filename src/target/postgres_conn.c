@@ -10,10 +10,9 @@
 /* SQLSTATE, https://www.postgresql.org/docs/15/errcodes-appendix.html: what passes by itself, or when somebody mends the server. */
 static bool passing(const char *state)
 {
-    static const char *const begins[] = { "08" /* connection */, "25006" /* read-only: a standby */, "28" /* who are you */,
-                                          "40" /* rolled back: deadlock */, "53" /* no space, too many connections */,
-                                          "55006", "55P03" /* in use, locked */, "57" /* stopping, cancelled */, "58" /* its disk */,
-                                          "3D000" /* no such database */, "XX" };
+    static const char *const begins[] = { "08" /* connection */, "25006" /* read-only: a standby */, "40" /* rolled back: deadlock */,
+                                          "53" /* no space, too many connections */, "55006" /* in use */, "57" /* stopping, cancelled */,
+                                          "58" /* its disk */, "XX" };
     for (size_t i = 0; i < COUNT_OF(begins); i++)
         if (!strncmp(state, begins[i], strlen(begins[i])))
             return true;
@@ -32,6 +31,25 @@ static const char *reason(const char *state)
     return !strcmp(state, "25006") ? "the server is a standby, or set read-only: " : !strcmp(state, "0A000") ? "the server cannot do this: " : "";
 }
 
+/* What to do, where they leave that open. A row that no partition takes violates a constraint without a name. */
+static const char *advice(const char *state, const PGresult *r)
+{
+    bool unnamed = !*field(r, PG_DIAG_CONSTRAINT_NAME) && *field(r, PG_DIAG_TABLE_NAME);
+    return !strcmp(state, "23514") && unnamed ? "; make a partition for it: CREATE TABLE ... PARTITION OF ... FOR VALUES ..., or DEFAULT" : "";
+}
+
+static enum err_code code_of_state(const char *state, bool answered)
+{
+    static const struct {
+        const char *begins;
+        enum err_code code;
+    } known[] = { { "55P03", ERR_TARGET_LOCKED }, { "28", ERR_TARGET_LOGIN }, { "3D000", ERR_TARGET_DATABASE }, { "42501", ERR_TARGET_DENIED } };
+    for (size_t i = 0; answered && i < COUNT_OF(known); i++)
+        if (!strncmp(state, known[i].begins, strlen(known[i].begins)))
+            return known[i].code;
+    return !answered || passing(state) ? ERR_TARGET : ERR_TARGET_REFUSED;
+}
+
 int pg_error(PGconn *pg, const PGresult *r, const char *what, struct err *err)
 {
     const char *state = field(r, PG_DIAG_SQLSTATE), *detail = field(r, PG_DIAG_MESSAGE_DETAIL),
@@ -42,11 +60,9 @@ int pg_error(PGconn *pg, const PGresult *r, const char *what, struct err *err)
         snprintf(own, sizeof own, "%.*s", (int)strcspn(PQerrorMessage(pg), "\n"), PQerrorMessage(pg));
         message = own;
     }
-    bool pass = !*state || PQstatus(pg) != CONNECTION_OK || passing(state);
-    bool locked = !strcmp(state, "55P03");
-    enum err_code code = locked ? ERR_TARGET_LOCKED : pass ? ERR_TARGET : !strcmp(state, "42501") ? ERR_TARGET_DENIED : ERR_TARGET_REFUSED;
-    err_set(err, code, "%s: %s%s%s%.*s%s%.*s%s", what, reason(state), message, *detail ? ": " : "", 200,
-            detail, *context ? "; " : "", (int)strcspn(context, "\n"), context, *state ? "" : " (no answer)");
+    err_set(err, code_of_state(state, *state && PQstatus(pg) == CONNECTION_OK), "%s: %s%s%s%.*s%s%.*s%s%s", what, reason(state), message,
+            *detail ? ": " : "", 200, detail, *context ? "; " : "", (int)strcspn(context, "\n"), context, *state ? "" : " (no answer)",
+            advice(state, r));
     err->sys = !strncmp(state, "22", 2) ? PG_OF_VALUE : 0;
     return -1;
 }
@@ -109,6 +125,52 @@ static int check_version(PGconn *pg, const char *target, struct err *err)
                                                    target, version ? version : "of no known version");
 }
 
+/* Why: of each host that was tried one line (what libpq advises begins with a tab), each once. */
+static void put_causes(struct buf *out, const char *message)
+{
+    static const char begin[] = "connection to server ";
+    for (size_t n; *message; message += n + (message[n] == '\n')) {
+        n = strcspn(message, "\n");
+        size_t skip = out->n && !strncmp(message, begin, strlen(begin)) ? strlen(begin) : 0;
+        struct str line = { message + skip, n - skip };
+        if (!n || *message == '\t' || (out->n && memmem(out->p, out->n, line.p, line.n)))
+            continue;
+        buf_adds(out, out->n ? "; " : "");
+        buf_add(out, line.p, line.n);
+    }
+}
+
+/* libpq keeps the SQLSTATE of a connection that failed to itself: words of libpq and of a server that speaks English. */
+static enum err_code code_of_causes(const char *causes)
+{
+    static const struct {
+        const char *words, *and;
+        enum err_code code;
+    } known[] = {
+        { "pg_hba.conf", "", ERR_TARGET_LOGIN }, /* first: it names SSL and the database */
+        { "authentication failed", "", ERR_TARGET_LOGIN },
+        { "no password supplied", "", ERR_TARGET_LOGIN },
+        { "role \"", "does not exist", ERR_TARGET_LOGIN },
+        { "certificate", "", ERR_TARGET_TLS },
+        { "SSL", "", ERR_TARGET_TLS },
+        { "database \"", "does not exist", ERR_TARGET_DATABASE },
+    };
+    for (size_t i = 0; i < COUNT_OF(known); i++) {
+        const char *at = strstr(causes, known[i].words);
+        if (at && strstr(at, known[i].and))
+            return known[i].code;
+    }
+    return ERR_TARGET;
+}
+
+static int refuse_connection(PGconn *pg, const struct target_config *cfg, struct err *err)
+{
+    AUTO(buf_clear) struct buf causes = { 0 };
+    put_causes(&causes, PQerrorMessage(pg));
+    buf_adds(&causes, causes.n ? "" : "it cannot be opened");
+    return causes.failed ? err_nomem(err) : err_set(err, code_of_causes(causes.p), "target '%s': %s", cfg->name, causes.p);
+}
+
 int pg_connect(PGconn **out, const struct config *config, const struct target_config *cfg, struct err *err)
 {
     enum { SETTINGS = 16 };
@@ -145,7 +207,7 @@ int pg_connect(PGconn **out, const struct config *config, const struct target_co
     if (!pg)
         return err_nomem(err);
     if (PQstatus(pg) != CONNECTION_OK) {
-        (void)err_set(err, ERR_TARGET, "target '%s': %.*s", cfg->name, (int)strcspn(PQerrorMessage(pg), "\n"), PQerrorMessage(pg));
+        (void)refuse_connection(pg, cfg, err);
         PQfinish(pg);
         return -1;
     }

@@ -338,6 +338,14 @@ static PGresult *run_at(struct target_conn *c, const struct buf *sql, const char
     return pg_exec(c->pg, text.p, what, err);
 }
 
+/* object_not_in_prerequisite_state: is it the constraint on the key? What the job did is given up for the look at it. */
+static void tell_key(struct target_conn *c, const struct pg_table *t, struct err *err)
+{
+    struct err ignored, why;
+    if (pg_run(c->pg, pg_server.rollback, "roll back", &ignored) == 0 && pg_table_check_key(c->pg, t, &why) < 0 && why.code == ERR_TARGET_REFUSED)
+        *err = why;
+}
+
 /* The merge, or with `explain` only its plan. Whether there is a unique index on the key the server tells: 42P10, invalid_column_reference. */
 static PGresult *run_merge(struct target_conn *c, const struct pg_table *t, const char *explain, const char *now, struct err *err)
 {
@@ -352,10 +360,11 @@ static PGresult *run_merge(struct target_conn *c, const struct pg_table *t, cons
     const char *state = PQresultErrorField(r, PG_DIAG_SQLSTATE);
     if (PQresultStatus(r) == PGRES_TUPLES_OK)
         return r;
+    (void)pg_error(c->pg, r, "merge the rows", err);
     if (state && !strcmp(state, "42P10"))
         err_set(err, ERR_TARGET_REFUSED, "there is no unique index on the key; run: %s", t->add_unique.p);
-    else
-        (void)pg_error(c->pg, r, "merge the rows", err);
+    if (state && !strcmp(state, "55000"))
+        tell_key(c, t, err);
     PQclear(r);
     return NULL;
 }
@@ -459,7 +468,7 @@ static int plan_merge(struct target_conn *c, struct pg_table *t, struct err *err
     if (!t->staged || t->mode == MODE_HISTORY)
         return 0;
     server_now(now, "+00'::timestamp with time zone");
-    if (ready_stage(c, t, err) < 0)
+    if (pg_table_check_key(c->pg, t, err) < 0 || ready_stage(c, t, err) < 0)
         return -1;
     AUTO(result_clearp) PGresult *r = run_merge(c, t, "EXPLAIN ", now, err);
     return r ? 0 : -1;

@@ -91,11 +91,26 @@ static void key_list(struct buf *out, const struct table_spec *spec)
 
 static void type_of(struct buf *out, const struct table_spec *spec, int column) { postgres_type(out, &spec->columns->v[column]); }
 
-/* Somebody who does not take our lock made it meanwhile: unique_violation of a catalog, duplicate_table. */
-static bool is_there_now(const PGresult *r)
+static bool is_state(const PGresult *r, const char *state)
 {
-    const char *state = PQresultErrorField(r, PG_DIAG_SQLSTATE);
-    return state && (!strcmp(state, "23505") || !strcmp(state, "42P07"));
+    const char *is = PQresultErrorField(r, PG_DIAG_SQLSTATE);
+    return is && !strcmp(is, state);
+}
+
+/* Somebody who does not take our lock made it meanwhile: unique_violation of a catalog, duplicate_table. */
+static bool is_there_now(const PGresult *r) { return is_state(r, "23505") || is_state(r, "42P07"); }
+
+/* invalid_schema_name: qetl makes tables, and schemas are for people to make, with their rights. */
+static int refuse_schema(const struct table_spec *spec, const PGresult *r, struct err *err)
+{
+    AUTO(buf_clear) struct buf schema = { 0 };
+    AUTO(free_charp) char *name = strndup(spec->name, strcspn(spec->name, "."));
+    if (name)
+        db_quote(&schema, name);
+    if (!name || schema.failed)
+        return err_nomem(err);
+    return err_set(err, ERR_TARGET_REFUSED, "table '%s': %s; run: CREATE SCHEMA %s", spec->name, PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY),
+                   schema.p);
 }
 
 static int make_table(const struct draft *f, struct err *err)
@@ -135,7 +150,7 @@ static int make_table(const struct draft *f, struct err *err)
     (void)pg_error(f->pg, r, "make the table", err);
     if (is_there_now(r))
         err->code = ERR_TARGET; /* the next try finds it */
-    return err_in(err, "table '%s'", spec->name);
+    return is_state(r, "3F000") ? refuse_schema(spec, r, err) : err_in(err, "table '%s'", spec->name);
 }
 
 /* ---- a table that is there is looked at ---- */
@@ -839,6 +854,31 @@ static int draft_table(struct draft *f, struct err *err)
                    t->before.failed || t->merge.failed || t->add_unique.failed || t->missing.failed
                ? err_nomem(err)
                : 0;
+}
+
+int pg_table_check_key(PGconn *pg, const struct pg_table *t, struct err *err)
+{
+    AUTO(buf_clear) struct buf sql = { 0 };
+    if (t->mode != MODE_UPSERT && t->mode != MODE_INSERT_IGNORE)
+        return 0;
+    buf_adds(&sql, "SELECT quote_ident(conname) FROM pg_constraint WHERE contype IN ('p', 'u') AND condeferrable AND conrelid = to_regclass(");
+    pg_literal(&sql, pg, t->name.p);
+    buf_adds(&sql, ") AND ARRAY(SELECT attname FROM pg_attribute WHERE attrelid = conrelid AND attnum = ANY (conkey) ORDER BY 1)"
+                   " = ARRAY(SELECT unnest(ARRAY[");
+    for (int k = 0; k < t->nkey; k++) {
+        buf_adds(&sql, k ? ", " : "");
+        pg_literal(&sql, pg, t->key_names[k]);
+    }
+    buf_adds(&sql, "]::name[]) ORDER BY 1)");
+    if (sql.failed)
+        return err_nomem(err);
+    AUTO(result_clearp) PGresult *r = pg_exec(pg, sql.p, "look at the key", err);
+    if (!r)
+        return -1;
+    return PQntuples(r) == 0 ? 0
+                             : err_set(err, ERR_TARGET_REFUSED, "the unique constraint %s on the key is deferrable, which ON CONFLICT does not take;"
+                                                                " run: %s, DROP CONSTRAINT %s",
+                                       PQgetvalue(r, 0, 0), t->add_unique.p, PQgetvalue(r, 0, 0));
 }
 
 /* ---- the rows a second time ---- */

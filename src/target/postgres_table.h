@@ -41,6 +41,8 @@ struct pg_tables {
 /* The table for an output: known already, or looked at (and made when missing) now. Inside a transaction. Valid until
  * pg_tables_forget(). NULL: target-refused with what to do, or trouble. */
 struct pg_table *pg_table_get(struct pg_tables *tables, PGconn *pg, const struct table_spec *spec, struct err *err);
+/* ON CONFLICT refuses rows by a unique constraint that is deferrable, which no plan tells: target-refused. */
+int pg_table_check_key(PGconn *pg, const struct pg_table *t, struct err *err);
 /* After a rollback: what was made is gone. */
 void pg_tables_forget(struct pg_tables *tables);
 
