@@ -129,4 +129,34 @@ changed 0 0 0
 is '... or by that alone' "$(qetlctl --json scan odd --accept '**/a b+1*' | jq -r '.changed[].decision')" known
 qetlctl scan odd --accept 'a b+2*' >/dev/null 2>&1
 is '... but no other: 5' $? 5
+
+# ---- dates of a source that is held back at its first look ----
+new_site <<INI
+[pipeline dated]
+source  = $url/{%Y-%m-%d}/*.csv
+every   = 1h
+settle  = 0
+columns = id:integer!
+table   = warehouse.dated
+[pipeline clock]
+source  = $url/{%Y-%m-%d}/clock/*.csv
+cron    = @daily
+settle  = 0
+columns = id:integer!
+table   = warehouse.dated
+INI
+answers 200
+qetlctl init >/dev/null
+noon() { echo $(((43200 - $(date +%s) % 86400 + $1 * 86400) * 1000)); } # of today and so many days: no midnight comes meanwhile
+scan_at() { QETL_CLOCK_OFFSET_MS=$(noon "$1") timeout 60 qetlctl scan >/dev/null 2>"$work/err"; }
+sqlite3 "$site/queue.db" "INSERT INTO remote (name, held_until, held_why) VALUES ('$url', (unixepoch() / 86400 * 86400 + 50000) * 1000, 'busy')"
+before=$(asked)
+scan_at 0
+is 'a place that is held is not asked at the first look: 1' "$? $(($(asked) - before))" '1 0'
+scan_at 2
+is '... two days later it is' $? 0
+dates() { queue_sql "SELECT group_concat(substr(replace(uri, '$url/', ''), 1, 10), ' ') FROM (SELECT uri FROM seen JOIN scan ON scan.id = seen.scan WHERE pipeline = '$1' ORDER BY uri)"; }
+all="$(date -u +%F) $(date -u -d '+1 day' +%F) $(date -u -d '+2 days' +%F)"
+is '... for all dates since that look' "$(dates dated)" "$all"
+is '... which was by hand, for one of cron=' "$(dates clock)" "$all"
 done_testing

@@ -348,6 +348,9 @@ TEST(scan, its_end_keeps_what_came_of_it)
     CHECK_EQ(scan.covered, 77);
     CHECK_OK(scan_get(q, &lease, "p", "/elsewhere/*", false, &scan, &err), err);
     CHECK_EQ(scan.covered, 0); /* another source */
+    CHECK_OK(scan_begin(q, &lease, &scan, 55, &err), err);
+    CHECK_OK(scan_get(q, &lease, "p", "/elsewhere/*", false, &scan, &err), err);
+    CHECK_EQ(scan.covered, 55);
     queue_close(q);
 }
 
@@ -521,6 +524,7 @@ TEST(scan, the_dates_of_a_source_that_was_never_listed_begin_at_the_first_slot_t
     struct job_new job = { .pipeline = "p", .attempts_max = 1 };
     int ran;
     start();
+    CHECK_OK(db_exec(queue_db(q), "UPDATE scan SET covered = 0", &err), err); /* as cron= has it */
     CHECK_OK(scan_slots(q, &lease, &scan, slots, 1, NULL, fill, NULL, &ran, &err), err);
     CHECK_EQ(ask("SELECT covered FROM scan"), 0);
     CHECK_OK(scan_slots(q, &lease, &scan, slots, 2, NULL, fill, NULL, &ran, &err), err);
@@ -530,6 +534,30 @@ TEST(scan, the_dates_of_a_source_that_was_never_listed_begin_at_the_first_slot_t
     CHECK_OK(db_exec(queue_db(q), "DELETE FROM slot; UPDATE scan SET covered = 0", &err), err);
     CHECK_OK(scan_slots(q, &lease, &scan, slots, 3, &job, fill, NULL, &ran, &err), err);
     CHECK_EQ(ask("SELECT covered FROM scan"), 0); /* nobody lists it */
+    queue_close(q);
+}
+
+TEST(scan, the_dates_of_a_source_begin_when_it_was_wanted_first_however_long_it_cannot_be_listed)
+{
+    struct err why;
+    start();
+    int64_t began = scan.covered;
+    CHECK(began > 0 && began <= sys_now_ms());
+    sys_clock_advance(86400000);
+    err_set(&why, ERR_FETCH_BUSY, "not now");
+    CHECK_OK(scan_held(q, &lease, &scan, sys_now_ms() + 1000, &why, &err), err);
+    CHECK_OK(scan_get(q, &lease, "p", "/in/*", true, &scan, &err), err);
+    CHECK_OK(scan_begin(q, &lease, &scan, sys_now_ms(), &err), err);
+    CHECK_EQ(scan.covered, began);
+    CHECK_OK(scan_get(q, &lease, "p", "/elsewhere/*", true, &scan, &err), err);
+    CHECK(scan.covered > began); /* those of another source, later */
+    CHECK_OK(scan_get(q, &lease, "slot", "/in/*", false, &scan, &err), err);
+    CHECK_EQ(scan.covered, 0); /* of which no time has come yet */
+    slot_comes(200, "");
+    slot_comes(300, "");
+    CHECK_OK(scan_get(q, &lease, "slot", "/elsewhere/*", false, &scan, &err), err);
+    CHECK_EQ(scan.covered, 200);
+    sys_clock_advance(-86400000);
     queue_close(q);
 }
 

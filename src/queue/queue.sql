@@ -784,8 +784,11 @@ SELECT id, pipeline, source, number, wanted, next_at, again_at, slot, covered, s
 FROM scan WHERE (:pipeline IS NULL OR pipeline = :pipeline) ORDER BY pipeline;
 
 -- name: scan_make
-INSERT INTO scan (pipeline, source, slot, wanted) VALUES (:pipeline, :source, :now, :wanted)
-ON CONFLICT (pipeline) DO UPDATE SET source = excluded.source, covered = 0, cursor = '', wanted = max(wanted, excluded.wanted);
+-- The dates of a source begin when it is wanted first, however much later it can be listed, or with the first slot that is due.
+INSERT INTO scan (pipeline, source, slot, wanted, covered) VALUES (:pipeline, :source, :now, :wanted, :wanted)
+ON CONFLICT (pipeline) DO UPDATE SET source = excluded.source, cursor = '', wanted = max(wanted, excluded.wanted),
+    covered = CASE WHEN excluded.wanted THEN excluded.wanted
+                   ELSE (SELECT coalesce(min(at), 0) FROM slot INDEXED BY slot_open WHERE slot.scan = scan.id AND outcome = 'due' AND ask IS NOT NULL) END;
 
 -- name: scan_want
 UPDATE scan SET wanted = :now WHERE pipeline = :pipeline;
@@ -794,6 +797,9 @@ UPDATE scan SET wanted = :now WHERE pipeline = :pipeline;
 -- Slots up to that one are accounted for; :wanted 0 asks for nothing. The dates of a source that was never listed begin at :first.
 UPDATE scan SET slot = :slot, wanted = CASE WHEN :wanted THEN :wanted ELSE wanted END, asks = asks + (:wanted > 0), covered = CASE WHEN covered THEN covered ELSE :first END
 WHERE id = :id;
+
+-- name: scan_begin
+UPDATE scan SET covered = :at WHERE id = :id AND covered = 0;
 
 -- name: scan_cursor
 UPDATE scan SET cursor = :cursor, cursor_glob = :glob WHERE id = :id;

@@ -186,6 +186,21 @@ int scan_get(struct queue *q, const struct scan_lease *l, const char *pipeline, 
     return scan_change_end(q, rc, err) < 0 ? err_in(err, "scan of '%s'", pipeline) : 0;
 }
 
+int scan_begin(struct queue *q, const struct scan_lease *l, struct scan_row *s, int64_t at, struct err *err)
+{
+    if (s->covered)
+        return 0;
+    if (scan_change_begin(q, l, err) < 0)
+        return -1;
+    sqlite3_stmt *st = queue_stmt(q, SQL_SCAN_BEGIN);
+    db_bind(st, ":id", s->id);
+    db_bind(st, ":at", at);
+    if (scan_change_end(q, db_run(st, err), err) < 0)
+        return -1;
+    s->covered = at;
+    return 0;
+}
+
 int scan_find(struct queue *q, const char *pipeline, struct scan_row *out, struct err *err)
 {
     bool same;

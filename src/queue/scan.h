@@ -57,10 +57,12 @@ struct scan_row {
     const char *cursor; /* there, and malloc'ed for who asks scan_cursor() */
 };
 int scan_rows(struct queue *q, int (*row)(void *arg, const struct scan_row *r), void *arg, struct err *err);
-/* The scan of a pipeline; made where there is none (`wanted`: it is looked at at once). Another source than before voids
+/* The scan of a pipeline; made where there is none (`wanted`: it is looked at at once, and its dates begin now). Another source than before voids
  * `covered` and the cursor, and slots that failed stay so. */
 int scan_get(struct queue *q, const struct scan_lease *l, const char *pipeline, const char *source, bool wanted, struct scan_row *out,
              struct err *err);
+/* A listing begins: the dates of a source that has no beginning yet begin there, whether that listing may ask its place or not. */
+int scan_begin(struct queue *q, const struct scan_lease *l, struct scan_row *s, int64_t at, struct err *err);
 /* The scan of a pipeline, if it has one, without its texts: 1, 0, -1. */
 int scan_find(struct queue *q, const char *pipeline, struct scan_row *out, struct err *err);
 /* Ask the scanner for a listing of that pipeline. 1; 0: it has none yet. Needs no lease. */

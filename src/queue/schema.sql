@@ -391,7 +391,7 @@ CREATE TABLE scan (
     again_at INTEGER NOT NULL DEFAULT 0,   -- objects wait for being whole: look at them then; 0: none
     slot     INTEGER NOT NULL,             -- all slots up to here are accounted for
     asks     INTEGER NOT NULL DEFAULT 0,   -- how often slots asked for a listing: a count, since no clock says what was first
-    covered  INTEGER NOT NULL DEFAULT 0,   -- the dates in the source were listed up to here; before the first listing, they begin here
+    covered  INTEGER NOT NULL DEFAULT 0,   -- the dates in the source were listed up to here; before the first listing they begin here; 0: with the first slot, or pass
     cursor   TEXT NOT NULL DEFAULT '',     -- a listing that did not come to its end goes on there; '': from the beginning
     cursor_glob INTEGER NOT NULL DEFAULT 0, -- the glob it belongs to (glob_id())
     era      INTEGER NOT NULL DEFAULT 0,   -- grows by one at most each SCAN_ERAS-th part of forget=, by a listing that came to its end

@@ -742,6 +742,8 @@ static int run(struct looking *l, struct err *why, struct err *err)
     const struct pass *pass = l->pass;
     int64_t now = sys_now_ms(), from = 0;
     int rc = looking_open(l, pass, why);
+    if (scan_begin(pass->queue, pass->lease, &l->scan, now, err) < 0)
+        return -1;
     int held = rc == 0 ? hold(l, now, why, err) : 0;
     if (held)
         return held < 0 ? -1 : 0;
