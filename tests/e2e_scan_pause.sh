@@ -47,7 +47,13 @@ every   = 1s
 settle  = 0
 columns = id:integer!
 table   = warehouse.p
+[pipeline z]
+source  = in/*.csv
+every   = 1h
+columns = id:integer!
+table   = warehouse.z
 INI
+mkdir "$site/in"
 qetlctl init >/dev/null
 asked() { wc -l <"$log"; }
 asked_more() { [ "$(asked)" -gt "$1" ]; }
@@ -81,6 +87,11 @@ said=$(timeout 60 qetlctl scan p 2>&1)
 is '... also by who asks the scanner for a listing: 1' $? 1
 like '... which says so' "$said" "scan of 'p': until 20[0-9-]+T.*Z '$url' asked to be left alone: .*503"
 is '... and asks nobody' "$(asked)" "$before"
+listings=$(queue_sql "SELECT number FROM scan WHERE pipeline = 'z'")
+said=$(timeout 60 qetlctl scan 2>&1)
+is '... or for one of all: 1' $? 1
+like '... which says so' "$said" "scan of 'p': until 20[0-9-]+T.*Z '$url' asked to be left alone: .*503"
+ok '... and goes on with the others' queue_is "SELECT number > $listings FROM scan WHERE pipeline = 'z'" 1
 said=$(qetlctl scan p --dry-run --all 2>&1)
 like 'the dry run asks it, and says that nobody else does' "$said" "scan of 'p': until .* '$url' asked to be left alone: .*resume --remote"
 like '... what lies there' "$said" '/in/a.csv'
@@ -89,6 +100,16 @@ ok '... and the scanner goes on at once' wait_for 60 bash -c "qetlctl --json sta
 is '... once' "$(qetlctl resume --remote "$url" 2>&1 >/dev/null; echo $?)" "$(qetlctl resume --remote nobody 2>&1 | sed "s|nobody|$url|"; echo 5)"
 qetlctl resume >/dev/null 2>&1
 is 'resume wants one of both: 2' $? 2
+
+# ---- a pipeline that the scanner does not know yet ----
+printf '[pipeline new]\nsource = in/*.csv\ncron = @yearly\nsettle = 0\ncolumns = id:integer!\ntable = warehouse.z\n' >>"$site/qetl.ini"
+timeout 120 qetlctl scan new >"$work/out" 2>"$work/err" &
+waits=$!
+ok 'who asks for a pipeline that the scanner does not know is told why it waits' wait_for 60 grep -q "pipeline 'new': waiting until the scanner knows it; .*SIGHUP" "$work/err"
+kill -HUP "$role_pid"
+wait "$waits"
+is '... and gets its listing when the ini is read again' $? 0
+is '... one' "$(queue_sql "SELECT number FROM scan WHERE pipeline = 'new'")" 1
 stop_roles
 
 # ---- without a scanner ----

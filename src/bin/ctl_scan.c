@@ -198,6 +198,7 @@ static void found(void *arg, const struct pass_found *o)
 }
 
 static void errs_clear(struct err **errs) { free(*errs); }
+static void int64s_clear(int64_t **numbers) { free(*numbers); }
 
 struct wanted_row {
     const char *pipeline;
@@ -397,31 +398,66 @@ static int show_slots(struct ctl *c, const char *pipeline)
 
 /* ---- a scan now ---- */
 
-/* Ask the scanner that works, and wait until it is done with that pipeline; not for a server that wants to be left alone. */
-static int ask_and_wait(struct ctl *c, const struct pipeline *p)
+enum { NOT_ASKED = -1 };
+
+/* Ask the scanner that works. *number: the listings that had ended before; NOT_ASKED: it has not heard of that pipeline yet. */
+static int ask(struct ctl *c, const struct pipeline *p, int64_t *number)
 {
     struct wanted_row before = { .pipeline = p->name };
+    int rc = scan_rows(c->queue, keep_row, &before, &c->err);
+    if (rc == 0)
+        rc = scan_want(c->queue, p->name, &c->err);
+    *number = rc == 1 ? before.row.number : NOT_ASKED;
+    return rc < 0 ? -1 : 0;
+}
+
+/* Until it is done with that pipeline; not for a server that wants to be left alone: *held says so then. 0, -1. */
+static int wait_for(struct ctl *c, const struct pipeline *p, int64_t number, struct err *held)
+{
     char why[PASS_HELD], at[32];
     int64_t until;
-    if (scan_rows(c->queue, keep_row, &before, &c->err) < 0 || scan_want(c->queue, p->name, &c->err) < 0)
-        return -1;
     while (!sys_stop_requested()) {
         struct wanted_row now = { .pipeline = p->name };
-        int held = pass_held(c->queue, c->config, p, &until, why, &c->err);
-        if (held < 0 || scan_rows(c->queue, keep_row, &now, &c->err) < 0)
+        if (number == NOT_ASKED && ask(c, p, &number) < 0)
             return -1;
-        if (now.row.id && !now.row.wanted && now.row.number > before.row.number)
+        int is_held = pass_held(c->queue, c->config, p, &until, why, &c->err);
+        if (is_held < 0 || scan_rows(c->queue, keep_row, &now, &c->err) < 0)
+            return -1;
+        if (number != NOT_ASKED && !now.row.wanted && now.row.number > number)
             return 0;
-        if (held) {
+        if (is_held) {
             text_put_rfc3339(at, until);
-            return err_set(&c->err, ERR_FETCH_BUSY, "scan of '%s': until %s %s", p->name, at, why);
+            err_set(held, ERR_FETCH_BUSY, "scan of '%s': until %s %s", p->name, at, why);
+            return 0;
         }
         (void)poll(NULL, 0, 50);
     }
     return err_set(&c->err, ERR_SHUTDOWN, "stopped; the scanner goes on");
 }
 
-static int scan_now(struct ctl *c, const struct role *role, const char *only, const struct err *hung)
+static bool is_listed(const struct pipeline *p, const char *only, const struct err *missed)
+{
+    return is_asked(p, only) && p->scan.job_per == JOB_PER_OBJECT && missed->code == ERR_NONE;
+}
+
+/* All are asked before any is waited for: one that takes its time, or is held, keeps from no other. */
+static int ask_and_wait(struct ctl *c, const char *only, struct err *missed)
+{
+    const struct pipeline *p = c->config->pipelines;
+    int n = c->config->npipelines, rc = 0;
+    AUTO(int64s_clear) int64_t *number = calloc((size_t)n + 1, sizeof *number);
+    if (!number)
+        return err_nomem(&c->err);
+    for (int i = 0; rc == 0 && i < n; i++)
+        if (is_listed(&p[i], only, &missed[i]) && (rc = ask(c, &p[i], &number[i])) == 0 && number[i] == NOT_ASKED)
+            fprintf(stderr, "pipeline '%s': waiting until the scanner knows it; it reads the ini again at SIGHUP (systemctl reload)\n", p[i].name);
+    for (int i = 0; rc == 0 && i < n; i++)
+        if (is_listed(&p[i], only, &missed[i]))
+            rc = wait_for(c, &p[i], number[i], &missed[i]);
+    return rc;
+}
+
+static int scan_now(struct ctl *c, const struct role *role, const char *only, struct err *missed)
 {
     struct scanner *s;
     char holder[64] = "";
@@ -430,29 +466,24 @@ static int scan_now(struct ctl *c, const struct role *role, const char *only, co
     if (scanner_open(&s, role, &c->err) < 0)
         return -1;
     for (int i = 0; i < c->config->npipelines; i++)
-        if (hung[i].code != ERR_NONE)
+        if (missed[i].code != ERR_NONE)
             scanner_leave_out(s, &c->config->pipelines[i]);
     int rc = scanner_lead(s, holder, &c->err);
-    bool ask = rc == 0;
+    bool other = rc == 0;
     if (rc == 1)
         rc = scanner_step(s, only, true, &next_ms, &c->err);
-    else if (ask && !c->json)
+    else if (other && !c->json)
         fprintf(stderr, "the scanner '%s' does it\n", holder);
     scanner_close(s);
-    for (int i = 0; rc == 0 && ask && i < c->config->npipelines; i++) {
-        const struct pipeline *p = &c->config->pipelines[i];
-        if (is_asked(p, only) && p->scan.job_per == JOB_PER_OBJECT && hung[i].code == ERR_NONE)
-            rc = ask_and_wait(c, p);
-    }
-    return rc < 0 ? -1 : 0;
+    return rc < 0 ? -1 : other ? ask_and_wait(c, only, missed) : 0;
 }
 
 /* The scans that somebody wants, and what their state is then. */
-static int scan_and_show(struct ctl *c, const struct role *role, const char *only, const struct err *hung)
+static int scan_and_show(struct ctl *c, const struct role *role, const char *only, struct err *missed)
 {
     struct table t;
     struct scans s = { .c = c, .t = &t, .only = only };
-    if (scan_now(c, role, only, hung) < 0 || scans_table(&s) < 0)
+    if (scan_now(c, role, only, missed) < 0 || scans_table(&s) < 0)
         return -1;
     table_print(&t, "scans", "no pipeline has every= or cron=");
     if (!c->json)
@@ -461,26 +492,27 @@ static int scan_and_show(struct ctl *c, const struct role *role, const char *onl
     return 0;
 }
 
-/* Look through sources, or see what that would find; what is on a mount that does not answer is left out, and told of at the end. */
+/* Look through sources, or see what that would find; what is on a mount that does not answer is left out, and that is told of at the end, as of places that
+ * are held. */
 static int look(struct ctl *c, const char *only, bool dry, bool all)
 {
     const struct role role = { .config = c->config, .name = "qetlctl scan" };
-    AUTO(errs_clear) struct err *hung = calloc((size_t)c->config->npipelines + 1, sizeof *hung);
+    AUTO(errs_clear) struct err *missed = calloc((size_t)c->config->npipelines + 1, sizeof *missed);
     const struct pipeline *p = only ? config_pipeline(c->config, only) : NULL;
-    if (!hung)
+    if (!missed)
         return err_nomem(&c->err);
-    if (ctl_mounts(c, only, hung) < 0)
+    if (ctl_mounts(c, only, missed) < 0)
         return -1;
-    if (p && hung[p - c->config->pipelines].code != ERR_NONE) {
-        c->err = hung[p - c->config->pipelines];
+    if (p && missed[p - c->config->pipelines].code != ERR_NONE) {
+        c->err = missed[p - c->config->pipelines];
         return -1;
     }
-    if (ctl_queue(c, QUEUE_CREATE) < 0 || (dry ? dry_run(c, &role, only, all, hung) : scan_and_show(c, &role, only, hung)) < 0)
+    if (ctl_queue(c, QUEUE_CREATE) < 0 || (dry ? dry_run(c, &role, only, all, missed) : scan_and_show(c, &role, only, missed)) < 0)
         return -1;
     fflush(stdout);
     for (int i = 0; i < c->config->npipelines; i++)
-        if (hung[i].code != ERR_NONE) {
-            ctl_complain(&hung[i]);
+        if (missed[i].code != ERR_NONE) {
+            ctl_complain(&missed[i]);
             c->status = 1;
         }
     return 0;
