@@ -40,7 +40,7 @@ start() {
         answers "$port" && continue
         (serve "$port") >>"$dir/log" 2>&1 </dev/null 3>&- &
         echo $! >"$dir/pid"
-        for i in $(seq 200); do
+        for i in $(seq 2400); do # a new machine under load takes its time to make a database
             if alive && answers "$port" && alive; then
                 echo "$port" >"$dir/port"
                 facts "$port" | tee "$dir/facts"
