@@ -687,6 +687,43 @@ TEST(config, a_part_has_what_its_pipeline_has_and_it_does_not_set)
     config_free(c);
 }
 
+TEST(config, a_table_has_one_name_in_the_whole_ini)
+{
+    static const char my[] = "[target m]\nurl = mysql://u@h:3306/wa%72e?ssl=off\n", pg[] = "[target p]\nurl = postgresql://me@h/db?sslmode=prefer\n",
+                      path[] = "[target p]\nurl = postgresql://h/db?options=-csearch_path%3Done,%22two%22\n";
+    static const struct {
+        const char *target, *one, *two, *behind; /* behind NULL: two tables */
+    } cases[] = {
+        { BASE, "w.t", "w.main.t", "" },
+        { BASE, "w.Main.t", "w.main.t", "" },
+        { BASE, "w.t", "w.T", "" },
+        { BASE, "w.t", "w.t2", NULL },
+        { my, "m.t", "m.ware.t", "" },
+        { my, "m.t", "m.other.t", NULL },
+        { my, "m.t", "m.T", NULL },
+        { pg, "p.t", "p.public.t", ", with its schema" },
+        { pg, "p.me.t", "p.t", ", with its schema" },
+        { pg, "p.public.t", "p.me.t", NULL },
+        { pg, "p.t", "p.other.t", NULL },
+        { pg, "p.T", "p.public.t", NULL },
+        { path, "p.t", "p.one.t", ", with its schema" },
+        { path, "p.t", "p.two.t", ", with its schema" },
+        { path, "p.t", "p.public.t", NULL },
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        char ini[600], fault[300];
+        snprintf(ini, sizeof ini, "%s[pipeline x]\ntable = %s\n[pipeline y]\ntable = %s\n", cases[i].target, cases[i].one, cases[i].two);
+        snprintf(fault, sizeof fault, "bad.ini:6: [pipeline y] table: '%s' is written '%s' in [pipeline x], and a table needs one name: write it in"
+                 " one way everywhere%s\n", cases[i].two, cases[i].one, cases[i].behind ? cases[i].behind : "");
+        if (cases[i].behind)
+            CHECK_STR(load_bad(ini), fault);
+        else
+            config_free(load_ok(ini));
+    }
+    CHECK_HAS(load_bad(BASE "[pipeline p]\ncolumns = at:timestamp\nevent_time = at\ntable = w.t\nlate = w.main.l\n[pipeline q]\ntable = w.l\n"),
+              "[pipeline q] table: 'w.l' is written 'w.main.l' in [pipeline p]");
+}
+
 TEST(config, what_is_wrong_with_parts_is_told)
 {
     CHECK_STR(

@@ -1,6 +1,7 @@
 /*
  * The ini on its way into struct config, as the files of io/config see it: config.c fills the structs key by key, and the others check what
- * concerns more than one key: config_recipe.c a recipe, [enrich] and [lookup], config_pipeline.c a pipeline, config_check.c the rest.
+ * concerns more than one key: config_recipe.c a recipe, [enrich] and [lookup], config_pipeline.c a pipeline, config_names.c the names of
+ * tables, config_check.c the rest.
  * config_build.c is what they share.
  */
 #ifndef QETL_IO_CONFIG_BUILD_H
@@ -56,6 +57,7 @@ void build_check_enrich(struct build *b, int i); /* i: the section; before the p
 void build_check_lookup(struct build *b, int i);
 void build_check_recipe(struct build *b, int i);
 void build_check_pipeline(struct build *b, int i);
+void build_check_names(struct build *b);
 void build_check_order(struct build *b, int i); /* these two behind the recipes */
 void build_bind_late(struct build *b, int i);
 

@@ -69,6 +69,8 @@ void build_check(struct build *b)
             build_check_order(b, i);
             build_bind_late(b, i);
         }
+    if (!build_failed(b))
+        build_check_names(b);
     if (worker >= 0)
         check_worker(b, worker);
 }

@@ -409,7 +409,9 @@ static const struct key keys[] = {
     { AT_RECIPE, "decimal_point", KEY_CHAR, IN(recipe, decimal_point), ".", 1, 0, NULL, 0,
       "of numbers: . or ," },
     { AT_RECIPE, "table", KEY_TABLE, IN(recipe, table), NULL, 0, 0, NULL, NEEDED,
-      "TARGET.TABLE; the tables of all parts of a pipeline are in one target, for a job is one commit" },
+      "TARGET.TABLE; the tables of all parts of a pipeline are in one target, for a job is one commit. In all pipelines a table is "
+      "written in one way: beside sales.t neither sales.main.t (SQLite), sales.DATABASE.t (MariaDB, of the url) nor sales.public.t "
+      "(PostgreSQL, or what search_path the url has)" },
     { AT_RECIPE, "mode", KEY_WORD, IN(recipe, mode), "append", 0, 0, mode_words, 0,
       "add the rows; replace all rows of the table; put each in the place of the row with the same "
       "key; leave the row with the same key as it is; or keep every version of a row, see MODES" },

@@ -1,0 +1,140 @@
+/*
+ * One table under two names. Order between jobs, what parts do to each other's rows and what undo finds go by the name of a table as the
+ * ini has it, so it has one name in the whole ini: `t` and `main.t` beside each other are a fault, and on SQLite `t` and `T`, too. Which
+ * schema a name without one is looked for in is known from the target's url, as far as it says so. See config_build.h.
+ */
+#include "io/config_build.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+/* A table as a section has it. */
+struct spelling {
+    const struct target_config *target;
+    const char *text, *key; /* TARGET.TABLE, and where it stands */
+    const char *bare;       /* behind the schema */
+    struct str schema;      /* none: empty */
+    int section;
+};
+
+static int hex_digit(char c) { return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1; }
+
+/* Without its percent escapes. */
+static const char *decoded(struct build *b, struct str s)
+{
+    char *out = build_zeroed(b, s.n + 1, 1), *to = out;
+    for (size_t i = 0; out && i < s.n; i++) {
+        bool coded = s.p[i] == '%' && i + 2 < s.n && hex_digit(s.p[i + 1]) >= 0 && hex_digit(s.p[i + 2]) >= 0;
+        *to++ = (char)(coded ? hex_digit(s.p[i + 1]) * 16 + hex_digit(s.p[i + 2]) : s.p[i]);
+        i += coded ? 2 : 0;
+    }
+    return out ? out : "";
+}
+
+static bool is_scheme(const struct target_config *t, const char *scheme)
+{
+    size_t n = strlen(scheme);
+    return t->url && !strncmp(t->url, scheme, n) && t->url[n] == ':';
+}
+
+/* mysql://user@host:port/DATABASE?options */
+static bool is_database(struct build *b, const char *url, struct str schema)
+{
+    const char *host = uri_behind_scheme(url), *path = host ? host + strcspn(host, "/?") : "";
+    return *path == '/' && str_eq(schema, str_of(decoded(b, (struct str){ path + 1, strcspn(path + 1, "?") })));
+}
+
+/* Is it one of those between commas, up to a blank? https://www.postgresql.org/docs/15/ddl-schemas.html, 5.9.3 */
+static bool in_path(const char *path, struct str schema)
+{
+    for (const char *p = path; *p && *p != ' '; p += *p == ',') {
+        struct str item = { p, strcspn(p, ", ") };
+        p += item.n;
+        if (item.n > 1 && *item.p == '"' && item.p[item.n - 1] == '"')
+            item = (struct str){ item.p + 1, item.n - 2 };
+        if (str_eq(item, schema))
+            return true;
+    }
+    return false;
+}
+
+/* "$user", public is what the server has in search_path by itself; options=-csearch_path=... of the url is another one. */
+static bool is_searched(struct build *b, const char *url, struct str schema)
+{
+    const char *host = uri_behind_scheme(url), *end = host ? host + strcspn(host, "/?") : "", *options = strstr(url, "options=");
+    const char *at = host ? memchr(host, '@', (size_t)(end - host)) : NULL;
+    const char *path = options ? strstr(decoded(b, (struct str){ options, strcspn(options, "&") }), "search_path=") : NULL;
+    if (path)
+        return in_path(path + strlen("search_path="), schema);
+    return str_eq(schema, str_of("public")) || (at && str_eq(schema, str_of(decoded(b, (struct str){ host, (size_t)(at - host) }))));
+}
+
+/* Their targets are the same, and their tables but for the schema and for case. */
+static bool is_one(struct build *b, const struct spelling *x, const struct spelling *y)
+{
+    const struct target_config *t = x->target;
+    struct str schema = x->schema.n ? x->schema : y->schema;
+    if (is_scheme(t, "sqlite"))
+        return true; /* it has no other schema than main */
+    if (strcmp(x->bare, y->bare) || (x->schema.n && y->schema.n))
+        return false;
+    return is_scheme(t, "mysql") ? is_database(b, t->url, schema) : is_scheme(t, "postgresql") && is_searched(b, t->url, schema);
+}
+
+static int by_table(const void *a, const void *b)
+{
+    const struct spelling *x = a, *y = b;
+    int target = (x->target > y->target) - (x->target < y->target), bare = strcasecmp(x->bare, y->bare), text = strcmp(x->text, y->text);
+    return target ? target : bare ? bare : text ? text : x->section - y->section;
+}
+
+static bool is_alike(const struct spelling *x, const struct spelling *y) { return x->target == y->target && !strcasecmp(x->bare, y->bare); }
+
+/* The one that stands further down is at fault. */
+static void tell(struct build *b, const struct spelling *x, const struct spelling *y)
+{
+    const struct spelling *first = x->section < y->section ? x : y, *then = first == x ? y : x;
+    build_fault(b, then->section, then->key, "'%s' is written '%s' in [%s], and a table needs one name: write it in one way everywhere%s", then->text,
+                first->text, b->ini.sections[first->section].text, is_scheme(x->target, "postgresql") ? ", with its schema" : "");
+}
+
+static void add(struct build *b, struct spelling *all, int *n, int section, const char *key, const char *text)
+{
+    const struct recipe *r = b->bound[section].recipe;
+    const struct target_config *t = r->target ? config_target(b->c, r->target) : NULL;
+    const char *name = text ? strchr(text, '.') : NULL, *dot = name ? strchr(name + 1, '.') : NULL;
+    if (t && name)
+        all[(*n)++] = (struct spelling){ .target = t, .text = text, .key = key, .section = section, .bare = dot ? dot + 1 : name + 1,
+                                         .schema = { name + 1, dot ? (size_t)(dot - name - 1) : 0 } };
+}
+
+void build_check_names(struct build *b)
+{
+    int n = 0;
+    struct spelling *all = calloc((size_t)b->ini.nsections * 2 + 1, sizeof *all);
+    if (!all) {
+        b->ini.failed = true;
+        return;
+    }
+    for (int i = 0; i < b->ini.nsections; i++) {
+        const struct bound *s = &b->bound[i];
+        if (s->def != &section_defs[AT_PIPELINE] || !s->recipe || !(s->part || s->recipe == s->pipeline->parts))
+            continue;
+        add(b, all, &n, i, "table", s->recipe->table);
+        if (s->recipe->late == LATE_ASIDE)
+            add(b, all, &n, i, "late", s->recipe->late_table);
+    }
+    qsort(all, (size_t)n, sizeof *all, by_table);
+    for (int i = 1, begin = 0; i < n; i++) {
+        begin = is_alike(&all[i], &all[i - 1]) ? begin : i;
+        if (i == begin || !strcmp(all[i].text, all[i - 1].text))
+            continue;
+        for (int k = begin; k < i; k++)
+            if ((k == begin || strcmp(all[k].text, all[k - 1].text)) && is_one(b, &all[i], &all[k])) {
+                tell(b, &all[i], &all[k]);
+                break;
+            }
+    }
+    free(all);
+}
