@@ -79,3 +79,18 @@ TEST(mount, links_that_lead_there_are_followed_and_round_ones_end)
     snprintf(path, sizeof path, "%s", test_file("round/x"));
     CHECK_EQ(far(table, path, ""), 0);
 }
+
+TEST(mount, the_table_of_this_process_is_kept)
+{
+    struct mount_table t = MOUNT_TABLE_UNREAD;
+    AUTO(buf_clear) struct buf point = { 0 };
+    struct err err;
+    CHECK_EQ(mount_table_is_far(&t, test_file("in"), &point, &err), mount_is_far_here(test_file("in"), &point, &err));
+    CHECK(t.fd >= 0 && t.text.n > 0);
+    int fd = t.fd;
+    CHECK_EQ(mount_table_is_far(&t, test_file("in"), &point, &err), mount_is_far_here(test_file("in"), &point, &err));
+    CHECK_EQ(t.fd, fd);
+    mount_table_clear(&t);
+    CHECK_EQ(t.fd, -1);
+    CHECK(!t.text.p);
+}

@@ -90,7 +90,7 @@ static const struct err_def {
         "set known_hosts or host_key_sha256 in the [remote] section" },
     [ERR_TIMEOUT] = { "timeout", ERR_TRANSIENT, 1,
         "nothing came from the other side for too long",
-        "the server was too slow; raise [limits] stall_timeout if that is normal" },
+        "the server, or the mount that the message names, was too slow, or is away; raise [limits] stall_timeout if that is normal" },
     [ERR_CHANGED] = { "changed", ERR_TRANSIENT, 1,
         "the object became another one while it was read, or is not the one that was listed",
         "it is fetched again from the start; what a scan listed, when a listing shows it settled; of a scan with on_change = fail: qetlctl scan PIPELINE --reload URI loads it, --accept URI takes it as known" },

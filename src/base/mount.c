@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -136,26 +137,65 @@ static int step(struct str table, struct buf *done, struct buf *rest, int *links
     return more.failed || rest->failed ? -1 : 0;
 }
 
-int mount_is_far(struct str table, const char *path, struct buf *point, struct err *err)
+static int walk(struct str table, const char *path, struct buf *point, struct err *err)
 {
     AUTO(buf_clear) struct buf done = { 0 };
     AUTO(buf_clear) struct buf rest = { 0 };
     int links = 0, rc = 0;
-    if (!has_far(table))
-        return 0;
     buf_adds(&rest, path);
     while (rc == 0 && rest.n && !rest.failed)
         rc = step(table, &done, &rest, &links, point);
     return rc < 0 || rest.failed ? err_nomem(err) : rc;
 }
 
-int mount_is_far_here(const char *path, struct buf *point, struct err *err)
+int mount_is_far(struct str table, const char *path, struct buf *point, struct err *err)
 {
-    AUTO(buf_clear) struct buf table = { 0 };
-    AUTO(fd_closep) int fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+    return has_far(table) ? walk(table, path, point, err) : 0;
+}
+
+/* ---- the table of this process ---- */
+
+void mount_table_clear(struct mount_table *t)
+{
+    fd_closep(&t->fd);
+    buf_clear(&t->text);
+    *t = MOUNT_TABLE_UNREAD;
+}
+
+/* Is the text what the kernel has? Asking that makes it be told of the next change. */
+static bool is_current(const struct mount_table *t)
+{
+    struct pollfd p = { t->fd, POLLPRI, 0 };
+    return t->fd >= 0 && poll(&p, 1, 0) == 0;
+}
+
+static void read_table(struct mount_table *t)
+{
     char piece[8192];
     ssize_t n;
-    while (fd >= 0 && (n = read(fd, piece, sizeof piece)) > 0)
-        buf_add(&table, piece, (size_t)n);
-    return table.failed ? err_nomem(err) : mount_is_far(buf_str(&table), path, point, err);
+    buf_renew(&t->text);
+    if (t->fd < 0)
+        t->fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+    else
+        (void)lseek(t->fd, 0, SEEK_SET);
+    while (t->fd >= 0 && (n = read(t->fd, piece, sizeof piece)) > 0)
+        buf_add(&t->text, piece, (size_t)n);
+    t->has_far = has_far(buf_str(&t->text));
+}
+
+int mount_table_is_far(struct mount_table *t, const char *path, struct buf *point, struct err *err)
+{
+    if (!is_current(t))
+        read_table(t);
+    if (t->text.failed) {
+        mount_table_clear(t); /* the next one reads it anew */
+        return err_nomem(err);
+    }
+    return t->has_far ? walk(buf_str(&t->text), path, point, err) : 0;
+}
+
+int mount_is_far_here(const char *path, struct buf *point, struct err *err)
+{
+    AUTO(mount_table_clear) struct mount_table table = MOUNT_TABLE_UNREAD;
+    return mount_table_is_far(&table, path, point, err);
 }

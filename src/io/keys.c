@@ -118,10 +118,11 @@ static const struct key keys[] = {
     { AT_LIMITS, "row", KEY_SIZE, IN(config, limits.row_bytes), "16M", 1 * KIB, ROW_BYTES_MOST, NULL, 0,
       "size of one row; a longer one goes to the rejects" },
     { AT_LIMITS, "connect_timeout", KEY_DURATION, IN(config, limits.connect_timeout_ms), "20s", 100,
-      60 * MINUTES, NULL, 0, "time to get a connection" },
+      60 * MINUTES, NULL, 0, "time to get a connection; of a mount of another machine's folders: see stall_timeout" },
     { AT_LIMITS, "stall_timeout", KEY_DURATION, IN(config, limits.stall_timeout_ms), "60s",
       1 * SECONDS, 1 * DAYS, NULL, 0,
-      "a transfer that brings less than 1 KiB in so long is broken off and tried again; until its first bytes connect_timeout is added" },
+      "a transfer that brings less than 1 KiB in so long is broken off and tried again; until its first bytes connect_timeout is added. So is what is "
+      "read, archived or listed behind a mount of another machine's folders (NFS, CIFS, FUSE), when nothing comes" },
     { AT_LIMITS, "crashes", KEY_NUMBER, IN(config, limits.crashes), "3", 1, 1000, NULL, 0,
       "a job that took so many workers or loaders down is dead, with class poison" },
 

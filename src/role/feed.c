@@ -37,6 +37,7 @@ struct hand {
     bool infer, has_result;
     const char *uri;
     int number;
+    bool mounted; /* it comes by f->mounted */
     enum transport transport;
     struct fetch_head head;
     char first[HEAD_BYTES];
@@ -177,14 +178,30 @@ static int check_head(const struct hand *k, const struct fetch_head *head, struc
     return check_listed(k, head->size, head->etag, mtime_ms > 0 ? mtime_ms : 0, err);
 }
 
+/* For the queue: what was read, without what must not be seen. */
+static int object_note(struct hand *k, int64_t size, const char *etag, const char *modified, struct err *err)
+{
+    struct job_object *o = &k->f->objects[k->f->nobjects++];
+    k->f->spooled_bytes += k->transport == IN_SPOOL ? size : 0;
+    *o = (struct job_object){ .uri = strdup(k->shown),
+                              .size = size,
+                              .etag = *etag ? strdup(etag) : NULL,
+                              .modified = *modified ? strdup(modified) : NULL };
+    return o->uri && (o->etag || !*etag) && (o->modified || !*modified) ? 0 : err_nomem(err);
+}
+
 static int sink_head(void *arg, const struct fetch_head *head, struct err *err)
 {
     struct hand *k = arg;
     if (check_head(k, head, err) < 0)
         return -1;
     k->head = *head;
+    if (k->transport != IN_SPOOL && k->mounted) /* before its bytes, so that it is looked at again when they are wrong */
+        return object_note(k, head->size, "", head->modified, err);
     if (k->transport != IN_SPOOL)
         return 0; /* decided by the first bytes */
+    if (ftruncate(k->fd, head->offset) < 0) /* of another version, perhaps */
+        return err_sys(err, "empty the object in the spool");
     struct spool_object o = { .fd = k->fd, .have = head->offset, .size = head->size };
     snprintf(o.etag, sizeof o.etag, "%s", head->etag);
     snprintf(o.modified, sizeof o.modified, "%s", head->modified);
@@ -216,13 +233,16 @@ static int archive_object(struct hand *k, int fd, int64_t size, struct err *err)
     if (!is_archived(k))
         return 0;
     k->f->stage = "archive";
+    int mounted = mounted_has_archive(k->f->mounted, k->f->pipeline, err);
+    if (mounted)
+        return mounted < 0 ? -1 : mounted_archive(k->f->mounted, k->f->pipeline, &o, err);
     return archive_put(k->f->archive, k->f->pipeline, &o, err);
 }
 
 static int choose_transport(struct hand *k, struct err *err)
 {
     bool seeks = unpack_wants_seek(k->first, k->nfirst);
-    bool big = k->head.size > k->f->config->limits.big_object || k->f->config->limits.big_object == 0;
+    bool big = !k->mounted && (k->head.size > k->f->config->limits.big_object || k->f->config->limits.big_object == 0); /* else no use again */
     bool small = k->head.size >= 0 && k->head.size <= MEMORY_OBJECT &&
                  k->head.size <= MEMORY_AHEAD - reader_ahead_bytes(k->reader);
     if ((seeks || is_archived(k)) && small) {
@@ -309,18 +329,6 @@ static int wait_room(struct hand *k, struct err *err)
     reader_pollfds(k->reader, fds);
     (void)poll(fds, READER_FDS, POLL_MS);
     return sink_tick(k, err);
-}
-
-/* For the queue: what was read, without what must not be seen. */
-static int object_note(struct hand *k, int64_t size, const char *etag, const char *modified, struct err *err)
-{
-    struct job_object *o = &k->f->objects[k->f->nobjects++];
-    k->f->spooled_bytes += k->transport == IN_SPOOL ? size : 0;
-    *o = (struct job_object){ .uri = strdup(k->shown),
-                              .size = size,
-                              .etag = *etag ? strdup(etag) : NULL,
-                              .modified = *modified ? strdup(modified) : NULL };
-    return o->uri && (o->etag || !*etag) && (o->modified || !*modified) ? 0 : err_nomem(err);
 }
 
 /* The sums are whole. */
@@ -440,6 +448,29 @@ static int fetched_object(struct hand *k, struct err *err)
     return archive_object(k, k->fd, k->written, err);
 }
 
+/* Behind a mount that may hold up whoever reads there: as from another host, but that nothing goes on in its middle. */
+static int mounted_object(struct hand *k, struct err *err)
+{
+    struct pollfd fds[READER_FDS];
+    reader_pollfds(k->reader, fds);
+    const struct fetch_sink sink = { k, sink_head, sink_write, sink_tick, fds, READER_FDS };
+    k->mounted = k->f->any_mounted = true;
+    if (mounted_get(k->f->mounted, k->uri, &sink, err) < 0)
+        return -1;
+    if (object_whole(k, err) < 0 || object_sum(k, k->transport == STREAM ? -1 : k->fd, err) < 0)
+        return -1;
+    k->f->spooled_bytes += k->transport == IN_SPOOL ? k->written : 0;
+    return archive_object(k, k->fd, k->written, err);
+}
+
+static int object_of_kind(struct hand *k, enum source_kind kind, struct err *err)
+{
+    int mounted = kind == SOURCE_LOCAL ? mounted_has(k->f->mounted, k->uri, err) : 0;
+    if (mounted)
+        return mounted < 0 ? -1 : mounted_object(k, err);
+    return kind == SOURCE_LOCAL ? local_object(k, err) : fetched_object(k, err);
+}
+
 /* ---- the bytes of a program ---- */
 
 /* All of it into the ring, waiting for room. */
@@ -556,6 +587,7 @@ static int one_object(struct hand *k, const char *uri, int number, struct err *e
     k->uri = uri;
     fetch_redact(uri, k->shown, sizeof k->shown);
     k->number = number;
+    k->mounted = false;
     k->transport = NOT_YET;
     k->head = (struct fetch_head){ .size = -1 };
     k->nfirst = 0;
@@ -573,7 +605,7 @@ static int one_object(struct hand *k, const char *uri, int number, struct err *e
         return err_set(err, ERR_CHANGED, "%s: the object changed since it was listed, and has not settled yet", k->shown);
     if (k->has_result)
         return result_early(k, err);
-    int rc = kind == SOURCE_LOCAL ? local_object(k, err) : fetched_object(k, err);
+    int rc = object_of_kind(k, kind, err);
     if (k->fd >= 0)
         close(k->fd);
     if (rc < 0 && !k->has_result) {
@@ -671,6 +703,7 @@ static int run_start(struct feed *f, int n, struct err *err)
     feed_clear(f);
     if (!(f->objects = calloc((size_t)n, sizeof *f->objects)))
         return err_nomem(err);
+    f->any_mounted = false;
     f->spooled |= f->resume;
     if (!*f->reader && reader_spawn(f->reader, f->config, err) < 0) /* a dead one is replaced when the job begins */
         return -1;
@@ -713,6 +746,14 @@ int feed_run(struct feed *f, char *const *uris, int n, const struct part_known *
 
 /* ---- afterwards ---- */
 
+static int stat_local(const struct feed *f, const char *uri, int64_t *size, int64_t *mtime_ms, struct err *err)
+{
+    int mounted = f->any_mounted ? mounted_has(f->mounted, uri, err) : 0;
+    if (mounted)
+        return mounted < 0 ? -1 : mounted_stat(f->mounted, uri, size, mtime_ms, f->tick, f->arg, err);
+    return source_stat_local(uri, size, mtime_ms, err);
+}
+
 int feed_unchanged(struct feed *f, char *const *uris, struct err *err)
 {
     for (int i = 0; i < f->nobjects && !f->rejects; i++) {
@@ -723,7 +764,7 @@ int feed_unchanged(struct feed *f, char *const *uris, struct err *err)
             return -1;
         if (kind != SOURCE_LOCAL)
             continue;
-        if (source_stat_local(uris[i], &size, &mtime, err) < 0)
+        if (stat_local(f, uris[i], &size, &mtime, err) < 0)
             return -1;
         text_put_rfc3339(when, mtime);
         if (size == f->objects[i].size && !strcmp(when, f->objects[i].modified))

@@ -1,5 +1,6 @@
 /*
- * Feeds the objects of a job into the reader child: local files by their descriptor, fetched ones as a stream, from memory or
+ * Feeds the objects of a job into the reader child: local files by their descriptor (but for those that may hold us up: role/mounted.h,
+ * which come like fetched ones), fetched ones as a stream, from memory or
  * through a file in the spool, whatever suits their size and format; one that is to be archived never as a stream, because it
  * is put there from what the reader gets. Looks at no more of the bytes than the first few, which say
  * whether a format must seek.
@@ -16,6 +17,7 @@
 #include "io/spool.h"
 #include "queue/job.h"
 #include "role/archive.h"
+#include "role/mounted.h"
 #include "role/reader.h"
 #include "source/version.h"
 
@@ -40,6 +42,7 @@ struct feed {
     struct reader_child **reader; /* replaced when it is dead */
     struct spool *spool;
     struct fetch *fetch;
+    struct mounted *mounted;      /* gets local files that this process must not wait for; NULL: there are none */
     struct enrich *enrich;        /* answers the reader's questions; NULL: nobody does */
     const struct pipeline *pipeline;
     const char *uid;              /* of the job */
@@ -60,6 +63,7 @@ struct feed {
     /* what came of it */
     const char *stage;            /* what it was at, for the error log */
     struct reader_result result;
+    bool any_mounted;             /* an object came by `mounted` */
     bool spooled;                 /* the spool may hold objects of this job */
     int64_t spooled_bytes;        /* of objects that went through it */
     struct job_object *objects;   /* those that were handed over whole, in order; strings owned */

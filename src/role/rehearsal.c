@@ -36,6 +36,7 @@ struct run {
     struct reader_child *reader;
     struct queue *queue; /* only to look into; NULL: there is none yet */
     struct fetch *fetch;
+    struct mounted *mounted;
     struct enrich *enrich;
     struct arena arena;
     struct feed feed;
@@ -132,11 +133,14 @@ static int prepare(struct run *k, struct err *err)
     if (reader_spawn(&k->reader, k->config, err) < 0 || make_folder(r, err) < 0 || fetch_open(&k->fetch, &k->config->limits, err) < 0 ||
         enrich_open(&k->enrich, k->config, err) < 0)
         return -1;
+    if (!(k->mounted = mounted_new(k->config)))
+        return err_nomem(err);
     k->feed = (struct feed){
         .config = k->config,
         .reader = &k->reader,
         .spool = &r->spool,
         .fetch = k->fetch,
+        .mounted = k->mounted,
         .enrich = k->enrich,
         .pipeline = r->pipeline,
         .uid = r->uid,
@@ -425,6 +429,7 @@ int rehearse(struct rehearsal *r, const struct config *config, const struct job_
     reader_free(k.reader); /* asks the others until then */
     queue_close(k.queue);
     enrich_close(k.enrich);
+    mounted_free(k.mounted);
     fetch_close(k.fetch);
     return rc;
 }

@@ -55,6 +55,7 @@ struct worker {
     struct fetch *fetch;
     struct enrich *enrich;
     struct archive *archive;
+    struct mounted *mounted;
     int64_t id; /* in the registry */
     int64_t only; /* the one job to work on, or 0 */
     struct done done[CLAIM_MAX];
@@ -525,6 +526,7 @@ static void work_one(struct worker *w, int i)
         .token = d->lease.token,
         .watermark = EVENT_NONE,
         .archive = w->archive,
+        .mounted = w->mounted,
         .attempt = d->lease.attempt,
         .resume = d->lease.token > 1, /* not the first claim; tries may have been counted anew */
         .tick = work_tick,
@@ -658,7 +660,7 @@ int worker_open(struct worker **out, const struct role *role, struct err *err)
     w->config = role->config;
     w->job_ms = SHORT_JOB_MS + 1; /* one at a time until we know better */
     w->spool = SPOOL_CLOSED;
-    if (!(w->archive = archive_new(w->config))) {
+    if (!(w->archive = archive_new(w->config)) || !(w->mounted = mounted_new(w->config))) {
         worker_close(w);
         return err_nomem(err);
     }
@@ -782,6 +784,7 @@ void worker_close(struct worker *w)
     for (int i = 0; i < w->ndone; i++)
         done_clear(&w->done[i]);
     arena_clear(&w->arena);
+    mounted_free(w->mounted);
     archive_free(w->archive);
     fetch_close(w->fetch);
     queue_close(w->queue);
@@ -803,12 +806,13 @@ int worker_infer(const struct config *config, const char *name, const char *uri,
     struct reader_child *reader = NULL;
     struct spool spool = SPOOL_CLOSED;
     struct fetch *fetch = NULL;
+    struct mounted *mounted = mounted_new(config);
     char uid[SYS_UID_LEN + 1], *uris[] = { (char *)uri };
     sys_uid(uid);
-    int rc = -1;
-    if (reader_spawn(&reader, config, err) == 0 && spool_open(&spool, config->spool, true, err) == 0 &&
+    int rc = mounted ? -1 : err_nomem(err);
+    if (mounted && reader_spawn(&reader, config, err) == 0 && spool_open(&spool, config->spool, true, err) == 0 &&
         fetch_open(&fetch, &config->limits, err) == 0) {
-        struct feed f = { .config = config, .reader = &reader, .spool = &spool, .fetch = fetch, .uid = uid, .tick = infer_tick, .watermark = EVENT_NONE,
+        struct feed f = { .config = config, .reader = &reader, .spool = &spool, .fetch = fetch, .mounted = mounted, .uid = uid, .tick = infer_tick, .watermark = EVENT_NONE,
                           .pipeline = config_pipeline(config, name) };
         rc = feed_run(&f, uris, 1, NULL, true, err);
         if (rc == 0 && !(*columns = f.result.inferred[0]))
@@ -820,6 +824,7 @@ int worker_infer(const struct config *config, const char *name, const char *uri,
         }
         feed_clear(&f);
     }
+    mounted_free(mounted);
     fetch_close(fetch);
     spool_close(&spool);
     reader_free(reader);

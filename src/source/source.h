@@ -1,7 +1,7 @@
 /*
  * What a URI names and how to get at it: one table of schemes. A plain path and file:// are local
- * files; the worker opens them and hands the descriptor to the reader. All else goes through
- * io/fetch.
+ * files; the worker opens them and hands the descriptor to the reader, but for those that may hold
+ * it up (role/mounted.h). All else goes through io/fetch.
  */
 #ifndef QETL_SOURCE_SOURCE_H
 #define QETL_SOURCE_SOURCE_H
