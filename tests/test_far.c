@@ -10,21 +10,23 @@
 #include "base/sys.h"
 #include "test.h"
 
-enum { ENDS, FAILS, DIES, HANGS, DEAF };
+enum { ENDS, FAILS, DIES, HANGS, DEAF, LIVES };
 
 static struct err err;
 static pid_t *pids; /* shared: of the tasks, by pipeline */
 
-static void serve(const void *arg, struct far_report *r)
+static void serve(const void *arg, struct far_report *r, int64_t *beat)
 {
     const int *kinds = arg;
     int kind = kinds[r->task.pipeline];
     if (kind == DEAF)
         signal(SIGTERM, SIG_IGN);
+    if (kind == LIVES)
+        __atomic_store_n(beat, INT64_MAX, __ATOMIC_SEQ_CST);
     __atomic_store_n(&pids[r->task.pipeline], getpid(), __ATOMIC_SEQ_CST);
     if (kind == DIES)
         raise(SIGKILL);
-    while (kind == DEAF || (kind == HANGS && !sys_stop_requested()))
+    while (kind == DEAF || ((kind == HANGS || kind == LIVES) && !sys_stop_requested()))
         (void)poll(NULL, 0, 10);
     r->count.listed = r->task.lease.token;
     r->how = kind == FAILS ? FAR_FAILED : FAR_DONE;
@@ -90,11 +92,11 @@ TEST(far, a_task_ends_and_says_how)
     static const int kinds[] = { ENDS, FAILS };
     struct far *f = begin(kinds);
     start(f, 0, 7);
-    CHECK_EQ(far_running(f), 1);
+    CHECK_EQ(far_awaited(f), 1);
     struct far_report r = next(f);
     CHECK_EQ(r.how, FAR_DONE);
     CHECK_EQ(r.count.listed, 40);
-    CHECK_EQ(far_running(f), 0);
+    CHECK_EQ(far_awaited(f), 0);
     start(f, 1, 7);
     r = next(f);
     CHECK_EQ(r.how, FAR_FAILED);
@@ -111,10 +113,31 @@ TEST(far, a_place_that_hangs_holds_itself_and_no_other)
     start(f, 1, 8);
     struct far_report r = next(f);
     CHECK_EQ(r.task.pipeline, 1);
-    CHECK_EQ(far_running(f), 1);
+    CHECK_EQ(far_awaited(f), 1);
     CHECK(!far_has_room(f, 7));
     far_close(f);
     is_gone(pid_of(0));
+}
+
+TEST(far, who_is_silent_at_a_mount_is_told_once_and_not_awaited)
+{
+    static const int kinds[] = { LIVES, HANGS, HANGS };
+    struct far *f = begin(kinds);
+    for (int i = 0; i < 3; i++) {
+        const struct far_task task = { .pipeline = i, .place = 7 + (uint64_t)i, .mount = i < 2 };
+        CHECK_EQ(far_start(f, &task, &err), 0);
+    }
+    (void)pid_of(0); /* it has said that it lives */
+    CHECK(!far_silent(f, INT64_MAX));
+    CHECK_EQ(far_awaited(f), 3);
+    const struct far_task *silent;
+    while (!(silent = far_silent(f, 1)))
+        (void)poll(NULL, 0, 1);
+    CHECK_EQ(silent->pipeline, 1);
+    CHECK(!far_silent(f, 1));
+    CHECK_EQ(far_awaited(f), 2);
+    CHECK(!far_has_room(f, 8)); /* it hangs still */
+    far_close(f);
 }
 
 TEST(far, a_task_that_dies_is_told)

@@ -78,8 +78,8 @@ int ctl_cancel(struct ctl *c, int argc, char **argv);
 int ctl_undo(struct ctl *c, int argc, char **argv);
 int ctl_pause(struct ctl *c, int argc, char **argv);
 int ctl_resume(struct ctl *c, int argc, char **argv);
-/* Do the mounts of other machines' folders answer that a scan of that pipeline (NULL: of all) lists? While no queue is open. hung, one a pipeline of
- * the config: timeout where one does not, else none. 0, also then; -1: no process. */
+/* Do the mounts of other machines' folders answer that a scan of that pipeline (NULL: of all) lists? While no queue is open. And that of the inbox, for
+ * all? hung, one a pipeline of the config, and one of the inbox: timeout where one does not, else none. 0, also then; -1: no process. */
 int ctl_mounts(struct ctl *c, const char *only, struct err *hung);
 int ctl_prune(struct ctl *c, int argc, char **argv);
 int ctl_scan(struct ctl *c, int argc, char **argv);

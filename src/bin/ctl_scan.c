@@ -468,6 +468,8 @@ static int scan_now(struct ctl *c, const struct role *role, const char *only, st
     for (int i = 0; i < c->config->npipelines; i++)
         if (missed[i].code != ERR_NONE)
             scanner_leave_out(s, &c->config->pipelines[i]);
+    if (missed[c->config->npipelines].code != ERR_NONE)
+        scanner_leave_out(s, NULL);
     int rc = scanner_lead(s, holder, &c->err);
     bool other = rc == 0;
     if (rc == 1)
@@ -510,7 +512,7 @@ static int look(struct ctl *c, const char *only, bool dry, bool all)
     if (ctl_queue(c, QUEUE_CREATE) < 0 || (dry ? dry_run(c, &role, only, all, missed) : scan_and_show(c, &role, only, missed)) < 0)
         return -1;
     fflush(stdout);
-    for (int i = 0; i < c->config->npipelines; i++)
+    for (int i = 0; i <= c->config->npipelines; i++)
         if (missed[i].code != ERR_NONE) {
             ctl_complain(&missed[i]);
             c->status = 1;

@@ -322,10 +322,15 @@ static int probe_source(const struct role *role, struct list_links *links, const
 }
 
 /* In a process of its own (role/far.h): what is behind a mount may never answer. */
-static void probe_serve(const void *arg, struct far_report *r)
+static void probe_serve(const void *arg, struct far_report *r, int64_t *beat)
 {
     const struct role *role = arg;
     struct list_links *links;
+    (void)beat;
+    if (r->task.inbox) {
+        (void)access(role->config->inbox, F_OK);
+        return;
+    }
     bool open = list_links_open(&links, &r->why) == 0;
     if (open && probe_source(role, links, &role->config->pipelines[r->task.pipeline], &r->why) == 0)
         r->why = (struct err){ 0 };
@@ -333,14 +338,13 @@ static void probe_serve(const void *arg, struct far_report *r)
         list_links_close(links);
 }
 
-/* The same, for as long as it takes to get a connection to another host. */
-static int probe_mount(const struct role *role, struct far *far, const struct pipeline *p, struct err *err)
+/* The same, for as long as it takes to get a connection to another host. source: of the task. */
+static int probe(const struct role *role, struct far *far, struct far_task task, const char *source, struct err *err)
 {
     struct far_report r;
     int64_t most_ms = role->config->limits.connect_timeout_ms, until = sys_mono_ms() + most_ms;
-    const struct far_task task = { .pipeline = (int)(p - role->config->pipelines), .place = pass_place(role->config, p) };
     if (!far_has_room(far, task.place))
-        return err_set(err, ERR_TIMEOUT, "'%s': its mount does not answer, as said above", p->source);
+        return err_set(err, ERR_TIMEOUT, "'%s': its mount does not answer, as said above", source);
     if (far_start(far, &task, err) < 0)
         return -1;
     for (int64_t left; (left = until - sys_mono_ms()) > 0;) {
@@ -354,8 +358,26 @@ static int probe_mount(const struct role *role, struct far *far, const struct pi
         if (!rc)
             (void)poll(&(struct pollfd){ far_fd(far), POLLIN, 0 }, 1, (int)left);
     }
-    return err_set(err, ERR_TIMEOUT, "'%s': its mount does not answer: nothing came for %lld s ([limits] connect_timeout); who reads there waits as long as it does",
-                   p->source, (long long)(most_ms / 1000));
+    return err_set(err, ERR_TIMEOUT, "'%s': its mount does not answer: nothing came for %lld s ([limits] connect_timeout)", source,
+                   (long long)(most_ms / 1000));
+}
+
+static int probe_mount(const struct role *role, struct far *far, const struct pipeline *p, struct err *err)
+{
+    const struct far_task task = { .pipeline = (int)(p - role->config->pipelines), .place = pass_place(role->config, p) };
+    return probe(role, far, task, p->source, err);
+}
+
+/* Of the inbox, where it is behind a mount. */
+static int probe_inbox(const struct role *role, struct far **far, struct err *err)
+{
+    const char *inbox = role->config->inbox;
+    const struct far_task task = { .pipeline = role->config->npipelines, .place = inbox ? pass_folder_place(inbox) : 0, .inbox = true };
+    if (!task.place)
+        return 0;
+    if (!*far && far_open(far, probe_serve, role, err) < 0)
+        return -1;
+    return probe(role, *far, task, inbox, err);
 }
 
 static bool is_mounted(const struct config *config, const struct pipeline *p)
@@ -385,6 +407,12 @@ int ctl_mounts(struct ctl *c, const char *only, struct err *hung)
         if (hung[i].code != ERR_TIMEOUT) /* any other fault the listing tells */
             hung[i] = (struct err){ 0 };
     }
+    struct err *inbox = &hung[c->config->npipelines];
+    *inbox = (struct err){ 0 };
+    if (rc == 0 && !only && probe_inbox(&role, &far, inbox) < 0)
+        err_in(inbox, "the inbox");
+    if (inbox->code != ERR_TIMEOUT)
+        *inbox = (struct err){ 0 };
     far_close(far);
     return rc;
 }

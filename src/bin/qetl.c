@@ -187,17 +187,10 @@ static int scan_first(const struct config *config, int64_t wait_ms, struct err *
 static int scan_last(const char *file, struct err *err)
 {
     struct config *config;
-    struct scanner *s;
-    char holder[64];
     if (checked_load(&config, file, NULL, err) < 0)
         return -1;
-    struct role role = { .config = config, .name = "drain", .drain = true };
-    int rc = scanner_open(&s, &role, err);
-    if (rc == 0) {
-        rc = scanner_lead(s, holder, err);
-        rc = rc == 1 ? scanner_after(s, err) : rc;
-        scanner_close(s);
-    }
+    const struct role role = { .config = config, .name = "drain", .drain = true };
+    int rc = scanner_finish(&role, err);
     config_free(config);
     return rc;
 }

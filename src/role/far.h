@@ -26,13 +26,16 @@ struct far_task {
     uint64_t place; /* has one, too */
     struct scan_lease lease;
     bool lists, after; /* what is to be done: a listing; what is left to do with loaded objects */
+    bool inbox;        /* or that: of no pipeline */
+    bool mount;        /* the place is a folder here that another machine or a program has, for which there is no time limit but ours */
+    int slot;          /* set by far_start(): where its signs of life are */
 };
 
 struct far_report {
     struct far_task task;
     enum { FAR_DONE, FAR_FAILED, FAR_DIED } how; /* failed: *err is not of the place, but of the queue, or a stop; died: *err says how */
     struct err err;
-    /* of the listing, as pass_run() */
+    /* of the listing, as pass_run(), or the inbox: taken, again_ms, and why */
     struct scan_count count;
     struct err why;
     /* of after= */
@@ -42,15 +45,19 @@ struct far_report {
 
 struct far;
 
-/* serve() is called in the process of a task; it fills *report but for its task, which is set. -1: memory, the system. */
-int far_open(struct far **out, void (*serve)(const void *arg, struct far_report *report), const void *arg, struct err *err);
-/* Tasks that still run are told to stop, and killed when they do not soon. NULL is fine. */
+/* serve() is called in the process of a task; it fills *report but for its task, which is set, and sets *beat to sys_mono_ms() as a sign of
+ * life (role_alive()). -1: memory, the system. */
+int far_open(struct far **out, void (*serve)(const void *arg, struct far_report *report, int64_t *beat), const void *arg, struct err *err);
+/* Tasks that still run are told to stop, and killed when they do not soon; one that the kernel holds is not waited for, and has none of our
+ * standard descriptors. NULL is fine. */
 void far_close(struct far *f);
 bool far_has_room(const struct far *f, uint64_t place); /* nobody asks that place, and not too many others */
 int far_start(struct far *f, const struct far_task *task, struct err *err); /* there is room. 0, -1 the starter is gone */
 /* Take the report of a task that has ended: 1, 0 none has, -1 the starter is gone. */
 int far_ended(struct far *f, struct far_report *out, struct err *err);
-int far_running(const struct far *f); /* tasks; NULL: 0 */
+/* A task at a mount that gave no sign of life for so long, once each; NULL: there is no other. It goes on, when somebody answers. */
+const struct far_task *far_silent(struct far *f, int64_t silent_ms);
+int far_awaited(const struct far *f); /* tasks that run, but for those that were silent; NULL: 0 */
 int far_fd(const struct far *f);      /* readable when far_ended() has something; NULL: -1 */
 
 #endif

@@ -119,7 +119,7 @@ int pass_check(const struct pipeline *p, struct err *err)
 }
 
 /* A folder here that another machine has: its mount, which several pipelines may have in common. 0: it is of this machine. */
-static uint64_t mounted_place(const char *uri)
+uint64_t pass_folder_place(const char *uri)
 {
     AUTO(buf_clear) struct buf point = { 0 };
     char path[PATH_MAX];
@@ -151,7 +151,7 @@ uint64_t pass_place(const struct config *config, const struct pipeline *p)
     if (rc < 0 || !listed)
         return 0;
     if (lister->local)
-        return mounted_place(uri.p);
+        return pass_folder_place(uri.p);
     const char *name = config_remote_name(config, uri.p, text, sizeof text);
     if (!name) /* a list that lies here, of what lies elsewhere */
         name = p->name;
@@ -790,6 +790,16 @@ int pass_run(const struct pass *pass, struct scan_count *count, struct err *why,
     if (rc == 0)
         rc = run(l, why, err);
     looking_close(l);
+    return rc < 0 ? err_in(err, "scan of '%s'", pass->pipeline->name) : 0;
+}
+
+int pass_broke_off(const struct pass *pass, const struct err *why, struct err *err)
+{
+    struct scan_count count = { 0 };
+    struct looking l = { .pass = pass, .count = &count };
+    int rc = scan_get(pass->queue, pass->lease, pass->pipeline->name, pass->pipeline->source, true, &l.scan, err);
+    if (rc == 0)
+        rc = finish(&l, sys_now_ms(), l.scan.covered, false, why, err);
     return rc < 0 ? err_in(err, "scan of '%s'", pass->pipeline->name) : 0;
 }
 

@@ -38,6 +38,10 @@ int pass_run(const struct pass *pass, struct scan_count *count, struct err *why,
 /* Who is asked by a listing of it (whose limits bind that, or a mount), as a number that no other place has; 0: it is of this machine, or a
  * fault that pass_run() tells. */
 uint64_t pass_place(const struct config *config, const struct pipeline *p);
+/* The same of a folder here; nothing of it is touched. */
+uint64_t pass_folder_place(const char *folder);
+/* Who lists it does not answer: write down that the listing broke off, by *why. 0; -1: as pass_run(). */
+int pass_broke_off(const struct pass *pass, const struct err *why, struct err *err);
 /* Did the server of its source ask to be left alone? 1: until then, and `why` says which and what it said; 0; -1. */
 enum { PASS_HELD = 700 };
 int pass_held(struct queue *q, const struct config *config, const struct pipeline *p, int64_t *until, char why[PASS_HELD], struct err *err);

@@ -42,6 +42,7 @@ struct scanner {
     uint64_t came; /* watched folders of these pipelines */
     int64_t kept_mono_ms, beat_mono_ms, sweep_mono_ms;
     int64_t inbox_mono_ms; /* look at the inbox then */
+    bool inbox_settles;    /* because something there has to settle */
     struct log_again inbox_trouble;
     struct due {
         int64_t held_mono_ms;       /* its place is not to be asked before; 0: it may */
@@ -52,9 +53,10 @@ struct scanner {
         struct log_again scan_trouble, hold_trouble, after_trouble;
         /* where far processes do it */
         uint64_t place;
+        bool mount;                    /* it is a folder here */
         bool to_list, to_finish, runs; /* what is to be begun; what it began */
         int64_t begun_mono_ms;
-    } *due; /* one a pipeline of the config */
+    } *due; /* one a pipeline of the config, and behind them that of the inbox */
 };
 
 int scanner_open(struct scanner **out, const struct role *role, struct err *err)
@@ -94,7 +96,12 @@ void scanner_close(struct scanner *s)
     free(s);
 }
 
-void scanner_leave_out(struct scanner *s, const struct pipeline *p) { s->due[p - s->config->pipelines].left_out = true; }
+static struct due *inbox_due(const struct scanner *s) { return &s->due[s->config->npipelines]; }
+
+void scanner_leave_out(struct scanner *s, const struct pipeline *p)
+{
+    (p ? &s->due[p - s->config->pipelines] : inbox_due(s))->left_out = true;
+}
 
 int scanner_lead(struct scanner *s, char holder[64], struct err *err)
 {
@@ -268,10 +275,13 @@ static int look_through(struct scanner *s, const struct pipeline *p, struct due 
     return 0;
 }
 
+static bool is_folder(const struct pipeline *p) { return p->source[0] == '/' || !strncmp(p->source, "file:", 5); }
+
 static bool is_far(const struct scanner *s, const struct pipeline *p, struct due *d)
 {
     if (s->far && !d->place)
         d->place = pass_place(s->config, p);
+    d->mount = is_folder(p);
     return d->place != 0;
 }
 
@@ -287,7 +297,7 @@ static int step_one(struct scanner *s, const struct pipeline *p, bool force, int
         return 0;
     int64_t left = per_slot ? INT64_MAX : time_left(s, p, &row, d);
     /* what came while nobody watched: each process looks once when it begins to */
-    bool first = !d->watched && p->scan.every_ms && (p->source[0] == '/' || !strncmp(p->source, "file:", 5));
+    bool first = !d->watched && p->scan.every_ms && is_folder(p);
     bool due = !per_slot && (force || first || left == 0);
     if (due && is_far(s, p, d)) {
         d->to_list = d->watched = true; /* nobody watches: inotify hears nothing of it */
@@ -304,30 +314,44 @@ static int step_one(struct scanner *s, const struct pipeline *p, bool force, int
 
 /* ---- the inbox ---- */
 
-/* A fault of the folder is told, and tried again later; only what the queue cannot do ends a step. */
+/* What came of it: a fault of the folder is told, and tried again later. */
+static void inbox_looked(struct scanner *s, int64_t jobs, int64_t again_ms, const struct err *why)
+{
+    if (why->code == ERR_NONE)
+        is_well(&s->inbox_trouble, "the inbox can be used again", "inbox", s->config->inbox);
+    else if (log_again_fails(&s->inbox_trouble, why, sys_mono_ms()))
+        log_error("the inbox cannot be used; it is tried again", why, NULL, NULL);
+    if (jobs)
+        log_event(LOG_INFO, "messages became jobs", "jobs", log_num(jobs), NULL);
+    s->inbox_mono_ms = sys_mono_ms() + again_ms;
+    s->inbox_settles = again_ms < INBOX_LOOK_MS;
+}
+
+/* Only what the queue cannot do ends a step. */
 static int inbox_look(struct scanner *s, bool force, int64_t *next_ms, struct err *err)
 {
+    struct due *d = inbox_due(s);
     bool came = s->came >> INBOX_OWNER & 1;
     int64_t now = sys_mono_ms(), again_ms = INBOX_LOOK_MS;
+    if (d->runs || d->left_out)
+        return 0;
     if (!force && !came && now < s->inbox_mono_ms) {
-        *next_ms = at_least(*next_ms, s->inbox_mono_ms - now);
+        if (!s->drains || s->inbox_settles)
+            *next_ms = at_least(*next_ms, s->inbox_mono_ms - now);
         return 0;
     }
     s->came &= ~(1ULL << INBOX_OWNER);
+    d->mount = d->to_list = s->far && (d->place = pass_folder_place(s->config->inbox));
+    if (d->to_list)
+        return 0;
     struct inbox in = { s->role, s->config, s->queue, &s->lease, s->watch, INBOX_OWNER };
     struct err why;
-    int rc = inbox_take(&in, &again_ms, &why, err);
-    if (rc < 0)
+    int jobs = inbox_take(&in, &again_ms, &why, err);
+    if (jobs < 0)
         return -1;
-    if (why.code == ERR_NONE)
-        is_well(&s->inbox_trouble, "the inbox can be used again", "inbox", s->config->inbox);
-    else if (log_again_fails(&s->inbox_trouble, &why, sys_mono_ms()))
-        log_error("the inbox cannot be used; it is tried again", &why, NULL, NULL);
-    if (rc)
-        log_event(LOG_INFO, "messages became jobs", "jobs", log_num(rc), NULL);
+    inbox_looked(s, jobs, again_ms, &why);
     if (again_ms < INBOX_LOOK_MS)
         *next_ms = at_least(*next_ms, again_ms);
-    s->inbox_mono_ms = sys_mono_ms() + again_ms;
     return 0;
 }
 
@@ -468,6 +492,7 @@ static int finish_file(void *arg, const struct scan_after *a, struct err *err)
     const struct after *after = &f->p->scan.after;
     struct err why;
     bool kept;
+    role_alive(f->s->role);
     if (f->far && after_place(f, a->uri, err) < 0)
         return -1;
     if (f->away)
@@ -568,20 +593,32 @@ int scanner_after(struct scanner *s, struct err *err)
 
 /* ---- other places ---- */
 
+static int task_inbox(struct scanner *s, struct far_report *r)
+{
+    const struct inbox in = { .role = s->role, .config = s->config, .queue = s->queue, .lease = &s->lease };
+    int64_t again_ms = INBOX_LOOK_MS;
+    int jobs = inbox_take(&in, &again_ms, &r->why, &r->err);
+    r->count.taken = jobs;
+    r->count.again_ms = again_ms;
+    return jobs < 0 ? -1 : 0;
+}
+
 /* In a process of its own: what the scanner would do itself if it had the time to wait. */
 static int task_run(struct scanner *s, const struct pipeline *p, struct far_report *r)
 {
+    if (r->task.inbox)
+        return task_inbox(s, r);
     struct pass pass = { .role = s->role, .queue = s->queue, .lease = &s->lease, .pipeline = p, .links = s->links };
     if (r->task.lists && pass_run(&pass, &r->count, &r->why, &r->err) < 0)
         return -1;
     return r->task.after ? after_one(s, p, &r->after_why, &r->after_held_ms, &r->err) : 0;
 }
 
-static void task_serve(const void *arg, struct far_report *r)
+static void task_serve(const void *arg, struct far_report *r, int64_t *beat)
 {
     struct role role = *(const struct role *)arg;
     struct scanner s = { .role = &role, .config = role.config, .lease = r->task.lease, .is_task = true, .kept_mono_ms = sys_mono_ms() };
-    role.beat = NULL; /* the scanner's */
+    role.beat = beat;
     int rc = list_links_open(&s.links, &r->err) < 0 ? -1 : queue_open(&s.queue, s.config->database, QUEUE_CREATE, &r->err);
     if (rc == 0)
         rc = task_run(&s, &s.config->pipelines[r->task.pipeline], r);
@@ -594,7 +631,7 @@ static void task_serve(const void *arg, struct far_report *r)
 static struct due *far_next(struct scanner *s)
 {
     struct due *next = NULL;
-    for (int i = 0; i < s->config->npipelines; i++) {
+    for (int i = 0; i <= s->config->npipelines; i++) {
         struct due *d = &s->due[i];
         if ((d->to_list || d->to_finish) && !d->runs && (!next || d->begun_mono_ms < next->begun_mono_ms) && far_has_room(s->far, d->place))
             next = d;
@@ -606,7 +643,8 @@ static int far_begin(struct scanner *s, struct err *err)
 {
     struct due *d;
     while (s->far && (d = far_next(s))) {
-        const struct far_task task = { .pipeline = (int)(d - s->due), .place = d->place, .lease = s->lease, .lists = d->to_list, .after = d->to_finish };
+        const struct far_task task = { .pipeline = (int)(d - s->due), .place = d->place, .lease = s->lease, .lists = d->to_list, .after = d->to_finish,
+                                       .inbox = d == inbox_due(s), .mount = d->mount };
         if (far_start(s->far, &task, err) < 0)
             return -1;
         d->runs = true;
@@ -636,6 +674,10 @@ static int far_over(struct scanner *s, const struct far_report *r, struct err *e
     const struct pipeline *p = &s->config->pipelines[r->task.pipeline];
     struct due *d = &s->due[r->task.pipeline];
     d->runs = false;
+    if (r->task.inbox && r->how != FAR_FAILED) {
+        inbox_looked(s, r->count.taken, r->how == FAR_DIED ? DIED_PAUSE_MS : r->count.again_ms, r->how == FAR_DIED ? &r->err : &r->why);
+        return 0;
+    }
     if (r->how == FAR_DIED)
         return far_died(s, p, d, &r->err, err);
     if (r->how == FAR_FAILED && r->err.code == ERR_LEASE_LOST) { /* perhaps it was an older one: see */
@@ -653,13 +695,44 @@ static int far_over(struct scanner *s, const struct far_report *r, struct err *e
     return 0;
 }
 
-/* Hear of all that have ended. */
+/* Nobody answers there, and nobody knows for how long: what was to be done there has failed, until it is done. */
+static int far_mute(struct scanner *s, const struct far_task *t, int64_t waited_ms, struct err *err)
+{
+    const struct pipeline *p = &s->config->pipelines[t->pipeline];
+    struct due *d = &s->due[t->pipeline];
+    struct pass pass = { .role = s->role, .queue = s->queue, .lease = &s->lease, .pipeline = p };
+    struct scan_count none = { 0 };
+    struct scan_row row;
+    struct err why;
+    err_set(&why, ERR_TIMEOUT, "'%s': its mount does not answer: nothing came for %lld s ([limits] connect_timeout, stall_timeout)",
+            t->inbox ? s->config->inbox : p->source, (long long)(waited_ms / 1000));
+    if (t->inbox) {
+        inbox_looked(s, 0, 0, &why);
+        return 0;
+    }
+    if (t->lists)
+        looked(p, d, &none, &why);
+    else
+        after_tried(p, d, &why, 0);
+    if (!s->leads)
+        return 0;
+    if (t->lists)
+        return pass_broke_off(&pass, &why, err);
+    return scan_get(s->queue, &s->lease, p->name, p->source, true, &row, err) < 0 ? -1 : scan_after_tried(s->queue, &s->lease, &row, &why, err);
+}
+
+/* Hear of all that have ended, and see who is silent. */
 static int far_look(struct scanner *s, struct err *err)
 {
+    int64_t silent_ms = s->config->limits.connect_timeout_ms + s->config->limits.stall_timeout_ms;
+    const struct far_task *t;
     struct far_report r;
     int rc;
     while (s->far && (rc = far_ended(s->far, &r, err)) != 0)
         if (rc < 0 || far_over(s, &r, err) < 0)
+            return -1;
+    while (s->far && (t = far_silent(s->far, silent_ms)))
+        if (far_mute(s, t, silent_ms, err) < 0)
             return -1;
     return 0;
 }
@@ -669,9 +742,11 @@ static int open_with_far(struct scanner **out, const struct role *role, struct e
 {
     const struct config *c = role->config;
     struct far *far = NULL;
+    if (c->inbox && far_open(&far, task_serve, role, err) < 0) /* while no queue is open here */
+        return -1;
     for (int i = 0; i < c->npipelines && !far; i++)
         if (pipeline_is_scanned(&c->pipelines[i]) && c->pipelines[i].scan.job_per == JOB_PER_OBJECT && !c->pipelines[i].scan.stream &&
-            far_open(&far, task_serve, role, err) < 0) /* while no queue is open here */
+            far_open(&far, task_serve, role, err) < 0)
             return -1;
     if (scanner_open(out, role, err) < 0) {
         far_close(far);
@@ -789,7 +864,7 @@ static int ask_all(struct scanner *s, struct err *err)
 static int drain_after(struct scanner *s, struct err *err)
 {
     int rc = scanner_after(s, err);
-    while (rc == 0 && (rc = far_begin(s, err)) == 0 && far_running(s->far) && role_grace(s->role) < 0) {
+    while (rc == 0 && (rc = far_begin(s, err)) == 0 && far_awaited(s->far) && role_grace(s->role) < 0) {
         (void)watch_wait(s->watch, far_fd(s->far), WAIT_MAX_MS);
         role_alive(s->role);
         rc = still_leads(s) ? far_look(s, err) : err_set(err, ERR_LEASE_LOST, "another scanner has the right to scan");
@@ -817,7 +892,7 @@ static int drain(struct scanner *s, int64_t wait_ms, struct err *err)
             return -1;
         force = false;
         int64_t left = give_up - sys_mono_ms();
-        if (leads && !far_running(s->far) && (next_ms > left || left <= 0))
+        if (leads && !far_awaited(s->far) && (next_ms > left || left <= 0))
             return drain_after(s, err);
         (void)watch_wait(s->watch, far_fd(s->far), leads ? at_least(next_ms, WAIT_MAX_MS) : 100);
     }
@@ -833,4 +908,17 @@ int scanner_drain(const struct role *role, int64_t wait_ms, struct err *err)
     int rc = drain(s, wait_ms, err);
     scanner_close(s);
     return rc;
+}
+
+int scanner_finish(const struct role *role, struct err *err)
+{
+    struct scanner *s;
+    char holder[64];
+    if (open_with_far(&s, role, err) < 0)
+        return -1;
+    int rc = scanner_lead(s, holder, err);
+    if (rc == 1)
+        rc = drain_after(s, err);
+    scanner_close(s);
+    return rc < 0 ? -1 : 0;
 }

@@ -15,7 +15,7 @@
 #include "base/sys.h"
 #include "source/list.h"
 
-enum { ASK_EVERY = 1024 }; /* names between two questions whether to go on */
+enum { ASK_EVERY = 64 }; /* names between two questions whether to go on, which are signs of life, too: each name may take its time */
 
 struct walk {
     const struct list_ask *ask;
