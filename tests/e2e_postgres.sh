@@ -28,6 +28,17 @@ max_rejects = 1
 [pipeline exact]
 columns = id:integer!, amount:text, free:text, weight:text
 table = pg.exact
+[pipeline domains]
+columns = id:text!, code:text, letters:text, flags:text, some_flags:text, words:text, document:json
+on_missing_column = null
+table = pg.domains
+mode = append
+key = id
+[pipeline domain_past]
+columns = id:text!, code:text, document:json
+table = pg.domain_past
+mode = history
+key = id
 [pipeline parts]
 columns = id:integer!, day:date!, n:integer
 table = pg.parts
@@ -107,6 +118,31 @@ like '... one that does not fit is refused' "$end $(error_of)" '^dead .*numeric 
 csv id,amount,free,weight 4,0,twelve,0
 load exact
 like '... and so is what is none' "$end $(error_of)" '^dead .*invalid input syntax'
+pg 'CREATE DOMAIN code AS varchar(4); CREATE DOMAIN place AS code CHECK (value <> $$none$$); CREATE DOMAIN letters AS char(4); CREATE DOMAIN flags AS bit(3);
+    CREATE DOMAIN some_flags AS varbit(3); CREATE DOMAIN words AS varchar(3)[]; CREATE DOMAIN document AS json;
+    CREATE TABLE domains (id place PRIMARY KEY, code code, letters letters, flags flags, some_flags some_flags, words words, document document);
+    CREATE TABLE domain_past (id place, code code, document document, valid_from timestamptz, valid_to timestamptz, is_current boolean);
+    CREATE TABLE whole_flags (id bigint, code flags)' >/dev/null
+for mode in append upsert insert_ignore replace; do
+    sed -i "/^\[pipeline domains\]/,/^key/s/^mode = .*/mode = $mode/" "$site/qetl.ini"
+    csv id,code,letters,flags,some_flags,words,document 'a,abcd,abcd,101,101,"{abc,d}","{""a"": 1}"' 'b   ,a ,a     ,000,,{},[]'
+    load domains
+    is "$mode into columns of domains: values that fit" "${end%% 0 0*} $(pg "SELECT id, code, letters, flags, some_flags, words, document FROM domains ORDER BY id" | xargs)" \
+        'loaded 2 a|abcd|abcd|101|101|{abc,d}|{a: 1} b |a |a |000||{}|[]'
+    for bad in abcde,a,a,101,1,{} a,abcde,a,101,1,{} a,a,abcde,101,1,{} a,a,a,10101,1,{} a,a,a,101,1010,{} a,a,a,101,1,{abcd} none,a,a,101,1,{}; do
+        csv id,code,letters,flags,some_flags,words "$bad"
+        load domains
+        like "... $bad: what does not fit is refused, as in any column" "$end $(error_of)" '^dead .*(too long|does not match|violates check)'
+    done
+    pg 'DELETE FROM domains' >/dev/null
+done
+csv id,code,document 'a,abcd,"{""a"": 1}"'
+load domain_past
+load domain_past
+is '... of a history, too, by what is below the domain' "$end $(pg 'SELECT id, code FROM domain_past')" 'loaded 0 0 1 0 0 a|abcd'
+csv id,code,document 'a,abcde,{}'
+load domain_past
+like '... where nothing is cut, either' "$end $(error_of)" '^dead .*too long'
 pg 'CREATE TABLE parts (id bigint, day date, n bigint, PRIMARY KEY (id, day)) PARTITION BY RANGE (day);
     CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (MINVALUE) TO (DATE $$2020-01-01$$);
     CREATE TABLE parts_2 PARTITION OF parts FOR VALUES FROM (DATE $$2020-01-01$$) TO (MAXVALUE)' >/dev/null

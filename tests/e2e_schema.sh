@@ -248,6 +248,7 @@ timestamp|time||2026-01-01T13:14:15Z
 timestamp|timestamp(3)|declare 'x' as timestamp\(3\) in columns=, or run|2026-01-01T13:14:15.123456Z
 timestamp|moment|declare 'x' as timestamp\(0\) in columns=, or run|2026-01-01T23:59:59.9Z
 text|name||a
+integer|bit(1)|; run: ALTER|2
 timestamp|timestamptz(0)|declare 'x' as timestamp\(0\) in columns=, or run|2026-01-01T23:59:59.9Z
 END
 else

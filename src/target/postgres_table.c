@@ -14,7 +14,7 @@
 /* Types by number, src/include/catalog/pg_type.dat: those that take the binary form which is staged for a column, and others. */
 enum oid { OID_BOOL = 16, OID_CHAR = 18, OID_NAME = 19, OID_INT8 = 20, OID_INT2 = 21, OID_INT4 = 23, OID_TEXT = 25, OID_JSON = 114, OID_XML = 142,
            OID_FLOAT4 = 700, OID_FLOAT8 = 701, OID_MONEY = 790, OID_BPCHAR = 1042, OID_VARCHAR = 1043, OID_DATE = 1082, OID_TIME = 1083,
-           OID_TIMESTAMP = 1114, OID_TIMESTAMPTZ = 1184, OID_TIMETZ = 1266, OID_NUMERIC = 1700, OID_JSONB = 3802 };
+           OID_TIMESTAMP = 1114, OID_TIMESTAMPTZ = 1184, OID_TIMETZ = 1266, OID_BIT = 1560, OID_NUMERIC = 1700, OID_JSONB = 3802 };
 static const enum oid same_form[TYPES][4] = {
     [TYPE_TEXT] = { OID_TEXT, OID_VARCHAR, OID_BPCHAR }, [TYPE_INTEGER] = { OID_INT8 },
     [TYPE_DECIMAL] = { OID_NUMERIC },                    [TYPE_REAL] = { OID_FLOAT8 },
@@ -26,7 +26,8 @@ static const enum oid same_form[TYPES][4] = {
 /* What the server says of one column of the table. */
 struct found {
     char *name, *type; /* owned by the result */
-    char *cast;        /* the type without its length: a cast to varchar(4) would cut, an assignment refuses */
+    char *cast;        /* the type below all domains without its length: a cast to varchar(4), or to a domain over it, would cut; an
+                          assignment refuses */
     int64_t oid;
     int64_t base, typmod; /* the type below all domains */
     char category;        /* of that type: pg_type.typcategory */
@@ -214,7 +215,7 @@ static int describe(PGconn *pg, const char *name, struct description *d, struct 
     buf_adds(&sql, ")), base(n, type, typmod) AS (SELECT attnum, atttypid, atttypmod FROM a UNION ALL SELECT n, typbasetype, typtypmod"
                    " FROM base JOIN pg_type t ON t.oid = type AND typtype = 'd') SELECT attname, format_type(atttypid, atttypmod),"
                    " atttypid::bigint, typmod, attnotnull, atthasdef, attidentity = 'a', attgenerated <> '', attidentity <> '',"
-                   " format_type(atttypid, -1), t.oid::bigint, typcategory FROM a JOIN base ON n = attnum JOIN pg_type t ON t.oid = type"
+                   " format_type(t.oid, -1), t.oid::bigint, typcategory FROM a JOIN base ON n = attnum JOIN pg_type t ON t.oid = type"
                    " AND typtype <> 'd' ORDER BY attnum");
     if (sql.failed)
         return err_nomem(err);
@@ -280,6 +281,8 @@ static struct kept kept_of(const struct found *found)
         return (struct kept){ KEEPS_NUMBERS, numeric_scale(found->typmod) };
     case OID_MONEY:
         return (struct kept){ KEEPS_NUMBERS, MONEY_DIGITS };
+    case OID_BIT: /* of an integer the server takes the last one */
+        return (struct kept){ .keeps = KEEPS_BITS };
     case OID_FLOAT4:
         return (struct kept){ .keeps = KEEPS_FLOATS };
     case OID_FLOAT8:
@@ -310,12 +313,15 @@ static void alter(struct buf *out, const void *arg, const struct column *as)
         buf_adds(out, "timestamp without time zone");
     else
         postgres_type(out, as);
-    if (found->category != 'S')
+    if (found->category != 'S' && found->base != OID_BIT)
         return;
     buf_adds(out, " USING ");
     db_quote(out, found->name);
     buf_adds(out, "::");
-    postgres_type(out, as);
+    if (found->base == OID_BIT) /* there is a cast to no other */
+        buf_adds(out, "bigint");
+    else
+        postgres_type(out, as);
 }
 
 /* Are the values kept as they are? valid_from and valid_to, too, where the table has them. */
@@ -478,7 +484,7 @@ static void comparable(struct buf *out, const struct draft *f, const char *befor
         buf_adds(out, any ? ", " : "");
         buf_adds(out, before);
         db_quote(out, found->name);
-        if (found->oid == OID_JSON || found->oid == OID_XML)
+        if (found->base == OID_JSON || found->base == OID_XML)
             buf_adds(out, "::text");
         any = true;
     }
