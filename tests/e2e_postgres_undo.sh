@@ -19,6 +19,9 @@ $(pipeline first first insert_ignore 'key = id')
 $(pipeline swap swap replace '')
 $(pipeline merge merge upsert $'key = id\non_new_column = add')
 $(pipeline change put upsert 'key = id')
+$(pipeline two two upsert 'key = id')
+$(pipeline unkept two upsert 'key = id' | sed /^undo/d)
+$(pipeline ignored two insert_ignore 'key = id')
 $(pipeline worked worked append 'after_load = UPDATE worked SET name = upper(name) WHERE _job = :job')
 INI
 qetlctl init >/dev/null
@@ -81,6 +84,37 @@ pg 'ALTER TABLE put RENAME _job TO was' >/dev/null
 like 'without the column of the jobs undo says so' "$(undo "$job")" 'lost columns that are needed to undo it: _job; give them their names back, or add them \[state\]'
 pg 'ALTER TABLE put RENAME was TO _job; ALTER TABLE put ADD COLUMN more int DEFAULT 1' >/dev/null
 ok '... a column more is no matter' undo "$job"
+
+# ---- a table that got its schema in the ini, and the other way round ----
+pg 'CREATE TABLE two (id bigint PRIMARY KEY, name text, _job text)' >/dev/null
+named() { sed -i "s/^table = pg\..*two\$/table = pg.$1/" "$site/qetl.ini"; }
+csv id,name 1,a 2,b
+named two
+load two
+below=$job
+csv id,name 1,a
+named public.two
+load two
+refused 'undo knows a later job that names the schema' "$below" "job $job was loaded into table .*two.* later, and changed the same rows" two
+ok '... whose own is done' undo "$job"
+csv id,name 3,c
+load two
+named two
+load two
+refused '... and the other way round' $((job - 1)) "job $job was loaded into table .*two.* later, and changed the same rows" two
+named public.two
+csv id,name 1,x
+load unkept
+refused '... also one without undo' "$below" "job $job was loaded into table .*two.* later, and may have changed the same rows" two
+csv id,name 9,i
+load ignored
+below=$job
+csv id,name 9,z
+named two
+load two
+refused '... and one behind an insert_ignore' "$below" "job $job was loaded into table .*two.* later, and changed" two
+pg 'CREATE SCHEMA own; ALTER TABLE two RENAME TO away; CREATE TABLE own.two (LIKE away)' >/dev/null
+like '... a table of that name in another schema is another one' "$(undo "$job")" "table '\"public\".\"two\"' is gone; if it was renamed"
 
 # ---- columns ----
 for table in swap merge; do

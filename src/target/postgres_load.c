@@ -445,7 +445,7 @@ static int put_output(struct target_conn *c, struct load_job *job, int at, struc
         job->counts.inserted += o->output->rows;
     else if (!mode_has_key(t->mode))
         job->slow_rows += o->output->rows;
-    if (!undo_wanted(job) && !pg_is_watched(&c->watch, t->name.p))
+    if (!undo_wanted(job) && !pg_is_watched(&c->watch, t->noted.p))
         return 0;
     return pg_undo_after(c->pg, job->uid, t, &o->spec, job->counts.inserted - before, err);
 }

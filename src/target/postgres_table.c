@@ -37,6 +37,7 @@ struct description {
     PGresult *result; /* owns the texts */
     struct found *v;
     int n;
+    const char *schema, *table; /* as the server has them; known when there is a column */
     bool partitioned;
 };
 
@@ -63,6 +64,7 @@ static void table_clear(void *table)
 {
     struct pg_table *t = table;
     buf_clear(&t->name);
+    buf_clear(&t->noted);
     buf_clear(&t->rows);
     buf_clear(&t->copy);
     buf_clear(&t->make_stage);
@@ -215,7 +217,8 @@ static int describe(PGconn *pg, const char *name, struct description *d, struct 
     buf_adds(&sql, ")), base(n, type, typmod) AS (SELECT attnum, atttypid, atttypmod FROM a UNION ALL SELECT n, typbasetype, typtypmod"
                    " FROM base JOIN pg_type t ON t.oid = type AND typtype = 'd') SELECT attname, format_type(atttypid, atttypmod),"
                    " atttypid::bigint, typmod, attnotnull, atthasdef, attidentity = 'a', attgenerated <> '', attidentity <> '',"
-                   " format_type(t.oid, -1), t.oid::bigint, typcategory FROM a JOIN base ON n = attnum JOIN pg_type t ON t.oid = type"
+                   " format_type(t.oid, -1), t.oid::bigint, typcategory, nspname, relname FROM a JOIN pg_class c ON c.oid = attrelid"
+                   " JOIN pg_namespace s ON s.oid = relnamespace JOIN base ON n = attnum JOIN pg_type t ON t.oid = type"
                    " AND typtype <> 'd' ORDER BY attnum");
     if (sql.failed)
         return err_nomem(err);
@@ -226,6 +229,8 @@ static int describe(PGconn *pg, const char *name, struct description *d, struct 
     d->n = PQntuples(r);
     if (!(d->v = calloc((size_t)d->n + 1, sizeof *d->v)))
         return err_nomem(err);
+    d->schema = d->n ? PQgetvalue(r, 0, 12) : "";
+    d->table = d->n ? PQgetvalue(r, 0, 13) : "";
     for (int i = 0; i < d->n; i++) {
         struct found *f = &d->v[i];
         f->name = PQgetvalue(r, i, 0);
@@ -849,6 +854,9 @@ static int draft_table(struct draft *f, struct err *err)
     if (find_or_make(f, err) < 0 || describe(f->pg, t->name.p, f->d, err) < 0 || add_columns(f, err) < 0 || match_columns(f, err) < 0)
         return -1;
     buf_addf(&t->rows, "%s%s", f->d->partitioned ? "" : "ONLY ", t->name.p);
+    db_quote(&t->noted, f->d->schema);
+    buf_addc(&t->noted, '.');
+    db_quote(&t->noted, f->d->table);
     t->mode = f->spec->mode;
     t->staged = mode_has_key(t->mode) || !takes_staged_form(f);
     if (name_keys(f, err) < 0)
@@ -856,7 +864,7 @@ static int draft_table(struct draft *f, struct err *err)
     write_texts(f);
     if (f->spec->undo_ms)
         undo_sql(f);
-    return t->rows.failed || t->undo_before.failed || t->undo_after.failed || t->copy.failed || t->make_stage.failed || t->empty_stage.failed ||
+    return t->rows.failed || t->noted.failed || t->undo_before.failed || t->undo_after.failed || t->copy.failed || t->make_stage.failed || t->empty_stage.failed ||
                    t->before.failed || t->merge.failed || t->add_unique.failed || t->missing.failed
                ? err_nomem(err)
                : 0;

@@ -13,7 +13,8 @@
 #include "target/server.h"
 
 struct pg_table {
-    struct buf name;       /* "schema"."table" */
+    struct buf name;       /* "schema"."table", or "table" where people named no schema */
+    struct buf noted;      /* "schema"."table" in every case: what undo knows it as */
     struct buf rows;       /* the same where its rows are read or changed: ONLY it, for tables that inherit from it are others; but all partitions */
     struct buf copy;       /* COPY ... FROM STDIN (FORMAT binary) */
     bool staged;           /* the rows go by the temporary table: */

@@ -155,7 +155,7 @@ int pg_undo_before(PGconn *pg, const char *uid, const struct pg_table *t, struct
     AUTO(places_clear) struct places p = { 0 };
     if (!t->undo_before.n)
         return 0;
-    return places_init(&p, pg, uid, t->name.p, err) < 0 || find_image(pg, &p, err) < 0
+    return places_init(&p, pg, uid, t->noted.p, err) < 0 || find_image(pg, &p, err) < 0
                ? -1
                : run_step(pg, t->undo_before.p, &p, "keep rows for undo", err);
 }
@@ -186,7 +186,7 @@ int pg_undo_after(PGconn *pg, const char *uid, const struct pg_table *t, const s
     buf_add(&sql, t->undo_after.p, t->undo_after.n);
     if (sql.failed)
         return err_nomem(err);
-    return places_init(&p, pg, uid, t->name.p, err) < 0 || (t->undo_after.n && find_image(pg, &p, err) < 0)
+    return places_init(&p, pg, uid, t->noted.p, err) < 0 || (t->undo_after.n && find_image(pg, &p, err) < 0)
                ? -1
                : run_step(pg, sql.p, &p, "keep rows for undo", err);
 }
