@@ -193,6 +193,18 @@ coarse() { # NAME RUN-SQL TARGET [TYPE]
     is "$name: ... keeps the newer row, when mended" "$("$run" 'SELECT name FROM versions')" newer
 }
 
+unversioned() { # NAME RUN-SQL TARGET
+    local n=0 type sql says value
+    while IFS='|' read -r type sql says value; do
+        n=$((n + 1))
+        printf '[pipeline o%s]\ncolumns = id:integer!, x:%s\ntable = %s.o%s\nmode = upsert\nkey = id\nversion = x\n' $n "$type" "$3" $n >>"$site/qetl.ini"
+        "$2" "CREATE TABLE o$n (id BIGINT PRIMARY KEY, x $sql)" >/dev/null
+        printf 'id,x\n1,%s\n' "$value" >"$work/c.csv"
+        rehearse o$n "$work/c.csv"
+        like "$1: a version that is $type has another order in $sql" "$(jq -r '.tables[0].schema.error' "$work/out")" "with its order, for version=$says"
+    done
+}
+
 # ---- SQLite ----
 new_site <<<"$(recipes warehouse)"
 catalog() { sqlite3 -readonly "$site/warehouse.db" .dump; }
@@ -209,6 +221,21 @@ integer|REAL|declare 'x' as real in columns=$|9007199254740993
 decimal(2)|double precision|declare 'x' as real in columns=$|9007199254740993
 real|TEXT||0.12345678901234567
 END
+unversioned SQLite run_sql warehouse <<'END'
+text|INTEGER|; declare 'x' as integer in columns=$|9
+text|REAL|; declare 'x' as real in columns=$|9
+text|NUMERIC|$|9
+text|STRING|$|9
+text|DATE|; declare 'x' as date in columns=$|9
+text|DATETIME|; declare 'x' as timestamp in columns=$|9
+integer|TEXT|$|9
+END
+for type in '' BLOB TEXT 'VARCHAR(9)'; do
+    run_sql "DROP TABLE IF EXISTS o1; CREATE TABLE o1 (id INTEGER PRIMARY KEY, x $type)"
+    printf 'id,x\n1,9\n' >"$work/c.csv"
+    rehearse o1 "$work/c.csv"
+    is "SQLite: ... and its own in ${type:-a column without a type}" "$(said)" 'fits: '
+done
 
 # ---- PostgreSQL ----
 if grep -q '^#define HAVE_LIBPQ 1' "$builddir/config.h" && try_service postgres; then
@@ -294,6 +321,23 @@ timestamp|date|declare 'x' as date in columns=, or run|2026-01-01T13:14:15Z
 timestamp|time||2026-01-01T13:14:15Z
 timestamp|timestamp(3)|declare 'x' as timestamp\(3\) in columns=, or run|2026-01-01T13:14:15.123456Z
 timestamp|datetime|declare 'x' as timestamp\(0\) in columns=, or run|2026-01-01T23:59:59.9Z
+integer|ENUM('1','2','a','9')|declare 'x' as text in columns=$|3
+real|SET('1','2','a')|declare 'x' as text in columns=$|3
+boolean|YEAR|declare 'x' as integer in columns=, or run|true
+decimal(2)|TIME||1.55
+END
+    unversioned MariaDB my my <<'END'
+integer|VARBINARY(20)|; run: ALTER TABLE|9
+integer|BINARY(20)|; run: ALTER TABLE|9
+decimal(2)|BLOB|; run: ALTER TABLE|9.99
+real|TINYBLOB|; run: ALTER TABLE|9.99
+timestamp|LONGBLOB|; run: ALTER TABLE|2026-01-01T00:00:00Z
+integer|YEAR|; run: ALTER TABLE|70
+integer|DATE|; declare 'x' as date in columns=$|991231
+integer|DATETIME|; declare 'x' as timestamp\(0\) in columns=$|991231
+integer|TIMESTAMP(6)|; declare 'x' as timestamp in columns=$|991231
+integer|TIME|$|9
+text|ENUM('b','a')|$|a
 END
 else
     skip "MariaDB: ${why:-built without it}" 73

@@ -52,6 +52,22 @@ TEST(coarse, what_keeps_each_value_is_not_refused)
         CHECK_STR(said(type, 2, true, KEEPS_ANY, 0), "");
 }
 
+TEST(coarse, numbers_do_not_go_into_lists_nor_into_times_by_their_order)
+{
+    CHECK_STR(said(TYPE_INTEGER, 0, false, KEEPS_CHOICES, 0),
+              "table 't' does not keep each value as it is: integer in 'c' (x); declare 'c' as text in columns=");
+    CHECK_STR(said(TYPE_TEXT, 0, false, KEEPS_CHOICES, 0), "");
+    CHECK_STR(said(TYPE_TEXT, 0, true, KEEPS_CHOICES, 0),
+              "table 't' does not keep each value as it is: text in 'c' (x) with its order, for version=");
+    CHECK_STR(said(TYPE_INTEGER, 0, false, KEEPS_YEARS, 0), "");
+    CHECK_STR(said(TYPE_INTEGER, 0, true, KEEPS_YEARS, 0),
+              "table 't' does not keep each value as it is: integer in 'c' (x) with its order, for version=; run: ALTER TABLE q to integer(0)");
+    CHECK_STR(said(TYPE_INTEGER, 0, false, KEEPS_DATES, 0), "");
+    CHECK_STR(said(TYPE_INTEGER, 0, true, KEEPS_DATES, 0),
+              "table 't' does not keep each value as it is: integer in 'c' (x) with its order, for version=; declare 'c' as date in columns=");
+    CHECK_STR(said(TYPE_DECIMAL, 2, false, KEEPS_TIMES, 0), "table 't' does not keep each value as it is: decimal(2) in 'c' (x)");
+}
+
 TEST(coarse, a_column_that_rounds_is_refused_with_what_mends_it)
 {
     CHECK_STR(said(TYPE_DECIMAL, 2, false, KEEPS_NUMBERS, 0),

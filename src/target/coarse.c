@@ -16,17 +16,22 @@ enum rule {
 };
 static const enum rule rules[TYPES][KEEPS_KINDS] = {
     [TYPE_TEXT] = { [KEEPS_STARTS] = NEVER, [KEEPS_NUMBERS] = UNVERSIONED, [KEEPS_FLOATS] = UNVERSIONED, [KEEPS_DOUBLES] = UNVERSIONED,
-                    [KEEPS_BITS] = UNVERSIONED, [KEEPS_DATES] = UNVERSIONED, [KEEPS_TIMES] = UNVERSIONED, [KEEPS_TIMESTAMPS] = UNVERSIONED },
+                    [KEEPS_BITS] = UNVERSIONED, [KEEPS_CHOICES] = UNVERSIONED, [KEEPS_YEARS] = UNVERSIONED, [KEEPS_DATES] = UNVERSIONED,
+                    [KEEPS_TIMES] = UNVERSIONED, [KEEPS_TIMESTAMPS] = UNVERSIONED },
     [TYPE_INTEGER] = { [KEEPS_TEXT] = UNVERSIONED, [KEEPS_STARTS] = NEVER, [KEEPS_NUMBERS] = BY_DIGITS, [KEEPS_FLOATS] = NEVER,
-                       [KEEPS_DOUBLES] = NEVER, [KEEPS_BITS] = NEVER },
+                       [KEEPS_DOUBLES] = NEVER, [KEEPS_BITS] = NEVER, [KEEPS_CHOICES] = NEVER, [KEEPS_YEARS] = UNVERSIONED,
+                       [KEEPS_DATES] = UNVERSIONED, [KEEPS_TIMES] = UNVERSIONED, [KEEPS_TIMESTAMPS] = UNVERSIONED },
     [TYPE_DECIMAL] = { [KEEPS_TEXT] = UNVERSIONED, [KEEPS_STARTS] = NEVER, [KEEPS_NUMBERS] = BY_DIGITS, [KEEPS_FLOATS] = NEVER,
-                       [KEEPS_DOUBLES] = NEVER, [KEEPS_BITS] = NEVER },
+                       [KEEPS_DOUBLES] = NEVER, [KEEPS_BITS] = NEVER, [KEEPS_CHOICES] = NEVER, [KEEPS_YEARS] = NEVER,
+                       [KEEPS_DATES] = UNVERSIONED, [KEEPS_TIMES] = NEVER, [KEEPS_TIMESTAMPS] = UNVERSIONED },
     [TYPE_REAL] = { [KEEPS_TEXT] = UNVERSIONED, [KEEPS_STARTS] = NEVER, [KEEPS_NUMBERS] = NEVER, [KEEPS_FLOATS] = NEVER,
-                    [KEEPS_BITS] = NEVER },
-    [TYPE_BOOLEAN] = { [KEEPS_STARTS] = NEVER, [KEEPS_BITS] = NEVER },
-    [TYPE_DATE] = { [KEEPS_TEXT] = UNVERSIONED, [KEEPS_STARTS] = NEVER, [KEEPS_BITS] = NEVER, [KEEPS_TIMES] = NEVER },
-    [TYPE_TIMESTAMP] = { [KEEPS_TEXT] = UNVERSIONED, [KEEPS_STARTS] = NEVER, [KEEPS_BITS] = NEVER, [KEEPS_DATES] = NEVER,
-                         [KEEPS_TIMES] = NEVER, [KEEPS_TIMESTAMPS] = BY_DIGITS },
+                    [KEEPS_BITS] = NEVER, [KEEPS_CHOICES] = NEVER, [KEEPS_YEARS] = NEVER, [KEEPS_DATES] = UNVERSIONED,
+                    [KEEPS_TIMES] = NEVER, [KEEPS_TIMESTAMPS] = UNVERSIONED },
+    [TYPE_BOOLEAN] = { [KEEPS_STARTS] = NEVER, [KEEPS_BITS] = NEVER, [KEEPS_CHOICES] = NEVER, [KEEPS_YEARS] = NEVER, [KEEPS_TIMES] = NEVER },
+    [TYPE_DATE] = { [KEEPS_TEXT] = UNVERSIONED, [KEEPS_STARTS] = NEVER, [KEEPS_BITS] = NEVER, [KEEPS_CHOICES] = UNVERSIONED,
+                    [KEEPS_TIMES] = NEVER },
+    [TYPE_TIMESTAMP] = { [KEEPS_TEXT] = UNVERSIONED, [KEEPS_STARTS] = NEVER, [KEEPS_BITS] = NEVER, [KEEPS_CHOICES] = UNVERSIONED,
+                         [KEEPS_DATES] = NEVER, [KEEPS_TIMES] = NEVER, [KEEPS_TIMESTAMPS] = BY_DIGITS },
     [TYPE_JSON] = { [KEEPS_STARTS] = NEVER },
 };
 
@@ -65,6 +70,9 @@ static bool type_kept(struct column *as, bool is_version, struct kept k)
     case KEEPS_DOUBLES:
         as->type = TYPE_REAL;
         return was != TYPE_REAL;
+    case KEEPS_CHOICES: case KEEPS_YEARS:
+        as->type = k.keeps == KEEPS_YEARS ? TYPE_INTEGER : TYPE_TEXT;
+        return was != as->type && !is_version;
     case KEEPS_DATES:
         as->type = TYPE_DATE;
         return true;
@@ -78,6 +86,13 @@ static bool type_kept(struct column *as, bool is_version, struct kept k)
     return false;
 }
 
+/* Has the column what its database would make into other values, were its type changed: texts into their places, times into numbers? */
+static bool has_others(const struct column *c, struct kept k)
+{
+    bool times = k.keeps == KEEPS_DATES || k.keeps == KEEPS_TIMES || k.keeps == KEEPS_TIMESTAMPS;
+    return k.keeps == KEEPS_CHOICES || k.keeps == KEEPS_TIMES || (times && c->type != TYPE_DATE && c->type != TYPE_TIMESTAMP);
+}
+
 /* What the column of the table is to be made for, so that what it has stays as it is: a float becomes a double. */
 static bool type_mended(struct column *as, const struct column *c, struct kept k)
 {
@@ -86,7 +101,7 @@ static bool type_mended(struct column *as, const struct column *c, struct kept k
         as->type = TYPE_REAL;
     if (c->type == TYPE_TEXT)
         return k.keeps == KEEPS_STARTS;
-    return k.keeps != KEEPS_DOUBLES && k.keeps != KEEPS_TIMES && !(c->type == TYPE_REAL && k.keeps == KEEPS_NUMBERS && k.digits != 0);
+    return k.keeps != KEEPS_DOUBLES && !has_others(c, k) && !(c->type == TYPE_REAL && k.keeps == KEEPS_NUMBERS && k.digits != 0);
 }
 
 /* What can be done about a column: some types keep a value only when both are done. */

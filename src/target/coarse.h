@@ -23,6 +23,8 @@ enum keeps {
     KEEPS_FLOATS,  /* 24 bits, or some other rounding */
     KEEPS_DOUBLES, /* 53 bits */
     KEEPS_BITS,    /* text that is taken as bytes */
+    KEEPS_CHOICES, /* texts of a list, in its order; of numbers those at their places */
+    KEEPS_YEARS,   /* of two digits one of this century or the last */
     KEEPS_DATES,
     KEEPS_TIMES,      /* of a day */
     KEEPS_TIMESTAMPS, /* of so many digits of a second */

@@ -226,9 +226,12 @@ static struct kept kept_of(const struct found *found, const struct column *c)
         const char *name;
         enum keeps keeps;
     } kinds[] = { { "tinyint", KEEPS_NUMBERS }, { "smallint", KEEPS_NUMBERS }, { "mediumint", KEEPS_NUMBERS }, { "int", KEEPS_NUMBERS },
-                  { "bigint", KEEPS_NUMBERS }, { "year", KEEPS_NUMBERS }, { "decimal", KEEPS_NUMBERS }, { "float", KEEPS_FLOATS },
+                  { "bigint", KEEPS_NUMBERS }, { "year", KEEPS_YEARS }, { "decimal", KEEPS_NUMBERS }, { "float", KEEPS_FLOATS },
                   { "double", KEEPS_DOUBLES }, { "bit", KEEPS_BITS }, { "datetime", KEEPS_TIMESTAMPS }, { "timestamp", KEEPS_TIMESTAMPS },
-                  { "date", KEEPS_DATES }, { "time", KEEPS_TIMES } };
+                  { "date", KEEPS_DATES }, { "time", KEEPS_TIMES }, { "enum", KEEPS_CHOICES }, { "set", KEEPS_CHOICES },
+                  /* of a number its digits, as in a text */
+                  { "binary", KEEPS_TEXT }, { "varbinary", KEEPS_TEXT }, { "tinyblob", KEEPS_TEXT }, { "blob", KEEPS_TEXT },
+                  { "mediumblob", KEEPS_TEXT }, { "longblob", KEEPS_TEXT } };
     size_t n = strcspn(found->type, "( ");
     bool width = found->type[n] == '(';
     struct kept k = { .keeps = found->is_text ? KEEPS_TEXT : KEEPS_ANY };
