@@ -113,7 +113,7 @@ TEST(coarse, all_columns_of_a_table_are_told_at_once)
 TEST(coarse, of_very_many_the_first_are_named)
 {
     struct coarse t = table;
-    char name[16];
+    char name[32];
     for (int i = 0; i < 100; i++) {
         snprintf(name, sizeof name, "column%d", i);
         look(&t, name, TYPE_DECIMAL, 2, false, KEEPS_NUMBERS, 0);
