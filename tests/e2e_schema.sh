@@ -205,6 +205,26 @@ unversioned() { # NAME RUN-SQL TARGET
     done
 }
 
+# Keys that are two as texts and one in the table are refused, before one of the rows is lost.
+keyed() { # NAME RUN-SQL TARGET
+    local mode
+    "$2" 'CREATE TABLE keyed (id INT PRIMARY KEY, x VARCHAR(9))' >/dev/null
+    printf 'id,x\n7,a\n007,b\n' >"$work/c.csv"
+    for mode in upsert insert_ignore; do
+        printf '[pipeline by_%s]\ncolumns = id:text!, x\ntable = %s.keyed\nmode = %s\nkey = id\n' $mode "$3" $mode >>"$site/qetl.ini"
+        rehearse by_$mode "$work/c.csv"
+        like "$1: $mode: text keys into numbers" "$(said) $(jq -r '.tables[0].schema.error' "$work/out")" \
+            "^refused: .*text in 'id' \(.*, in key=, where two keys could become one; declare 'id' as integer in columns=$"
+        is "$1: ... nothing of it is loaded" "$(qetlctl --json run by_$mode "$work/c.csv" 2>/dev/null | jq -r '.job | "\(.state) \(.error_code)"') $("$2" 'SELECT count(*) FROM keyed')" \
+            'dead target-refused 0'
+    done
+    printf '[pipeline appends]\ncolumns = id:text!, x\ntable = %s.keyed\nkey = id\n[pipeline integers]\ncolumns = id:integer!, x\ntable = %s.keyed\nmode = upsert\nkey = id\n' \
+        "$3" "$3" >>"$site/qetl.ini"
+    printf 'id,x\n7,a\n' >"$work/c.csv"
+    is "$1: ... texts that are only appended, and integers, are" "$(for p in appends integers; do qetlctl --json run $p "$work/c.csv" 2>/dev/null | jq -r .job.state; done | paste -sd' ')" \
+        'loaded loaded'
+}
+
 # ---- SQLite ----
 new_site <<<"$(recipes warehouse)"
 catalog() { sqlite3 -readonly "$site/warehouse.db" .dump; }
@@ -216,6 +236,7 @@ tables run_sql
 all_of SQLite INTEGER TEXT 'DECIMAL(18,2)' INTEGER
 then_loaded SQLite
 mended SQLite run_sql lacks lacks_more keyless unpast
+keyed SQLite run_sql warehouse
 coarse SQLite run_sql warehouse <<'END'
 integer|REAL|declare 'x' as real in columns=$|9007199254740993
 decimal(2)|double precision|declare 'x' as real in columns=$|9007199254740993
@@ -260,6 +281,7 @@ INI
     pg 'CREATE TABLE deferred (id BIGINT PRIMARY KEY DEFERRABLE, name VARCHAR(40), amount DECIMAL(18,2))'
     mended PostgreSQL pg lacks lacks_more keyless unpast fewer more rounds deferred
     pg 'CREATE DOMAIN of_seconds AS timestamptz(0); CREATE DOMAIN moment AS of_seconds' >/dev/null
+    keyed PostgreSQL pg pg
     coarse PostgreSQL pg pg 'timestamptz(0)' <<'END'
 decimal(2)|int|declare 'x' as integer in columns=, or run|1.55
 decimal(2)|numeric(9,1)|declare 'x' as decimal\(1\) in columns=, or run|1.55
@@ -279,7 +301,7 @@ integer|bit(1)|; run: ALTER|2
 timestamp|timestamptz(0)|declare 'x' as timestamp\(0\) in columns=, or run|2026-01-01T23:59:59.9Z
 END
 else
-    skip "PostgreSQL: ${why:-built without it}" 77
+    skip "PostgreSQL: ${why:-built without it}" 82
 fi
 
 # ---- MariaDB: what it could not take back is said, too ----
@@ -308,6 +330,7 @@ INI
     then_loaded MariaDB
     several MariaDB
     mended MariaDB my lacks lacks_more keyless unpast fewer more rounds
+    keyed MariaDB my my
     coarse MariaDB my my DATETIME <<'END'
 decimal(2)|int|declare 'x' as integer in columns=, or run|1.55
 decimal(2)|DECIMAL(9,1)|declare 'x' as decimal\(1\) in columns=, or run|1.55
@@ -340,7 +363,7 @@ integer|TIME|$|9
 text|ENUM('b','a')|$|a
 END
 else
-    skip "MariaDB: ${why:-built without it}" 73
+    skip "MariaDB: ${why:-built without it}" 78
 fi
 
 # ---- objects ----

@@ -12,7 +12,7 @@ enum rule {
     ALWAYS,
     NEVER,
     BY_DIGITS,
-    UNVERSIONED /* other forms sort in another order */
+    UNVERSIONED /* other forms sort in another order, and but for texts two of them can become one */
 };
 static const enum rule rules[TYPES][KEEPS_KINDS] = {
     [TYPE_TEXT] = { [KEEPS_STARTS] = NEVER, [KEEPS_NUMBERS] = UNVERSIONED, [KEEPS_FLOATS] = UNVERSIONED, [KEEPS_DOUBLES] = UNVERSIONED,
@@ -38,7 +38,10 @@ static const enum rule rules[TYPES][KEEPS_KINDS] = {
 /* Behind the point: of a number, or of a second. */
 static int digits_of(const struct column *c) { return c->type == TYPE_DECIMAL ? c->scale : c->type == TYPE_TIMESTAMP ? column_second_digits(c) : 0; }
 
-static bool fits(const struct column *c, bool is_version, struct kept k)
+/* Are keys that differ still apart in the form that such a column gives them? Where columns= has no type for it, the rule is the table's. */
+static bool stays_apart(struct kept k) { return k.keeps == KEEPS_TEXT || k.keeps == KEEPS_CHOICES || k.keeps == KEEPS_BITS || k.keeps == KEEPS_TIMES; }
+
+static bool fits(const struct column *c, enum coarse_use use, struct kept k)
 {
     switch (rules[c->type][k.keeps]) {
     case ALWAYS:
@@ -48,13 +51,13 @@ static bool fits(const struct column *c, bool is_version, struct kept k)
     case BY_DIGITS:
         return k.digits >= digits_of(c);
     case UNVERSIONED:
-        return !is_version;
+        return use == COARSE_VALUE || (use == COARSE_KEY && stays_apart(k));
     }
     return true;
 }
 
 /* The type for columns= whose values such a column keeps; false: there is none. */
-static bool type_kept(struct column *as, bool is_version, struct kept k)
+static bool type_kept(struct column *as, bool is_needed, struct kept k)
 {
     enum { SCALE_MAX = 18 };
     enum type was = as->type;
@@ -65,14 +68,14 @@ static bool type_kept(struct column *as, bool is_version, struct kept k)
     switch (k.keeps) {
     case KEEPS_NUMBERS:
         as->type = as->scale > SCALE_MAX ? TYPE_TEXT : as->scale ? TYPE_DECIMAL : TYPE_INTEGER;
-        return k.digits >= 0 && !(is_version && as->type == TYPE_TEXT);
+        return k.digits >= 0 && !(is_needed && as->type == TYPE_TEXT);
     case KEEPS_FLOATS: /* as soon as it is a double */
     case KEEPS_DOUBLES:
         as->type = TYPE_REAL;
         return was != TYPE_REAL;
     case KEEPS_CHOICES: case KEEPS_YEARS:
         as->type = k.keeps == KEEPS_YEARS ? TYPE_INTEGER : TYPE_TEXT;
-        return was != as->type && !is_version;
+        return was != as->type && !is_needed;
     case KEEPS_DATES:
         as->type = TYPE_DATE;
         return true;
@@ -108,21 +111,23 @@ static bool type_mended(struct column *as, const struct column *c, struct kept k
 enum way { DECLARE, ALTER, EITHER, BOTH };
 static const char *const joined[] = { [EITHER] = ", or ", [BOTH] = ", and " };
 
-static void add_name(struct coarse *t, const struct column *c, bool is_version, const struct coarse_column *k)
+static void add_name(struct coarse *t, const struct column *c, enum coarse_use use, const struct coarse_column *k)
 {
+    static const char *const needs[] = { [COARSE_VALUE] = "", [COARSE_VERSION] = " with its order, for version=",
+                                         [COARSE_KEY] = ", in key=, where two keys could become one" };
     if (t->unnamed || t->list.n > NAMES_MAX) {
         t->unnamed++;
         return;
     }
     buf_adds(&t->list, t->list.n ? ", " : "");
     column_print_type(c, &t->list);
-    buf_addf(&t->list, " in '%s' (%s)%s", c->name, k->type, is_version ? " with its order, for version=" : "");
+    buf_addf(&t->list, " in '%s' (%s)%s", c->name, k->type, needs[use]);
 }
 
-static void add_ways(struct coarse *t, const struct column *c, bool is_version, const struct coarse_column *k)
+static void add_ways(struct coarse *t, const struct column *c, enum coarse_use use, const struct coarse_column *k)
 {
     struct column declared = *c, mended;
-    bool declare = type_kept(&declared, is_version, k->kept), alter = t->alter && type_mended(&mended, c, k->kept);
+    bool declare = type_kept(&declared, use != COARSE_VALUE, k->kept), alter = t->alter && type_mended(&mended, c, k->kept);
     struct coarse_way *w = &t->ways[!alter ? DECLARE : !declare ? ALTER : k->kept.keeps == KEEPS_FLOATS ? BOTH : EITHER];
     if (declare) {
         buf_addf(&w->types, "%s'%s' as ", w->types.n ? ", " : "", c->name);
@@ -134,13 +139,18 @@ static void add_ways(struct coarse *t, const struct column *c, bool is_version, 
     }
 }
 
-void coarse_look(struct coarse *t, const struct column *c, bool is_version, const struct coarse_column *k)
+enum coarse_use coarse_use_of(const struct table_spec *spec, int i)
 {
-    if (fits(c, is_version, k->kept))
+    return i == spec->version ? COARSE_VERSION : mode_has_key(spec->mode) && in_key(spec, i) ? COARSE_KEY : COARSE_VALUE;
+}
+
+void coarse_look(struct coarse *t, const struct column *c, enum coarse_use use, const struct coarse_column *k)
+{
+    if (fits(c, use, k->kept))
         return;
     t->found++;
-    add_name(t, c, is_version, k);
-    add_ways(t, c, is_version, k);
+    add_name(t, c, use, k);
+    add_ways(t, c, use, k);
 }
 
 void coarse_look_moment(struct coarse *t, const char *name, const struct coarse_column *k)
@@ -148,7 +158,7 @@ void coarse_look_moment(struct coarse *t, const char *name, const struct coarse_
     char text[64];
     snprintf(text, sizeof text, "%s", name);
     const struct column moment = { .name = text, .type = TYPE_TIMESTAMP };
-    coarse_look(t, &moment, true, k);
+    coarse_look(t, &moment, COARSE_VERSION, k);
 }
 
 static void write_ways(struct buf *out, const struct coarse *t)

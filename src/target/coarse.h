@@ -14,6 +14,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "io/row.h"
+#include "target/target.h"
 
 enum keeps {
     KEEPS_ANY, /* whatever comes, or the server refuses it */
@@ -48,14 +49,18 @@ struct coarse {
         struct buf types, changes; /* for columns=, and for ALTER TABLE */
     } ways[4];
 };
+/* What the values of a column are for: the version of the rows has to keep its order, and of keys no two may become one. */
+enum coarse_use { COARSE_VALUE, COARSE_VERSION, COARSE_KEY };
 struct coarse_column {
     const char *type; /* as people know it */
     struct kept kept;
     const void *arg; /* of alter() */
 };
 
-/* Does the table's column keep each value of c as it is and, where c is the version of the rows, in its order? */
-void coarse_look(struct coarse *t, const struct column *c, bool is_version, const struct coarse_column *k);
+/* What column i of a table is for. */
+enum coarse_use coarse_use_of(const struct table_spec *spec, int i);
+/* Does the table's column keep each value of c as it is, and as its use needs it? */
+void coarse_look(struct coarse *t, const struct column *c, enum coarse_use use, const struct coarse_column *k);
 /* The same for a column of moments that only qetl fills, VALID_FROM or VALID_TO. */
 void coarse_look_moment(struct coarse *t, const char *name, const struct coarse_column *k);
 /* 0: all that were looked at do. -1: target-refused, with the names of those that do not, of very many the first, and how many more; and with

@@ -275,7 +275,7 @@ static int match_values(const struct draft *f, struct err *err)
         const struct column *c = &f->spec->columns->v[i];
         const struct found *found = f->at[i] < 0 ? NULL : &f->d.v[f->at[i]];
         if (found)
-            coarse_look(&t, c, i == f->spec->version, &(struct coarse_column){ found->type, kept_of(found, c), found });
+            coarse_look(&t, c, coarse_use_of(f->spec, i), &(struct coarse_column){ found->type, kept_of(found, c), found });
     }
     for (size_t m = 0; f->spec->mode == MODE_HISTORY && m < COUNT_OF(moments); m++) {
         int place = place_of(&f->d, moments[m]);

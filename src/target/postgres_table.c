@@ -336,7 +336,8 @@ static int match_values(const struct draft *f, struct err *err)
     AUTO(coarse_clear) struct coarse t = { .table = f->spec->name, .quoted = f->t->name.p, .alter = alter };
     for (int i = 0; i < f->spec->columns->n; i++) {
         const struct found *found = &f->d->v[f->at[i]];
-        coarse_look(&t, &f->spec->columns->v[i], i == f->spec->version, &(struct coarse_column){ found->type, kept_of(found), found });
+        coarse_look(&t, &f->spec->columns->v[i], coarse_use_of(f->spec, i),
+                    &(struct coarse_column){ found->type, kept_of(found), found });
     }
     for (size_t m = 0; f->spec->mode == MODE_HISTORY && m < COUNT_OF(moments); m++) {
         int place = place_of(f->d, moments[m]);

@@ -359,7 +359,7 @@ static int match_column(sqlite3_stmt *st, struct table *t, const struct table_sp
     if (i >= 0) {
         const char *type = db_text(st, 5);
         const struct column *c = &spec->columns->v[i];
-        coarse_look(coarse, c, i == spec->version, &(struct coarse_column){ .type = type, .kept = kept_of(type, c) });
+        coarse_look(coarse, c, coarse_use_of(spec, i), &(struct coarse_column){ .type = type, .kept = kept_of(type, c) });
     }
     if (of_history >= 0) {
         found[spec->columns->n + of_history] = true;
