@@ -484,12 +484,18 @@ drain
 is '... and another job is not begun at all' "$(queue_sql "SELECT count(*) FROM attempt WHERE job = $next"),$(asked /closed/)" '0,1'
 like '... and explain says until when' "$(qetlctl explain "$next")" 'the server is busy and is left alone until 20.*429; it goes on in'
 is '... status, too, for all of them' "$(qetlctl --json status | jq -c '[.enrich_held[] | [.enrich, .jobs]]')" '[["facts",2]]'
+like '... and both name the verb that ends it' "$(qetlctl status | paste -sd ' ') $(qetlctl explain "$next")" 'resume --enrich NAME asks .* resume --enrich .facts. ends that'
+is '... by which it is asked again' "$(qetlctl --json resume --enrich facts) $(qetlctl resume --enrich facts 2>&1 >/dev/null; echo $?)" \
+    "{\"enrich\":\"facts\"} qetlctl: no server of 'facts' is left alone; qetlctl status lists those that are [not-found]
+5"
+drain
+is '... once, and held again when it says the same' "$(asked /closed/),$(qetlctl --json status | jq -c '[.enrich_held[] | [.enrich, .jobs]]')" '2,[["facts",2]]'
 sed 's|/queue.db$|/other.db|; s|/spool$|/other-spool|' "$site/qetl.ini" >"$site/other.ini"
 export QETL_CONFIG=$site/other.ini
 qetlctl init >/dev/null
 submit p "$work/few.csv" >/dev/null
 drain
-is '... another queue of the same folder asks for itself' "$(asked /closed/)" 2
+is '... another queue of the same folder asks for itself' "$(asked /closed/)" 3
 is '... qetlctl enrich knows that the server asked for it' "$(held)" '["facts",0,0,null,null,"busy"]'
 export QETL_CONFIG=$site/qetl.ini
 is '... the place of its file is not held for that' "$(qetlctl --json status | jq '.remotes | length')" 0
@@ -509,6 +515,7 @@ drain
 is 'a quota binds all jobs' "$(asked /ok/quota/)" 5
 is '... qetlctl enrich says that it is used up' "$(held)" '["facts",5,0,5,5,"quota"]'
 like '... in words' "$(qetlctl enrich)" 'facts +5 +0 .*5 of 5 +quota +20'
+like '... which nobody can end but by the ini' "$(qetlctl resume --enrich facts 2>&1)" 'its quota is used up until 20.*; if the server allows more, raise quota= .*.state.'
 waiting=$(for j in $jobs; do ! job_is "$j" ready || echo "$j"; done)
 ok '... those that need more wait' test -n "$waiting"
 for j in $(head -n 1 <<<"$waiting"); do
@@ -586,6 +593,14 @@ is '... later one request is sent, and nobody follows' "$(state "$job"),$(asked 
 python3 -c "import urllib.request as u; u.urlopen('$url/heal')"
 QETL_CLOCK_OFFSET_MS=1000000 drain
 is '... all go on when it is back' "$(state "$job"),$(state "$next")" loaded,loaded
+hour=$(($(date +%s%3N) + 3600000))
+sqlite3 "$site/queue.db-enrich" "UPDATE place SET failures = 17, held_at = $hour - 3600000, held_until = $hour, held_why = 'it was so'"
+job=$(submit p "$work/thirty.csv")
+drain
+is 'one of which nobody knows that it is well again: the job waits' "$(state "$job"),$(field "$job" error_code)" ready,enrich-down
+qetlctl resume --enrich facts >/dev/null
+drain
+is '... until a person has it asked' "$(state "$job"),$(held)" 'loaded,["facts",30,0,null,null,"open"]'
 
 site_with 'max_rejects = 10' <<INI
 url = $url/down/null/{k}

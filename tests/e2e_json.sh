@@ -202,8 +202,10 @@ prints emit emit events -e '{"id":1,"at":"2024-01-01"}'
 echo '{"id":2,"at":"2024-01-02"}' >"$work/two.jsonl"
 qetlctl run events "$work/two.jsonl" >>"$work/said"
 prints show show "$(qetlctl --json jobs --pipeline events | jq '.jobs[0].id')"
-sqlite3 "$site/queue.db" "INSERT INTO enriched VALUES ('p', 'geo', ''); INSERT INTO enrich_hold VALUES ('geo', 0, 9999999999999, 'its quota')"
+sqlite3 "$site/queue.db" "INSERT INTO enriched VALUES ('p', 'geo', ''); INSERT INTO enrich_hold VALUES ('geo', 0, 9999999999999, 0, 'its quota'),
+    ('away', 0, 9999999999999, 1, 'it is down')"
 prints status status
+prints resume resume --enrich away
 qetlctl run wider "$work/alike.csv" >>"$work/said"
 prints 'submit -' submit - --wait --timeout 0s <<<'{"pipeline":"p","objects":["'"$work"'/good.csv"],"at":"1h"}'
 prints columns columns

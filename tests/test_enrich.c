@@ -431,6 +431,21 @@ TEST(asking, a_server_that_asked_for_it_is_left_alone_by_all)
     answers_close(cache);
 }
 
+TEST(asking, a_person_has_it_asked_at_once_by_one_request_first)
+{
+    cache_open();
+    CHECK_EQ(answers_release(cache, "place", NOW, &err), 0);
+    CHECK_EQ(fails(&plain, true, 60000, NOW), 60000);
+    CHECK_EQ(answers_release(cache, "another", NOW + 1, &err), 0);
+    CHECK_EQ(answers_release(cache, "place", NOW + 1, &err), 1);
+    CHECK_EQ(take(&plain, 5, NOW + 1).n, 1);
+    CHECK_EQ(take(&plain, 5, NOW + 1).gate, ASK_PROBED);
+    well(NOW + 2);
+    CHECK_EQ(take(&plain, 5, NOW + 3).n, 5);
+    CHECK_EQ(answers_release(cache, "place", NOW + 3, &err), 0);
+    answers_close(cache);
+}
+
 TEST(asking, a_server_that_fails_is_left_alone_for_longer_each_time)
 {
     static const int64_t holds[] = { 1000, 2000, 4000, 8000, 16000, 32000, 64000, 128000, 256000, 512000, 600000, 600000 };

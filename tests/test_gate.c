@@ -256,6 +256,7 @@ TEST(gate, a_server_that_asks_to_be_left_alone_is_by_all)
     CHECK_EQ(claim(l, 8), 1); /* that of s */
     job_lease_clear(&l[0]);
     explains(failed, "'r' asked to be left alone; it will be asked again in ");
+    explains(failed, "; qetlctl resume --remote 'r' ends that.");
     explains(failed + 1, "'r' asked to be left alone; it will be asked again in ");
     CHECK_EQ(opens_in_s(), 30);
     CHECK_OK(job_left(q, sys_now_ms() + 1000, &left, &err), err);
@@ -345,7 +346,7 @@ static void meets(struct lease *l, int64_t ms)
     struct finish f = { .lease = l, .outcome = ms ? OUT_WAITS : OUT_FAILED, .stage = "enrich", .backoff_ms = 3600000 };
     err_set(&f.err, ms ? ERR_ENRICH_QUOTA : ERR_FETCH, "it is so");
     if (ms)
-        f.hold = (struct job_hold){ "geo", "[enrich geo]: its quota is used up", sys_now_ms() + ms };
+        f.hold = (struct job_hold){ "geo", "[enrich geo]: its quota is used up", sys_now_ms() + ms, false };
     CHECK_OK(job_finish_claim(q, &f, 1, worker, LEASE, CRASHES, NULL, 0, &err), err);
     job_lease_clear(l);
 }
@@ -393,6 +394,31 @@ TEST(gate, jobs_that_ask_what_may_not_be_asked_are_not_begun_and_write_nothing)
     CHECK_OK(job_left(q, sys_now_ms() + 1000, &left, &err), err);
     CHECK_EQ(left.later, 1002);
     CHECK_EQ(count_of("SELECT (SELECT count(*) FROM attempt) + (SELECT count(*) FROM error)"), written);
+    stop();
+}
+
+TEST(gate, a_person_ends_what_a_server_asked_for_and_one_job_goes_first)
+{
+    struct lease l[8];
+    start();
+    asks_by(1);
+    submit("a", NULL, 0);
+    submit("a", NULL, 0);
+    int64_t last = submit("b", NULL, 0);
+    CHECK_EQ(claim(l, 1), 1);
+    struct finish f = { .lease = &l[0], .outcome = OUT_WAITS, .stage = "enrich", .hold = { "geo", "[enrich geo]: 429", sys_now_ms() + 60000, true } };
+    err_set(&f.err, ERR_ENRICH_BUSY, "it is so");
+    CHECK_OK(job_finish_claim(q, &f, 1, worker, LEASE, CRASHES, NULL, 0, &err), err);
+    job_lease_clear(&l[0]);
+    explains(last, "[enrich geo]: 429; it goes on in ");
+    explains(last, "; qetlctl resume --enrich 'geo' ends that.");
+    CHECK_EQ(claim(l, 8), 0);
+    CHECK_EQ(enrich_release(q, "names", &err), 0);
+    CHECK_EQ(enrich_release(q, "geo", &err), 1);
+    CHECK_EQ(claim(l, 8), 1);
+    CHECK(l[0].probes);
+    job_lease_clear(&l[0]);
+    CHECK_EQ(claim(l, 8), 0);
     stop();
 }
 

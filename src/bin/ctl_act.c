@@ -11,7 +11,9 @@
 #include "base/mem.h"
 #include "base/sys.h"
 #include "base/text.h"
+#include "io/answers.h"
 #include "io/spool.h"
+#include "role/enrich.h"
 #include "target/ddl.h"
 #include "target/target.h"
 
@@ -270,40 +272,82 @@ int ctl_pause(struct ctl *c, int argc, char **argv)
     return set_pause(c, argv[1], true);
 }
 
-/* End what a server asked for: a person knows that it is well, or that it asked for too much. */
-static int release(struct ctl *c, const char *remote)
+/* The limits of the ini bind people, too: they are changed there. */
+static int refuse_limit(struct ctl *c, const struct enrich_config *e, const struct ask_grant *g)
 {
+    char when[32];
+    text_put_rfc3339(when, g->at);
+    return g->gate == ASK_QUOTA
+               ? err_set(&c->err, ERR_STATE, "[enrich %s]: its quota is used up until %s; if the server allows more, raise quota= and start its workers again",
+                         e->name, when)
+               : err_set(&c->err, ERR_STATE, "[enrich %s]: its interval lets the next request start at %s; if the server allows more, shorten"
+                                             " interval= and start its workers again", e->name, when);
+}
+
+/* First in the cache, where the next job looks, then in the queue. */
+static int release_enrich(struct ctl *c, const char *name)
+{
+    const struct enrich_config *e = config_enrich(c->config, name);
+    struct answers *cache = NULL;
+    struct answers_place p = { 0 };
+    int64_t now = sys_now_ms();
+    if (!e)
+        return err_set(&c->err, ERR_NOT_FOUND, "there is no [enrich %s] in %s", name, c->config->path);
+    if (enrich_cache(c->config, false, &cache, &c->err) < 0)
+        return -1;
+    const struct ask_limits limits = enrich_limits(e);
+    int there = cache ? answers_release(cache, name, now, &c->err) : 0;
+    int rc = there >= 0 && cache ? answers_of(cache, name, &limits, now, &p, &c->err) : there;
+    answers_close(cache);
+    if (rc < 0)
+        return -1;
+    if (p.gate.gate == ASK_QUOTA || p.gate.gate == ASK_INTERVAL)
+        return refuse_limit(c, e, &p.gate);
+    int held = enrich_release(c->queue, name, &c->err);
+    return held < 0 ? -1 : held > 0 || there > 0;
+}
+
+/* End what a server asked for: a person knows that it is well, or that it asked for too much. */
+static int release(struct ctl *c, const char *kind, const char *name)
+{
+    bool enrich = !strcmp(kind, "enrich");
     if (ctl_queue(c, 0) < 0)
         return -1;
-    int held = remote_release(c->queue, remote, &c->err);
+    int held = enrich ? release_enrich(c, name) : remote_release(c->queue, name, &c->err);
     if (held <= 0)
-        return held < 0 ? -1 : err_set(&c->err, ERR_NOT_FOUND, "no server of '%s' asked to be left alone; qetlctl status lists those that did", remote);
+        return held < 0 ? -1
+                        : err_set(&c->err, ERR_NOT_FOUND, "no server of '%s' %s; qetlctl status lists those that %s", name,
+                                  enrich ? "is left alone" : "asked to be left alone", enrich ? "are" : "did");
     if (c->json) {
         AUTO(buf_clear) struct buf doc = { 0 };
         struct json_out o;
         json_start(&o, &doc);
         json_object(&o);
-        json_put_text(&o, "remote", remote);
+        json_put_text(&o, kind, name);
         json_object_end(&o);
         if (doc.failed)
             return err_nomem(&c->err);
         puts(doc.p);
     } else {
-        printf("'%s' is asked again, until it says that it wants to be left alone\n", remote);
+        printf("'%s' is asked again, until it %s\n", name, enrich ? "fails or says that it wants to be left alone" : "says that it wants to be left alone");
     }
     return 0;
 }
 
 int ctl_resume(struct ctl *c, int argc, char **argv)
 {
-    static const struct option longs[] = { { "remote", required_argument, NULL, 'r' }, { NULL, 0, NULL, 0 } };
-    const char *remote = NULL;
-    for (int o; (o = ctl_option(c, argc, argv, "", longs, NULL)) != -1; remote = optarg)
+    static const struct option longs[] = { { "remote", required_argument, NULL, 'r' }, { "enrich", required_argument, NULL, 'e' }, { NULL, 0, NULL, 0 } };
+    const char *kind = NULL, *name = NULL;
+    int n = 0;
+    for (int o; (o = ctl_option(c, argc, argv, "", longs, NULL)) != -1; n++) {
         if (o == '?')
             return -1;
-    if (argc - optind != !remote)
-        return ctl_usage(c, "resume wants one pipeline, or --remote NAME; qetlctl status lists them");
-    return remote ? release(c, remote) : set_pause(c, argv[optind], false);
+        kind = o == 'e' ? "enrich" : "remote";
+        name = optarg;
+    }
+    if (n + argc - optind != 1)
+        return ctl_usage(c, "resume wants one pipeline, --remote NAME or --enrich NAME; qetlctl status lists them");
+    return kind ? release(c, kind, name) : set_pause(c, argv[optind], false);
 }
 
 struct seen_pruned {

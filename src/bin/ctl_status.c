@@ -89,10 +89,18 @@ static const struct table_col remote_cols[] = {
     { "held_until", "HELD UNTIL", CELL_TIME }, { "message", "WHY", CELL_TEXT },
 };
 
+/* Of places or enrichments: what is held for their servers, which people may end. */
+struct holds {
+    struct table table;
+    bool by_server;
+};
+
 static int remote_cells(void *arg, const struct remote_row *r)
 {
-    struct table *t = arg;
+    struct holds *h = arg;
+    struct table *t = &h->table;
     bool held = r->held_until > sys_now_ms();
+    h->by_server |= held;
     table_text(t, r->name);
     table_int(t, r->running);
     table_int(t, r->connections);
@@ -107,7 +115,9 @@ static const struct table_col held_cols[] = {
 
 static int held_cells(void *arg, const struct enrich_hold_row *r)
 {
-    struct table *t = arg;
+    struct holds *h = arg;
+    struct table *t = &h->table;
+    h->by_server |= r->server;
     table_text(t, r->enrich);
     table_int(t, r->until);
     table_int(t, r->jobs);
@@ -167,17 +177,28 @@ static void say_backlog(int64_t open, double per_s)
     puts("");
 }
 
+static void print_holds(struct holds *h, const char *key, const char *kind)
+{
+    if (!h->table.rows)
+        return;
+    puts("");
+    table_print(&h->table, key, "");
+    if (h->by_server)
+        printf("qetlctl resume --%s NAME asks one that is held at once\n", kind);
+}
+
 static int whole_status(struct ctl *c)
 {
     double per_s;
     struct ctl_open open;
     struct spool_row spool;
-    struct table pipelines, away, remotes, held, scans, after, watermarks;
+    struct table pipelines, away, scans, after, watermarks;
+    struct holds remotes = { 0 }, held = { 0 };
     int alive[3] = { 0 };
     table_init(&pipelines, c->json, status_cols, COUNT_OF(status_cols));
     table_init(&away, c->json, away_cols, COUNT_OF(away_cols));
-    table_init(&remotes, c->json, remote_cols, COUNT_OF(remote_cols));
-    table_init(&held, c->json, held_cols, COUNT_OF(held_cols));
+    table_init(&remotes.table, c->json, remote_cols, COUNT_OF(remote_cols));
+    table_init(&held.table, c->json, held_cols, COUNT_OF(held_cols));
     table_init(&watermarks, c->json, watermark_cols, COUNT_OF(watermark_cols));
     struct status_of of = { .table = &pipelines };
     if (job_status(c->queue, status_cells, &of, &c->err) < 0 || job_pace(c->queue, &per_s, &c->err) < 0 || event_rows(c->queue, watermark_cells, &watermarks, &c->err) < 0 ||
@@ -194,14 +215,8 @@ static int whole_status(struct ctl *c)
             puts("");
             table_print(&away, "targets_away", "");
         }
-        if (remotes.rows) {
-            puts("");
-            table_print(&remotes, "remotes", "");
-        }
-        if (held.rows) {
-            puts("");
-            table_print(&held, "enrich_held", "");
-        }
+        print_holds(&remotes, "remotes", "remote");
+        print_holds(&held, "enrich_held", "enrich");
         if (watermarks.rows) {
             puts("");
             table_print(&watermarks, "watermarks", "");
@@ -233,9 +248,9 @@ static int whole_status(struct ctl *c)
     buf_adds(&doc, ",\"targets_away\":");
     table_json(&away, &doc);
     buf_adds(&doc, ",\"remotes\":");
-    table_json(&remotes, &doc);
+    table_json(&remotes.table, &doc);
     buf_adds(&doc, ",\"enrich_held\":");
-    table_json(&held, &doc);
+    table_json(&held.table, &doc);
     buf_adds(&doc, ",\"scans\":");
     table_json(&scans, &doc);
     buf_adds(&doc, ",\"after\":");

@@ -69,8 +69,9 @@ static const struct verb verbs[] = {
     { "cancel", "JOB...", "stop jobs that are not loaded yet", ctl_cancel, "" },
     { "undo", "JOB", "take the rows of a loaded job out of its target again", ctl_undo, "" },
     { "pause", "PIPELINE", "start no more jobs of a pipeline", ctl_pause, "" },
-    { "resume", "[PIPELINE]", "end a pause, or the hold of a place", ctl_resume,
-      "  --remote NAME    a place whose server asked to be left alone (Retry-After), as status names it: ask it again\n" },
+    { "resume", "[PIPELINE]", "end a pause, or the hold of a server", ctl_resume,
+      "  --remote NAME    a place whose server asked to be left alone (Retry-After), as status names it: ask it again\n"
+      "  --enrich NAME    the server of that [enrich], which failed or asked to be left alone: ask it again\n" },
     { "prune", "", "forget finished jobs", ctl_prune, "  --older AGE      finished longer ago than this; default 30d, or any age with --keep\n"
       "  --keep N         but for the newest N finished jobs\n"
       "  --dry-run        only count them\n" },

@@ -60,7 +60,7 @@ static const char schema[] =
     "    UPDATE place SET misses = misses + 1 WHERE name = NEW.place;\n"
     "END;\n";
 
-enum sql { BEGIN, LOOK, COMMIT, ROLLBACK, GET, PLACE_MAKE, FORGET, SHORTEN, PUT, OLDEST, DROP, PLACE_READ, TAKE, GIVE_BACK, FAILED, WELL,
+enum sql { BEGIN, LOOK, COMMIT, ROLLBACK, GET, PLACE_MAKE, FORGET, SHORTEN, PUT, OLDEST, DROP, PLACE_READ, TAKE, GIVE_BACK, FAILED, WELL, RELEASE,
            NEWEST, STEP, FORGET_STEP, PLACE_HAS, PLACES, SQLS };
 static const char *const statements[SQLS] = {
     [BEGIN] = "BEGIN IMMEDIATE",
@@ -85,6 +85,7 @@ static const char *const statements[SQLS] = {
                "held_why = :why, probe_until = 0 WHERE name = :place",
     [WELL] = "UPDATE place SET failures = 0, held_until = 0, probe_until = 0 "
              "WHERE name = :place AND failures > 0 AND (held_until <= :now OR held_at > :now)",
+    [RELEASE] = "UPDATE place SET held_until = 0 WHERE name = :place AND held_until > :now",
     [NEWEST] = "SELECT coalesce(max(id), 0) FROM answer WHERE place = :place",
     [STEP] = "SELECT max(id) FROM (SELECT id FROM answer WHERE place = :place AND id > :from ORDER BY id LIMIT :n)",
     [FORGET_STEP] = "DELETE FROM answer WHERE place = :place AND id > :from AND id <= :upto AND (NOT :misses OR " IS_MISS("") ")",
@@ -546,6 +547,17 @@ int answers_well(struct answers *a, const char *place, int64_t now, struct err *
 }
 
 /* ---- for people ---- */
+
+int answers_release(struct answers *a, const char *place, int64_t now, struct err *err)
+{
+    if (begin(a, err) < 0)
+        return -1;
+    sqlite3_stmt *st = stmt(a, RELEASE);
+    db_bind(st, ":place", place);
+    db_bind(st, ":now", now);
+    int rc = db_run(st, err), held = rc < 0 ? 0 : sqlite3_changes(a->db);
+    return end(a, rc, err) < 0 ? -1 : held;
+}
 
 int answers_of(struct answers *a, const char *place, const struct ask_limits *limits, int64_t now, struct answers_place *out, struct err *err)
 {

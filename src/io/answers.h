@@ -105,6 +105,9 @@ int answers_well(struct answers *a, const char *place, int64_t now, struct err *
 
 /* ---- for people ---- */
 
+/* A person knows better than what its server said: it may be asked at once, by one request first. 1; 0: it is not left alone; -1. */
+int answers_release(struct answers *a, const char *place, int64_t now, struct err *err);
+
 struct answers_place {
     int64_t rows, misses; /* of rows: there was no answer, or nothing in it */
     int64_t bytes;

@@ -351,7 +351,7 @@ int remote_held(struct queue *q, const char *name, int64_t *until, char why[REMO
 }
 
 /* Rows that were held; -1. */
-static int release(struct queue *q, const char *name, struct err *err)
+static int release_remote(struct queue *q, const char *name, struct err *err)
 {
     int64_t now = sys_now_ms();
     sqlite3_stmt *st = queue_stmt(q, SQL_REMOTE_RELEASE);
@@ -365,20 +365,31 @@ static int release(struct queue *q, const char *name, struct err *err)
     return held && db_run(st, err) < 0 ? -1 : held;
 }
 
-int remote_release(struct queue *q, const char *name, struct err *err)
+static int release_enrich(struct queue *q, const char *name, struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_ENRICH_RELEASE);
+    db_bind(st, ":enrich", name);
+    db_bind(st, ":now", sys_now_ms());
+    return db_run(st, err) < 0 ? -1 : sqlite3_changes(queue_db(q));
+}
+
+static int release(struct queue *q, int (*how)(struct queue *q, const char *name, struct err *err), const char *name, struct err *err)
 {
     if (queue_begin(q, err) < 0)
         return -1;
-    int held = release(q, name, err);
+    int held = how(q, name, err);
     if (held < 0) {
         queue_rollback(q);
-        return err_in(err, "remote '%s'", name);
+        return err_in(err, "'%s'", name);
     }
     if (queue_commit(q, QUEUE_NOW, err) < 0)
         return -1;
     queue_ring(q, BELL_READY, INT_MAX);
     return held;
 }
+
+int remote_release(struct queue *q, const char *name, struct err *err) { return release(q, release_remote, name, err); }
+int enrich_release(struct queue *q, const char *name, struct err *err) { return release(q, release_enrich, name, err); }
 
 /* ---- limits of the ini ---- */
 

@@ -83,5 +83,7 @@ int remote_list_end(struct queue *q, const char *name, int64_t requests, const s
 int remote_held(struct queue *q, const char *name, int64_t *until, char why[REMOTE_WHY], struct err *err);
 /* A person knows better: jobs and listings may ask it at once. 1; 0: nothing holds it; -1. Until it asks again, of course. */
 int remote_release(struct queue *q, const char *name, struct err *err);
+/* The same for what holds the jobs that ask an [enrich]: one of them goes first. */
+int enrich_release(struct queue *q, const char *name, struct err *err);
 
 #endif

@@ -75,10 +75,12 @@ enum { JOB_WAITED_MAX_MS = 86400000, JOB_WAITED_MIN_MS = 10000 };
  * keeps it from being claimed at once (it is over already, or somebody with another ini said what pipelines ask) it stays away until
  * hold.until itself, and for backoff_ms at least. */
 enum outcome { OUT_STAGED, OUT_FAILED, OUT_HANDED_BACK, OUT_WAITS };
-/* No job that asks the [enrich] of that name is to begin before `until` (ms since 1970). */
+/* No job that asks the [enrich] of that name is to begin before `until` (ms since 1970). server: it asked for that or failed, so that
+ * a person may end it; else it is a limit of the ini. */
 struct job_hold {
     const char *name, *why;
     int64_t until;
+    bool server;
 };
 struct finish {
     struct lease *lease;
@@ -306,7 +308,7 @@ int job_limits_set(struct queue *q, const struct remote_limits *remotes, int nre
 /* Which [enrich] the pipelines ask by the ini, each pair once; a hold of one whose rule is another now is void. */
 struct enriched { const char *pipeline, *enrich; uint64_t rule; };
 int job_enriched_set(struct queue *q, const struct enriched *v, int n, struct err *err);
-struct enrich_hold_row { const char *enrich, *why; int64_t until, jobs; }; /* jobs: that are due and wait for it */
+struct enrich_hold_row { const char *enrich, *why; int64_t until, jobs; bool server; }; /* jobs: that are due and wait for it */
 int job_enrich_holds(struct queue *q, int (*row)(void *arg, const struct enrich_hold_row *r), void *arg, struct err *err);
 struct remote_row { const char *name, *held_why; int64_t connections, held_until, running; };
 int job_remotes(struct queue *q, int (*row)(void *arg, const struct remote_row *r), void *arg, struct err *err);

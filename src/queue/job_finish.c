@@ -214,6 +214,7 @@ static int finish_hold(struct queue *q, const struct finish *f, struct settled *
         db_bind(st, ":enrich", f->hold.name);
         db_bind(st, ":now", s->now);
         db_bind(st, ":until", f->hold.until);
+        db_bind(st, ":server", (int)f->hold.server);
         db_bind(st, ":why", f->hold.why);
         if (db_run(st, err) < 0)
             return -1;

@@ -153,8 +153,8 @@ ON CONFLICT (name) DO UPDATE SET held_until = excluded.held_until, held_why = ex
 SELECT 1 FROM job JOIN remote ON remote.name = job.remote WHERE job.id = :job AND remote.held_until > :now;
 
 -- name: enrich_hold_put
-INSERT INTO enrich_hold (enrich, at, until, why) VALUES (:enrich, :now, :until, :why)
-ON CONFLICT (enrich) DO UPDATE SET at = excluded.at, until = excluded.until, why = excluded.why;
+INSERT INTO enrich_hold (enrich, at, until, server, why) VALUES (:enrich, :now, :until, :server, :why)
+ON CONFLICT (enrich) DO UPDATE SET at = excluded.at, until = excluded.until, server = excluded.server, why = excluded.why;
 
 -- name: enrich_probe
 -- A job of that pipeline tries whether its holds that are over are: the others wait for it, until then at most.
@@ -171,14 +171,18 @@ UPDATE enrich_hold SET until = :now WHERE enrich IN (SELECT enrich FROM enriched
 
 -- name: enrich_hold_of
 -- The hold of a pipeline that ends last.
-SELECT h.why, h.until FROM enriched AS e JOIN enrich_hold AS h ON h.enrich = e.enrich
+SELECT h.why, h.until, iif(h.server, h.enrich, NULL) FROM enriched AS e JOIN enrich_hold AS h ON h.enrich = e.enrich
 WHERE e.pipeline = :pipeline AND h.at <= :now ORDER BY h.until DESC LIMIT 1;
 
 -- name: enrich_holds
-SELECT h.enrich, h.until, h.why,
+SELECT h.enrich, h.until, h.why, h.server,
        (SELECT count(*) FROM enriched AS e CROSS JOIN job AS j INDEXED BY job_claim
         WHERE e.enrich = h.enrich AND j.state = 'ready' AND j.due = 1 AND j.pipeline = e.pipeline)
 FROM enrich_hold AS h WHERE h.until > :now AND h.at <= :now ORDER BY h.enrich;
+
+-- name: enrich_release
+-- 0 rows: nothing holds it. As behind every hold one job goes first.
+UPDATE enrich_hold SET until = :now WHERE enrich = :enrich AND until > :now;
 
 -- name: enriched_same
 -- Is it what the ini says: [[pipeline, enrich, rule], ...]?

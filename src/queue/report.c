@@ -429,8 +429,8 @@ static void size_print(struct buf *out, int64_t bytes)
     buf_adds(out, text);
 }
 
-/* enrich: what holds that one, if it does. */
-static void gate_print(const struct runs *runs, const struct run *r, const char *enrich, struct buf *out)
+/* enrich_why: what holds what it asks, if it does; enrich: its name, where a person may end that, else "". */
+static void gate_print(const struct runs *runs, const struct run *r, const char *enrich_why, const char *enrich, struct buf *out)
 {
     int64_t opens, now = sys_now_ms();
     switch (gate_of(runs, r, now, &opens)) {
@@ -442,11 +442,13 @@ static void gate_print(const struct runs *runs, const struct run *r, const char 
     case GATE_HELD:
         buf_addf(out, "'%s' asked to be left alone; it will be asked again in ", r->remote);
         seconds(out, opens - now);
-        buf_addc(out, '.');
+        buf_addf(out, "; qetlctl resume --remote '%s' ends that.", r->remote);
         break;
     case GATE_ENRICH:
-        buf_addf(out, "%s; it goes on in ", enrich);
+        buf_addf(out, "%s; it goes on in ", enrich_why);
         seconds(out, opens - now);
+        if (*enrich)
+            buf_addf(out, "; qetlctl resume --enrich '%s' ends that", enrich);
         buf_addc(out, '.');
         break;
     case GATE_CONNECTIONS:
@@ -490,7 +492,7 @@ static int explain_gate(struct queue *q, const struct explain *e, struct buf *ou
     int rc = db_step(st, err);
     for (int i = 0; rc >= 0 && i < runs.n; i++)
         if (!strcmp(runs.v[i].pipeline, e->pipeline) && !strcmp(runs.v[i].remote, e->remote))
-            gate_print(&runs, &runs.v[i], rc == 1 ? db_text(st, 0) : "", out);
+            gate_print(&runs, &runs.v[i], rc == 1 ? db_text(st, 0) : "", rc == 1 ? db_text(st, 2) : "", out);
     sqlite3_reset(st);
     return rc < 0 ? -1 : out->n > before;
 }
@@ -769,7 +771,8 @@ int job_enrich_holds(struct queue *q, int (*row)(void *arg, const struct enrich_
         stop = row(arg, &(struct enrich_hold_row){ .enrich = db_text(st, 0),
                                                    .until = sqlite3_column_int64(st, 1),
                                                    .why = db_text(st, 2),
-                                                   .jobs = sqlite3_column_int64(st, 3) });
+                                                   .server = sqlite3_column_int(st, 3),
+                                                   .jobs = sqlite3_column_int64(st, 4) });
     sqlite3_reset(st);
     return stop ? 0 : rc;
 }

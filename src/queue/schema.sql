@@ -249,7 +249,8 @@ CREATE TABLE enrich_hold (
     enrich TEXT PRIMARY KEY,
     at     INTEGER NOT NULL,                  -- when that was said: a clock that is behind it was set back, and nothing is held
     until  INTEGER NOT NULL,
-    why    TEXT NOT NULL                      -- a quota, an interval, a server that asked for it or is down
+    server INTEGER NOT NULL,                  -- 1: it asked for that or is down, so that a person may end it; 0: a quota, an interval
+    why    TEXT NOT NULL
 ) WITHOUT ROWID;
 
 -- How many jobs of a pipeline are in each state, kept by every change of a job, and the rows they ever loaded, less those of jobs that were undone.

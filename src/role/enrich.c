@@ -479,10 +479,10 @@ static int give_back(struct enrich *e, struct err *err)
     return answers_give_back(e->cache, e->about->name, &limits, unused, sys_now_ms(), err);
 }
 
-static void hold(struct enrich *e, int64_t until, const char *why)
+static void hold(struct enrich *e, int64_t until, bool server, const char *why)
 {
     snprintf(e->hold_why, sizeof e->hold_why, "%.*s", (int)sizeof e->hold_why - 1, why);
-    e->hold = (struct job_hold){ e->about->name, e->hold_why, until };
+    e->hold = (struct job_hold){ e->about->name, e->hold_why, until, server };
 }
 
 /* The server failed. True: it is left alone for a while by all, and what may be asked of it is found out anew. */
@@ -499,7 +499,7 @@ static bool failed(struct enrich *e, const struct ask_failure *f)
     }
     if (until && (f->busy || e->about->on_error == ELSE_FAIL)) {
         snprintf(why, sizeof why, "[enrich %.80s]: %s", e->about->name, f->why);
-        hold(e, until, why);
+        hold(e, until, true, why);
     }
     return until;
 }
@@ -703,7 +703,7 @@ static void closed(struct enrich *e, const struct ask_grant *g, int64_t wait_ms)
         return;
     }
     err.retry_after_ms = wait_ms;
-    hold(e, g->at, err.msg);
+    hold(e, g->at, err.code != ERR_ENRICH_QUOTA, err.msg);
     give_up(e, &err);
 }
 
