@@ -248,6 +248,14 @@ static bool limit_of(const struct parser *p, const struct clean_column *c, struc
     }
 }
 
+static const char *const limit_forms[TYPES] = {
+    [TYPE_INTEGER] = "limits that are values of the column, as range(0..100)",
+    [TYPE_DECIMAL] = "limits that are values of the column, as range(0..99.5), with no more digits behind the point than it has",
+    [TYPE_REAL] = "limits that are values of the column, as range(0..0.5)",
+    [TYPE_DATE] = "limits that are values of the column, as range(2000-01-01..2000-12-31)",
+    [TYPE_TIMESTAMP] = "limits that are values of the column, as range(2000-01-01T00:00:00Z..2000-12-31T12:00:00Z)",
+};
+
 static int parse_limits(struct parser *p, const struct clean_column *c, struct rule *r, struct err *err)
 {
     struct str low, high;
@@ -265,7 +273,7 @@ static int parse_limits(struct parser *p, const struct clean_column *c, struct r
     if (c->column < 0 || c->type == TYPE_TEXT || c->type == TYPE_JSON || c->type == TYPE_BOOLEAN)
         return fault(p, err, "a column of numbers, dates or times");
     if ((low.n && !limit_of(p, c, low, &r->low, &r->low_real)) || (high.n && !limit_of(p, c, high, &r->high, &r->high_real)))
-        return fault(p, err, "limits that are values of the column");
+        return fault(p, err, limit_forms[c->type]);
     return wrong_way(c, r) ? fault(p, err, "its smaller limit first: no value would pass") : 0;
 }
 
