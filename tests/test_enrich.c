@@ -660,6 +660,14 @@ TEST(secret, is_hidden_wherever_it_stands)
     secret_hide(text, &n, "*"); /* too short to be one */
     secret_hide(text, &n, "");
     CHECK_EQ(n, strlen("***: *** ***-***"));
+    char coded[] = "a?k=p%2Fq%25+x&p/q% x&%70%2fq%25%20x p/q%25 p%2";
+    n = strlen(coded);
+    secret_hide(coded, &n, "p/q% x");
+    CHECK(n == strlen("a?k=***&***&*** p/q%25 p%2") && !memcmp(coded, "a?k=***&***&*** p/q%25 p%2", n));
+    char percent[] = "a%41 %2541 aA";
+    n = strlen(percent);
+    secret_hide(percent, &n, "%41");
+    CHECK(n == strlen("a*** *** aA") && !memcmp(percent, "a*** *** aA", n));
     n = 0;
     secret_hide(NULL, &n, "k3y");
     CHECK_EQ(n, 0);

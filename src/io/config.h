@@ -388,7 +388,7 @@ const char *config_remote_name(const struct config *c, const char *uri, char *bu
  */
 int config_secret(const char *value, char **out, struct err *err);
 void secret_clear(char **secret); /* overwrites, then frees */
-/* Put *** wherever the secret stands in the *n bytes of text; one of less than three bytes is left there. */
+/* Put *** wherever the secret stands in the *n bytes of text, percent-encoded too, in part or whole; one of less than three bytes is left there. */
 void secret_hide(char *text, size_t *n, const char *secret);
 
 /* The sections and keys for the manual page (`qetl --print-keys`, build-aux/gen-docs.awk): lines of

@@ -2,6 +2,7 @@
  * config.h. */
 #include "io/config.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -17,13 +18,40 @@ void secret_clear(char **secret)
     *secret = NULL;
 }
 
+/* So many of the n bytes at p are the secret, of which any byte may be percent-encoded there (RFC 3986, 2.1), and a space a + as in
+ * forms; 0: they are not. */
+static size_t coded_length(const char *p, size_t n, const char *secret)
+{
+    size_t at = 0;
+    for (; *secret; secret++) {
+        char hex[3] = "";
+        if (at == n)
+            return 0;
+        if (p[at] == '%' && n - at > 2)
+            memcpy(hex, p + at + 1, 2);
+        bool coded = isxdigit((unsigned char)hex[0]) && isxdigit((unsigned char)hex[1]);
+        char byte = coded ? (char)strtol(hex, NULL, 16) : p[at] == '+' && *secret == ' ' ? ' ' : p[at];
+        if (byte != *secret)
+            return 0;
+        at += coded ? 3 : 1;
+    }
+    return at;
+}
+
 void secret_hide(char *text, size_t *n, const char *secret)
 {
     size_t len = strlen(secret);
-    for (char *at = text; len >= 3 && *n >= len && (at = memmem(at, *n - (size_t)(at - text), secret, len)); at += 3) {
+    for (char *at = text; len >= 3 && at < text + *n;) {
+        size_t left = *n - (size_t)(at - text);
+        size_t found = left >= len && !memcmp(at, secret, len) ? len : coded_length(at, left, secret);
+        if (!found) {
+            at++;
+            continue;
+        }
         memcpy(at, "***", 3);
-        memmove(at + 3, at + len, *n - (size_t)(at + len - text));
-        *n -= len - 3;
+        memmove(at + 3, at + found, left - found);
+        *n -= found - 3;
+        at += 3;
     }
 }
 
