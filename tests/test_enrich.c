@@ -646,6 +646,9 @@ TEST(judge, or_what_is_not_among_the_good_values)
     CHECK_STR(said("error = error not \"Unable to geocode\"", "{\"error\":\"Unable to geocode\"}"), "");
     CHECK_STR(said("error = error not \"\"", "{\"error\":\"\"}"), "");
     CHECK_STR(said("error = error not x", "{\"error\":{\"a\":\"x\"}}"), "{\"a\":\"x\"}");
+    CHECK_STR(said(google, "{\"status\":\"OK\",\"status\":\"OVER_QUERY_LIMIT\"}"), "twice in its object"); /* which of them counts? */
+    CHECK_STR(said(google, "{\"status\":\"OVER_QUERY_LIMIT\",\"\\u0073tatus\":\"OK\"}"), "twice in its object");
+    CHECK_STR(said(google, "{\"a\":1,\"a\":2,\"status\":\"OK\"}"), "");
 }
 
 TEST(secret, is_hidden_wherever_it_stands)

@@ -92,6 +92,14 @@ static bool is_good(const struct enrich_judge *j, struct str said)
     return false;
 }
 
+/* Of two values one may be the error, and JSON does not say which of them counts (RFC 8259, 4). */
+static int says_twice(struct buf *said, struct err *err)
+{
+    buf_renew(said);
+    buf_adds(said, "twice in its object");
+    return said->failed ? err_nomem(err) : 1;
+}
+
 int enrich_judge(struct enrich_judge *j, struct str body, struct buf *said, struct err *err)
 {
     struct field field;
@@ -102,8 +110,10 @@ int enrich_judge(struct enrich_judge *j, struct str body, struct buf *said, stru
     if (j->body.failed || !buf_reserve(&j->body, TAIL))
         return err_nomem(err);
     int rc = json_row_scan(j->scan, buf_str(&j->body), false, &field, &j->arena, &no);
-    if (rc <= 0)
-        return rc < 0 ? err_nomem(err) : 0;
+    if (rc < 0)
+        return err_nomem(err);
+    if (rc == 0)
+        return no.reason == REJECT_DUPLICATE_KEY ? says_twice(said, err) : 0;
     if (field.kind <= FIELD_NULL)
         return 0;
     if (value_of(j, &field, said, err) < 0)

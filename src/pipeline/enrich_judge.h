@@ -4,7 +4,7 @@
  *
  * It is the one look that the worker takes into an answer, with the scanner that the reader has, in its strict form; of what it found
  * there come at most ENRICH_SAID bytes into a message. An answer that is no JSON is none of its business: the reader says what is wrong
- * with that.
+ * with that. One that has a key of the path twice says so whatever its values are, for nobody knows which of them counts.
  */
 #ifndef QETL_PIPELINE_ENRICH_JUDGE_H
 #define QETL_PIPELINE_ENRICH_JUDGE_H
