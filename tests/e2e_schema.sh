@@ -239,6 +239,9 @@ mended SQLite run_sql lacks lacks_more keyless unpast
 keyed SQLite run_sql warehouse
 coarse SQLite run_sql warehouse <<'END'
 integer|REAL|declare 'x' as real in columns=$|9007199254740993
+text|STRING||007
+json|INT|declare 'x' as integer in columns=$|12345678901234567890123
+json|DOUBLE|declare 'x' as real in columns=$|1.5
 decimal(2)|double precision|declare 'x' as real in columns=$|9007199254740993
 real|TEXT||0.12345678901234567
 END
@@ -284,6 +287,8 @@ INI
     keyed PostgreSQL pg pg
     coarse PostgreSQL pg pg 'timestamptz(0)' <<'END'
 decimal(2)|int|declare 'x' as integer in columns=, or run|1.55
+json|int|declare 'x' as integer in columns=$|1.5
+json|double precision|declare 'x' as real in columns=$|12345678901234567890123
 decimal(2)|numeric(9,1)|declare 'x' as decimal\(1\) in columns=, or run|1.55
 integer|numeric(9,-2)||155
 real|int|declare 'x' as integer in columns=, or run|1.5
@@ -301,7 +306,7 @@ integer|bit(1)|; run: ALTER|2
 timestamp|timestamptz(0)|declare 'x' as timestamp\(0\) in columns=, or run|2026-01-01T23:59:59.9Z
 END
 else
-    skip "PostgreSQL: ${why:-built without it}" 82
+    skip "PostgreSQL: ${why:-built without it}" 86
 fi
 
 # ---- MariaDB: what it could not take back is said, too ----
@@ -332,6 +337,7 @@ INI
     mended MariaDB my lacks lacks_more keyless unpast fewer more rounds
     keyed MariaDB my my
     coarse MariaDB my my DATETIME <<'END'
+json|DOUBLE|declare 'x' as real in columns=$|12345678901234567890123
 decimal(2)|int|declare 'x' as integer in columns=, or run|1.55
 decimal(2)|DECIMAL(9,1)|declare 'x' as decimal\(1\) in columns=, or run|1.55
 real|BIGINT UNSIGNED|declare 'x' as integer in columns=, or run|1.5
@@ -363,7 +369,7 @@ integer|TIME|$|9
 text|ENUM('b','a')|$|a
 END
 else
-    skip "MariaDB: ${why:-built without it}" 78
+    skip "MariaDB: ${why:-built without it}" 80
 fi
 
 # ---- objects ----

@@ -126,6 +126,16 @@ TEST(coarse, of_very_many_the_first_are_named)
     CHECK_EQ(named + atoi(strstr(msg, " and ") + strlen(" and ")), 100);
 }
 
+TEST(coarse, json_is_refused_where_its_numbers_would_round)
+{
+    CHECK_STR(said(TYPE_JSON, 0, COARSE_VALUE, KEEPS_NUMBERS, 0), "table 't' does not keep each value as it is: json in 'c' (x); declare 'c' as integer in columns=");
+    CHECK(*said(TYPE_JSON, 0, COARSE_VALUE, KEEPS_DOUBLES, 0) && *said(TYPE_JSON, 0, COARSE_VALUE, KEEPS_FLOATS, 0));
+    CHECK_STR(said(TYPE_JSON, 0, COARSE_VALUE, KEEPS_NUMBERS, DIGITS_ALL), "");
+    CHECK_STR(said(TYPE_JSON, 0, COARSE_VALUE, KEEPS_TEXT, 0), "");
+    CHECK_STR(said(TYPE_TEXT, 0, COARSE_VALUE, KEEPS_WORDS, 0), "table 't' does not keep each value as it is: text in 'c' (x)");
+    CHECK_STR(said(TYPE_DATE, 0, COARSE_VALUE, KEEPS_WORDS, 0), "");
+}
+
 TEST(coarse, keys_that_could_become_one_are_refused)
 {
     CHECK_STR(said(TYPE_TEXT, 0, COARSE_KEY, KEEPS_NUMBERS, 0), "table 't' does not keep each value as it is: text in 'c' (x), in key=, where two"

@@ -15,7 +15,7 @@ enum rule {
     UNVERSIONED /* other forms sort in another order, and but for texts two of them can become one */
 };
 static const enum rule rules[TYPES][KEEPS_KINDS] = {
-    [TYPE_TEXT] = { [KEEPS_STARTS] = NEVER, [KEEPS_NUMBERS] = UNVERSIONED, [KEEPS_FLOATS] = UNVERSIONED, [KEEPS_DOUBLES] = UNVERSIONED,
+    [TYPE_TEXT] = { [KEEPS_WORDS] = NEVER, [KEEPS_STARTS] = NEVER, [KEEPS_NUMBERS] = UNVERSIONED, [KEEPS_FLOATS] = UNVERSIONED, [KEEPS_DOUBLES] = UNVERSIONED,
                     [KEEPS_BITS] = UNVERSIONED, [KEEPS_CHOICES] = UNVERSIONED, [KEEPS_YEARS] = UNVERSIONED, [KEEPS_DATES] = UNVERSIONED,
                     [KEEPS_TIMES] = UNVERSIONED, [KEEPS_TIMESTAMPS] = UNVERSIONED },
     [TYPE_INTEGER] = { [KEEPS_TEXT] = UNVERSIONED, [KEEPS_STARTS] = NEVER, [KEEPS_NUMBERS] = BY_DIGITS, [KEEPS_FLOATS] = NEVER,
@@ -32,11 +32,15 @@ static const enum rule rules[TYPES][KEEPS_KINDS] = {
                     [KEEPS_TIMES] = NEVER },
     [TYPE_TIMESTAMP] = { [KEEPS_TEXT] = UNVERSIONED, [KEEPS_STARTS] = NEVER, [KEEPS_BITS] = NEVER, [KEEPS_CHOICES] = UNVERSIONED,
                          [KEEPS_DATES] = NEVER, [KEEPS_TIMES] = NEVER, [KEEPS_TIMESTAMPS] = BY_DIGITS },
-    [TYPE_JSON] = { [KEEPS_STARTS] = NEVER },
+    [TYPE_JSON] = { [KEEPS_WORDS] = NEVER, [KEEPS_STARTS] = NEVER, [KEEPS_NUMBERS] = BY_DIGITS, [KEEPS_FLOATS] = NEVER, [KEEPS_DOUBLES] = NEVER,
+                    [KEEPS_BITS] = NEVER, [KEEPS_YEARS] = NEVER, [KEEPS_TIMES] = NEVER },
 };
 
-/* Behind the point: of a number, or of a second. */
-static int digits_of(const struct column *c) { return c->type == TYPE_DECIMAL ? c->scale : c->type == TYPE_TIMESTAMP ? column_second_digits(c) : 0; }
+/* Behind the point: of a number, or of a second. A number of JSON may have any. */
+static int digits_of(const struct column *c)
+{
+    return c->type == TYPE_DECIMAL ? c->scale : c->type == TYPE_TIMESTAMP ? column_second_digits(c) : c->type == TYPE_JSON ? DIGITS_ALL : 0;
+}
 
 /* Are keys that differ still apart in the form that such a column gives them? Where columns= has no type for it, the rule is the table's. */
 static bool stays_apart(struct kept k) { return k.keeps == KEEPS_TEXT || k.keeps == KEEPS_CHOICES || k.keeps == KEEPS_BITS || k.keeps == KEEPS_TIMES; }
@@ -83,7 +87,7 @@ static bool type_kept(struct column *as, bool is_needed, struct kept k)
         as->type = TYPE_TIMESTAMP;
         as->unit = column_second_unit(k.digits);
         return !formatted || was != TYPE_TIMESTAMP; /* a format has digits of its own */
-    case KEEPS_ANY: case KEEPS_TEXT: case KEEPS_STARTS: case KEEPS_BITS: case KEEPS_TIMES: case KEEPS_KINDS:
+    case KEEPS_ANY: case KEEPS_TEXT: case KEEPS_WORDS: case KEEPS_STARTS: case KEEPS_BITS: case KEEPS_TIMES: case KEEPS_KINDS:
         break;
     }
     return false;
@@ -102,7 +106,7 @@ static bool type_mended(struct column *as, const struct column *c, struct kept k
     *as = *c;
     if (k.keeps == KEEPS_FLOATS)
         as->type = TYPE_REAL;
-    if (c->type == TYPE_TEXT)
+    if (c->type == TYPE_TEXT || c->type == TYPE_JSON)
         return k.keeps == KEEPS_STARTS;
     return k.keeps != KEEPS_DOUBLES && !has_others(c, k) && !(c->type == TYPE_REAL && k.keeps == KEEPS_NUMBERS && k.digits != 0);
 }

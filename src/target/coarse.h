@@ -19,6 +19,7 @@
 enum keeps {
     KEEPS_ANY, /* whatever comes, or the server refuses it */
     KEEPS_TEXT,
+    KEEPS_WORDS,   /* text, but what of it is a number becomes one */
     KEEPS_STARTS,  /* of a text so many bytes */
     KEEPS_NUMBERS, /* exact ones, of so many digits behind the point */
     KEEPS_FLOATS,  /* 24 bits, or some other rounding */

@@ -309,11 +309,13 @@ static bool type_has(const char *type, const char *const words[4])
     return false;
 }
 
-/* Of a text what is a number becomes one, and sorts as such. What a column is called is told by the type that it wants. */
+/* Of a text, JSON too, what is a number becomes one, and sorts as such. What a column is called is told by the type that it wants; of one that is
+ * called after neither numbers, times nor JSON nobody wants numbers. */
 static struct kept kept_of_text(const char *type)
 {
     static const char *const integer[4] = { "INT" }, *const kept[4] = { "CHAR", "CLOB", "TEXT", "BLOB" };
     static const char *const real[4] = { "REAL", "FLOA", "DOUB" }, *const times[4] = { "TIME" }, *const dates[4] = { "DATE" };
+    static const char *const numeric[4] = { "NUM", "DEC", "BOOL", "JSON" };
     if (type_has(type, integer))
         return (struct kept){ KEEPS_NUMBERS, 0 };
     if (!*type || !strcasecmp(type, "ANY") || type_has(type, kept))
@@ -322,16 +324,18 @@ static struct kept kept_of_text(const char *type)
         return (struct kept){ .keeps = KEEPS_DOUBLES };
     if (type_has(type, times))
         return (struct kept){ KEEPS_TIMESTAMPS, SECOND_DIGITS };
-    return type_has(type, dates) ? (struct kept){ .keeps = KEEPS_DATES } : (struct kept){ KEEPS_NUMBERS, -1 };
+    if (type_has(type, dates))
+        return (struct kept){ .keeps = KEEPS_DATES };
+    return type_has(type, numeric) ? (struct kept){ KEEPS_NUMBERS, -1 } : (struct kept){ .keeps = KEEPS_WORDS };
 }
 
 /* What a column keeps, by its affinity: https://www.sqlite.org/datatype3.html part 3.1. A number becomes text of 15 digits; times are
  * text anyway. */
 static struct kept kept_of(const char *type, const struct column *c)
 {
-    static const char *const integer[4] = { "INT" }, *const text[4] = { "CHAR", "CLOB", "TEXT" }, *const real[4] = { "REAL", "FLOA", "DOUB" };
+    static const char *const integer[4] = { "INT" }, *const text[4] = { "CHAR", "CLOB", "TEXT" }, *const real[4] = { "REAL", "FLOA", "DOUB" }, *const json[4] = { "JSON" };
     struct kept k = { .keeps = KEEPS_ANY };
-    if (c->type == TYPE_TEXT)
+    if (c->type == TYPE_TEXT || (c->type == TYPE_JSON && !type_has(type, json)))
         return kept_of_text(type);
     if (c->type != TYPE_INTEGER && c->type != TYPE_DECIMAL && c->type != TYPE_REAL)
         return k;
