@@ -13,6 +13,7 @@ start_service pgbouncer
 pg() { psql -qXAt -h "$PGHOST" -p "$PGPORT" -U "$PGUSER" -d "$PGDATABASE" -c "$1" 2>&1; }
 say() { pg "$1"; }
 ask() { pg "$1" | xargs -d '\n'; }
+say "ALTER ROLE $PGUSER SET default_transaction_isolation = 'serializable'" >/dev/null
 umask 077
 printf 'secret\n' >"$work/password"
 new_site <<INI
@@ -25,7 +26,7 @@ $(server_pipelines)
 [pipeline spread]
 columns = id:integer!, n:integer
 table = pg.spread
-after_load = INSERT INTO backends SELECT pg_backend_pid()
+after_load = INSERT INTO backends SELECT pg_backend_pid(), current_setting('transaction_isolation')
 INI
 ok 'the targets are made behind a pooler' qetlctl init
 like '... and doctor finds them good' "$(qetlctl doctor | grep 'target pg')" 'yes .*its ledger written'
@@ -40,9 +41,10 @@ csv id,n 1,1
 load once
 { echo id,n; seq 20000 | sed 's/$/,1/'; } >"$work/in.csv"
 loaders_share
-say 'CREATE TABLE backends (pid integer)' >/dev/null
+say 'CREATE TABLE backends (pid integer, level text)' >/dev/null
 csv id,n 1,1
 spread() { for _ in $(seq 20); do load spread; [ "$(ask 'SELECT count(DISTINCT pid) > 1 FROM backends')" != t ] || return 0; done; }
 spread
 is 'transactions are spread over connections' "$end $(ask 'SELECT count(DISTINCT pid) > 1 FROM backends')" 'loaded 1 0 0 0 0 t'
+is '... each of them at read committed, whatever the role has' "$(ask 'SELECT DISTINCT level FROM backends')" 'read committed'
 done_testing

@@ -22,6 +22,8 @@ $(pipeline change put upsert 'key = id')
 $(pipeline two two upsert 'key = id')
 $(pipeline unkept two upsert 'key = id' | sed /^undo/d)
 $(pipeline ignored two insert_ignore 'key = id')
+$(pipeline early meet insert_ignore 'key = id')
+$(pipeline late meet insert_ignore $'key = id\nafter_load = INSERT INTO levels SELECT current_setting(\'transaction_isolation\') FROM pg_advisory_xact_lock(1)')
 $(pipeline worked worked append 'after_load = UPDATE worked SET name = upper(name) WHERE _job = :job')
 INI
 qetlctl init >/dev/null
@@ -151,4 +153,34 @@ csv id,name 1,a
 load swap
 pg 'ALTER TABLE swap ALTER COLUMN id TYPE numeric' >/dev/null
 refused 'a table that was written anew by ALTER TABLE' "$job" "1 $changed" swap
+
+# ---- transactions ----
+pg "ALTER ROLE $PGUSER SET default_transaction_isolation = 'repeatable read'; CREATE TABLE levels (name text)" >/dev/null
+csv id,name 1,a 2,b
+load early
+below=$job
+coproc psql -qXAt -h "$PGHOST" -p "$PGPORT" -U "$PGUSER" -d "$PGDATABASE" 2>&1
+# shellcheck disable=SC2153 # of coproc
+psql_pid=$COPROC_PID psql_in=${COPROC[1]}
+waits() { [ "$(pg "SELECT count(*) FROM pg_locks WHERE locktype = '$1' AND NOT granted")" = 1 ]; }
+echo 'SELECT pg_advisory_lock(1);' >&"$psql_in"
+wait_for 60 eval '[ "$(pg "SELECT count(*) FROM pg_locks WHERE locktype = '\''advisory'\'' AND granted")" = 1 ]'
+job=$(submit late "$work/in.csv")
+(drained) &
+drains=$!
+wait_for 60 waits advisory # its rows are in, and not committed
+undo "$below" >"$work/undone" &
+undoes=$!
+wait_for 60 waits relation
+echo 'SELECT pg_advisory_unlock_all();' >&"$psql_in"
+wait "$drains" "$undoes"
+like 'default_transaction_isolation: an undo that waited for a load sees what it did' "$(cat "$work/undone")" \
+    "job $job was loaded into table '.*meet.*' later, and left rows out because others were there"
+is '... and the rows are there' "$(state "$job") $(rows meet)" 'loaded 1|a 2|b'
+ok '... the later one is undone' undo "$job"
+ok '... then the one below' undo "$below"
+is '... which takes them out' "$(rows meet)" ''
+is '... loads are at read committed' "$(ask 'SELECT name FROM levels')" 'read committed'
+echo '\q' >&"$psql_in"
+wait "$psql_pid" 2>/dev/null
 done_testing

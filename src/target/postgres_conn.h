@@ -22,11 +22,14 @@ static inline void result_clearp(PGresult **r)
 
 /*
  * What holds in a transaction of ours, for the head of its statements: a commit that was reported must last, a loader that hangs must not
- * hold its locks for ever, times are UTC, and values as text are exact and in one form. A session keeps nothing: behind a pooler
- * (pgbouncer, pool_mode = transaction) the next transaction is on another connection of the server.
+ * hold its locks for ever, times are UTC, and values as text are exact and in one form. Each statement sees what was committed before it:
+ * behind a lock that was waited for, with a snapshot of the transaction, undo would not see what the one before it did. A session keeps
+ * nothing: behind a pooler (pgbouncer, pool_mode = transaction) the next transaction is on another connection of the server. The first
+ * one is refused behind a query, but where the level is that one already.
  */
 #define PG_SETTINGS                                                                                                                         \
-    "SET LOCAL synchronous_commit = on; SET LOCAL lock_timeout = '30s'; SET LOCAL idle_in_transaction_session_timeout = '10min';"           \
+    "SET TRANSACTION ISOLATION LEVEL READ COMMITTED;"                                                                                       \
+    " SET LOCAL synchronous_commit = on; SET LOCAL lock_timeout = '30s'; SET LOCAL idle_in_transaction_session_timeout = '10min';"          \
     " SET LOCAL standard_conforming_strings = on; SET LOCAL timezone = 'UTC'; SET LOCAL extra_float_digits = 3;"                            \
     " SET LOCAL datestyle = 'ISO, YMD'; SET LOCAL intervalstyle = 'postgres'; SET LOCAL bytea_output = 'hex'; "
 
