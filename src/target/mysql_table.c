@@ -654,28 +654,26 @@ static void upsert_sql(const struct draft *f)
     buf_adds(&f->t->counts, "SELECT sum(qetl_action = 1), sum(qetl_action = 2), sum(qetl_action = 3) FROM " MERGE);
 }
 
-/* The time from which a staged row holds: its version, where that is a time. */
-static void valid_from(struct buf *out, const struct draft *f)
+/* When its version says that a staged row begins: null, where that is no time. */
+static void says(struct buf *out, const struct draft *f)
 {
     int v = f->spec->version;
     enum type type = v >= 0 ? f->spec->columns->v[v].type : TYPE_TEXT;
-    if (type == TYPE_TIMESTAMP || type == TYPE_DATE) {
-        named(out, f, "coalesce(CAST(", v);
-        buf_adds(out, " AS DATETIME(6)), CAST(:now AS DATETIME(6)))");
-    } else {
-        buf_adds(out, "CAST(:now AS DATETIME(6))");
-    }
+    if (type == TYPE_TIMESTAMP || type == TYPE_DATE)
+        named(out, f, "CAST(", v);
+    else
+        buf_adds(out, "CAST(NULL");
+    buf_adds(out, " AS DATETIME(6))");
 }
 
 /*
  * All staged rows of a key and the row that is current now, in the order of their versions: what stands before the current one
  * came too late; what is equal to the one before it is no change. The rest close each other's time, the first one that of the
- * current row.
+ * current row; see history_since().
  */
 static void versions_sql(struct buf *out, const struct draft *f)
 {
     AUTO(buf_clear) struct buf key = { 0 }, order = { 0 }, all = { 0 };
-    bool ends = f->spec->missing == MISSING_DELETE;
     key_of(&key, f, "");
     columns(&all, f, "");
     if (f->spec->version >= 0) {
@@ -684,7 +682,7 @@ static void versions_sql(struct buf *out, const struct draft *f)
     }
     buf_adds(&order, "qetl_order");
     make_temporary(out, f, MERGE, COUNTER, true);
-    buf_addf(out, "WITH known AS (SELECT %s, qetl_order FROM ", all.p);
+    buf_addf(out, "WITH qetl_rows AS (SELECT %s, qetl_order, CAST(NULL AS DATETIME(6)) AS qetl_began FROM ", all.p);
     if (f->spec->version >= 0) {
         buf_adds(out, STAGE);
     } else { /* without versions all would begin at the same time: the last one counts */
@@ -693,12 +691,13 @@ static void versions_sql(struct buf *out, const struct draft *f)
     }
     buf_adds(out, " UNION ALL SELECT ");
     columns(out, f, "t.");
-    buf_addf(out, ", 0 FROM " KEYS " k JOIN %s t ON ", f->t->name.p);
+    buf_addf(out, ", 0, t." VALID_FROM " FROM " KEYS " k JOIN %s t ON ", f->t->name.p);
     same_key(out, f, " = k.");
-    buf_addf(out, " WHERE t." IS_CURRENT "), marked AS (SELECT *, max(qetl_order = 0) OVER (PARTITION BY %s) AS qetl_has_current,"
-                  " max(qetl_order = 0) OVER (PARTITION BY %s ORDER BY %s ROWS UNBOUNDED PRECEDING) AS qetl_later FROM known),",
-             key.p, key.p, order.p);
-    buf_adds(out, " kept AS (SELECT *, row_number() OVER w = 1 OR NOT (TRUE");
+    buf_addf(out, " WHERE t." IS_CURRENT "), qetl_marked AS (SELECT *, max(qetl_order = 0) OVER (PARTITION BY %s) AS qetl_has_current,"
+                  " max(qetl_order = 0) OVER (PARTITION BY %s ORDER BY %s ROWS UNBOUNDED PRECEDING) AS qetl_later, max(qetl_began) OVER"
+                  " (PARTITION BY %s) AS qetl_last FROM qetl_rows),",
+             key.p, key.p, order.p, key.p);
+    buf_adds(out, " qetl_kept AS (SELECT *, row_number() OVER w = 1 OR NOT (TRUE");
     for (int i = 0; i < f->spec->columns->n; i++) {
         if (!tells_change(f, i))
             continue;
@@ -707,16 +706,13 @@ static void versions_sql(struct buf *out, const struct draft *f)
         buf_adds(out, ") OVER w <=> ");
         exact(out, f, "", i);
     }
-    buf_addf(out, ") AS qetl_new FROM marked WHERE qetl_later OR NOT qetl_has_current WINDOW w AS (PARTITION BY %s ORDER BY %s)),"
-                  " %s AS (SELECT *, ", key.p, order.p, ends ? "qetl_begun" : "changed");
-    valid_from(out, f);
-    buf_addf(out, " AS %s FROM kept WHERE qetl_order > 0 AND qetl_new)", ends ? "qetl_raw" : "qetl_since");
-    if (ends) {
-        buf_addc(out, ',');
-        history_since(out, f->t->name.p, key.p, "CAST(:now AS DATETIME(6))", "least", "greatest");
-    }
+    buf_addf(out, ") AS qetl_new FROM qetl_marked WHERE qetl_later OR NOT qetl_has_current WINDOW w AS (PARTITION BY %s ORDER BY %s)),"
+                  " qetl_begun AS (SELECT *, ", key.p, order.p);
+    says(out, f);
+    buf_adds(out, " AS qetl_says FROM qetl_kept WHERE qetl_order > 0 AND qetl_new), ");
+    history_since(out, f->spec->missing == MISSING_DELETE ? f->t->name.p : NULL, key.p, "CAST(:now AS DATETIME(6))", "least", "greatest");
     buf_addf(out, " SELECT %s, qetl_has_current, qetl_since,"
-                  " lead(qetl_since) OVER w AS qetl_until, row_number() OVER w AS qetl_place FROM changed WINDOW w AS (PARTITION BY"
+                  " lead(qetl_since) OVER w AS qetl_until, row_number() OVER w AS qetl_place FROM qetl_history WINDOW w AS (PARTITION BY"
                   " %s ORDER BY %s)", all.p, key.p, order.p);
     out->failed |= key.failed || order.failed || all.failed;
 }

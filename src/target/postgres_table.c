@@ -619,64 +619,60 @@ static void append_sql(const struct draft *f)
     buf_addf(out, " FROM %s s ORDER BY " STAGED_ORDER " RETURNING 1) SELECT count(*), 0, 0 FROM merged", f->stage);
 }
 
-/* The time from which a staged row holds: its version, where that is a time. */
-static void valid_from(struct buf *out, const struct draft *f)
+/* When its version says that a staged row begins: null, where that is no time. */
+static void says(struct buf *out, const struct draft *f)
 {
     int v = f->spec->version;
     enum type type = v >= 0 ? f->spec->columns->v[v].type : TYPE_TEXT;
-    if (type == TYPE_TIMESTAMP || type == TYPE_DATE) {
-        named(out, f, "coalesce(", v);
-        buf_adds(out, "::timestamp with time zone, :now)");
-    } else {
-        buf_adds(out, ":now");
-    }
+    if (type == TYPE_TIMESTAMP || type == TYPE_DATE)
+        named(out, f, "", v);
+    else
+        buf_adds(out, "NULL");
+    buf_adds(out, "::timestamp with time zone");
 }
 
 /*
  * All staged rows of a key and the row that is current now, in the order of their versions: what stands before the current one
  * came too late; what is equal to the one before it is no change. The rest close each other's time, the first one that of the
- * current row.
+ * current row; see history_since().
  */
 static void history_sql(const struct draft *f)
 {
     struct buf *out = &f->t->merge;
-    AUTO(buf_clear) struct buf key = { 0 }, order = { 0 }, all = { 0 }, from = { 0 };
-    bool ends = f->spec->missing == MISSING_DELETE;
+    AUTO(buf_clear) struct buf key = { 0 }, order = { 0 }, all = { 0 };
     key_of(&key, f, "");
     columns(&all, f, "");
-    valid_from(&from, f);
     if (f->spec->version >= 0) {
         named(&order, f, "", f->spec->version);
         buf_adds(&order, " NULLS FIRST, ");
     }
     buf_adds(&order, STAGED_ORDER);
-    buf_addf(out, "DROP TABLE IF EXISTS %s_changed; CREATE TEMP TABLE %s_changed ON COMMIT DROP AS WITH known AS (SELECT ", f->stage, f->stage);
+    buf_addf(out, "DROP TABLE IF EXISTS %s_changed; CREATE TEMP TABLE %s_changed ON COMMIT DROP AS WITH qetl_rows AS (SELECT ", f->stage, f->stage);
     casts(out, f);
-    buf_adds(out, ", " STAGED_ORDER " FROM ");
+    buf_adds(out, ", " STAGED_ORDER ", NULL::timestamp with time zone AS qetl_began FROM ");
     if (f->spec->version >= 0)
         buf_adds(out, f->stage);
     else /* without versions all would begin at the same time: the last one counts */
         one_a_key(out, f);
     buf_adds(out, " s UNION ALL SELECT ");
     columns(out, f, "t.");
-    buf_addf(out, ", 0 FROM %s t WHERE " IS_CURRENT " AND EXISTS (SELECT 1 FROM %s s WHERE ", f->t->rows.p, f->stage);
+    buf_addf(out, ", 0, t." VALID_FROM " FROM %s t WHERE " IS_CURRENT " AND EXISTS (SELECT 1 FROM %s s WHERE ", f->t->rows.p, f->stage);
     same_key(out, f, "t", "s");
-    buf_addf(out, ")), marked AS (SELECT *, bool_or(" STAGED_ORDER " = 0) OVER (PARTITION BY %s) AS qetl_has_current,"
-                  " bool_or(" STAGED_ORDER " = 0) OVER (PARTITION BY %s ORDER BY %s ROWS UNBOUNDED PRECEDING) AS qetl_is_later FROM known),",
-             key.p, key.p, order.p);
-    buf_adds(out, " kept AS (SELECT *, lag(");
+    buf_addf(out, ")), qetl_marked AS (SELECT *, bool_or(" STAGED_ORDER " = 0) OVER (PARTITION BY %s) AS qetl_has_current,"
+                  " bool_or(" STAGED_ORDER " = 0) OVER (PARTITION BY %s ORDER BY %s ROWS UNBOUNDED PRECEDING) AS qetl_is_later,"
+                  " max(qetl_began) OVER (PARTITION BY %s) AS qetl_last FROM qetl_rows),",
+             key.p, key.p, order.p, key.p);
+    buf_adds(out, " qetl_kept AS (SELECT *, lag(");
     comparable(out, f, "");
-    buf_addf(out, ") OVER w AS qetl_was, row_number() OVER w AS qetl_place FROM marked WHERE qetl_is_later OR NOT qetl_has_current"
-                  " WINDOW w AS (PARTITION BY %s ORDER BY %s)), %s AS (SELECT *, %s AS %s FROM kept WHERE " STAGED_ORDER
-                  " > 0 AND (qetl_place = 1 OR ", key.p, order.p, ends ? "qetl_begun" : "changed", from.p, ends ? "qetl_raw" : "qetl_since");
+    buf_addf(out, ") OVER w AS qetl_was, row_number() OVER w AS qetl_place FROM qetl_marked WHERE qetl_is_later OR NOT qetl_has_current"
+                  " WINDOW w AS (PARTITION BY %s ORDER BY %s)), qetl_begun AS (SELECT *, ", key.p, order.p);
+    says(out, f);
+    buf_adds(out, " AS qetl_says FROM qetl_kept WHERE " STAGED_ORDER " > 0 AND (qetl_place = 1 OR ");
     comparable(out, f, "");
-    buf_adds(out, " IS DISTINCT FROM qetl_was))");
-    if (ends) {
-        buf_addc(out, ',');
-        history_since(out, f->t->rows.p, key.p, ":now", "least", "greatest");
-    }
+    buf_adds(out, " IS DISTINCT FROM qetl_was)), ");
+    history_since(out, f->spec->missing == MISSING_DELETE ? f->t->rows.p : NULL, key.p, ":now", "least", "greatest");
     buf_addf(out, " SELECT %s, qetl_since, lead(qetl_since) OVER w AS qetl_until, row_number() OVER w = 1"
-                  " AS qetl_is_first, qetl_has_current FROM changed WINDOW w AS (PARTITION BY %s ORDER BY %s);", all.p, key.p, order.p);
+                  " AS qetl_is_first, qetl_has_current FROM qetl_history WINDOW w AS (PARTITION BY %s ORDER BY %s);", all.p, key.p, order.p);
     buf_addf(out, "UPDATE %s t SET " VALID_TO " = s.qetl_since, " IS_CURRENT " = false FROM %s_changed s WHERE s.qetl_is_first"
                   " AND t." IS_CURRENT " AND ", f->t->rows.p, f->stage);
     same_key(out, f, "t", "s");
@@ -689,7 +685,7 @@ static void history_sql(const struct draft *f)
     buf_addf(out, "%s AS gone FROM %s_changed) SELECT count(*) FILTER (WHERE fresh AND NOT gone),"
                   " count(*) FILTER (WHERE NOT fresh AND NOT gone), count(*) FILTER (WHERE gone) FROM counted",
              f->spec->deleted >= 0 ? " IS TRUE" : "false", f->stage);
-    out->failed |= key.failed || order.failed || all.failed || from.failed;
+    out->failed |= key.failed || order.failed || all.failed;
 }
 
 static void missing_sql(const struct draft *f)

@@ -275,17 +275,17 @@ static int upsert(struct warehouse *w, const struct table *t, const struct table
 
 /* ---- history ---- */
 
-/* The time from which a staged row holds: its version, where that is a time. */
-static void valid_from(struct buf *sql, const struct table_spec *spec)
+/* When its version says that a staged row begins: null, where that is no time. */
+static void says(struct buf *sql, const struct table_spec *spec)
 {
     int v = spec->version;
     enum type type = v >= 0 ? spec->columns->v[v].type : TYPE_TEXT;
     if (type != TYPE_TIMESTAMP && type != TYPE_DATE) {
-        buf_adds(sql, ":now");
+        buf_adds(sql, "NULL");
         return;
     }
-    named(sql, "coalesce(", spec, v);
-    buf_adds(sql, type == TYPE_DATE ? " || ' 00:00:00', :now)" : ", :now)");
+    named(sql, "", spec, v);
+    buf_adds(sql, type == TYPE_DATE ? " || ' 00:00:00'" : "");
 }
 
 /* `lag("a") OVER w IS "a" AND ...` of the columns that tell whether a row changed: neither its key
@@ -305,7 +305,7 @@ static void same_as_before(struct buf *sql, const struct table_spec *spec)
 /*
  * All staged rows of a key and the row that is current now, in the order of their versions: what
  * stands before the current one came too late; what is equal to the one before it is no change. The
- * rest close each other's time, the first one that of the current row.
+ * rest close each other's time, the first one that of the current row; see history_since().
  */
 static void changed_sql(struct buf *sql, const struct table *t, const struct table_spec *spec,
                         const char *source)
@@ -316,45 +316,41 @@ static void changed_sql(struct buf *sql, const struct table *t, const struct tab
     buf_adds(&order, spec->version >= 0 ? ", qetl_order" : "qetl_order");
     buf_addf(sql, "CREATE TEMP TABLE qetl_changed AS WITH known AS (");
     if (spec->version >= 0)
-        buf_addf(sql, "SELECT %s, %s AS qetl_order FROM %s", t->columns.p, t->order, source);
+        buf_addf(sql, "SELECT %s, %s AS qetl_order, NULL AS qetl_began FROM %s", t->columns.p, t->order, source);
     else { /* without versions all would begin at the same time: the last one counts */
-        buf_addf(sql, "SELECT %s, 1 AS qetl_order FROM (", t->columns.p);
+        buf_addf(sql, "SELECT %s, 1 AS qetl_order, NULL AS qetl_began FROM (", t->columns.p);
         one_a_key(sql, t, spec, source, "");
         buf_addc(sql, ')');
     }
     buf_addf(sql,
-             " UNION ALL SELECT %s, 0 FROM main.%s WHERE " IS_CURRENT
+             " UNION ALL SELECT %s, 0, " VALID_FROM " FROM main.%s WHERE " IS_CURRENT
              " AND (%s) IN (SELECT %s FROM %s)),",
              t->columns.p, t->quoted.p, t->key.p, t->key.p, source);
     buf_addf(sql,
              " marked AS (SELECT *, max(qetl_order = 0) OVER (PARTITION BY %s) AS qetl_has_current,"
              " max(qetl_order = 0) OVER (PARTITION BY %s ORDER BY %s ROWS UNBOUNDED PRECEDING)"
-             " AS qetl_later FROM known),",
-             t->key.p, t->key.p, order.p);
+             " AS qetl_later, max(qetl_began) OVER (PARTITION BY %s) AS qetl_last FROM known),",
+             t->key.p, t->key.p, order.p, t->key.p);
     buf_addf(sql, " kept AS (SELECT *, row_number() OVER w = 1 OR NOT ");
     same_as_before(sql, spec);
     buf_addf(sql,
              " AS qetl_new FROM marked WHERE qetl_later OR NOT qetl_has_current"
              " WINDOW w AS (PARTITION BY %s ORDER BY %s)),",
              t->key.p, order.p);
-    bool ends = spec->missing == MISSING_DELETE;
-    buf_addf(sql, " %s AS (SELECT *, ", ends ? "qetl_begun" : "changed");
-    valid_from(sql, spec);
-    buf_addf(sql, " AS %s FROM kept WHERE qetl_order > 0 AND qetl_new)", ends ? "qetl_raw" : "qetl_since");
-    if (ends) {
-        AUTO(buf_clear) struct buf table = { 0 };
-        buf_addf(&table, "main.%s", t->quoted.p);
-        buf_addc(sql, ',');
-        history_since(sql, table.failed ? "" : table.p, t->key.p, ":now", "min", "max");
-        sql->failed |= table.failed;
-    }
+    buf_adds(sql, " qetl_begun AS (SELECT *, ");
+    says(sql, spec);
+    buf_adds(sql, " AS qetl_says FROM kept WHERE qetl_order > 0 AND qetl_new),");
+    AUTO(buf_clear) struct buf ended = { 0 };
+    if (spec->missing == MISSING_DELETE)
+        buf_addf(&ended, "main.%s", t->quoted.p);
+    history_since(sql, ended.p, t->key.p, ":now", "min", "max");
     buf_addf(
         sql,
         " SELECT %s, qetl_has_current,"
         " qetl_since, lead(qetl_since) OVER w AS qetl_until, row_number() OVER w AS qetl_place"
-        " FROM changed WINDOW w AS (PARTITION BY %s ORDER BY %s)",
+        " FROM qetl_history WINDOW w AS (PARTITION BY %s ORDER BY %s)",
         t->columns.p, t->key.p, order.p);
-    sql->failed |= order.failed;
+    sql->failed |= order.failed || ended.failed;
 }
 
 /* The row that is current until now ends where the first new one begins. */

@@ -262,13 +262,17 @@ void sql_fill(struct buf *out, const char *sql, const char *word, const char *wi
     }
 }
 
-/* What was missing for a time did not hold then, whatever its version says: it begins anew when it is back, or where a later version of it
- * does. */
-void history_since(struct buf *out, const char *table, const char *key, const char *now, const char *least, const char *greatest)
+void history_since(struct buf *out, const char *ended, const char *key, const char *now, const char *least, const char *greatest)
 {
-    buf_addf(out, "qetl_ended AS (SELECT %s, max(" VALID_TO ") AS qetl_end FROM %s WHERE NOT " IS_CURRENT " GROUP BY %s), changed AS (SELECT"
-                  " qetl_begun.*, CASE WHEN qetl_has_current OR qetl_end IS NULL OR qetl_raw >= qetl_end THEN qetl_raw ELSE %s(qetl_end, %s(%s,"
-                  " coalesce(min(CASE WHEN qetl_raw >= qetl_end THEN qetl_raw END) OVER (PARTITION BY %s), %s))) END AS qetl_since FROM qetl_begun"
-                  " LEFT JOIN qetl_ended USING (%s))",
-             key, table, key, greatest, least, now, key, now, key);
+    if (ended)
+        buf_addf(out, "qetl_ended AS (SELECT %s, max(" VALID_TO ") AS qetl_end FROM %s WHERE NOT " IS_CURRENT " GROUP BY %s), qetl_known AS"
+                      " (SELECT qetl_begun.*, coalesce(qetl_last, qetl_end) AS qetl_least, CASE WHEN qetl_last IS NOT NULL OR qetl_end IS"
+                      " NULL OR qetl_says > qetl_end THEN qetl_says END AS qetl_at FROM qetl_begun LEFT JOIN qetl_ended USING (%s)), ",
+                 key, ended, key, key);
+    else
+        buf_adds(out, "qetl_known AS (SELECT qetl_begun.*, qetl_last AS qetl_least, qetl_says AS qetl_at FROM qetl_begun), ");
+    buf_addf(out, "qetl_timed AS (SELECT qetl_known.*, coalesce(qetl_at, %s(%s, coalesce(min(qetl_at) OVER (PARTITION BY %s), %s))) AS qetl_from"
+                  " FROM qetl_known), qetl_history AS (SELECT qetl_timed.*, coalesce(%s(qetl_least, qetl_from), qetl_from) AS qetl_since FROM"
+                  " qetl_timed)",
+             least, now, key, now, greatest);
 }

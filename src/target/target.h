@@ -191,10 +191,21 @@ int target_may_undo(const struct target *t, enum load_mode mode, struct err *err
 #define VALID_FROM "valid_from"
 #define VALID_TO "valid_to"
 #define IS_CURRENT "is_current"
-/* mode = history, missing = delete: SQL of what stands between WITH ... qetl_begun (rows to come, each with qetl_raw, when it says that it
- * began) and a SELECT of `changed` (the same with qetl_since): a key without a current row begins no earlier than its last row ended.
- * table, key: quoted; now: an expression; least, greatest: names of functions. */
-void history_since(struct buf *out, const char *table, const char *key, const char *now, const char *least, const char *greatest);
+/*
+ * When the rows of mode = history hold, [valid_from, valid_to): of each key no two at one time, none ends before it begins, at most one is
+ * current. So the new rows of a key, in the order of their versions (none first), begin
+ *   - where their version says. One that says nothing, or (missing = delete) not more than the time at which the key's last row ended,
+ *     came now: it begins with the load, or where the first row with a time of its own does, if that is earlier;
+ *   - but no earlier than the current row of the key did, or, where it has none (missing = delete), than its last one ended.
+ * The times that gives are in the order of the rows: each row ends where the next begins, the current one where the first does. What goes
+ * missing ends with the load, and no earlier than it began.
+ *
+ * history_since() is SQL of it, between WITH ... qetl_begun (the new rows, each with qetl_says: when its version says, or null; and
+ * qetl_last: when the current row of its key began, or null) and a SELECT of qetl_history (the same with qetl_since: when it begins).
+ * ended: the table, whose rows that ended are looked at, or NULL; key: its columns; both quoted. now: an expression; least, greatest: names
+ * of functions.
+ */
+void history_since(struct buf *out, const char *ended, const char *key, const char *now, const char *least, const char *greatest);
 
 /* Is column i one of the key? */
 bool in_key(const struct table_spec *spec, int i);
