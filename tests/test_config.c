@@ -744,7 +744,14 @@ TEST(config, what_is_wrong_with_parts_is_told)
     CHECK_STR(load_bad(BASE "[pipeline p]\nmode = upsert\nkey = id\nmissing = delete\nundo = 7d\ntable = w.t\n"
                             "[pipeline p.a]\n[pipeline p.b]\n"),
               "bad.ini:6: [pipeline p] missing: parts 'p.a' and 'p.b' would remove each other's rows from table w.t\n"
-              "bad.ini:7: [pipeline p] undo: parts 'p.a' and 'p.b' both change rows of table w.t; only one part may\n");
+              "bad.ini:7: [pipeline p] undo: parts 'p.a' and 'p.b' both load table w.t, and the rows of an upsert could not be told from the others: "
+              "only one part may\n");
+    static const char *const modes[] = { "replace", "append", "insert_ignore" };
+    for (size_t m = 0; m < COUNT_OF(modes); m++) {
+        char mixed[400];
+        snprintf(mixed, sizeof mixed, BASE "[pipeline p]\ntable = w.t\nkey = id\nundo = 7d\n[pipeline p.a]\nmode = %s\n[pipeline p.b]\nmode = upsert\n", modes[m]);
+        CHECK(strstr(load_bad(mixed), "undo: parts 'p.a' and 'p.b' both load table w.t, and the rows of an upsert") != NULL);
+    }
     /* a fault of an inherited key is told once, where it stands */
     CHECK_STR(load_bad(BASE "[pipeline p]\ntable = v.t\n[pipeline p.a]\n[pipeline p.b]\n"),
               "bad.ini:4: [pipeline p] table: there is no [target v]; did you mean 'w'?\n");

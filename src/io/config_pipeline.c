@@ -6,6 +6,9 @@
 
 #include "io/pattern.h"
 
+/* Does undo keep the rows that were there before, one by one? */
+static bool keeps_rows(const struct recipe *r) { return r->mode == MODE_UPSERT || r->mode == MODE_HISTORY; }
+
 /* Two parts that load the same table. */
 static void check_shared(struct build *b, int i, const struct recipe *one, const struct recipe *two)
 {
@@ -15,8 +18,8 @@ static void check_shared(struct build *b, int i, const struct recipe *one, const
     if (one->missing == MISSING_DELETE || two->missing == MISSING_DELETE)
         build_fault(b, i, "missing", "parts '%s' and '%s' would remove each other's rows from table %s",
                     one->name, two->name, two->table);
-    if ((one->undo_ms || two->undo_ms) && (one->mode == MODE_UPSERT || one->mode == MODE_HISTORY))
-        build_fault(b, i, "undo", "parts '%s' and '%s' both change rows of table %s; only one part may",
+    if ((one->undo_ms || two->undo_ms) && (keeps_rows(one) || keeps_rows(two)))
+        build_fault(b, i, "undo", "parts '%s' and '%s' both load table %s, and the rows of an upsert could not be told from the others: only one part may",
                     one->name, two->name, two->table);
 }
 
