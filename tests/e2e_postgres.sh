@@ -310,6 +310,33 @@ sed -i "/^\[target $t\]/a ddl = $work/late/*.sql" "$site/qetl.ini"
 like '... one that is refused at its end is named, too' "$(qetlctl init 2>&1)" "'$work/late/1.sql': target '$t': commit: .*ddl_orphans_id_fkey"
 sed -i '/^ddl = /d' "$site/qetl.ini"
 
+# ---- what the column takes for equal ----
+pg "CREATE COLLATION nocase (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+    CREATE TABLE spelled (id bigint PRIMARY KEY, name text COLLATE nocase, rate numeric);
+    CREATE TABLE spelled_then (id bigint, name text COLLATE nocase, rate numeric, valid_from timestamptz NOT NULL, valid_to timestamptz, is_current boolean NOT NULL)" >/dev/null
+cat >>"$site/qetl.ini" <<INI
+[pipeline spelled]
+columns = id:integer!, name:text, rate:text
+table = pg.spelled
+mode = upsert
+key = id
+update_only_if_changed = yes
+[pipeline spelled_then]
+columns = id:integer!, name:text, rate:text
+table = pg.spelled_then
+mode = history
+key = id
+INI
+for table in spelled spelled_then; do
+    csv id,name,rate 1,Ann,1.0 2,Bob,1.0 3,Cem,1.0
+    load $table
+    csv id,name,rate 1,ANN,1.0 2,Bob,1.00 3,Cem,1.0
+    load $table
+    is "$table: a text of another spelling is a change" "$end" 'loaded 0 2 1 0 0'
+done
+is '... and written' "$(pg "SELECT name, rate FROM spelled ORDER BY id" | xargs)" 'ANN|1.0 Bob|1.00 Cem|1.0'
+is '... each for its time' "$(pg "SELECT name, rate, is_current FROM spelled_then ORDER BY id, valid_from" | xargs)" 'Ann|1.0|f ANN|1.0|t Bob|1.0|f Bob|1.00|t Cem|1.0|t'
+
 # ---- undo ----
 cat >>"$site/qetl.ini" <<INI
 [pipeline swapped]

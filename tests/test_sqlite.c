@@ -718,6 +718,17 @@ TEST(sqlite, upsert_of_changed_rows_leaves_the_same_ones_alone)
     }
 }
 
+TEST(sqlite, upsert_of_changed_rows_writes_what_the_column_takes_for_equal)
+{
+    struct how how = { .mode = MODE_UPSERT, .only_if_changed = true };
+    EACH_WAY(w, how, c) {
+        sql_into("CREATE TABLE t (id PRIMARY KEY, name TEXT COLLATE NOCASE, v INTEGER, gone BOOLEAN)");
+        load_text(c, &how, "1,Ann,1,-;2,Bob,1,-", w->inline_max);
+        CHECK_STR(load_text(c, &how, "1,ANN,1,-;2,Bob,1,-", w->inline_max), "0 1 1 0 0");
+        CHECK_STR(ask(all_rows), "1,ANN,1,-;2,Bob,1,-");
+    }
+}
+
 TEST(sqlite, an_older_version_never_overwrites_a_newer_one)
 {
     struct how how = { .mode = MODE_UPSERT, .version = 2 };

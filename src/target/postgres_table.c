@@ -478,7 +478,7 @@ static bool tells_change(const struct draft *f, int i)
     return !in_key(f->spec, i) && !(f->spec->mode == MODE_HISTORY && i == f->spec->version);
 }
 
-/* (t.a, t.b) as something that can be compared. */
+/* (t.a, t.b) as something that can be compared: of texts each change is one, also where the column's type or collation takes both for equal. */
 static void comparable(struct buf *out, const struct draft *f, const char *before)
 {
     bool any = false;
@@ -490,8 +490,8 @@ static void comparable(struct buf *out, const struct draft *f, const char *befor
         buf_adds(out, any ? ", " : "");
         buf_adds(out, before);
         db_quote(out, found->name);
-        if (found->base == OID_JSON || found->base == OID_XML)
-            buf_adds(out, "::text");
+        if (f->spec->columns->v[i].type == TYPE_TEXT || found->base == OID_JSON || found->base == OID_XML)
+            buf_adds(out, "::text COLLATE \"C\"");
         any = true;
     }
     buf_addc(out, ')');

@@ -197,6 +197,7 @@ static void may_update(struct buf *out, const struct table_spec *spec)
         buf_adds(out, word);
         named(out, "qetl_t.", spec, i);
         named(out, " IS excluded.", spec, i);
+        buf_adds(out, " COLLATE BINARY"); /* each change is one, also where the column takes both for equal */
         word = " AND ";
     }
     buf_adds(out, spec->deleted >= 0 ? ") END" : ")");
