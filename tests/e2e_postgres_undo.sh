@@ -154,6 +154,16 @@ load swap
 pg 'ALTER TABLE swap ALTER COLUMN id TYPE numeric' >/dev/null
 refused 'a table that was written anew by ALTER TABLE' "$job" "1 $changed" swap
 
+# ---- parts ----
+csv id,name 1,a
+load swap
+pg "INSERT INTO qetl_undo_row (uid, table_name, key) SELECT uid, table_name, '[9]' FROM qetl_undo WHERE uid = '$(field "$job" uid)'" >/dev/null
+refused 'a job of an ini of before, one of whose parts merged into what another had replaced' "$job" 'several parts of the job loaded table' swap
+csv id,name 2,b
+load put
+pg "INSERT INTO qetl_undo_row (uid, table_name, key) SELECT uid, table_name, '[9]' FROM qetl_undo WHERE uid = '$(field "$job" uid)'" >/dev/null
+refused '... or added to' "$job" 'several parts of the job loaded table' put
+
 # ---- transactions ----
 pg "ALTER ROLE $PGUSER SET default_transaction_isolation = 'repeatable read'; CREATE TABLE levels (name text)" >/dev/null
 csv id,name 1,a 2,b

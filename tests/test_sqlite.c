@@ -943,6 +943,35 @@ TEST(sqlite, undo_puts_back_every_byte_of_an_own_table)
     }
 }
 
+/* check refuses such parts together; jobs of before it did are there. */
+TEST(sqlite, undo_refuses_a_job_whose_parts_changed_rows_of_each_other)
+{
+    static const int64_t ids[][2] = { { 2, 3 }, { 3, 4 } };
+    static const char *const names[] = { "a", "b" };
+    static const enum load_mode first[] = { MODE_REPLACE, MODE_INSERT_IGNORE };
+    for (size_t i = 0; i < COUNT_OF(first); i++) {
+        struct staged parts[2], s;
+        struct load_counts n;
+        struct err err;
+        new_warehouse();
+        sql_into("CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT, _job TEXT)");
+        struct target_conn *c = open_warehouse();
+        stage_pairs(&s, "t", MODE_UPSERT, 0, 1000, 2, (int64_t[]){ 1, 2 }, names);
+        stage_pairs(&parts[0], "t", first[i], 0, 1000, 2, ids[0], names);
+        stage_pairs(&parts[1], "t", MODE_UPSERT, 0, 1000, 2, ids[1], names);
+        s.spec.undo_ms = parts[0].spec.undo_ms = parts[1].spec.undo_ms = 3600000;
+        load(c, "u1", &s, 1);
+        load(c, "u2", parts, 2);
+        CHECK_EQ(try_undo(c, "u2", &n, &err), -1);
+        CHECK_STR(err_name(err.code), "state");
+        CHECK_HAS(err.msg, "several parts of the job loaded table 't'");
+        target_sqlite.close(c);
+        staged_clear(&s);
+        staged_clear(&parts[0]);
+        staged_clear(&parts[1]);
+    }
+}
+
 TEST(sqlite, a_ledger_of_an_earlier_version_is_brought_up_to_date)
 {
     static const int64_t ids[] = { 1 };

@@ -424,6 +424,16 @@ static int undo_upsert(PGconn *pg, const struct kept *k, struct load_counts *cou
     return 0;
 }
 
+/* Rows that an upsert of the job kept beside a part of another mode. */
+static int refuse_mixed(PGconn *pg, const struct kept *k, struct err *err)
+{
+    if (is_mode(k, MODE_UPSERT))
+        return 0;
+    AUTO(result_clearp) PGresult *r =
+        step(pg, "SELECT 1 FROM qetl_undo_row WHERE uid = :job AND table_name = :name AND key IS NOT NULL LIMIT 1", &k->p, "look for parts", err);
+    return !r ? -1 : PQntuples(r) ? undo_refuse_mixed(err, k->p.table.p) : 0;
+}
+
 static int undo_table(PGconn *pg, struct kept *k, struct load_counts *counts, struct err *err)
 {
     AUTO(result_clearp) PGresult *there = step(pg, "SELECT relkind FROM pg_class WHERE oid = to_regclass(:name)", &k->p, "look for the table", err);
@@ -433,6 +443,7 @@ static int undo_table(PGconn *pg, struct kept *k, struct load_counts *counts, st
         return undo_refuse_gone(err, k->p.table.p);
     k->p.only = *PQgetvalue(there, 0, 0) != 'p';
     if (run_step(pg, "LOCK TABLE :table IN SHARE ROW EXCLUSIVE MODE", &k->p, "lock the table", err) < 0 || check_later(pg, k, err) < 0 ||
+        refuse_mixed(pg, k, err) < 0 ||
         find_columns(pg, k, err) < 0 || find_image(pg, &k->p, err) < 0)
         return -1;
     if (is_mode(k, MODE_REPLACE))

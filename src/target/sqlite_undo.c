@@ -395,6 +395,25 @@ static int refuse_lost(struct warehouse *w, const struct note *n, struct err *er
     return lost.n ? undo_refuse_lost(err, n->table, lost.p) : 0;
 }
 
+/* Rows that an upsert of the job kept beside a part of another mode: a replace keeps no keys that were not there. */
+static int refuse_mixed(struct warehouse *w, const struct note *n, const char *uid, struct err *err)
+{
+    AUTO(buf_clear) struct buf sql = { 0 }, own = { 0 };
+    bool view;
+    buf_addf(&own, "qetl_undo_%s", n->table);
+    if (n->mode == MODE_UPSERT || n->mode == MODE_HISTORY)
+        return 0;
+    int there = own.failed ? err_nomem(err) : warehouse_find(w, own.p, &view, err);
+    if (there <= 0)
+        return there;
+    buf_adds(&sql, "SELECT 1 FROM ");
+    images_name(&sql, n->table);
+    buf_adds(&sql, " WHERE qetl_job = ?1");
+    buf_adds(&sql, n->mode == MODE_REPLACE ? " AND NOT qetl_was LIMIT 1" : " LIMIT 1");
+    int rc = ask(w, &sql, WITH(uid), "look for parts", NULL, err);
+    return rc == 1 ? undo_refuse_mixed(err, n->table) : rc;
+}
+
 static int check_note(struct warehouse *w, const struct note *n, const char *uid, const char *now,
                       struct err *err)
 {
@@ -411,7 +430,7 @@ static int check_note(struct warehouse *w, const struct note *n, const char *uid
     int there = warehouse_find(w, n->table, &view, err);
     if (there <= 0)
         return there < 0 ? -1 : undo_refuse_gone(err, n->table);
-    if (refuse_lost(w, n, err) < 0)
+    if (refuse_lost(w, n, err) < 0 || refuse_mixed(w, n, uid, err) < 0)
         return -1;
     for (const struct undo_rule *r = undo_rules; r < undo_rules + UNDO_RULES; r++)
         if (r->replaced == (n->mode == MODE_REPLACE) &&

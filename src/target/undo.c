@@ -52,6 +52,12 @@ int undo_refuse_fewer(struct err *err, const char *table, int64_t rows, int64_t 
                    rows, inserted);
 }
 
+int undo_refuse_mixed(struct err *err, const char *table)
+{
+    return err_set(err, ERR_STATE, "several parts of the job loaded table '%s' in modes that change each other's rows: what was there before is not"
+                                   " known; load it right by a new job", table);
+}
+
 int undo_refuse_gone(struct err *err, const char *table)
 {
     return err_set(err, ERR_STATE, "table '%s' is gone; if it was renamed, give it its name back", table);
