@@ -288,4 +288,20 @@ drain
 place=$S3_DATA/bucket//other/plain/
 is '... and is loaded when it is back' "$(state "$job") $(rows t)" 'loaded ["1", "x"]'
 
+# ---- a queue.db made anew: its numbers begin at 1 ----
+
+new_site <<INI
+[target lake]
+url = file://$work/known
+[pipeline known]
+columns = id:integer!
+table = lake.known
+mode = replace
+INI
+printf 'id\n1\n' >"$work/in.csv"
+qetlctl run known "$work/in.csv" >/dev/null
+qetlctl run known "$work/in.csv" >/dev/null
+rm -f "$site"/queue.db*
+like 'a table that jobs of another queue.db replaced says so' "$(qetlctl run known "$work/in.csv" 2>&1)" \
+    "table 'known': seq 2 is there, and this job has 1 .with a new queue.db.*\[overtaken\]"
 done_testing

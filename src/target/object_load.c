@@ -215,8 +215,10 @@ static int check_job(struct target_conn *c, struct load_job *job, struct err *er
         if (ledger_table(&c->ledger, spec->name, spec->mode == MODE_REPLACE, &t, err) < 0)
             return -1;
         if (t->seq_next > job->seq || (spec->mode == MODE_REPLACE && t->last_next > job->seq))
-            return err_set(err, ERR_OVERTAKEN, "a newer job has %s table '%s'",
-                           t->seq_next > job->seq ? "replaced" : "added to", spec->name);
+            return err_set(err, ERR_OVERTAKEN, "a newer job has %s table '%s': seq %" PRId64 " is there, and this job has %" PRId64
+                           " (with a new queue.db, whose numbers begin at 1, take another table or prefix)",
+                           t->seq_next > job->seq ? "replaced" : "added to", spec->name, t->seq_next > job->seq ? t->seq_next : t->last_next,
+                           job->seq);
         if (spec->mode == MODE_REPLACE && load_begins_table(job, i, strcmp))
             job->counts.removed += t->rows_next;
     }
