@@ -288,7 +288,7 @@ drain
 place=$S3_DATA/bucket//other/plain/
 is '... and is loaded when it is back' "$(state "$job") $(rows t)" 'loaded ["1", "x"]'
 
-# ---- a queue.db made anew: its numbers begin at 1 ----
+# ---- a queue.db made anew, or put back ----
 
 new_site <<INI
 [target lake]
@@ -300,8 +300,17 @@ mode = replace
 INI
 printf 'id\n1\n' >"$work/in.csv"
 qetlctl run known "$work/in.csv" >/dev/null
+mkdir "$work/copy"
+cp "$site"/queue.db* "$work/copy"
+printf 'id\n2\n' >"$work/in.csv"
 qetlctl run known "$work/in.csv" >/dev/null
 rm -f "$site"/queue.db*
-like 'a table that jobs of another queue.db replaced says so' "$(qetlctl run known "$work/in.csv" 2>&1)" \
-    "table 'known': seq 2 is there, and this job has 1 .with a new queue.db.*\[overtaken\]"
+cp "$work/copy"/* "$site"
+like 'a queue.db that was put back gives places a second time, which is said' "$(qetlctl run known "$work/in.csv" 2>&1)" \
+    "table 'known': seq [0-9]+ is there, and this job has [0-9]+ .*put back from a copy.*\[overtaken\]"
+is '... and changes nothing' "$(zcat -f "$work"/known/known/* | xargs)" 'id 2'
+rm -f "$site"/queue.db*
+printf 'id\n3\n' >"$work/in.csv"
+qetlctl run known "$work/in.csv" >/dev/null
+is 'one that is made anew goes on behind the old one' "$? $(zcat -f "$work"/known/known/* | xargs)" '0 id 3'
 done_testing

@@ -157,6 +157,7 @@ int job_lease_state(struct queue *q, const struct lease *l, struct err *err);
 /* ---- load ---- */
 struct staged_job {
     int64_t id, token, seq;
+    int64_t order; /* of seq, see queue_order() */
     char uid[SYS_UID_LEN + 1];
     char *pipeline, *objects;
     struct output *outputs; /* inline bytes loaded; rejects among them */

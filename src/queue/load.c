@@ -236,6 +236,7 @@ static int take(struct queue *q, sqlite3_stmt *st, int64_t id, struct staged_job
     *j = (struct staged_job){ .id = id,
                               .token = sqlite3_column_int64(st, 0),
                               .seq = sqlite3_column_int64(st, 3),
+                              .order = queue_order(q, sqlite3_column_int64(st, 3)),
                               .crashes = sqlite3_column_int64(st, 6) };
     j->event_lane = strstr(db_text(st, 4), "\"events of ");
     memcpy(j->uid, db_text(st, 1), sizeof j->uid);

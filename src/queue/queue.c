@@ -67,6 +67,7 @@ struct queue {
     char *path;
     pid_t owner;
     uint64_t id; /* random: this connection among all */
+    int64_t made_us;
     int lock_fd;
     bool inside, readonly;
     struct shared *shared;
@@ -238,8 +239,10 @@ static int open_locked(struct queue *q, int flags, struct err *err)
         check_version(q, err) < 0 || db_exec(q->db, "PRAGMA synchronous = NORMAL", err) < 0)
         return -1;
     sqlite3_wal_hook(q->db, on_commit, q);
-    return prepare_all(q, err);
+    return prepare_all(q, err) < 0 || db_int(q->db, "SELECT us FROM made", &q->made_us, err) < 0 ? -1 : 0;
 }
+
+int64_t queue_order(const struct queue *q, int64_t seq) { return q->made_us + seq; }
 
 /* Who cannot make it is not told to. Takes the end of folder away. */
 static int no_database(const char *path, char *folder, struct err *err)

@@ -29,6 +29,9 @@ enum queue_flags { QUEUE_CREATE = 1, QUEUE_READONLY = 2 };
 int queue_open(struct queue **out, const char *path, int flags, struct err *err);
 void queue_close(struct queue *q);
 sqlite3 *queue_db(struct queue *q);
+/* A job's place (job.seq) for what outlives this queue.db: behind those of jobs of a queue.db that was made before it, for no queue gets a
+ * million jobs a second all its life. */
+int64_t queue_order(const struct queue *q, int64_t seq);
 sqlite3_stmt *queue_stmt(struct queue *q, enum queue_sql which); /* prepared at first use; reset and unbound */
 
 int queue_begin(struct queue *q, struct err *err);

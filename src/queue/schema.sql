@@ -489,6 +489,13 @@ CREATE TABLE inbox (
 -- The number that the next job gets minus one; also drawn for the place of a job that became due late.
 INSERT INTO sqlite_sequence (name, seq) VALUES ('job', 0);
 
+-- When this file was made, us since 1970 UTC: with it places of jobs (seq) are behind those of a file that was lost (queue_order()).
+CREATE TABLE made (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    us  INTEGER NOT NULL
+);
+INSERT INTO made (one, us) VALUES (1, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) * 1000);
+
 -- For people: one row a pipeline.
 CREATE VIEW status AS
 SELECT pipeline,

@@ -8,7 +8,7 @@ int prepared_make(struct prepared *p, const struct spool *spool, const struct st
     *p = (struct prepared){ .job = { .uid = job->uid,
                                      .pipeline = job->pipeline,
                                      .id = job->id,
-                                     .seq = job->seq,
+                                     .seq = job->order,
                                      .objects = job->objects,
                                      .outputs = p->outputs } };
     for (int i = 0; i < job->noutputs; i++) {

@@ -85,6 +85,8 @@ struct ledger {
 /* The state of a table, read at its first use since ledger_forget(). whole: with the rows and uids of
  * appends in a table without a replace, for which all manifests are read. Valid until the next call. */
 int ledger_table(struct ledger *l, const char *name, bool whole, struct table_state **out, struct err *err);
+/* Has a job of that place or behind it replaced the table, or, to a replace, added to it? Not this one. *there: its place. */
+bool ledger_is_ahead(const struct table_state *t, int64_t seq, const char *uid, bool replace, int64_t *there);
 /* The objects and rows that are the table now. Only reads. */
 int ledger_count(struct ledger *l, const char *name, int64_t *objects, int64_t *rows, struct err *err);
 void ledger_forget(struct ledger *l);

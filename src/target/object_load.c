@@ -209,16 +209,16 @@ static int check_job(struct target_conn *c, struct load_job *job, struct err *er
     for (int i = 0; i < job->noutputs; i++) {
         const struct table_spec *spec = &job->outputs[i].spec;
         struct table_state *t;
+        int64_t there;
         if (spec->mode != MODE_APPEND && spec->mode != MODE_REPLACE)
             return err_set(err, ERR_TARGET_REFUSED, "table '%s': mode %s cannot be loaded here", spec->name,
                            load_mode_names[spec->mode]);
         if (ledger_table(&c->ledger, spec->name, spec->mode == MODE_REPLACE, &t, err) < 0)
             return -1;
-        if (t->seq_next > job->seq || (spec->mode == MODE_REPLACE && t->last_next > job->seq))
+        if (ledger_is_ahead(t, job->seq, job->uid, spec->mode == MODE_REPLACE, &there))
             return err_set(err, ERR_OVERTAKEN, "a newer job has %s table '%s': seq %" PRId64 " is there, and this job has %" PRId64
-                           " (with a new queue.db, whose numbers begin at 1, take another table or prefix)",
-                           t->seq_next > job->seq ? "replaced" : "added to", spec->name, t->seq_next > job->seq ? t->seq_next : t->last_next,
-                           job->seq);
+                           " (a queue.db put back from a copy gives places that were given before; one made anew goes on behind them)",
+                           there == t->seq_next ? "replaced" : "added to", spec->name, there, job->seq);
         if (spec->mode == MODE_REPLACE && load_begins_table(job, i, strcmp))
             job->counts.removed += t->rows_next;
     }
