@@ -1140,3 +1140,13 @@ TEST(text, numbers_do_not_depend_on_the_locale)
     CHECK_SLICE(((struct str){ text, (size_t)n }), "0.5");
     setlocale(LC_ALL, "C");
 }
+
+TEST(text, percent_escapes_are_undone_and_what_is_none_stands)
+{
+    static const char *const pairs[][2] = { { "a%20b%2fc%2Fd", "a b/c/d" }, { "%", "%" }, { "%4", "%4" }, { "%4g%zz%C3%a4", "%4g%zzä" }, { "100%25", "100%" }, { "", "" } };
+    char out[40];
+    for (size_t i = 0; i < COUNT_OF(pairs); i++) {
+        CHECK_EQ(text_percent_decode(str_of(pairs[i][0]), out), strlen(pairs[i][1]));
+        CHECK_STR(out, pairs[i][1]);
+    }
+}

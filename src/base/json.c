@@ -220,14 +220,6 @@ static inline const char *text_special(const char *p, const char *end)
     return p;
 }
 
-static int hex(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* p is behind "\u"; the code unit, or -1 */
 static int hex4(const char *p, const char *end)
 {
@@ -235,7 +227,7 @@ static int hex4(const char *p, const char *end)
     if (end - p < 4)
         return -1;
     for (int i = 0; i < 4; i++) {
-        int h = hex(p[i]);
+        int h = text_hex(p[i]);
         if (h < 0)
             return -1;
         v = v << 4 | h;

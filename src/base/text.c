@@ -882,3 +882,25 @@ bool text_has_dots(struct str path)
     }
     return false;
 }
+
+/* ---- hexadecimal digits ---- */
+
+int text_hex(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c |= 0x20;
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+size_t text_percent_decode(struct str s, char *out)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < s.n; i++) {
+        bool coded = s.p[i] == '%' && s.n - i > 2 && text_hex(s.p[i + 1]) >= 0 && text_hex(s.p[i + 2]) >= 0;
+        out[n++] = (char)(coded ? text_hex(s.p[i + 1]) * 16 + text_hex(s.p[i + 2]) : s.p[i]);
+        i += coded ? 2 : 0;
+    }
+    out[n] = '\0';
+    return n;
+}

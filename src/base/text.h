@@ -81,6 +81,10 @@ bool text_date_fmt(struct str s, const char *fmt,
  * On false *bad is the offending part; where the year is missing, it is the end of fmt. */
 bool text_fmt_valid(const char *fmt, const char **bad);
 
+int text_hex(char c); /* the value of a hexadecimal digit, of either case; -1: it is none */
+/* %XX undone (RFC 3986, 2.1); a '%' without two such digits stands as it is. The length, at most s.n; a NUL is written behind it. */
+size_t text_percent_decode(struct str s, char *out);
+
 /* The text_put functions give the length and write no NUL, but for text_put_rfc3339. */
 
 /* "YYYY-MM-DD HH:MM:SS[.ffffff]" (trailing zeros of the fraction dropped), no zone; returns length,

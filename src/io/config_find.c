@@ -6,6 +6,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/text.h"
+
 const char *config_pipeline_name(const void *c, int i)
 {
     return i < ((const struct config *)c)->npipelines
@@ -141,12 +143,10 @@ const struct target_config *config_archive(const struct config *c, const struct 
 /* The byte there, "%XX" being one (RFC 3986, 2.1). */
 static char next_byte(const char **at)
 {
-    unsigned hex;
     const char *p = *at;
-    bool coded = *p == '%' && isxdigit((unsigned char)p[1]) && isxdigit((unsigned char)p[2]) &&
-                 sscanf((char[]){ p[1], p[2], '\0' }, "%x", &hex) == 1;
-    *at += coded ? 3 : 1;
-    return coded ? (char)hex : *p;
+    int high = *p == '%' ? text_hex(p[1]) : -1, low = high < 0 ? -1 : text_hex(p[2]);
+    *at += low < 0 ? 1 : 3;
+    return low < 0 ? *p : (char)(high * 16 + low);
 }
 
 /* However the two are percent-encoded. */

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/text.h"
+
 /* A table as a section has it. */
 struct spelling {
     const struct target_config *target;
@@ -18,18 +20,14 @@ struct spelling {
     int section;
 };
 
-static int hex_digit(char c) { return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1; }
-
 /* Without its percent escapes. */
 static const char *decoded(struct build *b, struct str s)
 {
-    char *out = build_zeroed(b, s.n + 1, 1), *to = out;
-    for (size_t i = 0; out && i < s.n; i++) {
-        bool coded = s.p[i] == '%' && i + 2 < s.n && hex_digit(s.p[i + 1]) >= 0 && hex_digit(s.p[i + 2]) >= 0;
-        *to++ = (char)(coded ? hex_digit(s.p[i + 1]) * 16 + hex_digit(s.p[i + 2]) : s.p[i]);
-        i += coded ? 2 : 0;
-    }
-    return out ? out : "";
+    char *out = build_zeroed(b, s.n + 1, 1);
+    if (!out)
+        return "";
+    (void)text_percent_decode(s, out);
+    return out;
 }
 
 static bool is_scheme(const struct target_config *t, const char *scheme)
@@ -70,13 +68,15 @@ static bool is_searched(struct build *b, const char *url, struct str schema)
     return str_eq(schema, str_of("public")) || (at && str_eq(schema, str_of(decoded(b, (struct str){ host, (size_t)(at - host) }))));
 }
 
+static bool is_main(struct str schema) { return !schema.n || (schema.n == 4 && !strncasecmp(schema.p, "main", 4)); }
+
 /* Their targets are the same, and their tables but for the schema and for case. */
 static bool is_one(struct build *b, const struct spelling *x, const struct spelling *y)
 {
     const struct target_config *t = x->target;
     struct str schema = x->schema.n ? x->schema : y->schema;
     if (is_scheme(t, "sqlite"))
-        return true; /* it has no other schema than main */
+        return is_main(x->schema) && is_main(y->schema);
     if (strcmp(x->bare, y->bare) || (x->schema.n && y->schema.n))
         return false;
     return is_scheme(t, "mysql") ? is_database(b, t->url, schema) : is_scheme(t, "postgresql") && is_searched(b, t->url, schema);

@@ -88,19 +88,14 @@ static int put_byte(struct parser *s, char c)
     return put(s, (struct glob_sign){ .kind = SIGN_BYTE, .byte = (unsigned char)c });
 }
 
-static int hex(char c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
-}
-
 /* A byte as it stands, or %XX of a URL. */
 static int take_byte(struct parser *s)
 {
     const char *p = s->at++;
-    if (!s->url || *p != '%' || hex(p[1]) < 0 || hex(p[2]) < 0)
+    if (!s->url || *p != '%' || text_hex(p[1]) < 0 || text_hex(p[2]) < 0)
         return put_byte(s, *p);
     s->at += 2;
-    int byte = hex(p[1]) * 16 + hex(p[2]);
+    int byte = text_hex(p[1]) * 16 + text_hex(p[2]);
     return byte ? put_byte(s, (char)byte) : wrong(s, "the source holds a zero byte, %%00");
 }
 

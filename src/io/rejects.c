@@ -83,11 +83,6 @@ static void put_text(struct json_out *o, const char *key, struct str s)
 
 /* ---- hex ---- */
 
-static int hex_value(char c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* false: it is none, or there is no memory. */
 static bool take_hex(struct str hex, struct arena *arena, struct str *out)
 {
@@ -95,7 +90,7 @@ static bool take_hex(struct str hex, struct arena *arena, struct str *out)
     if (!p)
         return false;
     for (size_t i = 0; i < hex.n; i += 2) {
-        int high = hex_value(hex.p[i]), low = hex_value(hex.p[i + 1]);
+        int high = text_hex(hex.p[i]), low = text_hex(hex.p[i + 1]);
         if (high < 0 || low < 0)
             return false;
         p[i / 2] = (char)(high << 4 | low);

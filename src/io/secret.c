@@ -2,11 +2,12 @@
  * config.h. */
 #include "io/config.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+
+#include "base/text.h"
 
 enum { SECRET_MAX = 64 * 1024 };
 
@@ -24,16 +25,13 @@ static size_t coded_length(const char *p, size_t n, const char *secret)
 {
     size_t at = 0;
     for (; *secret; secret++) {
-        char hex[3] = "";
         if (at == n)
             return 0;
-        if (p[at] == '%' && n - at > 2)
-            memcpy(hex, p + at + 1, 2);
-        bool coded = isxdigit((unsigned char)hex[0]) && isxdigit((unsigned char)hex[1]);
-        char byte = coded ? (char)strtol(hex, NULL, 16) : p[at] == '+' && *secret == ' ' ? ' ' : p[at];
+        int high = p[at] == '%' && n - at > 2 ? text_hex(p[at + 1]) : -1, low = high < 0 ? -1 : text_hex(p[at + 2]);
+        char byte = low >= 0 ? (char)(high * 16 + low) : p[at] == '+' && *secret == ' ' ? ' ' : p[at];
         if (byte != *secret)
             return 0;
-        at += coded ? 3 : 1;
+        at += low >= 0 ? 3 : 1;
     }
     return at;
 }

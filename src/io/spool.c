@@ -423,11 +423,6 @@ static void meta_start(struct buf *b, uintmax_t inode, const char *uri)
     meta_put(b, "uri", uri);
 }
 
-static int hex_digit(char c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 /* Take the line "key value\n" from *rest, undo %XX. */
 static bool meta_take(struct str *rest, const char *key, char *out, size_t cap)
 {
@@ -438,9 +433,9 @@ static bool meta_take(struct str *rest, const char *key, char *out, size_t cap)
     for (const char *p = rest->p + k + 1; p < end; p++) {
         char c = *p;
         if (c == '%') {
-            if (end - p < 3 || hex_digit(p[1]) < 0 || hex_digit(p[2]) < 0)
+            if (end - p < 3 || text_hex(p[1]) < 0 || text_hex(p[2]) < 0)
                 return false;
-            c = (char)(hex_digit(p[1]) * 16 + hex_digit(p[2]));
+            c = (char)(text_hex(p[1]) * 16 + text_hex(p[2]));
             p += 2;
         }
         if (n + 1 >= cap)

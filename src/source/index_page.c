@@ -55,14 +55,6 @@ void index_page_free(struct index_page *p)
 
 /* ---- where a reference leads ---- */
 
-static int hex_of(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 32;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* "%XX" taken out, behind out. false: a byte that would change where it leads, or a '%' that is none. */
 static bool decode(struct str s, struct buf *out)
 {
@@ -71,7 +63,7 @@ static bool decode(struct str s, struct buf *out)
         if (c < ' ' || c == 127 || c == '\\')
             return false;
         if (c == '%') {
-            int high = i + 2 < s.n ? hex_of(s.p[i + 1]) : -1, low = i + 2 < s.n ? hex_of(s.p[i + 2]) : -1;
+            int high = i + 2 < s.n ? text_hex(s.p[i + 1]) : -1, low = i + 2 < s.n ? text_hex(s.p[i + 2]) : -1;
             if (high < 0 || low < 0 || (high == 0 && low == 0) || (high == 2 && low == 15))
                 return false;
             c = (unsigned char)(high * 16 + low);
@@ -243,7 +235,7 @@ static size_t take_reference(struct str s, struct buf *out)
     size_t at = hex ? 2 : 1, begin = at;
     unsigned long c = 0;
     for (; s.n && s.p[0] == '#' && at < s.n && at < 10; at++) {
-        int digit = hex_of(s.p[at]);
+        int digit = text_hex(s.p[at]);
         if (digit < 0 || (!hex && digit > 9))
             break;
         c = c * (hex ? 16 : 10) + (unsigned long)digit;

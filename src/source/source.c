@@ -110,28 +110,6 @@ int source_kind(const char *uri, enum source_kind *kind, struct err *err)
     return 0;
 }
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 32;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* %XX undone (RFC 3986, 2.1); a '%' without two hex digits stands as it is. Fits in n + 1 bytes. */
-static size_t percent_decode(struct str s, char *out)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < s.n; i++) {
-        bool coded = s.p[i] == '%' && s.n - i > 2 && hex_digit(s.p[i + 1]) >= 0 &&
-                     hex_digit(s.p[i + 2]) >= 0;
-        out[n++] = coded ? (char)(hex_digit(s.p[i + 1]) * 16 + hex_digit(s.p[i + 2])) : s.p[i];
-        i += coded ? 2 : 0;
-    }
-    out[n] = '\0';
-    return n;
-}
-
 /* ---- local files ---- */
 
 int source_local_path(const char *uri, char *out, struct err *err)
@@ -149,7 +127,7 @@ int source_local_path(const char *uri, char *out, struct err *err)
         memcpy(out, path.p, path.n + 1);
         return 0;
     }
-    size_t n = percent_decode(path, out);
+    size_t n = text_percent_decode(path, out);
     return strlen(out) == n ? 0 : err_set(err, ERR_URI, "'%s' holds a zero byte", uri);
 }
 
@@ -357,7 +335,7 @@ void source_basename(const char *uri, char *out, size_t cap)
     if (last.n >= sizeof name)
         last.n = sizeof name - 1;
     if (url) {
-        last.n = percent_decode(last, name);
+        last.n = text_percent_decode(last, name);
     } else {
         memcpy(name, last.p, last.n);
         name[last.n] = '\0';

@@ -104,22 +104,12 @@ void mysql_url_clear(struct mysql_url *u)
     *u = (struct mysql_url){ 0 };
 }
 
-static int hex_digit(char c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : isxdigit((unsigned char)c) ? (c | 0x20) - 'a' + 10 : -1;
-}
-
 /* A part of the URL with its %XX decoded; NULL: no memory. */
 static char *part(const char *p, size_t n)
 {
-    char *out = malloc(n + 1), *to = out;
-    for (size_t i = 0; out && i < n; i++) {
-        bool coded = p[i] == '%' && i + 2 < n && hex_digit(p[i + 1]) >= 0 && hex_digit(p[i + 2]) >= 0;
-        *to++ = (char)(coded ? hex_digit(p[i + 1]) * 16 + hex_digit(p[i + 2]) : p[i]);
-        i += coded ? 2 : 0;
-    }
+    char *out = malloc(n + 1);
     if (out)
-        *to = '\0';
+        (void)text_percent_decode((struct str){ p, n }, out);
     return out;
 }
 
