@@ -109,4 +109,28 @@ ok 'when it is a folder of this machine again, that is scanned' wait_for 60 rows
 gone() { [ ! -e "$work/mute/1.csv" ]; }
 ok 'and what after= says is done' wait_for 60 gone
 stop_roles
+
+# ---- a manifest there ----
+
+rm "$work/mounted" "$work/mute"/*
+mute || bail 'it cannot be mounted again'
+new_site <<INI
+[pipeline listed]
+source  = manifest+file://$work/link/list.txt
+every   = 1s
+settle  = 0
+columns = id:integer!
+table   = warehouse.listed
+INI
+sed -i '1i [limits]\nconnect_timeout = 1s\nstall_timeout = 1s' "$site/qetl.ini"
+like 'a manifest on such a mount: doctor says so' "$(timeout 60 qetlctl doctor 2>&1)" "source of listed .*its mount does not answer"
+said=$(timeout 60 qetlctl scan 2>&1)
+is '... scan ends: 1' $? 1
+like '... and names it' "$said" "scan of 'listed': .*its mount does not answer"
+timeout 60 qetl drain --scan --max-wait 1s >/dev/null 2>&1
+is '... a drain, too: 1' $? 1
+qetlctl init >/dev/null
+start_role scanner
+ok '... and a scanner writes down that it broke off' wait_for 60 queue_is "SELECT code FROM scan WHERE pipeline = 'listed'" timeout
+stop_roles
 done_testing

@@ -129,7 +129,7 @@ for mode in append upsert insert_ignore replace; do
     load domains
     is "$mode into columns of domains: values that fit" "${end%% 0 0*} $(pg "SELECT id, code, letters, flags, some_flags, words, document FROM domains ORDER BY id" | xargs)" \
         'loaded 2 a|abcd|abcd|101|101|{abc,d}|{a: 1} b |a |a |000||{}|[]'
-    for bad in abcde,a,a,101,1,{} a,abcde,a,101,1,{} a,a,abcde,101,1,{} a,a,a,10101,1,{} a,a,a,101,1010,{} a,a,a,101,1,{abcd} none,a,a,101,1,{}; do
+    for bad in 'abcde,a,a,101,1,{}' 'a,abcde,a,101,1,{}' 'a,a,abcde,101,1,{}' 'a,a,a,10101,1,{}' 'a,a,a,101,1010,{}' 'a,a,a,101,1,{abcd}' 'none,a,a,101,1,{}'; do
         csv id,code,letters,flags,some_flags,words "$bad"
         load domains
         like "... $bad: what does not fit is refused, as in any column" "$end $(error_of)" '^dead .*(too long|does not match|violates check)'

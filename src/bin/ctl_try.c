@@ -364,7 +364,8 @@ static int probe(const struct role *role, struct far *far, struct far_task task,
 
 static int probe_mount(const struct role *role, struct far *far, const struct pipeline *p, struct err *err)
 {
-    const struct far_task task = { .pipeline = (int)(p - role->config->pipelines), .place = pass_place(role->config, p) };
+    bool mount;
+    const struct far_task task = { .pipeline = (int)(p - role->config->pipelines), .place = pass_place(role->config, p, &mount) };
     return probe(role, far, task, p->source, err);
 }
 
@@ -382,7 +383,8 @@ static int probe_inbox(const struct role *role, struct far **far, struct err *er
 
 static bool is_mounted(const struct config *config, const struct pipeline *p)
 {
-    return (p->source[0] == '/' || !strncmp(p->source, "file:", 5)) && pass_place(config, p);
+    bool mount;
+    return pass_place(config, p, &mount) && mount;
 }
 
 static bool lists_mount(const struct config *config, const struct pipeline *p, const char *only)

@@ -133,7 +133,7 @@ uint64_t pass_folder_place(const char *uri)
     return hash_end(&h);
 }
 
-uint64_t pass_place(const struct config *config, const struct pipeline *p)
+uint64_t pass_place(const struct config *config, const struct pipeline *p, bool *mount)
 {
     AUTO(buf_clear) struct buf uri = { 0 };
     struct pattern *pattern = NULL;
@@ -148,10 +148,13 @@ uint64_t pass_place(const struct config *config, const struct pipeline *p)
         rc = uri_of(pattern, zone, sys_now_ms(), &uri, &err);
     pattern_free(pattern);
     zone_close(zone);
+    *mount = false;
     if (rc < 0 || !listed)
         return 0;
-    if (lister->local)
-        return pass_folder_place(uri.p);
+    uint64_t place = lister->local || *uri.p == '/' ? pass_folder_place(uri.p) : 0; /* or a manifest that lies here */
+    *mount = place != 0;
+    if (place || lister->local)
+        return place;
     const char *name = config_remote_name(config, uri.p, text, sizeof text);
     if (!name) /* a list that lies here, of what lies elsewhere */
         name = p->name;

@@ -35,9 +35,9 @@ struct pass {
  * (count->held_ms, and *why). -1: the queue cannot be used, the lease
  * is lost, or a stop was asked for. */
 int pass_run(const struct pass *pass, struct scan_count *count, struct err *why, struct err *err);
-/* Who is asked by a listing of it (whose limits bind that, or a mount), as a number that no other place has; 0: it is of this machine, or a
- * fault that pass_run() tells. */
-uint64_t pass_place(const struct config *config, const struct pipeline *p);
+/* Who is asked by a listing of it (whose limits bind that, or a mount: *mount), as a number that no other place has; 0: it is of this machine,
+ * or a fault that pass_run() tells. */
+uint64_t pass_place(const struct config *config, const struct pipeline *p, bool *mount);
 /* The same of a folder here; nothing of it is touched. */
 uint64_t pass_folder_place(const char *folder);
 /* Who lists it does not answer: write down that the listing broke off, by *why. 0; -1: as pass_run(). */

@@ -53,7 +53,7 @@ struct scanner {
         struct log_again scan_trouble, hold_trouble, after_trouble;
         /* where far processes do it */
         uint64_t place;
-        bool mount;                    /* it is a folder here */
+        bool mount;                    /* it is one here */
         bool to_list, to_finish, runs; /* what is to be begun; what it began */
         int64_t begun_mono_ms;
     } *due; /* one a pipeline of the config, and behind them that of the inbox */
@@ -280,8 +280,7 @@ static bool is_folder(const struct pipeline *p) { return p->source[0] == '/' || 
 static bool is_far(const struct scanner *s, const struct pipeline *p, struct due *d)
 {
     if (s->far && !d->place)
-        d->place = pass_place(s->config, p);
-    d->mount = is_folder(p);
+        d->place = pass_place(s->config, p, &d->mount);
     return d->place != 0;
 }
 
