@@ -7,7 +7,6 @@
 need python3 python3
 need sqlite3 sqlite3
 need jq jq
-export PGPASSWORD=secret
 model=$srcdir/tests/history_model.py jobs=$work/jobs
 mkdir "$jobs"
 python3 "$model" jobs "${SEED:-4}" "${JOBS:-14}" "$jobs" >"$jobs/days"
@@ -42,20 +41,16 @@ is_as_modelled() { # TARGET LINES
         is "$1: rows and counts as the model has them, of each key one row at a time: $name" "$(python3 "$model" check "$jobs" "$name" <"$work/rows" 2>&1)" ''
     done <<<$'whole kept\npart marked\nnumbered known\nplain changed'
 }
-my_lines() { my "$1" | tr '\t' '|' | sed 's/\bNULL\b//g'; }
-on_server() { # SERVICE HAVE TARGET LINES
-    if ! grep -q "^#define $2 1" "$builddir/config.h"; then
-        skip "built without what speaks to $1" 4
-    elif try_service "$1"; then
-        new_site <<<"$("$3_remote")"$'\n'"$(pipelines "$3")"
-        is_as_modelled "$3" "$4"
-    else
-        skip "$why" 4
-    fi
-}
-
 new_site <<<"$(pipelines warehouse)"
 is_as_modelled warehouse sql
-on_server postgres HAVE_LIBPQ pg pg
-on_server "$([ -z "${QETL_TEST_MYSQLD:-}" ] && echo mariadb || echo mysql)" HAVE_LIBMARIADB my my_lines
+on_pg() {
+    new_site <<<"$(pg_remote)"$'\n'"$(pipelines pg)"
+    is_as_modelled pg pg
+}
+on_my() {
+    new_site <<<"$(my_remote)"$'\n'"$(pipelines my)"
+    is_as_modelled my my_lines
+}
+with_postgres 4 on_pg
+with_mysql 4 on_my
 done_testing

@@ -13,6 +13,8 @@
 #   drain [MAX-WAIT]          look through the sources and work until nothing is left; what it says is in $work/drain
 #   rows_are, queue_is SQL WANT; job_is JOB STATE     for wait_for
 #   pg, my 'select …'         on the service postgres, mariadb, also what it complains of
+#   my_lines 'select …'       the same as my, columns with |, null as nothing
+#   with_postgres, with_mysql CHECKS COMMAND…      runs it with that service; where there is none, or qetl was built without, so many checks are skipped
 #   pg_remote, my_remote, s3_remote      lines for new_site: how to talk to that service (s3: [remote store], bucket `bucket`)
 #   s3_put KEY VALUE          an object of one column into the bucket of the service s3; the key as it is in a URI
 #   start_role worker …       in the background; stopped at the end of the test
@@ -66,6 +68,23 @@ job_is() { [ "$(state "$1")" = "$2" ]; }
 
 pg() { psql -qXAt -h "$PGHOST" -p "$PGPORT" -U "$PGUSER" -d "$PGDATABASE" -c "$1" 2>&1; }
 my() { MYSQL_PWD=$MYPASSWORD mariadb --no-defaults --default-character-set=utf8mb4 -h "$MYHOST" -P "$MYPORT" -u "$MYUSER" -NBe "$1" "$MYDATABASE" 2>&1; }
+my_lines() { my "$1" | tr '\t' '|' | sed 's/\bNULL\b//g'; }
+with_server() { # SERVICE HAVE CHECKS COMMAND...
+    local service=$1 have=$2 checks=$3
+    shift 3
+    if ! grep -q "^#define $have 1" "$builddir/config.h"; then
+        skip "built without what speaks to $service" "$checks"
+    elif try_service "$service"; then
+        "$@"
+    else
+        skip "$why" "$checks"
+    fi
+}
+with_postgres() {
+    export PGPASSWORD=secret
+    with_server postgres HAVE_LIBPQ "$@"
+}
+with_mysql() { with_server "$([ -z "${QETL_TEST_MYSQLD:-}" ] && echo mariadb || echo mysql)" HAVE_LIBMARIADB "$@"; }
 pg_remote() { server_remote pg "postgresql://127.0.0.1:$PGPORT/" "$PGURL"; }
 my_remote() { server_remote my "mysql://127.0.0.1:$MYPORT/" "$MYURL"; }
 server_remote() { # NAME URL URL-OF-THE-DATABASE

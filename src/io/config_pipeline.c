@@ -270,7 +270,7 @@ void build_check_pipeline(struct build *b, int i)
             "an sftp host needs a [remote NAME] section with known_hosts or host_key_sha256");
     for (int k = 1; k < p->nparts; k++)
         for (int j = 0; j < k; j++)
-            if (p->parts[k].table && p->parts[j].table && strcasecmp(p->parts[k].table, p->parts[j].table) == 0)
+            if (p->parts[k].table && p->parts[j].table && !strcmp(p->parts[k].table, p->parts[j].table))
                 check_shared(b, i, &p->parts[j], &p->parts[k]);
 }
 

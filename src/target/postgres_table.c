@@ -26,8 +26,8 @@ static const enum oid same_form[TYPES][4] = {
 /* What the server says of one column of the table. */
 struct found {
     char *name, *type; /* owned by the result */
-    char *cast;        /* the type below all domains without its length: a cast to varchar(4), or to a domain over it, would cut; an
-                          assignment refuses */
+    char *cast;        /* the type below all domains without its length (a cast to varchar(4), or to a domain over it, would cut; an
+                          assignment refuses), with the column's collation where that is not the type's */
     int64_t oid;
     int64_t base, typmod; /* the type below all domains */
     char category;        /* of that type: pg_type.typcategory */
@@ -217,7 +217,9 @@ static int describe(PGconn *pg, const char *name, struct description *d, struct 
     buf_adds(&sql, ")), base(n, type, typmod) AS (SELECT attnum, atttypid, atttypmod FROM a UNION ALL SELECT n, typbasetype, typtypmod"
                    " FROM base JOIN pg_type t ON t.oid = type AND typtype = 'd') SELECT attname, format_type(atttypid, atttypmod),"
                    " atttypid::bigint, typmod, attnotnull, atthasdef, attidentity = 'a', attgenerated <> '', attidentity <> '',"
-                   " format_type(t.oid, -1), t.oid::bigint, typcategory, nspname, relname FROM a JOIN pg_class c ON c.oid = attrelid"
+                   " format_type(t.oid, -1) || coalesce((SELECT format(' COLLATE %I.%I', o.nspname, collname) FROM pg_collation l"
+                   " JOIN pg_namespace o ON o.oid = collnamespace WHERE l.oid = attcollation AND l.oid <> typcollation), ''),"
+                   " t.oid::bigint, typcategory, nspname, relname FROM a JOIN pg_class c ON c.oid = attrelid"
                    " JOIN pg_namespace s ON s.oid = relnamespace JOIN base ON n = attnum JOIN pg_type t ON t.oid = type"
                    " AND typtype <> 'd' ORDER BY attnum");
     if (sql.failed)
@@ -435,9 +437,9 @@ static void columns(struct buf *out, const struct draft *f, const char *before)
 }
 
 /* A staged column as the table's type. */
-static void cast_of(struct buf *out, const struct draft *f, int i)
+static void cast_of(struct buf *out, const struct draft *f, const char *before, int i)
 {
-    buf_adds(out, "s.");
+    buf_adds(out, before);
     db_quote(out, column_name(f, i));
     buf_addf(out, "::%s", f->d->v[f->at[i]].cast);
 }
@@ -446,7 +448,7 @@ static void casts(struct buf *out, const struct draft *f)
 {
     for (int i = 0; i < f->spec->columns->n; i++) {
         buf_adds(out, i ? ", " : "");
-        cast_of(out, f, i);
+        cast_of(out, f, "s.", i);
     }
 }
 
@@ -459,16 +461,23 @@ static void key_of(struct buf *out, const struct draft *f, const char *before)
     }
 }
 
+/* The key as values of the table's types, which is how the table compares it. */
+static void cast_key(struct buf *out, const struct draft *f, const char *before)
+{
+    for (int k = 0; k < f->spec->nkey; k++) {
+        buf_adds(out, k ? ", " : "");
+        cast_of(out, f, before, f->spec->key[k]);
+    }
+}
+
 /* The row of t has the key of the row of s. */
 static void same_key(struct buf *out, const struct draft *f, const char *t, const char *s)
 {
     for (int k = 0; k < f->spec->nkey; k++) {
-        const char *name = column_name(f, f->spec->key[k]);
-        buf_addf(out, "%s%s.", k ? " AND " : "", t);
-        db_quote(out, name);
-        buf_addf(out, " = %s.", s);
-        db_quote(out, name);
-        buf_addf(out, "::%s", f->d->v[f->at[f->spec->key[k]]].cast);
+        buf_addf(out, "%s%s", k ? " AND " : "", t);
+        db_quote(out, column_name(f, f->spec->key[k]));
+        buf_adds(out, " = ");
+        cast_of(out, f, s, f->spec->key[k]);
     }
 }
 
@@ -497,16 +506,17 @@ static void comparable(struct buf *out, const struct draft *f, const char *befor
     buf_addc(out, ')');
 }
 
-/* One staged row of each key: the last (by version, then by order), or for insert_ignore the first. */
+/* One staged row of each key: the last (by version, then by order), or for insert_ignore the first. Which keys are one, and which version is
+ * the later one, is the table's to say. */
 static void one_a_key(struct buf *out, const struct draft *f)
 {
     buf_adds(out, "(SELECT DISTINCT ON (");
-    key_of(out, f, "");
+    cast_key(out, f, "");
     buf_addf(out, ") * FROM %s ORDER BY ", f->stage);
-    key_of(out, f, "");
+    cast_key(out, f, "");
     if (f->spec->version >= 0) {
         buf_adds(out, ", ");
-        db_quote(out, column_name(f, f->spec->version));
+        cast_of(out, f, "", f->spec->version);
         buf_adds(out, " DESC NULLS LAST");
     }
     buf_addf(out, ", " STAGED_ORDER " %s)", f->spec->mode == MODE_INSERT_IGNORE ? "ASC" : "DESC");
@@ -605,7 +615,7 @@ static void upsert_sql(const struct draft *f)
     buf_adds(out, gone ? " IS TRUE AS gone FROM " : "false AS gone FROM ");
     one_a_key(out, f);
     buf_addf(out, " s WHERE NOT EXISTS (SELECT 1 FROM %s t WHERE ", f->t->rows.p);
-    same_key(out, f, "t", "s");
+    same_key(out, f, "t.", "s.");
     buf_adds(out, ")) fresh");
 }
 
@@ -657,7 +667,7 @@ static void history_sql(const struct draft *f)
     buf_adds(out, " s UNION ALL SELECT ");
     columns(out, f, "t.");
     buf_addf(out, ", 0, t." VALID_FROM " FROM %s t WHERE " IS_CURRENT " AND EXISTS (SELECT 1 FROM %s s WHERE ", f->t->rows.p, f->stage);
-    same_key(out, f, "t", "s");
+    same_key(out, f, "t.", "s.");
     buf_addf(out, ")), qetl_marked AS (SELECT *, bool_or(" STAGED_ORDER " = 0) OVER (PARTITION BY %s) AS qetl_has_current,"
                   " bool_or(" STAGED_ORDER " = 0) OVER (PARTITION BY %s ORDER BY %s ROWS UNBOUNDED PRECEDING) AS qetl_is_later,"
                   " max(qetl_began) OVER (PARTITION BY %s) AS qetl_last FROM qetl_rows),",
@@ -675,7 +685,7 @@ static void history_sql(const struct draft *f)
                   " AS qetl_is_first, qetl_has_current FROM qetl_history WINDOW w AS (PARTITION BY %s ORDER BY %s);", all.p, key.p, order.p);
     buf_addf(out, "UPDATE %s t SET " VALID_TO " = s.qetl_since, " IS_CURRENT " = false FROM %s_changed s WHERE s.qetl_is_first"
                   " AND t." IS_CURRENT " AND ", f->t->rows.p, f->stage);
-    same_key(out, f, "t", "s");
+    same_key(out, f, "t.", "s.");
     buf_addf(out, ";INSERT INTO %s (%s, " VALID_FROM ", " VALID_TO ", " IS_CURRENT ") SELECT %s, qetl_since, qetl_until, qetl_until"
                   " IS NULL FROM %s_changed;",
              f->t->name.p, all.p, all.p, f->stage);
@@ -703,7 +713,7 @@ static void missing_sql(const struct draft *f)
         buf_addf(out, "DELETE FROM %s t WHERE true", f->t->rows.p);
     }
     buf_addf(out, " AND NOT EXISTS (SELECT 1 FROM %s s WHERE ", f->stage);
-    same_key(out, f, "t", "s");
+    same_key(out, f, "t.", "s.");
     buf_addc(out, ')');
 }
 
@@ -711,12 +721,7 @@ static void missing_sql(const struct draft *f)
 static void key_json(struct buf *out, const struct draft *f, const char *before)
 {
     buf_adds(out, "jsonb_build_array(");
-    for (int k = 0; k < f->spec->nkey; k++) {
-        int column = f->spec->key[k];
-        buf_adds(out, k ? ", " : "");
-        named(out, f, before, column);
-        buf_addf(out, "::%s", f->d->v[f->at[column]].cast);
-    }
+    cast_key(out, f, before);
     buf_addc(out, ')');
 }
 
@@ -731,13 +736,13 @@ static void undo_upsert_sql(const struct draft *f)
     buf_adds(out, ", CASE WHEN t.tableoid IS NOT NULL THEN :image END FROM ");
     one_a_key(out, f);
     buf_addf(out, " s LEFT JOIN %s t ON ", f->t->rows.p);
-    same_key(out, f, "t", "s");
+    same_key(out, f, "t.", "s.");
     buf_adds(out, " ON CONFLICT DO NOTHING;");
     if (f->spec->missing == MISSING_DELETE) {
         buf_adds(out, into);
         key_json(out, f, "t.");
         buf_addf(out, ", :image FROM %s t WHERE NOT EXISTS (SELECT 1 FROM %s s WHERE ", f->t->rows.p, f->stage);
-        same_key(out, f, "t", "s");
+        same_key(out, f, "t.", "s.");
         buf_addc(out, ')');
         if (f->spec->deleted >= 0) { /* what is marked already stays as it is */
             named(out, f, " AND t.", f->spec->deleted);
@@ -751,7 +756,8 @@ static void undo_upsert_sql(const struct draft *f)
         int column = f->spec->key[k];
         named(out, f, " AND t.", column);
         buf_addf(out, " = (u.key->>%d)::%s", k, f->d->v[f->at[column]].cast);
-    }}
+    }
+}
 
 static void undo_sql(const struct draft *f)
 {
@@ -904,7 +910,7 @@ static int probe_columns(const struct draft *f, struct pg_probe *p, struct err *
         db_quote(&text, column_name(f, i));
         p->column[i].name = arena_dup(&p->arena, buf_str(&text));
         buf_reset(&text);
-        cast_of(&text, f, i);
+        cast_of(&text, f, "s.", i);
         p->column[i].cast = arena_dup(&p->arena, buf_str(&text));
         if (text.failed || !p->column[i].name || !p->column[i].cast)
             return err_nomem(err);

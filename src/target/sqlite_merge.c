@@ -169,12 +169,19 @@ static void gone(struct buf *out, const struct table_spec *spec)
 
 /* One staged row of each key, in the order of the keys. The subquery is DISTINCT, which costs
  * nothing beside the rowid, so that SQLite leaves it one and calls qetl_first() behind the sort
- * (select.c, flattenSubquery). */
+ * (select.c, flattenSubquery). That compares bytes: of keys that the table compares otherwise it gets
+ * the rank. */
 static void one_a_key(struct buf *sql, const struct table *t, const struct table_spec *spec,
                       const char *source, const char *where)
 {
-    buf_addf(sql, "SELECT %s FROM (SELECT DISTINCT %s, %s FROM %s%s ORDER BY %s", t->columns.p,
-             t->order, t->columns.p, source, where, t->key.p);
+    const char *key = t->collated.n ? "qetl_key" : t->key.p;
+    buf_addf(sql, "SELECT %s FROM (SELECT DISTINCT %s, %s", t->columns.p, t->order, t->columns.p);
+    if (t->collated.n)
+        buf_addf(sql, ", dense_rank() OVER (ORDER BY %s) AS qetl_key FROM (SELECT %s, %s FROM %s%s)",
+                 t->key.p, t->order, t->collated.p, source, where);
+    else
+        buf_addf(sql, " FROM %s%s", source, where);
+    buf_addf(sql, " ORDER BY %s", key);
     if (spec->version >= 0) {
         named(sql, ", ", spec, spec->version);
         buf_adds(sql, " DESC"); /* nulls last */
@@ -182,7 +189,7 @@ static void one_a_key(struct buf *sql, const struct table *t, const struct table
     buf_addf(sql, ", %s %s) WHERE qetl_first(", t->order,
              spec->mode == MODE_INSERT_IGNORE ? "ASC" : "DESC");
     gone(sql, spec);
-    buf_addf(sql, ", %s)", t->key.p);
+    buf_addf(sql, ", %s)", key);
 }
 
 bool merge_is_plain(const struct table *t)
@@ -311,14 +318,15 @@ static void changed_sql(struct buf *sql, const struct table *t, const struct tab
                         const char *source)
 {
     AUTO(buf_clear) struct buf order = { 0 };
+    const char *staged = t->collated.n ? t->collated.p : t->columns.p; /* the first part of a UNION says how its columns compare */
     if (spec->version >= 0)
         named(&order, "", spec, spec->version); /* nulls first */
     buf_adds(&order, spec->version >= 0 ? ", qetl_order" : "qetl_order");
     buf_addf(sql, "CREATE TEMP TABLE qetl_changed AS WITH known AS (");
     if (spec->version >= 0)
-        buf_addf(sql, "SELECT %s, %s AS qetl_order, NULL AS qetl_began FROM %s", t->columns.p, t->order, source);
+        buf_addf(sql, "SELECT %s, %s AS qetl_order, NULL AS qetl_began FROM %s", staged, t->order, source);
     else { /* without versions all would begin at the same time: the last one counts */
-        buf_addf(sql, "SELECT %s, 1 AS qetl_order, NULL AS qetl_began FROM (", t->columns.p);
+        buf_addf(sql, "SELECT %s, 1 AS qetl_order, NULL AS qetl_began FROM (", staged);
         one_a_key(sql, t, spec, source, "");
         buf_addc(sql, ')');
     }

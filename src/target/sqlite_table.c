@@ -94,6 +94,7 @@ static void table_clear(struct table *t)
     buf_clear(&t->quoted);
     buf_clear(&t->columns);
     buf_clear(&t->key);
+    buf_clear(&t->collated);
     buf_clear(&t->conflict);
     free(t->id);
     *t = (struct table){ 0 };
@@ -430,6 +431,35 @@ static int match_table(struct warehouse *w, struct table *t, const struct table_
     return rc;
 }
 
+/* Where the table compares keys or versions otherwise than by their bytes, the staged rows are compared in the same way. */
+static int read_collations(struct warehouse *w, struct table *t, const struct table_spec *spec, const char *name, struct err *err)
+{
+    AUTO(buf_clear) struct buf columns = { 0 };
+    bool other = false;
+    for (int i = 0; i < spec->columns->n; i++) {
+        const char *collation;
+        named(&columns, i ? ", " : "", spec, i);
+        if (!in_key(spec, i) && i != spec->version)
+            continue;
+        if (sqlite3_table_column_metadata(w->db, "main", name, spec->columns->v[i].name, NULL, &collation, NULL, NULL, NULL) != SQLITE_OK)
+            return warehouse_error(w, err, "look at the table");
+        if (!strcasecmp(collation, "BINARY"))
+            continue;
+        buf_adds(&columns, " COLLATE ");
+        db_quote(&columns, collation);
+        named(&columns, " AS ", spec, i);
+        other = true;
+    }
+    if (columns.failed)
+        return err_nomem(err);
+    if (other) {
+        t->collated = columns;
+        columns = (struct buf){ 0 };
+        t->direct = false;
+    }
+    return 0;
+}
+
 static int count_indexes(struct warehouse *w, struct table *t, const char *name, struct err *err)
 {
     sqlite3_stmt *st;
@@ -528,7 +558,8 @@ static int table_open(struct warehouse *w, struct table *t, const struct table_s
         if (warehouse_exec(w, sql.p, "make the table", err) < 0 || read_schema_version(w, err) < 0)
             return err_in(err, "table '%s'", name);
     }
-    if (add_columns(w, t, spec, name, err) < 0 || match_table(w, t, spec, name, err) < 0 || count_indexes(w, t, name, err) < 0)
+    if (add_columns(w, t, spec, name, err) < 0 || match_table(w, t, spec, name, err) < 0 || count_indexes(w, t, name, err) < 0 ||
+        (mode_has_key(spec->mode) && read_collations(w, t, spec, name, err) < 0))
         return -1;
     t->rowid = has_rowid(w, t);
     return prepare_insert(w, t, spec, name, err);

@@ -24,6 +24,7 @@ struct table {
     struct buf quoted;   /* "name" */
     struct buf columns;  /* "a", "b" */
     struct buf key;      /* "a", "b" */
+    struct buf collated; /* "a", "b" COLLATE "NOCASE" AS "b": staged columns as the table compares keys and versions; empty: by their bytes */
     struct buf conflict; /* ON CONFLICT ..., or empty */
     struct buf temp;     /* temp.staged_N, for rows that are merged and lie in no file; or empty */
     const char *order;   /* name of the staged rowid that no column has */
