@@ -80,5 +80,12 @@ on_pg() {
     load latest 1,small,3 1,huge,4
     is 'an ENUM says which version is the later one' "$end $(pg 'SELECT v, n FROM t_latest')" 'loaded 0 1 1 0 huge|4'
 }
+on_my() {
+    new_site <<<"$(my_remote)"$'\n'"$(pipelines my)"
+    qetlctl init >/dev/null
+    make_tables my 'VARCHAR(20) COLLATE utf8mb4_general_ci' 'VARCHAR(20) COLLATE utf8mb4_general_ci' BIGINT 'DATETIME(6)' BOOLEAN
+    story MariaDB my_lines
+}
 with_postgres 29 on_pg
+with_mysql 14 on_my
 done_testing

@@ -237,18 +237,18 @@ sed -i '/^ddl = /d' "$site/qetl.ini"
 # ---- undo ----
 appends_are_undone
 cat >>"$site/qetl.ini" <<INI
-[pipeline merged]
+[pipeline versions]
 columns = id:integer!, name:text
-table = my.merged
-mode = upsert
+table = my.versions
+mode = history
 key = id
 undo = 1d
 INI
-like 'what changes rows is not undone: check says so' "$(qetlctl check 2>&1)" "merged.*remove undo= of table .merged.: mode = upsert cannot be undone"
-sed -i '/^\[pipeline merged\]/,$d' "$site/qetl.ini"
-csv id,name 1,a
-load now
-like 'undo of a mode that is never undone says so, why, and what to do' "$(undo "$job")" 'had no undo=.*; mode = replace cannot be undone .*making one ends a transaction\. .*submit what puts them right'
+like 'what ends rows is not undone: check says so' "$(qetlctl check 2>&1)" "versions.*remove undo= of table .versions.: mode = history cannot be undone"
+sed -i '/^\[pipeline versions\]/,$d' "$site/qetl.ini"
+csv id,city,moved 1,a,2020-01-01
+load past
+like 'undo of a mode that is never undone says so, why, and what to do' "$(undo "$job")" 'had no undo=.*; mode = history cannot be undone .*end those of jobs before it\. .*submit what puts them right'
 undo_is_whole
 
 # ---- exactly once ----

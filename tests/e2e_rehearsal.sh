@@ -356,7 +356,7 @@ INI
     qetlctl init >/dev/null
     unasked 'no table' orders "$work/one.csv" 'make the table'
     qetlctl --json run orders "$work/one.csv" >/dev/null 2>&1
-    unasked 'no table for undo' kept "$work/new.csv" 'make the table for undo'
+    unasked 'no table for undo' kept "$work/new.csv" 'make the tables for undo'
     printf 'id,name,amount,more\n1,Ann,5,x\n' >"$work/more.csv"
     unasked 'a new column' orders "$work/more.csv" "get the column 'more'"
     compare 'MariaDB: an upsert' orders "$work/two.csv"

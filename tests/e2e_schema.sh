@@ -331,7 +331,7 @@ INI
     qetlctl init >/dev/null
     all_of MariaDB BIGINT LONGTEXT 'DECIMAL(19,2)' BIGINT
     rehearse kept "$work/in.csv"
-    is 'MariaDB: a job with undo' "$(own)" qetl_undo
+    is 'MariaDB: a job with undo' "$(own)" 'qetl_undo qetl_undo_row'
     then_loaded MariaDB
     several MariaDB
     mended MariaDB my lacks lacks_more keyless unpast fewer more rounds

@@ -234,8 +234,8 @@ TEST(mysql_check, what_a_server_cannot_hold_is_said_before_it_is_tried)
     CHECK_STR(key, "url");
     CHECK_STR(check(url, 1, 0, MODE_APPEND, 1), "");
     CHECK_STR(check(url, 1, 1, MODE_INSERT_IGNORE, 1), "");
-    CHECK_HAS(check(url, 1, 1, MODE_UPSERT, 1), "mode = upsert");
-    CHECK_HAS(check(url, 1, 0, MODE_REPLACE, 1), "mode = replace");
+    CHECK_STR(check(url, 1, 1, MODE_UPSERT, 1), "");
+    CHECK_STR(check(url, 1, 0, MODE_REPLACE, 1), "");
     CHECK_HAS(check(url, 1, 1, MODE_HISTORY, 1), "mode = history");
 }
 

@@ -67,7 +67,7 @@ const char *my_advice(unsigned code)
 {
     return code == ER_NO_PARTITION_FOR_GIVEN_VALUE || code == ER_NO_PARTITION_FOR_GIVEN_VALUE_SILENT
                ? "; make a partition for it: ALTER TABLE ... ADD PARTITION (PARTITION ... VALUES ...)"
-               : "";
+           : code == ER_WARN_ALLOWED_PACKET_OVERFLOWED ? "; raise max_allowed_packet of the server" : "";
 }
 
 int my_error(MYSQL *my, const char *what, struct err *err)

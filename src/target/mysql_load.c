@@ -438,13 +438,14 @@ static int count_direct(struct target_conn *c, const struct my_table *t, int64_t
     return 0;
 }
 
-static int merge_rows(struct target_conn *c, const struct my_table *t, const struct load_output *o, struct load_counts *counts,
+static int merge_rows(struct target_conn *c, const char *uid, const struct my_table *t, const struct load_output *o, struct load_counts *counts,
                       struct err *err)
 {
     char now[SERVER_NOW];
     int64_t n[3], removed = 0;
     server_now(now, "'");
-    if (run_steps(c, t->before, now, err) < 0 || load_text(c, t, o, err) < 0 || run_steps(c, t->merge, now, err) < 0 ||
+    if (run_steps(c, t->before, now, err) < 0 || load_text(c, t, o, err) < 0 || run_steps(c, t->compare, now, err) < 0 ||
+        my_undo_keep(c->my, uid, t, &o->spec, err) < 0 || run_steps(c, t->merge, now, err) < 0 ||
         (t->direct ? count_direct(c, t, o->output->rows, n, err) : my_numbers(c->my, t->counts.p, "count", COUNT_OF(n), n, err)) < 0 ||
         (t->missing.n && run_at(c, &t->missing, now, "remove what is missing", &removed, err) < 0) ||
         my_run(c->my, t->before[0].sql.p, t->before[0].what, err) < 0)
@@ -462,15 +463,15 @@ static int put_output(struct target_conn *c, struct load_job *job, int at, struc
     const struct load_output *o = &job->outputs[at];
     struct my_table *t = my_table_get(&c->tables, c->my, &o->spec, err);
     if (!t || (t->mode == MODE_REPLACE && load_begins_table(job, at, strcmp) &&
-               server_empty_table(&my_server, c, t->name.p, job, err) < 0))
+               (my_undo_keep(c->my, job->uid, t, &o->spec, err) < 0 || server_empty_table(&my_server, c, t->name.p, job, err) < 0)))
         return -1;
     int64_t before = job->counts.inserted;
-    int rc = t->staged ? merge_rows(c, t, o, &job->counts, err) : load_text(c, t, o, err);
+    int rc = t->staged ? merge_rows(c, job->uid, t, o, &job->counts, err) : load_text(c, t, o, err);
     if (rc == 0 && !t->staged)
         job->counts.inserted += o->output->rows;
     if (rc < 0)
         return err_in(err, "table '%s'", o->spec.name);
-    return my_undo_note(c->my, &c->undo, job, &o->spec, job->counts.inserted - before, err);
+    return my_undo_note(c->my, &c->undo, job, t, &o->spec, job->counts.inserted - before, err);
 }
 
 static int load_output(struct target_conn *c, struct load_job *job, int at, struct err *err)

@@ -12,6 +12,7 @@
 #include "target/lacking.h"
 #include "target/mysql.h"
 #include "target/staged.h"
+#include "target/undo.h"
 
 #define STAGE "qetl_stage" /* the rows as they came, numbered by qetl_order */
 #define KEYS "qetl_keys"   /* history: their keys */
@@ -52,9 +53,12 @@ static void table_clear(void *table)
     buf_clear(&t->name);
     buf_clear(&t->load);
     step_clear(t->before);
+    step_clear(t->compare);
     step_clear(t->merge);
     buf_clear(&t->counts);
     buf_clear(&t->missing);
+    buf_clear(&t->keep);
+    buf_clear(&t->keep_missing);
 }
 
 void my_tables_forget(struct my_tables *tables) { server_tables_forget(&tables->known); }
@@ -569,11 +573,11 @@ static void set_list(struct buf *out, const struct draft *f)
     }
 }
 
-/* No row looks at the one that is there before it takes its place, and none goes missing. */
+/* No row looks at the one that is there before it takes its place, none is kept, and none goes missing. */
 static bool is_direct(const struct table_spec *s)
 {
     return mode_has_key(s->mode) && s->mode != MODE_HISTORY && s->version < 0 && s->deleted < 0 && !s->only_if_changed &&
-           s->missing != MISSING_DELETE;
+           s->missing != MISSING_DELETE && !undo_keeps_rows(s);
 }
 
 static void on_duplicate(struct buf *out, const struct draft *f, const struct buf *set)
@@ -614,14 +618,14 @@ static void direct_sql(const struct draft *f)
 static void upsert_sql(const struct draft *f)
 {
     AUTO(buf_clear) struct buf set = { 0 };
-    struct buf *out = step(f->t->merge, "make a temporary table");
+    struct buf *out = step(f->t->compare, "make a temporary table");
     if (f->spec->mode == MODE_UPSERT)
         set_list(&set, f);
     make_temporary(out, f, MERGE, COUNTER, f->spec->missing == MISSING_DELETE);
     buf_adds(out, "SELECT ");
     columns(out, f, "");
     buf_addf(out, ", 0 AS qetl_action FROM %s LIMIT 0", f->t->name.p);
-    out = step(f->t->merge, "compare"); /* by itself: MySQL locks nothing for a table that it makes */
+    out = step(f->t->compare, "compare"); /* by itself: MySQL locks nothing for a table that it makes */
     buf_adds(out, "INSERT INTO " MERGE " (");
     columns(out, f, "");
     buf_adds(out, ", qetl_action) SELECT ");
@@ -744,6 +748,36 @@ static void history_sql(const struct draft *f)
     buf_adds(out, " AS gone FROM " MERGE ") c");
 }
 
+/* The rows as they are, and of an upsert their keys, also of those that it leaves as they are: they are its own by then. */
+static void keep_sql(const struct draft *f)
+{
+    static const char into[] = "INSERT INTO qetl_undo_row (uid, table_name, ";
+    const struct table_spec *s = f->spec;
+    struct buf *out = &f->t->keep;
+    if (s->mode == MODE_REPLACE) {
+        buf_addf(out, "%srow_before) SELECT :job, :name, :row FROM %s t FOR UPDATE", into, f->t->name.p);
+        return;
+    }
+    buf_addf(out, "%srow_key, row_before) SELECT :job, :name, IF(t.", into);
+    named(out, f, "", s->key[0]);
+    named(out, f, " IS NULL, :staged_key, :key), IF(t.", s->key[0]);
+    buf_addf(out, " IS NULL, NULL, :row) FROM " MERGE " m LEFT JOIN %s t ON ", f->t->name.p);
+    same_key(out, f, " = m.");
+    buf_adds(out, " FOR UPDATE");
+    if (s->missing != MISSING_DELETE)
+        return;
+    out = &f->t->keep_missing;
+    buf_addf(out, "%srow_key, row_before) SELECT :job, :name, :key, :row FROM %s t LEFT JOIN " MERGE " m ON ", into, f->t->name.p);
+    same_key(out, f, " = m.");
+    named(out, f, " WHERE m.", s->key[0]);
+    buf_adds(out, " IS NULL");
+    if (s->deleted >= 0) { /* what is marked already stays as it is */
+        named(out, f, " AND t.", s->deleted);
+        buf_adds(out, " IS NOT TRUE");
+    }
+    buf_adds(out, " FOR UPDATE");
+}
+
 static void missing_sql(const struct draft *f)
 {
     struct buf *out = &f->t->missing;
@@ -800,8 +834,12 @@ static int write_texts(const struct draft *f, struct err *err)
         upsert_sql(f);
     if (f->spec->missing == MISSING_DELETE)
         missing_sql(f);
-    return t->load.failed || step_failed(t->before) || step_failed(t->merge) || t->counts.failed || t->missing.failed ? err_nomem(err)
-                                                                                                                     : 0;
+    if (undo_keeps_rows(f->spec))
+        keep_sql(f);
+    return t->load.failed || step_failed(t->before) || step_failed(t->compare) || step_failed(t->merge) || t->counts.failed ||
+                   t->missing.failed || t->keep.failed || t->keep_missing.failed
+               ? err_nomem(err)
+               : 0;
 }
 
 /* ---- columns that are to be added ---- */

@@ -26,11 +26,12 @@ struct my_table {
     struct buf name; /* `schema`.`table` */
     struct buf load; /* LOAD DATA */
     bool staged;     /* the rows go by temporary tables: */
-    struct my_step before[MY_STEPS], merge[MY_STEPS]; /* before and behind LOAD DATA; those that are not needed are empty */
+    struct my_step before[MY_STEPS], compare[MY_STEPS], merge[MY_STEPS]; /* before and behind LOAD DATA; those that are not needed are empty */
     struct buf counts;  /* SELECT inserted, updated, deleted, behind the merge; direct: SELECT how many keys were staged */
     bool direct;        /* the merge is one INSERT ... ON DUPLICATE KEY UPDATE of all that was staged, in the order of the key, */
     bool updates;       /* which changes rows that are there */
     struct buf missing; /* missing = delete; or empty */
+    struct buf keep, keep_missing; /* undo=: before replace empties the table, or between compare and merge; see my_undo_keep(). Or empty */
     enum load_mode mode;
 };
 

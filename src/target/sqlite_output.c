@@ -22,6 +22,7 @@
 #include "target/sqlite_pages.h"
 #include "target/sqlite_record.h"
 #include "target/sqlite_undo.h"
+#include "target/undo.h"
 
 enum {
     /* VM steps a row: 4 or 5 by record transfer, + 3 an index; 14 + columns without */
@@ -410,7 +411,7 @@ static int load_merged(struct warehouse *w, struct table *t, const struct load_o
     char source[SOURCE_NAME];
     if (merge_source(w, t, o, source, err) < 0)
         return -1;
-    if (keeps_rows(&o->spec) && undo_keep(w, t, &o->spec, source, uid, err) < 0)
+    if (undo_keeps_rows(&o->spec) && undo_keep(w, t, &o->spec, source, uid, err) < 0)
         return -1;
     int rc = merge_rows(w, t, &o->spec, source, o->output->rows, now, counts, err);
     if (rc < 0 && (err->sys & 0xff) == SQLITE_CONSTRAINT && t->conflict.n)

@@ -14,6 +14,7 @@
 #include "target/coarse.h"
 #include "target/lacking.h"
 #include "target/sqlite.h"
+#include "target/undo.h"
 
 /*
  * SQLite's error as a value. What the data or the tables are to blame for is refused for good; a
@@ -232,7 +233,7 @@ static void write_texts(struct table *t, const struct table_spec *spec, const ch
     if (t->mode == MODE_UPSERT || t->mode == MODE_INSERT_IGNORE)
         write_conflict(t, spec);
     t->direct = t->conflict.n && !spec->only_if_changed && spec->version < 0 && spec->deleted < 0 &&
-                spec->missing == MISSING_KEEP && !keeps_rows(spec);
+                spec->missing == MISSING_KEEP && !undo_keeps_rows(spec);
 }
 
 /* "table" or "view" into *view; 1 found, 0 none. */

@@ -70,12 +70,6 @@ int warehouse_prepare(struct warehouse *w, const char *sql, sqlite3_stmt **st, c
 int warehouse_step(struct warehouse *w, sqlite3_stmt *st, const char *what, struct err *err);
 int warehouse_exec(struct warehouse *w, const char *sql, const char *what, struct err *err);
 
-/* Must rows of the table be kept before the job changes them? */
-static inline bool keeps_rows(const struct table_spec *spec)
-{
-    return spec->undo_ms && spec->mode != MODE_APPEND && spec->mode != MODE_INSERT_IGNORE;
-}
-
 /* 1: there is a table or view of that name (ASCII case ignored), *view says which; 0: none. */
 int warehouse_find(struct warehouse *w, const char *name, bool *view, struct err *err);
 /* Before a table of our own is made: notes it, where it is not there. */

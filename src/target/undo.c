@@ -24,6 +24,11 @@ bool undo_wanted(const struct load_job *job)
     return false;
 }
 
+bool undo_keeps_rows(const struct table_spec *spec)
+{
+    return spec->undo_ms && spec->mode != MODE_APPEND && spec->mode != MODE_INSERT_IGNORE;
+}
+
 void undo_later_sql(struct buf *out, const char *which, const char *text)
 {
     buf_addf(out, "SELECT coalesce(CAST(l.job AS %s), n.uid) FROM qetl_undo AS n LEFT JOIN qetl_load AS l ON l.uid = n.uid"

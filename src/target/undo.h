@@ -19,6 +19,8 @@
 
 /* Is a table of the job to be taken back by undo? Then all its tables are noted. */
 bool undo_wanted(const struct load_job *job);
+/* Must rows of the table be kept before the job changes them? Else they have the uid of the job that put them in. */
+bool undo_keeps_rows(const struct table_spec *spec);
 
 /* Reasons against undoing a job of some modes: later notes n (with l, their rows of the ledger) for which `which` holds. */
 struct undo_rule {
