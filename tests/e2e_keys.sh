@@ -63,6 +63,14 @@ new_site <<<"$(pipelines warehouse)"
 to_warehouse() { sqlite3 "$site/warehouse.db" "$1"; }
 make_tables to_warehouse 'TEXT COLLATE NOCASE' 'TEXT COLLATE NOCASE' INTEGER TIMESTAMP BOOLEAN
 story SQLite sql
+for p in cents others; do
+    printf '[pipeline %s]\ncolumns = k:decimal(2)!, v:integer, n:integer\nkey = k\ntable = warehouse.t_%s\nmode = upsert\nversion = v\n' "$p" "$p" >>"$site/qetl.ini"
+done
+for n in 1 2; do printf '%s\n' k,v,n 1,$n,$n 1.50,$n,$n >"$work/cents$n.csv" && submit cents "$work/cents$n.csv"; done >/dev/null
+submit others "$work/cents2.csv" >/dev/null
+drain
+is 'whole numbers and others as keys, of several jobs and tables one behind the other' \
+    "$(sql 'SELECT k, v, n FROM t_cents UNION ALL SELECT k, v, n FROM t_others' | xargs)" '1|2|2 1.5|2|2 1|2|2 1.5|2|2'
 
 on_pg() {
     new_site <<<"$(pg_remote)"$'\n'"$(pipelines pg)"
@@ -79,6 +87,10 @@ on_pg() {
     load latest 1,large,1 1,small,2
     load latest 1,small,3 1,huge,4
     is 'an ENUM says which version is the later one' "$end $(pg 'SELECT v, n FROM t_latest')" 'loaded 0 1 1 0 huge|4'
+    pg "DROP TABLE t_kept; CREATE TABLE t_kept (k text COLLATE \"C\", v text COLLATE \"de-x-icu\", n bigint, PRIMARY KEY (k, v))"
+    sed -i '/^\[pipeline kept\]/,/^key/s/^key = k/key = k, v/' "$site/qetl.ini"
+    load kept a,x,1 B,x,2
+    ok 'keys of two collations, with undo' qetlctl undo "$job"
 }
 on_my() {
     new_site <<<"$(my_remote)"$'\n'"$(pipelines my)"
@@ -86,6 +98,6 @@ on_my() {
     make_tables my 'VARCHAR(20) COLLATE utf8mb4_general_ci' 'VARCHAR(20) COLLATE utf8mb4_general_ci' BIGINT 'DATETIME(6)' BOOLEAN
     story MariaDB my_lines
 }
-with_postgres 29 on_pg
+with_postgres 30 on_pg
 with_mysql 14 on_my
 done_testing

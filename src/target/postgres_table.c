@@ -26,8 +26,9 @@ static const enum oid same_form[TYPES][4] = {
 /* What the server says of one column of the table. */
 struct found {
     char *name, *type; /* owned by the result */
-    char *cast;        /* the type below all domains without its length (a cast to varchar(4), or to a domain over it, would cut; an
-                          assignment refuses), with the column's collation where that is not the type's */
+    char *cast;        /* the type below all domains without its length: a cast to varchar(4), or to a domain over it, would cut; an
+                          assignment refuses */
+    char *collate;     /* " COLLATE ...": the column's collation where that is not the type's; or "" */
     int64_t oid;
     int64_t base, typmod; /* the type below all domains */
     char category;        /* of that type: pg_type.typcategory */
@@ -217,9 +218,9 @@ static int describe(PGconn *pg, const char *name, struct description *d, struct 
     buf_adds(&sql, ")), base(n, type, typmod) AS (SELECT attnum, atttypid, atttypmod FROM a UNION ALL SELECT n, typbasetype, typtypmod"
                    " FROM base JOIN pg_type t ON t.oid = type AND typtype = 'd') SELECT attname, format_type(atttypid, atttypmod),"
                    " atttypid::bigint, typmod, attnotnull, atthasdef, attidentity = 'a', attgenerated <> '', attidentity <> '',"
-                   " format_type(t.oid, -1) || coalesce((SELECT format(' COLLATE %I.%I', o.nspname, collname) FROM pg_collation l"
-                   " JOIN pg_namespace o ON o.oid = collnamespace WHERE l.oid = attcollation AND l.oid <> typcollation), ''),"
-                   " t.oid::bigint, typcategory, nspname, relname FROM a JOIN pg_class c ON c.oid = attrelid"
+                   " format_type(t.oid, -1), t.oid::bigint, typcategory, nspname, relname, (SELECT format(' COLLATE %I.%I', o.nspname, collname)"
+                   " FROM pg_collation l JOIN pg_namespace o ON o.oid = collnamespace WHERE l.oid = attcollation AND l.oid <> typcollation)"
+                   " FROM a JOIN pg_class c ON c.oid = attrelid"
                    " JOIN pg_namespace s ON s.oid = relnamespace JOIN base ON n = attnum JOIN pg_type t ON t.oid = type"
                    " AND typtype <> 'd' ORDER BY attnum");
     if (sql.failed)
@@ -242,6 +243,7 @@ static int describe(PGconn *pg, const char *name, struct description *d, struct 
         f->typmod = atoll(PQgetvalue(r, i, 3));
         f->base = atoll(PQgetvalue(r, i, 10));
         f->category = *PQgetvalue(r, i, 11);
+        f->collate = PQgetvalue(r, i, 14);
         f->not_null = *PQgetvalue(r, i, 4) == 't';
         f->has_default = *PQgetvalue(r, i, 5) == 't' || *PQgetvalue(r, i, 8) == 't';
         f->always_identity = *PQgetvalue(r, i, 6) == 't';
@@ -444,11 +446,18 @@ static void cast_of(struct buf *out, const struct draft *f, const char *before, 
     buf_addf(out, "::%s", f->d->v[f->at[i]].cast);
 }
 
+/* The same as the table compares it. */
+static void collated(struct buf *out, const struct draft *f, const char *before, int i)
+{
+    cast_of(out, f, before, i);
+    buf_adds(out, f->d->v[f->at[i]].collate);
+}
+
 static void casts(struct buf *out, const struct draft *f)
 {
     for (int i = 0; i < f->spec->columns->n; i++) {
         buf_adds(out, i ? ", " : "");
-        cast_of(out, f, "s.", i);
+        collated(out, f, "s.", i);
     }
 }
 
@@ -461,12 +470,11 @@ static void key_of(struct buf *out, const struct draft *f, const char *before)
     }
 }
 
-/* The key as values of the table's types, which is how the table compares it. */
-static void cast_key(struct buf *out, const struct draft *f, const char *before)
+static void collated_key(struct buf *out, const struct draft *f)
 {
     for (int k = 0; k < f->spec->nkey; k++) {
         buf_adds(out, k ? ", " : "");
-        cast_of(out, f, before, f->spec->key[k]);
+        collated(out, f, "", f->spec->key[k]);
     }
 }
 
@@ -477,7 +485,7 @@ static void same_key(struct buf *out, const struct draft *f, const char *t, cons
         buf_addf(out, "%s%s", k ? " AND " : "", t);
         db_quote(out, column_name(f, f->spec->key[k]));
         buf_adds(out, " = ");
-        cast_of(out, f, s, f->spec->key[k]);
+        collated(out, f, s, f->spec->key[k]);
     }
 }
 
@@ -511,12 +519,12 @@ static void comparable(struct buf *out, const struct draft *f, const char *befor
 static void one_a_key(struct buf *out, const struct draft *f)
 {
     buf_adds(out, "(SELECT DISTINCT ON (");
-    cast_key(out, f, "");
+    collated_key(out, f);
     buf_addf(out, ") * FROM %s ORDER BY ", f->stage);
-    cast_key(out, f, "");
+    collated_key(out, f);
     if (f->spec->version >= 0) {
         buf_adds(out, ", ");
-        cast_of(out, f, "", f->spec->version);
+        collated(out, f, "", f->spec->version);
         buf_adds(out, " DESC NULLS LAST");
     }
     buf_addf(out, ", " STAGED_ORDER " %s)", f->spec->mode == MODE_INSERT_IGNORE ? "ASC" : "DESC");
@@ -721,7 +729,10 @@ static void missing_sql(const struct draft *f)
 static void key_json(struct buf *out, const struct draft *f, const char *before)
 {
     buf_adds(out, "jsonb_build_array(");
-    cast_key(out, f, before);
+    for (int k = 0; k < f->spec->nkey; k++) {
+        buf_adds(out, k ? ", " : "");
+        cast_of(out, f, before, f->spec->key[k]);
+    }
     buf_addc(out, ')');
 }
 
@@ -755,7 +766,7 @@ static void undo_upsert_sql(const struct draft *f)
     for (int k = 0; k < f->spec->nkey; k++) {
         int column = f->spec->key[k];
         named(out, f, " AND t.", column);
-        buf_addf(out, " = (u.key->>%d)::%s", k, f->d->v[f->at[column]].cast);
+        buf_addf(out, " = (u.key->>%d)::%s%s", k, f->d->v[f->at[column]].cast, f->d->v[f->at[column]].collate);
     }
 }
 

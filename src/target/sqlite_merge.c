@@ -36,8 +36,8 @@ static void first_of_key(sqlite3_context *ctx, int n, sqlite3_value **v)
     struct merge_tally *t = sqlite3_user_data(ctx);
     if (n == 2 && sqlite3_value_type(v[1]) == SQLITE_INTEGER) { /* the usual key, quickly */
         int64_t key = sqlite3_value_int64(v[1]);
-        bool first = !t->any || key != t->last_integer;
-        t->any = true;
+        bool first = !t->any || !t->was_integer || key != t->last_integer;
+        t->any = t->was_integer = true;
         t->last_integer = key;
         t->first[sqlite3_value_int(v[0]) != 0] += first;
         sqlite3_result_int(ctx, first);
@@ -50,7 +50,8 @@ static void first_of_key(sqlite3_context *ctx, int n, sqlite3_value **v)
         sqlite3_result_error_nomem(ctx);
         return;
     }
-    bool same = t->any && t->key.n == t->last.n && !memcmp(t->key.p, t->last.p, t->key.n);
+    bool same = t->any && !t->was_integer && t->key.n == t->last.n && !memcmp(t->key.p, t->last.p, t->key.n);
+    t->was_integer = false;
     if (!same) {
         struct buf last = t->last;
         t->last = t->key;

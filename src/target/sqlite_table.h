@@ -45,7 +45,7 @@ struct merge_tally {
     struct buf key, last; /* of the row at hand, of the one before */
     int64_t last_integer; /* the same, where the key is one integer, or the rowid */
     const char *table;    /* that rows go into */
-    bool any;
+    bool any, was_integer; /* there is one before, and last_integer has it */
     int64_t again; /* rows that went in over one of the same statement; see merge_watch() */
 };
 
