@@ -35,7 +35,8 @@ static const char rows_sql[] =
 /* One table that the job put rows into. Texts of a note are those of the result that it was read from. */
 struct kept {
     const char *uid, *table;                           /* `schema`.`table` */
-    const char *id, *mode, *state, *until;
+    const char *id, *state, *until;
+    enum load_mode mode;
     const char *key_columns, *kept_columns, *digest; /* JSON arrays of names; NULL: none */
     int64_t inserted, rows;
     struct my_image row, key; /* the columns that are kept, and of them those of the key */
@@ -268,9 +269,11 @@ static int note(MYSQL *my, const struct load_job *job, const struct kept *k, con
 {
     AUTO(buf_clear) struct buf sql = { 0 };
     bool keeps = k->row.n;
+    char mode[UNDO_MODE];
+    undo_mode_text(mode, spec);
     buf_addf(&sql, "INSERT INTO qetl_undo (uid, table_name, mode, inserted, state, kept_until%s) SELECT :job, :name, '%s', %" PRId64
                    ", '%s', now(6) + INTERVAL %" PRId64 " MICROSECOND",
-             keeps ? ", key_columns, kept_columns" : "", load_mode_names[spec->mode], inserted, spec->undo_ms ? "kept" : "none",
+             keeps ? ", key_columns, kept_columns" : "", mode, inserted, spec->undo_ms ? "kept" : "none",
              spec->undo_ms * 1000);
     if (keeps) {
         buf_adds(&sql, ", ");
@@ -306,8 +309,6 @@ int my_undo_note(MYSQL *my, const struct my_undo *u, const struct load_job *job,
 
 /* ---- taking back ---- */
 
-static bool is_mode(const struct kept *k, enum load_mode mode) { return !strcmp(k->mode, load_mode_names[mode]); }
-
 static int refuse_changed(const struct kept *k, int64_t rows, struct err *err)
 {
     return err_set(err, ERR_STATE, "table '%s': %" PRId64 " rows that the job wrote were changed since", k->table, rows);
@@ -327,19 +328,19 @@ static int refuse_later(MYSQL *my, const struct kept *k, const char *which, cons
 /* Later upserts that kept rows of this one: met its keys, or found its rows in the table. */
 static int refuse_touched(MYSQL *my, const struct kept *k, struct err *err)
 {
-    static const char met[] = "n.mode = 'upsert' AND EXISTS (SELECT 1 FROM qetl_undo_row u JOIN qetl_undo_row r ON r.key_hash = u.key_hash WHERE"
+    static const char met[] = "EXISTS (SELECT 1 FROM qetl_undo_row u JOIN qetl_undo_row r ON r.key_hash = u.key_hash WHERE"
                               " u.uid = :job AND u.table_name = :name AND r.uid = n.uid AND r.table_name = :name)";
-    static const char found[] = "n.mode = 'upsert' AND EXISTS (SELECT 1 FROM qetl_undo_row r WHERE r.uid = n.uid AND r.table_name = :name AND"
+    static const char found[] = "EXISTS (SELECT 1 FROM qetl_undo_row r WHERE r.uid = n.uid AND r.table_name = :name AND"
                                 " JSON_UNQUOTE(JSON_EXTRACT(r.row_before, JSON_UNQUOTE(JSON_SEARCH(n.kept_columns, 'one', '|" JOB_COLUMN "', '|')))) = :job)";
-    return refuse_later(my, k, is_mode(k, MODE_UPSERT) ? met : found, undo_touched, err);
+    return refuse_later(my, k, k->mode == MODE_UPSERT ? met : found, undo_touched, err);
 }
 
 static int check_later(MYSQL *my, const struct my_undo *u, const struct kept *k, struct err *err)
 {
     for (const struct undo_rule *r = undo_rules; r < undo_rules + UNDO_RULES; r++)
-        if (r->replaced == is_mode(k, MODE_REPLACE) && refuse_later(my, k, r->which, r->why, err) < 0)
+        if ((r->of >> k->mode & 1) && refuse_later(my, k, r->which, r->why, err) < 0)
             return -1;
-    return is_mode(k, MODE_REPLACE) || !u->rows ? 0 : refuse_touched(my, k, err);
+    return k->mode == MODE_REPLACE || !u->rows ? 0 : refuse_touched(my, k, err);
 }
 
 /* The statement on the table failed, as *err has it: for what the table is? Else (a trigger of its own may say the same) as it is. */
@@ -353,7 +354,7 @@ static int refuse_table(MYSQL *my, const struct kept *k, struct err *err)
     case ER_BAD_DB_ERROR:
         return undo_refuse_gone(err, k->table);
     case ER_BAD_FIELD_ERROR:
-        return is_mode(k, MODE_REPLACE) || is_mode(k, MODE_UPSERT) ? -1 : undo_refuse_lost(err, k->table, JOB_COLUMN);
+        return k->mode == MODE_REPLACE || k->mode == MODE_UPSERT ? -1 : undo_refuse_lost(err, k->table, JOB_COLUMN);
     default:
         return -1;
     }
@@ -495,11 +496,11 @@ static int undo_table(MYSQL *my, const struct my_undo *u, struct kept *k, struct
         return undo_refuse_unkept(err, k->table);
     if (!strcmp(k->state, "expired"))
         return undo_refuse_late(err, k->table, k->until);
-    if (!is_mode(k, MODE_REPLACE) && !is_mode(k, MODE_UPSERT))
+    if (k->mode != MODE_REPLACE && k->mode != MODE_UPSERT)
         return undo_append(my, u, k, counts, err);
     if (find_columns(my, k, err) < 0)
         return -1;
-    return (is_mode(k, MODE_REPLACE) ? undo_replace : undo_upsert)(my, u, k, counts, err);
+    return (k->mode == MODE_REPLACE ? undo_replace : undo_upsert)(my, u, k, counts, err);
 }
 
 /* What the ledger says: 1 it is in, 0 it is undone or (*known is false) not known. */
@@ -523,7 +524,7 @@ static int undo_noted(MYSQL *my, const struct my_undo *u, const struct kept *job
     if (mysql_num_rows(notes) == 0)
         return undo_refuse_unkept(err, NULL);
     for (MYSQL_ROW row; (row = mysql_fetch_row(notes));) {
-        AUTO(kept_clear) struct kept k = { .uid = job->uid, .table = row[0], .state = row[1], .until = row[2], .id = row[3], .mode = row[5],
+        AUTO(kept_clear) struct kept k = { .uid = job->uid, .table = row[0], .state = row[1], .until = row[2], .id = row[3], .mode = undo_mode_of(row[5]),
                                            .key_columns = row[6], .kept_columns = row[7], .digest = row[9] };
         (void)text_int_plain(str_of(row[4]), &k.inserted);
         (void)text_int_plain(str_of(row[8] ? row[8] : ""), &k.rows);

@@ -177,8 +177,9 @@ int pg_undo_after(PGconn *pg, const char *uid, const struct pg_table *t, const s
 {
     AUTO(buf_clear) struct buf sql = { 0 };
     AUTO(places_clear) struct places p = { 0 };
-    buf_addf(&sql, "INSERT INTO qetl_undo (uid, table_name, mode, key_columns, inserted, state, kept_until) VALUES (:job, :name, '%s', ",
-             load_mode_names[spec->mode]);
+    char mode[UNDO_MODE];
+    undo_mode_text(mode, spec);
+    buf_addf(&sql, "INSERT INTO qetl_undo (uid, table_name, mode, key_columns, inserted, state, kept_until) VALUES (:job, :name, '%s', ", mode);
     key_columns(&sql, pg, t, spec);
     buf_addf(&sql, ", %" PRId64 ", '%s', clock_timestamp() + interval '%" PRId64 " milliseconds')", inserted,
              spec->undo_ms ? "kept" : "none", spec->undo_ms);
@@ -218,7 +219,8 @@ int pg_undo_prune(PGconn *pg, struct err *err)
 /* One table that the job put rows into, as it was noted. */
 struct kept {
     struct places p;
-    const char *mode, *keys; /* keys: JSON array */
+    enum load_mode mode;
+    const char *keys; /* JSON array */
     int64_t inserted;
     struct buf columns; /* of the rows that are kept: a literal, JSON array of the names */
     bool more;          /* the table has others, too */
@@ -235,11 +237,6 @@ static void kept_clear(struct kept *k)
  * later jobs had changed. Whatever else writes a row gives it another xmin; freezing, VACUUM FULL and CLUSTER do not.
  */
 #define WRITERS "(SELECT xmin FROM qetl_load WHERE uid = :job OR undone_at IS NOT NULL)"
-
-static bool is_mode(const struct kept *k, enum load_mode mode)
-{
-    return !strcmp(k->mode, load_mode_names[mode]);
-}
 
 static int refuse(const struct kept *k, struct err *err, const char *why)
 {
@@ -263,9 +260,9 @@ static int check_later(PGconn *pg, const struct kept *k, struct err *err)
     static const char marked[] = "EXISTS (SELECT 1 FROM qetl_undo_row AS r WHERE r.uid = n.uid AND r.table_name = n.table_name"
                                  " AND r.before ->> '" JOB_COLUMN "' = :job)";
     for (const struct undo_rule *r = undo_rules; r < undo_rules + UNDO_RULES; r++)
-        if (r->replaced == is_mode(k, MODE_REPLACE) && refuse_later(pg, k, r->which, r->why, err) < 0)
+        if ((r->of >> k->mode & 1) && refuse_later(pg, k, r->which, r->why, err) < 0)
             return -1;
-    return is_mode(k, MODE_REPLACE) ? 0 : refuse_later(pg, k, marked, undo_touched, err);
+    return k->mode == MODE_REPLACE ? 0 : refuse_later(pg, k, marked, undo_touched, err);
 }
 
 /* SQL that counts the job's rows that are not as it left them. */
@@ -305,7 +302,7 @@ static int find_columns(PGconn *pg, struct kept *k, struct err *err)
                    " AND NOT attisdropped AND (attgenerated = '' OR attname::text IN (SELECT name FROM k)))"
                    " SELECT (SELECT string_agg(quote_ident(name), ', ' ORDER BY name) FROM k WHERE name NOT IN (SELECT name FROM c)),"
                    " (SELECT coalesce(jsonb_agg(name), '[]') FROM k), EXISTS (SELECT 1 FROM c WHERE name NOT IN (SELECT name FROM k))",
-             is_mode(k, MODE_REPLACE) ? one : is_mode(k, MODE_UPSERT) ? all : append);
+             k->mode == MODE_REPLACE ? one : k->mode == MODE_UPSERT ? all : append);
     if (sql.failed)
         return err_nomem(err);
     AUTO(result_clearp) PGresult *r = step(pg, sql.p, &k->p, "look at the table", err);
@@ -388,7 +385,7 @@ static int key_condition(PGconn *pg, const struct kept *k, const char *how, stru
 static int refuse_touched(PGconn *pg, const struct kept *k, struct err *err)
 {
     AUTO(buf_clear) struct buf which = { 0 };
-    buf_adds(&which, "n.mode = 'upsert' AND EXISTS (SELECT 1 FROM qetl_undo_row AS u CROSS JOIN qetl_undo_row AS r CROSS JOIN LATERAL"
+    buf_adds(&which, "EXISTS (SELECT 1 FROM qetl_undo_row AS u CROSS JOIN qetl_undo_row AS r CROSS JOIN LATERAL"
                      " (VALUES (r.before), (r.after)) AS i(image) WHERE u.uid = :job AND u.table_name = :name AND r.uid = n.uid"
                      " AND r.table_name = :name AND ");
     if (key_condition(pg, k, key_in_image, &which, err) < 0)
@@ -427,7 +424,7 @@ static int undo_upsert(PGconn *pg, const struct kept *k, struct load_counts *cou
 /* Rows that an upsert of the job kept beside a part of another mode. */
 static int refuse_mixed(PGconn *pg, const struct kept *k, struct err *err)
 {
-    if (is_mode(k, MODE_UPSERT))
+    if (k->mode == MODE_UPSERT)
         return 0;
     AUTO(result_clearp) PGresult *r =
         step(pg, "SELECT 1 FROM qetl_undo_row WHERE uid = :job AND table_name = :name AND key IS NOT NULL LIMIT 1", &k->p, "look for parts", err);
@@ -446,16 +443,16 @@ static int undo_table(PGconn *pg, struct kept *k, struct load_counts *counts, st
         refuse_mixed(pg, k, err) < 0 ||
         find_columns(pg, k, err) < 0 || find_image(pg, &k->p, err) < 0)
         return -1;
-    if (is_mode(k, MODE_REPLACE))
+    if (k->mode == MODE_REPLACE)
         return undo_replace(pg, k, counts, err);
-    if (is_mode(k, MODE_UPSERT))
+    if (k->mode == MODE_UPSERT)
         return undo_upsert(pg, k, counts, err);
     return undo_append(pg, k, counts, err);
 }
 
 static int undo_noted(PGconn *pg, const char *uid, const PGresult *notes, int i, struct load_counts *counts, struct err *err)
 {
-    AUTO(kept_clear) struct kept k = { .mode = PQgetvalue(notes, i, 1), .keys = PQgetvalue(notes, i, 2),
+    AUTO(kept_clear) struct kept k = { .mode = undo_mode_of(PQgetvalue(notes, i, 1)), .keys = PQgetvalue(notes, i, 2),
                                        .inserted = strtoll(PQgetvalue(notes, i, 3), NULL, 10) };
     const char *table = PQgetvalue(notes, i, 0), *state = PQgetvalue(notes, i, 4);
     if (!strcmp(state, "none"))

@@ -130,10 +130,12 @@ int undo_note(struct warehouse *w, const struct load_job *job, int at, const str
     char until[32];
     until[text_put_timestamp(until, (sys_now_ms() + spec->undo_ms) * 1000, ' ')] = '\0';
     AUTO(buf_clear) struct buf sql = { 0 };
+    char mode[UNDO_MODE];
+    undo_mode_text(mode, spec);
     buf_addf(&sql,
              "INSERT INTO main.qetl_undo (uid, table_name, mode, key_columns, state, kept_until)"
              " VALUES (?1, ?2, '%s', ?3, '%s', ?4)",
-             load_mode_names[spec->mode], spec->undo_ms ? "kept" : "none");
+             mode, spec->undo_ms ? "kept" : "none");
     if (warehouse_note_own(w, "qetl_undo", notes_sql, err) < 0 || warehouse_exec(w, notes_sql, "make the table of undo", err) < 0 ||
         expire(w, name, now, err) < 0)
         return -1;
@@ -303,11 +305,8 @@ static bool note_read(sqlite3_stmt *st, struct note *n)
                         .key = strdup(db_text(st, 3)),
                         .state = strdup(db_text(st, 4)),
                         .until = strdup(db_text(st, 5)),
-                        .mode = MODES };
+                        .mode = undo_mode_of(db_text(st, 2)) };
     snprintf(n->id, sizeof n->id, "%s", db_text(st, 0));
-    for (int i = 0; i < MODES; i++)
-        if (!strcmp(db_text(st, 2), load_mode_names[i]))
-            n->mode = (enum load_mode)i;
     return n->table && n->key && n->state && n->until && n->mode != MODES;
 }
 
@@ -357,7 +356,7 @@ static int refuse_touched(struct warehouse *w, const struct note *n, const char 
     int there = own.failed ? err_nomem(err) : warehouse_find(w, own.p, &view, err);
     if (there <= 0)
         return there;
-    buf_adds(&which, "n.mode IN ('upsert', 'history') AND EXISTS (SELECT 1 FROM ");
+    buf_adds(&which, "EXISTS (SELECT 1 FROM ");
     images_name(&which, n->table);
     if (n->mode == MODE_APPEND || n->mode == MODE_INSERT_IGNORE) {
         buf_adds(&which,
@@ -433,7 +432,7 @@ static int check_note(struct warehouse *w, const struct note *n, const char *uid
     if (refuse_lost(w, n, err) < 0 || refuse_mixed(w, n, uid, err) < 0)
         return -1;
     for (const struct undo_rule *r = undo_rules; r < undo_rules + UNDO_RULES; r++)
-        if (r->replaced == (n->mode == MODE_REPLACE) &&
+        if ((r->of >> n->mode & 1) &&
             refuse_later(w, n, uid, r->which, r->why, err) < 0)
             return -1;
     if (n->mode == MODE_REPLACE)

@@ -2,14 +2,20 @@
 #include "target/undo.h"
 
 #include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
 
 const char undo_touched[] = "changed the same rows: undo that one first";
 
+enum { REPLACES = 1 << MODE_REPLACE, OTHERS = (1 << MODES) - 1 - REPLACES, PUT_BACK = 1 << MODE_UPSERT | 1 << MODE_HISTORY };
+#define CHANGES "(n.mode LIKE 'upsert%' OR n.mode LIKE 'history%')"
+
 const struct undo_rule undo_rules[UNDO_RULES] = {
-    { true, "1 = 1", "builds on it: undo that one first" },
-    { false, "n.mode = 'replace'", "replaced its rows: undo that one first" },
-    { false, "n.mode IN ('upsert', 'history') AND n.state <> 'kept'", "may have changed the same rows: what it changed was not kept" },
-    { false, "n.mode = 'insert_ignore' AND l.unchanged > 0", "left rows out because others were there: undo that one first" },
+    { REPLACES, "1 = 1", "builds on it: undo that one first" },
+    { OTHERS, "n.mode = 'replace'", "replaced its rows: undo that one first" },
+    { OTHERS, CHANGES " AND n.state <> 'kept'", "may have changed the same rows: what it changed was not kept" },
+    { OTHERS, "n.mode = 'insert_ignore' AND l.unchanged > 0", "left rows out because others were there: undo that one first" },
+    { PUT_BACK, "n.mode LIKE '% whole'", "had all rows that there were by then (missing = delete): undo that one first" },
 };
 
 const char undo_forget_sql[] = "DELETE FROM qetl_undo WHERE table_name = :name AND state <> 'kept' AND NOT EXISTS (SELECT 1 FROM"
@@ -22,6 +28,23 @@ bool undo_wanted(const struct load_job *job)
         if (job->outputs[i].spec.undo_ms)
             return true;
     return false;
+}
+
+static const char whole[] = " whole";
+
+void undo_mode_text(char out[UNDO_MODE], const struct table_spec *spec)
+{
+    snprintf(out, UNDO_MODE, "%s%s", load_mode_names[spec->mode], spec->missing == MISSING_DELETE ? whole : "");
+}
+
+enum load_mode undo_mode_of(const char *text)
+{
+    for (int mode = 0; mode < MODES; mode++) {
+        size_t n = strlen(load_mode_names[mode]);
+        if (!strncmp(text, load_mode_names[mode], n) && (!text[n] || !strcmp(text + n, whole)))
+            return (enum load_mode)mode;
+    }
+    return MODES;
 }
 
 bool undo_keeps_rows(const struct table_spec *spec)

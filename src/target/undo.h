@@ -3,7 +3,7 @@
  *
  * Table qetl_undo of the target has a row for each job and table: of jobs whose pipeline has undo=, and of all that load into such a
  * table while one of them can still be undone. It has at least
- *   id (grows), uid, table_name, mode,
+ *   id (grows), uid, table_name, mode (of a job that had all rows of its table, for missing = delete, with " whole" behind it),
  *   state: kept (it can be undone), none (nothing was kept), expired (no longer)
  * Notes are written in the transaction of the job, and go in that of its undo, which leaves the time in qetl_load.undone_at: the
  * ledger's row stays, so that the job is never loaded a second time.
@@ -22,12 +22,17 @@ bool undo_wanted(const struct load_job *job);
 /* Must rows of the table be kept before the job changes them? Else they have the uid of the job that put them in. */
 bool undo_keeps_rows(const struct table_spec *spec);
 
+/* What a note calls the mode, with room for it, and which mode that is; MODES: none. */
+enum { UNDO_MODE = 16 };
+void undo_mode_text(char out[UNDO_MODE], const struct table_spec *spec);
+enum load_mode undo_mode_of(const char *text);
+
 /* Reasons against undoing a job of some modes: later notes n (with l, their rows of the ledger) for which `which` holds. */
 struct undo_rule {
-    bool replaced; /* for a job that replaced the table; else for one of another mode */
+    unsigned of; /* modes, as 1 << MODE_… */
     const char *which, *why;
 };
-enum { UNDO_RULES = 4 };
+enum { UNDO_RULES = 5 };
 extern const struct undo_rule undo_rules[UNDO_RULES];
 extern const char undo_touched[]; /* why, where rows are compared */
 
