@@ -724,6 +724,35 @@ TEST(config, a_table_has_one_name_in_the_whole_ini)
               "[pipeline q] table: 'w.l' is written 'w.main.l' in [pipeline p]");
 }
 
+TEST(config, two_targets_that_are_one_place_have_no_table_in_common)
+{
+    static const struct {
+        const char *one, *two;
+        bool is_one;
+    } cases[] = {
+        { "sqlite:///d/w.db", "sqlite:/d/./w%2edb", true },
+        { "sqlite:///d/w.db", "sqlite:///d/w2.db", false },
+        { "postgresql://a@H:5432/db", "postgresql://b@h/db", true },
+        { "postgresql://h/db", "postgresql://h/db2", false },
+        { "postgresql://h:5432/db", "postgresql://h:5433/db", false },
+        { "postgresql://h/db", "mysql://u@h/db", false },
+        { "mysql://u@h:3306/db", "mysql://v@h/db", true },
+        { "s3://bucket/lake", "s3://bucket/lake/", true },
+        { "s3://bucket/lake", "s3://bucket/lake2", false },
+        { "file:///d/lake", "file:///d//lake", true },
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        char ini[400];
+        snprintf(ini, sizeof ini, "[target a]\nurl = %s\n[target b]\nurl = %s\n[pipeline x]\ntable = a.t\n[pipeline y]\ntable = b.t\n", cases[i].one,
+                 cases[i].two);
+        if (cases[i].is_one)
+            CHECK_STR(load_bad(ini), "bad.ini:8: [pipeline y] table: 'b.t' is written 'a.t' in [pipeline x], and a table needs one name: write it"
+                                     " in one way everywhere (the two targets are one place)\n");
+        else
+            config_free(load_ok(ini));
+    }
+}
+
 TEST(config, what_is_wrong_with_parts_is_told)
 {
     CHECK_STR(

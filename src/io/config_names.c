@@ -1,7 +1,8 @@
 /*
  * One table under two names. Order between jobs, what parts do to each other's rows and what undo finds go by the name of a table as the
- * ini has it, so it has one name in the whole ini: `t` and `main.t` beside each other are a fault, and on SQLite `t` and `T`, too. Which
- * schema a name without one is looked for in is known from the target's url, as far as it says so. See config_build.h.
+ * ini has it, so it has one name in the whole ini: `t` and `main.t` beside each other are a fault, on SQLite `t` and `T`, too, and `a.t` and
+ * `b.t` of two targets with one url. Which schema a name without one is looked for in is known from the target's url, as far as it says so.
+ * See config_build.h.
  */
 #include "io/config_build.h"
 
@@ -14,6 +15,7 @@
 /* A table as a section has it. */
 struct spelling {
     const struct target_config *target;
+    const char *place;      /* of the target: what of its url tells one place from another */
     const char *text, *key; /* TARGET.TABLE, and where it stands */
     const char *bare;       /* behind the schema */
     struct str schema;      /* none: empty */
@@ -34,6 +36,49 @@ static bool is_scheme(const struct target_config *t, const char *scheme)
 {
     size_t n = strlen(scheme);
     return t->url && !strncmp(t->url, scheme, n) && t->url[n] == ':';
+}
+
+/* Behind out: a path without `//` and `/./` in it, nor slashes at its end. */
+static void add_path(char *out, const char *path)
+{
+    size_t n = strlen(out);
+    for (const char *p = path; *p; p++) {
+        if (*p == '/' && (p[1] == '/' || !p[1]))
+            continue;
+        if (*p == '/' && p[1] == '.' && (p[2] == '/' || !p[2])) {
+            p++;
+            continue;
+        }
+        out[n++] = *p;
+    }
+    out[n] = '\0';
+}
+
+/* Without the user; names of hosts have no case, and a port that is the usual one may be left out. */
+static const char *place_of(struct build *b, const struct target_config *t)
+{
+    const char *usual = is_scheme(t, "mysql") ? ":3306" : is_scheme(t, "postgresql") ? ":5432" : "";
+    char *out = t->url ? build_zeroed(b, strlen(t->url) + 1, 1) : NULL;
+    if (!out)
+        return "";
+    if (is_scheme(t, "sqlite")) {
+        add_path(out, decoded(b, str_of(t->url + strlen("sqlite:"))));
+        return out;
+    }
+    const char *host = uri_behind_scheme(t->url);
+    if (host && *usual) {
+        const char *path = host + strcspn(host, "/?"), *at = memchr(host, '@', (size_t)(path - host));
+        host = at ? at + 1 : host;
+        size_t n = (size_t)(path - host), port = strlen(usual), scheme = strcspn(t->url, ":");
+        memcpy(out, t->url, scheme);
+        memcpy(out + scheme, host, n);
+        out[scheme + (n > port && !strncasecmp(path - port, usual, port) ? n - port : n)] = '\0';
+        for (char *p = out; *p; p++)
+            *p = (char)(*p >= 'A' && *p <= 'Z' ? *p + ('a' - 'A') : *p);
+        host = path;
+    }
+    add_path(out, host && *usual ? host : t->url);
+    return out;
 }
 
 /* mysql://user@host:port/DATABASE?options */
@@ -70,10 +115,12 @@ static bool is_searched(struct build *b, const char *url, struct str schema)
 
 static bool is_main(struct str schema) { return !schema.n || (schema.n == 4 && !strncasecmp(schema.p, "main", 4)); }
 
-/* Their targets are the same, and their tables but for the schema and for case. */
+/* Their targets are one place, and their tables the same but for the schema and for case. */
 static bool is_one(struct build *b, const struct spelling *x, const struct spelling *y)
 {
     const struct target_config *t = x->target;
+    if (x->target != y->target && !strcmp(x->bare, y->bare) && str_eq(x->schema, y->schema))
+        return true;
     struct str schema = x->schema.n ? x->schema : y->schema;
     if (is_scheme(t, "sqlite"))
         return is_main(x->schema) && is_main(y->schema);
@@ -85,18 +132,21 @@ static bool is_one(struct build *b, const struct spelling *x, const struct spell
 static int by_table(const void *a, const void *b)
 {
     const struct spelling *x = a, *y = b;
-    int target = (x->target > y->target) - (x->target < y->target), bare = strcasecmp(x->bare, y->bare), text = strcmp(x->text, y->text);
-    return target ? target : bare ? bare : text ? text : x->section - y->section;
+    int place = strcmp(x->place, y->place), bare = strcasecmp(x->bare, y->bare), text = strcmp(x->text, y->text);
+    return place ? place : bare ? bare : text ? text : x->section - y->section;
 }
 
-static bool is_alike(const struct spelling *x, const struct spelling *y) { return x->target == y->target && !strcasecmp(x->bare, y->bare); }
+static bool is_alike(const struct spelling *x, const struct spelling *y) { return !strcmp(x->place, y->place) && !strcasecmp(x->bare, y->bare); }
 
 /* The one that stands further down is at fault. */
 static void tell(struct build *b, const struct spelling *x, const struct spelling *y)
 {
     const struct spelling *first = x->section < y->section ? x : y, *then = first == x ? y : x;
     build_fault(b, then->section, then->key, "'%s' is written '%s' in [%s], and a table needs one name: write it in one way everywhere%s", then->text,
-                first->text, b->ini.sections[first->section].text, is_scheme(x->target, "postgresql") ? ", with its schema" : "");
+                first->text, b->ini.sections[first->section].text,
+                x->target != y->target                  ? " (the two targets are one place)"
+                : is_scheme(x->target, "postgresql") ? ", with its schema"
+                                                     : "");
 }
 
 static void add(struct build *b, struct spelling *all, int *n, int section, const char *key, const char *text)
@@ -105,7 +155,7 @@ static void add(struct build *b, struct spelling *all, int *n, int section, cons
     const struct target_config *t = r->target ? config_target(b->c, r->target) : NULL;
     const char *name = text ? strchr(text, '.') : NULL, *dot = name ? strchr(name + 1, '.') : NULL;
     if (t && name)
-        all[(*n)++] = (struct spelling){ .target = t, .text = text, .key = key, .section = section, .bare = dot ? dot + 1 : name + 1,
+        all[(*n)++] = (struct spelling){ .target = t, .place = place_of(b, t), .text = text, .key = key, .section = section, .bare = dot ? dot + 1 : name + 1,
                                          .schema = { name + 1, dot ? (size_t)(dot - name - 1) : 0 } };
 }
 
