@@ -313,4 +313,23 @@ rm -f "$site"/queue.db*
 printf 'id\n3\n' >"$work/in.csv"
 qetlctl run known "$work/in.csv" >/dev/null
 is 'one that is made anew goes on behind the old one' "$? $(zcat -f "$work"/known/known/* | xargs)" '0 id 3'
+
+# ---- a newer job replaced the table, and the queue does not know it yet ----
+for n in 4 5; do
+    printf 'id\n%s\n' $n >"$work/in$n.csv"
+    job=$(submit known "$work/in$n.csv")
+done
+start_role worker
+wait_for 60 queue_is "SELECT count(*) FROM job WHERE state = 'staged'" 2
+stop_roles
+rm -rf "$work/copy"
+cp -r "$site" "$work/copy"
+qetlctl cancel $((job - 1)) >/dev/null
+drain
+is 'the newer one is loaded' "$(state "$job") $(zcat -f "$work"/known/known/* | xargs)" 'loaded id 5'
+rm -rf "$site"
+cp -r "$work/copy" "$site"
+drain
+is '... and its loader dies before it says so: the older one is superseded' "$(state $((job - 1))) $(state "$job") $(zcat -f "$work"/known/known/* | xargs)" \
+    'superseded loaded id 5'
 done_testing

@@ -207,6 +207,10 @@ int job_load_renew(struct queue *q, const struct staged_job *jobs, int n, int64_
  * loader held beside it shall not pay for it again; and none that shares a lane with a job that is being loaded. The caller asks the ledger first; what is not there and has crashed too often is poison. */
 int job_load_expired(struct queue *q, const char *target, int64_t worker, int64_t lease_ms, struct staged_job *job, struct err *err);
 
+/* The newest job with a place below *below (at first INT64_MAX; out: its own) that is staged or being loaded, is newer than job `id` and replaces
+ * one of its tables: 1, 0 none, -1. */
+int job_replaced_later(struct queue *q, int64_t id, int64_t *below, char uid[SYS_UID_LEN + 1], struct err *err);
+
 /*
  * A job that ended without being loaded, of that target, whose tries may have left something there: for lease_ms it is the caller's to take
  * that out, or to find that the target has the job after all. 1, 0 there is none now, -1. The job keeps its state meanwhile, and a retry ends it.

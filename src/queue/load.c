@@ -462,6 +462,20 @@ int job_load_renew(struct queue *q, const struct staged_job *jobs, int n, int64_
     return queue_commit(q, QUEUE_LATER, err) < 0 ? -1 : held == n;
 }
 
+int job_replaced_later(struct queue *q, int64_t id, int64_t *below, char uid[SYS_UID_LEN + 1], struct err *err)
+{
+    sqlite3_stmt *st = queue_stmt(q, SQL_LANE_REPLACES_LATER);
+    db_bind(st, ":id", id);
+    db_bind(st, ":below", *below);
+    int rc = db_step(st, err);
+    if (rc == 1) {
+        *below = sqlite3_column_int64(st, 0);
+        snprintf(uid, SYS_UID_LEN + 1, "%s", db_text(st, 1));
+        sqlite3_reset(st);
+    }
+    return rc;
+}
+
 /* ---- finish ---- */
 
 static const struct {

@@ -68,6 +68,12 @@ FROM json_each(:lanes) AS l
     JOIN (SELECT lane, CASE WHEN :replace THEN replaced_seq ELSE loaded_seq END AS done FROM lane_done) AS d ON d.lane = l.value
 WHERE d.done > :seq LIMIT 1;
 
+-- name: lane_replaces_later
+-- Unfinished jobs, not further than staged, that are newer than this one and replace one of its tables, the newest first, below a place.
+SELECT later.seq, j.uid FROM job AS me, json_each(me.lanes) AS l JOIN lane AS later ON later.lane = l.value AND later.seq > me.seq AND later.seq < :below
+    JOIN job AS j ON j.id = later.job
+WHERE me.id = :id AND j.lane_replace AND j.state IN ('staged', 'loading') ORDER BY later.seq DESC LIMIT 1;
+
 -- name: lane_names
 SELECT value FROM json_each(:lanes);
 

@@ -187,6 +187,21 @@ static int64_t lock_wait_ms(const struct served *t, const struct staged_job *job
     return locked_known(&t->locked, job) ? LOCK_WAIT_AGAIN_MS : LOCK_WAIT_MS;
 }
 
+/* The target says that a newer job has replaced the table: one that its loader loaded, and died before its record? 1, 0, -1. */
+static int is_replaced(struct loader *l, struct served *t, const struct staged_job *job, struct err *err)
+{
+    char uid[SYS_UID_LEN + 1];
+    struct load_counts counts;
+    int64_t below = INT64_MAX;
+    int rc;
+    while ((rc = job_replaced_later(l->queue, job->id, &below, uid, err)) == 1) {
+        int there = t->target->loaded(t->conn, uid, &counts, err);
+        if (there != 0)
+            return there > 0 || err->code == ERR_UNDONE ? 1 : -1;
+    }
+    return rc;
+}
+
 static int load_one(struct loader *l, struct served *t, struct group *g, int at, struct err *err)
 {
     const struct staged_job *job = &g->jobs[at];
@@ -211,9 +226,14 @@ static int load_one(struct loader *l, struct served *t, struct group *g, int at,
     if (rc == 0 && p.job.slow_rows)
         log_event(LOG_WARN, "rows took the slow path into the table", "job", job->uid, "rows", log_num(p.job.slow_rows), NULL);
     prepared_clear(&p);
+    int replaced = rc < 0 && e.code == ERR_OVERTAKEN && !drops_rows(l, job) ? is_replaced(l, t, job, err) : 0;
+    if (replaced < 0)
+        return -1;
     if (rc == 0) {
         outcome(f, LOAD_LOADED, NULL);
         locked_forget(&t->locked, job);
+    } else if (replaced) {
+        outcome(f, LOAD_SUPERSEDED, NULL);
     } else if (err_class(e.code) != ERR_TRANSIENT) {
         outcome(f, LOAD_REFUSED, &e);
     } else {
