@@ -384,6 +384,9 @@ is 'a table' "$(qetlctl query warehouse 'SELECT id, name, x FROM q WHERE id')" "
 is 'csv' "$(qetlctl query warehouse 'SELECT * FROM q' --csv | tr '\n' ' ')" 'id,name,x 1,"a,b",0.5 22,"", ,é,-1.0e+300 '
 is 'json' "$(qetlctl --json query warehouse 'SELECT * FROM q' | jq -c '[.columns, .rows[1:]]')" \
     '[["id","name","x"],[{"id":22,"name":"","x":null},{"id":null,"name":"é","x":-1e+300}]]'
+is 'reals read back as they are' \
+    "$(qetlctl query warehouse 'SELECT 0.1 + 0.2, 9007199254740992.0, 123456789.12345679, 0.1, 1e999, -1e999' --csv | tail -n 1)" \
+    '0.30000000000000004,9007199254740992,123456789.12345679,0.1,Inf,-Inf'
 is '... of nothing' "$(qetlctl --json query warehouse 'SELECT * FROM q WHERE 0')" '{"columns":["id","name","x"],"rows":[]}'
 like '... not of two columns of one name, of which readers would keep one' "$(qetlctl --json query warehouse 'SELECT 1 AS a, 2 AS b, 3 AS a' 2>&1)" "columns are called 'a': .*usage"
 many='WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 5000) SELECT i, i * 1000000 AS more FROM n'

@@ -343,6 +343,9 @@ my 'ALTER TABLE half_b ADD UNIQUE (id)' >/dev/null
 qetlctl retry "$job" >/dev/null
 drained
 is '... and is filled by a retry' "$(state "$job") $(ask 'SELECT count(*) FROM half_a')" 'loaded 1'
+my 'CREATE FUNCTION writes() RETURNS int MODIFIES SQL DATA BEGIN DELETE FROM now; RETURN 1; END'
+like 'a question cannot write, and that is a wrong call' "$({ qetlctl query my 'SELECT writes()'; echo $?; } 2>&1 | paste -sd ' ')" \
+    "^qetlctl: target 'my': a query may only read .usage. 2$"
 like 'a question that is wrong is a wrong call, and names the target once' "$({ qetlctl query my 'SELECT nix'; echo $?; } 2>&1 | paste -sd ' ')" \
     "^qetlctl: target 'my': query: Unknown column .*usage. 2$"
 

@@ -133,6 +133,7 @@ for mode in append upsert insert_ignore replace; do
         csv id,code,letters,flags,some_flags,words "$bad"
         load domains
         like "... $bad: what does not fit is refused, as in any column" "$end $(error_of)" '^dead .*(too long|does not match|violates check)'
+        [[ $bad != none* ]] || like '... with its place' "$(error_of)" "column 'id' of row 1 of the 1 .*: none, a, a"
     done
     pg 'DELETE FROM domains' >/dev/null
 done

@@ -87,6 +87,18 @@ like 'without the column of the jobs undo says so' "$(undo "$job")" 'lost column
 pg 'ALTER TABLE put RENAME was TO _job; ALTER TABLE put ADD COLUMN more int DEFAULT 1' >/dev/null
 ok '... a column more is no matter' undo "$job"
 
+printf '[pipeline arrays]\ncolumns = tags:text!, at:timestamp!, name:text\ntable = pg.arrays\nmode = upsert\nkey = tags, at\nundo = 1d\n' >>"$site/qetl.ini"
+pg 'CREATE TABLE arrays (tags int[], at timestamptz, name text, PRIMARY KEY (tags, at))' >/dev/null
+csv tags,at,name '"{1,2}",2024-01-01T00:00:00Z,a' '{3},2024-01-01T00:00:00.5Z,b'
+load arrays
+below=$job
+csv tags,at,name '{3},2024-01-01T00:00:00.5Z,c'
+load arrays
+refused 'keys of arrays and times: a later job that met one' "$below" "job $job was loaded into table .*arrays.* later, and changed the same rows" arrays
+ok '... is undone' undo "$job"
+ok '... and then the first' undo "$below"
+is '... which takes its rows out' "$(pg 'SELECT * FROM arrays')" ''
+
 # ---- a table that got its schema in the ini, and the other way round ----
 pg 'CREATE TABLE two (id bigint PRIMARY KEY, name text, _job text)' >/dev/null
 named() { sed -i "s/^table = pg\..*two\$/table = pg.$1/" "$site/qetl.ini"; }

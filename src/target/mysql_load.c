@@ -12,6 +12,7 @@
  * hands then makes the next try wait at the ledger's key.
  */
 #include <inttypes.h>
+#include <mysqld_error.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -716,6 +717,14 @@ static int take_row(struct query_value *values, MYSQL_RES *r, MYSQL_ROW row, str
     return 0;
 }
 
+/* In a transaction that we began to read only. */
+static int query_error(MYSQL *my, struct err *err)
+{
+    if (mysql_errno(my) == ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION)
+        return err_set(err, ERR_TARGET_REFUSED, "a query may only read");
+    return my_error(my, "query", err);
+}
+
 static int sink_rows(const struct query_sink *sink, MYSQL *my, MYSQL_RES *r, struct err *err)
 {
     unsigned n = mysql_num_fields(r);
@@ -728,7 +737,7 @@ static int sink_rows(const struct query_sink *sink, MYSQL *my, MYSQL_RES *r, str
             rc = sink->row(sink->arg, (int)n, values, err);
     }
     free(values);
-    return rc == 0 && mysql_errno(my) ? my_error(my, "query", err) : rc;
+    return rc == 0 && mysql_errno(my) ? query_error(my, err) : rc;
 }
 
 int mysql_target_query(const struct config *config, const struct target_config *cfg, const char *sql, const struct query_sink *sink,
@@ -741,12 +750,12 @@ int mysql_target_query(const struct config *config, const struct target_config *
         return -1;
     int rc = my_run(my, "START TRANSACTION READ ONLY", "begin", err);
     if (rc == 0 && mysql_real_query(my, sql, strlen(sql)) != 0)
-        rc = my_error(my, "query", err);
+        rc = query_error(my, err);
     MYSQL_RES *r = rc == 0 ? mysql_use_result(my) : NULL;
     if (r)
         rc = sink_rows(sink, my, r, err);
     else if (rc == 0 && mysql_errno(my))
-        rc = my_error(my, "query", err);
+        rc = query_error(my, err);
     mysql_free_result(r); /* reads what is left of a query that was ended */
     mysql_close(my);
     return rc < 0 ? err_in(err, "target '%s'", cfg->name) : 0;

@@ -63,7 +63,8 @@ int pg_error(PGconn *pg, const PGresult *r, const char *what, struct err *err)
     err_set(err, code_of_state(state, *state && PQstatus(pg) == CONNECTION_OK), "%s: %s%s%s%.*s%s%.*s%s%s", what, reason(state), message,
             *detail ? ": " : "", 200, detail, *context ? "; " : "", (int)strcspn(context, "\n"), context, *state ? "" : " (no answer)",
             advice(state, r));
-    err->sys = !strncmp(state, "22", 2) ? PG_OF_VALUE : 0;
+    bool of_domain = !strncmp(state, "23", 2) && PQresultErrorField(r, PG_DIAG_DATATYPE_NAME);
+    err->sys = !strncmp(state, "22", 2) || of_domain ? PG_OF_VALUE : 0;
     return -1;
 }
 

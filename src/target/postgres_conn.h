@@ -42,7 +42,8 @@ int pg_connect(PGconn **out, const struct config *config, const struct target_co
 /*
  * The error of a result (NULL: of the connection) as a value. What the data or the table is to blame for is refused for good
  * (target-refused); a server that is away, full, stopping or in a deadlock is passing (target); what the role may not do is
- * target-denied. err->sys is PG_OF_VALUE where a value is to blame: data_exception, class 22 of SQLSTATE. Gives -1.
+ * target-denied. err->sys is PG_OF_VALUE where a value is to blame: data_exception, class 22 of SQLSTATE, or what
+ * a domain does not take. Gives -1.
  */
 enum { PG_OF_VALUE = 22 };
 int pg_error(PGconn *pg, const PGresult *r, const char *what, struct err *err);

@@ -725,13 +725,14 @@ static void missing_sql(const struct draft *f)
     buf_addc(out, ')');
 }
 
-/* jsonb_build_array(s.key::type, ...) */
+/* jsonb_build_array(s.key::type::text, ...): texts, which every type reads back */
 static void key_json(struct buf *out, const struct draft *f, const char *before)
 {
     buf_adds(out, "jsonb_build_array(");
     for (int k = 0; k < f->spec->nkey; k++) {
         buf_adds(out, k ? ", " : "");
         cast_of(out, f, before, f->spec->key[k]);
+        buf_adds(out, "::text");
     }
     buf_addc(out, ')');
 }

@@ -8,11 +8,13 @@
 #include "target/sqlite.h"
 
 #include <ctype.h>
+#include <math.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
 
+#include "base/text.h"
 #include "io/db.h"
 
 enum { BUSY_MS = 10000 };
@@ -54,38 +56,55 @@ static int failed(sqlite3 *db, struct err *err)
     return -1;
 }
 
-static void value_of(sqlite3_stmt *st, int i, struct buf *hex, struct query_value *v)
+enum { REAL_ROOM = 24 };
+
+/* SQLite's own text of a real has 15 digits; where that is another one, the shortest text that reads back as it. */
+static struct str real_text(double real, const char *text, struct buf *made)
+{
+    char all[REAL_ROOM];
+    size_t at = made->n;
+    if (!isfinite(real) || strtod(text, NULL) == real)
+        return str_of(text);
+    buf_add(made, all, (size_t)text_put_real(all, real));
+    return (struct str){ made->p + at, made->n - at };
+}
+
+static struct str hex_text(struct str bytes, struct buf *made)
+{
+    size_t at = made->n;
+    buf_add_hex(made, bytes);
+    return (struct str){ made->p + at, made->n - at };
+}
+
+/* made has room for what is not SQLite's own text. */
+static void value_of(sqlite3_stmt *st, int i, struct buf *made, struct query_value *v)
 {
     int type = sqlite3_column_type(st, i);
-    *v = (struct query_value){ 0 };
-    if (type == SQLITE_NULL)
-        return;
-    if (type == SQLITE_BLOB) {
-        size_t at = hex->n;
-        const char *p = sqlite3_column_blob(st, i);
-        buf_add_hex(hex, (struct str){ p, (size_t)sqlite3_column_bytes(st, i) });
-        v->text = (struct str){ (const char *)at, hex->n - at }; /* placed when hex grows no more */
-        return;
-    }
-    v->text.p = (const char *)sqlite3_column_text(st, i);
-    v->text.n = (size_t)sqlite3_column_bytes(st, i);
-    const char *digit = v->text.p;
-    v->number = digit && type != SQLITE_TEXT && isdigit((unsigned char)digit[*digit == '-']);
+    double real = type == SQLITE_FLOAT ? sqlite3_column_double(st, i) : 0;
+    const char *p = type == SQLITE_BLOB ? sqlite3_column_blob(st, i) : (const char *)sqlite3_column_text(st, i);
+    *v = (struct query_value){ .text = { p, (size_t)sqlite3_column_bytes(st, i) } };
+    if (type == SQLITE_BLOB)
+        v->text = hex_text(v->text, made);
+    else if (p && type == SQLITE_FLOAT)
+        v->text = real_text(real, p, made);
+    v->number = p && (type == SQLITE_INTEGER || (type == SQLITE_FLOAT && isdigit((unsigned char)p[*p == '-'])));
 }
 
 static int give_row(sqlite3_stmt *st, const struct query_sink *sink, int n,
-                    struct query_value *values, struct buf *hex, struct err *err)
+                    struct query_value *values, struct buf *made, struct err *err)
 {
-    buf_reset(hex);
-    buf_adds(hex, "");
-    for (int i = 0; i < n; i++)
-        value_of(st, i, hex, &values[i]);
-    if (hex->failed)
+    size_t room = 1;
+    for (int i = 0; i < n; i++) {
+        int type = sqlite3_column_type(st, i);
+        room += type == SQLITE_BLOB ? 2 * (size_t)sqlite3_column_bytes(st, i) : type == SQLITE_FLOAT ? REAL_ROOM : 0;
+    }
+    buf_reset(made);
+    if (!buf_reserve(made, room)) /* nothing moves then */
         return err_nomem(err);
     for (int i = 0; i < n; i++) {
-        if (sqlite3_column_type(st, i) == SQLITE_BLOB)
-            values[i].text.p = hex->p + (size_t)values[i].text.p;
-        else if (!values[i].text.p && sqlite3_column_type(st, i) != SQLITE_NULL)
+        bool null = sqlite3_column_type(st, i) == SQLITE_NULL;
+        value_of(st, i, made, &values[i]);
+        if (!null && !values[i].text.p)
             return err_nomem(err);
     }
     return sink->row(sink->arg, n, values, err);
@@ -94,7 +113,7 @@ static int give_row(sqlite3_stmt *st, const struct query_sink *sink, int n,
 static int give_rows(sqlite3 *db, sqlite3_stmt *st, const struct query_sink *sink, struct err *err)
 {
     int n = sqlite3_column_count(st), rc = 0, step = SQLITE_DONE;
-    AUTO(buf_clear) struct buf hex = { 0 };
+    AUTO(buf_clear) struct buf made = { 0 };
     const char **names = calloc((size_t)n + 1, sizeof *names);
     struct query_value *values = calloc((size_t)n + 1, sizeof *values);
     if (!names || !values)
@@ -105,7 +124,7 @@ static int give_rows(sqlite3 *db, sqlite3_stmt *st, const struct query_sink *sin
     if (rc == 0)
         rc = sink->columns(sink->arg, n, names, err);
     while (rc == 0 && (step = sqlite3_step(st)) == SQLITE_ROW)
-        rc = give_row(st, sink, n, values, &hex, err);
+        rc = give_row(st, sink, n, values, &made, err);
     if (rc == 0 && step != SQLITE_DONE)
         rc = failed(db, err);
     free(names);
