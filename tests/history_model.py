@@ -51,14 +51,16 @@ def load(table, rows, now, version, ends):
         mine = sorted((r for r in rows if r[0] == key), key=rank)  # stable: then by place
         if not version:
             mine = mine[-1:]
-        new, before = [], current
+        new, before, says, oldest = [], current, [], current and rank(current)
         for r in mine:
-            if current and rank(r) < rank(current):
+            if current and rank(r) < oldest:
                 continue
             if not before or any(a != b for i, (a, b) in enumerate(zip(r, before)) if i != v and i < 5):
-                new.append(r)
-            before = r
-        says = [r[v] if version == "at" and r[v] > ended else "" for r in new]
+                before = list(r)
+                new.append(before)
+                says.append(r[v] if version == "at" and r[v] > ended else "")
+            elif version:  # seen again, with a newer one
+                before[v] = r[v]
         came = min([now] + [s for s in says if s])
         starts = [max(s or came, current[5] if current else ended) for s in says]
         if current and new:

@@ -321,6 +321,11 @@ static int match_column(const struct draft *f, int i, struct err *err)
     const struct found *found = &f->d.v[f->at[i]];
     if (found->generated)
         return err_set(err, ERR_TARGET_REFUSED, "column '%s' of table '%s' is generated; take it out of columns=", c->name, f->spec->name);
+    if (found->not_null && !strncasecmp(found->type, "timestamp", 9) && !column_not_null(f->spec, i))
+        return err_set(err, ERR_TARGET_REFUSED,
+                       "column '%s' of table '%s' is TIMESTAMP NOT NULL, which makes the time of the load of a null, without a word; declare it with a ! in"
+                       " columns=, or run: ALTER TABLE %s MODIFY `%s` %s NULL",
+                       c->name, f->spec->name, f->t->name.p, c->name, found->type);
     return 0;
 }
 
@@ -663,17 +668,30 @@ static void says(struct buf *out, const struct draft *f)
 {
     int v = f->spec->version;
     enum type type = v >= 0 ? f->spec->columns->v[v].type : TYPE_TEXT;
-    if (type == TYPE_TIMESTAMP || type == TYPE_DATE)
-        named(out, f, "CAST(", v);
-    else
+    if (type == TYPE_TIMESTAMP || type == TYPE_DATE) {
+        named(out, f, "CAST(IF(qetl_order > 0, ", v);
+        buf_adds(out, ", NULL)");
+    } else {
         buf_adds(out, "CAST(NULL");
+    }
     buf_adds(out, " AS DATETIME(6))");
+}
+
+/* The columns, but as the version the newest one for which the row was seen: what comes later of a version between is late. */
+static void newest(struct buf *out, const struct draft *f)
+{
+    for (int i = 0; i < f->spec->columns->n; i++) {
+        buf_adds(out, i ? ", " : "");
+        if (i == f->spec->version)
+            buf_adds(out, "CASE WHEN lead(1) OVER w IS NULL THEN qetl_newest ELSE lead(qetl_before) OVER w END AS ");
+        named(out, f, "", i);
+    }
 }
 
 /*
  * All staged rows of a key and the row that is current now, in the order of their versions: what stands before the current one
  * came too late; what is equal to the one before it is no change. The rest close each other's time, the first one that of the
- * current row; see history_since().
+ * current row; see history_since(). In place 0 is the current row, where it was seen with a newer version.
  */
 static void versions_sql(struct buf *out, const struct draft *f)
 {
@@ -710,14 +728,32 @@ static void versions_sql(struct buf *out, const struct draft *f)
         buf_adds(out, ") OVER w <=> ");
         exact(out, f, "", i);
     }
-    buf_addf(out, ") AS qetl_new FROM qetl_marked WHERE qetl_later OR NOT qetl_has_current WINDOW w AS (PARTITION BY %s ORDER BY %s)),"
+    buf_adds(out, ") AS qetl_new");
+    if (f->spec->version >= 0) {
+        named(out, f, ", lag(", f->spec->version);
+        named(out, f, ") OVER w AS qetl_before, last_value(", f->spec->version);
+        buf_addf(out, ") OVER (PARTITION BY %s ORDER BY %s ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING) AS qetl_newest", key.p, order.p);
+    }
+    buf_addf(out, " FROM qetl_marked WHERE qetl_later OR NOT qetl_has_current WINDOW w AS (PARTITION BY %s ORDER BY %s)),"
                   " qetl_begun AS (SELECT *, ", key.p, order.p);
     says(out, f);
-    buf_adds(out, " AS qetl_says FROM qetl_kept WHERE qetl_order > 0 AND qetl_new), ");
+    buf_adds(out, " AS qetl_says FROM qetl_kept WHERE (qetl_order > 0 AND qetl_new)");
+    if (f->spec->version >= 0) {
+        buf_adds(out, " OR (qetl_order = 0 AND NOT (qetl_newest <=> ");
+        named(out, f, "", f->spec->version);
+        buf_adds(out, "))");
+    }
+    buf_adds(out, "), ");
     history_since(out, f->spec->missing == MISSING_DELETE ? f->t->name.p : NULL, key.p, "CAST(:now AS DATETIME(6))", "least", "greatest");
-    buf_addf(out, " SELECT %s, qetl_has_current, qetl_since,"
-                  " lead(qetl_since) OVER w AS qetl_until, row_number() OVER w AS qetl_place FROM qetl_history WINDOW w AS (PARTITION BY"
-                  " %s ORDER BY %s)", all.p, key.p, order.p);
+    buf_adds(out, " SELECT ");
+    newest(out, f);
+    buf_addf(out, ", qetl_has_current, qetl_since, lead(qetl_since) OVER w AS qetl_until, CAST(row_number() OVER w AS SIGNED) - max(qetl_order = 0) OVER"
+                  " (PARTITION BY %s) AS qetl_place FROM qetl_history WINDOW w AS (PARTITION BY %s ORDER BY ", key.p, key.p);
+    if (f->spec->version >= 0) { /* else it would be that of this SELECT */
+        named(out, f, "qetl_history.", f->spec->version);
+        buf_adds(out, ", ");
+    }
+    buf_adds(out, "qetl_order)");
     out->failed |= key.failed || order.failed || all.failed;
 }
 
@@ -729,6 +765,14 @@ static void history_sql(const struct draft *f)
     key_of(out, f, "");
     buf_adds(out, " FROM " STAGE);
     versions_sql(step(f->t->merge, "compare with the history"), f);
+    if (f->spec->version >= 0) {
+        out = step(f->t->merge, "note newer versions");
+        buf_addf(out, "UPDATE %s t JOIN " MERGE " m ON ", f->t->name.p);
+        same_key(out, f, " = m.");
+        named(out, f, " SET t.", f->spec->version);
+        named(out, f, " = m.", f->spec->version);
+        buf_adds(out, " WHERE m.qetl_place = 0 AND t." IS_CURRENT);
+    }
     out = step(f->t->merge, "end what changed");
     buf_addf(out, "UPDATE %s t JOIN " MERGE " m ON ", f->t->name.p);
     same_key(out, f, " = m.");
@@ -738,14 +782,14 @@ static void history_sql(const struct draft *f)
     columns(out, f, "");
     buf_adds(out, ", " VALID_FROM ", " VALID_TO ", " IS_CURRENT ") SELECT ");
     columns(out, f, "");
-    buf_adds(out, ", qetl_since, qetl_until, qetl_until IS NULL FROM " MERGE " ORDER BY ");
+    buf_adds(out, ", qetl_since, qetl_until, qetl_until IS NULL FROM " MERGE " WHERE qetl_place > 0 ORDER BY ");
     key_of(out, f, "");
     buf_adds(out, ", qetl_place");
     out = &f->t->counts;
     buf_adds(out, "SELECT sum(fresh AND NOT gone), sum(NOT fresh AND NOT gone), sum(gone) FROM (SELECT qetl_place = 1 AND NOT"
                   " qetl_has_current AS fresh, ");
     is_gone(out, f, "");
-    buf_adds(out, " AS gone FROM " MERGE ") c");
+    buf_adds(out, " AS gone FROM " MERGE " WHERE qetl_place > 0) c");
 }
 
 /* The rows as they are, and of an upsert their keys, also of those that it leaves as they are: they are its own by then. */

@@ -642,17 +642,30 @@ static void says(struct buf *out, const struct draft *f)
 {
     int v = f->spec->version;
     enum type type = v >= 0 ? f->spec->columns->v[v].type : TYPE_TEXT;
-    if (type == TYPE_TIMESTAMP || type == TYPE_DATE)
-        named(out, f, "", v);
-    else
+    if (type == TYPE_TIMESTAMP || type == TYPE_DATE) {
+        named(out, f, "(CASE WHEN " STAGED_ORDER " > 0 THEN ", v);
+        buf_adds(out, " END)");
+    } else {
         buf_adds(out, "NULL");
+    }
     buf_adds(out, "::timestamp with time zone");
+}
+
+/* The columns, but as the version the newest one for which the row was seen: what comes later of a version between is late. */
+static void newest(struct buf *out, const struct draft *f)
+{
+    for (int i = 0; i < f->spec->columns->n; i++) {
+        buf_adds(out, i ? ", " : "");
+        if (i == f->spec->version)
+            buf_adds(out, "CASE WHEN lead(1) OVER w IS NULL THEN qetl_newest ELSE lead(qetl_before) OVER w END AS ");
+        named(out, f, "", i);
+    }
 }
 
 /*
  * All staged rows of a key and the row that is current now, in the order of their versions: what stands before the current one
  * came too late; what is equal to the one before it is no change. The rest close each other's time, the first one that of the
- * current row; see history_since().
+ * current row; see history_since(). In place 0 is the current row, where it was seen with a newer version.
  */
 static void history_sql(const struct draft *f)
 {
@@ -682,25 +695,50 @@ static void history_sql(const struct draft *f)
              key.p, key.p, order.p, key.p);
     buf_adds(out, " qetl_kept AS (SELECT *, lag(");
     comparable(out, f, "");
-    buf_addf(out, ") OVER w AS qetl_was, row_number() OVER w AS qetl_place FROM qetl_marked WHERE qetl_is_later OR NOT qetl_has_current"
-                  " WINDOW w AS (PARTITION BY %s ORDER BY %s)), qetl_begun AS (SELECT *, ", key.p, order.p);
+    buf_adds(out, ") OVER w AS qetl_was, row_number() OVER w AS qetl_nr");
+    if (f->spec->version >= 0) {
+        named(out, f, ", lag(", f->spec->version);
+        named(out, f, ") OVER w AS qetl_before, last_value(", f->spec->version);
+        buf_addf(out, ") OVER (PARTITION BY %s ORDER BY %s ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING) AS qetl_newest", key.p, order.p);
+    }
+    buf_addf(out, " FROM qetl_marked WHERE qetl_is_later OR NOT qetl_has_current WINDOW w AS (PARTITION BY %s ORDER BY %s)), qetl_begun AS (SELECT *, ",
+             key.p, order.p);
     says(out, f);
-    buf_adds(out, " AS qetl_says FROM qetl_kept WHERE " STAGED_ORDER " > 0 AND (qetl_place = 1 OR ");
+    buf_adds(out, " AS qetl_says FROM qetl_kept WHERE (" STAGED_ORDER " > 0 AND (qetl_nr = 1 OR ");
     comparable(out, f, "");
-    buf_adds(out, " IS DISTINCT FROM qetl_was)), ");
+    buf_adds(out, " IS DISTINCT FROM qetl_was))");
+    if (f->spec->version >= 0) {
+        named(out, f, " OR (" STAGED_ORDER " = 0 AND qetl_newest IS DISTINCT FROM ", f->spec->version);
+        buf_addc(out, ')');
+    }
+    buf_adds(out, "), ");
     history_since(out, f->spec->missing == MISSING_DELETE ? f->t->rows.p : NULL, key.p, ":now", "least", "greatest");
-    buf_addf(out, " SELECT %s, qetl_since, lead(qetl_since) OVER w AS qetl_until, row_number() OVER w = 1"
-                  " AS qetl_is_first, qetl_has_current FROM qetl_history WINDOW w AS (PARTITION BY %s ORDER BY %s);", all.p, key.p, order.p);
-    buf_addf(out, "UPDATE %s t SET " VALID_TO " = s.qetl_since, " IS_CURRENT " = false FROM %s_changed s WHERE s.qetl_is_first"
+    buf_adds(out, " SELECT ");
+    newest(out, f);
+    buf_addf(out, ", qetl_since, lead(qetl_since) OVER w AS qetl_until, row_number() OVER w - (bool_or(" STAGED_ORDER " = 0) OVER"
+                  " (PARTITION BY %s))::int AS qetl_place, qetl_has_current FROM qetl_history WINDOW w AS (PARTITION BY %s ORDER BY %s);",
+             key.p, key.p, order.p);
+    if (f->spec->version >= 0) {
+        buf_addf(out, "UPDATE %s t SET ", f->t->rows.p);
+        named(out, f, "", f->spec->version);
+        named(out, f, " = s.", f->spec->version);
+        buf_addf(out, " FROM %s_changed s WHERE s.qetl_place = 0 AND t." IS_CURRENT, f->stage);
+        named(out, f, " AND t.", f->spec->version);
+        named(out, f, " IS DISTINCT FROM s.", f->spec->version);
+        buf_adds(out, " AND ");
+        same_key(out, f, "t.", "s.");
+        buf_addc(out, ';');
+    }
+    buf_addf(out, "UPDATE %s t SET " VALID_TO " = s.qetl_since, " IS_CURRENT " = false FROM %s_changed s WHERE s.qetl_place = 1"
                   " AND t." IS_CURRENT " AND ", f->t->rows.p, f->stage);
     same_key(out, f, "t.", "s.");
     buf_addf(out, ";INSERT INTO %s (%s, " VALID_FROM ", " VALID_TO ", " IS_CURRENT ") SELECT %s, qetl_since, qetl_until, qetl_until"
-                  " IS NULL FROM %s_changed;",
+                  " IS NULL FROM %s_changed WHERE qetl_place > 0;",
              f->t->name.p, all.p, all.p, f->stage);
-    buf_adds(out, "WITH counted AS (SELECT qetl_is_first AND NOT qetl_has_current AS fresh, ");
+    buf_adds(out, "WITH counted AS (SELECT qetl_place = 1 AND NOT qetl_has_current AS fresh, ");
     if (f->spec->deleted >= 0)
         named(out, f, "", f->spec->deleted);
-    buf_addf(out, "%s AS gone FROM %s_changed) SELECT count(*) FILTER (WHERE fresh AND NOT gone),"
+    buf_addf(out, "%s AS gone FROM %s_changed WHERE qetl_place > 0) SELECT count(*) FILTER (WHERE fresh AND NOT gone),"
                   " count(*) FILTER (WHERE NOT fresh AND NOT gone), count(*) FILTER (WHERE gone) FROM counted",
              f->spec->deleted >= 0 ? " IS TRUE" : "false", f->stage);
     out->failed |= key.failed || order.failed || all.failed;

@@ -292,8 +292,19 @@ static void says(struct buf *sql, const struct table_spec *spec)
         buf_adds(sql, "NULL");
         return;
     }
-    named(sql, "", spec, v);
-    buf_adds(sql, type == TYPE_DATE ? " || ' 00:00:00'" : "");
+    named(sql, "CASE WHEN qetl_order > 0 THEN ", spec, v);
+    buf_adds(sql, type == TYPE_DATE ? " || ' 00:00:00' END" : " END");
+}
+
+/* The columns, but as the version the newest one for which the row was seen: what comes later of a version between is late. */
+static void newest(struct buf *sql, const struct table_spec *spec)
+{
+    for (int i = 0; i < spec->columns->n; i++) {
+        buf_adds(sql, i ? ", " : "");
+        if (i == spec->version)
+            buf_adds(sql, "CASE WHEN lead(1) OVER w IS NULL THEN qetl_newest ELSE lead(qetl_before) OVER w END AS ");
+        named(sql, "", spec, i);
+    }
 }
 
 /* `lag("a") OVER w IS "a" AND ...` of the columns that tell whether a row changed: neither its key
@@ -313,12 +324,14 @@ static void same_as_before(struct buf *sql, const struct table_spec *spec)
 /*
  * All staged rows of a key and the row that is current now, in the order of their versions: what
  * stands before the current one came too late; what is equal to the one before it is no change. The
- * rest close each other's time, the first one that of the current row; see history_since().
+ * rest close each other's time, the first one that of the current row; see history_since(). In place
+ * 0 is the current row, where it was seen with a newer version.
  */
 static void changed_sql(struct buf *sql, const struct table *t, const struct table_spec *spec,
                         const char *source)
 {
     AUTO(buf_clear) struct buf order = { 0 };
+    bool versions = spec->version >= 0;
     const char *staged = t->collated.n ? t->collated.p : t->columns.p; /* the first part of a UNION says how its columns compare */
     if (spec->version >= 0)
         named(&order, "", spec, spec->version); /* nulls first */
@@ -342,37 +355,63 @@ static void changed_sql(struct buf *sql, const struct table *t, const struct tab
              t->key.p, t->key.p, order.p, t->key.p);
     buf_addf(sql, " kept AS (SELECT *, row_number() OVER w = 1 OR NOT ");
     same_as_before(sql, spec);
+    buf_adds(sql, " AS qetl_new");
+    if (versions) {
+        named(sql, ", lag(", spec, spec->version);
+        named(sql, ") OVER w AS qetl_before, last_value(", spec, spec->version);
+        buf_addf(sql, ") OVER (PARTITION BY %s ORDER BY %s ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING) AS qetl_newest",
+                 t->key.p, order.p);
+    }
     buf_addf(sql,
-             " AS qetl_new FROM marked WHERE qetl_later OR NOT qetl_has_current"
+             " FROM marked WHERE qetl_later OR NOT qetl_has_current"
              " WINDOW w AS (PARTITION BY %s ORDER BY %s)),",
              t->key.p, order.p);
     buf_adds(sql, " qetl_begun AS (SELECT *, ");
     says(sql, spec);
-    buf_adds(sql, " AS qetl_says FROM kept WHERE qetl_order > 0 AND qetl_new),");
+    buf_adds(sql, " AS qetl_says FROM kept WHERE (qetl_order > 0 AND qetl_new)");
+    if (versions)
+        named(sql, " OR (qetl_order = 0 AND qetl_newest IS NOT ", spec, spec->version);
+    buf_adds(sql, versions ? "))," : "),");
     AUTO(buf_clear) struct buf ended = { 0 };
     if (spec->missing == MISSING_DELETE)
         buf_addf(&ended, "main.%s", t->quoted.p);
     history_since(sql, ended.p, t->key.p, ":now", "min", "max");
+    buf_adds(sql, " SELECT ");
+    newest(sql, spec);
     buf_addf(
         sql,
-        " SELECT %s, qetl_has_current,"
-        " qetl_since, lead(qetl_since) OVER w AS qetl_until, row_number() OVER w AS qetl_place"
+        ", qetl_has_current, qetl_since, lead(qetl_since) OVER w AS qetl_until,"
+        " row_number() OVER w - max(qetl_order = 0) OVER (PARTITION BY %s) AS qetl_place"
         " FROM qetl_history WINDOW w AS (PARTITION BY %s ORDER BY %s)",
-        t->columns.p, t->key.p, order.p);
+        t->key.p, t->key.p, order.p);
     sql->failed |= order.failed || ended.failed;
+}
+
+/* Of the rows that are current until now, those whose key has a row in that place of what changed. */
+static void of_current(struct buf *sql, const struct table_spec *spec, int place)
+{
+    buf_addf(sql, " FROM temp.qetl_changed AS c WHERE c.qetl_place = %d AND qetl_t." IS_CURRENT, place);
+    for (int k = 0; k < spec->nkey; k++) {
+        named(sql, " AND qetl_t.", spec, spec->key[k]);
+        named(sql, " = c.", spec, spec->key[k]);
+    }
+}
+
+static void advance_sql(struct buf *sql, const struct table *t, const struct table_spec *spec)
+{
+    buf_addf(sql, "UPDATE main.%s AS qetl_t SET ", t->quoted.p);
+    named(sql, "", spec, spec->version);
+    named(sql, " = c.", spec, spec->version);
+    of_current(sql, spec, 0);
+    named(sql, " AND qetl_t.", spec, spec->version);
+    named(sql, " IS NOT c.", spec, spec->version);
 }
 
 /* The row that is current until now ends where the first new one begins. */
 static void close_sql(struct buf *sql, const struct table *t, const struct table_spec *spec)
 {
-    buf_addf(sql,
-             "UPDATE main.%s AS qetl_t SET " VALID_TO " = c.qetl_since, " IS_CURRENT
-             " = 0 FROM temp.qetl_changed AS c WHERE c.qetl_place = 1 AND qetl_t." IS_CURRENT,
-             t->quoted.p);
-    for (int k = 0; k < spec->nkey; k++) {
-        named(sql, " AND qetl_t.", spec, spec->key[k]);
-        named(sql, " = c.", spec, spec->key[k]);
-    }
+    buf_addf(sql, "UPDATE main.%s AS qetl_t SET " VALID_TO " = c.qetl_since, " IS_CURRENT " = 0", t->quoted.p);
+    of_current(sql, spec, 1);
 }
 
 static void add_sql(struct buf *sql, const struct table *t)
@@ -380,7 +419,7 @@ static void add_sql(struct buf *sql, const struct table *t)
     buf_addf(sql,
              "INSERT INTO main.%s (%s, " VALID_FROM ", " VALID_TO ", " IS_CURRENT
              ") SELECT %s, qetl_since, qetl_until, qetl_until IS NULL FROM temp.qetl_changed"
-             " ORDER BY %s, qetl_place",
+             " WHERE qetl_place > 0 ORDER BY %s, qetl_place",
              t->quoted.p, t->columns.p, t->columns.p, t->key.p);
 }
 
@@ -411,7 +450,7 @@ static int count_history(struct warehouse *w, const struct table_spec *spec, int
                    "count(*) FROM"
                    " (SELECT qetl_place = 1 AND NOT qetl_has_current AS fresh, ");
     gone(&sql, spec);
-    buf_adds(&sql, " AS gone FROM temp.qetl_changed)");
+    buf_adds(&sql, " AS gone FROM temp.qetl_changed WHERE qetl_place > 0)");
     if (sql.failed)
         return err_nomem(err);
     if (warehouse_prepare(w, sql.p, &st, "count", err) < 0)
@@ -437,14 +476,17 @@ static int history(struct warehouse *w, const struct table *t, const struct tabl
                    const char *source, int64_t rows, const char *now, struct load_counts *counts,
                    struct err *err)
 {
-    AUTO(buf_clear) struct buf changed = { 0 }, close = { 0 }, add = { 0 };
+    AUTO(buf_clear) struct buf changed = { 0 }, advance = { 0 }, close = { 0 }, add = { 0 };
     int64_t added;
     changed_sql(&changed, t, spec, source);
+    if (spec->version >= 0)
+        advance_sql(&advance, t, spec);
     close_sql(&close, t, spec);
     add_sql(&add, t);
     merge_tally_reset(&w->tally);
     if (warehouse_exec(w, "DROP TABLE IF EXISTS temp.qetl_changed", "compare", err) < 0 ||
         run_at(w, &changed, now, "compare with the history", NULL, err) < 0 ||
+        (spec->version >= 0 && run_at(w, &advance, now, "note newer versions", NULL, err) < 0) ||
         run_at(w, &close, now, "end what changed", NULL, err) < 0 ||
         run_at(w, &add, now, "insert", &added, err) < 0 ||
         count_history(w, spec, rows, added, counts, err) < 0)
