@@ -120,7 +120,8 @@ is 'a key is compared as its table does' "$end $(ask 'SELECT name, n FROM ci ORD
 my 'CREATE TABLE refused (id bigint, must text NOT NULL); CREATE VIEW aview AS SELECT 1 AS id; CREATE TABLE nokey (id bigint, name text);
     CREATE TABLE two (id bigint PRIMARY KEY, name varchar(20) UNIQUE); CREATE TABLE plain (id bigint) ENGINE=MyISAM;
     CREATE TABLE made (id bigint AS (1)); CREATE TABLE checked (id bigint CHECK (id < 5), name varchar(9)); CREATE TABLE dup (id bigint PRIMARY KEY);
-    CREATE TABLE halfpart (id bigint) PARTITION BY RANGE (id) (PARTITION p0 VALUES LESS THAN (1))' >/dev/null
+    CREATE TABLE halfpart (id bigint) PARTITION BY RANGE (id) (PARTITION p0 VALUES LESS THAN (1));
+    CREATE TABLE stamped (id bigint, extra timestamp(3) NOT NULL DEFAULT current_timestamp(3))' >/dev/null
 cat >>"$site/qetl.ini" <<INI
 $(refused_pipelines)
 [pipeline two]
@@ -147,11 +148,19 @@ table = my.dup
 columns = id:integer!, n:integer
 table = my.after
 after_load = CALL hidden()
+[pipeline stamped]
+columns = id:integer!, extra:timestamp
+table = my.stamped
+[pipeline rolls]
+columns = id:integer!
+table = my.after
+after_load = CALL rolls()
 INI
 csv id,name,extra 1,a,2020-01-01 9,b,2020-01-01 9,c,2020-01-01
 refused_with 'refused|NOT NULL without a default.* run: ALTER TABLE' 'aview|is a VIEW' 'more|ALTER TABLE .* ADD COLUMN `extra` DATE' \
     'nokey|run: ALTER TABLE .* ADD UNIQUE' 'two|another unique index' 'plain|run: ALTER TABLE `plain` ENGINE=InnoDB' 'made|is generated' \
     'checked|(CONSTRAINT|Check constraint) .*(failed|violated)' 'dup|Duplicate entry' 'noschema|Unknown database .nowhere. .1049.; run: CREATE DATABASE .nowhere.$' \
+    'stamped|is TIMESTAMP NOT NULL.* with a ! in columns=, or run: ALTER TABLE .stamped. MODIFY .extra. timestamp\(3\) NULL' \
     'halfpart|no partition.*make a partition for it: ALTER TABLE .* ADD PARTITION'
 is '... with nothing in them' "$(my 'SELECT (SELECT count(*) FROM checked) + (SELECT count(*) FROM dup) + (SELECT count(*) FROM plain)')" 0
 my 'CREATE PROCEDURE hidden() COMMIT' >/dev/null
@@ -162,6 +171,13 @@ like '... it cannot end the transaction' "$(QETL_CONFIG=$work/ends.ini qetlctl c
 is '... rows and all' "$(my 'SELECT count(*) FROM after') $(my 'SELECT n FROM sums')" '2 30'
 load hidden
 is '... a COMMIT that hides in a procedure loads no row twice' "${end%% *} $(my 'SELECT count(*) FROM after')" 'loaded 4'
+my 'CREATE PROCEDURE rolls() ROLLBACK' >/dev/null
+csv id,name 1,a
+rolls=$(submit rolls "$work/in.csv")
+job=$(submit now "$work/in.csv")
+timeout 120 qetl drain --max-wait 60s 2>"$work/drain"
+is '... a ROLLBACK in one takes its own job, and no other, in a few tries' "$(state "$rolls") $(state "$job") $(my 'SELECT count(*) FROM after')" 'dead loaded 4'
+like '... which is told by its name' "$(qetlctl show "$rolls")" "job $(field "$rolls" uid): the whole transaction is gone: .*after_load ended the transaction"
 after_load_takes_the_job
 
 

@@ -137,6 +137,11 @@ for mode in append upsert insert_ignore replace; do
     done
     pg 'DELETE FROM domains' >/dev/null
 done
+pg "CREATE TABLE cut (id varchar(3) PRIMARY KEY)" >/dev/null
+printf '[pipeline cut]\ncolumns = id:text!\ntable = pg.cut\nmode = upsert\nkey = id\n' >>"$site/qetl.ini"
+csv id abc 'abc  '
+load cut
+like 'keys that become one when the table cuts blanks off' "$end $(error_of)" '^dead .*ON CONFLICT.*; two keys of the job become one in the table'
 csv id,code,document 'a,abcd,"{""a"": 1}"'
 load domain_past
 load domain_past

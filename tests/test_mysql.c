@@ -301,6 +301,7 @@ TEST(mysql_url, what_is_wrong_is_named)
         { "mysql://h:x/d", "no host:port" },      { "mysql://[::1]x/d", "no host:port" },   { "mysql://h/d?ssl=maybe", "'ssl=maybe'" },
         { "mysql://h/d?socket=run", "'socket=run'" }, { "mysql://h/d?", "''" },             { "mysql://h/d?ssl=off&", "''" },
         { "mysql://h/d?socket=/a&socket=/b", "'socket=/b'" },
+        { "mysql://h/d?socket=/a", "for the host localhost, not for 'h'" },
     };
     for (size_t i = 0; i < COUNT_OF(table); i++) {
         CHECK_HAS(parsed(table[i].url), table[i].says);

@@ -192,7 +192,7 @@ static const struct err_def {
         "check that the target can be reached and written" },
     [ERR_TARGET_LOGIN] = { "target-login", ERR_TRANSIENT, 1,
         "the server of the target did not let us in",
-        "check user and password of the [remote] whose url begins that of the target (a user in the target's url counts more), and whom the server lets in from here" },
+        "check user and password (of a store access_key, secret_key and region) of the [remote] whose url begins that of the target (a user in the target's url counts more), and whom the server lets in from here" },
     [ERR_TARGET_DATABASE] = { "target-database", ERR_TRANSIENT, 1,
         "the server of the target has no database of that name",
         "make the database, or mend its name in the target's url" },

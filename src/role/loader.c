@@ -176,7 +176,7 @@ static int settle_unloaded(struct loader *l, struct served *t, const struct stag
         err_set(&e, ERR_OVERTAKEN, "a newer job has been loaded into the same table");
         outcome(f, LOAD_REFUSED, &e);
     } else {
-        err_set(&e, ERR_CRASHED, "given up: %" PRId64 " processes or connections to its target died with this job", job->crashes);
+        err_set(&e, ERR_CRASHED, "given up: %" PRId64 " processes, connections or transactions ended with this job", job->crashes);
         outcome(f, LOAD_REFUSED, &e);
     }
     return 0;

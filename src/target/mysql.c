@@ -172,6 +172,8 @@ static int url_parse(struct mysql_url *u, const struct target_config *cfg, struc
             return -1;
         p += m;
     }
+    if (u->socket && strcasecmp(u->host, "localhost") != 0) /* the library would not look at it */
+        return err_set(err, ERR_CONFIG, "target '%s': a socket= in its url is for the host localhost, not for '%s'", cfg->name, u->host);
     return 0;
 }
 

@@ -34,11 +34,21 @@ struct bucket {
     void *tick_arg;
 };
 
+/* Does the store not know who asks? https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html */
+static bool is_of_login(const struct err *err)
+{
+    static const char *const says[] = { "SignatureDoesNotMatch", "InvalidAccessKeyId", "InvalidToken", "ExpiredToken", "AuthorizationHeaderMalformed" };
+    for (size_t i = 0; i < COUNT_OF(says); i++)
+        if (strstr(err->msg, says[i]))
+            return true;
+    return false;
+}
+
 /* What the store says is no fault of the job: it waits, and people read why. */
 static int away(struct err *err)
 {
     if (err->code != ERR_NO_MEMORY && err->code != ERR_STAGED_DAMAGED && err->code != ERR_DISK_FULL)
-        err->code = ERR_TARGET;
+        err->code = is_of_login(err) ? ERR_TARGET_LOGIN : ERR_TARGET;
     return -1;
 }
 

@@ -35,6 +35,8 @@ static const char *reason(const char *state)
 static const char *advice(const char *state, const PGresult *r)
 {
     bool unnamed = !*field(r, PG_DIAG_CONSTRAINT_NAME) && *field(r, PG_DIAG_TABLE_NAME);
+    if (!strcmp(state, "21000") && strstr(field(r, PG_DIAG_MESSAGE_PRIMARY), "ON CONFLICT")) /* cardinality_violation */
+        return "; two keys of the job become one in the table, which cuts blanks at their end off: make their column wider";
     return !strcmp(state, "23514") && unnamed ? "; make a partition for it: CREATE TABLE ... PARTITION OF ... FOR VALUES ..., or DEFAULT" : "";
 }
 

@@ -209,8 +209,9 @@ int server_load_job(const struct server *s, struct target_conn *c, struct load_j
     s->forget(c);
     if (s->run(c, s->rollback, "roll back the job", NULL, &undo) == 0)
         return -1;
-    err->code = ERR_TARGET; /* the savepoint is gone with the transaction */
-    return err_in(err, "the server gave up the whole transaction");
+    err->code = ERR_TARGET; /* the savepoint is gone with the transaction, which a procedure of after_load may have ended */
+    job->took_down |= job->after_load != NULL;
+    return err_in(err, "job %s: the whole transaction is gone", job->uid);
 }
 
 /* ---- names ---- */

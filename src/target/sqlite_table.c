@@ -446,6 +446,11 @@ static int read_collations(struct warehouse *w, struct table *t, const struct ta
             return warehouse_error(w, err, "look at the table");
         if (!strcasecmp(collation, "BINARY"))
             continue;
+        if (!strcasecmp(collation, "RTRIM") && spec->mode == MODE_HISTORY)
+            return err_set(err, ERR_TARGET_REFUSED,
+                           "column '%s' of table '%s' is COLLATE RTRIM, with which SQLite may miss rows of a key that has no index; make it BINARY or"
+                           " NOCASE",
+                           spec->columns->v[i].name, name);
         buf_adds(&columns, " COLLATE ");
         db_quote(&columns, collation);
         named(&columns, " AS ", spec, i);

@@ -61,7 +61,7 @@ struct load_job {
     /* results */
     struct load_counts counts;   /* also of a job that was there */
     int64_t slow_rows;           /* rows staged in files for a table without key that went the slow way */
-    bool took_down;              /* its after_load failed, and the connection is gone */
+    bool took_down;              /* its after_load failed, and the connection or the whole transaction is gone */
     bool was_there;              /* the ledger had it already: nothing was done */
 };
 
