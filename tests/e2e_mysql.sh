@@ -218,7 +218,7 @@ is '... each where it belongs, and as it is' "$(ask "SET time_zone = '+00:00'; S
     '8|2026-01-01 00:00:00.000000|2026-01-01 00:00:00.000000 0'
 together kills
 is 'a job that ends its connection again and again is dead by itself' "$ends" 'dead loaded loaded'
-like '... with the reason' "$(qetlctl --json errors "$odd" | jq -r '.errors[0].message')" 'given up: 3 .*connections to its target died'
+like '... with the reason' "$(qetlctl --json errors "$odd" | jq -r '.errors[0].message')" 'given up: 3 .*connections or transactions ended'
 sed -i 's/^crashes = 3/crashes = 1000/' "$site/qetl.ini"
 my 'SET GLOBAL sql_select_limit = 1' >/dev/null
 load calm

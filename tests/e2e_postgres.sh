@@ -139,7 +139,7 @@ for mode in append upsert insert_ignore replace; do
 done
 pg "CREATE TABLE cut (id varchar(3) PRIMARY KEY)" >/dev/null
 printf '[pipeline cut]\ncolumns = id:text!\ntable = pg.cut\nmode = upsert\nkey = id\n' >>"$site/qetl.ini"
-csv id abc 'abc  '
+csv id abc '"abc  "'
 load cut
 like 'keys that become one when the table cuts blanks off' "$end $(error_of)" '^dead .*ON CONFLICT.*; two keys of the job become one in the table'
 csv id,code,document 'a,abcd,"{""a"": 1}"'
@@ -292,7 +292,7 @@ done
 is '... each where it belongs' "$(ask 'SELECT count(*) FROM plain') $(ask 'SELECT count(*) FROM other.plain')" '24 0'
 pg 'DELETE FROM odd' >/dev/null
 for one in commits begins rolls calls \
-    'files|could not open file' 'reads|read only' 'kills|connections to its target died' lateuniq\|lateuniq_n_key child\|violates; do
+    'files|could not open file' 'reads|read only' 'kills|connections or transactions ended' lateuniq\|lateuniq_n_key child\|violates; do
     together "${one%|*}"
     is "a job that cannot be committed, ${one%|*}, is dead by itself" "$ends" 'loaded dead loaded loaded'
     case $one in *\|*) why=${one#*|} ;; *) why=transaction ;; esac

@@ -770,6 +770,8 @@ TEST(config, what_is_wrong_with_parts_is_told)
                  "[pipeline p]\nmode = replace\ntable = w.t\n[pipeline p.a]\n[pipeline p.b]\n"),
         "bad.ini:4: [pipeline p] mode: parts 'p.a' and 'p.b' would replace each other's rows in "
         "table w.t\n");
+    CHECK_STR(load_bad(BASE "[pipeline p]\ntable = w.t\ncolumns = id\nmode = upsert\nkey = id\nmissing = delete\nmax_rejects = 1%\n"),
+              "bad.ini:9: [pipeline p] max_rejects: expected 0 beside missing = delete: the rows of the table whose new ones are rejected would be removed\n");
     CHECK_STR(load_bad(BASE "[pipeline p]\nmode = upsert\nkey = id\nmissing = delete\nundo = 7d\ntable = w.t\n"
                             "[pipeline p.a]\n[pipeline p.b]\n"),
               "bad.ini:6: [pipeline p] missing: parts 'p.a' and 'p.b' would remove each other's rows from table w.t\n"

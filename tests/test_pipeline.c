@@ -492,7 +492,7 @@ TEST(pipeline, rows_that_would_not_be_the_same_are_not_read_again)
 {
     static const struct { const char *ini, *why; } cases[] = {
         { P "columns = id:integer!\nmode = replace\n", "mode = replace" },
-        { P "columns = id:integer!\nmode = upsert\nkey = id\nmissing = delete\n", "missing = delete" },
+        { "[pipeline p]\ntable = w.t\ncolumns = id:integer!\nmode = upsert\nkey = id\nmissing = delete\n", "missing = delete" },
         { P "columns = id:integer!\nformat = jsonl\n", "were read as csv, and format = jsonl now" },
         { P "columns = id:integer!\nencoding = utf-16\n", "encoding = utf-16 now" },
         { "[pipeline p]\nmax_rejects = 9\n[pipeline p.a]\ntable = w.t\ncolumns = id\n", "[pipeline p]" },

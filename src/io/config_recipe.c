@@ -315,6 +315,8 @@ static void check_meeting(struct build *b, int i, const struct recipe *r)
     for (size_t k = 0; k < COUNT_OF(keys); k++)
         if (keys[k].given && r->mode != MODE_UPSERT && r->mode != MODE_HISTORY)
             build_fault(b, i, keys[k].key, "expected mode = upsert or history beside it");
+    if (r->missing == MISSING_DELETE && r->max_rejects.count != 0)
+        build_fault(b, i, "max_rejects", "expected 0 beside missing = delete: the rows of the table whose new ones are rejected would be removed");
     bool known;
     if (r->version && !table_column(r, r->version, &known) && known)
         build_fault(b, i, "version", "'%s' is not among the columns", r->version);

@@ -428,7 +428,7 @@ static const struct key keys[] = {
       "other columns as they were; in history it begins a version" },
     { AT_RECIPE, "missing", KEY_WORD, IN(recipe, missing), "keep", 0, 0, missing_words, 0,
       "upsert, history: what becomes of rows of the table whose key the job does not have; delete "
-      "is for jobs that bring the whole table. With deleted= they are marked, else removed" },
+      "is for jobs that bring the whole table, with max_rejects = 0. With deleted= they are marked, else removed" },
     { AT_RECIPE, "undo", KEY_DURATION, IN(recipe, undo_ms), "0", 0, 3650 * (int64_t)DAYS, NULL, 0,
       "so long qetlctl undo can take the rows of a job out of the table again, see UNDO; 0: not at "
       "all" },

@@ -81,7 +81,7 @@ static int run_step(PGconn *pg, const char *sql, const struct places *p, const c
 static int find_image(PGconn *pg, struct places *p, struct err *err)
 {
     AUTO(result_clearp) PGresult *r =
-        step(pg, "SELECT 1 FROM :table LIMIT 0;" /* nobody adds a column from here on */
+        step(pg, "LOCK TABLE :table IN ROW EXCLUSIVE MODE;" /* an undo that is under way is over, and nobody adds a column from here on */
                  "SELECT format('jsonb_object(ARRAY[%s], ARRAY[%s])', string_agg(quote_literal(attname), ', ' ORDER BY attnum),"
                  " string_agg(format('t.%I::text', attname), ', ' ORDER BY attnum)) FROM pg_attribute"
                  " WHERE attrelid = to_regclass(:name) AND attnum > 0 AND NOT attisdropped",
