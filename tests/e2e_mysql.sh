@@ -171,13 +171,6 @@ like '... it cannot end the transaction' "$(QETL_CONFIG=$work/ends.ini qetlctl c
 is '... rows and all' "$(my 'SELECT count(*) FROM after') $(my 'SELECT n FROM sums')" '2 30'
 load hidden
 is '... a COMMIT that hides in a procedure loads no row twice' "${end%% *} $(my 'SELECT count(*) FROM after')" 'loaded 4'
-my 'CREATE PROCEDURE rolls() ROLLBACK' >/dev/null
-csv id,name 1,a
-rolls=$(submit rolls "$work/in.csv")
-job=$(submit now "$work/in.csv")
-timeout 120 qetl drain --max-wait 60s 2>"$work/drain"
-is '... a ROLLBACK in one takes its own job, and no other, in a few tries' "$(state "$rolls") $(state "$job") $(my 'SELECT count(*) FROM after')" 'dead loaded 4'
-like '... which is told by its name' "$(qetlctl show "$rolls")" "job $(field "$rolls" uid): the whole transaction is gone: .*after_load ended the transaction"
 after_load_takes_the_job
 
 
@@ -219,6 +212,14 @@ is '... each where it belongs, and as it is' "$(ask "SET time_zone = '+00:00'; S
 together kills
 is 'a job that ends its connection again and again is dead by itself' "$ends" 'dead loaded loaded'
 like '... with the reason' "$(qetlctl --json errors "$odd" | jq -r '.errors[0].message')" 'given up: 3 .*connections or transactions ended'
+for body in 'ROLLBACK' 'BEGIN ROLLBACK; START TRANSACTION; END'; do
+    my "DELIMITER //
+DROP PROCEDURE IF EXISTS rolls// CREATE PROCEDURE rolls() $body//"
+    before=$(my 'SELECT count(*) FROM calm')
+    together rolls
+    is "... so is one whose procedure does: $body" "$ends $(my 'SELECT count(*) FROM calm')" "dead loaded loaded $((before + 2))"
+done
+like '... which is told by its name' "$(qetlctl --json errors "$odd" | jq -r '.errors[].message')" "job $(field "$odd" uid): the whole transaction is gone: after_load ended the transaction"
 sed -i 's/^crashes = 3/crashes = 1000/' "$site/qetl.ini"
 my 'SET GLOBAL sql_select_limit = 1' >/dev/null
 load calm
@@ -359,7 +360,8 @@ my 'ALTER TABLE half_b ADD UNIQUE (id)' >/dev/null
 qetlctl retry "$job" >/dev/null
 drained
 is '... and is filled by a retry' "$(state "$job") $(ask 'SELECT count(*) FROM half_a')" 'loaded 1'
-my 'CREATE FUNCTION writes() RETURNS int MODIFIES SQL DATA BEGIN DELETE FROM now; RETURN 1; END'
+my 'DELIMITER //
+CREATE FUNCTION writes() RETURNS int MODIFIES SQL DATA BEGIN DELETE FROM now; RETURN 1; END//'
 like 'a question cannot write, and that is a wrong call' "$({ qetlctl query my 'SELECT writes()'; echo $?; } 2>&1 | paste -sd ' ')" \
     "^qetlctl: target 'my': a query may only read .usage. 2$"
 like 'a question that is wrong is a wrong call, and names the target once' "$({ qetlctl query my 'SELECT nix'; echo $?; } 2>&1 | paste -sd ' ')" \

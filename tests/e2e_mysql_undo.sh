@@ -21,6 +21,8 @@ $(pipeline types types upsert $'key = id\nmissing = delete')
 $(pipeline typed typed replace '')
 $(pipeline parents parents upsert 'key = id')
 $(pipeline wide wide upsert 'key = id')
+$(pipeline documents documents upsert 'key = id')
+$(pipeline daily daily upsert $'key = id\nmissing = delete')
 $(pipeline put put append '')
 $(pipeline over put upsert 'key = id')
 $(pipeline unkept merge upsert 'key = id' | sed /^undo/d)
@@ -73,6 +75,18 @@ for table in types typed; do
     is '... values of every type are as they were' "$(my "SELECT $all FROM $table ORDER BY id" | sha256sum)" "$(sha256sum <<<"$before")"
 done
 
+my 'CREATE TABLE documents (id bigint PRIMARY KEY, name text, doc json)'
+n=0
+for doc in null '"null"' '"abc"' '"\\u0041"' 7 '"7"' '[1,2]' '{"a":1,  "b":[1.0]}' "$(printf '[%.0s' {1..31})$(printf ']%.0s' {1..31})"; do
+    my "INSERT INTO documents VALUES ($((++n)), 'a', '${doc//\\/\\\\}')"
+done
+my "INSERT INTO documents VALUES (10, 'a', NULL)"
+before=$(my 'SELECT id, name, HEX(doc) FROM documents ORDER BY id')
+csv id,name 1,b 2,b 3,b 4,b 5,b 6,b 7,b 8,b 9,b 10,b
+load documents
+is 'documents of JSON' "$end $(wc -l <<<"$before")" 'loaded 0 10 0 0 0 10'
+ok '... are taken back' undo "$job"
+is '... as they were written' "$(my 'SELECT id, name, HEX(doc) FROM documents ORDER BY id')" "$before"
 my "CREATE TABLE wide (id bigint PRIMARY KEY, name longtext, more longtext)"
 my "INSERT INTO wide VALUES (1, repeat('a', 10000000), repeat('b', 10000000))"
 csv id,name 1,a
@@ -143,6 +157,24 @@ is 'a part replaces, another adds' "$(ask 'SELECT count(*) FROM `both`')" 2
 ok '... both are undone' undo "$job"
 is '... and what was there is back' "$(rows '`both`')" '9|of people'
 
+
+# ---- rows that others put in meanwhile ----
+my 'CREATE TRIGGER slowly BEFORE INSERT ON qetl_undo_row FOR EACH ROW SET @slept = SLEEP(1)'
+my 'DELETE FROM swap; INSERT INTO swap VALUES (5, "e"), (6, "f"); CREATE TABLE daily (id bigint PRIMARY KEY, name text); INSERT INTO daily VALUES (5, "e"), (6, "f")'
+sleeps() { [ "$(my "SELECT count(*) FROM information_schema.processlist WHERE state = 'User sleep'")" = 1 ]; }
+for table in swap daily; do
+    csv id,name 5,E
+    job=$(submit $table "$work/in.csv")
+    (drained) &
+    wait_for 60 sleeps
+    my "INSERT INTO $table VALUES (1, 'of people')"
+    wait $!
+    is "$table: is loaded" "$(state "$job") $(rows $table)" "loaded $([ $table = swap ] || echo '1|of people ')5|E"
+    ok '... is undone' undo "$job"
+    is '... and the row that came while its rows were kept is there' "$(rows $table)" '1|of people 5|e 6|f'
+done
+my 'DROP TRIGGER slowly'
+
 # ---- columns ----
 for table in swap merge; do
     my "DELETE FROM $table"
@@ -165,14 +197,37 @@ my 'ALTER TABLE merge RENAME TO away'
 like 'a table that has another name' "$(undo "$job")" 'is gone; if it was renamed, give it its name back .state.'
 my 'ALTER TABLE away RENAME TO merge'
 
+for table in swap merge; do
+    my "DROP TABLE $table; CREATE TABLE $table (id bigint PRIMARY KEY, name text, more blob); INSERT INTO $table VALUES (1, 'a', 'bytes')"
+    csv id,name 1,b
+    load $table
+    my "ALTER TABLE $table MODIFY more text"
+    refused "$table: a column that was one of bytes" "$job" 'the types of columns were changed between texts, bytes and bits since: more; change them back' $table
+    my "ALTER TABLE $table MODIFY more blob, MODIFY name longtext"
+    ok '... and is one again' undo "$job"
+    is '... has its bytes' "$(ask "SELECT * FROM $table")" '1|a|bytes'
+    csv id,name 1,b
+    load $table
+    my "CREATE TRIGGER changes_$table BEFORE $([ $table = swap ] && echo INSERT || echo UPDATE) ON $table FOR EACH ROW SET new.name = concat(new.name, '!')"
+    refused '... a trigger that changes what is put back' "$job" 'would not have the rows that it had: has it triggers' $table
+    my "DROP TRIGGER changes_$table"
+    ok '... that is gone' undo "$job"
+done
+
 # ---- notes ----
+csv id,name 4,d
+load merge
 my "UPDATE qetl_undo SET kept_until = now(6) - INTERVAL 1 MINUTE"
 like 'too late' "$(undo "$job")" 'too late: it could be undone|longer ago than that'
 is '... what was kept goes with the hour' "$(csv id,name 5,e && load swap && ask "SELECT count(*) FROM qetl_undo_row r JOIN qetl_undo n USING (uid) WHERE n.state <> 'kept'")" 0
 my 'DROP TABLE qetl_undo_row'
-my 'ALTER TABLE qetl_undo DROP COLUMN key_columns, DROP COLUMN kept_columns, DROP COLUMN rows_after, DROP COLUMN digest_after'
+csv id,name 6,e
+load merge
+is 'a table of its own that is gone is made again' "$end" 'loaded 1 0 0 0 0'
+my 'DROP TABLE qetl_undo_row'
+my 'ALTER TABLE qetl_undo DROP COLUMN key_columns, DROP COLUMN kept_columns, DROP COLUMN kept_forms, DROP COLUMN digest_after'
 csv id,name 6,f
 load merge
-is 'notes of an earlier version are brought up to date' "$end" 'loaded 1 0 0 0 0'
+is 'notes of an earlier version are brought up to date' "$end" 'loaded 0 1 0 0 0'
 ok '... and the job can be undone' undo "$job"
 done_testing

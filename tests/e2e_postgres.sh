@@ -267,6 +267,7 @@ files|COPY odd FROM '/nowhere/at/all'
 reads|SET TRANSACTION READ ONLY
 kills|SELECT pg_terminate_backend(pg_backend_pid())
 into|SELECT 1 AS a INTO odd_into
+prepares|PREPARE of_people AS SELECT 1
 END
 cat >>"$site/qetl.ini" <<INI
 [pipeline plain]
@@ -285,11 +286,11 @@ after_load = INSERT INTO parent SELECT id FROM child WHERE n = 10 ON CONFLICT DO
 INI
 sed -i 's/^crashes = 1000/crashes = 3/' "$site/qetl.ini"
 csv id,n 1,10 2,10
-for one in path limits shadow into; do
+for one in path limits shadow into prepares prepares; do
     together $one
     is "after_load that changes its session, $one: all are loaded" "$ends" 'loaded loaded loaded loaded'
 done
-is '... each where it belongs' "$(ask 'SELECT count(*) FROM plain') $(ask 'SELECT count(*) FROM other.plain')" '24 0'
+is '... each where it belongs' "$(ask 'SELECT count(*) FROM plain') $(ask 'SELECT count(*) FROM other.plain')" '36 0'
 pg 'DELETE FROM odd' >/dev/null
 for one in commits begins rolls calls \
     'files|could not open file' 'reads|read only' 'kills|connections or transactions ended' lateuniq\|lateuniq_n_key child\|violates; do

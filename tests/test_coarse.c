@@ -93,7 +93,7 @@ TEST(coarse, a_version_keeps_its_order_too)
     struct coarse t = table;
     coarse_look_moment(&t, "valid_to", &(struct coarse_column){ "x", { KEEPS_TIMESTAMPS, 0 }, "to" });
     const char *msg = refused(&t);
-    CHECK(strstr(msg, "'valid_to'") && strstr(msg, "run: ALTER TABLE q to timestamp(0)"));
+    CHECK(strstr(msg, "'valid_to' (x); run: ALTER TABLE q to timestamp(0)"));
 }
 
 TEST(coarse, all_columns_of_a_table_are_told_at_once)

@@ -732,13 +732,15 @@ TEST(config, two_targets_that_are_one_place_have_no_table_in_common)
     } cases[] = {
         { "sqlite:///d/w.db", "sqlite:/d/./w%2edb", true },
         { "sqlite:///d/w.db", "sqlite:///d/w2.db", false },
-        { "postgresql://a@H:5432/db", "postgresql://b@h/db", true },
+        { "postgresql://a@H:5432/db", "postgresql://a@h/db", true },
+        { "postgresql://a@h/db", "postgresql://b@h/db", false },
         { "postgresql://h/db", "postgresql://h/db2", false },
         { "postgresql://h:5432/db", "postgresql://h:5433/db", false },
         { "postgresql://h/db", "mysql://u@h/db", false },
         { "mysql://u@h:3306/db", "mysql://v@h/db", true },
         { "s3://bucket/lake", "s3://bucket/lake/", true },
         { "s3://bucket/lake", "s3://bucket/lake2", false },
+        { "s3://bucket//lake", "s3://bucket/lake", false },
         { "file:///d/lake", "file:///d//lake", true },
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
@@ -751,6 +753,10 @@ TEST(config, two_targets_that_are_one_place_have_no_table_in_common)
         else
             config_free(load_ok(ini));
     }
+    CHECK_HAS(load_bad("[target a]\nurl = postgresql://a@h/db\n[target b]\nurl = postgresql://b@h/db\n[pipeline x]\ntable = a.s.t\n[pipeline y]\n"
+                       "table = b.s.t\n"), "the two targets are one place");
+    config_free(load_ok("[target a]\nurl = postgresql://a@h\n[target b]\nurl = postgresql://b@h\n[pipeline x]\ntable = a.s.t\n[pipeline y]\n"
+                        "table = b.s.t\n"));
 }
 
 TEST(config, what_is_wrong_with_parts_is_told)

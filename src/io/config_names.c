@@ -54,6 +54,19 @@ static void add_path(char *out, const char *path)
     out[n] = '\0';
 }
 
+/* Of postgresql:// and mysql://; empty: none. */
+static struct str user_of(const struct target_config *t)
+{
+    const char *host = t->url ? uri_behind_scheme(t->url) : NULL, *at = host ? memchr(host, '@', strcspn(host, "/?")) : NULL;
+    return (struct str){ at ? host : "", at ? (size_t)(at - host) : 0 };
+}
+
+static bool names_database(const struct target_config *t)
+{
+    const char *host = t->url ? uri_behind_scheme(t->url) : NULL, *path = host ? host + strcspn(host, "/?") : "";
+    return *path == '/' && path[1] && path[1] != '?';
+}
+
 /* Without the user; names of hosts have no case, and a port that is the usual one may be left out. */
 static const char *place_of(struct build *b, const struct target_config *t)
 {
@@ -76,6 +89,12 @@ static const char *place_of(struct build *b, const struct target_config *t)
         for (char *p = out; *p; p++)
             *p = (char)(*p >= 'A' && *p <= 'Z' ? *p + ('a' - 'A') : *p);
         host = path;
+    }
+    if (is_scheme(t, "s3")) { /* names of objects are any bytes */
+        memcpy(out, t->url, strlen(t->url));
+        for (size_t n = strlen(out); n && out[n - 1] == '/'; n--)
+            out[n - 1] = '\0';
+        return out;
     }
     add_path(out, host && *usual ? host : t->url);
     return out;
@@ -119,6 +138,9 @@ static bool is_main(struct str schema) { return !schema.n || (schema.n == 4 && !
 static bool is_one(struct build *b, const struct spelling *x, const struct spelling *y)
 {
     const struct target_config *t = x->target;
+    if (x->target != y->target && is_scheme(t, "postgresql") && !(x->schema.n && y->schema.n && names_database(t)) &&
+        !str_eq(user_of(t), user_of(y->target)))
+        return false; /* the schema "$user" is another one for each, and so is the database that has the user's name */
     if (x->target != y->target && !strcmp(x->bare, y->bare) && str_eq(x->schema, y->schema))
         return true;
     struct str schema = x->schema.n ? x->schema : y->schema;

@@ -118,7 +118,7 @@ static const char *const joined[] = { [EITHER] = ", or ", [BOTH] = ", and " };
 static void add_name(struct coarse *t, const struct column *c, enum coarse_use use, const struct coarse_column *k)
 {
     static const char *const needs[] = { [COARSE_VALUE] = "", [COARSE_VERSION] = " with its order, for version=",
-                                         [COARSE_KEY] = ", in key=, where two keys could become one" };
+                                         [COARSE_KEY] = ", in key=, where two keys could become one", [COARSE_MOMENT] = "" };
     if (t->unnamed || t->list.n > NAMES_MAX) {
         t->unnamed++;
         return;
@@ -131,7 +131,7 @@ static void add_name(struct coarse *t, const struct column *c, enum coarse_use u
 static void add_ways(struct coarse *t, const struct column *c, enum coarse_use use, const struct coarse_column *k)
 {
     struct column declared = *c, mended;
-    bool declare = type_kept(&declared, use != COARSE_VALUE, k->kept), alter = t->alter && type_mended(&mended, c, k->kept);
+    bool declare = use != COARSE_MOMENT && type_kept(&declared, use != COARSE_VALUE, k->kept), alter = t->alter && type_mended(&mended, c, k->kept);
     struct coarse_way *w = &t->ways[!alter ? DECLARE : !declare ? ALTER : k->kept.keeps == KEEPS_FLOATS ? BOTH : EITHER];
     if (declare) {
         buf_addf(&w->types, "%s'%s' as ", w->types.n ? ", " : "", c->name);
@@ -162,7 +162,7 @@ void coarse_look_moment(struct coarse *t, const char *name, const struct coarse_
     char text[64];
     snprintf(text, sizeof text, "%s", name);
     const struct column moment = { .name = text, .type = TYPE_TIMESTAMP };
-    coarse_look(t, &moment, COARSE_VERSION, k);
+    coarse_look(t, &moment, COARSE_MOMENT, k);
 }
 
 static void write_ways(struct buf *out, const struct coarse *t)

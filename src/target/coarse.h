@@ -50,8 +50,9 @@ struct coarse {
         struct buf types, changes; /* for columns=, and for ALTER TABLE */
     } ways[4];
 };
-/* What the values of a column are for: the version of the rows has to keep its order, and of keys no two may become one. */
-enum coarse_use { COARSE_VALUE, COARSE_VERSION, COARSE_KEY };
+/* What the values of a column are for: the version of the rows has to keep its order, and of keys no two may become one; a moment, which has
+ * to keep all of itself, is qetl's own: nobody declares it. */
+enum coarse_use { COARSE_VALUE, COARSE_VERSION, COARSE_KEY, COARSE_MOMENT };
 struct coarse_column {
     const char *type; /* as people know it */
     struct kept kept;

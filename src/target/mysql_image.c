@@ -83,7 +83,10 @@ static int find(const struct my_image *image, struct str name)
     return -1;
 }
 
-int my_image_pick(struct my_image *image, const struct my_image *all, const char *names, struct buf *lost, struct err *err)
+/* A letter each: which texts are of one kind. */
+static char letter_of(enum my_form form) { return form == FORM_BYTES ? 'h' : form == FORM_BITS ? 'b' : 't'; }
+
+int my_image_pick(struct my_image *image, const struct my_image *all, const char *names, const char *forms, struct buf *lost, struct err *err)
 {
     struct json_value list, v;
     struct json_fault fault;
@@ -94,7 +97,8 @@ int my_image_pick(struct my_image *image, const struct my_image *all, const char
         if (v.kind != JSON_TEXT || !json_unescape(&v, &image->arena, &name))
             return err_nomem(err);
         int i = find(all, name);
-        if (i < 0) {
+        char form = forms && *forms ? *forms++ : '\0';
+        if (i < 0 || (form && form != letter_of(all->v[i].form))) {
             buf_adds(lost, lost->n ? ", " : "");
             buf_add(lost, name.p, name.n);
         } else if (!add(image, all->n, name, all->v[i].form)) {
@@ -116,9 +120,17 @@ void my_image_names(struct buf *out, const struct my_image *image)
     buf_addc(out, ')');
 }
 
+void my_image_forms(struct buf *out, const struct my_image *image)
+{
+    buf_addc(out, '\'');
+    for (int i = 0; i < image->n; i++)
+        buf_addc(out, letter_of(image->v[i].form));
+    buf_addc(out, '\'');
+}
+
 void my_image_sql(struct buf *out, const struct my_image *image, const char *before)
 {
-    static const char *const ways[][2] = { [FORM_PLAIN] = { "CAST(", " AS CHAR)" }, [FORM_TEXT] = { "CONVERT(", " USING utf8mb4)" },
+    static const char *const ways[][2] = { [FORM_PLAIN] = { "CAST(", " AS CHAR)" }, [FORM_TEXT] = { "CONCAT(CONVERT(", " USING utf8mb4), '')" } /* JSON would come as such, which MariaDB sees through the CONVERT */,
                                            [FORM_NUMBER] = { "CAST(", " + 0e0 AS CHAR)" }, [FORM_BITS] = { "CAST(", " + 0 AS CHAR)" },
                                            [FORM_BYTES] = { "HEX(", ")" } };
     buf_adds(out, "JSON_ARRAY(");

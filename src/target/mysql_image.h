@@ -25,11 +25,12 @@ void my_image_clear(struct my_image *image);
 /* The columns that the table `schema`.`table` (so, in quotes) has now, and keeps until the transaction ends. */
 int my_image_look(MYSQL *my, const char *table, struct my_image *image, struct err *err);
 /* Those of them whose names are in `names`, a JSON array, in that order. *lost, which the caller clears: names, with commas between, that the
- * table does not have. */
-int my_image_pick(struct my_image *image, const struct my_image *all, const char *names, struct buf *lost, struct err *err);
+ * table does not have, or that do not have the form that they have in `forms`, which may be NULL. */
+int my_image_pick(struct my_image *image, const struct my_image *all, const char *names, const char *forms, struct buf *lost, struct err *err);
 
-/* SQL: the names, a JSON array. */
+/* SQL: the names, a JSON array; and the forms, for my_image_pick(). */
 void my_image_names(struct buf *out, const struct my_image *image);
+void my_image_forms(struct buf *out, const struct my_image *image);
 /* SQL: the text of the row of which `before` says whose columns it has: "t." */
 void my_image_sql(struct buf *out, const struct my_image *image, const char *before);
 /* SQL: the value of column i in the text that the SQL `text` gives. */

@@ -446,7 +446,7 @@ static int merge_rows(struct target_conn *c, const char *uid, const struct my_ta
     int64_t n[3], removed = 0;
     server_now(now, "'");
     if (run_steps(c, t->before, now, err) < 0 || load_text(c, t, o, err) < 0 || run_steps(c, t->compare, now, err) < 0 ||
-        my_undo_keep(c->my, uid, t, &o->spec, err) < 0 || run_steps(c, t->merge, now, err) < 0 ||
+        my_undo_keep(c->my, uid, t, &o->spec, NULL, err) < 0 || run_steps(c, t->merge, now, err) < 0 ||
         (t->direct ? count_direct(c, t, o->output->rows, n, err) : my_numbers(c->my, t->counts.p, "count", COUNT_OF(n), n, err)) < 0 ||
         (t->missing.n && run_at(c, &t->missing, now, "remove what is missing", &removed, err) < 0) ||
         my_run(c->my, t->before[0].sql.p, t->before[0].what, err) < 0)
@@ -459,12 +459,31 @@ static int merge_rows(struct target_conn *c, const char *uid, const struct my_ta
     return 0;
 }
 
+/* For a replace. Rows that others commit between the keeping and the emptying are removed, too: then both are done anew, by when they are locked. */
+static int empty(struct target_conn *c, const struct my_table *t, const struct table_spec *spec, struct load_job *job, struct err *err)
+{
+    enum { TRIES = 5 };
+    int64_t before = job->counts.removed, kept;
+    if (!t->keep.n)
+        return server_empty_table(&my_server, c, t->name.p, job, err);
+    for (int i = 0; i < TRIES; i++) {
+        if (my_run(c->my, "SAVEPOINT qetl_empty", "empty the table", err) < 0 || my_undo_keep(c->my, job->uid, t, spec, &kept, err) < 0 ||
+            server_empty_table(&my_server, c, t->name.p, job, err) < 0)
+            return -1;
+        if (job->counts.removed - before == kept)
+            return 0;
+        job->counts.removed = before;
+        if (my_run(c->my, "ROLLBACK TO SAVEPOINT qetl_empty", "empty the table", err) < 0)
+            return -1;
+    }
+    return err_set(err, ERR_TARGET_LOCKED, "others put rows into the table '%s' again and again while it was emptied", spec->name);
+}
+
 static int put_output(struct target_conn *c, struct load_job *job, int at, struct err *err)
 {
     const struct load_output *o = &job->outputs[at];
     struct my_table *t = my_table_get(&c->tables, c->my, &o->spec, err);
-    if (!t || (t->mode == MODE_REPLACE && load_begins_table(job, at, strcmp) &&
-               (my_undo_keep(c->my, job->uid, t, &o->spec, err) < 0 || server_empty_table(&my_server, c, t->name.p, job, err) < 0)))
+    if (!t || (t->mode == MODE_REPLACE && load_begins_table(job, at, strcmp) && empty(c, t, &o->spec, job, err) < 0))
         return -1;
     int64_t before = job->counts.inserted;
     int rc = t->staged ? merge_rows(c, job->uid, t, o, &job->counts, err) : load_text(c, t, o, err);
@@ -572,9 +591,16 @@ static int after_load(struct target_conn *c, const char *sql, struct err *err)
     return mysql_stays_inside(sql, err) < 0 ? -1 : run_text(c, sql, "after_load", true, NULL, err);
 }
 
+/* Where a procedure that after_load called ended the transaction and began another one, the job's row in the ledger is gone with the rest. */
 static int settle(struct target_conn *c, const struct load_job *job, struct err *err)
 {
-    return job->after_load ? session_back(c, err) : 0;
+    struct load_counts counts;
+    if (!job->after_load)
+        return 0;
+    if (session_back(c, err) < 0)
+        return -1;
+    int there = mysql_target_loaded(c, job->uid, &counts, err);
+    return there < 0 ? -1 : there ? 0 : err_set(err, ERR_AFTER_LOAD, "after_load ended the transaction");
 }
 
 static bool lost(struct target_conn *c) { return my_lost(c->my) || mysql_ping(c->my) != 0; }

@@ -17,7 +17,8 @@
 #define STAGE "qetl_stage" /* the rows as they came, numbered by qetl_order */
 #define KEYS "qetl_keys"   /* history: their keys */
 #define MERGE "qetl_merge" /* one of each key, or each version, and what becomes of it */
-#define COUNTER "qetl_row" /* of the last two */
+#define GONE "qetl_gone"   /* undo, missing = delete: keys of rows that go */
+#define COUNTER "qetl_row" /* of the last three */
 
 /* What the server says of one column of the table. */
 struct found {
@@ -811,7 +812,25 @@ static void keep_sql(const struct draft *f)
     if (s->missing != MISSING_DELETE)
         return;
     out = &f->t->keep_missing;
-    buf_addf(out, "%srow_key, row_before) SELECT :job, :name, :key, :row FROM %s t LEFT JOIN " MERGE " m ON ", into, f->t->name.p);
+    buf_addf(out, "%srow_key, row_before) SELECT :job, :name, :key, :row FROM " GONE " m JOIN %s t ON ", into, f->t->name.p);
+    same_key(out, f, " = m.");
+}
+
+/* The keys of rows that go: those that others put in meanwhile are not kept, and stay. */
+static void gone_sql(const struct draft *f)
+{
+    const struct table_spec *s = f->spec;
+    struct buf *out = step(f->t->compare, "make a temporary table");
+    make_temporary(out, f, GONE, COUNTER, false);
+    buf_adds(out, "SELECT ");
+    key_of(out, f, "");
+    buf_addf(out, " FROM %s LIMIT 0", f->t->name.p);
+    out = step(f->t->compare, "look for what is missing");
+    buf_adds(out, "INSERT INTO " GONE " (");
+    key_of(out, f, "");
+    buf_adds(out, ") SELECT ");
+    key_of(out, f, "t.");
+    buf_addf(out, " FROM %s t LEFT JOIN " MERGE " m ON ", f->t->name.p);
     same_key(out, f, " = m.");
     named(out, f, " WHERE m.", s->key[0]);
     buf_adds(out, " IS NULL");
@@ -826,8 +845,9 @@ static void missing_sql(const struct draft *f)
 {
     struct buf *out = &f->t->missing;
     const struct table_spec *s = f->spec;
-    bool history = s->mode == MODE_HISTORY, marks = history || s->deleted >= 0;
-    buf_addf(out, "%s%s t LEFT JOIN %s m ON ", marks ? "UPDATE " : "DELETE t FROM ", f->t->name.p, history ? KEYS : MERGE);
+    bool history = s->mode == MODE_HISTORY, marks = history || s->deleted >= 0, known = undo_keeps_rows(s);
+    buf_addf(out, "%s%s t %sJOIN %s m ON ", marks ? "UPDATE " : "DELETE t FROM ", f->t->name.p, known ? "" : "LEFT ",
+             known ? GONE : history ? KEYS : MERGE);
     same_key(out, f, " = m.");
     if (history) {
         buf_adds(out, " SET t." VALID_TO " = greatest(CAST(:now AS DATETIME(6)), t." VALID_FROM "), t." IS_CURRENT " = FALSE WHERE t." IS_CURRENT " AND");
@@ -839,13 +859,13 @@ static void missing_sql(const struct draft *f)
         buf_adds(out, " WHERE");
     }
     named(out, f, " m.", s->key[0]);
-    buf_adds(out, " IS NULL");
+    buf_adds(out, known ? " IS NOT NULL" : " IS NULL");
 }
 
 static void stage_sql(const struct draft *f)
 {
     struct buf *out = step(f->t->before, "drop the temporary tables");
-    buf_adds(out, "DROP TEMPORARY TABLE IF EXISTS " STAGE ", " KEYS ", " MERGE);
+    buf_adds(out, "DROP TEMPORARY TABLE IF EXISTS " STAGE ", " KEYS ", " MERGE ", " GONE);
     out = step(f->t->before, "make a temporary table");
     make_temporary(out, f, STAGE, "qetl_order", false);
     buf_adds(out, "SELECT ");
@@ -880,6 +900,8 @@ static int write_texts(const struct draft *f, struct err *err)
         missing_sql(f);
     if (undo_keeps_rows(f->spec))
         keep_sql(f);
+    if (t->keep_missing.n)
+        gone_sql(f);
     return t->load.failed || step_failed(t->before) || step_failed(t->compare) || step_failed(t->merge) || t->counts.failed ||
                    t->missing.failed || t->keep.failed || t->keep_missing.failed
                ? err_nomem(err)

@@ -19,11 +19,11 @@ static const char notes_sql[] =
     "CREATE TABLE IF NOT EXISTS qetl_undo (id BIGINT AUTO_INCREMENT PRIMARY KEY, uid VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin"
     " NOT NULL, table_name VARCHAR(160) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL, mode VARCHAR(16) NOT NULL, inserted BIGINT"
     " NOT NULL, state VARCHAR(8) NOT NULL CHECK (state IN ('kept', 'none', 'expired')), kept_until DATETIME(6) NOT NULL,"
-    " key_columns LONGTEXT CHARACTER SET utf8mb4, kept_columns LONGTEXT CHARACTER SET utf8mb4, rows_after BIGINT, digest_after DECIMAL(40),"
+    " key_columns LONGTEXT CHARACTER SET utf8mb4, kept_columns LONGTEXT CHARACTER SET utf8mb4, kept_forms TEXT CHARACTER SET ascii, digest_after DECIMAL(40),"
     " UNIQUE (uid, table_name), KEY (table_name, state)) ENGINE=InnoDB";
 static const char notes_update_sql[] =
     "ALTER TABLE qetl_undo ADD COLUMN key_columns LONGTEXT CHARACTER SET utf8mb4, ADD COLUMN kept_columns LONGTEXT CHARACTER SET utf8mb4,"
-    " ADD COLUMN rows_after BIGINT, ADD COLUMN digest_after DECIMAL(40)";
+    " ADD COLUMN kept_forms TEXT CHARACTER SET ascii, ADD COLUMN digest_after DECIMAL(40)";
 static const char rows_sql[] =
     "CREATE TABLE IF NOT EXISTS qetl_undo_row (id BIGINT AUTO_INCREMENT PRIMARY KEY, uid VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin"
     " NOT NULL, table_name VARCHAR(160) NOT NULL, row_key LONGTEXT, row_before LONGTEXT, row_after LONGTEXT,"
@@ -37,8 +37,9 @@ struct kept {
     const char *uid, *table;                           /* `schema`.`table` */
     const char *id, *state, *until;
     enum load_mode mode;
-    const char *key_columns, *kept_columns, *digest; /* JSON arrays of names; NULL: none */
-    int64_t inserted, rows;
+    const char *key_columns, *kept_columns, *forms; /* for my_image_pick(); NULL: none */
+    const char *digest;
+    int64_t inserted;
     struct my_image row, key; /* the columns that are kept, and of them those of the key */
 };
 
@@ -122,42 +123,54 @@ static int prune(MYSQL *my, bool rows, struct err *err)
                : my_run(my, forget_sql, what, err);
 }
 
-/* Notes of an earlier version have no rows beside them. Where the user may not alter them, jobs that want to keep rows say what to do. */
-static bool bring_up(MYSQL *my)
+static void take_stock(struct my_undo *u, bool there, bool old, bool row_there)
+{
+    u->there = there;
+    u->old = there && old;
+    u->row_there = row_there;
+    u->rows = there && !u->old && row_there;
+}
+
+/* DDL is done statement by statement: each is run when it is wanted. Where the user may not, jobs that want to keep rows say what to do. */
+static void bring_up(MYSQL *my, struct my_undo *u)
 {
     struct err said;
     static const char what[] = "bring the notes for undo up to date";
-    return my_run(my, notes_update_sql, what, &said) == 0 && my_run(my, rows_sql, what, &said) == 0;
+    bool row_there = u->row_there || my_run(my, rows_sql, what, &said) == 0, old = u->old && my_run(my, notes_update_sql, what, &said) < 0;
+    take_stock(u, u->there, old, row_there);
 }
 
 int my_undo_begin(MYSQL *my, struct my_undo *u, struct err *err)
 {
-    int64_t n[2], now = sys_mono_ms();
-    if (my_numbers(my, "SELECT count(*), coalesce(sum(table_name = 'qetl_undo_row'), 0) FROM information_schema.tables"
+    int64_t n[3], now = sys_mono_ms();
+    if (my_numbers(my, "SELECT sum(table_name = 'qetl_undo' AND column_name = 'id'), sum(table_name = 'qetl_undo' AND column_name = 'digest_after'),"
+                       " sum(table_name = 'qetl_undo_row' AND column_name = 'id') FROM information_schema.columns"
                        " WHERE table_schema = database() AND table_name IN ('qetl_undo', 'qetl_undo_row')",
                    "look for undo", COUNT_OF(n), n, err) < 0)
         return -1;
-    u->rows = n[1];
-    u->there = n[0] > n[1];
+    take_stock(u, n[0], !n[1], n[2]);
     if (!u->there || now < u->prune_mono_ms)
         return 0;
     u->prune_mono_ms = now + PRUNE_MS;
-    u->rows = u->rows || bring_up(my);
+    if (!u->rows)
+        bring_up(my, u);
     return prune(my, u->rows, err);
 }
 
 int my_undo_prepare(const struct my_tables *tables, struct my_undo *u, const struct load_job *job, struct err *err)
 {
     static const char what[] = "make the tables for undo";
-    if ((u->there && u->rows) || !undo_wanted(job))
+    if (u->rows || !undo_wanted(job))
         return 0;
-    if (u->there)
-        return err_set(err, ERR_TARGET, "qetl_undo is that of an earlier version; run: %s; %s", notes_update_sql, rows_sql);
-    schema_diff_own(tables->diff, "qetl_undo", notes_sql);
-    schema_diff_own(tables->diff, "qetl_undo_row", rows_sql);
-    if (my_make(tables, notes_sql, what, err) < 0 || my_make(tables, rows_sql, what, err) < 0)
+    if (u->old)
+        return err_set(err, ERR_TARGET, "qetl_undo is that of an earlier version, and could not be altered; run: %s", notes_update_sql);
+    if (!u->there)
+        schema_diff_own(tables->diff, "qetl_undo", notes_sql);
+    if (!u->row_there)
+        schema_diff_own(tables->diff, "qetl_undo_row", rows_sql);
+    if ((!u->row_there && my_make(tables, rows_sql, what, err) < 0) || (!u->there && my_make(tables, notes_sql, what, err) < 0))
         return -1;
-    u->there = u->rows = true;
+    take_stock(u, true, false, true);
     return 0;
 }
 
@@ -183,20 +196,22 @@ static int kept_now(struct kept *k, MYSQL *my, const char *uid, const char *tabl
         json_text(&json, str_of(spec->columns->v[spec->key[i]].name));
     json_array_end(&json);
     return names.failed ? err_nomem(err)
-           : my_image_look(my, table, &k->row, err) < 0 ? -1 : my_image_pick(&k->key, &k->row, names.p, &lost, err);
+           : my_image_look(my, table, &k->row, err) < 0 ? -1 : my_image_pick(&k->key, &k->row, names.p, NULL, &lost, err);
 }
 
-int my_undo_keep(MYSQL *my, const char *uid, const struct my_table *t, const struct table_spec *spec, struct err *err)
+int my_undo_keep(MYSQL *my, const char *uid, const struct my_table *t, const struct table_spec *spec, int64_t *kept, struct err *err)
 {
     AUTO(kept_clear) struct kept k = { 0 };
     AUTO(buf_clear) struct buf table = { 0 };
     static const char what[] = "keep rows for undo";
+    if (kept)
+        *kept = 0;
     if (!t->keep.n)
         return 0;
     noted_name(&table, my, spec->name);
     if (table.failed)
         return err_nomem(err);
-    if (kept_now(&k, my, uid, table.p, spec, err) < 0 || run(my, t->keep.p, &k, what, NULL, err) < 0)
+    if (kept_now(&k, my, uid, table.p, spec, err) < 0 || run(my, t->keep.p, &k, what, kept, err) < 0)
         return -1;
     return t->keep_missing.n ? run(my, t->keep_missing.p, &k, what, NULL, err) : 0;
 }
@@ -250,8 +265,9 @@ static int keep_after(MYSQL *my, const struct kept *k, struct err *err)
                : my_run(my, "DROP TEMPORARY TABLE " KEPT_KEYS, "drop the temporary tables", err);
 }
 
-/* SQL: the number of rows of a table t, and a sum of what they are. */
-#define ROWS_DIGEST "count(*) AS n, coalesce(sum(CAST(CONV(LEFT(MD5(:row), 15), 16, 10) AS UNSIGNED)), 0) AS digest"
+/* SQL: a sum of what rows are, by their texts. */
+#define DIGEST_OF(text) "coalesce(sum(CAST(CONV(LEFT(MD5(" text "), 15), 16, 10) AS UNSIGNED)), 0)"
+#define DIGEST DIGEST_OF(":row")
 
 /* What a replace left, or a part of the job that added to that. */
 static int digest_after(MYSQL *my, const struct kept *k, struct err *err)
@@ -261,7 +277,7 @@ static int digest_after(MYSQL *my, const struct kept *k, struct err *err)
         ask(my, "SELECT 1 FROM qetl_undo WHERE uid = :job AND table_name = :name AND mode = 'replace'", k, what, err);
     if (!replaced || mysql_num_rows(replaced) == 0)
         return replaced ? 0 : -1;
-    return run(my, "UPDATE qetl_undo u, (SELECT " ROWS_DIGEST " FROM :table t) a SET u.rows_after = a.n, u.digest_after = a.digest"
+    return run(my, "UPDATE qetl_undo u, (SELECT " DIGEST " AS digest FROM :table t) a SET u.digest_after = a.digest"
                    " WHERE u.uid = :job AND u.table_name = :name", k, what, NULL, err);
 }
 
@@ -273,13 +289,15 @@ static int note(MYSQL *my, const struct load_job *job, const struct kept *k, con
     undo_mode_text(mode, spec);
     buf_addf(&sql, "INSERT INTO qetl_undo (uid, table_name, mode, inserted, state, kept_until%s) SELECT :job, :name, '%s', %" PRId64
                    ", '%s', now(6) + INTERVAL %" PRId64 " MICROSECOND",
-             keeps ? ", key_columns, kept_columns" : "", mode, inserted, spec->undo_ms ? "kept" : "none",
+             keeps ? ", key_columns, kept_columns, kept_forms" : "", mode, inserted, spec->undo_ms ? "kept" : "none",
              spec->undo_ms * 1000);
     if (keeps) {
         buf_adds(&sql, ", ");
         my_image_names(&sql, &k->key);
         buf_adds(&sql, ", ");
         my_image_names(&sql, &k->row);
+        buf_adds(&sql, ", ");
+        my_image_forms(&sql, &k->row);
     }
     buf_adds(&sql, " FROM (SELECT 1) one");
     if (!undo_wanted(job)) /* but one that comes behind rows that can still be undone must be known to them */
@@ -380,11 +398,17 @@ static int find_columns(MYSQL *my, struct kept *k, struct err *err)
     AUTO(buf_clear) struct buf lost = { 0 };
     if (my_image_look(my, k->table, &all, err) < 0)
         return refuse_table(my, k, err);
-    if (my_image_pick(&k->row, &all, k->kept_columns, &lost, err) < 0)
+    if (my_image_pick(&k->row, &all, k->kept_columns, NULL, &lost, err) < 0)
         return -1;
     if (lost.n)
         return undo_refuse_lost(err, k->table, lost.p);
-    return my_image_pick(&k->key, &k->row, k->key_columns, &lost, err);
+    my_image_clear(&k->row);
+    if (my_image_pick(&k->row, &all, k->kept_columns, k->forms, &lost, err) < 0)
+        return -1;
+    if (lost.n)
+        return err_set(err, ERR_STATE, "table '%s': the types of columns were changed between texts, bytes and bits since: %s; change them back", k->table,
+                       lost.p);
+    return my_image_pick(&k->key, &k->row, k->key_columns, NULL, &lost, err);
 }
 
 /* INSERT of the rows before, of those for which `which` holds. */
@@ -411,9 +435,20 @@ static int put_back(MYSQL *my, const struct kept *k, const char *which, int64_t 
     return 0;
 }
 
+/* SQL that counts rows that are not as they were. A trigger may have changed them on their way, or somebody else put some in. */
+static int check_back(MYSQL *my, const struct kept *k, const char *sql, struct err *err)
+{
+    AUTO(result_clearp) MYSQL_RES *r = ask(my, sql, k, "compare what was put back", err);
+    MYSQL_ROW row = r ? mysql_fetch_row(r) : NULL;
+    return !row ? -1
+           : strcmp(row[0], "0") != 0
+               ? err_set(err, ERR_STATE, "table '%s' would not have the rows that it had: has it triggers that change them, or does somebody write into it?", k->table)
+               : 0;
+}
+
 static int undo_replace(MYSQL *my, const struct my_undo *u, const struct kept *k, struct load_counts *counts, struct err *err)
 {
-    AUTO(result_clearp) MYSQL_RES *r = ask(my, "SELECT " ROWS_DIGEST " FROM :table t FOR UPDATE", k, "compare the rows", err);
+    AUTO(result_clearp) MYSQL_RES *r = ask(my, "SELECT count(*), " DIGEST " FROM :table t FOR UPDATE", k, "compare the rows", err);
     MYSQL_ROW row = r ? mysql_fetch_row(r) : NULL;
     int64_t rows = 0, gone = 0;
     if (!row)
@@ -421,25 +456,33 @@ static int undo_replace(MYSQL *my, const struct my_undo *u, const struct kept *k
     (void)text_int_plain(str_of(row[0]), &rows);
     if (check_later(my, u, k, err) < 0)
         return -1;
-    if (rows == k->rows && (!k->digest || strcmp(row[1], k->digest) != 0))
+    if (rows == k->inserted && (!k->digest || strcmp(row[1], k->digest) != 0))
         return err_set(err, ERR_STATE, "table '%s': rows that the job wrote were changed since", k->table);
     if (run(my, "DELETE FROM :table", k, "take the rows out", &gone, err) < 0)
         return -1;
-    if (gone != k->rows)
+    if (gone != k->inserted)
         return err_set(err, ERR_STATE, "table '%s' has not the rows that the job left: it was changed since", k->table);
     counts->removed += gone;
-    return put_back(my, k, "row_before IS NOT NULL", &counts->inserted, err);
+    if (put_back(my, k, "row_before IS NOT NULL", &counts->inserted, err) < 0)
+        return -1;
+    return check_back(my, k, "SELECT (SELECT " DIGEST " FROM :table t) <> (SELECT " DIGEST_OF("row_before") " FROM qetl_undo_row WHERE uid = :job AND"
+                             " table_name = :name)", err);
 }
 
-/* Rows that are not as the job left them; all of them are locked then, and those that they are in the way of. */
+/* SQL that counts rows that are not as `was`, row_before or row_after, has them. All of them are locked then. */
+static void other_than(struct buf *out, const struct kept *k, const char *was)
+{
+    buf_adds(out, "SELECT count(*) FROM " KEPT_KEYS " k JOIN qetl_undo_row u ON u.id = k.qetl_id LEFT JOIN :table t ON ");
+    same_key(out, k);
+    buf_addf(out, " WHERE NOT (CAST(u.%s AS BINARY) <=> CAST(IF(t.", was);
+    my_name(out, k->key.v[0].name);
+    buf_adds(out, " IS NULL, NULL, :row) AS BINARY)) FOR UPDATE");
+}
+
 static int count_changed(MYSQL *my, const struct kept *k, int64_t *changed, struct err *err)
 {
     AUTO(buf_clear) struct buf sql = { 0 };
-    buf_adds(&sql, "SELECT count(*) FROM " KEPT_KEYS " k JOIN qetl_undo_row u ON u.id = k.qetl_id LEFT JOIN :table t ON ");
-    same_key(&sql, k);
-    buf_adds(&sql, " WHERE NOT (CAST(u.row_after AS BINARY) <=> CAST(IF(t.");
-    my_name(&sql, k->key.v[0].name);
-    buf_adds(&sql, " IS NULL, NULL, :row) AS BINARY)) FOR UPDATE");
+    other_than(&sql, k, "row_after");
     if (sql.failed)
         return err_nomem(err);
     AUTO(result_clearp) MYSQL_RES *r = ask(my, sql.p, k, "compare the rows", err);
@@ -483,11 +526,13 @@ static int revert(MYSQL *my, const struct kept *k, struct load_counts *counts, s
 static int undo_upsert(MYSQL *my, const struct my_undo *u, const struct kept *k, struct load_counts *counts, struct err *err)
 {
     int64_t changed = 0;
+    AUTO(buf_clear) struct buf check = { 0 };
     if (find_keys(my, k, err) < 0 || count_changed(my, k, &changed, err) < 0 || check_later(my, u, k, err) < 0)
         return -1;
     if (changed)
         return refuse_changed(k, changed, err);
-    return revert(my, k, counts, err);
+    other_than(&check, k, "row_before");
+    return check.failed ? err_nomem(err) : revert(my, k, counts, err) < 0 ? -1 : check_back(my, k, check.p, err);
 }
 
 static int undo_table(MYSQL *my, const struct my_undo *u, struct kept *k, struct load_counts *counts, struct err *err)
@@ -517,7 +562,7 @@ static int undo_noted(MYSQL *my, const struct my_undo *u, const struct kept *job
     AUTO(buf_clear) struct buf sql = { 0 };
     buf_addf(&sql, "SELECT table_name, CASE WHEN state = 'kept' AND kept_until < now(6) THEN 'expired' ELSE state END,"
                    " CAST(kept_until AS DATETIME), id, inserted, mode, %s FROM qetl_undo WHERE uid = :job ORDER BY id DESC",
-             u->rows ? "key_columns, kept_columns, rows_after, digest_after" : "NULL, NULL, NULL, NULL");
+             u->rows ? "key_columns, kept_columns, kept_forms, digest_after" : "NULL, NULL, NULL, NULL");
     AUTO(result_clearp) MYSQL_RES *notes = sql.failed ? NULL : ask(my, sql.p, job, "look for what was kept", err);
     if (!notes)
         return sql.failed ? err_nomem(err) : -1;
@@ -525,9 +570,8 @@ static int undo_noted(MYSQL *my, const struct my_undo *u, const struct kept *job
         return undo_refuse_unkept(err, NULL);
     for (MYSQL_ROW row; (row = mysql_fetch_row(notes));) {
         AUTO(kept_clear) struct kept k = { .uid = job->uid, .table = row[0], .state = row[1], .until = row[2], .id = row[3], .mode = undo_mode_of(row[5]),
-                                           .key_columns = row[6], .kept_columns = row[7], .digest = row[9] };
+                                           .key_columns = row[6], .kept_columns = row[7], .forms = row[8], .digest = row[9] };
         (void)text_int_plain(str_of(row[4]), &k.inserted);
-        (void)text_int_plain(str_of(row[8] ? row[8] : ""), &k.rows);
         if (undo_table(my, u, &k, counts, err) < 0)
             return -1;
     }

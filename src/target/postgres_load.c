@@ -602,7 +602,7 @@ static int after_load(struct target_conn *c, const char *sql, struct err *err)
 
 /* The session as it was when it was opened, with the settings of our transaction. RESET ALL leaves roles alone. */
 #define PG_SESSION_BACK                                                                                                                     \
-    "CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ROLE; RESET ALL; UNLISTEN *; SELECT pg_advisory_unlock_all(); DISCARD TEMP; " PG_SETTINGS
+    "CLOSE ALL; DEALLOCATE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ROLE; RESET ALL; UNLISTEN *; SELECT pg_advisory_unlock_all(); DISCARD TEMP; " PG_SETTINGS
 
 /* Behind the rows and after_load: what would be found at COMMIT is found now, and the next job finds the session as this one did. */
 static int settle(struct target_conn *c, const struct load_job *job, struct err *err)

@@ -357,18 +357,21 @@ static int undo_replace(PGconn *pg, const struct kept *k, struct load_counts *co
     return put_back(pg, k, &counts->inserted, err);
 }
 
-/* How a column of the key is reached, for format(): %1$I is its name, %2$s its place in the key, %3$s its type, %4$L its name as text. */
+/* How a column of the key is reached, for format(): %1$I is its name, %2$s its place in the key, %3$s its type, %4$L its name as text, %5$s
+ * " COLLATE ..." where the column has another collation than its type. */
 static const char key_in_table[] = "t.%1$I = CAST(u.key->>%2$s AS %3$s)",
-                  key_in_image[] = "CAST(i.image->>%4$L AS %3$s) = CAST(u.key->>%2$s AS %3$s)";
+                  key_in_image[] = "CAST(i.image->>%4$L AS %3$s)%5$s = CAST(u.key->>%2$s AS %3$s)%5$s";
 
 /* One such condition a column, with AND between, from the names that were noted and the types that the table has. */
 static int key_condition(PGconn *pg, const struct kept *k, const char *how, struct buf *out, struct err *err)
 {
     AUTO(buf_clear) struct buf sql = { 0 };
-    buf_addf(&sql, "SELECT string_agg(format('%s', n.name, n.ord - 1, format_type(a.atttypid, -1), n.name), ' AND ')"
-                   " FROM jsonb_array_elements_text(", how);
+    buf_addf(&sql, "SELECT string_agg(format('%s', n.name, n.ord - 1, format_type(a.atttypid, -1), n.name, (SELECT ' COLLATE ' || quote_ident(o.nspname)"
+                   " || '.' || quote_ident(l.collname) FROM pg_collation l JOIN pg_namespace o ON o.oid = l.collnamespace WHERE l.oid = a.attcollation"
+                   " AND l.oid <> y.typcollation)), ' AND ') FROM jsonb_array_elements_text(", how);
     pg_literal(&sql, pg, k->keys);
-    buf_adds(&sql, ") WITH ORDINALITY AS n(name, ord) JOIN pg_attribute a ON a.attrelid = to_regclass(:name) AND a.attname = n.name");
+    buf_adds(&sql, ") WITH ORDINALITY AS n(name, ord) JOIN pg_attribute a ON a.attrelid = to_regclass(:name) AND a.attname = n.name"
+                   " JOIN pg_type y ON y.oid = a.atttypid");
     if (sql.failed)
         return err_nomem(err);
     AUTO(result_clearp) PGresult *r = step(pg, sql.p, &k->p, "look at the key", err);
