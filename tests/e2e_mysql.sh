@@ -212,13 +212,14 @@ is '... each where it belongs, and as it is' "$(ask "SET time_zone = '+00:00'; S
 together kills
 is 'a job that ends its connection again and again is dead by itself' "$ends" 'dead loaded loaded'
 like '... with the reason' "$(qetlctl --json errors "$odd" | jq -r '.errors[0].message')" 'given up: 3 .*connections or transactions ended'
-for body in 'ROLLBACK' 'BEGIN ROLLBACK; START TRANSACTION; END'; do
+for body in 'ROLLBACK' 'BEGIN ROLLBACK; START TRANSACTION; END' 'ROLLBACK AND CHAIN' 'BEGIN SET autocommit = 0; ROLLBACK; INSERT INTO after VALUES (99, 99); END'; do
     my "DELIMITER //
 DROP PROCEDURE IF EXISTS rolls// CREATE PROCEDURE rolls() $body//"
     before=$(my 'SELECT count(*) FROM calm')
     together rolls
     is "... so is one whose procedure does: $body" "$ends $(my 'SELECT count(*) FROM calm')" "dead loaded loaded $((before + 2))"
 done
+is '... and nothing else is in' "$(my 'SELECT count(*) FROM after WHERE id = 99')" 0
 like '... which is told by its name' "$(qetlctl --json errors "$odd" | jq -r '.errors[].message')" "job $(field "$odd" uid): the whole transaction is gone: after_load ended the transaction"
 sed -i 's/^crashes = 3/crashes = 1000/' "$site/qetl.ini"
 my 'SET GLOBAL sql_select_limit = 1' >/dev/null

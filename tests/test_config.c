@@ -755,6 +755,10 @@ TEST(config, two_targets_that_are_one_place_have_no_table_in_common)
     }
     CHECK_HAS(load_bad("[target a]\nurl = postgresql://a@h/db\n[target b]\nurl = postgresql://b@h/db\n[pipeline x]\ntable = a.s.t\n[pipeline y]\n"
                        "table = b.s.t\n"), "the two targets are one place");
+    CHECK_HAS(load_bad("[target a]\nurl = postgresql://me@h/db\n[target b]\nurl = postgresql://you@h/db\n[pipeline x]\ntable = a.t\n[pipeline y]\n"
+                       "table = b.me.t\n"), "the two targets are one place");
+    config_free(load_ok("[target a]\nurl = postgresql://me@h/db\n[target b]\nurl = postgresql://you@h/db\n[pipeline x]\ntable = a.t\n[pipeline y]\n"
+                        "table = b.you.t\n"));
     config_free(load_ok("[target a]\nurl = postgresql://a@h\n[target b]\nurl = postgresql://b@h\n[pipeline x]\ntable = a.s.t\n[pipeline y]\n"
                         "table = b.s.t\n"));
 }

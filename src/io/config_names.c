@@ -137,9 +137,8 @@ static bool is_main(struct str schema) { return !schema.n || (schema.n == 4 && !
 /* Their targets are one place, and their tables the same but for the schema and for case. */
 static bool is_one(struct build *b, const struct spelling *x, const struct spelling *y)
 {
-    const struct target_config *t = x->target;
-    if (x->target != y->target && is_scheme(t, "postgresql") && !(x->schema.n && y->schema.n && names_database(t)) &&
-        !str_eq(user_of(t), user_of(y->target)))
+    const struct target_config *t = x->schema.n ? y->target : x->target; /* where a schema is to be found for */
+    if (is_scheme(t, "postgresql") && !str_eq(user_of(x->target), user_of(y->target)) && (!names_database(t) || (!x->schema.n && !y->schema.n)))
         return false; /* the schema "$user" is another one for each, and so is the database that has the user's name */
     if (x->target != y->target && !strcmp(x->bare, y->bare) && str_eq(x->schema, y->schema))
         return true;

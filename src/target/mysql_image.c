@@ -101,6 +101,8 @@ int my_image_pick(struct my_image *image, const struct my_image *all, const char
         if (i < 0 || (form && form != letter_of(all->v[i].form))) {
             buf_adds(lost, lost->n ? ", " : "");
             buf_add(lost, name.p, name.n);
+        } else if (image->n == all->n) {
+            return err_set(err, ERR_STATE, "the note of the job in qetl_undo has a column twice: it was changed");
         } else if (!add(image, all->n, name, all->v[i].form)) {
             return err_nomem(err);
         }

@@ -126,16 +126,22 @@ static int connect_again(struct target_conn *c, struct err *err)
     return 0;
 }
 
-/* What SQL of people may have changed: settings, and the database that names are of. */
-static int session_back(struct target_conn *c, struct err *err)
+/* The one that names are of, where SQL of people may have chosen another. */
+static int database_back(struct target_conn *c, struct err *err)
 {
     struct mysql_url url;
-    c->lock_wait_ms = 0;
     if (mysql_url_parse(&url, c->tables.cfg, err) < 0)
         return -1;
     int rc = mysql_select_db(c->my, url.database) == 0 ? 0 : my_error(c->my, "put the session back", err);
     mysql_url_clear(&url);
-    return rc < 0 ? -1 : my_set_session(c->my, err);
+    return rc;
+}
+
+/* The settings, too. */
+static int session_back(struct target_conn *c, struct err *err)
+{
+    c->lock_wait_ms = 0;
+    return database_back(c, err) < 0 ? -1 : my_set_session(c->my, err);
 }
 
 /* Temporary tables, variables and locks too, outside of a transaction, which it would roll back. */
@@ -588,19 +594,25 @@ static int set_params(struct target_conn *c, const struct load_job *job, struct 
 static int after_load(struct target_conn *c, const char *sql, struct err *err)
 {
     c->strange = true;
-    return mysql_stays_inside(sql, err) < 0 ? -1 : run_text(c, sql, "after_load", true, NULL, err);
+    if (mysql_stays_inside(sql, err) < 0)
+        return -1;
+    int rc = run_text(c, sql, "after_load", true, NULL, err);
+    if (rc < 0 && (err->sys == ER_QUERY_INTERRUPTED || err->sys == ER_STATEMENT_TIMEOUT)) /* by itself, or by somebody who found it too long */
+        err->code = ERR_TARGET_REFUSED;
+    return rc;
 }
 
-/* Where a procedure that after_load called ended the transaction and began another one, the job's row in the ledger is gone with the rest. */
+/* Where a procedure that after_load called ended the transaction and began another one, the job's row in the ledger is gone with the rest. The
+ * settings are put back only then, for that would commit what it began without a START TRANSACTION. */
 static int settle(struct target_conn *c, const struct load_job *job, struct err *err)
 {
     struct load_counts counts;
     if (!job->after_load)
         return 0;
-    if (session_back(c, err) < 0)
+    if (database_back(c, err) < 0)
         return -1;
     int there = mysql_target_loaded(c, job->uid, &counts, err);
-    return there < 0 ? -1 : there ? 0 : err_set(err, ERR_AFTER_LOAD, "after_load ended the transaction");
+    return there < 0 ? -1 : there ? session_back(c, err) : err_set(err, ERR_AFTER_LOAD, "after_load ended the transaction");
 }
 
 static bool lost(struct target_conn *c) { return my_lost(c->my) || mysql_ping(c->my) != 0; }

@@ -110,15 +110,14 @@ static MYSQL_RES *ask(MYSQL *my, const char *sql, const struct kept *k, const ch
 
 static int prune(MYSQL *my, bool rows, struct err *err)
 {
-    static const char old_rows_sql[] = "DELETE r FROM qetl_undo_row r JOIN qetl_undo n ON n.uid = r.uid AND n.table_name = r.table_name"
-                                       " WHERE n.state = 'kept' AND n.kept_until < now(6)";
+    static const char rows_old_sql[] = "DELETE r FROM qetl_undo n JOIN qetl_undo_row r ON r.uid = n.uid AND r.table_name = n.table_name WHERE n.state <> 'kept'";
     /* undo_forget_sql for a server that does not take the table that it deletes from in a subquery */
     static const char forget_sql[] =
         "DELETE n FROM qetl_undo n LEFT JOIN qetl_undo k ON k.table_name = n.table_name AND k.state = 'kept' AND k.id < n.id"
         " LEFT JOIN qetl_undo o ON o.uid = n.uid AND o.state = 'kept' WHERE n.state <> 'kept' AND k.id IS NULL AND o.id IS NULL";
     static const char what[] = "forget what is too old for undo";
-    return (rows && my_run(my, old_rows_sql, what, err) < 0) ||
-                   my_run(my, "UPDATE qetl_undo SET state = 'expired' WHERE state = 'kept' AND kept_until < now(6)", what, err) < 0
+    return my_run(my, "UPDATE qetl_undo SET state = 'expired' WHERE state = 'kept' AND kept_until < now(6)", what, err) < 0 ||
+                   (rows && my_run(my, rows_old_sql, what, err) < 0)
                ? -1
                : my_run(my, forget_sql, what, err);
 }
@@ -408,7 +407,9 @@ static int find_columns(MYSQL *my, struct kept *k, struct err *err)
     if (lost.n)
         return err_set(err, ERR_STATE, "table '%s': the types of columns were changed between texts, bytes and bits since: %s; change them back", k->table,
                        lost.p);
-    return my_image_pick(&k->key, &k->row, k->key_columns, NULL, &lost, err);
+    if (my_image_pick(&k->key, &k->row, k->key_columns, NULL, &lost, err) < 0)
+        return -1;
+    return k->mode == MODE_UPSERT && !k->key.n ? undo_refuse_unknown(err, k->table) : 0;
 }
 
 /* INSERT of the rows before, of those for which `which` holds. */
@@ -469,14 +470,15 @@ static int undo_replace(MYSQL *my, const struct my_undo *u, const struct kept *k
                              " table_name = :name)", err);
 }
 
-/* SQL that counts rows that are not as `was`, row_before or row_after, has them. All of them are locked then. */
+/* SQL that counts rows that are not as `was`, row_before or row_after, has them. All of them are locked then: of those that a WHERE leaves out
+ * READ COMMITTED would give the locks back. */
 static void other_than(struct buf *out, const struct kept *k, const char *was)
 {
-    buf_adds(out, "SELECT count(*) FROM " KEPT_KEYS " k JOIN qetl_undo_row u ON u.id = k.qetl_id LEFT JOIN :table t ON ");
-    same_key(out, k);
-    buf_addf(out, " WHERE NOT (CAST(u.%s AS BINARY) <=> CAST(IF(t.", was);
+    buf_addf(out, "SELECT coalesce(sum(NOT (CAST(u.%s AS BINARY) <=> CAST(IF(t.", was);
     my_name(out, k->key.v[0].name);
-    buf_adds(out, " IS NULL, NULL, :row) AS BINARY)) FOR UPDATE");
+    buf_adds(out, " IS NULL, NULL, :row) AS BINARY))), 0) FROM " KEPT_KEYS " k JOIN qetl_undo_row u ON u.id = k.qetl_id LEFT JOIN :table t ON ");
+    same_key(out, k);
+    buf_adds(out, " FOR UPDATE");
 }
 
 static int count_changed(MYSQL *my, const struct kept *k, int64_t *changed, struct err *err)
@@ -541,6 +543,8 @@ static int undo_table(MYSQL *my, const struct my_undo *u, struct kept *k, struct
         return undo_refuse_unkept(err, k->table);
     if (!strcmp(k->state, "expired"))
         return undo_refuse_late(err, k->table, k->until);
+    if (k->mode == MODES)
+        return undo_refuse_unknown(err, k->table);
     if (k->mode != MODE_REPLACE && k->mode != MODE_UPSERT)
         return undo_append(my, u, k, counts, err);
     if (find_columns(my, k, err) < 0)

@@ -651,13 +651,13 @@ static void says(struct buf *out, const struct draft *f)
     buf_adds(out, "::timestamp with time zone");
 }
 
-/* The columns, but as the version the newest one for which the row was seen: what comes later of a version between is late. */
+/* The columns, with the version as the newest one. */
 static void newest(struct buf *out, const struct draft *f)
 {
     for (int i = 0; i < f->spec->columns->n; i++) {
         buf_adds(out, i ? ", " : "");
         if (i == f->spec->version)
-            buf_adds(out, "CASE WHEN lead(1) OVER w IS NULL THEN qetl_newest ELSE lead(qetl_before) OVER w END AS ");
+            buf_adds(out, HISTORY_NEWEST);
         named(out, f, "", i);
     }
 }

@@ -81,7 +81,7 @@ static int run_step(PGconn *pg, const char *sql, const struct places *p, const c
 static int find_image(PGconn *pg, struct places *p, struct err *err)
 {
     AUTO(result_clearp) PGresult *r =
-        step(pg, "LOCK TABLE :table IN ROW EXCLUSIVE MODE;" /* an undo that is under way is over, and nobody adds a column from here on */
+        step(pg, "SELECT 1 FROM :table LIMIT 0;" /* nobody adds a column from here on */
                  "SELECT format('jsonb_object(ARRAY[%s], ARRAY[%s])', string_agg(quote_literal(attname), ', ' ORDER BY attnum),"
                  " string_agg(format('t.%I::text', attname), ', ' ORDER BY attnum)) FROM pg_attribute"
                  " WHERE attrelid = to_regclass(:name) AND attnum > 0 AND NOT attisdropped",
@@ -150,12 +150,15 @@ void pg_undo_rolled_back(struct pg_watch *w)
         w->there = w->all = w->made = false;
 }
 
+/* An undo that is under way is over behind it, and of the rows that are kept, or removed, nobody changes any. Who only reads goes on. */
+static const char lock_sql[] = "LOCK TABLE :table IN SHARE ROW EXCLUSIVE MODE";
+
 int pg_undo_before(PGconn *pg, const char *uid, const struct pg_table *t, struct err *err)
 {
     AUTO(places_clear) struct places p = { 0 };
     if (!t->undo_before.n)
         return 0;
-    return places_init(&p, pg, uid, t->noted.p, err) < 0 || find_image(pg, &p, err) < 0
+    return places_init(&p, pg, uid, t->noted.p, err) < 0 || run_step(pg, lock_sql, &p, "lock the table", err) < 0 || find_image(pg, &p, err) < 0
                ? -1
                : run_step(pg, t->undo_before.p, &p, "keep rows for undo", err);
 }
@@ -442,7 +445,7 @@ static int undo_table(PGconn *pg, struct kept *k, struct load_counts *counts, st
     if (PQntuples(there) == 0)
         return undo_refuse_gone(err, k->p.table.p);
     k->p.only = *PQgetvalue(there, 0, 0) != 'p';
-    if (run_step(pg, "LOCK TABLE :table IN SHARE ROW EXCLUSIVE MODE", &k->p, "lock the table", err) < 0 || check_later(pg, k, err) < 0 ||
+    if (run_step(pg, lock_sql, &k->p, "lock the table", err) < 0 || check_later(pg, k, err) < 0 ||
         refuse_mixed(pg, k, err) < 0 ||
         find_columns(pg, k, err) < 0 || find_image(pg, &k->p, err) < 0)
         return -1;
@@ -462,6 +465,8 @@ static int undo_noted(PGconn *pg, const char *uid, const PGresult *notes, int i,
         return undo_refuse_unkept(err, table);
     if (!strcmp(state, "expired"))
         return undo_refuse_late(err, table, PQgetvalue(notes, i, 5));
+    if (k.mode == MODES)
+        return undo_refuse_unknown(err, table);
     if (places_init(&k.p, pg, uid, table, err) < 0)
         return -1;
     k.p.note = PQgetvalue(notes, i, 6);

@@ -296,13 +296,13 @@ static void says(struct buf *sql, const struct table_spec *spec)
     buf_adds(sql, type == TYPE_DATE ? " || ' 00:00:00' END" : " END");
 }
 
-/* The columns, but as the version the newest one for which the row was seen: what comes later of a version between is late. */
+/* The columns, with the version as the newest one. */
 static void newest(struct buf *sql, const struct table_spec *spec)
 {
     for (int i = 0; i < spec->columns->n; i++) {
         buf_adds(sql, i ? ", " : "");
         if (i == spec->version)
-            buf_adds(sql, "CASE WHEN lead(1) OVER w IS NULL THEN qetl_newest ELSE lead(qetl_before) OVER w END AS ");
+            buf_adds(sql, HISTORY_NEWEST);
         named(sql, "", spec, i);
     }
 }

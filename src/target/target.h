@@ -206,6 +206,9 @@ int target_may_undo(const struct target *t, enum load_mode mode, struct err *err
  * of functions.
  */
 void history_since(struct buf *out, const char *ended, const char *key, const char *now, const char *least, const char *greatest);
+/* SQL of a column, behind it: the newest version for which a row was seen, with qetl_newest, the last version of its key, and qetl_before, that
+ * of the row before it; what comes later of a version between is late. */
+#define HISTORY_NEWEST "CASE WHEN lead(1) OVER w IS NULL THEN qetl_newest ELSE lead(qetl_before) OVER w END AS "
 
 /* Is column i one of the key? */
 bool in_key(const struct table_spec *spec, int i);

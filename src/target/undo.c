@@ -86,6 +86,11 @@ int undo_refuse_mixed(struct err *err, const char *table)
                                    " known; load it right by a new job", table);
 }
 
+int undo_refuse_unknown(struct err *err, const char *table)
+{
+    return err_set(err, ERR_STATE, "table '%s': the note of the job in qetl_undo is of a later version of qetl, or was changed", table);
+}
+
 int undo_refuse_gone(struct err *err, const char *table)
 {
     return err_set(err, ERR_STATE, "table '%s' is gone; if it was renamed, give it its name back", table);

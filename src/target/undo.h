@@ -49,6 +49,7 @@ int undo_refuse_unkept(struct err *err, const char *table); /* NULL: the whole j
 int undo_refuse_late(struct err *err, const char *table, const char *until);
 int undo_refuse_fewer(struct err *err, const char *table, int64_t rows, int64_t inserted); /* of the job's own */
 int undo_refuse_mixed(struct err *err, const char *table); /* by parts that an ini of before let into one table */
+int undo_refuse_unknown(struct err *err, const char *table); /* what its note says */
 int undo_refuse_gone(struct err *err, const char *table);
 int undo_refuse_lost(struct err *err, const char *table, const char *columns); /* which it had, and undo needs */
 
