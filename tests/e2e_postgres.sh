@@ -137,9 +137,9 @@ for mode in append upsert insert_ignore replace; do
     done
     pg 'DELETE FROM domains' >/dev/null
 done
-pg "CREATE TABLE cut (id varchar(3) PRIMARY KEY)" >/dev/null
-printf '[pipeline cut]\ncolumns = id:text!\ntable = pg.cut\nmode = upsert\nkey = id\n' >>"$site/qetl.ini"
-printf '{"id":"abc"}\n{"id":"abc  "}\n' >"$work/cut.jsonl"
+pg "CREATE TABLE cut (id varchar(3) PRIMARY KEY, n bigint)" >/dev/null
+printf '[pipeline cut]\ncolumns = id:text!, n:integer\ntable = pg.cut\nmode = upsert\nkey = id\n' >>"$site/qetl.ini"
+printf '{"id":"abc","n":1}\n{"id":"abc  ","n":2}\n' >"$work/cut.jsonl"
 job=$(submit cut "$work/cut.jsonl")
 drained
 end=$(state "$job")
@@ -509,6 +509,8 @@ mkfifo "$work/sql"
 psql -qXAt -h "$PGHOST" -p "$PGPORT" -U "$PGUSER" -d "$PGDATABASE" <"$work/sql" &
 exec 9>"$work/sql"
 echo 'BEGIN; CREATE TABLE raced (id bigint);' >&9
+made_by_other() { [ "$(ask "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction' AND query ~ 'CREATE TABLE raced'")" = 1 ]; }
+ok 'somebody makes a table' wait_for 60 made_by_other
 job=$(qetlctl --json submit raced "$work/one.csv" | jq .id)
 drained &
 drain=$!
