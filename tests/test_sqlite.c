@@ -790,11 +790,11 @@ TEST(sqlite, history_keeps_each_version_and_its_time)
         CHECK_STR(ask("SELECT group_concat(id || name || v, ';') FROM (SELECT * FROM t ORDER BY id, v)"),
                   "1a1970-01-01 00:00:10;1b1970-01-01 00:00:20;2x1970-01-01 00:00:10");
         CHECK_HAS(ask(all_history), " 00:00:10>00:00:20;1,b,1970-01-01 00:00:20 00:00:20>*;2,x,");
-        /* 1: older than the current row, and equal to it; 2: twice equal, then changed */
+        /* 1: older than the current row, and equal to it but newer; 2: twice equal, then changed */
         CHECK_STR(load_text(c, &how, "1,z,15;1,b,30;2,x,11;2,x,12;2,y,13;2,y,14", w->inline_max), "0 1 5 0 0");
         CHECK_STR(ask("SELECT group_concat(name || substr(v, 18) || coalesce(substr(valid_to, 18), '') || is_current, ' ')"
                       " FROM (SELECT * FROM t ORDER BY id, v)"),
-                  "a10200 b201 x10130 y131");
+                  "a10200 b301 x12130 y141");
         /* one current row a key, always */
         CHECK_STR(ask("SELECT count(*) FROM (SELECT id FROM t WHERE is_current GROUP BY id HAVING count(*) <> 1)"), "0");
         how.missing = MISSING_DELETE;
